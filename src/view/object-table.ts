@@ -4,8 +4,30 @@ import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { MeshSettings } from "./settings.ts";
 import type { Index } from "./view.ts";
 
-/** The objects under one key: one, a few in a list that is never changed, or a set of many. */
-type Entry = AnyObject | readonly AnyObject[] | Set<AnyObject>;
+/** Many objects under one key. The list is the same one until they change, so that values computed from it stay valid. */
+class Many {
+  readonly #objects: Set<AnyObject>;
+  #list: readonly AnyObject[] | undefined;
+  constructor(objects: Iterable<AnyObject>) {
+    this.#objects = new Set(objects);
+  }
+  get size(): number {
+    return this.#objects.size;
+  }
+  get list(): readonly AnyObject[] {
+    return (this.#list ??= [...this.#objects]);
+  }
+  add(object: AnyObject): void {
+    this.#objects.add(object);
+    this.#list = undefined;
+  }
+  delete(object: AnyObject): void {
+    if (this.#objects.delete(object)) this.#list = undefined;
+  }
+}
+
+/** The objects under one key: one, a few in a list that is never changed, or many. */
+type Entry = AnyObject | readonly AnyObject[] | Many;
 type Entries = Map<string, Entry>;
 const none: readonly never[] = Object.freeze([]);
 /** Most keys that several objects share are shared by a few. A list of two takes a seventh of the memory of a set. */
@@ -14,28 +36,35 @@ const mostInList = 64;
 function listed(found: Entry | undefined): readonly AnyObject[] {
   if (found === undefined) return none;
   if (isList(found)) return found;
-  return found instanceof Set ? [...found] : [found];
+  return found instanceof Many ? found.list : [found];
 }
 
 const isList = (found: Entry): found is readonly AnyObject[] => Array.isArray(found);
 
-/** The entry with one more object. A set is extended in place. */
+/** The entry with one more object. */
 function withOne(there: Entry, object: AnyObject): Entry {
   if (there === object) return object;
-  if (there instanceof Set) return there.add(object);
+  if (there instanceof Many) {
+    there.add(object);
+    return there;
+  }
   const objects = listed(there);
   if (objects.includes(object)) return there;
-  return objects.length < mostInList ? [...objects, object] : new Set(objects).add(object);
+  const all = [...objects, object];
+  return all.length <= mostInList ? all : new Many(all);
 }
 
-/** The entry without the object; undefined: nothing is left. A set is changed in place, and stays one until it is empty. */
+/** The entry without the object; undefined: nothing is left. Many stay many until none is left. */
 function withoutOne(there: Entry, object: AnyObject): Entry | undefined {
-  if (there instanceof Set) {
+  if (there instanceof Many) {
     there.delete(object);
     return there.size === 0 ? undefined : there;
   }
-  const [first, ...others] = listed(there).filter((one) => one !== object);
-  return first === undefined || others.length === 0 ? first : [first, ...others];
+  const objects = listed(there);
+  const at = objects.indexOf(object);
+  if (at < 0) return there;
+  const left = objects.toSpliced(at, 1);
+  return left.length > 1 ? left : left[0];
 }
 
 /**
