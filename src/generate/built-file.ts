@@ -1,4 +1,4 @@
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
@@ -108,6 +108,8 @@ const filesIn = ({ outputs }: Metafile): string[] =>
     Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
   );
 
+const codeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
 /** Writes `meshward.js`, its source map, the notices and the bill of materials into a folder. */
 export async function writeBuiltFile(folder: string): Promise<void> {
   const outfile = join(folder, "meshward.js");
@@ -128,6 +130,8 @@ export async function writeBuiltFile(folder: string): Promise<void> {
     metafile: true,
     logLevel: "warning",
   });
+  // V8 keeps the text of a script in two bytes for each character unless all of it is ASCII. What is left are names in comments.
+  writeFileSync(outfile, readFileSync(outfile, "utf8").replace(/[^\0-\x7f]/g, codeUnit));
   chmodSync(outfile, 0o755);
   const files = [...filesIn(metafile), ...filesOfPage(), ...packagesOfSchemas];
   writeFileSync(join(folder, noticesFile), thirdPartyNotices(files, root));

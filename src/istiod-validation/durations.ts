@@ -18,4 +18,4 @@ const isWhole = (ms: number): boolean => Math.abs(ms - Math.round(ms)) < 1e-7 * 
 
 /** Whether Go reads a text as a duration, 0 and negative ones too (time.ParseDuration). */
 export const isDurationText = (text: string): boolean =>
-  /^[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:h|ms|m|s|us|µs|μs|ns))+)$/.test(text);
+  /^[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:h|ms|m|s|us|\u00b5s|\u03bcs|ns))+)$/.test(text);

@@ -187,6 +187,15 @@ for (const kind of allKinds)
   for (const { group, kind: served } of kinds[kind].served)
     if (!servedKinds.has(`${group}/${served}`)) servedKinds.set(`${group}/${served}`, kind);
 
+const names = new Map<string, string>();
+for (const kind of allKinds)
+  for (const { group, versions, kind: served } of kinds[kind].served)
+    for (const name of [served, ...versions.map((version) => (group === "" ? version : `${group}/${version}`))])
+      names.set(name, name);
+
+/** The same name, as the one text of this table: each object in JSON has a copy of its own. */
+export const nameInTable = (name: string): string => names.get(name) ?? name;
+
 /**
  * The kind in the table for an apiVersion of any version and a kind; undefined if no rule reads it. Every ConfigMap is a
  * MeshConfig here, and readAny tells them apart.

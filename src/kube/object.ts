@@ -1,5 +1,5 @@
 import { type FieldUse, type Kept, type KeptFields, keptOf, nothingKept } from "./kept-fields.ts";
-import { type Kind, kindOf, kinds, servedAs } from "./kinds.ts";
+import { type Kind, kindOf, kinds, nameInTable, servedAs } from "./kinds.ts";
 import type { Invalid } from "./invalid.ts";
 import {
   flag,
@@ -67,8 +67,8 @@ export function readObject<K extends Kind>(
   const fields = (kinds[kind].read as Read<object>)(raw, malformed);
   const object = {
     kind,
-    apiVersion: textOf(member(raw, "apiVersion")) ?? "",
-    originKind,
+    apiVersion: nameInTable(textOf(member(raw, "apiVersion")) ?? ""),
+    originKind: nameInTable(originKind),
     metadata: { ...read, namespace },
     ...fields,
     ...(malformed.length > 0 ? { malformed: distinct(malformed) } : {}),

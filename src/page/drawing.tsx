@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import type { Edge, Layout } from "./layout.ts";
+import type { Edge, Layout, Place } from "./layout.ts";
 
 // What both pictures of the mesh are drawn with.
 
@@ -87,11 +87,7 @@ export function Drawing({
           const middle = points[Math.floor(points.length / 2)];
           return (
             <g key={`${from} ${to} ${i}`} aria-hidden="true">
-              <path
-                class={`edge ${kind}`}
-                d={points.map(({ x, y }, at) => `${at === 0 ? "M" : "L"}${x} ${y}`).join(" ")}
-                marker-end="url(#arrow)"
-              />
+              <path class={`edge ${kind}`} d={curveOf(points)} marker-end="url(#arrow)" />
               {label && middle && (
                 <text class="label" x={middle.x} y={middle.y + 4} text-anchor="middle">
                   {label}
@@ -109,6 +105,18 @@ export function Drawing({
       </svg>
     </div>
   );
+}
+
+/** A curve through the points that is horizontal at each of them, so that it changes its height between the columns. */
+function curveOf(points: readonly Place[]): string {
+  return points
+    .map(({ x, y }, at) => {
+      const before = points[at - 1];
+      if (before === undefined) return `M${x} ${y}`;
+      const middle = (before.x + x) / 2;
+      return `C${middle} ${before.y} ${middle} ${y} ${x} ${y}`;
+    })
+    .join(" ");
 }
 
 /** The same as text, for whoever does not see the picture. */

@@ -76,8 +76,22 @@ function drawnEdges(connected: readonly Node[], edges: readonly Edge[]): Omit<La
   const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
   const placed = edges.map((edge, i) => {
     const { points = [] } = graph.edge({ v: edge.from, w: edge.to, name: String(i) }) as { points?: readonly Place[] };
-    return { ...edge, points };
+    const [from, to] = [graph.node(edge.from), graph.node(edge.to)] as [Node & Place, Node & Place];
+    return { ...edge, points: fromSideToSide(points, from, to) };
   });
   const nodes = new Map(connected.map(({ id }) => [id, graph.node(id) as Place] as const));
   return { width, height, nodes, edges: placed };
+}
+
+/**
+ * An edge that leaves and enters at the middle of the left or right side. dagre ends edges where they meet the outline, often at
+ * the top or the bottom, and there they run behind the other nodes of the column.
+ */
+function fromSideToSide(points: readonly Place[], from: Node & Place, to: Node & Place): readonly Place[] {
+  const between = points.slice(1, -1);
+  const side = ({ x, y, width }: Node & Place, next: Place): Place => ({
+    x: x + (Math.sign(next.x - x) * width) / 2,
+    y,
+  });
+  return [side(from, between[0] ?? to), ...between, side(to, between.at(-1) ?? from)];
 }

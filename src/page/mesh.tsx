@@ -3,7 +3,7 @@ import type { MeshPicture, PictureNamespace } from "../report/mesh-picture.ts";
 import type { PageData } from "../report/page-data.ts";
 import { Clickable, Cut, Drawing, EdgeList } from "./drawing.tsx";
 import { type Edge, type Group, layoutOf, type Node } from "./layout.ts";
-import { factsOf, foundIn, NamespacePicture, routeId } from "./namespace-picture.tsx";
+import { defaultDenyIn, foundIn, NamespacePicture, routeId } from "./namespace-picture.tsx";
 import { type Counts, noCounts, worstOf } from "./select.ts";
 import type { Change, State } from "./state.ts";
 
@@ -78,7 +78,7 @@ function Tools({ mesh, state, change }: { mesh: MeshPicture; state: State; chang
   );
 }
 
-const namespaceSize = { width: 200, height: 62 };
+const namespaceSize = { width: 228, height: 78 };
 
 /** Namespaces, who may call whom by name, and the namespaces to which gateways route. */
 function Overview({ mesh, counts, state, change }: Omit<MeshProps, "data"> & { mesh: MeshPicture }) {
@@ -154,9 +154,10 @@ interface NamespaceNodeProps {
 
 function NamespaceNode({ name, namespace, counts, x, y, change }: NamespaceNodeProps) {
   const { width, height } = namespaceSize;
-  const facts = namespace === undefined ? [] : factsOf(namespace);
+  const [traffic, access] = namespace === undefined ? [[], []] : [trafficOf(namespace), accessOf(namespace)];
+  const label = [name, textOf(traffic), textOf(access), foundIn(counts)].filter((text) => text !== "").join(" ");
   return (
-    <Clickable label={`${name} ${facts.join(" · ")} ${foundIn(counts)}`} onClick={() => change({ focus: name })}>
+    <Clickable label={label} onClick={() => change({ focus: name })}>
       <svg x={x - width / 2} y={y - height / 2} width={width} height={height}>
         <rect class={`node ${worstOf(counts)}`} x="2" y="2" width={width - 4} height={height - 4} rx="6" />
         <Cut x={10} width={width - (namespace?.isProtected ? 36 : 18)} height={height}>
@@ -165,8 +166,13 @@ function NamespaceNode({ name, namespace, counts, x, y, change }: NamespaceNodeP
           </text>
         </Cut>
         <Cut x={10} width={width - 18} height={height}>
-          <text y="37">{facts.join(" · ")} </text>
-          <text y="53">{foundIn(counts)}</text>
+          <text y="37">
+            <Line line={traffic} />{" "}
+          </text>
+          <text y="53">
+            <Line line={access} />{" "}
+          </text>
+          <text y="69">{foundIn(counts)}</text>
         </Cut>
         {namespace?.isProtected && (
           <path class="shield" d={`M${width - 20} 8 l8 3 v5 c0 5 -4 8 -8 9 c-4 -1 -8 -4 -8 -9 v-5 z`} />
@@ -176,12 +182,50 @@ function NamespaceNode({ name, namespace, counts, x, y, change }: NamespaceNodeP
   );
 }
 
+interface Said {
+  readonly text: string;
+  /** Protects less than it could. */
+  readonly isWeak: boolean;
+}
+
+/** What arrives at workloads: the data plane, and whether plaintext does. */
+const trafficOf = ({ dataPlane, mtls }: PictureNamespace): readonly Said[] =>
+  dataPlane === "none"
+    ? [{ text: "not in the mesh", isWeak: false }]
+    : [
+        { text: dataPlane, isWeak: false },
+        { text: `mTLS ${mtls}`, isWeak: mtls !== "STRICT" },
+      ];
+
+/** Whose requests are allowed, and where that is decided. */
+function accessOf({ dataPlane, defaultDeny, waypoint, waypointTrouble }: PictureNamespace): readonly Said[] {
+  if (dataPlane === "none") return [];
+  const access = { text: defaultDenyIn[defaultDeny], isWeak: defaultDeny !== "all" };
+  if (waypoint === null) return [access];
+  const isUnused = waypointTrouble !== null;
+  return [access, { text: isUnused ? "waypoint unused" : "waypoint", isWeak: isUnused }];
+}
+
+const textOf = (line: readonly Said[]): string => line.map(({ text }) => text).join(" · ");
+
+const Line = ({ line }: { line: readonly Said[] }) => (
+  <>
+    {line.map(({ text, isWeak }, i) => (
+      <tspan key={text} class={isWeak ? "weak" : ""}>
+        {i === 0 ? "" : " · "}
+        {text}
+      </tspan>
+    ))}
+  </>
+);
+
 function Legend() {
   return (
     <p class="legend">
       <span class="badge deny">deny</span> <span class="badge warn">warn</span> <span class="badge audit">audit</span>{" "}
       the most severe finding. Dashed: an AuthorizationPolicy names the namespace as a caller. Solid: a gateway of the
-      namespace routes requests. A shield: protected. Choose a namespace to see its services and routes.
+      namespace routes requests. A shield: protected. Bold: what protects less. Choose a namespace to see its services
+      and routes.
     </p>
   );
 }

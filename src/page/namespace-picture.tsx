@@ -9,11 +9,13 @@ import type { Change, State } from "./state.ts";
 export const routeId = ({ kind, namespace, name }: Pick<PictureRoute, "kind" | "namespace" | "name">): string =>
   `route ${kind} ${namespace}/${name}`;
 
+export const defaultDenyIn = { all: "default deny", some: "default deny in part", none: "open" } as const;
+
 export function factsOf({ dataPlane, mtls, defaultDeny, waypoint, isProtected }: PictureNamespace): readonly string[] {
   if (dataPlane === "none") return ["not in the mesh", ...(isProtected ? ["protected"] : [])];
   return [
     `mTLS ${mtls}`,
-    { all: "default deny", some: "default deny in part", none: "open" }[defaultDeny],
+    defaultDenyIn[defaultDeny],
     dataPlane,
     ...(waypoint === null ? [] : [`waypoint ${waypoint}`]),
     ...(isProtected ? ["protected"] : []),

@@ -76,7 +76,9 @@ function textBound(schema: Schema, value: string): Beyond | undefined {
 
 /** `ParseDuration` of Go's time package, without negative ones. The rules of the definitions ask for at least 1ms. */
 const isDuration = (value: string): boolean =>
-  value.length <= 100 && /^\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:h|m|s|ms|us|µs|ns))+$/.test(value) && /[1-9]/.test(value);
+  value.length <= 100 &&
+  /^\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:h|m|s|ms|us|\u00b5s|ns))+$/.test(value) &&
+  /[1-9]/.test(value);
 const notDuration = "must be a duration of at least 1ms, such as 10s or 1h30m";
 
 /** Lengths are counted in characters, as Go counts runes. */

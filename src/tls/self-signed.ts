@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { SubjectAltNameEntry } from "selfsigned";
 import { unwritable } from "../text/file-errors.ts";
 import { hostName } from "./authority.ts";
@@ -103,13 +103,21 @@ function alternativeName(host: string): SubjectAltNameEntry {
 
 function write(folder: string, { ca, cert, key }: Certificate & { readonly ca: string }): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     replace(join(folder, "tls.key"), key, 0o600);
     replace(join(folder, "tls.crt"), cert, 0o644);
     replace(join(folder, "ca.crt"), ca, 0o644);
   } catch (error) {
     throw new CertificateError(`The certificate cannot be written to ${folder}: ${unwritable(error)}`);
   }
+}
+
+/** Node's own recursive mkdir never returns where a folder cannot be made and says ENOENT, as below /proc. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  const parent = dirname(resolve(folder));
+  if (parent !== resolve(folder)) makeFolder(parent);
+  mkdirSync(folder);
 }
 
 /** Removes the file first, because an existing file keeps its mode when it is written to. */

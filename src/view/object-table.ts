@@ -4,12 +4,76 @@ import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import type { AllMeshSettings } from "./settings.ts";
 import type { Index } from "./view.ts";
 
-type Entries = Map<string, AnyObject | Set<AnyObject>>;
-const none: readonly never[] = Object.freeze([]);
+/** Many objects under one key. The list is the same one until they change, so that values computed from it stay valid. */
+class Many {
+  readonly #objects: Set<AnyObject>;
+  #list: readonly AnyObject[] | undefined;
+  constructor(objects: Iterable<AnyObject>) {
+    this.#objects = new Set(objects);
+  }
+  get size(): number {
+    return this.#objects.size;
+  }
+  get list(): readonly AnyObject[] {
+    return (this.#list ??= [...this.#objects]);
+  }
+  add(object: AnyObject): void {
+    this.#objects.add(object);
+    this.#list = undefined;
+  }
+  delete(object: AnyObject): void {
+    if (this.#objects.delete(object)) this.#list = undefined;
+  }
+}
 
-function listed(found: AnyObject | ReadonlySet<AnyObject> | undefined): readonly AnyObject[] {
+/** The objects under one key: one, a few in a list that is never changed, or many. */
+type Entry = AnyObject | readonly AnyObject[] | Many;
+type Entries = Map<string, Entry>;
+const none: readonly never[] = Object.freeze([]);
+/** Most keys that several objects share are shared by a few. A list of two takes a seventh of the memory of a set. */
+const mostInList = 64;
+
+function listed(found: Entry | undefined): readonly AnyObject[] {
   if (found === undefined) return none;
-  return found instanceof Set ? [...found] : [found as AnyObject];
+  if (isList(found)) return found;
+  return found instanceof Many ? found.list : [found];
+}
+
+const isList = (found: Entry): found is readonly AnyObject[] => Array.isArray(found);
+
+/** The entry with one more object. */
+function withOne(there: Entry, object: AnyObject): Entry {
+  if (there === object) return object;
+  if (there instanceof Many) {
+    there.add(object);
+    return there;
+  }
+  const objects = listed(there);
+  if (objects.includes(object)) return there;
+  const all = [...objects, object];
+  return all.length <= mostInList ? all : new Many(all);
+}
+
+/** The entry without the object; undefined: nothing is left. Many stay many until none is left. */
+function withoutOne(there: Entry, object: AnyObject): Entry | undefined {
+  if (there instanceof Many) {
+    there.delete(object);
+    return there.size === 0 ? undefined : there;
+  }
+  const objects = listed(there);
+  const at = objects.indexOf(object);
+  if (at < 0) return there;
+  const left = objects.toSpliced(at, 1);
+  return left.length > 1 ? left : left[0];
+}
+
+/**
+ * The same text in one piece. V8 keeps a text that was put together from parts as a tree of them, also after it has joined
+ * them, which takes twice the memory in a map; `split` returns the joined text alone.
+ */
+function inOnePiece(key: string): string {
+  const parts = key.split("\u0000");
+  return parts.length === 1 ? (parts[0] as string) : key;
 }
 
 /** Stores objects by kind and key, and by the keys of every index in use. An index is built when it is first used. */
@@ -47,7 +111,7 @@ export class ObjectTable {
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     const entries = this.#indexes.get(index) ?? this.#build(index);
     // Most look-ups find something under one key at most.
-    let first: AnyObject | ReadonlySet<AnyObject> | undefined;
+    let first: Entry | undefined;
     let all: Set<AnyObject> | undefined;
     for (const key of keys) {
       const hit = entries.get(key);
@@ -70,7 +134,10 @@ export class ObjectTable {
     const old = objects.get(key);
     if (old) this.#unindex(old);
     objects.set(key, object);
-    for (const index of this.#indexesOf.get(object.kind) ?? none) this.#enter(this.#entriesOf(index), index, object);
+    // Many indexes have the same keys for one object, which they share.
+    const keys = new Map<string, string>();
+    for (const index of this.#indexesOf.get(object.kind) ?? none)
+      this.#enter(this.#entriesOf(index), index, object, keys);
     return old;
   }
 
@@ -97,12 +164,16 @@ export class ObjectTable {
     return entries;
   }
 
-  #enter(entries: Entries, index: Index, object: AnyObject): void {
+  /** `keys`: those that other indexes already have for the object. */
+  #enter(entries: Entries, index: Index, object: AnyObject, keys?: Map<string, string>): void {
     for (const key of index.keys(object, this.settings)) {
       const there = entries.get(key);
-      if (there === undefined) entries.set(key, object);
-      else if (there instanceof Set) there.add(object);
-      else if (there !== object) entries.set(key, new Set([there, object]));
+      if (there !== undefined) entries.set(key, withOne(there, object));
+      else {
+        const own = keys?.get(key) ?? inOnePiece(key);
+        keys?.set(own, own);
+        entries.set(own, object);
+      }
     }
   }
 
@@ -111,8 +182,10 @@ export class ObjectTable {
       const entries = this.#entriesOf(index);
       for (const key of index.keys(old, this.settings)) {
         const there = entries.get(key);
-        if (there === old) entries.delete(key);
-        else if (there instanceof Set && there.delete(old) && there.size === 0) entries.delete(key);
+        if (there === undefined) continue;
+        const left = withoutOne(there, old);
+        if (left === undefined) entries.delete(key);
+        else entries.set(key, left);
       }
     }
   }

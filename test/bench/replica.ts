@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { memoryEnvironment } from "../../src/deploy/workload.ts";
 import type { Certificate } from "../../src/tls/certificate-source.ts";
 import type { ApiServerAsk, ApiServerTold } from "./api-server.ts";
 import { Child } from "./child.ts";
@@ -44,7 +45,8 @@ async function needs(folder: string, kubeconfig: string): Promise<string[]> {
     ...["--port", "0", "--ops-port", "0", "--drain-seconds", "0"],
     ...["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")],
   ];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const env = { ...process.env, ...Object.fromEntries(memoryEnvironment) };
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], env });
   const ended = once(child, "exit");
   try {
     const port = await opsPortOf(child);

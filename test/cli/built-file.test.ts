@@ -141,6 +141,10 @@ spec:
       });
   });
 
+  test("is ASCII, so that V8 keeps it in one byte for each character", () => {
+    assert.doesNotMatch(readFileSync(file, "utf8"), /[^\0-\x7f]/);
+  });
+
   test("leaves out what Meshward does not use of client-node", () => {
     const text = readFileSync(file, "utf8");
     assert.ok(!text.includes("CoreV1Api") && !text.includes("llhttp"));

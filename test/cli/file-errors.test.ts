@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -59,6 +59,8 @@ const commands = [
   ["demo", no],
   [...serve, ...mesh, "--self-signed", "--certs", manifest],
   [...serve, ...mesh, "--self-signed", "--certs", below],
+  // Only where there is /proc: a folder in which none can be made, and of which Linux says that it does not exist.
+  ...(existsSync("/proc/self") ? [[...serve, ...mesh, "--self-signed", "--certs", "/proc/nowhere/certs"]] : []),
   [...serve, ...mesh, "--tls-cert", no, "--tls-key", no],
   [...serve, ...mesh, "--tls-cert", root, "--tls-key", root],
   [...serve, "--mesh", no, "--self-signed", "--certs", root],

@@ -177,6 +177,67 @@ describe("under load", () => {
     await stops(one);
   });
 
+  test("the files of the certificate are spoiled in every way: the last good one is served, until they are right again", async (context) => {
+    const ca = await authority;
+    const one = await replica(ca);
+    const { cert, key } = one.files;
+    const other = await issue(ca, ["localhost", "127.0.0.1"], Date.now());
+    const longAgo = Date.now() - 3 * 365 * 86_400_000;
+    const expired = await issue(await newAuthority(longAgo), ["localhost", "127.0.0.1"], longAgo);
+    const serials = new Set<string>();
+    const load = { port: one.port, caBundle: () => ca.cert, clients: 20, everyMs: 20, reconnectAfter: 5, serials };
+    const spoiled: Readonly<Record<string, () => void>> = {
+      "the key of another certificate": () => writeFileSync(key, other.key),
+      garbage: () => writeFileSync(cert, "garbage"),
+      "an empty file": () => writeFileSync(key, ""),
+      "a file that was removed": () => rmSync(cert),
+      "a certificate that has expired": () => {
+        writeFileSync(key, expired.key);
+        writeFileSync(cert, expired.cert);
+      },
+    };
+    const told: string[] = [];
+    const result = await underLoad(load, async () => {
+      while (serials.size === 0) await elapsed(10);
+      for (const [what, spoil] of Object.entries(spoiled)) {
+        const before = serials.size;
+        const lines = () => one.log().filter(({ level }) => level === "error" || level === "warn").length;
+        const saidBefore = lines();
+        spoil();
+        one.child.kill("SIGHUP");
+        while (lines() === saidBefore) await elapsed(10);
+        assert.equal(serials.size, before, what);
+        const start = performance.now();
+        await serves(one.files, ca);
+        one.child.kill("SIGHUP");
+        while (serials.size === before) await elapsed(10);
+        told.push(`${what} ${Math.round(performance.now() - start)} ms`);
+      }
+    });
+    context.diagnostic(`${shown(result)}; repaired and served after: ${told.join(", ")}`);
+    assert.deepEqual(result.failed, []);
+    await stops(one);
+  });
+
+  test("a replica is suspended while its certificate is replaced: it goes on with the new one, and answers what has waited", async (context) => {
+    const ca = await authority;
+    const one = await replica(ca);
+    const serials = new Set<string>();
+    const load = { port: one.port, caBundle: () => ca.cert, clients: 20, everyMs: 50, reconnectAfter: 5, serials };
+    const suspendedMs = Math.max(2_000, loadMs / 6);
+    const result = await underLoad(load, async () => {
+      while (serials.size === 0) await elapsed(10);
+      one.child.kill("SIGSTOP");
+      await serves(one.files, ca);
+      await elapsed(suspendedMs);
+      one.child.kill("SIGCONT");
+      while (serials.size < 2) await elapsed(10);
+    });
+    context.diagnostic(`${shown(result)}; suspended for ${suspendedMs} ms`);
+    assert.deepEqual(result.failed, []);
+    await stops(one);
+  });
+
   test("policies are replaced: no review fails, and none sees a part of a set", async (context) => {
     const ca = await authority;
     const folder = mkdtempSync(join(root, "policies-"));

@@ -81,6 +81,7 @@ export class World {
     this.cluster.changed = () => this.verify();
     context.after(async () => {
       for (const close of this.#closing.reverse()) await close();
+      context.diagnostic(`${this.verifications} handshakes with a replica, failed: ${this.failures.length}`);
     });
   }
 

@@ -234,12 +234,16 @@ class RunningPod {
     });
     const root: ImageRoot = imageRoot(join(this.#folder, "root"), dist);
     const mounts = await this.#mounts(hosts);
-    const { command, args = [] } = this.#container;
+    const { command, args = [], env = [] } = this.#container;
+    const ofPod = (env as readonly Raw[]).map(({ name, value }) => [String(name), String(value)]);
     const isServer = args[0] === "serve";
     const server = new URL(plane.url);
     const [path, ...line] = root.command([...args, ...(isServer ? [`--host=${this.address}`] : [])], {
       mounts,
-      env: { KUBERNETES_SERVICE_HOST: server.hostname, KUBERNETES_SERVICE_PORT: server.port, HOSTNAME: this.name },
+      env: {
+        ...Object.fromEntries(ofPod),
+        ...{ KUBERNETES_SERVICE_HOST: server.hostname, KUBERNETES_SERVICE_PORT: server.port, HOSTNAME: this.name },
+      },
       ...(command === undefined ? {} : { entrypoint: command as readonly string[] }),
     });
     const { runAsUser } = pod["spec"].securityContext;

@@ -26,15 +26,15 @@ export const clientsOfDestinationRule = relation(
   index("Namespace", ({ metadata }) => [metadata.name]),
 );
 
-const destinations = new WeakMap<VirtualService, { readonly domain: string; readonly hosts: ReadonlySet<string> }>();
+const destinations = new WeakMap<VirtualService, { readonly domain: string; readonly hosts: readonly string[] }>();
 
 /** The full hosts to which a VirtualService for sidecars sends requests. */
-function destinationsOf(virtualService: VirtualService, { domain }: MeshSettings): ReadonlySet<string> {
+function destinationsOf(virtualService: VirtualService, { domain }: MeshSettings): readonly string[] {
   let known = destinations.get(virtualService);
   if (known?.domain !== domain) {
     const { namespace } = virtualService.metadata;
     const all = [...trafficOf(virtualService)].map(({ destination }) => fullHost(destination.host, namespace, domain));
-    destinations.set(virtualService, (known = { domain, hosts: new Set(all) }));
+    destinations.set(virtualService, (known = { domain, hosts: [...new Set(all)] }));
   }
   return known.hosts;
 }

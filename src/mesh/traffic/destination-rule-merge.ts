@@ -38,15 +38,19 @@ export const selectorOf = ({ spec }: DestinationRule): Labels | undefined =>
   spec.workloadSelector === undefined ? undefined : (spec.workloadSelector.matchLabels ?? {});
 
 const exports = new WeakMap<DestinationRule, ReadonlySet<string>>();
+const unnamed: ReadonlySet<string> = new Set();
+const itsOwnNamespace: ReadonlySet<string> = new Set(["."]);
 
 /**
  * A rule with a workloadSelector is private, regardless of its exportTo (Istio pilot/pkg/model/push_context.go
  * setDestinationRules).
  */
 export function exportSetOf(rule: DestinationRule): ReadonlySet<string> {
+  if (selectorOf(rule) !== undefined) return itsOwnNamespace;
+  if (rule.spec.exportTo.length === 0) return unnamed;
   let found = exports.get(rule);
   if (found === undefined) {
-    found = new Set(selectorOf(rule) === undefined ? rule.spec.exportTo : ["."]);
+    found = new Set(rule.spec.exportTo);
     exports.set(rule, found);
   }
   return found;

@@ -4,11 +4,11 @@ const units: Readonly<Record<string, number>> = {
   s: 1000,
   ms: 1,
   us: 0.001,
-  µs: 0.001,
+  "\u00b5s": 0.001,
   ns: 1e-6,
 };
 
-const inOneUnit = /^(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)$/;
+const inOneUnit = /^(\d+(?:\.\d*)?)(h|ms|m|s|us|\u00b5s|ns)$/;
 
 /**
  * A duration as Istio's CRDs write it, `1.5s`, `1m30s`, in milliseconds; undefined: it is missing, or is none (Go
@@ -23,9 +23,9 @@ export function durationMs(text: string | undefined): number | undefined {
 const inMs = (amount: string, unit: string): number => Number(amount) * (units[unit] ?? 0);
 
 function sumMs(text: string): number | undefined {
-  if (!/^(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|µs|ns))+$/.test(text)) return undefined;
+  if (!/^(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|\u00b5s|ns))+$/.test(text)) return undefined;
   let sum = 0;
-  for (const [, amount = "", unit = ""] of text.matchAll(/(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)/g))
+  for (const [, amount = "", unit = ""] of text.matchAll(/(\d+(?:\.\d*)?)(h|ms|m|s|us|\u00b5s|ns)/g))
     sum += inMs(amount, unit);
   return sum;
 }
