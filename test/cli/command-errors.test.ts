@@ -23,6 +23,7 @@ const cases: readonly (readonly [string, RegExp])[] = [
   ],
   ["check x --format json --format text", /^meshward: option '--format <format>' is given with "json" and with "text"/],
   ["serve --mesh a --mesh b", /^meshward: option '--mesh <path>' is given with "a" and with "b"/],
+  [
     "check /none --partial Service --complete Service",
     /^meshward: --partial and --complete contradict each other for Service; give one of the two\n$/,
   ],
