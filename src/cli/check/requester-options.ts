@@ -1,9 +1,9 @@
 import { InvalidArgumentError, Option } from "commander";
-import { writerOf } from "../admission/writer.ts";
-import type { RequestContext } from "../engine/ruling.ts";
-import type { Requester } from "../policy/match.ts";
-import type { Policies } from "../policy/policies.ts";
-import type { AllMeshSettings } from "../view/settings.ts";
+import { writerOf } from "../../admission/writer.ts";
+import type { RequestContext } from "../../engine/ruling.ts";
+import type { Requester } from "../../policy/match.ts";
+import type { Policies } from "../../policy/policies.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 /** Who would send the objects to the API server, for policies that distinguish requesters. */
 export interface RequesterOptions {
@@ -38,7 +38,7 @@ export function requesterFrom({ user, group, operation }: RequesterOptions): Req
 }
 
 /** How findings are lowered for this requester, as the webhook would; break glass belongs to one request and has no effect. */
-export function requestContext(requester: Requester, policies: Policies, settings: AllMeshSettings): RequestContext {
+export function requestContext(requester: Requester, policies: Policies, settings: MeshSettings): RequestContext {
   return {
     writer: writerOf(requester, policies, settings),
     isDeletion: requester.operation === "DELETE",
