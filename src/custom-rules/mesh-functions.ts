@@ -1,3 +1,4 @@
+import { revisionReads } from "../mesh/objects/revision.ts";
 import { type CelFunc, celFunc, type CelInput, CelScalar, type CelType, listType, mapType } from "@bufbuild/cel";
 import { absent, type Evidence } from "../engine/evidence.ts";
 import { idOf } from "../kube/identity.ts";
@@ -91,7 +92,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     result: STRING,
     summary:
       "The data plane that captures the traffic of a workload: `sidecar`, `ambient` or `none`. For a Namespace, how its labels enroll it: `sidecar`, `ambient`, `ambient-and-sidecar`, `opted-out` or `none`.",
-    reads: withNamespaces([]),
+    reads: withNamespaces(revisionReads),
     evaluate: (asking) => {
       const { object, mesh } = asking;
       if (object.kind === "Namespace") return enrollmentOf(object);

@@ -1,7 +1,8 @@
 import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
-import { type Change, overlay, subjectOf, withSettings } from "../view/overlay.ts";
+import { asItIs, type Change, overlay, subjectOf, withSettings } from "../view/overlay.ts";
+import { newlyServed } from "../view/served.ts";
 import {
   type AllMeshSettings,
   changedSettings,
@@ -83,19 +84,19 @@ export function* judging(
   changes: readonly Change[],
   { selection = everyRule, budget, mostAlone, isScan = false }: JudgeOptions,
 ): Generator<void, Evaluation> {
-  const { before, after, settings } = yield* sidesOf(view, changes, { rules, budget });
+  const { before, after, settings, concerned } = yield* sidesOf(view, changes, { rules, budget });
   const draft: Draft = {
     ...{ before, after, budget, mostAlone, findings: [], skipped: [], errors: [], pairs: new Map() },
-    only: onlyOf(changes),
+    only: onlyOf(concerned),
     settings: selection.between(before, after),
-    changed: new Set(changedObjects(changes, before, after)),
+    changed: new Set(changedObjects(concerned, before, after)),
   };
   const isOfEverything = isScan || settings === "everything";
-  const subjects = new Subjects(isOfEverything ? undefined : changes, {
+  const subjects = new Subjects(isOfEverything ? undefined : concerned, {
     ...{ before, after },
     ...(settings !== "everything" && { settings }),
   });
-  const asked = isOfEverything ? rules : concerned(rules, changes, settings);
+  const asked = isOfEverything ? rules : rulesFor(concerned, settings, rules);
   yield* judgeRules(withoutUnknown(asked, changes, draft), { subjects, changes }, draft);
   budget?.end();
   return draft;
@@ -149,10 +150,10 @@ function* judgeEach(
 
 const onlyOf = (changes: readonly Change[]): Change | undefined => (changes.length === 1 ? changes[0] : undefined);
 
-function concerned(
-  rules: readonly Rule[],
+function rulesFor(
   changes: readonly Change[],
   settings: ReadonlySet<SettingName>,
+  rules: readonly Rule[],
 ): readonly Rule[] {
   const kinds = new Set(changes.map((change) => subjectOf(change).kind));
   const [kind] = kinds;
@@ -165,20 +166,26 @@ function* sidesOf(
   view: Mesh,
   changes: readonly Change[],
   { rules, budget }: { readonly rules: readonly Rule[]; readonly budget: Budget | undefined },
-): Generator<void, Pick<Evaluation, "before" | "after"> & Pick<Difference, "settings">> {
+): Generator<void, Compared> {
   const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
   const changed = overlay(before, changes, mentioned);
   const { settings, differing } = settingsAfter(changed, changes);
-  // Keys depend on settings that everything may read, so that a change of these copies the view.
-  const next =
-    differing === "everything"
-      ? yield* rebuilding(changed, settings, indexesRead(rules))
-      : differing.size > 0
-        ? withSettings(changed, settings)
-        : changed;
-  const difference = { kinds: kindsChanged(changes, before, next), settings: differing };
-  return { before, after: sideBeside(before, next, difference, budget?.spend), settings: differing };
+  if (differing === "everything") {
+    // Keys depend on settings that everything may read, so that a change of these copies the view.
+    const next = yield* rebuilding(changed, settings, indexesRead(rules));
+    return { before, after: sideOf(next, budget?.spend), settings: differing, concerned: changes };
+  }
+  const entered = differing.size === 0 ? [] : yield* newlyServed(changed, settings);
+  const next = differing.size === 0 ? changed : withSettings(changed, settings, entered);
+  const concerned = entered.length === 0 ? changes : [...changes, ...entered.map(asItIs)];
+  const difference = { kinds: kindsChanged(concerned, before, next), settings: differing };
+  return { before, after: sideBeside(before, next, difference, budget?.spend), settings: differing, concerned };
+}
+
+interface Compared extends Pick<Evaluation, "before" | "after">, Pick<Difference, "settings"> {
+  /** The changes, and objects that count in another way because of them. */
+  readonly concerned: readonly Change[];
 }
 
 /** The kinds of which both sides have other objects. Implied Namespaces come and go with the objects in them. */

@@ -224,7 +224,7 @@ export class Subjects {
     this.#kinds = kindsOf(this.#changed);
     const [first] = changes ?? [];
     this.#own = first === undefined || changes?.length !== 1 ? undefined : [subjectOf(first)];
-    this.#readers = new Readers(after);
+    this.#readers = new Readers(before, after);
   }
 
   /**
@@ -379,6 +379,7 @@ const mostKept = 256;
 /** What the searches of a review share: many rules follow the same relations from the same objects. */
 class Readers {
   readonly #mesh: Mesh;
+  readonly #before: Mesh;
   readonly #keys = new Map<Index, SmallMap<AnyObject, readonly string[]>>();
   readonly #withObjects = new Map<readonly Relation[], readonly Relation[]>();
 
@@ -386,8 +387,9 @@ class Readers {
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
    * search begins. Of a rule that depends on settings which are different, all subjects are evaluated.
    */
-  constructor(after: Mesh) {
+  constructor(before: Mesh, after: Mesh) {
     this.#mesh = after;
+    this.#before = before;
   }
 
   keysOf(object: AnyObject, index: Index): readonly string[] {
@@ -396,7 +398,9 @@ class Readers {
     let keys = known.get(object);
     if (keys === undefined) {
       const found = index.keys(object, this.#mesh.settings);
-      keys = Array.isArray(found) ? (found as string[]) : [...found];
+      const isSame = this.#before.settings === this.#mesh.settings;
+      if (isSame) keys = Array.isArray(found) ? (found as string[]) : [...found];
+      else keys = [...new Set([...found, ...index.keys(object, this.#before.settings)])];
       if (known.size < mostKept) known.set(object, keys);
     }
     return keys;

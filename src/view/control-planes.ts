@@ -29,7 +29,7 @@ export interface ControlPlanes {
 const istioNamespace = "istio-system";
 /** The name of the default revision, which is also the tag that can stand for another one. */
 const defaultRevision = "default";
-const revisionLabel = "istio.io/rev";
+export const revisionLabel = "istio.io/rev";
 const tagLabel = "istio.io/tag";
 const ztunnel = { originKind: "DaemonSet", namespace: istioNamespace, name: "ztunnel" };
 const ztunnelKey = keyFor("Workload", ztunnel);

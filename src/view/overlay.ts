@@ -30,9 +30,15 @@ export function observedOverlay(base: Mesh, changes: readonly Change[], onRead: 
   return new Overlay(base, changes, new Set(), { onRead });
 }
 
-/** The same objects with other settings, on which no key depends. */
-export const withSettings = (base: Mesh, settings: AllMeshSettings): Mesh =>
-  new Overlay(base, [], new Set(), { settings });
+/**
+ * The same objects with other settings. No key depends on a setting that is different, but for those of `entered`, which are
+ * computed anew.
+ */
+export const withSettings = (base: Mesh, settings: AllMeshSettings, entered: readonly AnyObject[] = []): Mesh =>
+  new Overlay(base, entered.map(asItIs), new Set(), { settings });
+
+/** The change of an object that only counts in another way. */
+export const asItIs = (object: AnyObject): Change => ({ old: object, object });
 
 interface OverlayOptions {
   readonly onRead?: (object: AnyObject) => void;

@@ -10,7 +10,7 @@ export type ExportTo = readonly string[];
  * The settings of the whole mesh that everything may read, so that a change of one concerns everything. Settings are never
  * unknown: a field that no mesh config sets has Istio's default (Istio pkg/config/mesh/mesh.go DefaultMeshConfig).
  */
-export interface MeshSettings extends Omit<ControlPlanes, "ztunnelRevision" | "discovery"> {
+export interface MeshSettings {
   /** The namespace of mesh-wide policies. */
   readonly rootNamespace: string;
   /** The cluster domain of service hosts. istiod gets it from a flag; no mesh config contains it. */
@@ -25,7 +25,7 @@ export interface MeshSettings extends Omit<ControlPlanes, "ztunnelRevision" | "d
 }
 
 /** Settings that only those read who declare it, see `setting` in view.ts. A change of one concerns only them. */
-export interface DeclaredSettings extends Pick<ControlPlanes, "ztunnelRevision" | "discovery"> {
+export interface DeclaredSettings extends ControlPlanes {
   readonly autoMtls: boolean;
   /** What sidecars do with requests to hosts that they do not know: `ALLOW_ANY`, `REGISTRY_ONLY` or `ALLOW_ANY_DYNAMIC_DNS`. */
   readonly outboundTrafficPolicy: string;
@@ -35,6 +35,8 @@ export interface DeclaredSettings extends Pick<ControlPlanes, "ztunnelRevision" 
 export type SettingName = keyof DeclaredSettings;
 /** The settings that everything may read, and some that must be declared. */
 export type SettingsWith<S extends SettingName> = MeshSettings & Pick<DeclaredSettings, S>;
+/** What tells which control planes there are. */
+export type RevisionSettings = SettingsWith<"revisions" | "tags">;
 export type AllMeshSettings = MeshSettings & DeclaredSettings;
 
 export const defaultMeshSettings: AllMeshSettings = {
@@ -109,6 +111,10 @@ const declared: Readonly<Record<SettingName, true>> = {
   autoMtls: true,
   outboundTrafficPolicy: true,
   defaultRetries: true,
+  revisions: true,
+  configured: true,
+  injectors: true,
+  tags: true,
   ztunnelRevision: true,
   discovery: true,
 };

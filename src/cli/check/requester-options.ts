@@ -38,7 +38,7 @@ export function requesterFrom({ user, group, operation }: RequesterOptions): Req
 }
 
 /** How findings are lowered for this requester, as the webhook would; break glass belongs to one request and has no effect. */
-export function requestContext(requester: Requester, policies: Policies, settings: AllMeshSettings): RequestContext {
+export function requestContext(requester: Requester, policies: Policies, settings: MeshSettings): RequestContext {
   return {
     writer: writerOf(requester, policies, settings),
     isDeletion: requester.operation === "DELETE",

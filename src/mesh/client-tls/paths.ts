@@ -1,6 +1,6 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, type MeshView, setting } from "../../view/view.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
@@ -54,7 +54,7 @@ export const anyOther = "";
 export const tlsPathsInto = fact(
   "tlsPathsInto",
   "Namespace",
-  [destinationsWithTls, peerAuthenticationsOfNamespace, readers],
+  [destinationsWithTls, peerAuthenticationsOfNamespace, readers, setting("revisions")],
   (namespace, mesh): readonly TlsPath[] => {
     const destinations = mesh.get(destinationsWithTls, namespace);
     if (destinations.length === 0) return [];

@@ -1,5 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import type { RevisionSettings } from "../../view/settings.ts";
 import { injectedProxy } from "./injection-templates.ts";
 import { dataplaneMode, injectSidecar, injectionLabel, revisionLabel, sidecarStatus } from "../objects/labels.ts";
 import { isInjectorServed } from "./control-plane.ts";
@@ -57,7 +57,7 @@ export function isEnrolled(namespace: Namespace): boolean | undefined {
  * every revision that a label names is assumed to have an injector; with them, a pod of a revision that is neither a
  * control plane nor a tag gets no sidecar.
  */
-export function captureOf(workload: Workload, namespace: Namespace | undefined, settings?: MeshSettings): Capture {
+export function captureOf(workload: Workload, namespace: Namespace | undefined, settings?: RevisionSettings): Capture {
   if (isMachine(workload)) return workload.pod.hasProxyContainer ? "sidecar" : "none";
   return workload.pod.hostNetwork ? "none" : captureOfPods(workload, namespace, settings);
 }
@@ -65,7 +65,7 @@ export function captureOf(workload: Workload, namespace: Namespace | undefined, 
 function captureOfPods(
   workload: Workload,
   namespace: Namespace | undefined,
-  settings: MeshSettings | undefined,
+  settings: RevisionSettings | undefined,
 ): Capture {
   const known = namespace?.implied ? undefined : namespace;
   const isWithProxy = isInjected(workload, known, settings);
@@ -134,7 +134,7 @@ const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undef
 function isInjected(
   workload: Workload,
   namespace: Namespace | undefined,
-  settings: MeshSettings | undefined,
+  settings: RevisionSettings | undefined,
 ): boolean | undefined {
   const { pod, metadata } = workload;
   if (hasSidecar(workload)) return true;

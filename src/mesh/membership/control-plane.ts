@@ -1,9 +1,9 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { DiscoverySelector } from "../../view/control-planes.ts";
-import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
+import type { RevisionSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, setting } from "../../view/view.ts";
 import { injectionLabel, revisionLabel } from "../objects/labels.ts";
-import { areRevisionsKnown, type ControlPlane, isReadBy, revisionNamed } from "../objects/revision.ts";
+import { areRevisionsKnown, type ControlPlane, isReadBy, revisionNamed, revisionReads } from "../objects/revision.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
 import { type Namespace, rootOfNamespace } from "./namespaces.ts";
 
@@ -23,10 +23,10 @@ export function injectorNamed(pod: Labels, { metadata: { labels } }: Namespace):
 }
 
 /** Whether the injector that a pod asks for may exist: a control plane, or a tag that stands for one. */
-export const isInjectorServed = (pod: Labels, namespace: Namespace, settings: MeshSettings): boolean =>
+export const isInjectorServed = (pod: Labels, namespace: Namespace, settings: RevisionSettings): boolean =>
   !areRevisionsKnown(settings) || revisionNamed(injectorNamed(pod, namespace), settings) !== undefined;
 
-type ReaderSettings = SettingsWith<"ztunnelRevision" | "discovery">;
+type ReaderSettings = RevisionSettings & SettingsWith<"ztunnelRevision" | "discovery">;
 
 /** Which control planes configure the proxies of a namespace, and which objects each of them reads. */
 export class Readers {
@@ -148,7 +148,7 @@ export class Readers {
 export const readers = fact(
   "readers",
   "Namespace",
-  [rootOfNamespace, setting("ztunnelRevision"), setting("discovery")],
+  [rootOfNamespace, ...revisionReads, setting("ztunnelRevision"), setting("discovery")],
   (namespace, mesh) => {
     const [root] = mesh.related(rootOfNamespace, namespace);
     return new Readers(namespace, root, mesh.settings);
@@ -163,7 +163,7 @@ const lists = new WeakMap<readonly AnyObject[], Map<string, readonly AnyObject[]
 function readBy<T extends AnyObject>(
   objects: readonly T[],
   controlPlane: ControlPlane,
-  settings: MeshSettings,
+  settings: RevisionSettings,
 ): readonly T[] {
   const key = controlPlane ?? `any of ${settings.revisions.join()}`;
   let known = lists.get(objects);

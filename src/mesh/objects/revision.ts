@@ -1,5 +1,6 @@
 import type { AnyObject } from "../../kube/object.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import type { AllMeshSettings, MeshSettings, RevisionSettings } from "../../view/settings.ts";
+import { setting } from "../../view/view.ts";
 import { revisionLabel } from "./labels.ts";
 
 /**
@@ -8,10 +9,21 @@ import { revisionLabel } from "./labels.ts";
  * pilot/pkg/config/kube/crdclient/client.go and pilot/pkg/serviceregistry/ambient/ambientindex.go inRevision use).
  * Relations have the keys of every object that is read by anyone; isReadBy tells which proxies it counts for.
  */
-export function isServed({ metadata }: AnyObject, { revisions }: MeshSettings): boolean {
+export function isServed({ metadata }: AnyObject, settings: MeshSettings): boolean {
   const revision = metadata.labels[revisionLabel];
-  return revision === undefined || revisions.includes(revision);
+  // Read without a declaration: an object whose revision comes or goes counts as changed (view/served.ts).
+  return revision === undefined || (settings as AllMeshSettings).revisions.includes(revision);
 }
+
+/**
+ * Whether objects can be read by some control planes only. Keys of the `from` end of a relation may depend on it, if every rule
+ * that reads the relation declares the setting `revisions` too: they are computed at each look-up.
+ */
+export const areControlPlanesSeveral = (settings: MeshSettings): boolean =>
+  (settings as AllMeshSettings).revisions.length > 1;
+
+/** For the `reads` of what takes RevisionSettings. */
+export const revisionReads = [setting("revisions"), setting("tags")] as const;
 
 /** The same in CEL, about a raw `object` and the revisions in `settings`. */
 export const isServedInCel =
@@ -28,11 +40,11 @@ export function isReadBy(object: AnyObject, controlPlane: ControlPlane, settings
 }
 
 /** Whether it is known which control planes there are: from a mesh config, or from an injector. */
-export const areRevisionsKnown = ({ seen, revisions }: MeshSettings): boolean =>
+export const areRevisionsKnown = ({ seen, revisions }: RevisionSettings): boolean =>
   seen || revisions.some((revision) => revision !== "default");
 
 /** The revision that a value of the label `istio.io/rev` of a namespace, a pod or a Gateway selects; tags are resolved. */
-export function revisionNamed(name: string, { revisions, tags }: MeshSettings): ControlPlane {
+export function revisionNamed(name: string, { revisions, tags }: RevisionSettings): ControlPlane {
   const revision = (Object.hasOwn(tags, name) ? tags[name] : undefined) ?? name;
   return revisions.includes(revision) ? revision : undefined;
 }

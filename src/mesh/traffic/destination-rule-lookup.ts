@@ -1,4 +1,4 @@
-import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
@@ -309,7 +309,7 @@ export function rulesReadBy(
 export const rulesReadByEach = (
   rules: RulesOverHost,
   host: string,
-  settings: MeshSettings,
+  settings: SettingsWith<"revisions">,
 ): ReadonlySet<RulesOverHost> =>
   new Set(settings.revisions.map((controlPlane) => rulesReadBy(rules, { host, controlPlane }, settings)));
 

@@ -4,13 +4,16 @@ import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
-import { areRevisionsKnown, objectsOfRevision, revisionNamed } from "../../mesh/objects/revision.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import { areRevisionsKnown, objectsOfRevision, revisionNamed, revisionReads } from "../../mesh/objects/revision.ts";
+import type { RevisionSettings, SettingsWith } from "../../view/settings.ts";
+import { setting } from "../../view/view.ts";
+
+type InjectionSettings = RevisionSettings & SettingsWith<"injectors">;
 
 export const injectionRevisionUnserved = defineRule({
   id: "injection-revision-unserved",
   subject: ["Namespace", "Workload"],
-  reads: [namespaceOfWorkload],
+  reads: [namespaceOfWorkload, ...revisionReads, setting("injectors")],
   worksWithout: ["Workload"],
   mode: "warn",
   since: "0.1.0",
@@ -37,7 +40,7 @@ export const injectionRevisionUnserved = defineRule({
   },
 });
 
-function* ofNamespace(namespace: Namespace, settings: MeshSettings): Iterable<Problem> {
+function* ofNamespace(namespace: Namespace, settings: InjectionSettings): Iterable<Problem> {
   const enrollment = enrollmentOf(namespace);
   if (isTerminating(namespace) || (enrollment !== "sidecar" && enrollment !== "ambient-and-sidecar")) return;
   const { labels } = namespace.metadata;
@@ -47,7 +50,11 @@ function* ofNamespace(namespace: Namespace, settings: MeshSettings): Iterable<Pr
 }
 
 /** The label of a pod counts only if its namespace has no label about injection. */
-function* ofWorkload(workload: Workload, namespace: Namespace | undefined, settings: MeshSettings): Iterable<Problem> {
+function* ofWorkload(
+  workload: Workload,
+  namespace: Namespace | undefined,
+  settings: InjectionSettings,
+): Iterable<Problem> {
   if (namespace === undefined || namespace.implied || isProxy(workload)) return;
   const { [injectionLabel]: enabled, [revisionLabel]: revision } = namespace.metadata.labels;
   if (enabled !== undefined || revision !== undefined || captureOf(workload, namespace) !== "sidecar") return;
@@ -56,7 +63,7 @@ function* ofWorkload(workload: Workload, namespace: Namespace | undefined, setti
   yield* problemsOf(at, own ?? "default", settings);
 }
 
-function* problemsOf(at: Problem["at"], name: string, settings: MeshSettings): Iterable<Problem> {
+function* problemsOf(at: Problem["at"], name: string, settings: InjectionSettings): Iterable<Problem> {
   const revision = JSON.stringify(name);
   const { config, tag, injector } = objectsOfRevision(name);
   if (revisionNamed(name, settings) === undefined)
@@ -77,5 +84,5 @@ function* problemsOf(at: Problem["at"], name: string, settings: MeshSettings): I
 }
 
 /** A repository with only the tags shows nothing about the injectors of revisions. */
-const hasInjectorsOfRevisions = ({ injectors, tags }: MeshSettings): boolean =>
+const hasInjectorsOfRevisions = ({ injectors, tags }: InjectionSettings): boolean =>
   injectors.some((name) => !Object.hasOwn(tags, name));

@@ -6,12 +6,15 @@ import type { MeshView } from "../../view/view.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { injectorNamed } from "../../mesh/membership/control-plane.ts";
 import { dataplaneMode, enrollmentLabels, revisionLabel } from "../../mesh/objects/labels.ts";
-import { areRevisionsKnown, objectsOfRevision, revisionNamed } from "../../mesh/objects/revision.ts";
+import { areRevisionsKnown, objectsOfRevision, revisionNamed, revisionReads } from "../../mesh/objects/revision.ts";
+
+const reads = [workloadsOfNamespace, ...revisionReads] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const namespaceLeavesMesh = defineRule({
   id: "namespace-leaves-mesh",
   subject: "Namespace",
-  reads: [workloadsOfNamespace],
+  reads,
   worksWithout: ["Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -69,7 +72,7 @@ const consequences: Readonly<Record<Loss, string>> = {
 const losses = ["ambient", "running ambient", "maybe ambient", "sidecar"] as const;
 
 /** How workloads lose the mesh. If workloads are not known, one that follows the namespace is assumed. */
-function planesLeft(old: Namespace, now: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): readonly Loss[] {
+function planesLeft(old: Namespace, now: Namespace, mesh: View): readonly Loss[] {
   const left = new Set<Loss | undefined>();
   for (const workload of mesh.related(workloadsOfNamespace, now))
     if (!isProxy(workload)) left.add(lossOf(workload, old, now));
@@ -133,7 +136,7 @@ function fixOf(old: Namespace, now: Namespace, left: readonly Loss[]): string {
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof workloadsOfNamespace>;
+  readonly mesh: View;
 }
 
 /** New pods ask an injector that does not exist. If the control planes are not known, the label may be right. */

@@ -3,11 +3,12 @@ import { readers } from "../../mesh/membership/control-plane.ts";
 import { controlPlanesOfEnrollment } from "../../mesh/membership/control-planes-in.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { objectsOfRevision } from "../../mesh/objects/revision.ts";
+import { setting } from "../../view/view.ts";
 
 export const namespaceMeshConfigRemoved = defineRule({
   id: "namespace-mesh-config-removed",
   subject: "Namespace",
-  reads: [readers],
+  reads: [readers, setting("configured")],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["revisions"],

@@ -2,7 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { allKinds, kinds } from "../../kube/kinds.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
-import { areRevisionsKnown, isServed, objectsOfRevision } from "../../mesh/objects/revision.ts";
+import { areRevisionsKnown, isServed, objectsOfRevision, revisionReads } from "../../mesh/objects/revision.ts";
 
 /** Istio's own kinds. On other kinds the label selects the injector, and there tags are valid. */
 const ofIstio = allKinds.filter((kind) => kinds[kind].served.every(({ group }) => group.endsWith(".istio.io")));
@@ -10,7 +10,7 @@ const ofIstio = allKinds.filter((kind) => kinds[kind].served.every(({ group }) =
 export const policyRevisionInert = defineRule({
   id: "policy-revision-inert",
   subject: ofIstio,
-  reads: [],
+  reads: [...revisionReads],
   mode: "warn",
   since: "0.1.0",
   tags: ["revisions"],

@@ -1,11 +1,12 @@
 import { defineRule } from "../../engine/rule.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { setting } from "../../view/view.ts";
 
 export const policyRevisionNarrowed = defineRule({
   id: "policy-revision-narrowed",
   subject: ["PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"],
-  reads: [],
+  reads: [setting("revisions")],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["revisions"],

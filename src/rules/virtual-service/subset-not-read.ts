@@ -3,7 +3,7 @@ import { type Readers, readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
-import { type ControlPlane, isReadBy, isServed } from "../../mesh/objects/revision.ts";
+import { areControlPlanesSeveral, type ControlPlane, isReadBy, isServed } from "../../mesh/objects/revision.ts";
 import { rulesReadBy } from "../../mesh/traffic/destination-rule-lookup.ts";
 import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
@@ -28,7 +28,7 @@ function namespacesMeant(virtualService: VirtualService, { domain }: MeshSetting
 const namespacesMeantByVirtualService = relation(
   "namespacesMeantByVirtualService",
   index("VirtualService", (virtualService, settings) =>
-    settings.revisions.length > 1 && isServed(virtualService, settings)
+    areControlPlanesSeveral(settings) && isServed(virtualService, settings)
       ? namespacesMeant(virtualService, settings)
       : [],
   ),

@@ -22,7 +22,7 @@ import {
   revisionLabel,
   sidecarStatus,
 } from "../../mesh/objects/labels.ts";
-import { objectsOfRevision } from "../../mesh/objects/revision.ts";
+import { objectsOfRevision, revisionReads } from "../../mesh/objects/revision.ts";
 
 const forClients =
   "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
@@ -30,7 +30,7 @@ const forClients =
 export const workloadLeavesMesh = defineRule({
   id: "workload-leaves-mesh",
   subject: "Workload",
-  reads: [namespaceOfWorkload],
+  reads: [namespaceOfWorkload, ...revisionReads],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
