@@ -3,7 +3,7 @@ import { writerOf } from "../../admission/writer.ts";
 import type { RequestContext } from "../../engine/ruling.ts";
 import type { Requester } from "../../policy/match.ts";
 import type { Policies } from "../../policy/policies.ts";
-import type { AllMeshSettings } from "../../view/settings.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 /** Who would send the objects to the API server, for policies that distinguish requesters. */
 export interface RequesterOptions {
