@@ -1,7 +1,6 @@
 import type { MeshView } from "../../view/view.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import { portsOf } from "../client-tls/destinations.ts";
-import { validatesClients } from "../gateways/listener-gateways.ts";
 import { isOverTls } from "../gateways/servers.ts";
 import { servicesOfNamespace, servicesOfWorkload } from "../membership/services.ts";
 import { type AskedAtGateway, type Entrance, entranceReads, gatewayOf } from "./entrances.ts";
@@ -63,10 +62,9 @@ export function stageAt(entrance: Entrance, to: AskedAtGateway, front: Front, me
 }
 
 /** A client that is asked for a certificate has an identity that is not known. */
-function doubtsAt({ listener, server }: Offer): readonly Attribute[] {
+function doubtsAt({ server }: Offer): readonly Attribute[] {
   if (!isOverTls(server)) return [];
-  const isMutual = (server.tls?.mode ?? "").includes("MUTUAL");
-  return isMutual || (listener !== undefined && validatesClients(listener.of, listener.listener)) ? ["identity"] : [];
+  return (server.tls?.mode ?? "").includes("MUTUAL") ? ["identity"] : [];
 }
 
 /**
