@@ -40,7 +40,7 @@ import { coveringHosts, fullHost, isWildcard, namespaceOfHost } from "../traffic
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
 import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import { everyVirtualServiceByHost, hostsOf } from "../traffic/virtual-service-choices.ts";
-import { delegatesOfRoot, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { delegatesOfRoot, gatewaysOf, meshGateway, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
 import {
   grantsOfKubernetesGateway,
@@ -122,7 +122,9 @@ const hostsBeyondVirtualService = index("VirtualService", (virtualService, setti
   const isElsewhere = ({ host }: { readonly host: string }) =>
     !own.includes(fullHost(host, metadata.namespace, settings.domain));
   if (!trafficOf(virtualService).some(({ destination }) => isElsewhere(destination))) return [];
-  return new Set([...own, ...spec.http.flatMap(authoritiesOf)].flatMap((host) => coveringHosts(host.toLowerCase())));
+  // What gateways alone have is found by the hosts of intents and of what sends them the requests.
+  const sent = gatewaysOf(virtualService).has(meshGateway) ? own : [];
+  return new Set([...sent, ...spec.http.flatMap(authoritiesOf)].flatMap((host) => coveringHosts(host.toLowerCase())));
 });
 /** The same of a route of the Gateway API for a Service. */
 const hostsBeyondRoute = index("KubernetesRoute", (route, { domain }) => {

@@ -159,7 +159,7 @@ export class RouteTable {
       const routes = [...this.#ofAlias(egress, client), ...this.#ofUnknownHost(egress, client)];
       return routes.filter(({ protocol }) => protocol === "http");
     }
-    const ofGatewayApi = this.#converted(client);
+    const ofGatewayApi = this.#converted(egress, client);
     if (typeof ofGatewayApi === "string") return ofGatewayApi;
     const ofAlias = this.#ofAlias(egress, client);
     if (ofAlias.length > 0) return ofAlias;
@@ -167,24 +167,38 @@ export class RouteTable {
     if (among !== undefined)
       return `${idOf(among)} names other hosts too, and it routes this one at the ports of those that the client knows`;
     const own = this.#ofVirtualServices(egress, client);
-    if (own.length > 0 && ofGatewayApi.length > 0)
+    // A route that this client does not use still takes the host away from VirtualServices for wildcards.
+    const isTaken = own.some((entry) => !this.#isForName(entry)) && this.#routesOfParent().length > 0;
+    if (isTaken || (own.length > 0 && ofGatewayApi.length > 0))
       return `a VirtualService and an HTTPRoute both route requests to ${this.#host}, and which of them counts is not examined`;
     return own.length > 0 ? own : ofGatewayApi;
   }
 
-  #converted(client: RouteClient): readonly Entry[] | string {
+  #isForName({ virtualService }: Entry): boolean {
+    return hostsOf(virtualService, this.#mesh.settings).includes(this.#to.name);
+  }
+
+  #routesOfParent(): readonly KubernetesRoute[] {
+    const { definition } = this.#to;
+    if (definition === undefined) return [];
+    const all =
+      definition.kind === "Service"
+        ? this.#mesh.related(routesOfParentService, definition)
+        : this.#mesh.related(routesOfParentEntry, definition);
+    return all.filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
+  }
+
+  /** A Sidecar imports them as it does VirtualServices of their namespace for the host. */
+  #converted(egress: Egress | undefined, client: RouteClient): readonly Entry[] | string {
     const { definition, port, name } = this.#to;
     const { domain } = this.#mesh.settings;
     if (definition === undefined) return [];
-    const all = (
-      definition.kind === "Service"
-        ? this.#mesh.related(routesOfParentService, definition)
-        : this.#mesh.related(routesOfParentEntry, definition)
-    ).filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
+    const all = this.#routesOfParent();
     const isStream = portOfDefinition(definition, port)?.protocol === "TCP";
     const of = { definition, name, port, isStream, client: client.namespace, isWaypoint: this.#isWaypoint, domain };
     const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
     if (routes === undefined || typeof routes === "string") return routes ?? [];
+    if (egress?.importsVirtualService(routes.virtualService, this.#mesh) === false) return [];
     return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
 

@@ -532,6 +532,15 @@ http:
     ]);
   });
 
+  test("an HTTPRoute counts only where a Sidecar imports its namespace, and never at a port of TCP", () => {
+    const refuse = httpRoute("web/r", "rules: [{ matches: [{ path: { type: PathPrefix, value: / } }] }]");
+    const result = (manifests: string) => asked(meshOf(manifests), "web/client", "shop/x:80").map((one) => one.result);
+    assert.deepEqual(result(shop + refuse), ["nowhere"]);
+    assert.deepEqual(result(shop + refuse + sidecar("web/s", "egress: [{ hosts: ['shop/*'] }]")), ["accepted"]);
+    assert.deepEqual(result(shop + refuse + sidecar("web/s", "egress: [{ hosts: ['shop/*', './*'] }]")), ["nowhere"]);
+    assert.deepEqual(result(shop.replace("name: http", "name: tcp") + refuse), ["accepted"]);
+  });
+
   test("a Service of a gateway leads to what its Gateways make of the host", () => {
     const gateway = deployment("shop", "gw")
       .replace("labels: { app: gw }", "labels: { app: gw }, annotations: { inject.istio.io/templates: gateway }")
