@@ -13,12 +13,15 @@ const errorLines = isServer && !process.stderr.isTTY ? jsonErrorLines() : undefi
 const tell = errorLines?.tell ?? ((text: string): void => void process.stderr.write(text));
 
 const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const)
-  process.on(signal, () => {
-    // A second signal ends the server without draining.
-    if (!isServer || stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
-    stop.abort(signal === "SIGINT" && process.stdin.isTTY ? byKeyboard : undefined);
-  });
+// A listener runs only when the program waits, while Ctrl-C without one ends a command that is busy at once. But the first
+// process of a container gets no signal that it does not listen to.
+if (isServer || process.pid === 1)
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, () => {
+      // A second signal ends the server without draining.
+      if (!isServer || stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
+      stop.abort(signal === "SIGINT" && process.stdin.isTTY ? byKeyboard : undefined);
+    });
 // Without a listener, Node opens its debugger on a port of loopback, for everybody on this machine.
 process.on("SIGUSR1", () => undefined);
 

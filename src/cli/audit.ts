@@ -1,8 +1,8 @@
 import { Command, Option } from "commander";
 import { meshPictureOf } from "../explain/mesh-picture.ts";
 import { UsageError } from "../text/usage-error.ts";
-import { auditDifference } from "./audit-difference.ts";
-import { firstSeenIn } from "./remembered-findings.ts";
+import { auditDifference } from "./audit/difference.ts";
+import { firstSeenIn } from "./audit/remembered-findings.ts";
 import {
   type AuditOptions,
   auditReport,
@@ -11,15 +11,15 @@ import {
   policiesToAudit,
   requireKnown,
   requireNamespaces,
-} from "./audit-report.ts";
-import { auditWhatIf } from "./audit-what-if.ts";
+} from "./audit/report.ts";
+import { auditWhatIf } from "./audit/what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { tellExceptions } from "./exception-notes.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
 import { docsUrlOption, policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
 import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
-import { expiresOption, writeExceptions, writeExceptionsOption } from "./write-exceptions.ts";
+import { expiresOption, writeExceptions, writeExceptionsOption } from "./audit/write-exceptions.ts";
 import { type ExitCode, type Terminal } from "./terminal.ts";
 
 /** The labels and annotations that usually name the owner of an object. */

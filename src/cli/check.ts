@@ -1,5 +1,5 @@
 import { dirname, resolve } from "node:path";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
 import type { Kind } from "../kube/kinds.ts";
@@ -16,20 +16,19 @@ import {
   knowledgeOfSet,
 } from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ReadOptions, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
-import { type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import { counted, listed } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
-import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./baseline.ts";
+import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./check/baseline.ts";
 import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
-import { notesOf } from "./check-notes.ts";
+import { notesOf } from "./check/notes.ts";
 import { giveIntents } from "./given-intents.ts";
-import { judgeChanges } from "./judge-changes.ts";
+import { judgeChanges } from "./check/judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
-import { connectionsIn, effectsIn } from "./environment-changes.ts";
+import { connectionsIn, effectsIn } from "./check/environment-changes.ts";
 import {
   clusterDomainOption,
   meshAtRevision,
@@ -62,21 +61,22 @@ import {
   skips,
   writeReport,
 } from "./report-output.ts";
-import { type CheckedFiles, withFaults } from "./file-faults.ts";
-import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./requester-options.ts";
+import { type CheckedFiles, withFaults } from "./check/file-faults.ts";
+import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./check/requester-options.ts";
 import { fileProgress } from "./progress.ts";
 import type { ProjectOptions } from "./project-options.ts";
-import { crdsOption, ReceivedDefinitions, schemasFrom } from "./schema-options.ts";
+import { type RenderOptions, rendererOf, renderOption } from "./render-option.ts";
+import { crdsOption, ReceivedDefinitions, schemasFrom } from "./check/schema-options.ts";
 import { shownError } from "./source-errors.ts";
 import {
   substituteFromOption,
   substituteOption,
   type SubstitutionOptions,
   substitutionFrom,
-} from "./substitution-options.ts";
+} from "./check/substitution-options.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
-import { assertTestable, writeTest, writeTestOption, type WriteTestOptions } from "./write-test.ts";
+import { assertTestable, writeTest, writeTestOption, type WriteTestOptions } from "./check/write-test.ts";
 
 export interface CheckOptions
   extends PolicyOptions,
@@ -87,13 +87,13 @@ export interface CheckOptions
     SubstitutionOptions,
     BaselineOptions,
     ProjectOptions,
+    RenderOptions,
     Pick<WriteTestOptions, "writeTest"> {
   readonly since?: string;
   readonly allowEmpty?: boolean;
   readonly skipUnknown?: boolean;
   readonly verbose?: boolean;
   readonly connections?: boolean;
-  readonly render: RenderMode;
   readonly crds?: string;
   readonly partial: readonly Kind[];
   readonly complete: readonly Kind[];
@@ -143,14 +143,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(crdsOption())
     .addOption(substituteOption())
     .addOption(substituteFromOption())
-    .addOption(
-      new Option(
-        "--render <when>",
-        "render Helm charts and kustomizations with helm, kustomize or kubectl: auto (if they are installed, and nothing is remote), always, never",
-      )
-        .choices(renderModes)
-        .default("auto"),
-    )
+    .addOption(renderOption())
     .option("--verbose", "list every object that several files define")
     .option("-n, --namespace <name>", "namespace for objects that do not name one", "default")
     .addOption(clusterDomainOption())
@@ -183,7 +176,8 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
-  if (options.writeTest !== undefined) await writeTest(paths, options.writeTest, options);
+  if (options.writeTest !== undefined)
+    await writeTest(paths, options.writeTest, options, rendererOf(options, terminal));
   return exitCode(report, options);
 }
 
@@ -207,7 +201,7 @@ async function readChanges(
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
     onFile: options.onFile,
-    renderer: options.render === "never" ? undefined : { mode: options.render, env: terminal.env },
+    renderer: rendererOf(options, terminal),
   };
   const set = await readManifests(paths, { ...reading, input: terminal.input });
   const { policies, errors } = await policiesFor(options, terminal);

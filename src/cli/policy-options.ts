@@ -85,8 +85,8 @@ function impossibleIn(source: PolicySource): readonly SourceError[] {
   // Objects of a cluster have no lines; their status says what they select.
   if (source.locate([]).line === 0) return [];
   return inDocumentOrder(source.raw, impossibleNames(source.raw)).map(({ at, message }) => {
-    const { line, column } = source.locate(at);
-    return { file: source.file, line, column, message: `${titleOf(source.raw)}: ${message}` };
+    const { line, column, file = source.file } = source.locate(at);
+    return { file, line, column, message: `${titleOf(source.raw)}: ${message}` };
   });
 }
 

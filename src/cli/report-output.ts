@@ -54,9 +54,9 @@ export function placesOf(changeable: readonly FileObject[], others: readonly Fil
 export function failedRule({ rule, subject, error }: RuleError, places: Places): ReportedError {
   const why = error instanceof Error ? error.message : String(error);
   const place = places.of(subject);
-  const line = place?.locate([]).line ?? null;
+  const spot = place?.locate([]);
   const message = `rule ${rule.id} failed on ${idOf(subject)}; this is a bug in Meshward: ${why}`;
-  return { file: place?.file ?? null, line, message };
+  return { file: spot?.file ?? place?.file ?? null, line: spot?.line ?? null, message };
 }
 
 /** Throws a UsageError if an output asks for a format in which something other than findings is not written. */

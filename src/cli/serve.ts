@@ -15,17 +15,17 @@ import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { systemClock } from "../tls/clock.ts";
 import type { MeshStore } from "../view/store.ts";
-import { auditPageOf } from "./audit-page.ts";
-import { auditReportsOption, type BackgroundAuditFlags } from "./background-audit.ts";
-import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./client-options.ts";
+import { auditPageOf } from "./serve/audit-page.ts";
+import { auditReportsOption, type BackgroundAuditFlags } from "./serve/background-audit.ts";
+import { clientCaOption, clientNameOption, type ClientOptions, clientsOf } from "./serve/client-options.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
-import { startElectedWork } from "./elected-work.ts";
-import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./followed-mesh.ts";
-import { type Controllers, startControllers, watchControllers } from "./controllers.ts";
+import { startElectedWork } from "./serve/elected-work.ts";
+import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./serve/followed-mesh.ts";
+import { type Controllers, startControllers, watchControllers } from "./serve/controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
-import { keepMemorySmall } from "./memory.ts";
+import { keepMemorySmall } from "./serve/memory.ts";
 import { clusterDomainOption, clusterWord, meshOption } from "./mesh-option.ts";
-import { ownNamespace } from "./own-namespace.ts";
+import { ownNamespace } from "./serve/own-namespace.ts";
 import {
   docsUrlOption,
   policiesFromClusterOption,
@@ -35,10 +35,14 @@ import {
   profileOption,
 } from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
-import { type CertificateOptions, type ServingCertificates, servingCertificates } from "./serving-certificates.ts";
+import {
+  type CertificateOptions,
+  type ServingCertificates,
+  servingCertificates,
+} from "./serve/serving-certificates.ts";
 import { shownError } from "./source-errors.ts";
 import { byKeyboard, type ExitCode, type Terminal } from "./terminal.ts";
-import { createWarmUp } from "./warm-up.ts";
+import { createWarmUp } from "./serve/warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions

@@ -19,9 +19,10 @@ import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { type OutputOptions, outputOptions, outputsOf, writeOutputs } from "./outputs.ts";
 import { policiesOf } from "./policy-options.ts";
+import { type RenderOptions, rendererOf, renderOption } from "./render-option.ts";
 import { type ExitCode, tellNote, tellProblem, type Terminal } from "./terminal.ts";
 
-export interface TestOptions extends OutputOptions {
+export interface TestOptions extends OutputOptions, RenderOptions {
   readonly run?: string;
   readonly watch?: boolean;
 }
@@ -31,6 +32,7 @@ export function testCommand(terminal: Terminal, finish: (code: ExitCode) => void
     .description("run tests of policies: changes of a mesh, with the decisions that are expected")
     .argument("[path...]", "files of tests, or folders with meshward-test.yaml or NAME.meshward-test.yaml files", ["."])
     .option("--run <text>", "run only cases whose name contains this text")
+    .addOption(renderOption())
     .option("--watch", "run again whenever a file that the tests read changes")
     .action(async (paths: string[], options: TestOptions) => finish(await test(paths, options, terminal)));
   for (const option of outputOptions(testFormats)) command.addOption(option);
@@ -41,7 +43,7 @@ export function testCommand(terminal: Terminal, finish: (code: ExitCode) => void
 export async function test(paths: readonly string[], options: TestOptions, terminal: Terminal): Promise<ExitCode> {
   const outputs = outputsOf(options);
   const once = async () => {
-    const { report, reads } = await run(paths, options);
+    const { report, reads } = await run(paths, options, terminal);
     for (const error of report.errors) tellProblem(shownTestError(error), terminal);
     writeOutputs(report, { formats: testFormats, outputs }, terminal);
     return { report, reads };
@@ -74,11 +76,11 @@ function exitCode({ summary }: TestReport): ExitCode {
   return summary.failed > 0 ? 1 : 0;
 }
 
-async function run(paths: readonly string[], options: TestOptions) {
+async function run(paths: readonly string[], options: TestOptions, terminal: Terminal) {
   const { files, errors } = await testFilesIn(paths);
   const prepared: PreparedFile[] = [];
   const load = loadedOnce();
-  for (const file of files) prepared.push(await readTestFile(file, load));
+  for (const file of files) prepared.push(await readTestFile(file, load, rendererOf(options, terminal)));
   const coverage = new Coverage();
   const tested: TestedFile[] = [];
   for (const file of prepared) tested.push(await testedFile(file, options, coverage));

@@ -18,10 +18,11 @@ import { answering, type Asking, type MeshFunction } from "./mesh-functions.ts";
 import { type Reach, reachOf } from "./reach.ts";
 
 /** Makes a rule of the engine of each rule that a policy defines. */
-export const defineCustomRules: DefineRules = (policy, specs) => {
+export const defineCustomRules: DefineRules = (policy, specs, formed) => {
   const problems: SchemaProblem[] = [];
   const rules: Rule[] = [];
   for (const [i, spec] of specs.entries()) {
+    if (formed?.has(i) === false) continue;
     const found = defined(policy, spec, ["spec", "customRules", i]);
     if ("problems" in found) problems.push(...found.problems);
     else rules.push(found.rule);

@@ -18,7 +18,7 @@ import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
 import { destinationRuleChoices } from "../mesh/traffic/destination-rule-choices.ts";
 import { serviceNamespaces } from "../mesh/traffic/destination-rules.ts";
 import { coveringHosts, covers, fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
-import { virtualServiceChoices } from "../mesh/traffic/virtual-service-choices.ts";
+import { usedVirtualService } from "../mesh/traffic/virtual-service-choices.ts";
 import { routesOf, shareOf } from "../mesh/traffic/virtual-services.ts";
 import {
   isUsable,
@@ -336,7 +336,7 @@ function routesFor(host: string, asking: Asking): CelInput {
   const [relation] = reach.toVirtualServices;
   const candidates = relation === undefined ? [] : mesh.under(relation, coveringHosts(host));
   const client = ownNamespace(asking).metadata.name;
-  const { used } = virtualServiceChoices(client, host, candidates, mesh.settings);
+  const used = usedVirtualService(client, host, candidates, mesh.settings);
   addEvidence(asking, used === undefined ? [] : [used], absent("VirtualService", client));
   if (used === undefined) return [];
   evidence.add(used);

@@ -9,6 +9,8 @@ export type Symptom =
   | "overflow"
   | "backend-error"
   | "reset"
+  | "origination-fails"
+  | "unreachable"
   | "access-denied"
   | "fault"
   | "no-address"

@@ -1,7 +1,7 @@
 import { idOf } from "../kube/identity.ts";
 import { namespacesOfDefinition, type Host } from "../mesh/traffic/host-definition.ts";
 import { Egress, isRegistryOnly, selectorOfSidecar, sidecarFor, sidecarsIn } from "../mesh/traffic/sidecar-egress.ts";
-import { virtualServiceChoices, virtualServicesOfHost } from "../mesh/traffic/virtual-service-choices.ts";
+import { usedVirtualService, virtualServicesOfHost } from "../mesh/traffic/virtual-service-choices.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -22,7 +22,7 @@ export function sidecarLines(host: Host, client: string, mesh: Mesh): readonly E
     const who = selector === undefined ? "" : ` for clients with ${formatLabels(selector)}`;
     const places = [...namespacesOfDefinition(host, mesh.settings)];
     const isImported = places.some((namespace) => egress.importsService(host.host, namespace));
-    const { used } = virtualServiceChoices(client, host.host, virtualServicesOfHost(host.host, mesh), mesh.settings);
+    const used = usedVirtualService(client, host.host, virtualServicesOfHost(host.host, mesh), mesh.settings);
     const isRouted = used === undefined || egress.importsVirtualService(used, mesh);
     const refused = isRegistryOnly(sidecar, mesh.settings)
       ? "are refused"

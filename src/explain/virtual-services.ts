@@ -2,10 +2,12 @@ import { byId, idOf, keyFor } from "../kube/identity.ts";
 import { precedence } from "../mesh/objects/creation-order.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import {
+  httpVirtualServiceChoices,
   type PassedOverVirtualService,
-  virtualServiceChoices,
+  streamVirtualServices,
   virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
+import { delegatedRoutes } from "../mesh/traffic/delegate-routes.ts";
 import { shownDuration } from "../mesh/traffic/durations.ts";
 import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gateways/gateway-routes.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
@@ -27,16 +29,30 @@ import type { MeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { listed } from "./wording.ts";
 
-/** The VirtualService that sidecars of a namespace use for a host, its routes, and those without effect. */
+/**
+ * The VirtualService that sidecars of a namespace use for requests to a host, or else the first for its connections; its
+ * routes, others for connections, and those without effect.
+ */
 export function virtualServiceLine(client: string, host: string, mesh: Mesh): ExplanationLine {
+  const { settings } = mesh;
   const candidates = virtualServicesOfHost(host, mesh);
   const scope = mesh.get(scopeOfNamespace, namespaceIn(mesh, client));
   const isImported = (one: VirtualService) => scope === undefined || scope.importsVirtualService(one, mesh);
-  const { used, passedOver } = virtualServiceChoices(client, host, candidates.filter(isImported), mesh.settings);
-  const hidden = candidates.filter((one) => !isImported(one));
+  const imported = candidates.filter(isImported);
+  const { used: first, passedOver } = httpVirtualServiceChoices(client, host, imported, settings);
+  const streams = streamVirtualServices(client, imported, settings);
+  const used = first ?? streams[0];
+  const others = streams.filter((one) => one !== used);
   const lines = [
-    ...passedOver.map((one) => passedOverLine(one, client)),
-    ...hidden.toSorted(byId).map((one) => hiddenLine(one, client)),
+    ...others.map((one) => streamsLine(one, mesh)),
+    ...passedOver.flatMap((one) => {
+      const isForStreams = streams.includes(one.virtualService);
+      return isForStreams && one.because === "no-route" ? [] : [passedOverLine(one, client, isForStreams)];
+    }),
+    ...candidates
+      .filter((one) => !isImported(one))
+      .toSorted(byId)
+      .map((one) => hiddenLine(one, client)),
   ];
   if (used === undefined)
     return {
@@ -50,9 +66,25 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
     text: `${idOf(used)} is used`,
     value: idOf(used),
     objects: [used],
-    lines: [...routeLines(used, mesh), ...defaultLines(used, mesh.settings), ...lines],
+    lines: [
+      ...(first === undefined ? streamRouteLines(used, mesh) : routeLines(used, mesh)),
+      ...defaultLines(used, settings),
+      ...lines,
+    ],
   };
 }
+
+/** Routes of tcp and tls count beside those of the VirtualService for requests, whatever their hosts and age. */
+const streamsLine = (virtualService: VirtualService, mesh: Mesh): ExplanationLine =>
+  objectLine(
+    "virtualService.streams",
+    virtualService,
+    `${idOf(virtualService)} is used for connections to ports with TCP or TLS, too`,
+    { value: idOf(virtualService), lines: streamRouteLines(virtualService, mesh) },
+  );
+
+const streamRouteLines = (virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] =>
+  routeLines(virtualService, mesh).filter(({ of }) => !of?.startsWith("http"));
 
 /** The routes of a VirtualService, of which those that no request reaches do not count. */
 function routeLines(virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] {
@@ -137,14 +169,51 @@ function routeLine(written: Route, { virtualService, mesh, by }: Place): Explana
     return `${Math.round(shareOf(weighted, written) * 1000) / 10}% to ${host}${subset ? ` subset ${subset}` : ""}${missing}`;
   });
   const index = String(at[2]);
-  const delegate = "delegate" in route ? delegateOf(route, virtualService, mesh) : undefined;
+  const delegate = "delegate" in route ? delegation(route, virtualService, mesh) : undefined;
   return {
     key: "virtualService.route",
     of: `${protocol}[${index}]`,
     text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route, mesh.settings)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
     ...(by === undefined ? {} : { counts: false }),
-    ...(delegate === undefined ? {} : { objects: [delegate], lines: routeLines(delegate, mesh) }),
+    ...delegate,
   };
+}
+
+/** The routes of a delegate with what they get from the route that delegates to it. */
+function delegatedRouteLines(
+  root: VirtualService,
+  route: HttpRoute,
+  delegate: VirtualService,
+  mesh: Mesh,
+): readonly ExplanationLine[] {
+  const inEffect = new Map(
+    delegatedRoutes(root, route, delegate, mesh.settings).map((one) => [one.index, one.route] as const),
+  );
+  const taken = takenRoutes(delegate, mesh);
+  return delegate.spec.http.map((own, i) => {
+    const merged = inEffect.get(i);
+    const shown = merged === undefined ? own : { ...merged, match: own.match };
+    const written: Route = {
+      at: ["spec", "http", i, "route"],
+      protocol: "http",
+      route: shown,
+      destinations: own.route,
+    };
+    const line = routeLine(written, { virtualService: delegate, mesh, by: taken.get(`http ${i}`) });
+    const because = "it has no effect, because one of its matches is in no match of the route above";
+    return merged === undefined ? { ...line, text: `${line.text}; ${because}`, counts: false } : line;
+  });
+}
+
+/** The delegate of a route and its routes, if it is one. */
+function delegation(
+  route: HttpRoute,
+  virtualService: VirtualService,
+  mesh: Mesh,
+): Pick<ExplanationLine, "objects" | "lines"> | undefined {
+  const delegate = delegateOf(route, virtualService, mesh);
+  if (delegate === undefined) return undefined;
+  return { objects: [delegate], lines: delegatedRouteLines(virtualService, route, delegate, mesh) };
 }
 
 /** The delegate of a route, if it is one. Delegates of delegates are ignored (mergeVirtualServices). */
@@ -200,7 +269,11 @@ const hiddenLine = (virtualService: VirtualService, client: string): Explanation
     { value: "not-imported", counts: false },
   );
 
-function passedOverLine({ virtualService, because, by }: PassedOverVirtualService, client: string): ExplanationLine {
+function passedOverLine(
+  { virtualService, because, by }: PassedOverVirtualService,
+  client: string,
+  isForStreams: boolean,
+): ExplanationLine {
   const other = by === undefined ? "another one" : idOf(by);
   const reasons: Readonly<Record<typeof because, string>> = {
     "not-read": "no control plane has the revision in its label istio.io/rev",
@@ -210,11 +283,12 @@ function passedOverLine({ virtualService, because, by }: PassedOverVirtualServic
     "less-specific": `${other} is for a more specific host`,
     nearer: `${other} is exported to ${client} by name, or private to it, and comes first`,
     younger: `${other} ${by === undefined ? "is older" : precedence(by, virtualService)} and is used; the two are not merged`,
+    blocked: `${other} is for the same wildcard and comes first, although none of its routes is for clients in ${client}`,
   };
   return objectLine(
     "virtualService.passedOver",
     virtualService,
-    `${idOf(virtualService)} has no effect: ${reasons[because]}`,
+    `${idOf(virtualService)} has no effect${isForStreams ? " on HTTP requests" : ""}: ${reasons[because]}`,
     {
       value: because,
       counts: false,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Incident } from "../engine/incident.ts";
+import type { Incident, Symptom } from "../engine/incident.ts";
 import { type BuiltInRule, modesOf } from "../engine/rule.ts";
 import { relationsOf } from "../engine/subjects.ts";
 import { breakGlassAnnotation } from "../kube/meshward-metadata.ts";
@@ -7,7 +7,7 @@ import { differenceOf } from "./example-difference.ts";
 import { exampleOf, type RuleExample } from "./rule-example.ts";
 import { indexOf } from "./rule-index.ts";
 import { citationsIn } from "./sources.ts";
-import { proxyNames, symptoms } from "./symptoms.ts";
+import { proxyNames, type SymptomTexts, symptoms } from "./symptoms.ts";
 
 /** A generated file, by its path below the repository's root. */
 export interface GeneratedFile {
@@ -99,9 +99,19 @@ function natureOf({ check, compare }: BuiltInRule): string {
     : "compares the states before and after a change in admission, and checks objects as they are in `check` and `audit`";
 }
 
+/** What a symptom shows at the proxies of a rule. */
+function textsFor({ proxies }: Incident, symptom: Symptom): Pick<SymptomTexts, "seen" | "show"> {
+  const { seen, show, at = [] } = symptoms[symptom];
+  const there = at.filter((one) => proxies.length === 0 || one.proxies.some((proxy) => proxies.includes(proxy)));
+  return {
+    seen: [seen, ...there.map((one) => one.seen)].join(" "),
+    show: [...show, ...there.flatMap((one) => one.show)],
+  };
+}
+
 /** What is seen, and the commands that show it. */
 function incidentOf(rule: BuiltInRule): string[] {
-  const known = rule.incident.symptoms.map((symptom) => symptoms[symptom]);
+  const known = rule.incident.symptoms.map((symptom) => textsFor(rule.incident, symptom));
   const commands = [...new Set([...known.flatMap(({ show }) => show), ...ownCommandsOf(rule)])];
   return [
     "## What you see when it has happened",
@@ -137,6 +147,9 @@ function ownCommandsOf({ id, subject, check }: BuiltInRule): string[] {
 
 const breakGlass = `Or use break glass, if a policy names one of your groups: set the annotation \`${breakGlassAnnotation.key}: "INC-1234: reason"\` on the object that you apply, and for a deletion on its Namespace. Denials become warnings, and the reason is recorded. `;
 
+const reconciled =
+  "If Argo CD or Flux applies the object, change it in its repository too: the controller undoes what you do by hand.";
+
 /** An exception lasts for two days: long enough to sleep, too short to be forgotten. */
 function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExample): string[] {
   const { name, namespace } = subject.metadata;
@@ -146,7 +159,7 @@ function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExampl
   return [
     "## The way out",
     "",
-    incident.wayOut,
+    `${incident.wayOut} ${reconciled}`,
     "",
     `${isTrial ? "This rule only warns. To stop its warning" : "If Meshward denies what you have to do now, accept this finding"} for two days (\`date -u -v+2d +%F\` on macOS)${isTrial ? ", accept it" : ""}. Its object is the one`,
     `that the message names after \`[${id}]\`, or else at the beginning; write ${replaced}:`,

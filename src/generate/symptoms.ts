@@ -7,9 +7,20 @@ export interface SymptomTexts {
   readonly seen: string;
   /** Commands that show it; words in capital letters are to be replaced. */
   readonly show: readonly string[];
+  /** What only some proxies show: a rule has it if one of them is among its own, or if it depends on no proxy. */
+  readonly at?: readonly ProxyTexts[];
+}
+
+interface ProxyTexts {
+  readonly proxies: readonly Proxy[];
+  readonly seen: string;
+  readonly show: readonly string[];
 }
 
 const proxyLog = "kubectl logs POD -n NAMESPACE -c istio-proxy";
+/** Of all nodes: `daemonset/ztunnel` is one pod of them, and by a label kubectl prints the last ten lines if no number is given. */
+const ztunnelRefusals =
+  "kubectl logs -n istio-system -l app=ztunnel --prefix --tail=-1 --since=1h |\n  grep 'policy rejection'";
 
 /** Connections and requests that arrive without mTLS, in the language of Prometheus. */
 const plaintextOf = (metric: string): string =>
@@ -26,7 +37,7 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   },
   "no-route": {
     title: "404 with response flag `NR`",
-    seen: "Requests get status 404, and the gateway logs response flag `NR` with `route_not_found`. Connections of TCP and TLS are closed, with `filter_chain_not_found`.",
+    seen: "Requests get status 404, and the proxy that routes them logs response flag `NR` with `route_not_found`. Connections of TCP and TLS are closed, with `filter_chain_not_found`.",
     show: [`${proxyLog} | grep -w NR`, "istioctl proxy-config routes POD.NAMESPACE"],
   },
   "no-endpoints": {
@@ -45,22 +56,50 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   "backend-error": {
     title: "500 that the application did not send",
     seen: "Requests get status 500 from the gateway or the waypoint, and the application logs no request.",
-    show: [`${proxyLog} | grep ' 500 '`, "kubectl describe httproute NAME -n NAMESPACE"],
+    show: [`${proxyLog} | grep -w 500`, "kubectl describe httproute NAME -n NAMESPACE"],
   },
   reset: {
     title: "503 with `UF` or `UC`, `Connection reset by peer`",
-    seen: "A client with a proxy gets status 503 and `upstream connect error or disconnect/reset before headers`, with response flag `UC` or `UF`; a client without one gets `Connection reset by peer`. The sidecar of the server logs `NR` with `filter_chain_not_found`; ztunnel logs `connection closed due to policy rejection`.",
-    show: [
-      `${proxyLog} |\n  grep -E 'filter_chain_not_found|UC|UF'`,
-      "kubectl logs daemonset/ztunnel -n istio-system | grep 'policy rejection'",
+    seen: "A client with a proxy gets status 503 and `upstream connect error or disconnect/reset before headers`, with response flag `UC` or `UF`; a client without one gets `Connection reset by peer`.",
+    show: [`${proxyLog} | grep -wE 'UC|UF'`],
+    at: [
+      {
+        proxies: ["sidecar"],
+        seen: "The sidecar of the server logs `NR` with `filter_chain_not_found`.",
+        show: [`${proxyLog} | grep filter_chain_not_found`],
+      },
+      {
+        proxies: ["ztunnel"],
+        seen: "ztunnel logs `connection closed due to policy rejection`.",
+        show: [ztunnelRefusals],
+      },
     ],
+  },
+  "origination-fails": {
+    title: "503 with `UF` or `UC`, from a server outside the mesh",
+    seen: "Requests to a server outside the mesh get status 503, and the proxy that sends them logs response flag `UF`, with `TLS_error` if the handshake fails, or `UC`.",
+    show: [`${proxyLog} | grep -wE 'UF|UC'`],
+  },
+  unreachable: {
+    title: "Connections are refused or time out",
+    seen: "Connections are refused or time out, and no proxy logs them.",
+    show: ["kubectl get service,endpointslices -n NAMESPACE", "nc -vz HOST PORT"],
   },
   "access-denied": {
     title: "403 `RBAC: access denied`",
-    seen: "Requests get status 403 and `RBAC: access denied`, and the proxy of the server logs `rbac_access_denied_matched_policy`. Where ztunnel or TCP decides, the connection is closed, and ztunnel logs `allow policies exist, but none allowed` or `explicitly denied by`, with the policy.",
-    show: [
-      `${proxyLog} | grep rbac_access_denied`,
-      "kubectl logs daemonset/ztunnel -n istio-system | grep 'policy rejection'",
+    seen: "Requests that should be allowed are denied.",
+    show: [],
+    at: [
+      {
+        proxies: ["sidecar", "gateway", "waypoint"],
+        seen: "They get status 403 and `RBAC: access denied`, and the proxy that enforces the policy logs `rbac_access_denied_matched_policy`. Connections of a TCP port are closed.",
+        show: [`${proxyLog} | grep rbac_access_denied`],
+      },
+      {
+        proxies: ["ztunnel"],
+        seen: "ztunnel closes their connection, and logs `allow policies exist, but none allowed` or `explicitly denied by`, with the policy.",
+        show: [ztunnelRefusals],
+      },
     ],
   },
   fault: {
@@ -90,11 +129,22 @@ export const symptoms: Readonly<Record<Symptom, SymptomTexts>> = {
   },
   "outside-mesh": {
     title: "Nothing fails: pods are outside the mesh",
-    seen: "Pods start without a sidecar, or ztunnel does not capture them. Their traffic is neither encrypted nor checked by any policy.",
-    show: [
-      "istioctl proxy-status | grep NAMESPACE",
-      "# the column PROTOCOL is TCP instead of HBONE:",
-      "istioctl ztunnel-config workload --workload-namespace NAMESPACE",
+    seen: "The traffic of pods is neither encrypted nor checked by any policy.",
+    show: [],
+    at: [
+      {
+        proxies: ["sidecar"],
+        seen: "They start without a sidecar.",
+        show: ["# lists the pods with a sidecar:", "istioctl proxy-status | grep NAMESPACE"],
+      },
+      {
+        proxies: ["ztunnel"],
+        seen: "ztunnel does not capture what they send and receive.",
+        show: [
+          "# the column PROTOCOL is TCP instead of HBONE:",
+          "istioctl ztunnel-config workload --workload-namespace NAMESPACE",
+        ],
+      },
     ],
   },
   "waypoint-bypassed": {

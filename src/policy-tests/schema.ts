@@ -1,7 +1,6 @@
 import type { RuleMetadata } from "../policy/documents.ts";
 import { intentFields } from "../policy/intent-schema.ts";
-import type { JsonSchema } from "../policy/json-schema.ts";
-import { titles } from "../policy/schema.ts";
+import { type JsonSchema, titles } from "../policy/json-schema.ts";
 
 const text = (description: string): JsonSchema => ({ type: "string", pattern: "\\S", description });
 const list = (items: JsonSchema, description: string, minItems = 1): JsonSchema => ({

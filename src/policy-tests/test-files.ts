@@ -12,6 +12,7 @@ import { defaultProfile, findProfile } from "../policy/profiles.ts";
 import { severalDefinitions } from "../sources/manifests/environments.ts";
 import { fileMeshOf } from "../sources/manifests/file-mesh.ts";
 import { readManifests, type SourceError } from "../sources/manifests/manifests.ts";
+import type { Renderer } from "../sources/manifests/render.ts";
 import { readSettingsFile, type SettingsFile } from "../sources/manifests/settings-file.ts";
 import { suggestion } from "../text/nearest.ts";
 import type { PreparedCase } from "./run-case.ts";
@@ -48,11 +49,14 @@ function validator(): ValidateFunction {
   return (compiled = ajv.compile(policyTestSchema()));
 }
 
-/** Reads a file of tests with everything that it names. Never throws, but for what `load` throws. */
-export async function readTestFile(file: string, load: LoadPolicies): Promise<PreparedFile> {
+/**
+ * Reads a file of tests with everything that it names; with a renderer, charts and kustomizations are rendered. Never throws, but for
+ * what `load` throws.
+ */
+export async function readTestFile(file: string, load: LoadPolicies, renderer?: Renderer): Promise<PreparedFile> {
   const settings = await readSettingsFile(file, validator());
   if (settings.errors.length > 0) return { file, name: file, cases: [], errors: settings.errors, reads: [file] };
-  return prepareTests(file, { tests: settings.value as TestFile, errorAt: settings.errorAt }, load);
+  return prepareTests(file, { tests: settings.value as TestFile, errorAt: settings.errorAt }, load, renderer);
 }
 
 /** A file of tests as it was read, or as it will be written. */
@@ -61,8 +65,13 @@ export interface Tests extends Pick<SettingsFile, "errorAt"> {
 }
 
 /** Reads everything that a file of tests names. Never throws, but for what `load` throws. */
-export async function prepareTests(file: string, { tests, errorAt }: Tests, load: LoadPolicies): Promise<PreparedFile> {
-  const reading = new Reading(file, errorAt);
+export async function prepareTests(
+  file: string,
+  { tests, errorAt }: Tests,
+  load: LoadPolicies,
+  renderer?: Renderer,
+): Promise<PreparedFile> {
+  const reading = new Reading(file, errorAt, renderer);
   const { profile = defaultProfile } = tests;
   const found = findProfile(profile);
   if ("problem" in found) {
@@ -93,12 +102,14 @@ class Reading {
   readonly errors: SourceError[] = [];
   readonly reads: string[];
   readonly #folder: string;
+  readonly #renderer: Renderer | undefined;
   readonly #errorAt: SettingsFile["errorAt"];
   readonly #objects = new Map<string, readonly KubernetesObject[]>();
   /** For each path, that several files in it define an object. */
   readonly #several = new Map<string, string | undefined>();
 
-  constructor(file: string, errorAt: SettingsFile["errorAt"]) {
+  constructor(file: string, errorAt: SettingsFile["errorAt"], renderer: Renderer | undefined) {
+    this.#renderer = renderer;
     this.#folder = dirname(file);
     this.#errorAt = errorAt;
     this.reads = [file];
@@ -127,7 +138,7 @@ class Reading {
     const [shown = path] = this.paths([path]);
     const known = this.#objects.get(shown);
     if (known !== undefined) return known;
-    const { manifests, errors, empty } = await readManifests([shown]);
+    const { manifests, errors, empty } = await readManifests([shown], { renderer: this.#renderer });
     const objects = manifests.filter(({ raw }) => !isPolicySource(raw)).map(({ raw }) => raw);
     this.#objects.set(shown, objects);
     this.#several.set(path, severalDefinitions(fileMeshOf(manifests, { defaultNamespace: "default" })));

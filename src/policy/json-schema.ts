@@ -38,3 +38,12 @@ export function record(
     description,
   };
 }
+
+/** Titles of schemas, by which schema-problems.ts recognizes them to word an error. */
+export const titles = {
+  rule: "rule",
+  tag: "tag",
+  kind: "kind",
+  expiry: "expiry",
+  parameters: "parameters of",
+} as const;

@@ -12,8 +12,8 @@ import {
   type PolicySpec,
   type RuleMetadata,
 } from "./documents.ts";
+import { exceptionProblems, policyProblems } from "./document-problems.ts";
 import { namesOfCustomRules } from "./custom-rule-names.ts";
-import { isExpiry } from "./expiry.ts";
 import { extendDocuments } from "./extends.ts";
 import { suggestion } from "../text/nearest.ts";
 import { listed } from "../text/phrases.ts";
@@ -21,15 +21,17 @@ import { Policies } from "./policies.ts";
 import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
 import { meshwardIntentSchema } from "./intent-schema.ts";
 import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
-import { inDocumentOrder, type SchemaProblem, schemaProblems, wrongExpiry } from "./schema-problems.ts";
-import { compileSelector, selectorOf } from "./scopes.ts";
+import { inDocumentOrder, type SchemaProblem, schemaProblems } from "./schema-problems.ts";
 
 /** A document from a file or from the API server. A manifest has this shape. */
 export interface PolicySource {
   readonly raw: unknown;
   readonly file: string;
-  /** Line and column, both from 1, or 0 for an object of a cluster, of the path or of its nearest ancestor that exists. */
-  locate(path: Path): { line: number; column: number };
+  /**
+   * Line and column, both from 1, or 0 for an object of a cluster, of the path or of its nearest ancestor that exists; with a
+   * file if it is not `file`.
+   */
+  locate(path: Path): { line: number; column: number; file?: string };
 }
 
 /** The reason why a document is not in force. The message is one line. */
@@ -44,12 +46,14 @@ export interface PolicyError {
 }
 
 /**
- * Defines the rules of one document, in their order, or says what is wrong with them. The caller of loadPolicies passes it in,
+ * Defines the rules of one document, in their order, or says what is wrong with them; of a document with other problems, only the
+ * rules at the places that are `formed`, the others not having the form of a rule. The caller of loadPolicies passes it in,
  * because rules need the engine, the mesh and CEL, and this folder imports none of them.
  */
 export type DefineRules = (
   policy: string,
   rules: readonly CustomRuleSpec[],
+  formed?: ReadonlySet<number>,
 ) => { readonly rules: readonly RuleMetadata[] } | { readonly problems: readonly SchemaProblem[] };
 
 export interface LoadOptions {
@@ -173,7 +177,8 @@ export function readDocument(raw: unknown, rules: readonly RuleMetadata[], defin
   const isExpiryRead = !invalid.some(({ at }) => at.at(-1) === "expiresAt");
   const own = kind === "MeshwardPolicy" ? policyProblems(raw, rules) : isExpiryRead ? exceptionProblems(raw) : [];
   const problems = [...invalid, ...own];
-  if (problems.length > 0) return { problems: inDocumentOrder(raw, problems) };
+  if (problems.length > 0)
+    return { problems: inDocumentOrder(raw, [...problems, ...ofExpressions(raw, problems, define)]) };
   if (kind === "MeshwardException") return { exception: exceptionOf(raw) };
   const policy = policyOf(raw, titleOf(raw), userLayer);
   const { customRules } = policy.spec;
@@ -182,6 +187,18 @@ export function readDocument(raw: unknown, rules: readonly RuleMetadata[], defin
   return "problems" in defined
     ? { problems: inDocumentOrder(raw, defined.problems) }
     : { policy: { ...policy, customRules: defined.rules } };
+}
+
+/** The problems of those custom rules that have the right form, in a document with other problems. */
+function ofExpressions(raw: unknown, known: readonly SchemaProblem[], define: DefineRules): readonly SchemaProblem[] {
+  const rules = member(member(raw, "spec"), "customRules");
+  const path = ["spec", "customRules"];
+  const within = known.filter(({ at }) => path.every((step, i) => at[i] === step));
+  const wrong = new Set(within.map(({ at }) => at[path.length]));
+  if (member(raw, "kind") !== "MeshwardPolicy" || !Array.isArray(rules) || wrong.has(undefined)) return [];
+  const formed = [...rules.keys()].filter((i) => !wrong.has(i));
+  const defined = define("", rules as readonly CustomRuleSpec[], new Set(formed));
+  return "problems" in defined ? defined.problems : [];
 }
 
 const policyKinds = Object.keys(documentKinds) as readonly DocumentKind[];
@@ -238,97 +255,6 @@ function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaPr
   return validate(raw) ? [] : schemaProblems(validate.errors ?? []);
 }
 
-const policyProblems = (raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] => [
-  ...duplicates(raw),
-  ...duplicatesOfCustomRules(raw),
-  ...namesNoRule(raw, rules),
-  ...withdrawnAndMore(raw),
-  ...limitsOfMore(raw),
-];
-
-const entriesIn = (raw: unknown): readonly unknown[] => {
-  const rules = member(member(raw, "spec"), "rules");
-  return Array.isArray(rules) ? rules : [];
-};
-
-/** A rule that one document names twice, so that it would be unclear which entry applies. */
-function duplicates(raw: unknown): readonly SchemaProblem[] {
-  const first = new Map<string, number>();
-  const problems: SchemaProblem[] = [];
-  for (const [i, rule] of entriesIn(raw).entries()) {
-    const [id, tag] = [member(rule, "id"), member(rule, "tag")];
-    const [field, name] = tag === undefined ? (["id", id] as const) : (["tag", tag] as const);
-    if (typeof name !== "string") continue;
-    const other = first.get(`${field} ${name}`);
-    if (other === undefined) first.set(`${field} ${name}`, i);
-    else
-      problems.push({
-        at: ["spec", "rules", i, field],
-        message: `spec.rules[${i}].${field}: ${name} is in spec.rules[${other}] already; merge the two entries`,
-      });
-  }
-  return problems;
-}
-
-/** Two rules of one document with the same id. */
-function duplicatesOfCustomRules(raw: unknown): readonly SchemaProblem[] {
-  const rules = member(member(raw, "spec"), "customRules");
-  const first = new Map<unknown, number>();
-  return (Array.isArray(rules) ? rules : []).flatMap((rule, i) => {
-    const id = member(rule, "id");
-    const other = first.get(id);
-    if (other === undefined) first.set(id, i);
-    if (other === undefined || typeof id !== "string") return [];
-    const message = `spec.customRules[${i}].id: ${id} is in spec.customRules[${other}] already; rename one of the two`;
-    return [{ at: ["spec", "customRules", i, "id"], message }];
-  });
-}
-
-/** An id with `*` that matches none of the rules; ids of rules that policies define are known later. */
-function namesNoRule(raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] {
-  return entriesIn(raw).flatMap((rule, i) => {
-    const id = member(rule, "id");
-    if (typeof id !== "string" || id.includes("/")) return [];
-    if (selectorOf({ id }) !== "glob" || rules.some(compileSelector({ id }))) return [];
-    const hint =
-      suggestion(
-        id.replaceAll("*", ""),
-        rules.map((one) => one.id),
-      ) || "; `meshward rules` lists them";
-    return [{ at: ["spec", "rules", i, "id"], message: `spec.rules[${i}].id: no rule matches ${describe(id)}${hint}` }];
-  });
-}
-
-/** Limits for exceptions depend on the namespace only. */
-function limitsOfMore(raw: unknown): readonly SchemaProblem[] {
-  const spec = member(raw, "spec");
-  const match = member(spec, "match");
-  if (member(spec, "exceptions") === undefined || !isObject(match)) return [];
-  return Object.keys(match)
-    .filter((condition) => condition !== "namespaces")
-    .map((condition) => ({
-      at: ["spec", "match", condition],
-      message: `spec.match.${condition}: spec.exceptions applies to whole namespaces; move it to a document without this condition`,
-    }));
-}
-
-/** A text that has the form of a time, and is none: February 30. */
-function exceptionProblems(raw: unknown): readonly SchemaProblem[] {
-  const expiresAt = member(member(raw, "spec"), "expiresAt");
-  if (typeof expiresAt !== "string" || !/^\d{4}-\d{2}-\d{2}(T|$)/.test(expiresAt) || isExpiry(expiresAt)) return [];
-  return [{ at: ["spec", "expiresAt"], message: `spec.expiresAt: ${wrongExpiry(expiresAt)}` }];
-}
-
-/** A document that says that it sets nothing, and sets something. */
-function withdrawnAndMore(raw: unknown): readonly SchemaProblem[] {
-  const spec = member(raw, "spec");
-  const others =
-    isObject(spec) && spec.withdrawn === true ? Object.keys(spec).filter((key) => key !== "withdrawn") : [];
-  if (others.length === 0) return [];
-  const message = `spec.withdrawn: a withdrawn policy cannot set ${others.join(", ")}; remove either spec.withdrawn or the other fields`;
-  return [{ at: ["spec", "withdrawn"], message }];
-}
-
 interface Identity {
   readonly name: string;
   readonly namespace: string;
@@ -363,15 +289,15 @@ export function titleOf(raw: unknown): string {
 }
 
 function alreadyThere(other: PolicySource): SchemaProblem {
-  const { line } = other.locate([]);
-  const at = line === 0 ? other.file : `${other.file}:${line}`;
+  const { line, file = other.file } = other.locate([]);
+  const at = line === 0 ? file : `${file}:${line}`;
   return { at: ["metadata", "name"], message: `another document has this name, in ${at}; rename one of the two` };
 }
 
 function asError(source: PolicySource, { at, message }: SchemaProblem): PolicyError {
-  const { line, column } = source.locate(at);
+  const { line, column, file = source.file } = source.locate(at);
   const title = titleOf(source.raw);
-  return { source, problem: message, file: source.file, line, column, message: `${title} is not in force: ${message}` };
+  return { source, problem: message, file, line, column, message: `${title} is not in force: ${message}` };
 }
 
 const loadedProfiles = new WeakMap<readonly RuleMetadata[], Map<ProfileName, readonly PolicyDocument[]>>();

@@ -5,7 +5,7 @@ import { suggestion } from "../text/nearest.ts";
 import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { globs } from "../text/globs.ts";
 import { listed } from "../text/phrases.ts";
-import { titles } from "./schema.ts";
+import { titles } from "./json-schema.ts";
 
 /** An error in a document: a message of one line, and the path in the document. */
 export interface SchemaProblem {

@@ -1,6 +1,6 @@
 import { isObject } from "../kube/read.ts";
 import type { JsonSchema } from "./json-schema.ts";
-import { titles } from "./schema.ts";
+import { titles } from "./json-schema.ts";
 
 /** The keywords that a structural schema of Kubernetes may have, and that mean the same there. */
 const kept = new Set(

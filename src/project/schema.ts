@@ -74,6 +74,7 @@ export const projectSettings = {
   render: {
     option: "render",
     shape: "text",
+    commands: ["check", "test"],
     description: "Whether Helm charts and kustomizations are rendered.",
     choices: ["auto", "never", "always"],
   },

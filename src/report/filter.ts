@@ -7,16 +7,20 @@ const modes = ["deny", "warn", "audit"] as const;
 export const namespaceOfReported = ({ kind, namespace, name }: ReportedObject): string =>
   namespace ?? (kind === "Namespace" ? name : "");
 
-/** The report with the findings that the filter lets through. Errors and rules that could not run stay. */
+/**
+ * The report with the findings that the filter lets through. Errors stay, and rules that could not run or had nothing to check, if the
+ * filter may ask for them.
+ */
 export function filtered(report: Report, filter: Omit<ReportFilter, "hidden">): Report {
   const { namespaces, rules, tags, minMode } = filter;
   const [inNamespaces, ofRules] = [globs(namespaces), globs(rules)];
   const tagged = new Set(
     report.rules.filter((rule) => rule.tags.some((tag) => tags.includes(tag))).map(({ id }) => id),
   );
+  const isAsked = ({ rule }: { readonly rule: string }): boolean => rules.length === 0 || ofRules.matches(rule);
   const isShown = ({ rule, mode, object }: ReportedFinding): boolean =>
     (namespaces.length === 0 || inNamespaces.matches(namespaceOfReported(object))) &&
-    (rules.length === 0 || ofRules.matches(rule)) &&
+    isAsked({ rule }) &&
     (tags.length === 0 || tagged.has(rule)) &&
     modes.indexOf(mode) <= modes.indexOf(minMode);
   const findings = report.findings.filter(isShown);
@@ -25,7 +29,12 @@ export function filtered(report: Report, filter: Omit<ReportFilter, "hidden">): 
   const count = (mode: ReportedFinding["mode"]) => findings.filter((finding) => finding.mode === mode).length;
   return {
     ...report,
-    basis: { ...report.basis, filter: { ...filter, hidden: report.findings.length - findings.length } },
+    basis: {
+      ...report.basis,
+      idle: report.basis.idle.filter(isAsked),
+      filter: { ...filter, hidden: report.findings.length - findings.length },
+    },
+    skipped: report.skipped.filter(isAsked),
     findings,
     accepted,
     rules: report.rules.filter(({ id }) => found.has(id)),

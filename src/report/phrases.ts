@@ -20,8 +20,9 @@ export function loweredBecause({ mode, lowered }: ReportedFinding): string | und
   return last === undefined ? undefined : `only ${mode === "warn" ? "a warning" : "recorded"} because ${last.reason}`;
 }
 
-/** What a policy adds to a finding. */
-export const additionsOf = ({ note, runbook, firstSeen }: ReportedFinding): readonly string[] => [
+/** What a reader should know of a finding besides. */
+export const additionsOf = ({ note, runbook, firstSeen, renderedFrom }: ReportedFinding): readonly string[] => [
+  ...(renderedFrom === undefined ? [] : [`Rendered from: ${renderedFrom}`]),
   ...(firstSeen === undefined ? [] : [`First seen: ${firstSeen}`]),
   ...(note === undefined ? [] : [`Note: ${note}`]),
   ...(runbook === undefined ? [] : [`Runbook: ${runbook}`]),

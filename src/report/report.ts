@@ -15,6 +15,8 @@ export interface RelatedObject extends ReportedObject {
   readonly file: string | null;
   readonly line: number | null;
   readonly column: number | null;
+  /** As of a finding. */
+  readonly renderedFrom?: string;
 }
 
 /** A rule that found something, with its texts. */
@@ -58,6 +60,8 @@ export interface ReportedFinding {
   /** From 1. */
   readonly line: number | null;
   readonly column: number | null;
+  /** The kustomization whose output was checked; absent: `file` was. */
+  readonly renderedFrom?: string;
   /** The path of the field: `spec.http[0].route`; empty for the object as a whole. */
   readonly path: string;
   readonly message: string;

@@ -9,10 +9,10 @@ import type { Path } from "../kube/read.ts";
 import { fingerprintOf } from "../policy/fingerprint.ts";
 import type { AcceptedFinding, Report, ReportedFinding, ReportedObject, ReportedRule } from "./report.ts";
 
-/** The place of an object: its file, and the line and column of a path in it. */
+/** The place of an object: its file, and the line and column of a path in it, or in the file from which it was rendered. */
 export interface Place {
   readonly file: string;
-  locate(path: Path): { readonly line: number; readonly column: number };
+  locate(path: Path): { readonly line: number; readonly column: number; readonly file?: string };
 }
 
 /** Finds the place of an object. */
@@ -106,11 +106,14 @@ interface Spot {
   readonly file: string | null;
   readonly line: number | null;
   readonly column: number | null;
+  readonly renderedFrom?: string;
 }
 function spotOf(object: AnyObject, at: Path, places: Places): Spot {
   const place = places.of(object);
   if (place === undefined) return { file: null, line: null, column: null };
-  return { file: place.file, ...place.locate(at) };
+  const spot = place.locate(at);
+  if (spot.file === undefined || spot.file === place.file) return { ...spot, file: place.file };
+  return { ...spot, file: spot.file, renderedFrom: place.file };
 }
 
 export function reportedObject({ apiVersion, originKind, metadata }: AnyObject): ReportedObject {

@@ -1,8 +1,8 @@
 // A webhook with an audit that begins again whenever it is done, in a process of its own.
 
-import { resting } from "../../src/cli/background-audit.ts";
+import { resting } from "../../src/cli/serve/background-audit.ts";
 import { policiesOf } from "../../src/cli/policy-options.ts";
-import { keepMemorySmall } from "../../src/cli/memory.ts";
+import { keepMemorySmall } from "../../src/cli/serve/memory.ts";
 import { startWebhook } from "../../src/cli/webhook.ts";
 import { auditInBackground, type AuditOutcome } from "../../src/controllers/background-audit.ts";
 import { readAny } from "../../src/kube/object.ts";

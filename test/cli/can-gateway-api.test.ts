@@ -1,28 +1,21 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { authorizationPolicy, peerAuthentication, requestAuthentication, shop } from "../mesh/requests/meshes.ts";
 import { meshward } from "./terminal.ts";
+import { fileWith } from "./written-files.ts";
 
-const root = mkdtempSync(join(tmpdir(), "meshward-can-gateway-"));
-after(() => rmSync(root, { recursive: true }));
-let files = 0;
+const answer = (text: string, url: string, argv: readonly string[]) =>
+  meshward(["can", "--mesh", fileWith(text), "--from", "outside", "--to", url, ...argv]);
 
 /** The exit code and the verdict for requests from outside to a URL, with more options. */
 async function enter(text: string, url: string, ...argv: readonly string[]) {
-  const file = join(root, `${files++}.yaml`);
-  writeFileSync(file, text);
-  const { code, out, error } = await meshward(["can", "--mesh", file, "--from", "outside", "--to", url, ...argv]);
+  const { code, out, error } = await answer(text, url, argv);
   const [first = ""] = (out || error).split("\n");
   return [code, first.slice(first.indexOf(url) + url.length).replace(/^:\d+: /, "")];
 }
 /** The whole answer. */
 async function told(text: string, url: string, ...argv: readonly string[]): Promise<string> {
-  const file = join(root, `${files++}.yaml`);
-  writeFileSync(file, text);
-  return (await meshward(["can", "--mesh", file, "--from", "outside", "--to", url, ...argv])).out;
+  return (await answer(text, url, argv)).out;
 }
 
 const edge = "---\napiVersion: v1\nkind: Namespace\nmetadata: { name: edge, labels: { team: edge } }\n";
@@ -190,7 +183,25 @@ spec:
     assert.match(String(await of("certificateRefs: []")), /it names no certificate/);
     assert.match(String(await of("certificateRefs: [{ kind: ConfigMap, name: c }]")), /its certificate is no Secret/);
     assert.equal(await of("options: { gateway.istio.io/tls-terminate-mode: ISTIO_SIMPLE }"), "yes");
+    const three = await of("certificateRefs: [{ name: a }, { name: b }, { name: c }]");
+    assert.match(
+      String(three),
+      /listener secure of Gateway edge\/public does not work: it names more than two certificates/,
+    );
     assert.match(String(await of("mode: Passthrough")), /passes TLS for host shop.example.com on/);
+  });
+  test("of the authorities of clients are at most one", async () => {
+    const refs = ["a", "b"].map((name) => `{ name: ${name}, kind: ConfigMap, group: '' }`).join(", ");
+    const [, why] = await enter(
+      shop +
+        edge +
+        gateway(https, `, tls: { frontend: { default: { validation: { caCertificateRefs: [${refs}] } } } }`),
+      "https://shop.example.com/",
+    );
+    assert.match(
+      String(why),
+      /listener secure of Gateway edge\/public does not work: it names more than one CA certificate/,
+    );
   });
   test("of clients are not known, so that policies about them are undecided", async () => {
     const deny = authorizationPolicy(

@@ -1,8 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import type { ReportedAnswer } from "../../src/report/answer.ts";
 import {
   ambientShop,
@@ -16,15 +13,7 @@ import {
   waypoint,
 } from "../mesh/requests/meshes.ts";
 import { meshward } from "./terminal.ts";
-
-const root = mkdtempSync(join(tmpdir(), "meshward-can-"));
-after(() => rmSync(root, { recursive: true }));
-let files = 0;
-function fileWith(text: string): string {
-  const file = join(root, `${files++}.yaml`);
-  writeFileSync(file, text);
-  return file;
-}
+import { fileWith } from "./written-files.ts";
 
 const getOnly = authorizationPolicy(
   "shop/get",

@@ -59,8 +59,9 @@ const places = ({ findings }: Report): readonly string[] =>
 test("an overlay is judged as kustomize renders it, and its base is not judged by itself", async () => {
   const folder = folderWith(overlay);
   const { code, report } = await check([folder], kustomize);
-  const at = join(folder, "prod/kustomization.yaml");
-  assert.deepEqual([code, places(report)], [1, [`virtual-service-weights-not-100 ${at}:1`]]);
+  const at = join(folder, "prod/patch.yaml");
+  assert.deepEqual([code, places(report)], [1, [`virtual-service-weights-not-100 ${at}:7`]]);
+  assert.equal(report.findings[0]?.renderedFrom, join(folder, "prod/kustomization.yaml"));
   assert.equal(report.summary.objects, 1);
 });
 
@@ -79,11 +80,61 @@ test("--render never, or no tool: the base is judged, and the overlay is named a
   assert.match(error, /it contains no object to check; left out: .*kustomization\.yaml/);
 });
 
-test("a file that kustomize names as the origin of an object has the finding", async () => {
-  const origin = '{ name: cart, annotations: { config.kubernetes.io/origin: "path: ../base/routes.yaml\\n" }, ';
-  const folder = folderWith({ ...overlay, "prod/rendered": weights(30).replace("{ name: cart, ", origin) });
+/** What is found in an overlay `prod` of this kustomization, whose base has a route with wrong weights. */
+async function inOverlay(kustomization: string, rendered: string, more: Readonly<Record<string, string>> = {}) {
+  const files = { "prod/kustomization.yaml": kustomization, "prod/patch.yaml": "", "prod/rendered": rendered };
+  const folder = folderWith({ ...overlay, "base/routes.yaml": weights(30), ...files, ...more });
   const { report } = await check([folder], kustomize);
-  assert.deepEqual(places(report), [`virtual-service-weights-not-100 ${join(folder, "base/routes.yaml")}:1`]);
+  return places(report).map((place) => place.replace(`${folder}/`, ""));
+}
+const found = (place: string) => [`virtual-service-weights-not-100 ${place}`];
+const named = (name: string, canary: number) => weights(canary).replace("name: cart", `name: ${name}`);
+
+test("what a kustomization does not change is found in its base", async () => {
+  assert.deepEqual(await inOverlay("resources: [../base]\n", weights(30)), found("base/routes.yaml:7"));
+  assert.deepEqual(
+    await inOverlay(
+      "resources: [../base]\nnamespace: live\n",
+      weights(30).replace("namespace: shop", "namespace: live"),
+    ),
+    found("base/routes.yaml:7"),
+  );
+  assert.deepEqual(
+    await inOverlay("resources: [../base]\nnamePrefix: prod-\nnameSuffix: -v1\n", named("prod-cart-v1", 30)),
+    found("base/routes.yaml:7"),
+  );
+});
+
+test("an object that several resources may be, or none, is at its kustomization", async () => {
+  const two = "resources: [../base, other.yaml]\nnamePrefix: x-\n";
+  const other = { "prod/other.yaml": named("x-cart", 20).replace("namespace: shop", "namespace: other") };
+  const moved = (name: string) => named(name, 30).replace("namespace: shop", "namespace: live");
+  assert.deepEqual(await inOverlay(two, moved("x-x-cart"), other), found("prod/kustomization.yaml:1"));
+  assert.deepEqual(await inOverlay("resources: [../base]\n", named("made", 30)), found("prod/kustomization.yaml:1"));
+});
+
+test("what a patch of a kustomization sets is found in the patch", async () => {
+  const inline = `resources: [../base]
+patches:
+  - target: { kind: VirtualService, name: "ca.*" }
+    patch: |-
+      - op: add
+        path: /metadata/labels
+        value: { a: b }
+      - op: replace
+        path: /spec/http/0/route
+        value: []
+`;
+  assert.deepEqual(await inOverlay(inline, weights(31)), found("prod/kustomization.yaml:9"));
+  const merged = inline.slice(0, inline.indexOf("- op")) + weights(31).trim().replaceAll("\n", "\n      ");
+  assert.deepEqual(await inOverlay(`${merged}\n`, weights(31)), found("prod/kustomization.yaml:11"));
+  const elsewhere = inline.replace("ca.*", "cart-v2|order.*");
+  assert.deepEqual(await inOverlay(elsewhere, weights(30)), found("base/routes.yaml:7"));
+  const strategic = "resources: [../base]\npatchesStrategicMerge: [more.yaml]\n";
+  assert.deepEqual(
+    await inOverlay(strategic, weights(31), { "prod/more.yaml": weights(31) }),
+    found("prod/more.yaml:7"),
+  );
 });
 
 test("a chart is judged as helm renders it, at the template that helm names", async () => {
@@ -95,6 +146,53 @@ test("a chart is judged as helm renders it, at the template that helm names", as
   const { code, report } = await check([folder], kustomize);
   const at = join(folder, "chart/templates/routes.yaml");
   assert.deepEqual([code, places(report)], [1, [`virtual-service-weights-not-100 ${at}:1`]]);
+});
+
+test("a line of a template is known where the template has it once", async () => {
+  const template = [
+    "{{ if .Values.on }}",
+    "apiVersion: networking.istio.io/v1",
+    "kind: Gateway",
+    "---",
+    "apiVersion: networking.istio.io/v1",
+    "kind: VirtualService # of the cart",
+    "metadata:",
+    "  name: {{ .Values.name }}",
+    "spec:",
+    "  http:",
+    "    - route: {{ toYaml .Values.route }}",
+  ];
+  const chart = (lines: readonly string[]) => ({
+    "chart/Chart.yaml": "name: cart\n",
+    "chart/templates/routes.yaml": lines.join("\n"),
+    "chart/rendered": `---\n# Source: cart/templates/routes.yaml\n${weights(30)}`,
+  });
+  for (const [lines, line] of [
+    [template, 11],
+    [template.slice(0, -1), 10],
+    [[...template, "---", "kind: VirtualService", "metadata:", "  name: cart"], 13],
+    [[...template, "---", "kind: VirtualService"], 1],
+  ] as const) {
+    const folder = folderWith(chart(lines));
+    const { report } = await check([folder], kustomize);
+    assert.deepEqual(places(report), found(`${join(folder, "chart/templates/routes.yaml")}:${line}`));
+  }
+});
+
+test("the objects of two overlays are judged apart, and both name the line of their base", async () => {
+  const folder = folderWith({
+    ...overlay,
+    "base/routes.yaml": weights(30),
+    "prod/kustomization.yaml": "resources: [../base]\n",
+    "dev/kustomization.yaml": "resources: [../base]\n",
+    "dev/rendered": weights(30),
+    "prod/patch.yaml": "",
+  });
+  const { report } = await check([folder], kustomize);
+  const at = join(folder, "base/routes.yaml");
+  assert.deepEqual(places(report), [...found(`${at}:7`), ...found(`${at}:7`)]);
+  const from = report.findings.map(({ renderedFrom }) => renderedFrom);
+  assert.deepEqual(from, [join(folder, "dev/kustomization.yaml"), join(folder, "prod/kustomization.yaml")]);
 });
 
 test("a remote base is not fetched unless that is asked for", async () => {
@@ -129,4 +227,25 @@ test("a base mesh is rendered as the files are", async () => {
   const [base, head] = [folderWith(overlay), folderWith({ ...overlay, "prod/rendered": weights(20) })];
   const { code, report } = await check([head, "--mesh", base, "--prune"], kustomize);
   assert.deepEqual([code, places(report)], [0, []]);
+});
+
+test("policy tests render as check does", async () => {
+  const folder = folderWith({
+    ...overlay,
+    "tests/meshward-test.yaml": `mesh: [../base]
+cases:
+  - name: the overlay
+    apply: ../prod
+    expect: { deniedBy: [virtual-service-weights-not-100] }
+`,
+  });
+  const run = (argv: readonly string[], PATH: string) =>
+    meshward(["test", join(folder, "tests"), "--no-config", ...argv], { env: { PATH } });
+  assert.equal((await run([], kustomize)).code, 0);
+  const never = await run(["--render", "never"], kustomize);
+  assert.equal(never.code, 2);
+  assert.match(never.error, /prod: it contains no object to check; left out: .*prod\/kustomization\.yaml/);
+  const missing = await run(["--render", "always"], "");
+  assert.equal(missing.code, 2);
+  assert.match(missing.error, /prod was not rendered: install kustomize or kubectl, or render it first/);
 });

@@ -1,21 +1,12 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import type { ConnectionChanges, Connections } from "../../src/report/connections.ts";
 import { deployment, namespace, service, waypoint } from "../mesh/requests/meshes.ts";
 import { meshward } from "./terminal.ts";
-
-const root = mkdtempSync(join(tmpdir(), "meshward-connections-"));
-after(() => rmSync(root, { recursive: true }));
-let files = 0;
-function fileWith(text: string): string {
-  const file = join(root, `${files++}.yaml`);
-  writeFileSync(file, text);
-  return file;
-}
+import { fileWith, folder } from "./written-files.ts";
 
 /** `id` is `namespace/name`; `spec` is in YAML's flow style. */
 const object = (group: string, kind: string, id: string, spec: string): string => {
@@ -247,7 +238,7 @@ ${note("Deployment orders/checkout")}`,
   });
 
   test("several reports at once, into files", async () => {
-    const [csv, graph] = [join(root, "out.csv"), join(root, "out.mmd")];
+    const [csv, graph] = [join(folder, "out.csv"), join(folder, "out.mmd")];
     const { code, out } = await connections("-o", `csv=${csv}`, "-o", `mermaid=${graph}`);
     assert.equal(code, 0);
     assert.match(out, /^checkout\.orders:80$/m);
@@ -423,7 +414,7 @@ describe("connections of a change", () => {
   });
 
   test("since a revision of git", async () => {
-    const repository = join(root, "repository");
+    const repository = join(folder, "repository");
     mkdirSync(repository);
     const git = (...argv: string[]) =>
       execFileSync("git", ["-C", repository, "-c", "user.name=x", "-c", "user.email=x@example.com", ...argv]);
@@ -482,7 +473,7 @@ describe("check --connections", () => {
     const hidden = await check("--format", "sarif");
     assert.equal(hidden.code, 2);
     assert.match(hidden.error, /--connections is shown as text, json or markdown; add one of these outputs/);
-    assert.equal((await check("--format", "sarif", "-o", `markdown=${join(root, "comment.md")}`)).code, 0);
+    assert.equal((await check("--format", "sarif", "-o", `markdown=${join(folder, "comment.md")}`)).code, 0);
   });
 });
 

@@ -1,23 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { ReportedLine } from "../../src/report/explanation.ts";
 import type { ReportedDifference, ReportedExplanation } from "../../src/report/explanation-json.ts";
 import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
 import { meshward } from "./terminal.ts";
+import { fileWith } from "./written-files.ts";
 
-const root = mkdtempSync(join(tmpdir(), "meshward-explain-"));
-after(() => rmSync(root, { recursive: true }));
-let files = 0;
-function fileWith(text: string): string {
-  const file = join(root, `${files++}.yaml`);
-  writeFileSync(file, text);
-  return file;
-}
 const tour = fileURLToPath(new URL("../../policies/tour", import.meta.url));
 
 const newYear = "2026-01-01T00:00:00Z";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -117,4 +117,13 @@ describe("the log is JSON throughout", () => {
     assert.deepEqual([last?.level, last?.error], ["error", "unforeseen"]);
     assert.match(String(last?.stack), /Error: unforeseen\n +at /);
   });
+});
+
+test("Ctrl-C ends a command that is no server by the signal itself, so also one that is busy", async () => {
+  const tests = join(import.meta.dirname, "../../policies/examples/online-shop");
+  const child = spawn(process.execPath, [source, "test", "--watch", tests], { stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  const exit = once(child, "exit");
+  child.kill("SIGINT");
+  assert.deepEqual(await exit, [null, "SIGINT"]);
 });

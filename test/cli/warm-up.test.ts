@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createWarmUp } from "../../src/cli/warm-up.ts";
+import { createWarmUp } from "../../src/cli/serve/warm-up.ts";
 
 const never = new AbortController().signal;
 

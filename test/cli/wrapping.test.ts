@@ -9,14 +9,20 @@ const root = join(import.meta.dirname, "../..");
 const typo = join(root, "policies/tour/2-canary/04-typo.yaml");
 const tour = join(root, "policies/tour");
 
-/** Every command, as the groups of the help list them. */
-const help = (await meshward(["--help"])).out.replace(/^Examples:[\s\S]*/m, "");
-const names = [...help.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = ""]) => name).filter((name) => name !== "help");
-assert.ok(names.length > 15);
+/** The commands below one, as its help lists them, and those below these. */
+async function commandsBelow(above: readonly string[]): Promise<readonly (readonly string[])[]> {
+  const { out } = await meshward([...above, "--help"]);
+  const lists = out.replace(/^Examples:[\s\S]*/m, "").replace(/^(?:Options|Arguments):\n(?: .*\n)*/gm, "");
+  const names = [...lists.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = ""]) => name).filter((name) => name !== "help");
+  const found = names.map((name) => [...above, name]);
+  return [...found, ...(await Promise.all(found.map(commandsBelow))).flat()];
+}
+const names = await commandsBelow([]);
+assert.ok(names.length > 15 && names.some((words) => words.join(" ") === "export vap"));
 
 const commands = [
   ["--help"],
-  ...names.map((name) => [name, "--help"]),
+  ...names.map((words) => [...words, "--help"]),
   ["rules"],
   ["rules", "virtual-service-weights-not-100"],
   ["rules", "--kind", "Telemetry"],
@@ -34,7 +40,7 @@ describe("on a terminal no sentence is cut by the margin", () => {
   // The page of a rule has code, whose lines are as long as they are.
   for (const argv of commands)
     for (const columns of argv.includes("virtual-service-weights-not-100") ? [80, 132] : [40, 80, 132])
-      test(`${argv.slice(0, 2).join(" ").replace(root, "")} at ${columns} columns`, async () => {
+      test(`${argv.slice(0, 3).join(" ").replaceAll(root, "")} at ${columns} columns`, async () => {
         const wrapped = await meshward(argv, { columns });
         const whole = await meshward(argv);
         assert.deepEqual(tooLong(wrapped.out + wrapped.error, columns), []);

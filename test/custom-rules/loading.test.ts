@@ -73,6 +73,36 @@ describe("what is wrong with a rule is said with its place", () => {
   ] as const)
     test(fields.slice(0, 100), () => assert.match(errorsOf(policyWith(fields)).join("\n"), message));
 
+  test("what is wrong with the document besides hides no problem of an expression", () => {
+    const rule = (id: string, expression: string, more = "") =>
+      `{id: ${id}, kinds: [Service], message: m, expression: '${expression}'${more}}`;
+    const rules = [
+      rule("a", "object.spec.port == 1"),
+      rule("b", "object.spec.port == 2", ", mode: denied"),
+      rule("b", "object.spec.port == 3"),
+      "7",
+      rule("c", "size("),
+      rule("d", "true"),
+    ];
+    assert.deepEqual(
+      errorsOf(document("own", `{modus: x, customRules: [${rules.join()}]}`)).map((message) =>
+        message
+          .replace(/^MeshwardPolicy own is not in force: /, "")
+          .replace(/[;:] (?:found|did you|expected|known).*$/, ""),
+      ),
+      [
+        "spec.modus: there is no such field",
+        "spec.customRules[0].expression: spec has no field port",
+        "spec.customRules[1].mode",
+        "spec.customRules[2].id: b is in spec.customRules[1] already; rename one of the two",
+        "spec.customRules[3]",
+        'spec.customRules[4].expression: syntax error: it cannot be read from "(" on (line 1, column 5 of the expression)',
+      ],
+    );
+    assert.match(errorsOf(document("own", "{modus: x, customRules: {}}")).join("\n"), /customRules: expected a list/);
+    assert.match(errorsOf(document("own", "{modus: x, customRules: }")).join("\n"), /customRules: expected a list/);
+  });
+
   test("ids: of one document, of built-in rules, and names in settings and exceptions", () => {
     const twice = document(
       "own",

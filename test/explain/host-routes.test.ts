@@ -237,6 +237,31 @@ test("the routes of a delegate are shown under the route that delegates to it", 
   ]);
 });
 
+test("routes of a delegate have what only the route above them sets, and no effect outside of its matches", () => {
+  const objects = [
+    service("cart"),
+    virtualService("cart", "2026-01-01T00:00:00Z", {
+      hosts: ["cart"],
+      http: [
+        { match: [{ uri: { prefix: "/api" } }], delegate: { name: "api" }, timeout: "5s", retries: { attempts: 0 } },
+      ],
+    }),
+    virtualService("api", "2026-01-01T00:00:00Z", {
+      http: [
+        { match: [{ uri: { prefix: "/api/v1" } }], route: to("cart"), timeout: "1s" },
+        { match: [{ uri: { prefix: "/apis" } }, { uri: { prefix: "/other" } }], route: to("cart") },
+        { route: to("cart") },
+      ],
+    }),
+  ];
+  assert.deepEqual(explained(host, "shop", objects, "virtualService.route"), [
+    "http[0], where its match applies: delegated to VirtualService api; timeout 5 s; no retries",
+    "http[0], where its match applies: 100% to cart; timeout 1 s; no retries",
+    "- http[1], where one of its matches applies: 100% to cart; it has no effect, because one of its matches is in no match of the route above",
+    "http[2]: 100% to cart; timeout 5 s; no retries",
+  ]);
+});
+
 test("routes of tcp and tls that an earlier one takes do not count", () => {
   const routes = virtualService("cart", "2026-01-01T00:00:00Z", {
     hosts: ["cart"],
@@ -251,5 +276,45 @@ test("routes of tcp and tls that an earlier one takes do not count", () => {
     "- tcp[1], where its match applies: 100% to other; no request reaches it, because an earlier tcp route takes them",
     "tls[0], where its match applies: 100% to cart",
     "- tls[1], where its match applies: 100% to other; no request reaches it, because tls[0] of VirtualService shop/cart takes them",
+  ]);
+});
+
+test("one VirtualService is used for requests, and routes of tcp and tls of others beside it", () => {
+  const objects = [
+    service("cart"),
+    virtualService("database", "2026-01-01T00:00:00Z", { hosts: ["cart"], tcp: [{ route: to("cart") }] }),
+    virtualService("requests", "2026-01-02T00:00:00Z", { hosts: ["cart"], http: [{ route: to("cart") }] }),
+    virtualService("both", "2026-01-03T00:00:00Z", {
+      hosts: ["cart"],
+      http: [{ route: to("cart") }],
+      tls: [{ match: [{ sniHosts: [host] }], route: to("cart") }],
+    }),
+  ];
+  const keys = ["virtualService", "virtualService.streams", "virtualService.route", "virtualService.passedOver"];
+  assert.deepEqual(explained(host, "shop", objects, ...keys), [
+    "VirtualService shop/requests is used",
+    "http[0]: 100% to cart",
+    "VirtualService shop/database is used for connections to ports with TCP or TLS, too",
+    "tcp[0]: 100% to cart",
+    "VirtualService shop/both is used for connections to ports with TCP or TLS, too",
+    "tls[0], where its match applies: 100% to cart",
+    "- VirtualService shop/both has no effect on HTTP requests: VirtualService shop/requests is older and is used; the two are not merged",
+  ]);
+});
+
+test("a wildcard that an older VirtualService has, without a route for the clients, keeps the others away", () => {
+  const wild = { hosts: ["*.shop.svc.cluster.local"] };
+  const objects = [
+    service("cart"),
+    virtualService("older", "2026-01-01T00:00:00Z", {
+      ...wild,
+      http: [{ match: [{ sourceNamespace: "web" }], route: to("cart") }],
+    }),
+    virtualService("younger", "2026-01-02T00:00:00Z", { ...wild, http: [{ route: to("cart") }] }),
+  ];
+  assert.deepEqual(explained(host, "shop", objects, "virtualService", "virtualService.passedOver"), [
+    "No VirtualService is used: requests go to the service directly",
+    "- VirtualService shop/older has no effect: none of its routes is for clients in shop",
+    "- VirtualService shop/younger has no effect: VirtualService shop/older is for the same wildcard and comes first, although none of its routes is for clients in shop",
   ]);
 });

@@ -192,6 +192,18 @@ test("every symptom is one of some rule, and the index leads from it to the rule
   }
 });
 
+test("a page has only what the proxies of its rule show", () => {
+  const seenOf = (id: string): string => {
+    const page = pages.get(id) ?? "";
+    return page.slice(page.indexOf("## What you see"), page.indexOf("## The way out"));
+  };
+  assert.doesNotMatch(seenOf("authorization-policy-shuts-gateway"), /ztunnel/);
+  assert.doesNotMatch(seenOf("authorization-policy-not-enforced-l7"), /rbac_access_denied/);
+  assert.doesNotMatch(seenOf("injection-revision-unserved"), /ztunnel/);
+  for (const part of [/rbac_access_denied/, /-l app=ztunnel/])
+    assert.match(seenOf("authorization-policy-principal-malformed"), part);
+});
+
 test("there is a page for each rule, and no other", () => {
   const names = globSync("*.md", { cwd: join(root, "policies/rules") }).filter((name) => name !== "README.md");
   assert.deepEqual(names.sort(), [...pages.keys()].map((id) => `${id}.md`).sort());

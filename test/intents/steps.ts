@@ -1,26 +1,8 @@
-import { objectsIn, type Raw } from "./story.ts";
+import { changedIn, deployment, objectsIn, type Raw, type StoryChange, service } from "./story.ts";
 
 // Payments in an ambient mesh, built step by step as a team would apply it: the namespaces, mTLS, the authorization, a canary,
 // retries, traces and an entrance. The intents are written as soon as they hold, and every later step keeps them.
 
-const workload = (namespace: string, name: string, version = ""): string => `
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: ${name}${version === "" ? "" : `-${version}`}, namespace: ${namespace} }
-spec:
-  selector: { matchLabels: { app: ${name} } }
-  template:
-    metadata: { labels: { app: ${name}${version === "" ? "" : `, version: ${version}`} } }
-    spec:
-      serviceAccountName: ${name}
-      containers: [{ name: app, image: "example.com/app:1", ports: [{ containerPort: 8080 }] }]
----`;
-const service = (namespace: string, name: string): string => `
-apiVersion: v1
-kind: Service
-metadata: { name: ${name}, namespace: ${namespace} }
-spec: { selector: { app: ${name} }, ports: [{ name: http, port: 8080, targetPort: 8080 }] }
----`;
 const namespaces = (labels: string): string =>
   ["payments", "orders", "web"]
     .map((name) => `apiVersion: v1\nkind: Namespace\nmetadata: { name: ${name}${labels} }\n---\n`)
@@ -29,10 +11,10 @@ const namespaces = (labels: string): string =>
 /** What is there before the first step: nothing of it is in the mesh. */
 export const start: readonly Raw[] = objectsIn(
   `apiVersion: v1\nkind: Namespace\nmetadata: { name: istio-system }\n---\n${namespaces("")}${[
-    workload("payments", "payments-api", "v1"),
-    workload("payments", "payments-api", "v2"),
-    workload("orders", "orders-api"),
-    workload("web", "storefront"),
+    deployment("payments", "payments-api-v1", "version: v1"),
+    deployment("payments", "payments-api-v2", "version: v2"),
+    deployment("orders", "orders-api"),
+    deployment("web", "storefront"),
     service("payments", "payments-api"),
     service("orders", "orders-api"),
   ].join("")}`,
@@ -209,24 +191,12 @@ spec:
   ),
 ];
 
-/** A change of one kind of object, after all steps. */
-export interface Pair {
-  readonly kind: string;
-  readonly breaking: Raw;
-  readonly isDeletion?: true;
-  readonly harmless: Raw;
-  /** What the denial says of the intents. */
-  readonly message: RegExp;
-}
+const every = [...start, ...[...first, ...later].flatMap(({ objects }) => objects)];
+const changed = (kind: string, name: string, change: (raw: Raw) => void): Raw =>
+  changedIn(every, { kind, name, change });
 
-function changed(kind: string, name: string, change: (raw: Raw) => void): Raw {
-  const all = [...start, ...[...first, ...later].flatMap(({ objects }) => objects)];
-  const raw = structuredClone(all.findLast((one) => one["kind"] === kind && one["metadata"].name === name)) as Raw;
-  change(raw);
-  return raw;
-}
-
-export const pairs: readonly Pair[] = [
+/** Changes of one kind of object each, after all steps. */
+export const pairs: readonly StoryChange[] = [
   {
     kind: "AuthorizationPolicy",
     breaking: changed("AuthorizationPolicy", "allow-orders-to-payments", ({ spec }) => {

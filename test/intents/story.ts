@@ -13,19 +13,20 @@ export const objectsIn = (text: string): readonly Raw[] =>
     return raw === null ? [] : [raw];
   });
 
-const deployment = (namespace: string, name: string, labels: string): string => `
+/** The app of a Deployment is its name without the version. */
+export const deployment = (namespace: string, name: string, labels = ""): string => `
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: ${name}, namespace: ${namespace} }
 spec:
   selector: { matchLabels: { app: ${name.replace(/-v\d$/, "")} } }
   template:
-    metadata: { labels: { app: ${name.replace(/-v\d$/, "")}, ${labels} } }
+    metadata: { labels: { app: ${name.replace(/-v\d$/, "")}${labels === "" ? "" : `, ${labels}`} } }
     spec:
       serviceAccountName: ${name.replace(/-v\d$/, "")}
       containers: [{ name: app, image: "example.com/app:1", ports: [{ containerPort: 8080 }] }]
 ---`;
-const service = (namespace: string, name: string): string => `
+export const service = (namespace: string, name: string): string => `
 apiVersion: v1
 kind: Service
 metadata: { name: ${name}, namespace: ${namespace} }
@@ -171,12 +172,20 @@ export interface StoryChange {
   readonly message: RegExp;
 }
 
-/** An object of the world, changed. */
-function changed(kind: string, name: string, change: (raw: Raw) => void): Raw {
-  const raw = structuredClone(world.find((one) => one["kind"] === kind && one["metadata"].name === name)) as Raw;
+interface ObjectChange {
+  readonly kind: string;
+  readonly name: string;
+  readonly change: (raw: Raw) => void;
+}
+
+/** The last object of this kind and name, changed. */
+export function changedIn(objects: readonly Raw[], { kind, name, change }: ObjectChange): Raw {
+  const raw = structuredClone(objects.findLast((one) => one["kind"] === kind && one["metadata"].name === name)) as Raw;
   change(raw);
   return raw;
 }
+const changed = (kind: string, name: string, change: (raw: Raw) => void): Raw =>
+  changedIn(world, { kind, name, change });
 const only = (text: string): Raw => objectsIn(text)[0] as Raw;
 
 export const changes: readonly StoryChange[] = [

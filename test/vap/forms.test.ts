@@ -335,7 +335,7 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
         mtls: optional(fc.record({ mode: optional(fc.constantFrom("STRICT", "PERMISSIVE", "DISABLE", "UNSET")) })),
         portLevelMtls: optional(
           fc.dictionary(
-            fc.constantFrom("80", "90"),
+            fc.constantFrom("80", "90", "15020"),
             fc.record({ mode: optional(fc.constantFrom("STRICT", "PERMISSIVE", "DISABLE")) }),
           ),
         ),

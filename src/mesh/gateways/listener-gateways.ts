@@ -39,14 +39,15 @@ function generated(gateway: KubernetesGateway): readonly ListenerGateway[] {
       of: gateway,
       listener,
       generated: generatedFor(listener, gateway),
-      leftOut: taking === undefined ? unusable(listener) : `listener ${taking.name} takes its port and host`,
+      leftOut: taking === undefined ? unusable(listener, gateway) : `listener ${taking.name} takes its port and host`,
     };
   });
 }
 
 /** The name is that of Istio pkg/config/gateway/kube/gatewayapi.go InternalGatewayName. */
-const generatedFor = (listener: Listener, { metadata }: KubernetesGateway): Gateway => {
+const generatedFor = (listener: Listener, of: KubernetesGateway): Gateway => {
   const { port, hostname, protocol } = listener;
+  const { metadata } = of;
   const gateway: ObjectOf<"Gateway"> = readObject("Gateway", {
     kind: "Gateway",
     metadata: {
@@ -56,7 +57,7 @@ const generatedFor = (listener: Listener, { metadata }: KubernetesGateway): Gate
     },
     spec: {
       servers: [
-        { port: { number: port, name: "default", protocol }, hosts: [hostname || "*"], ...tlsOf(listener, metadata) },
+        { port: { number: port, name: "default", protocol }, hosts: [hostname || "*"], ...tlsOf(listener, of) },
       ],
     },
   });
@@ -64,33 +65,54 @@ const generatedFor = (listener: Listener, { metadata }: KubernetesGateway): Gate
 };
 
 const terminateMode = "gateway.istio.io/tls-terminate-mode";
+/** The certificate of the proxy itself, for which no certificates are read. */
+const ownCertificate = "ISTIO_SIMPLE";
 const ownModes: ReadonlySet<string> = new Set(["MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"]);
 
-function tlsOf({ tls, port }: Listener, { labels }: KubernetesGateway["metadata"]): object {
+function tlsOf(listener: Listener, of: KubernetesGateway): object {
+  const { tls } = listener;
   if (tls === undefined) return {};
-  // A gateway between networks passes on what is for other clusters (Istio pilot/pkg/serviceregistry/kube/conversion.go IsAutoPassthrough).
-  const isBetween =
-    labels["topology.istio.io/network"] !== undefined &&
-    String(port) === (labels["networking.istio.io/gatewayPort"] ?? "15443");
-  if (tls.mode === "Passthrough") return { tls: { mode: isBetween ? "AUTO_PASSTHROUGH" : "PASSTHROUGH" } };
+  if (tls.mode === "Passthrough")
+    return { tls: { mode: passesOnToOthers(listener, of) ? "AUTO_PASSTHROUGH" : "PASSTHROUGH" } };
   const asked = tls.options[terminateMode] ?? "";
-  return { tls: { mode: ownModes.has(asked) ? asked : "SIMPLE" } };
+  if (ownModes.has(asked)) return { tls: { mode: asked } };
+  const validation = asked === ownCertificate ? undefined : validationOf(of, listener.port);
+  if (validation === undefined || validation.caCertificateRefs.length === 0) return { tls: { mode: "SIMPLE" } };
+  const isFallback = validation.mode === "AllowInsecureFallback";
+  return { tls: { mode: isFallback ? "OPTIONAL_MUTUAL" : "MUTUAL", insecureSkipVerify: isFallback } };
 }
 
-/** Whether clients of a port are asked for a certificate that is validated (conversion.go resolveGatewayTLS). */
-export function validatesClients({ spec }: KubernetesGateway, { port }: Listener): boolean {
+/** A gateway between networks passes on what is for other clusters (Istio pilot/pkg/serviceregistry/kube/conversion.go IsAutoPassthrough). */
+function passesOnToOthers({ port }: Listener, { metadata: { labels } }: KubernetesGateway): boolean {
+  const own = labels["networking.istio.io/gatewayPort"] ?? "15443";
+  return labels["topology.istio.io/network"] !== undefined && String(port) === own;
+}
+
+/** How certificates of clients are validated at a port, whose own setting replaces the default (conversion.go resolveGatewayTLS). */
+function validationOf({ spec }: KubernetesGateway, port: number | undefined) {
   const frontend = spec.tls?.frontend;
   const ofPort = frontend?.perPort.find((one) => one.port === port);
-  const settings = ofPort === undefined ? frontend?.default : ofPort.tls;
-  return settings?.validation !== undefined;
+  return (ofPort === undefined ? frontend?.default : ofPort.tls)?.validation;
 }
 
 const protocols: ReadonlySet<string> = new Set(["HTTP", "HTTPS", "TLS", "TCP"]);
 
-function unusable({ protocol, tls }: Listener): string | undefined {
+function unusable(listener: Listener, gateway: KubernetesGateway): string | undefined {
+  const { protocol, tls } = listener;
   if (!protocols.has(protocol ?? "")) return `Istio does not support protocol ${JSON.stringify(protocol ?? "")} there`;
-  return tls === undefined && (protocol === "HTTPS" || protocol === "TLS") ? "it has no TLS settings" : undefined;
+  if (tls === undefined) return protocol === "HTTPS" || protocol === "TLS" ? "it has no TLS settings" : undefined;
+  return tooManyCertificates(listener, gateway);
 }
+
+function tooManyCertificates({ tls, port }: Listener, gateway: KubernetesGateway): string | undefined {
+  if (tls === undefined || tls.mode === "Passthrough" || isOwnCertificate(tls)) return undefined;
+  if (tls.certificateRefs.length > 2) return "it names more than two certificates";
+  const authorities = validationOf(gateway, port)?.caCertificateRefs.length ?? 0;
+  return authorities > 1 ? "it names more than one CA certificate" : undefined;
+}
+
+const isOwnCertificate = ({ options }: NonNullable<Listener["tls"]>): boolean =>
+  (options[terminateMode] ?? "").startsWith("ISTIO_");
 
 const isStream = ({ protocol }: Listener): boolean => protocol === "TCP" || protocol === "UDP";
 const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].includes(protocol ?? "");
@@ -132,7 +154,7 @@ export function missingCertificate(
   mesh: MeshView<typeof grantsOfKubernetesGateway>,
 ): string | undefined {
   if (tls === undefined || tls.mode === "Passthrough") return undefined;
-  if ((tls.options[terminateMode] ?? "").startsWith("ISTIO_")) return undefined;
+  if (isOwnCertificate(tls)) return undefined;
   if (tls.certificateRefs.length === 0) return "it names no certificate";
   const grants = mesh.related(grantsOfKubernetesGateway, of);
   const isGranted = (ref: CertificateRef): boolean =>

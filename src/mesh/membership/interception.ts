@@ -102,8 +102,14 @@ const passedByAt = (interception: Interception, port: number): string | undefine
 /** Whether traffic to ports that no list contains bypasses the mesh. */
 const isRestPassedBy = ({ onlyPorts }: Interception): boolean => onlyPorts !== undefined;
 
-/** The sidecar's own ports: telemetry, health and status, which it never redirects to itself. */
-const ownPorts: ReadonlySet<number> = new Set([15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090]);
+/**
+ * Ports at which the sidecar itself answers, for metrics and probes: connections to them are not redirected, so that neither a mode of
+ * mTLS nor a policy counts there (Istio cni/pkg/plugin/sidecar_redirect.go).
+ */
+export const portsOfProbes: ReadonlySet<number> = new Set([15020, 15021, 15090]);
+
+/** All ports of the sidecar itself, which it never redirects to itself. */
+const ownPorts: ReadonlySet<number> = new Set([...portsOfProbes, 15000, 15001, 15004, 15006, 15008, 15053]);
 
 /** A port that bypasses the mesh only after a change: a number, `all` ports, or the `rest` that no list contains. */
 export interface PortLost {

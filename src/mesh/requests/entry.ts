@@ -4,7 +4,6 @@ import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { portsOf } from "../client-tls/destinations.ts";
-import { validatesClients } from "../gateways/listener-gateways.ts";
 import { isOverTls } from "../gateways/servers.ts";
 import { servicesOfNamespace, servicesOfWorkload } from "../membership/services.ts";
 import { decisionsOf } from "./decisions.ts";
@@ -101,10 +100,9 @@ function* by(
 }
 
 /** A client that is asked for a certificate has an identity that is not known. */
-function doubtsAt({ listener, server }: Offer): readonly Attribute[] {
+function doubtsAt({ server }: Offer): readonly Attribute[] {
   if (!isOverTls(server)) return [];
-  const isMutual = (server.tls?.mode ?? "").includes("MUTUAL");
-  return isMutual || (listener !== undefined && validatesClients(listener.of, listener.listener)) ? ["identity"] : [];
+  return (server.tls?.mode ?? "").includes("MUTUAL") ? ["identity"] : [];
 }
 
 /**

@@ -1,3 +1,4 @@
+import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.ts";
@@ -5,6 +6,7 @@ import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
+import { delegatedRoutes } from "../traffic/delegate-routes.ts";
 import { coveringHosts, hostKey, hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Egress } from "../traffic/sidecar-egress.ts";
 import {
@@ -14,7 +16,7 @@ import {
   streamVirtualServices,
   waypointVirtualServices,
 } from "../traffic/virtual-service-choices.ts";
-import { delegatesOfRoot, isDelegate, nameOf } from "../traffic/virtual-service-clients.ts";
+import { delegateName, delegatesOfRoot, isDelegate, nameOf } from "../traffic/virtual-service-clients.ts";
 import type {
   HttpRoute,
   Protocol,
@@ -145,13 +147,16 @@ export class RouteTable {
     const { port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     if (isHidden) {
-      const routes = [...this.#ofAlias(egress, client), ...(port === 80 ? this.#ofUnknownHost(egress, client) : [])];
+      const routes = [...this.#ofAlias(egress, client), ...this.#ofUnknownHost(egress, client)];
       return routes.filter(({ protocol }) => protocol === "http");
     }
     const ofGatewayApi = this.#converted(client);
     if (typeof ofGatewayApi === "string") return ofGatewayApi;
     const ofAlias = this.#ofAlias(egress, client);
     if (ofAlias.length > 0) return ofAlias;
+    const among = this.#amongOtherHosts(egress, client);
+    if (among !== undefined)
+      return `${idOf(among)} names other hosts too, and it routes this one at the ports of those that the client knows`;
     const own = this.#ofVirtualServices(egress, client);
     if (own.length > 0 && ofGatewayApi.length > 0)
       return `a VirtualService and an HTTPRoute both route requests to ${this.#host}, and which of them counts is not examined`;
@@ -171,13 +176,16 @@ export class RouteTable {
     return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
 
-  /** Those of every VirtualService for a host that the proxy does not know: none of them keeps another one away. */
+  /**
+   * Those of every VirtualService for a host that the proxy does not know: none of them keeps another one away. One with several
+   * hosts can count at the ports of the others, too.
+   */
   #ofUnknownHost(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
-    const { host } = this.#to;
+    const { host, port } = this.#to;
     const usedAlone = (one: VirtualService) =>
       httpVirtualServiceChoices(this.#client, host, [one], this.#mesh.settings).used;
     return this.#candidates(false)
-      .filter((one) => this.#hasRoutesOf(one, egress))
+      .filter((one) => (port === 80 || one.spec.hosts.length > 1) && this.#hasRoutesOf(one, egress))
       .flatMap((one) => usedAlone(one) ?? [])
       .flatMap((one) => this.#entriesOf(one, "http", client));
   }
@@ -216,7 +224,8 @@ export class RouteTable {
     const { settings } = this.#mesh;
     const { used, passedOver } = httpVirtualServiceChoices(this.#client, host, all, settings);
     if (used === undefined) return [];
-    if (!hostsOf(used, settings).includes(host)) return [used];
+    // A wildcard is the first one's, even if it has no route at this port.
+    if (isWildcard(host) || !hostsOf(used, settings).includes(host)) return [used];
     const others = passedOver.filter(({ because }) => because === "younger" || because === "nearer");
     return [used, ...others.map(({ virtualService }) => virtualService)];
   }
@@ -268,9 +277,28 @@ export class RouteTable {
     const { host, name, port } = this.#to;
     const { settings } = this.#mesh;
     if (name === host || port !== 80 || this.#isWaypoint) return [];
-    const exact = all.filter((one) => hostsOf(one, settings).includes(host));
-    const { used } = httpVirtualServiceChoices(this.#client, host, exact, settings);
-    return used === undefined ? [] : [used];
+    return this.#ofHttp(
+      host,
+      all.filter((one) => hostsOf(one, settings).includes(host)),
+    );
+  }
+
+  /**
+   * A VirtualService with other hosts, too, for a name that only a wildcard covers, at a port other than 80: it counts if the client
+   * knows another of its hosts with HTTP at that port (Istio pilot/pkg/networking/core/route/route.go
+   * buildSidecarVirtualHostsForVirtualService).
+   */
+  #amongOtherHosts(egress: Egress | undefined, client: RouteClient): VirtualService | undefined {
+    const { host, name, port } = this.#to;
+    if (name === host || port === 80 || this.#isWaypoint) return undefined;
+    return this.#candidates(false).find(
+      (one) =>
+        one.spec.hosts.length > 1 &&
+        hostsOf(one, this.#mesh.settings).includes(host) &&
+        this.#hasRoutesOf(one, egress) &&
+        httpVirtualServiceChoices(this.#client, host, [one], this.#mesh.settings).used !== undefined &&
+        this.#entriesOf(one, "http", client).length > 0,
+    );
   }
 
   /** The VirtualServices in the order in which they are tried. */
@@ -291,30 +319,23 @@ export class RouteTable {
         return cases.length === 0 ? [] : [{ virtualService, protocol, index, route, cases }];
       });
     return virtualService.spec.http.flatMap((route, index) => {
+      if (route.delegate !== undefined) return this.#delegated(virtualService, route, client);
       const cases = httpCases(route, virtualService, client);
-      if (cases.length === 0) return [];
-      const entry: Entry = { virtualService, protocol, index, route, cases };
-      return route.delegate === undefined ? [entry] : this.#delegated(entry, route, client);
+      return cases.length === 0 ? [] : [{ virtualService, protocol, index, route, cases }];
     });
   }
 
-  /** The routes of the delegate, each with the conditions of both (Istio pilot/pkg/model/virtualservice.go mergeHTTPRoutes). */
-  #delegated({ virtualService: root, cases }: Entry, { delegate }: HttpRoute, client: RouteClient): readonly Entry[] {
-    const name = `${delegate?.namespace || root.metadata.namespace}/${delegate?.name ?? ""}`;
+  /** The routes of the delegate, as they are in effect through the route of the root. */
+  #delegated(root: VirtualService, route: HttpRoute, client: RouteClient): readonly Entry[] {
+    const { settings } = this.#mesh;
+    const name = delegateName(route, root.metadata.namespace);
     const found = this.#mesh.related(delegatesOfRoot, root).find((one) => nameOf(one) === name);
     if (found === undefined) return [];
-    const { exportTo } = found.spec;
-    const visible = visibleTo(exportTo, found.metadata.namespace, this.#mesh.settings.defaultVirtualServiceExportTo);
+    const visible = visibleTo(found.spec.exportTo, found.metadata.namespace, settings.defaultVirtualServiceExportTo);
     if (!includesNamespace(visible, root.metadata.namespace)) return [];
-    return found.spec.http.flatMap((route, index) => {
-      const both = httpCases(route, found, client).flatMap((inner) =>
-        cases.map((outer) => ({
-          clauses: [...outer.clauses, ...inner.clauses],
-          isClear: outer.isClear && inner.isClear,
-          uri: inner.uri ?? outer.uri,
-        })),
-      );
-      return both.length === 0 ? [] : [{ virtualService: found, protocol: "http", index, route, cases: both } as const];
+    return delegatedRoutes(root, route, found, settings).flatMap((one) => {
+      const cases = httpCases(one.route, found, client);
+      return cases.length === 0 ? [] : [{ virtualService: found, protocol: "http", ...one, cases } as const];
     });
   }
 

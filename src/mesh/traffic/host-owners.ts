@@ -140,6 +140,10 @@ function routedBy(virtualService: VirtualService, protocol: Protocol): Routed {
   return found;
 }
 
+/** Whether a VirtualService has routes for sidecars of a namespace; one without any can still own a wildcard host. */
+export const hasRoutesFor = (virtualService: VirtualService, client: string, protocol: Protocol): boolean =>
+  includes(routedBy(virtualService, protocol), client);
+
 function computeRouted({ metadata, spec }: VirtualService, protocol: Protocol): Routed {
   if (protocol === "tls") return nobody;
   if (protocol === "tcp") return spec.tcp.some(({ match }) => match.length === 0) ? all : nobody;

@@ -31,14 +31,23 @@ export const virtualServicesOfHost = (host: string, mesh: Mesh): readonly Virtua
  * - `less-specific`: `by` is for a more specific host.
  * - `nearer`: `by` comes first because it is private to the namespace or exported to it by name.
  * - `younger`: `by` is older.
+ * - `blocked`: `by` is for the same wildcard and comes first, but has no route for these clients: neither is used.
  */
 export interface PassedOverVirtualService {
   readonly virtualService: VirtualService;
-  readonly because: "not-read" | "gateways-only" | "not-exported" | "no-route" | "less-specific" | "nearer" | "younger";
+  readonly because:
+    | "not-read"
+    | "gateways-only"
+    | "not-exported"
+    | "no-route"
+    | "less-specific"
+    | "nearer"
+    | "younger"
+    | "blocked";
   readonly by?: VirtualService;
 }
 
-export interface VirtualServiceChoices {
+interface VirtualServiceChoices {
   /** The VirtualService that sidecars of the namespace use for the host; several are not merged. */
   readonly used: VirtualService | undefined;
   readonly passedOver: readonly PassedOverVirtualService[];
@@ -99,6 +108,7 @@ function choicesFor(
       if (out !== undefined) return { virtualService, because: out };
       const by = (owner ?? seen[0])?.virtualService as VirtualService;
       if (own !== best) return { virtualService, because: "less-specific", by };
+      if (owner === undefined) return { virtualService, because: "blocked", by };
       const isNearer = nearness(by, client, settings) < nearness(virtualService, client, settings);
       return { virtualService, because: isNearer ? "nearer" : "younger", by };
     });
@@ -118,6 +128,16 @@ export const streamVirtualServices = (
   candidates
     .filter((virtualService) => outOf(virtualService, client, settings, ["tcp", "tls"]) === undefined)
     .sort((a, b) => nearness(a, client, settings) - nearness(b, client, settings) || oldestFirst(a, b));
+
+/** The one that sidecars of a namespace use for HTTP requests to a host, or else the first for its connections. */
+export const usedVirtualService = (
+  client: string,
+  host: string,
+  candidates: readonly VirtualService[],
+  settings: MeshSettings,
+): VirtualService | undefined =>
+  httpVirtualServiceChoices(client, host, candidates, settings).used ??
+  streamVirtualServices(client, candidates, settings)[0];
 
 /**
  * The VirtualServices that a waypoint uses for a host: all that are visible to its namespace, from its own and the

@@ -35,7 +35,7 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
   tags: ["deny-all-gap"],
   summary: "An ALLOW policy protects the workloads that it selects, and there is no default deny for the others.",
   why: "A workload that no ALLOW policy selects accepts every request (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies, pilot/pkg/security/authz/builder/builder.go). An ALLOW policy with a selector has no effect on the rest of its namespace.",
-  fix: "Create the default deny first: apply an AuthorizationPolicy with `spec: {}` in this namespace, then the ALLOW policies. Flux, Argo CD and Helm may apply them in any order.",
+  fix: "Create the default deny first: an AuthorizationPolicy with `spec: {}` in this namespace, or, where requests arrive already, one without a selector that names their callers. Flux, Argo CD and Helm may apply them in any order.",
   incident: {
     symptoms: ["open-access"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],

@@ -20,7 +20,7 @@ export const destinationRuleShadowed = defineRule({
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Clients do not use the TLS settings, the limits or the subset of this object. `istioctl proxy-config clusters` shows the objects that count in the column DESTINATION RULE.",
     wayOut:
-      "Nothing changes until the other object is deleted or gets older neighbours. Put the settings that are needed into the one that counts.",
+      "Nothing changes until the other object is deleted or an older one is added. Put the settings that are needed into the one that counts.",
     silentWhen: "Both objects say the same, or they have different subsets only.",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },

@@ -23,7 +23,7 @@ export const destinationRuleTlsOrigination = defineRule({
   why: "With insecureSkipVerify, Envoy accepts every certificate (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamClusterTLSContext). Without subjectAltNames, it compares the name of the certificate only for HTTP and only if sni is not set (setAutoSniAndAutoSanValidation), so anyone with a certificate of a public CA can answer. ISTIO_MUTUAL sends the certificate of the mesh, which a server outside does not know.",
   fix: "Use mode SIMPLE or MUTUAL with subjectAltNames, and caCertificates if the CA is a private one.",
   incident: {
-    symptoms: ["protection-missing", "reset"],
+    symptoms: ["protection-missing", "origination-fails"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "A missing check of the certificate is not visible in traffic. TLS to a plaintext port and ISTIO_MUTUAL to a server outside fail with 503 and `TLS_error` in the access log.",
     wayOut:

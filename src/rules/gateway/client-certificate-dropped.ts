@@ -1,5 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { listenerGateways } from "../../mesh/gateways/listener-gateways.ts";
+import type { Server } from "../../mesh/gateways/servers.ts";
 import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -61,40 +63,26 @@ interface Served {
 }
 
 function* serversOf({ spec }: ObjectOf<"Gateway">): Iterable<Served> {
-  for (const [i, { hosts, tls }] of spec.servers.entries()) {
-    // Plain HTTP has a rule of its own, and a backend behind PASSTHROUGH may demand a certificate itself.
-    if (tls?.mode === undefined || tls.mode.endsWith("PASSTHROUGH")) continue;
-    const at = ["spec", "servers", i, "tls"];
-    yield { hosts: hosts.map(withoutNamespace), opening: openingOf(at, tls.mode, tls.insecureSkipVerify === true) };
-  }
+  for (const [i, server] of spec.servers.entries()) yield* served(server, ["spec", "servers", i, "tls"]);
+}
+
+function* listenersOf(gateway: KubernetesGateway): Iterable<Served> {
+  for (const [i, { generated, leftOut }] of listenerGateways(gateway).entries())
+    for (const server of leftOut === undefined ? generated.spec.servers : [])
+      yield* served(server, ["spec", "listeners", i, "tls"]);
+}
+
+function* served({ hosts, tls }: Server, at: Problem["at"]): Iterable<Served> {
+  // Plain HTTP has a rule of its own, and a backend behind PASSTHROUGH may demand a certificate itself.
+  if (tls?.mode === undefined || tls.mode.endsWith("PASSTHROUGH")) return;
+  const how = howOpen(tls.mode, tls.insecureSkipVerify === true);
+  yield { hosts: hosts.map(withoutNamespace), opening: how === undefined ? undefined : { at, how } };
 }
 
 const withoutNamespace = (host: string): string => host.slice(host.indexOf("/") + 1);
 
-function openingOf(at: Problem["at"], mode: string, isUnverified: boolean): Opening | undefined {
+function howOpen(mode: string, isUnverified: boolean): string | undefined {
   if (mode === "ISTIO_MUTUAL") return undefined;
-  if (mode !== "MUTUAL") return { at, how: `the mode is ${mode}` };
-  return isUnverified ? { at, how: "it is not verified" } : undefined;
-}
-
-const terminateMode = "gateway.istio.io/tls-terminate-mode";
-
-function* listenersOf({ spec }: KubernetesGateway): Iterable<Served> {
-  for (const [i, { hostname = "*", port, tls }] of spec.listeners.entries()) {
-    if (tls === undefined || tls.mode === "Passthrough") continue;
-    const at = ["spec", "listeners", i, "tls"];
-    const validation = validationAt(spec, port);
-    const said = tls.options[terminateMode];
-    // The option counts more than the certificates of clients, whose mode then says nothing.
-    if (validation?.caCertificateRefs.length !== 1 || said !== undefined)
-      yield { hosts: [hostname], opening: openingOf(at, said ?? "SIMPLE", false) };
-    else yield { hosts: [hostname], opening: openingOf(at, "MUTUAL", validation.mode === "AllowInsecureFallback") };
-  }
-}
-
-/** The configuration of a port replaces the default (conversion.go resolveGatewayTLS). */
-function validationAt({ tls }: KubernetesGateway["spec"], port: number | undefined) {
-  const frontend = tls?.frontend;
-  const own = frontend?.perPort.find((one) => one.port === port);
-  return own === undefined ? frontend?.default?.validation : own.tls?.validation;
+  if (isUnverified && mode.endsWith("MUTUAL")) return "it is not verified";
+  return mode === "MUTUAL" ? undefined : `the mode is ${mode}`;
 }

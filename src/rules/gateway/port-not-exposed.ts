@@ -26,7 +26,7 @@ export const gatewayPortNotExposed = defineRule({
   why: "The pods of the gateway listen on the targetPort of the Service that has the port of the server, and without such a Service on the port itself (Istio pilot/pkg/model/gateway.go resolvePorts). If no Service has it as port or targetPort, nothing sends connections there: the server is valid, and no client reaches it.",
   fix: "Add the port to the Service of the gateway, with its targetPort, or use a port that the Service has.",
   incident: {
-    symptoms: ["no-route"],
+    symptoms: ["unreachable"],
     proxies: ["gateway"],
     seen: "Connections to the port are refused or time out before they reach the gateway, whose access log shows nothing.",
     wayOut: "Add the port to the Service of the gateway. Load balancers of clouds may need minutes for it.",

@@ -41,7 +41,7 @@ export const namespaceAuthorizationWidened = defineRule({
     seen: "The callers in the message get answers to the requests in the message.",
     wayOut: "If it was not intended, delete the policy that the message names, or apply its previous version.",
     silentWhen:
-      "Policies were rewritten and allow the same, or another rule reports the same change with a graver reason.",
+      "Policies were rewritten and allow the same, or another rule reports the same change as a more serious problem.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 

@@ -29,13 +29,13 @@ export const namespaceDefaultDenyMissing = defineRule({
   tags: ["deny-all-gap"],
   summary: "A namespace, a workload or a waypoint in it has no default deny.",
   why: "A workload that no ALLOW policy selects accepts every request (Istio pilot/pkg/model/authorization.go ListAuthorizationPolicies). A waypoint enforces only policies that name it in targetRefs, so even a mesh-wide default deny does not apply to it (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
-  fix: "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
+  fix: "Apply an AuthorizationPolicy without a selector whose rules name the callers that are needed: it denies all others. Where nothing calls yet, one with `spec: {}`, which denies everyone.",
   incident: {
     symptoms: ["open-access"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "A caller that no policy names gets an answer from workloads without an ALLOW policy.",
     wayOut:
-      "Nothing is broken. Write ALLOW policies for the callers that the access log shows, and then the default deny.",
+      "Nothing is broken. Name the callers that the access log shows in one ALLOW policy without a selector: it is the default deny for all others. A policy with `spec: {}` alone denies every request at once.",
     silentWhen:
       "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, it only warns.",
     page: "https://istio.io/latest/docs/ambient/usage/l4-policy/",

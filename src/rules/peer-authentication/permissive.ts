@@ -1,10 +1,14 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { portsOfProbes } from "../../mesh/membership/interception.ts";
 import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, type DeclaredMode, isWide, isWideInCel } from "../../mesh/mtls/peer-authentications.ts";
 import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
 const forCallers = "Add callers that cannot use mTLS to the mesh, or write a MeshwardException with an end date.";
+
+const ofProbes: ReadonlySet<string> = new Set([...portsOfProbes].map(String));
+const ofProbesInCel = `[${[...ofProbes].map((port) => `'${port}'`).join(", ")}]`;
 
 // In CEL: whether a mode accepts plaintext, and for which workloads the policy is.
 const accepts = (mode: string): string => `(${mode}) in ['PERMISSIVE', 'DISABLE']`;
@@ -28,14 +32,14 @@ export const peerAuthenticationPermissive = defineRule({
     wayOut:
       "Apply the previous version of the PeerAuthentication, or delete it, if the namespace or the mesh is STRICT. Callers in plaintext then fail: look at the metric first.",
     silentWhen:
-      "The policy sets no mode, is not the one that applies (peer-authentication-without-effect), or has a selector in the root namespace, where Istio ignores it.",
+      "The policy sets no mode, is not the one that applies (peer-authentication-without-effect), names a port at which only the sidecar answers, for metrics or probes, or has a selector in the root namespace, where Istio ignores it.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
   },
 
   cel: {
     problems: `has(object.spec) && ${isServedInCel} && (object.metadata.namespace != settings.rootNamespace || ${isWideInCel})
 ? (${accepts("has(object.spec.mtls) && has(object.spec.mtls.mode) ? object.spec.mtls.mode : ''")} ? [[dyn('workloads'), ${who}]] : [])
-+ (has(object.spec.portLevelMtls) && !${isWideInCel} ? object.spec.portLevelMtls.filter(port, ${accepts("has(object.spec.portLevelMtls[port].mode) ? object.spec.portLevelMtls[port].mode : ''")}).map(port, [dyn(port), ${who}]) : [])
++ (has(object.spec.portLevelMtls) && !${isWideInCel} ? object.spec.portLevelMtls.filter(port, !(port in ${ofProbesInCel}) && ${accepts("has(object.spec.portLevelMtls[port].mode) ? object.spec.portLevelMtls[port].mode : ''")}).map(port, [dyn(port), ${who}]) : [])
 : []`,
   },
 
@@ -49,12 +53,14 @@ export const peerAuthenticationPermissive = defineRule({
     for (const problem of accepting(declared(mtls), ["spec", "mtls", "mode"], `Workloads ${who} accept`))
       yield isRoot ? { ...problem, fix: `Set the mode to STRICT. ${forCallers}` } : problem;
     // Without a selector they have no effect, and the API server refuses them.
-    for (const [port, ofPort] of isWide(policy) ? [] : Object.entries(portLevelMtls))
+    for (const [port, ofPort] of isWide(policy) ? [] : Object.entries(portLevelMtls)) {
+      if (ofProbes.has(port)) continue;
       yield* accepting(
         declared(ofPort),
         ["spec", "portLevelMtls", port, "mode"],
         `Port ${port} of workloads ${who} accepts`,
       );
+    }
   },
 });
 

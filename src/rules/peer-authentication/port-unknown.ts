@@ -1,6 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { listening, portsOfSelected, unknownPort } from "../../mesh/membership/listening.ts";
+import { portsOfProbes } from "../../mesh/membership/interception.ts";
+import { type KnownPorts, listening, portsOfSelected, unknownPort } from "../../mesh/membership/listening.ts";
 import { workloadByLabel } from "../../mesh/membership/workloads.ts";
 import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
@@ -59,6 +60,16 @@ export const peerAuthenticationPortUnknown = defineRule({
     if (known === undefined) return;
     for (const port of portModes(policy).keys())
       if (!known.ports.has(port))
-        yield { at: ["spec", "portLevelMtls", String(port)], key: `port ${port}`, ...unknownPort(port, known) };
+        yield { at: ["spec", "portLevelMtls", String(port)], key: `port ${port}`, ...wordingFor(port, known) };
   },
 });
+
+function wordingFor(port: number, known: KnownPorts): ReturnType<typeof unknownPort> & { readonly fix?: string } {
+  const unknown = unknownPort(port, known);
+  if (!portsOfProbes.has(port)) return unknown;
+  return {
+    ...unknown,
+    message: `Only the sidecar itself answers on port ${port}, for metrics or probes, and connections to it are never redirected, so the mode has no effect`,
+    fix: `Remove port ${port} from portLevelMtls: the sidecar answers there in plaintext, whatever the mode.`,
+  };
+}

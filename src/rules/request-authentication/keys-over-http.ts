@@ -10,7 +10,7 @@ export const requestAuthenticationKeysOverHttp = defineRule({
   stage: "trial",
   tags: ["authorization"],
   summary: "The keys that verify tokens are fetched over plain HTTP from a host outside the cluster.",
-  why: "The control plane fetches `jwksUri` itself and gives the keys to the proxies (Istio pilot/pkg/model/jwks_resolver.go getRemoteContentWithRetry). Whoever is on the way of a request over plain HTTP can answer with keys of his own, and then sign tokens that every policy accepts.",
+  why: "The control plane fetches `jwksUri` itself and gives the keys to the proxies (Istio pilot/pkg/model/jwks_resolver.go getRemoteContentWithRetry). Whoever is on the way of a request over plain HTTP can answer with keys of their own, and then sign tokens that every policy accepts.",
   fix: "Use `https`, or put the keys into `jwks`.",
   incident: {
     symptoms: ["open-access"],

@@ -34,7 +34,7 @@ export const serviceEntryConflict = defineRule({
   why: "For each client, istiod makes one service of a host: that of the client's namespace, else the oldest (Istio pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones.",
   fix: "Define the host once, or limit each ServiceEntry to its own namespace with `exportTo: [.]`.",
   incident: {
-    symptoms: ["other-destination", "reset"],
+    symptoms: ["other-destination", "origination-fails"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Clients in the namespace of the younger ServiceEntry treat the port in another way than clients elsewhere: TLS is sent as HTTP, or a name is resolved in another way.",
     wayOut: "Delete the younger one, or limit it to its own namespace with `exportTo: [.]`.",

@@ -37,7 +37,7 @@ export const virtualServiceDelegateNotFound = defineRule({
     proxies: ["sidecar", "gateway"],
     seen: "Requests that the route takes get 404, or go to the next route that matches.",
     wayOut: "Apply the delegate again if it was deleted, or the previous version of the VirtualService that delegates.",
-    silentWhen: "Not all VirtualServices are known; then the problem is listed as a guess.",
+    silentWhen: "Not all VirtualServices are known; then `check` and `audit` only say that the rule was skipped.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 

@@ -3,6 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
 import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
@@ -101,7 +102,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   const isNowhere = target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
-    const fix = fixOf(failure, target, asked.settings);
+    const fix = fixOf(failure, asked);
     const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
     yield {
       at: [...traffic.at, "subset"],
@@ -166,12 +167,16 @@ function listed(subsets: readonly string[]): string {
   return [...shown, ...(subsets.length > maxListed ? ["…"] : [])].join(", ");
 }
 
-function fixOf(failure: SubsetFailure, target: Target, { domain }: MeshSettings): string | undefined {
-  const { ownerInstead } = failure;
-  const fix = target.isUnknown ? hostFix(target, domain) : subsetFix(failure, target);
+function fixOf(failure: SubsetFailure, { traffic, target, settings }: Asked): string | undefined {
+  const { client, ownerInstead } = failure;
+  const fix = target.isUnknown ? hostFix(target, settings.domain) : subsetFix(failure, target);
   if (ownerInstead === undefined) return fix;
   const { namespace, name } = ownerInstead.metadata;
-  return `These clients follow VirtualService ${namespace}/${name}, which is for the same hosts, so the route has no effect until that is gone. ${fix ?? "Correct the name of the subset, or define it in the DestinationRule that they use."}`;
+  const owner = `VirtualService ${namespace}/${name}`;
+  const instead = hasRoutesFor(ownerInstead, client?.namespace ?? "", traffic.protocol)
+    ? `These clients follow ${owner}, which is for the same hosts, so the route has no effect until that is gone.`
+    : `${owner} is for the same wildcard and comes first, although it has no route for these clients, so they follow neither for a known host until that is gone.`;
+  return `${instead} ${fix ?? "Correct the name of the subset, or define it in the DestinationRule that they use."}`;
 }
 
 /** `reviews.prod` is not completed, although a client would resolve it. */

@@ -23,7 +23,7 @@ export const workloadProxyReplaced = defineRule({
   tags: ["mtls", "authorization"],
   summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
   why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
-  fix: "Remove it from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
+  fix: "Remove the container, the annotation or the capability from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
   incident: {
     symptoms: ["protection-missing"],
     proxies: ["sidecar"],

@@ -216,7 +216,14 @@ const mostOutput = 256 << 20;
 
 function withNames({ manifests, errors, ignored, empty }: ManifestSet, nameOf: (file: string) => string): ManifestSet {
   return {
-    manifests: manifests.map((manifest) => ({ ...manifest, file: nameOf(manifest.file) })),
+    manifests: manifests.map((manifest) => ({
+      ...manifest,
+      file: nameOf(manifest.file),
+      locate: (at) => {
+        const { file, ...spot } = manifest.locate(at);
+        return file === undefined ? spot : { ...spot, file: nameOf(file) };
+      },
+    })),
     errors: errors.map((error) => ({ ...error, file: nameOf(error.file) })),
     ignored: ignored.map(({ path, reason }) => ({ path: nameOf(path), reason })),
     empty: empty.map((error) => ({ ...error, file: nameOf(error.file) })),

@@ -83,11 +83,12 @@ function entriesOf(folder: string): readonly string[] {
   );
 }
 
-/** The kustomization of a folder; undefined if there is none, or it cannot be read. */
-function kustomizationIn(folder: string): unknown {
+/** The path and the text of the kustomization of a folder; undefined if there is none, or it cannot be read. */
+export function kustomizationFileIn(folder: string): { readonly path: string; readonly text: string } | undefined {
   for (const name of kustomizationNames) {
+    const path = join(folder, name);
     try {
-      return readDocuments(readFileSync(join(folder, name), "utf8")).documents[0]?.value;
+      return { path, text: readFileSync(path, "utf8") };
     } catch {
       // The next name.
     }
@@ -95,14 +96,19 @@ function kustomizationIn(folder: string): unknown {
   return undefined;
 }
 
+function kustomizationIn(folder: string): unknown {
+  const found = kustomizationFileIn(folder);
+  return found === undefined ? undefined : readDocuments(found.text).documents[0]?.value;
+}
+
 /** A component is a part of kustomizations and cannot be built alone. */
 export const isComponent = (folder: string): boolean => fieldOf(kustomizationIn(folder), "kind") === "Component";
 
-function listAt(value: unknown, key: string): readonly unknown[] {
+export function listAt(value: unknown, key: string): readonly unknown[] {
   const list = fieldOf(value, key);
   return Array.isArray(list) ? list : [];
 }
 
-function fieldOf(value: unknown, key: string): unknown {
+export function fieldOf(value: unknown, key: string): unknown {
   return typeof value === "object" && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
 }

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
-import { describe, type Path } from "../../kube/read.ts";
-import { type Documents, readDocuments } from "./documents.ts";
+import { isObject } from "../../kube/read.ts";
+import { DocumentReader, type Manifest } from "./document-objects.ts";
+import { readDocuments } from "./documents.ts";
 import {
   type FindOptions,
   findManifestFiles,
@@ -10,31 +11,16 @@ import {
   type ManifestFiles,
   standardInput,
 } from "./manifest-files.ts";
-import { originOf, type Renderer, templateOf } from "./render.ts";
+import { type Renderer, templateOf } from "./render.ts";
 import { type RenderedFolders, type RenderedText, renderFolders } from "./rendered-folders.ts";
 import { hasObject, isBlank, mayMatter } from "./known-kinds.ts";
-import type { SourceDocument } from "./source-document.ts";
 import type { SourceError } from "./source-error.ts";
 import { type Reading, readFileText, readStreamText } from "./source-text.ts";
 import type { Substitution } from "./substitution.ts";
 import { Slices } from "./slices.ts";
 
+export type { Manifest } from "./document-objects.ts";
 export type { SourceError } from "./source-error.ts";
-
-/** A Kubernetes object as a file contains it, without interpretation. */
-export interface Manifest {
-  readonly raw: Record<string, unknown>;
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly file: string;
-  /** The path of the object in its document: `["items", 3]` inside a List, else empty. */
-  readonly at: Path;
-  /**
-   * Returns the line and column, from 1, of the node at a path of `raw`: of the key for a map entry, of the first
-   * character for a list item. If the node does not exist, of its nearest ancestor; behind an alias, of the alias.
-   */
-  locate(path: Path): { line: number; column: number };
-}
 
 export interface ManifestSet {
   readonly manifests: readonly Manifest[];
@@ -100,17 +86,14 @@ function leftOutOf({ ignored }: ManifestFiles, rendered: RenderedFolders): LeftO
   return [...ignored.filter(({ path }) => !known.has(path) && !rendered.used.has(path)), ...rendered.leftOut];
 }
 
-/** Positions in the output of a tool mean nothing to a reader, so an object is at the beginning of its file. */
-function addRendered(set: Growing, { kind, path, text }: RenderedText, substitution: Substitution): void {
+/** Positions in the output of a tool mean nothing to a reader, so an object is where it is written in the sources. */
+function addRendered(set: Growing, { kind, path, text, sources }: RenderedText, substitution: Substitution): void {
   const final = substitution(text);
-  const sourceOf = ({ offset, value }: SourceDocument): string | undefined => {
-    if (kind === "chart") return templateOf(final, offset, path);
-    return isObject(value) ? originOf(value, path) : undefined;
-  };
   for (const document of readDocuments(final).documents) {
-    const reader = new DocumentReader(sourceOf(document) ?? path, () => ({ line: 1, column: 1 }));
+    const template = kind === "chart" ? templateOf(final, document.offset, path) : undefined;
+    const reader = new DocumentReader(template ?? path, () => ({ line: 1, column: 1 }));
     reader.add(document);
-    set.manifests.push(...reader.manifests);
+    for (const manifest of reader.manifests) set.manifests.push({ ...manifest, locate: sources.locatorOf(manifest) });
     set.errors.push(...reader.errors);
   }
 }
@@ -183,93 +166,4 @@ const unknownKinds = "no rule reads the kinds in it";
 /** Values files and workflows have neither apiVersion nor kind; a document with only one of the two is reported. */
 function resemblesManifest(value: unknown): boolean {
   return isObject(value) && (Object.hasOwn(value, "apiVersion") || Object.hasOwn(value, "kind"));
-}
-
-class DocumentReader {
-  readonly manifests: Manifest[] = [];
-  readonly errors: SourceError[] = [];
-  readonly #file: string;
-  readonly #positionOf: Documents["positionOf"];
-
-  constructor(file: string, positionOf: Documents["positionOf"]) {
-    this.#file = file;
-    this.#positionOf = positionOf;
-  }
-
-  add(document: SourceDocument): void {
-    for (const problem of document.problems) this.#fail(problem.offset, problem.message);
-    if (document.problems.length === 0) this.#addObject(document, document.value, []);
-  }
-
-  #addObject(document: SourceDocument, value: unknown, at: Path): void {
-    if (!isObject(value)) {
-      this.#fail(
-        document.offsetOf(at),
-        `not a Kubernetes object: expected a map with apiVersion and kind, found ${describe(value)}`,
-      );
-      return;
-    }
-    const { apiVersion, kind } = value;
-    if (!isName(apiVersion)) this.#lacks(document, "apiVersion", value, at);
-    else if (!isName(kind)) this.#lacks(document, "kind", value, at);
-    else if (kind.endsWith("List") && Array.isArray(value["items"])) this.#addItems(document, value, at);
-    else if (kind === "List") this.#addEmptyList(document, value, at);
-    else this.#addManifest(document, value, at);
-  }
-
-  #addItems(document: SourceDocument, list: Record<string, unknown>, at: Path): void {
-    for (const [index, item] of (list["items"] as unknown[]).entries()) {
-      this.#addObject(document, itemOf(list, item), [...at, "items", index]);
-    }
-  }
-
-  #addEmptyList(document: SourceDocument, list: Record<string, unknown>, at: Path): void {
-    const items = list["items"] ?? null;
-    if (items === null) return;
-    this.#fail(document.offsetOf([...at, "items"]), `the items of a List must be a list, found ${describe(items)}`);
-  }
-
-  #addManifest(document: SourceDocument, raw: Record<string, unknown>, at: Path): void {
-    this.manifests.push({
-      raw,
-      apiVersion: String(raw["apiVersion"]),
-      kind: String(raw["kind"]),
-      file: this.#file,
-      at,
-      locate: (path) => this.#positionOf(document.offsetOf([...at, ...path])),
-    });
-  }
-
-  #lacks(document: SourceDocument, key: "apiVersion" | "kind", value: Record<string, unknown>, at: Path): void {
-    const example = key === "kind" ? "kind: VirtualService" : "apiVersion: networking.istio.io/v1";
-    const found = Object.hasOwn(value, key) ? `${key} is ${describe(value[key])}, not a name` : `it has no ${key}`;
-    const keys = Object.keys(value).slice(0, 3).join(", ").slice(0, 60).replaceAll(/\s+/g, " ");
-    const seen = Object.hasOwn(value, key) || keys === "" ? "" : ` (its keys: ${keys})`;
-    this.#fail(
-      document.offsetOf([...at, key]),
-      `not a Kubernetes manifest: ${found}${seen}; add one such as "${example}"`,
-    );
-  }
-
-  #fail(offset: number, message: string): void {
-    this.errors.push({ file: this.#file, ...this.#positionOf(offset), message });
-  }
-}
-
-/**
- * The API server omits apiVersion and kind in the items of a typed list; `UnstructuredList` of apimachinery adds
- * them.
- */
-function itemOf(list: Record<string, unknown>, item: unknown): unknown {
-  const itemKind = String(list["kind"]).slice(0, -"List".length);
-  if (!isObject(item) || itemKind === "" || item["kind"] !== undefined || item["apiVersion"] !== undefined) return item;
-  return { apiVersion: list["apiVersion"], kind: itemKind, ...item };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function isName(value: unknown): value is string {
-  return typeof value === "string" && value !== "";
 }

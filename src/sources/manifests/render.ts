@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
-import { basename, delimiter, dirname, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import { isSystemError } from "../../text/file-errors.ts";
 
 /** `auto` uses the tools that are installed; `always` requires them, and lets them fetch what is remote. */
@@ -86,12 +86,4 @@ export function templateOf(text: string, offset: number, chart: string): string 
   const start = text.lastIndexOf("\n---", offset) + 1;
   const [, template] = /^# Source: [^/\n]+\/(\S+)/m.exec(text.slice(start, offset)) ?? [];
   return template === undefined ? undefined : join(chart, template);
-}
-
-/** The file that kustomize names as the origin of an object (`buildMetadata: [originAnnotations]`). */
-export function originOf(raw: Readonly<Record<string, unknown>>, kustomization: string): string | undefined {
-  const { annotations } = (raw["metadata"] ?? {}) as { readonly annotations?: Readonly<Record<string, unknown>> };
-  const origin = annotations?.["config.kubernetes.io/origin"];
-  const [, path] = typeof origin === "string" ? (/^path: (\S+)$/m.exec(origin) ?? []) : [];
-  return path === undefined ? undefined : join(dirname(kustomization), path);
 }

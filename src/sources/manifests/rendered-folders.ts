@@ -1,7 +1,9 @@
 import { basename, dirname } from "node:path";
+import { kustomizationSource } from "./kustomization-sources.ts";
 import { isComponent, type Reached, reachedFrom } from "./kustomizations.ts";
 import type { LeftOut, ManifestFiles, RenderedFolder } from "./manifest-files.ts";
 import { canRender, render, type Renderer } from "./render.ts";
+import { chartSources, kustomizationSources, type RenderedSources } from "./rendered-sources.ts";
 import type { SourceError } from "./source-error.ts";
 
 /** The output of a tool for one chart or kustomization. */
@@ -10,6 +12,7 @@ export interface RenderedText {
   /** The folder of the chart, or the file of the kustomization. */
   readonly path: string;
   readonly text: string;
+  readonly sources: RenderedSources;
 }
 
 export interface RenderedFolders {
@@ -28,7 +31,7 @@ const mostInAuto = 50;
 export function renderFolders(found: ManifestFiles, renderer: Renderer | undefined): RenderedFolders {
   const rendering = new Rendering(renderer ?? { mode: "never", env: {} });
   if (renderer === undefined) return rendering;
-  for (const chart of found.charts) rendering.add("chart", chart);
+  for (const chart of found.charts) rendering.add("chart", chart, () => chartSources);
   const reached = found.kustomizations.map((one): Kustomization => ({ one, reached: reachedFrom(one.folder) }));
   const inner = new Set(reached.flatMap(({ reached: { folders } }) => [...folders]));
   const outer = reached.filter(({ one: { folder } }) => !inner.has(folder) && !isComponent(folder));
@@ -36,7 +39,8 @@ export function renderFolders(found: ManifestFiles, renderer: Renderer | undefin
   for (const kustomization of outer) {
     const reason = isTooMany ? `one of ${outer.length} kustomizations` : remoteIn(kustomization, renderer);
     if (reason !== undefined) rendering.leaveOut(kustomization.one, `${reason}: render it, or use --render always`);
-    else if (rendering.add("kustomization", kustomization.one)) rendering.use(kustomization, found.kustomizations);
+    else if (rendering.add("kustomization", kustomization.one, () => sourcesOf(kustomization)))
+      rendering.use(kustomization, found.kustomizations);
   }
   return rendering;
 }
@@ -45,6 +49,9 @@ interface Kustomization {
   readonly one: RenderedFolder;
   readonly reached: Reached;
 }
+
+const sourcesOf = ({ one, reached }: Kustomization): RenderedSources =>
+  kustomizationSources(kustomizationSource(one, reached));
 
 const remoteIn = ({ reached: { remote } }: Kustomization, { mode }: Renderer): string | undefined =>
   remote === undefined || mode === "always" ? undefined : `it refers to ${remote}, which is not in these files`;
@@ -60,11 +67,11 @@ class Rendering implements RenderedFolders {
     this.#renderer = renderer;
   }
 
-  add(kind: RenderedText["kind"], { path, folder }: RenderedFolder): boolean {
+  add(kind: RenderedText["kind"], { path, folder }: RenderedFolder, sourcesOfIt: () => RenderedSources): boolean {
     const isRequired = this.#renderer.mode === "always";
     if (!isRequired && !canRender(kind, this.#renderer)) return false;
     const rendered = render(kind, kind === "chart" ? path : dirname(path), this.#renderer);
-    if ("text" in rendered) this.texts.push({ kind, path, text: rendered.text });
+    if ("text" in rendered) this.texts.push({ kind, path, text: rendered.text, sources: sourcesOfIt() });
     else if (isRequired)
       this.errors.push({ file: path, message: `${basename(folder)} was not rendered: ${rendered.problem}` });
     else this.leaveOut({ path, folder }, `not rendered: ${rendered.problem}`);

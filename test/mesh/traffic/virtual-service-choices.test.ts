@@ -80,7 +80,7 @@ describe("which VirtualService owns a host for sidecars of namespace web", () =>
         "shop/b": { hosts: ["*.local"] },
       },
       used: undefined,
-      passedOver: ["shop/a no-route", "shop/b younger shop/a"],
+      passedOver: ["shop/a no-route", "shop/b blocked shop/a"],
     },
     {
       what: "capitals do not matter at sidecars",

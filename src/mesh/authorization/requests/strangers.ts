@@ -1,3 +1,4 @@
+import { portsOfProbes } from "../../membership/interception.ts";
 import { Addresses, findAddress, isIPv6 } from "./addresses.ts";
 import type { Clause, Request } from "./boxes.ts";
 import { isMet } from "./difference.ts";
@@ -29,11 +30,7 @@ export const usuallyHarmless: Harmless = {
   ],
 };
 
-/**
- * Ports of the sidecar itself, for probes and metrics. No policy is enforced there (Istio
- * cni/pkg/plugin/sidecar_redirect.go).
- */
-const portsOfSidecar = new Texts([["15020"], ["15021"], ["15090"]]);
+const portsOfSidecar = new Texts([...portsOfProbes].map((port) => [String(port)]));
 
 /** The identity of an unnamed caller; undefined: it has none. */
 export type StrangerIdentity = readonly [trustDomain: string, namespace: string, serviceAccount: string] | undefined;

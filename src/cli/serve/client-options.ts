@@ -1,8 +1,8 @@
 import { Option } from "commander";
-import type { Clients } from "../http/client-authentication.ts";
-import { UsageError } from "../text/usage-error.ts";
-import { clientAuthorities } from "../tls/client-authorities.ts";
-import { systemClock } from "../tls/clock.ts";
+import type { Clients } from "../../http/client-authentication.ts";
+import { UsageError } from "../../text/usage-error.ts";
+import { clientAuthorities } from "../../tls/client-authorities.ts";
+import { systemClock } from "../../tls/clock.ts";
 
 export interface ClientOptions {
   readonly clientCa?: string;

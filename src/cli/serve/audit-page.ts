@@ -1,15 +1,15 @@
-import type { AuditOutcome } from "../controllers/background-audit.ts";
-import { rulesInForce } from "../custom-rules/in-force.ts";
-import { selectionOf } from "../engine/setting.ts";
-import { meshPictureOf } from "../explain/mesh-picture.ts";
-import { allKinds } from "../kube/kinds.ts";
-import { htmlReport } from "../report/html.ts";
-import { reportOf } from "../report/report.ts";
-import { type FirstSeenOf, reportedRulings } from "../report/reported-finding.ts";
-import { rules } from "../rules/index.ts";
-import type { MeshStore } from "../view/store.ts";
-import { basisOf, countedByKind } from "./report-basis.ts";
-import { failedRule, placesOf, skips } from "./report-output.ts";
+import type { AuditOutcome } from "../../controllers/background-audit.ts";
+import { rulesInForce } from "../../custom-rules/in-force.ts";
+import { selectionOf } from "../../engine/setting.ts";
+import { meshPictureOf } from "../../explain/mesh-picture.ts";
+import { allKinds } from "../../kube/kinds.ts";
+import { htmlReport } from "../../report/html.ts";
+import { reportOf } from "../../report/report.ts";
+import { type FirstSeenOf, reportedRulings } from "../../report/reported-finding.ts";
+import { rules } from "../../rules/index.ts";
+import type { MeshStore } from "../../view/store.ts";
+import { basisOf, countedByKind } from "../report-basis.ts";
+import { failedRule, placesOf, skips } from "../report-output.ts";
 
 export interface AuditPageOptions {
   /** Absent: there is no page. */

@@ -1,17 +1,17 @@
 import { writeFileSync } from "node:fs";
 import { InvalidArgumentError, Option } from "commander";
 import { stringify } from "yaml";
-import type { Ruling } from "../engine/ruling.ts";
-import { namespaceOf } from "../engine/setting.ts";
-import { schemaUrl } from "../config/rule-page.ts";
-import { identityOf } from "../kube/identity.ts";
-import { apiVersion } from "../policy/documents.ts";
-import { expiryOf } from "../policy/expiry.ts";
-import { fingerprintOf } from "../policy/fingerprint.ts";
-import { unwritable } from "../text/file-errors.ts";
-import { counted } from "../text/phrases.ts";
-import { UsageError } from "../text/usage-error.ts";
-import { tellNote, type Terminal } from "./terminal.ts";
+import type { Ruling } from "../../engine/ruling.ts";
+import { namespaceOf } from "../../engine/setting.ts";
+import { schemaUrl } from "../../config/rule-page.ts";
+import { identityOf } from "../../kube/identity.ts";
+import { apiVersion } from "../../policy/documents.ts";
+import { expiryOf } from "../../policy/expiry.ts";
+import { fingerprintOf } from "../../policy/fingerprint.ts";
+import { unwritable } from "../../text/file-errors.ts";
+import { counted } from "../../text/phrases.ts";
+import { UsageError } from "../../text/usage-error.ts";
+import { tellNote, type Terminal } from "../terminal.ts";
 
 export interface WriteExceptionsOptions {
   readonly writeExceptions?: string;

@@ -1,20 +1,20 @@
-import { judge, type RuleError } from "../engine/evaluate.ts";
-import { rulingsOf, type Ruling } from "../engine/ruling.ts";
-import { isAsStrict } from "../engine/setting.ts";
-import { identityOf, keyOf } from "../kube/identity.ts";
-import type { AnyObject } from "../kube/object.ts";
-import { stored } from "../sources/manifests/applied.ts";
+import { judge, type RuleError } from "../../engine/evaluate.ts";
+import { rulingsOf, type Ruling } from "../../engine/ruling.ts";
+import { isAsStrict } from "../../engine/setting.ts";
+import { identityOf, keyOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import { stored } from "../../sources/manifests/applied.ts";
 import {
   changedEnvironments,
   type ChangedEnvironment,
   type ChangedEnvironments,
-} from "../sources/manifests/environments.ts";
-import { type FileMesh, type FileObject, meshOf } from "../sources/manifests/file-mesh.ts";
-import type { Change } from "../view/overlay.ts";
-import type { Mesh } from "../view/view.ts";
-import { Alternatives } from "./alternatives.ts";
-import { by, type By, filesContext, invalid, type Judgement, withoutRepetition } from "./judge-files.ts";
-import { Placeholders } from "./placeholders.ts";
+} from "../../sources/manifests/environments.ts";
+import { type FileMesh, type FileObject, meshOf } from "../../sources/manifests/file-mesh.ts";
+import type { Change } from "../../view/overlay.ts";
+import type { Mesh } from "../../view/view.ts";
+import { Alternatives } from "../alternatives.ts";
+import { by, type By, filesContext, invalid, type Judgement, withoutRepetition } from "../judge-files.ts";
+import { Placeholders } from "../placeholders.ts";
 
 /** What files change in a mesh. */
 export interface FileChanges {

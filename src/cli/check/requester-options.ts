@@ -1,9 +1,9 @@
 import { InvalidArgumentError, Option } from "commander";
-import { writerOf } from "../admission/writer.ts";
-import type { RequestContext } from "../engine/ruling.ts";
-import type { Requester } from "../policy/match.ts";
-import type { Policies } from "../policy/policies.ts";
-import type { MeshSettings } from "../view/settings.ts";
+import { writerOf } from "../../admission/writer.ts";
+import type { RequestContext } from "../../engine/ruling.ts";
+import type { Requester } from "../../policy/match.ts";
+import type { Policies } from "../../policy/policies.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 /** Who would send the objects to the API server, for policies that distinguish requesters. */
 export interface RequesterOptions {

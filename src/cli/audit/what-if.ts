@@ -1,18 +1,18 @@
-import { namespaceKey } from "../kube/identity.ts";
-import type { AnyObject } from "../kube/object.ts";
-import type { Policies } from "../policy/policies.ts";
-import { type ProfileName, profileNames } from "../policy/profiles.ts";
-import { namespaceOfReported } from "../report/filter.ts";
-import { shownObject } from "../report/phrases.ts";
-import type { ReportedFinding } from "../report/report.ts";
-import { reportedObject } from "../report/reported-finding.ts";
-import { type DeniedObject, deniedCounts, type DenyingRule, type WhatIf } from "../report/what-if.ts";
-import { whatIfFormats } from "../report/what-if-formats.ts";
-import { suggestion } from "../text/nearest.ts";
-import { listed } from "../text/phrases.ts";
-import { UsageError } from "../text/usage-error.ts";
-import type { Mesh } from "../view/view.ts";
-import { objectsFor } from "./cluster-policies.ts";
+import { namespaceKey } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import type { Policies } from "../../policy/policies.ts";
+import { type ProfileName, profileNames } from "../../policy/profiles.ts";
+import { namespaceOfReported } from "../../report/filter.ts";
+import { shownObject } from "../../report/phrases.ts";
+import type { ReportedFinding } from "../../report/report.ts";
+import { reportedObject } from "../../report/reported-finding.ts";
+import { type DeniedObject, deniedCounts, type DenyingRule, type WhatIf } from "../../report/what-if.ts";
+import { whatIfFormats } from "../../report/what-if-formats.ts";
+import { suggestion } from "../../text/nearest.ts";
+import { listed } from "../../text/phrases.ts";
+import { UsageError } from "../../text/usage-error.ts";
+import type { Mesh } from "../../view/view.ts";
+import { objectsFor } from "../cluster-policies.ts";
 import {
   type AuditOptions,
   auditReport,
@@ -21,13 +21,13 @@ import {
   policiesToAudit,
   requireKnown,
   requireNamespaces,
-} from "./audit-report.ts";
-import type { MeshFromFiles } from "./mesh-option.ts";
-import { outputsOf, writeOutputs } from "./outputs.ts";
-import { policiesWith } from "./policy-options.ts";
-import { requireFormats } from "./report-output.ts";
-import { shownErrors } from "./source-errors.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+} from "./report.ts";
+import type { MeshFromFiles } from "../mesh-option.ts";
+import { outputsOf, writeOutputs } from "../outputs.ts";
+import { policiesWith } from "../policy-options.ts";
+import { requireFormats } from "../report-output.ts";
+import { shownErrors } from "../source-errors.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
 
 /**
  * Prints what other policies would deny of what is there. The exit code is 1 if that is anything, by `--fail-on`.

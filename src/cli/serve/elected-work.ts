@@ -1,13 +1,13 @@
-import type { Election } from "../controllers/election.ts";
-import { IntentStatusWriter } from "../controllers/intent-status.ts";
-import { PolicyStatusWriter } from "../controllers/policy-status.ts";
-import { intentInvalid } from "../rules/intent/invalid.ts";
-import { intentNotHeld } from "../rules/intent/not-held.ts";
-import { pageOf } from "../config/rule-page.ts";
+import type { Election } from "../../controllers/election.ts";
+import { IntentStatusWriter } from "../../controllers/intent-status.ts";
+import { PolicyStatusWriter } from "../../controllers/policy-status.ts";
+import { intentInvalid } from "../../rules/intent/invalid.ts";
+import { intentNotHeld } from "../../rules/intent/not-held.ts";
+import { pageOf } from "../../config/rule-page.ts";
 import { type BackgroundAuditFlags, type BackgroundAuditParts, startBackgroundAudit } from "./background-audit.ts";
 import type { FollowedMesh } from "./followed-mesh.ts";
-import type { FollowedPolicies } from "./followed-policies.ts";
-import type { PolicyOptions } from "./policy-options.ts";
+import type { FollowedPolicies } from "../followed-policies.ts";
+import type { PolicyOptions } from "../policy-options.ts";
 
 export interface ElectedWorkOptions extends BackgroundAuditFlags, Pick<PolicyOptions, "policiesFromCluster"> {
   readonly docsUrl: string;

@@ -1,8 +1,8 @@
-import { idOf } from "../kube/identity.ts";
-import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
-import type { Manifest, ManifestSet } from "../sources/manifests/manifests.ts";
-import { isKnownGroup } from "../schemas/definitions.ts";
-import { isPolicy } from "./policy-options.ts";
+import { idOf } from "../../kube/identity.ts";
+import { type FileMesh, fileMeshOf, type FileObject } from "../../sources/manifests/file-mesh.ts";
+import type { Manifest, ManifestSet } from "../../sources/manifests/manifests.ts";
+import { isKnownGroup } from "../../schemas/definitions.ts";
+import { isPolicy } from "../policy-options.ts";
 
 /** Notes about files that were left out on purpose, and about objects that the files define more than once. */
 export function notesOf(
@@ -44,4 +44,7 @@ function replacedNotes(replaced: FileMesh["replaced"], isVerbose: boolean): read
 const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const kindsOf = (manifests: readonly Manifest[]): string =>
   [...new Set(manifests.map(({ kind }) => kind))].sort().join(", ");
-const placeOf = ({ manifest }: FileObject): string => `${manifest.file}:${manifest.locate([]).line}`;
+function placeOf({ manifest }: FileObject): string {
+  const { file = manifest.file, line } = manifest.locate([]);
+  return `${file}:${line}`;
+}

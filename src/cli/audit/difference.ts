@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
-import { isObject, member } from "../kube/read.ts";
-import { type ReportDifference, reportDifference, type ReportSource } from "../report/difference.ts";
-import { differenceFormats } from "../report/difference-formats.ts";
-import type { Report } from "../report/report.ts";
-import { isSystemError } from "../text/file-errors.ts";
-import { UsageError } from "../text/usage-error.ts";
+import { isObject, member } from "../../kube/read.ts";
+import { type ReportDifference, reportDifference, type ReportSource } from "../../report/difference.ts";
+import { differenceFormats } from "../../report/difference-formats.ts";
+import type { Report } from "../../report/report.ts";
+import { isSystemError } from "../../text/file-errors.ts";
+import { UsageError } from "../../text/usage-error.ts";
 import {
   type AuditOptions,
   auditReport,
@@ -13,13 +13,13 @@ import {
   policiesToAudit,
   requireKnown,
   requireNamespaces,
-} from "./audit-report.ts";
-import type { Mesh } from "../view/view.ts";
-import { clusterWord } from "./mesh-option.ts";
+} from "./report.ts";
+import type { Mesh } from "../../view/view.ts";
+import { clusterWord } from "../mesh-option.ts";
 import { firstSeenIn } from "./remembered-findings.ts";
-import { outputsOf, writeOutputs } from "./outputs.ts";
-import { requireFormats } from "./report-output.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { outputsOf, writeOutputs } from "../outputs.ts";
+import { requireFormats } from "../report-output.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
 
 /**
  * Compares the findings of two meshes or JSON reports. `--fail-on` is about those that appeared.

@@ -1,9 +1,9 @@
-import { keyOf } from "../kube/identity.ts";
-import type { Invalid } from "../kube/invalid.ts";
-import { type AnyObject, readObject } from "../kube/object.ts";
-import { refusedByIstiod } from "../istiod-validation/refusals.ts";
-import type { Schemas } from "../schemas/schemas.ts";
-import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
+import { keyOf } from "../../kube/identity.ts";
+import type { Invalid } from "../../kube/invalid.ts";
+import { type AnyObject, readObject } from "../../kube/object.ts";
+import { refusedByIstiod } from "../../istiod-validation/refusals.ts";
+import type { Schemas } from "../../schemas/schemas.ts";
+import type { FileMesh, FileObject } from "../../sources/manifests/file-mesh.ts";
 
 /** Files with what the API server would reject in their objects. */
 export interface CheckedFiles {
@@ -54,7 +54,7 @@ function faultsOf(
 async function parserFor({ objects, others }: FileMesh): Promise<((text: string) => string | undefined) | undefined> {
   const isTelemetry = ({ raw }: { readonly raw: Record<string, unknown> }) => raw["kind"] === "Telemetry";
   if (!objects.some(({ manifest }) => isTelemetry(manifest)) && !others.some(isTelemetry)) return undefined;
-  return (await import("../istiod-validation/expressions.ts")).expressionProblem;
+  return (await import("../../istiod-validation/expressions.ts")).expressionProblem;
 }
 
 /** The names and metadata of an object. Workloads are the kind that has objects of many kinds of the API server. */

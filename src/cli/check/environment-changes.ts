@@ -1,13 +1,13 @@
-import { rulesInForce } from "../custom-rules/in-force.ts";
-import { selectionOf } from "../engine/setting.ts";
-import { connectionChangesOf } from "../explain/connection-changes.ts";
-import { effectsOf } from "../explain/effects.ts";
-import type { ExplanationInput } from "../explain/explanation.ts";
-import type { Policies } from "../policy/policies.ts";
-import type { ConnectionChanges } from "../report/connections.ts";
-import type { Effects } from "../report/effects.ts";
-import { rules } from "../rules/index.ts";
-import type { Mesh } from "../view/view.ts";
+import { rulesInForce } from "../../custom-rules/in-force.ts";
+import { selectionOf } from "../../engine/setting.ts";
+import { connectionChangesOf } from "../../explain/connection-changes.ts";
+import { effectsOf } from "../../explain/effects.ts";
+import type { ExplanationInput } from "../../explain/explanation.ts";
+import type { Policies } from "../../policy/policies.ts";
+import type { ConnectionChanges } from "../../report/connections.ts";
+import type { Effects } from "../../report/effects.ts";
+import { rules } from "../../rules/index.ts";
+import type { Mesh } from "../../view/view.ts";
 import type { ChangedSides } from "./judge-changes.ts";
 
 /** What the change does to who can reach what, for each environment; undefined: there is none. */

@@ -1,20 +1,20 @@
 import { X509Certificate } from "node:crypto";
-import { AuthorityCertificates } from "../controllers/authority-certificates.ts";
-import { CaBundle } from "../controllers/ca-bundle.ts";
-import { CertificateAuthority } from "../controllers/certificate-authority.ts";
-import type { Election } from "../controllers/election.ts";
-import { WebhookConfigurations } from "../controllers/webhook-configurations.ts";
-import type { ReadinessCheck } from "../http/readiness.ts";
-import type { ClusterConnection } from "../sources/cluster/connection.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { ControllerSample, Metrics } from "../telemetry/metrics.ts";
-import { UsageError } from "../text/usage-error.ts";
-import type { CertificateSource } from "../tls/certificate-source.ts";
-import { systemClock } from "../tls/clock.ts";
-import { mountedFiles } from "../tls/mounted-files.ts";
-import { phaseOf } from "../tls/rotation.ts";
-import { unsavedSelfSigned } from "../tls/self-signed.ts";
-import type { Terminal } from "./terminal.ts";
+import { AuthorityCertificates } from "../../controllers/authority-certificates.ts";
+import { CaBundle } from "../../controllers/ca-bundle.ts";
+import { CertificateAuthority } from "../../controllers/certificate-authority.ts";
+import type { Election } from "../../controllers/election.ts";
+import { WebhookConfigurations } from "../../controllers/webhook-configurations.ts";
+import type { ReadinessCheck } from "../../http/readiness.ts";
+import type { ClusterConnection } from "../../sources/cluster/connection.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { ControllerSample, Metrics } from "../../telemetry/metrics.ts";
+import { UsageError } from "../../text/usage-error.ts";
+import type { CertificateSource } from "../../tls/certificate-source.ts";
+import { systemClock } from "../../tls/clock.ts";
+import { mountedFiles } from "../../tls/mounted-files.ts";
+import { phaseOf } from "../../tls/rotation.ts";
+import { unsavedSelfSigned } from "../../tls/self-signed.ts";
+import type { Terminal } from "../terminal.ts";
 
 export interface CertificateOptions {
   readonly tlsCert?: string;

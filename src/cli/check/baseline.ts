@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { Option } from "commander";
-import { shownObject } from "../report/phrases.ts";
-import { type KnownFinding, type Report, type ReportedFinding, reportOf } from "../report/report.ts";
-import { unreadable, unwritable } from "../text/file-errors.ts";
-import { counted } from "../text/phrases.ts";
-import { UsageError } from "../text/usage-error.ts";
+import { shownObject } from "../../report/phrases.ts";
+import { type KnownFinding, type Report, type ReportedFinding, reportOf } from "../../report/report.ts";
+import { unreadable, unwritable } from "../../text/file-errors.ts";
+import { counted } from "../../text/phrases.ts";
+import { UsageError } from "../../text/usage-error.ts";
 
 /** `--baseline` and `--write-baseline`. */
 export interface BaselineOptions {

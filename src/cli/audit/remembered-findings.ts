@@ -1,9 +1,9 @@
-import { firstSeenInReports } from "../controllers/stored-reports.ts";
-import type { FirstSeenOf } from "../report/reported-finding.ts";
-import { ClusterError } from "../sources/cluster/cluster-error.ts";
-import { type ClusterOptions, withCluster } from "./cluster-options.ts";
-import { clusterWord } from "./mesh-option.ts";
-import { tellNote, type Terminal } from "./terminal.ts";
+import { firstSeenInReports } from "../../controllers/stored-reports.ts";
+import type { FirstSeenOf } from "../../report/reported-finding.ts";
+import { ClusterError } from "../../sources/cluster/cluster-error.ts";
+import { type ClusterOptions, withCluster } from "../cluster-options.ts";
+import { clusterWord } from "../mesh-option.ts";
+import { tellNote, type Terminal } from "../terminal.ts";
 
 /**
  * When the background audit of a cluster first saw its findings, as far as reports remember it. Undefined for files and

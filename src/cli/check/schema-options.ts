@@ -1,10 +1,10 @@
 import { Option } from "commander";
-import { definitionIn, isDefinition, type KindDefinition } from "../schemas/definitions.ts";
-import { hasBuiltIn } from "../schemas/built-in.ts";
-import { Schemas } from "../schemas/schemas.ts";
-import { readDefinitions } from "../sources/manifests/definitions.ts";
-import type { SourceError } from "../sources/manifests/manifests.ts";
-import { clusterWord } from "./mesh-option.ts";
+import { definitionIn, isDefinition, type KindDefinition } from "../../schemas/definitions.ts";
+import { hasBuiltIn } from "../../schemas/built-in.ts";
+import { Schemas } from "../../schemas/schemas.ts";
+import { readDefinitions } from "../../sources/manifests/definitions.ts";
+import type { SourceError } from "../../sources/manifests/manifests.ts";
+import { clusterWord } from "../mesh-option.ts";
 
 export const crdsOption = () =>
   new Option(
@@ -76,7 +76,7 @@ async function definitionsIn(
 
 async function schemasOf(given: readonly KindDefinition[]): Promise<Schemas> {
   if (given.length === 0) return new Schemas();
-  const { brokenRules } = await import("../schemas/validation-rules.ts");
+  const { brokenRules } = await import("../../schemas/validation-rules.ts");
   return new Schemas(given, brokenRules);
 }
 

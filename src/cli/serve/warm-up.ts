@@ -1,16 +1,16 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { answer, type WebhookPath } from "../admission/answer.ts";
-import { createGate } from "../admission/gate.ts";
-import { readReview } from "../admission/review.ts";
-import { groupVersionKind, metadataOf } from "../demo/api-server-client.ts";
-import { tour } from "../demo/tour.ts";
-import type { ReadinessCheck } from "../http/readiness.ts";
-import { loadPolicies } from "../policy/load.ts";
-import { defaultProfile, findProfile } from "../policy/profiles.ts";
-import { rules } from "../rules/index.ts";
-import { fileMeshOf } from "../sources/manifests/file-mesh.ts";
-import type { Manifest } from "../sources/manifests/manifests.ts";
-import { isPolicy } from "./policy-options.ts";
+import { answer, type WebhookPath } from "../../admission/answer.ts";
+import { createGate } from "../../admission/gate.ts";
+import { readReview } from "../../admission/review.ts";
+import { groupVersionKind, metadataOf } from "../../demo/api-server-client.ts";
+import { tour } from "../../demo/tour.ts";
+import type { ReadinessCheck } from "../../http/readiness.ts";
+import { loadPolicies } from "../../policy/load.ts";
+import { defaultProfile, findProfile } from "../../policy/profiles.ts";
+import { rules } from "../../rules/index.ts";
+import { fileMeshOf } from "../../sources/manifests/file-mesh.ts";
+import type { Manifest } from "../../sources/manifests/manifests.ts";
+import { isPolicy } from "../policy-options.ts";
 
 export interface WarmUpOptions {
   /** Monotonic time in milliseconds. */

@@ -1,18 +1,19 @@
-import { rulesInForce } from "../custom-rules/in-force.ts";
+import { rulesInForce } from "../../custom-rules/in-force.ts";
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, relative, sep } from "node:path";
 import { Option } from "commander";
-import { schemaUrl } from "../config/rule-page.ts";
-import { decidedCase, type OpenCase, testFileText } from "../policy-tests/first-test.ts";
-import type { TestFile } from "../policy-tests/test-file.ts";
-import { prepareTests } from "../policy-tests/test-files.ts";
-import { defaultProfile } from "../policy/profiles.ts";
-import { rules } from "../rules/index.ts";
-import { unwritable } from "../text/file-errors.ts";
-import { UsageError } from "../text/usage-error.ts";
-import { policiesOf, type PolicyOptions } from "./policy-options.ts";
+import { schemaUrl } from "../../config/rule-page.ts";
+import { decidedCase, type OpenCase, testFileText } from "../../policy-tests/first-test.ts";
+import type { TestFile } from "../../policy-tests/test-file.ts";
+import { prepareTests } from "../../policy-tests/test-files.ts";
+import { defaultProfile } from "../../policy/profiles.ts";
+import { rules } from "../../rules/index.ts";
+import type { Renderer } from "../../sources/manifests/render.ts";
+import { unwritable } from "../../text/file-errors.ts";
+import { UsageError } from "../../text/usage-error.ts";
+import { policiesOf, type PolicyOptions } from "../policy-options.ts";
 import type { RequesterOptions } from "./requester-options.ts";
-import { shownErrors } from "./source-errors.ts";
+import { shownErrors } from "../source-errors.ts";
 
 export const writeTestOption = (): Option =>
   new Option(
@@ -39,7 +40,12 @@ export function assertTestable(paths: readonly string[], { writeTest: file, mesh
 }
 
 /** Asks the admission path of `serve` for the decision, and writes it. Throws a UsageError if that is not possible. */
-export async function writeTest(paths: readonly string[], file: string, options: WriteTestOptions): Promise<void> {
+export async function writeTest(
+  paths: readonly string[],
+  file: string,
+  options: WriteTestOptions,
+  renderer: Renderer | undefined,
+): Promise<void> {
   const { policies, profile, mesh } = options;
   const fromFile = (path: string) => relative(dirname(file), path).replaceAll(sep, "/") || ".";
   const open = openCases(paths.map(fromFile), options, fromFile);
@@ -56,6 +62,7 @@ export async function writeTest(paths: readonly string[], file: string, options:
       const found = await policiesOf({ policies: some, profile: name });
       return { ...found, rules: rulesInForce(rules, found.policies) };
     },
+    renderer,
   );
   if (prepared.errors.length > 0)
     throw new UsageError(`--write-test ${file}: nothing is written:\n${shownErrors(prepared.errors)}`);

@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
-import { AuditPublisher } from "../controllers/audit-publisher.ts";
-import { auditInBackground, type AuditOutcome, type Turn } from "../controllers/background-audit.ts";
-import type { Election } from "../controllers/election.ts";
-import { defaultNames } from "../controllers/permissions.ts";
-import { type ReportChoice, reportGroups } from "../controllers/report-groups.ts";
-import type { ReadinessCheck } from "../http/readiness.ts";
-import type { ObjectEvent } from "../kube/object-event.ts";
-import type { Policies } from "../policy/policies.ts";
-import { rules } from "../rules/index.ts";
-import type { FirstSeenOf } from "../report/reported-finding.ts";
-import type { ClusterConnection } from "../sources/cluster/connection.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
-import type { MeshStore } from "../view/store.ts";
+import { AuditPublisher } from "../../controllers/audit-publisher.ts";
+import { auditInBackground, type AuditOutcome, type Turn } from "../../controllers/background-audit.ts";
+import type { Election } from "../../controllers/election.ts";
+import { defaultNames } from "../../controllers/permissions.ts";
+import { type ReportChoice, reportGroups } from "../../controllers/report-groups.ts";
+import type { ReadinessCheck } from "../../http/readiness.ts";
+import type { ObjectEvent } from "../../kube/object-event.ts";
+import type { Policies } from "../../policy/policies.ts";
+import { rules } from "../../rules/index.ts";
+import type { FirstSeenOf } from "../../report/reported-finding.ts";
+import type { ClusterConnection } from "../../sources/cluster/connection.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { Metrics } from "../../telemetry/metrics.ts";
+import type { MeshStore } from "../../view/store.ts";
 
 export interface BackgroundAuditFlags {
   /** Seconds; 0: no background audit. */

@@ -1,20 +1,20 @@
-import packageJson from "../../package.json" with { type: "json" };
-import type { ReadinessCheck } from "../http/readiness.ts";
-import type { KeptFields } from "../kube/kept-fields.ts";
-import type { Kind } from "../kube/kinds.ts";
-import type { AnyObject } from "../kube/object.ts";
-import { ClusterError } from "../sources/cluster/cluster-error.ts";
-import { type ClusterConnection, connectToCluster } from "../sources/cluster/connection.ts";
-import { ClusterMesh } from "../sources/cluster/live-mesh.ts";
-import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
-import { UsageError } from "../text/usage-error.ts";
-import { GivenObjects } from "../view/given-objects.ts";
-import type { MeshStore } from "../view/store.ts";
-import { indexesOfRules, kindsOfRules } from "./cluster-options.ts";
-import { clusterWord, meshFromFiles, noteSeveral, type MeshOptions, settingsIn } from "./mesh-option.ts";
-import type { Terminal } from "./terminal.ts";
+import packageJson from "../../../package.json" with { type: "json" };
+import type { ReadinessCheck } from "../../http/readiness.ts";
+import type { KeptFields } from "../../kube/kept-fields.ts";
+import type { Kind } from "../../kube/kinds.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import { ClusterError } from "../../sources/cluster/cluster-error.ts";
+import { type ClusterConnection, connectToCluster } from "../../sources/cluster/connection.ts";
+import { ClusterMesh } from "../../sources/cluster/live-mesh.ts";
+import { knowledgeOfMesh } from "../../sources/manifests/file-mesh.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { Metrics } from "../../telemetry/metrics.ts";
+import { UsageError } from "../../text/usage-error.ts";
+import { GivenObjects } from "../../view/given-objects.ts";
+import type { MeshStore } from "../../view/store.ts";
+import { indexesOfRules, kindsOfRules } from "../cluster-options.ts";
+import { clusterWord, meshFromFiles, noteSeveral, type MeshOptions, settingsIn } from "../mesh-option.ts";
+import type { Terminal } from "../terminal.ts";
 
 export interface FollowedMeshOptions extends MeshOptions {
   /** Seconds. */

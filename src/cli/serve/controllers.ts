@@ -1,12 +1,12 @@
 import { hostname } from "node:os";
-import { Election } from "../controllers/election.ts";
-import { defaultNames } from "../controllers/permissions.ts";
-import { SelfTest } from "../controllers/self-test.ts";
-import type { ReadinessCheck } from "../http/readiness.ts";
-import type { ClusterConnection } from "../sources/cluster/connection.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { ControllerSample, Metrics } from "../telemetry/metrics.ts";
-import { systemClock } from "../tls/clock.ts";
+import { Election } from "../../controllers/election.ts";
+import { defaultNames } from "../../controllers/permissions.ts";
+import { SelfTest } from "../../controllers/self-test.ts";
+import type { ReadinessCheck } from "../../http/readiness.ts";
+import type { ClusterConnection } from "../../sources/cluster/connection.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { ControllerSample, Metrics } from "../../telemetry/metrics.ts";
+import { systemClock } from "../../tls/clock.ts";
 
 export interface ControllersOptions {
   /** Undefined: the mesh is read from files. */

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from "commander";
-import { readFileText } from "../sources/manifests/source-text.ts";
-import { assignmentIn, type Substitution, substitutionOf } from "../sources/manifests/substitution.ts";
-import { UsageError } from "../text/usage-error.ts";
+import { readFileText } from "../../sources/manifests/source-text.ts";
+import { assignmentIn, type Substitution, substitutionOf } from "../../sources/manifests/substitution.ts";
+import { UsageError } from "../../text/usage-error.ts";
 
 export interface SubstitutionOptions {
   readonly substitute: ReadonlyMap<string, string>;
