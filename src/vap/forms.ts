@@ -76,6 +76,11 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
   ["object-malformed", "the API server itself rejects such objects"],
   ["policy-revision-inert", "it depends on which control planes there are"],
   ["policy-revision-narrowed", "it depends on which control planes there are"],
+  ["proxy-trusts-forwarded-headers", "it reads YAML inside an annotation, which CEL cannot parse"],
+  [
+    "reference-grant-shares-secrets",
+    "it only warns, as it is in its trial stage, and names each Secret for each namespace, for which CEL would build two lists into one",
+  ],
   ["request-authentication-keys-over-http", "it reads URLs that CEL does not take for URLs"],
   ["service-entry-host-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   [
