@@ -29,7 +29,7 @@ metadata: { name: shop, namespace: shop }
 spec: { ports: [{ name: http, port: 80 }] }
 `,
 );
-const flags = (certs: string) => [
+const flags = (certs: string, drainSeconds = "0") => [
   "--mesh",
   mesh,
   "--host",
@@ -41,7 +41,7 @@ const flags = (certs: string) => [
   "--certs",
   certs,
   "--drain-seconds",
-  "0",
+  drainSeconds,
 ];
 const virtualService = (subset: string) => ({
   apiVersion: "networking.istio.io/v1",
@@ -112,16 +112,9 @@ describe("serve", () => {
   });
 
   test("Ctrl-C in a terminal does not wait for load balancers, nor does a start that fails", async () => {
-    const slow = [
-      ...flags(join(root, "keyboard")),
-      "--drain-seconds",
-      "9999",
-      "--log-level",
-      "silent",
-      "--self-signed",
-    ];
+    const slow = (certs: string) => [...flags(certs, "9999"), "--log-level", "silent", "--self-signed"];
     const hints: string[] = [];
-    const stopped = await meshward(["serve", ...slow], {
+    const stopped = await meshward(["serve", ...slow(join(root, "keyboard"))], {
       stop: AbortSignal.abort(byKeyboard),
       hint: (text) => hints.push(text),
     });
@@ -130,7 +123,7 @@ describe("serve", () => {
       hints.join(""),
       /^The certificate of the webhook's CA is .*ca\.crt; .*\nMeshward stops when requests in flight are answered; press Ctrl-C again to stop immediately\.\n$/,
     );
-    const failed = await meshward(["serve", ...slow, "--certs", mesh]);
+    const failed = await meshward(["serve", ...slow(mesh)]);
     assert.equal(failed.code, 2);
     assert.match(failed.error, /^meshward: The certificate cannot be written to /);
   });

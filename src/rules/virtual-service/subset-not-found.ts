@@ -19,7 +19,7 @@ export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   reads: [routing, subsetsOfHost, ...registryReads],
-  worksWithout: ["Gateway", "ServiceEntry", "Workload", "Sidecar"],
+  worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],
