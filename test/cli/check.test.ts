@@ -256,7 +256,10 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
   });
 
   test("a document of a policy that is not sound is an error, in --policies and among the files", async () => {
-    const wrong = protect("shop").replace("spec: {", "spec: { rules: [{ id: virtual-service-weight-not-100, mode: warn }],");
+    const wrong = protect("shop").replace(
+      "spec: {",
+      "spec: { rules: [{ id: virtual-service-weight-not-100, mode: warn }],",
+    );
     const policies = folderWith({ "policy.yaml": wrong });
     const folder = folderWith({ "shop.yaml": virtualService([90, 10]) });
     for (const argv of [

@@ -216,11 +216,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   "namespace-default-deny-missing": [
     [
       /^There is no default deny/,
-      "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
+      "Apply an AuthorizationPolicy without a selector whose rules name the callers that are needed: it denies all others. Where nothing calls yet, one with `spec: {}`, which denies everyone.",
     ],
     [
       /^Workloads in ambient mode have no default deny/,
-      "Apply an AuthorizationPolicy with `spec: {}` in this namespace, then ALLOW policies for the requests that are needed.",
+      "Apply an AuthorizationPolicy without a selector whose rules name the callers that are needed: it denies all others. Where nothing calls yet, one with `spec: {}`, which denies everyone.",
     ],
     [/^The default deny has no effect: (\S+ \S+) allows everyone/, "Delete $1, or restrict the callers in its rules."],
     [
