@@ -32,9 +32,10 @@ describe("certificates", { skip }, () => {
     await succeeds(plane, ["apply", "-f", "-"], [namespace(own), namespace(here)]);
     const certificates = [
       ...["--namespace", own, "--tls-secret", "meshward-tls", "--service", "meshward"],
-      ...["--rotation-wait", String(rotationWait), "--drain-seconds", "4"],
+      ...["--rotation-wait", String(rotationWait)],
     ];
-    for (const name of ["one", "two"]) replicas.push(await startMeshward({ plane, name, policies, certificates }));
+    const options = { plane, policies, certificates, drainSeconds: 4 };
+    for (const name of ["one", "two"]) replicas.push(await startMeshward({ ...options, name }));
     for (const replica of replicas) await replica.ready();
     address = await ServiceAddress.open(replicas);
     await until("endpoints", () => (address.endpoints.length === 2 ? true : undefined));

@@ -20,8 +20,10 @@ export interface MeshwardOptions {
   readonly args?: readonly string[];
   /** The file to run. */
   readonly file?: string;
-  /** Options in place of --tls-cert and --tls-key, and of other options that are given here. */
+  /** Options in place of --tls-cert and --tls-key. */
   readonly certificates?: readonly string[];
+  /** How long it serves on when it is asked to stop; 0 unless given. */
+  readonly drainSeconds?: number;
 }
 
 /** `meshward serve` as a process of its own, watching the cluster. */
@@ -115,7 +117,7 @@ function argsOf(
     ...[file, "serve", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("meshward")],
     ...["--host", "127.0.0.1", "--port", String(port), "--ops-port", String(opsPort)],
     ...(policies.length > 0 ? ["--policies", join(folder, "policies.json")] : []),
-    ...["--drain-seconds", "0"],
+    ...["--drain-seconds", String(started.drainSeconds ?? 0)],
     ...(started.certificates ?? certificates),
   ];
 }
