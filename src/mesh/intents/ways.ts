@@ -15,7 +15,7 @@ import {
   wasmPluginsOver,
 } from "../requests/attachments.ts";
 import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases.ts";
-import { selectingEntriesOfNamespace } from "../requests/server-protocols.ts";
+import { leadingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
 import { serviceEntryByHost } from "../requests/definitions.ts";
@@ -177,7 +177,7 @@ const pods = {
   workloads: workloadsOfNamespace.to,
   gateways: gatewaysOfNamespace.to,
   services: serviceByNamespace,
-  entries: selectingEntriesOfNamespace.to,
+  entries: leadingEntriesOfNamespace.to,
   machines: workloadEntriesOfNamespace.to,
 } as const;
 /** What decides about the proxies of a namespace, in it or in the root namespace. */

@@ -32,6 +32,8 @@ export interface Machine {
   readonly name: string;
   readonly labels: Labels;
   readonly serviceAccount: string | undefined;
+  /** Its own ports, by the names of the ports of services. */
+  readonly ports: Readonly<Record<string, number>>;
 }
 
 const tlsModeLabel = "security.istio.io/tlsMode";
@@ -46,6 +48,10 @@ export function hasProxy({ labels, serviceAccount }: Pick<Machine, "labels" | "s
 }
 
 const known = new WeakMap<object, Workload>();
+const machines = new WeakMap<Workload, Machine>();
+
+/** The machine that `workloadOfMachine` read a workload from; undefined: the workload is one of the cluster. */
+export const machineOfWorkload = (workload: Workload): Machine | undefined => machines.get(workload);
 
 /**
  * A machine as the workload that policies apply to: one with a sidecar, or one outside the mesh. `of`: the object that it is read
@@ -53,7 +59,10 @@ const known = new WeakMap<object, Workload>();
  */
 export function workloadOfMachine(of: object, machine: Machine): Workload {
   let found = known.get(of);
-  if (found === undefined) known.set(of, (found = read(machine)));
+  if (found === undefined) {
+    known.set(of, (found = read(machine)));
+    machines.set(found, machine);
+  }
   return found;
 }
 

@@ -86,7 +86,7 @@ interface At extends Finding {
 }
 
 /** The port of an endpoint: its own for the name of the port, then that of the ServiceEntry. */
-const portAt = ({ name = "", targetPort, number = 0 }: Port, ports: Readonly<Record<string, number>>): number =>
+export const portAt = ({ name = "", targetPort, number = 0 }: Port, ports: Readonly<Record<string, number>>): number =>
   ports[name] || targetPort || number;
 
 /** Pods are those that every Service of the namespace could select, and gateways none of them. */
@@ -119,6 +119,7 @@ const machineOf = (entry: WorkloadEntry): Machine => ({
   address: entry.spec.address ?? "",
   labels: labelsOfWorkloadEntry(entry),
   serviceAccount: entry.spec.serviceAccount,
+  ports: entry.spec.ports,
 });
 
 function listed(entry: ServiceEntry, { labels, at }: At): EntryEndpoints {
@@ -130,7 +131,7 @@ function listed(entry: ServiceEntry, { labels, at }: At): EntryEndpoints {
   const pods = proxied.map((endpoint) => ({
     workload: workloadOfMachine(endpoint, {
       ...{ kind: "Endpoint", namespace, name: `${name} ${endpoint.address}`, address: endpoint.address ?? "" },
-      ...{ labels: endpoint.labels, serviceAccount: endpoint.serviceAccount },
+      ...{ labels: endpoint.labels, serviceAccount: endpoint.serviceAccount, ports: endpoint.ports },
     }),
     port: portAt(at, endpoint.ports),
   }));
@@ -150,9 +151,8 @@ export function machinesOfService(
 ): Pick<EntryEndpoints, "pods" | "hasOthers"> {
   const all = mesh.related(workloadEntriesOfNamespace, namespace);
   mesh.visited(all.length);
-  const target = spec.ports.find((one) => one.port === port)?.targetPort;
-  const portOf = ({ spec: { ports } }: WorkloadEntry): number | undefined =>
-    typeof target === "string" ? ports[target] : target || port;
+  const at = spec.ports.find((one) => one.port === port);
+  const portOf = (one: WorkloadEntry): number | undefined => portOfService({ port, ...at }, one.spec.ports);
   const selected = all.filter((one) => {
     const own = labelsOfWorkloadEntry(one);
     return selects(spec.selector, own) && selects(labels, own) && portOf(one) !== undefined;
@@ -161,6 +161,12 @@ export function machinesOfService(
   const pods = proxied.map((one) => ({ workload: workloadOfMachine(one, machineOf(one)), port: portOf(one) ?? port }));
   return { pods, hasOthers: selected.length > proxied.length };
 }
+
+/** The port of a machine for one of a Service, which may be a name in the ports of the machine. */
+export const portOfService = (
+  { port, targetPort }: { readonly port?: number | undefined; readonly targetPort?: number | string | undefined },
+  ports: Machine["ports"],
+): number | undefined => (typeof targetPort === "string" ? ports[targetPort] : targetPort || port);
 
 /** Whether clients without any other setting use mTLS for all of these pods. */
 export const haveSidecars = (pods: EntryEndpoints["pods"], namespace: Namespace): boolean =>

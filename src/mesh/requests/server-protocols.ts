@@ -3,6 +3,7 @@ import { portsOf, portsOfEntry } from "../client-tls/destinations.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { type DeclaredProtocol, parsedProtocol } from "../membership/service-protocol.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
+import { type Machine, machineOfWorkload } from "../membership/workload-entries.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -10,15 +11,19 @@ import { isServed } from "../objects/revision.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-import { portOfDefinition } from "./definitions.ts";
+import { portOfDefinition, type ServiceEntry } from "./definitions.ts";
+import { portAt, portOfService } from "./entry-endpoints.ts";
 
 /**
  * How the sidecars of a namespace read the connections to a port of their pods, whichever Service these were sent to. The
  * oldest Service that leads to the port decides, unless a Sidecar lists the listeners itself (Istio
- * pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs, getFilterChainsByServicePort).
+ * pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs, getFilterChainsByServicePort). ServiceEntries lead to
+ * machines by their labels, or by the addresses of the endpoints that they list
+ * (pilot/pkg/serviceregistry/serviceentry/controller.go GetProxyServiceTargets).
  */
 export class ServerProtocols {
   readonly #services: SelectorGroups<Definition>;
+  readonly #byAddress = new Map<string, Listed[]>();
   readonly #own: readonly Sidecar[];
   readonly #ofRoot: readonly Sidecar[];
   readonly #sorted = new Map<unknown, readonly Definition[]>();
@@ -30,6 +35,14 @@ export class ServerProtocols {
         return Object.keys(selector).length === 0 ? [] : [[selector, service] as const];
       }),
     );
+    for (const service of services) {
+      if (service.kind !== "ServiceEntry" || service.spec.workloadSelector !== undefined) continue;
+      for (const { address = "", ports } of service.spec.endpoints) {
+        const known = this.#byAddress.get(address);
+        if (known === undefined) this.#byAddress.set(address, [{ service, ports }]);
+        else known.push({ service, ports });
+      }
+    }
     this.#own = own;
     this.#ofRoot = ofRoot;
   }
@@ -40,11 +53,15 @@ export class ServerProtocols {
     if (listeners.length > 0) {
       return parsedProtocol(listeners.find((one) => one.port?.number === port)?.port?.protocol ?? "");
     }
-    for (const service of this.#servicesOf(workload)) {
-      const { ports, workloadPort } = service.kind === "Service" ? portsOf(service) : portsOfEntry(service);
-      const found = ports.find((one) => workloadPort(one, workload) === port);
-      const declared = found === undefined ? undefined : portOfDefinition(service, found);
-      if (declared !== undefined) return declared.protocol;
+    const machine = machineOfWorkload(workload);
+    const services = this.#servicesOf(workload);
+    if (machine === undefined) return protocolAmong(services, (service) => portOfPod(service, workload, port));
+    const listed = this.#byAddress.get(machine.address) ?? [];
+    const leading = [...services.map((service) => ({ service, ports: machine.ports })), ...listed];
+    leading.sort((a, b) => oldestFirst(a.service, b.service));
+    for (const { service, ports } of leading) {
+      const found = protocolAmong([service], () => portOfMachine(service, ports, port));
+      if (found !== "undeclared") return found;
     }
     return "undeclared";
   }
@@ -64,18 +81,50 @@ export class ServerProtocols {
   }
 }
 
+/** A ServiceEntry that lists an address, and the own ports of that endpoint. */
+interface Listed {
+  readonly service: ServiceEntry;
+  readonly ports: Machine["ports"];
+}
+
+/** What the first of these that leads to a port declares. `portOf`: the port of the service. */
+function protocolAmong(
+  services: readonly Definition[],
+  portOf: (service: Definition) => number | undefined,
+): DeclaredProtocol {
+  for (const service of services) {
+    const found = portOf(service);
+    const declared = found === undefined ? undefined : portOfDefinition(service, found);
+    if (declared !== undefined) return declared.protocol;
+  }
+  return "undeclared";
+}
+
+function portOfPod(service: Definition, workload: Workload, port: number): number | undefined {
+  const { ports, workloadPort } = service.kind === "Service" ? portsOf(service) : portsOfEntry(service);
+  return ports.find((one) => workloadPort(one, workload) === port);
+}
+
+function portOfMachine(service: Definition, own: Machine["ports"], port: number): number | undefined {
+  return service.kind === "Service"
+    ? service.spec.ports.find((one) => portOfService(one, own) === port)?.port
+    : service.spec.ports.find((one) => portAt(one, own) === port)?.number;
+}
+
 /** The labels of the pods that a Service or a ServiceEntry leads to; empty: it selects none. */
 function selectorOf({ kind, spec }: Definition): Readonly<Record<string, string>> {
   if (kind === "ServiceEntry") return spec.workloadSelector?.labels ?? {};
   return spec.type === "ExternalName" ? {} : spec.selector;
 }
 
-/** A namespace and its ServiceEntries that select workloads. */
-export const selectingEntriesOfNamespace = relation(
-  "selectingEntriesOfNamespace",
+/** A namespace and its ServiceEntries that lead to workloads: by a selector, or by addresses. */
+export const leadingEntriesOfNamespace = relation(
+  "leadingEntriesOfNamespace",
   namespaceByName,
   index("ServiceEntry", (entry, settings) =>
-    entry.spec.workloadSelector !== undefined && isServed(entry, settings) ? [entry.metadata.namespace] : [],
+    (entry.spec.workloadSelector !== undefined || entry.spec.endpoints.length > 0) && isServed(entry, settings)
+      ? [entry.metadata.namespace]
+      : [],
   ),
 );
 
@@ -83,11 +132,11 @@ export const selectingEntriesOfNamespace = relation(
 export const serverProtocols = fact(
   "serverProtocols",
   "Namespace",
-  [servicesOfNamespace, selectingEntriesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
+  [servicesOfNamespace, leadingEntriesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
   (namespace, mesh) => {
     const services = [
       ...mesh.related(servicesOfNamespace, namespace),
-      ...mesh.related(selectingEntriesOfNamespace, namespace),
+      ...mesh.related(leadingEntriesOfNamespace, namespace),
     ];
     mesh.visited(services.length);
     const [root] = mesh.related(rootOfNamespace, namespace);

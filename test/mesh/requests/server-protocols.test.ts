@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { asked, meshOf } from "./asked.ts";
+import { authorizationPolicy, shop } from "./meshes.ts";
+
+const entry = (spec: string): string => `
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: db, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z" }
+spec: { hosts: [db.example.com], location: MESH_INTERNAL, resolution: STATIC, addresses: [10.97.0.1], ${spec} }
+`;
+const port = (protocol: string): string => `ports: [{ number: 81, name: db, protocol: ${protocol}, targetPort: 8080 }]`;
+const listed = (ports = "{}"): string =>
+  `endpoints: [{ address: 10.0.0.12, labels: { app: vm }, serviceAccount: vm, ports: ${ports} }]`;
+// Over TCP there is no method to compare, so that a DENY policy denies every connection to the port.
+const deny = (at: number): string =>
+  authorizationPolicy(
+    "shop/p",
+    `action: DENY\nrules: [{ to: [{ operation: { methods: [DELETE], ports: ["${at}"] } }] }]`,
+  );
+const resultOf = (text: string): readonly string[] => [
+  ...new Set(asked(meshOf(shop + text), "outside", "db.example.com:81").map(({ result }) => result)),
+];
+
+test("a machine that a ServiceEntry lists reads the port as the entry declares it", () => {
+  assert.deepEqual(resultOf(entry(`${port("TCP")}, ${listed()}`) + deny(8080)), ["denied"]);
+  assert.deepEqual(resultOf(entry(`${port("TCP")}, ${listed()}`) + deny(9090)), ["accepted"]);
+  assert.ok(!resultOf(entry(`${port("HTTP")}, ${listed()}`) + deny(8080)).every((result) => result === "denied"));
+});
+
+test("the own port of an endpoint, or of a WorkloadEntry, takes precedence over that of the ServiceEntry", () => {
+  const machine = `
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: { name: vm, namespace: shop }
+spec: { address: 10.0.0.12, labels: { app: vm }, serviceAccount: vm, ports: { db: 9090 } }
+`;
+  const selecting = entry(`${port("TCP")}, workloadSelector: { labels: { app: vm } }`) + machine;
+  for (const mesh of [entry(`${port("TCP")}, ${listed("{ db: 9090 }")}`), selecting]) {
+    assert.deepEqual(resultOf(mesh + deny(9090)), ["denied"]);
+    assert.deepEqual(resultOf(mesh + deny(8080)), ["accepted"]);
+  }
+});
