@@ -2,7 +2,7 @@ import { type Evaluation, judge } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { PolicySelection } from "../engine/setting.ts";
-import { kindsRead } from "../engine/subjects.ts";
+import { kindsRead } from "../engine/declared-reads.ts";
 import { identityOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";

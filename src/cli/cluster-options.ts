@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
-import { indexesRead, kindsFollowed } from "../engine/subjects.ts";
+import { indexesRead, kindsFollowed } from "../engine/declared-reads.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";

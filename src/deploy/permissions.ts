@@ -1,5 +1,5 @@
 import { type Permission, permissionsOfControllers } from "../controllers/permissions.ts";
-import { kindsFollowed } from "../engine/subjects.ts";
+import { kindsFollowed } from "../engine/declared-reads.ts";
 import type { Rule } from "../engine/rule.ts";
 import { allKinds, kinds } from "../kube/kinds.ts";
 import { isInConfigMaps } from "../sources/cluster/resources.ts";

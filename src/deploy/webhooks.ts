@@ -1,7 +1,7 @@
 import { selfTest } from "../admission/self-test.ts";
 import type { Rule } from "../engine/rule.ts";
 import { documentKinds } from "../policy/documents.ts";
-import { kindsNeeded } from "../engine/subjects.ts";
+import { kindsNeeded } from "../engine/declared-reads.ts";
 import { allKinds, type Kind, kinds, type Served } from "../kube/kinds.ts";
 import {
   type MatchCondition,

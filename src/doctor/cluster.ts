@@ -1,5 +1,5 @@
 import type { Rule } from "../engine/rule.ts";
-import { kindsFollowed } from "../engine/subjects.ts";
+import { kindsFollowed } from "../engine/declared-reads.ts";
 import { allKinds, kinds, type Served } from "../kube/kinds.ts";
 import { counted } from "../text/phrases.ts";
 import { isInConfigMaps, titleOf } from "../sources/cluster/resources.ts";

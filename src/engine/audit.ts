@@ -9,7 +9,8 @@ import { isJudgedBy, type RuleError, type Skip } from "./evaluate.ts";
 import { type Finding, findingOf } from "./finding.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, namespaceOf, type Selection, type Settings } from "./setting.ts";
-import { allSubjects, Subjects, unknownKinds, unknownTo } from "./subjects.ts";
+import { unknownKinds, unknownTo } from "./declared-reads.ts";
+import { allSubjects, Subjects } from "./subjects.ts";
 
 /** Evaluates the state rules for a mesh as it is. No finding is introduced. */
 export function* audit(

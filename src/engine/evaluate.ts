@@ -20,15 +20,8 @@ import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
-import {
-  changedObjects,
-  indexesRead,
-  readsSetting,
-  rulesConcerned,
-  Subjects,
-  unknownKinds,
-  unknownTo,
-} from "./subjects.ts";
+import { indexesRead, readsSetting, rulesConcerned, unknownKinds, unknownTo } from "./declared-reads.ts";
+import { changedObjects, Subjects } from "./subjects.ts";
 
 export interface Skip {
   readonly rule: Rule;

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { relationsOf, settingsIn } from "../engine/subjects.ts";
+import { relationsOf, settingsIn } from "../engine/declared-reads.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyFact, Reads, Relation } from "../view/view.ts";
 import type { RuleFile } from "./rule-files.ts";

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Mode, modesOf, type Rule } from "../engine/rule.ts";
-import { unreachable } from "../engine/subjects.ts";
+import { unreachable } from "../engine/declared-reads.ts";
 import { allKinds } from "../kube/kinds.ts";
 import { suggestion } from "../text/nearest.ts";
 import { draftMark, draftTexts } from "./rule-draft.ts";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Incident, Symptom } from "../engine/incident.ts";
 import { type BuiltInRule, modesOf } from "../engine/rule.ts";
-import { relationsOf } from "../engine/subjects.ts";
+import { relationsOf } from "../engine/declared-reads.ts";
 import { breakGlassAnnotation } from "../kube/meshward-metadata.ts";
 import { differenceOf } from "./example-difference.ts";
 import { exampleOf, type RuleExample } from "./rule-example.ts";

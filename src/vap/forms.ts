@@ -1,5 +1,5 @@
 import { renamed } from "./cel-text.ts";
-import { kindsNeeded } from "../engine/subjects.ts";
+import { kindsNeeded } from "../engine/declared-reads.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { CustomRuleSpec } from "../policy/documents.ts";
 import type { Kind, Served } from "../kube/kinds.ts";

@@ -3,7 +3,7 @@
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
-import { indexesRead } from "../../src/engine/subjects.ts";
+import { indexesRead } from "../../src/engine/declared-reads.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import type { Policies } from "../../src/policy/policies.ts";

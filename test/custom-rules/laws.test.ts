@@ -6,7 +6,7 @@ import { judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
-import { unreachable } from "../../src/engine/subjects.ts";
+import { unreachable } from "../../src/engine/declared-reads.ts";
 import { identityOf, keyOf } from "../../src/kube/identity.ts";
 import { FieldUse } from "../../src/kube/kept-fields.ts";
 import type { AnyObject } from "../../src/kube/object.ts";

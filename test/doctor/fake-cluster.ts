@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { documentDefinitions } from "../../src/deploy/definitions.ts";
 import { webhookConfigurations } from "../../src/deploy/webhooks.ts";
-import { kindsFollowed } from "../../src/engine/subjects.ts";
+import { kindsFollowed } from "../../src/engine/declared-reads.ts";
 import { kinds } from "../../src/kube/kinds.ts";
 import { rules } from "../../src/rules/index.ts";
 import { ClusterError, type Fault } from "../../src/sources/cluster/cluster-error.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
-import { readsSetting, relationsOf, settingsIn, unreachable } from "../../src/engine/subjects.ts";
+import { readsSetting, relationsOf, settingsIn, unreachable } from "../../src/engine/declared-reads.ts";
 import type { ObjectOf } from "../../src/kube/object.ts";
 import { fact, forWording, index, type MeshView, relation, setting } from "../../src/view/view.ts";
 

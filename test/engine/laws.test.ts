@@ -5,7 +5,7 @@ import { audit } from "../../src/engine/audit.ts";
 import { judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import type { Rule } from "../../src/engine/rule.ts";
-import { unreachable } from "../../src/engine/subjects.ts";
+import { unreachable } from "../../src/engine/declared-reads.ts";
 import { identityOf, keyOf, namespaceKey } from "../../src/kube/identity.ts";
 import { allKinds, type Kind } from "../../src/kube/kinds.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";

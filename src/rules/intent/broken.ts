@@ -1,5 +1,5 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
-import { kindsIn } from "../../engine/subjects.ts";
+import { kindsIn } from "../../engine/declared-reads.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
 import { effectOf } from "../../mesh/intents/effects.ts";

@@ -1,6 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { kindsIn } from "../../engine/subjects.ts";
+import { kindsIn } from "../../engine/declared-reads.ts";
 import { callerReads, Callers } from "../../mesh/intents/callers.ts";
 import { faultsOf, type IntentFault } from "../../mesh/intents/faults.ts";
 import { missingTargets, targetReads } from "../../mesh/intents/targets.ts";

@@ -1,4 +1,4 @@
-import { kindsIn } from "../../engine/subjects.ts";
+import { kindsIn } from "../../engine/declared-reads.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";

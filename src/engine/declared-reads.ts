@@ -1,0 +1,194 @@
+import { allKinds, type Kind } from "../kube/kinds.ts";
+import type { SettingName } from "../view/settings.ts";
+import type { AnyFact, Index, Mesh, Reads, Relation } from "../view/view.ts";
+import type { Rule } from "./rule.ts";
+
+/** The declaration of a rule in the form that the engine needs, computed once. */
+interface Declared {
+  /** The relations that lead from a change to other subjects. */
+  readonly relations: readonly Relation[];
+  readonly kinds: ReadonlySet<Kind>;
+  readonly subjects: ReadonlySet<Kind>;
+  /** The target kinds of these relations: a change of such an object can affect the results of other objects. */
+  readonly ends: ReadonlySet<Kind>;
+  /** The declared settings of the mesh that the rule depends on: a change of one can affect every subject. */
+  readonly settings: ReadonlySet<SettingName>;
+  /** What to follow from changed objects, by their kinds. */
+  readonly walks: Map<string, Walk>;
+}
+
+/**
+ * What is asked about a change.
+ * - `introduced`: which subjects can have a problem that it introduces.
+ * - `state`: which subjects can have another result in an audit, be it only another wording.
+ */
+export type Question = "introduced" | "state";
+
+const declarations: Readonly<Record<Question, WeakMap<Rule, Declared>>> = {
+  introduced: new WeakMap(),
+  state: new WeakMap(),
+};
+
+export function declared(rule: Rule, question: Question = "introduced"): Declared {
+  let found = declarations[question].get(rule);
+  if (found === undefined) {
+    // A change of what a fact for wording reads introduces no problem of another subject.
+    const isLeftOut = ({ isForWording }: AnyFact) => question === "introduced" && isForWording === true;
+    const relations = relationsAmong(rule.reads, (fact) => (isLeftOut(fact) ? [] : (fact.reachedBy ?? fact.reads)));
+    found = {
+      relations,
+      kinds: new Set(kindsIn(rule.reads)),
+      subjects: new Set(rule.subject),
+      ends: new Set(relations.map(({ to }) => to.kind)),
+      settings: settingsAmong(rule.reads, (fact) => (isLeftOut(fact) ? [] : fact.reads)),
+      walks: new Map(),
+    };
+    declarations[question].set(rule, found);
+  }
+  return found;
+}
+
+/** All relations in the declaration, each once, including those that its facts read. */
+export const relationsOf = (reads: readonly Reads[]): readonly Relation[] =>
+  relationsAmong(reads, (fact) => [...fact.reads, ...(fact.reachedBy ?? [])]);
+
+/** The settings of the mesh that the declaration names, including those that its facts read. */
+export const settingsIn = (reads: readonly Reads[]): ReadonlySet<SettingName> =>
+  settingsAmong(reads, ({ reads }) => reads);
+
+/** Every kind that these relations and facts read. */
+export const kindsIn = (reads: readonly Reads[]): readonly Kind[] => [
+  ...new Set(relationsOf(reads).flatMap(({ from, to }) => [from.kind, to.kind])),
+];
+
+function relationsAmong(reads: readonly Reads[], behind: (fact: AnyFact) => readonly Reads[]): readonly Relation[] {
+  const relations = new Set<Relation>();
+  const all = new Set<Reads>(reads);
+  // A Set visits what is added on the way.
+  for (const read of all)
+    if ("compute" in read) for (const other of behind(read)) all.add(other);
+    else if (!("isSetting" in read)) relations.add(read);
+  return [...relations];
+}
+
+/** The declared settings of the mesh that these reads depend on. */
+function settingsAmong(reads: readonly Reads[], behind: (fact: AnyFact) => readonly Reads[]): ReadonlySet<SettingName> {
+  const settings = new Set<SettingName>();
+  const all = new Set<Reads>(reads);
+  for (const read of all)
+    if ("compute" in read) for (const other of behind(read)) all.add(other);
+    else if ("isSetting" in read) settings.add(read.name);
+  return settings;
+}
+
+/** Every kind that a rule reads through relations. The kind of its subject is included only if it reads other such objects. */
+export const kindsRead = (rule: Rule): ReadonlySet<Kind> => declared(rule).kinds;
+
+/** The kinds that a view must contain for a rule. A rule for malformed objects of every kind adds none. */
+export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
+  new Set([...kindsRead(rule), ...(rule.judgesMalformed ? [] : rule.subject)]);
+
+/**
+ * Every kind that a view must contain for all these rules: mesh configs and webhooks, because the settings of the mesh
+ * come from them, and namespaces, because policies select by their labels.
+ */
+export const kindsFollowed = (rules: readonly Rule[]): ReadonlySet<Kind> =>
+  new Set<Kind>(["MeshConfig", "AdmissionWebhook", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]);
+
+/** The indexes through which these rules look objects up. */
+export const indexesRead = (rules: readonly Rule[]): readonly Index[] => [
+  ...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to]))),
+];
+
+const byKind = new WeakMap<readonly Rule[], Map<Kind, readonly Rule[]>>();
+
+/** The rules that a change of an object of this kind may concern, in their order. */
+export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rule[] {
+  let known = byKind.get(rules);
+  if (known === undefined) byKind.set(rules, (known = new Map()));
+  let found = known.get(kind);
+  if (found === undefined) {
+    found = rules.filter((rule) => {
+      const { subjects, ends } = declared(rule);
+      return subjects.has(kind) || (rule.onlyOwnChanges !== true && ends.has(kind));
+    });
+    known.set(kind, found);
+  }
+  return found;
+}
+
+/** Whether the rule depends on one of these settings of the mesh, so that every subject can be concerned. */
+export const readsSetting = (rule: Rule, settings: ReadonlySet<SettingName>): boolean =>
+  !declared(rule).settings.isDisjointFrom(settings);
+
+/** The kinds that a view does not know. Namespaces are always known, at least as implied Namespaces. */
+export const unknownKinds = (mesh: Mesh): ReadonlySet<Kind> =>
+  new Set(allKinds.filter((kind) => kind !== "Namespace" && !mesh.knows(kind)));
+
+/** A kind that the rule requires and that is among these unknown ones. */
+export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefined {
+  if (unknown.size === 0) return undefined;
+  for (const kind of declared(rule).kinds) if (unknown.has(kind) && !rule.worksWithout.includes(kind)) return kind;
+  return undefined;
+}
+
+/** The relations that lead from objects of some kinds to the subjects of a rule. */
+export interface Walk {
+  /** The same for rules that reach the same subjects. */
+  readonly name: string;
+  readonly readersOf: ReadonlyMap<Kind, readonly Relation[]>;
+}
+
+/** Without relations that lead nowhere: those between kinds that the change does not reach, or that no subject reads. */
+export function walkOf(rule: Rule, from: string, question: Question): Walk {
+  const { relations, subjects, walks } = declared(rule, question);
+  const known = walks.get(from);
+  if (known !== undefined) return known;
+  const reached = reachable(new Set(from.split(",")), relations, ({ from: reader, to }) => [to.kind, reader.kind]);
+  const useful = reachable(new Set<string>(subjects), relations, ({ from: reader, to }) => [reader.kind, to.kind]);
+  const followed = relations
+    .filter(({ from: reader, to }) => reached.has(to.kind) && useful.has(reader.kind))
+    .map((relation) => [ordinalOf(relation), relation] as const)
+    .sort(([a], [b]) => a - b);
+  const walk = {
+    name: `${followed.map(([ordinal]) => ordinal).join()} ${[...subjects].join()}`,
+    readersOf: Map.groupBy(
+      followed.map(([, relation]) => relation),
+      ({ to }) => to.kind,
+    ),
+  };
+  walks.set(from, walk);
+  return walk;
+}
+
+/** Adds the kinds that relations lead to from these kinds, in one direction. */
+function reachable(
+  kinds: Set<string>,
+  relations: readonly Relation[],
+  ends: (relation: Relation) => readonly [from: Kind, to: Kind],
+): ReadonlySet<string> {
+  for (let before = -1; before !== kinds.size; ) {
+    before = kinds.size;
+    for (const [from, to] of relations.map(ends)) if (kinds.has(from)) kinds.add(to);
+  }
+  return kinds;
+}
+
+const ordinals = new WeakMap<Relation, number>();
+let lastOrdinal = 0;
+function ordinalOf(relation: Relation): number {
+  const ordinal = ordinals.get(relation) ?? ++lastOrdinal;
+  ordinals.set(relation, ordinal);
+  return ordinal;
+}
+
+/** Declared relations that cannot be reached from the rule's subject: they are unnecessary, or one in between is missing. */
+export function unreachable(rule: Rule): readonly string[] {
+  const known = new Set<Kind>(rule.subject);
+  const { relations } = declared(rule);
+  for (let before = -1; before !== known.size; ) {
+    before = known.size;
+    for (const { from, to } of relations) if (known.has(from.kind)) known.add(to.kind);
+  }
+  return relations.filter(({ from }) => !known.has(from.kind)).map(({ name }) => name);
+}
