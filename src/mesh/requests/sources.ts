@@ -132,6 +132,9 @@ export const identityIn = ({ trustDomain }: MeshSettings, namespace: string, acc
   not: false,
 });
 
+/** The order of sources: the order in which a view has workloads tells nothing, and the first outcome is the one that is named. */
+const senders: readonly Sender[] = ["proxy", "ztunnel", "nothing", "unknown"];
+
 class Sources {
   readonly #configuration: ClientConfiguration;
   readonly #mesh: View;
@@ -192,15 +195,16 @@ class Sources {
           ]),
     ];
     const rest = { namespace: undefined, labels: {}, workloads: [], isGateway: false, identity };
-    const senders: readonly Sender[] = isAmbientUsed ? ["proxy", "ztunnel"] : ["proxy"];
-    return [...senders.map((sender) => ({ ...rest, sender })), ...apart];
+    const ofRest: readonly Sender[] = isAmbientUsed ? ["proxy", "ztunnel"] : ["proxy"];
+    return [...ofRest.map((sender) => ({ ...rest, sender })), ...apart];
   }
 
   /** Pods that may come, or that the view does not contain. */
   #toCome(namespace: Namespace, account: Part, known: readonly Workload[]): readonly Source[] {
     const there = new Set(known.map((workload) => senderOf(workload, namespace)));
-    return [...clientsIn(namespace, this.#mesh).senders]
-      .filter((sender) => !there.has(sender))
+    const possible = clientsIn(namespace, this.#mesh).senders;
+    return senders
+      .filter((sender) => possible.has(sender) && !there.has(sender))
       .map((sender) => this.#source(sender, { namespace, workloads: [], labels: {} }, account));
   }
 
@@ -209,7 +213,7 @@ class Sources {
     const selectors = new SelectorGroups(this.#selectorsIn(namespace).map((selector) => [selector, selector] as const));
     // The groups are the same list for all labels that the same selectors select.
     const alike = Map.groupBy(workloads, ({ pod }) => selectors.selecting(pod.labels));
-    return [...alike.values()].flatMap((some) =>
+    const sources = [...alike.values()].flatMap((some) =>
       [
         ...Map.groupBy(some, (workload) => `${senderOf(workload, namespace)} ${workload.pod.labels[revisionLabel]}`),
       ].map(([, group]) => {
@@ -218,6 +222,7 @@ class Sources {
         return this.#source(sender, { namespace, workloads: group, labels: first?.pod.labels ?? {} }, account);
       }),
     );
+    return sources.sort((a, b) => senders.indexOf(a.sender) - senders.indexOf(b.sender));
   }
 
   #source(
