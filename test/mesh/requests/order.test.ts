@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { asked, meshOf } from "./asked.ts";
+
+const namespaces = `
+apiVersion: v1
+kind: Namespace
+metadata: { name: b, labels: { istio-injection: enabled } }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: a }
+`;
+const deployment = (name: string, pod: string): string => `
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: ${name}, namespace: b }
+spec:
+  selector: { matchLabels: { app: ${name} } }
+  template:
+    metadata: { labels: { app: ${name} } }
+    spec: { ${pod}containers: [{ name: app, ports: [{ containerPort: 80 }] }] }
+`;
+const [inMesh, onHost] = [deployment("w", ""), deployment("x", "hostNetwork: true, ")] as const;
+
+test("the first request that is named does not depend on the order of workloads", () => {
+  for (const account of ["default", "x"]) {
+    const sendersIn = (...workloads: readonly string[]): readonly string[] =>
+      asked(meshOf(namespaces + workloads.join("")), `b/sa/${account}`, "y.example.com:80").map(
+        ({ source }) => source.sender,
+      );
+    assert.deepEqual([...new Set(sendersIn(inMesh, onHost))], ["proxy", "nothing"]);
+    assert.deepEqual(sendersIn(onHost, inMesh), sendersIn(inMesh, onHost));
+  }
+});
