@@ -146,8 +146,6 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   const isNowhere = target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
-    const { client } = failure;
-    const isForNobody = client !== undefined && client.gateway === undefined && asked.isOfGateways(client.namespace);
     const fix = fixOf(failure, asked);
     const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
     yield {
@@ -157,11 +155,15 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
       ...alsoFor(failure, target, isWarning),
       ...(failure.ownerInstead === undefined ? {} : { related: [failure.ownerInstead] }),
       evidence: witnessesOf(failure, asked, isNowhere),
-      ...(isWarning || isForNobody ? { atMost: "warn" } : {}),
+      ...(isWarning || isForNobody(failure, asked) ? { atMost: "warn" } : {}),
       ...(fix === undefined ? {} : { fix }),
     };
   }
 }
+
+/** Only sidecars follow the route there, and none is known. */
+const isForNobody = ({ client }: SubsetFailure, { isOfGateways }: Asked): boolean =>
+  client !== undefined && client.gateway === undefined && isOfGateways(client.namespace);
 
 /** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
 function alsoFor(
