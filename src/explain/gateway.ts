@@ -11,6 +11,7 @@ import {
   routesLostAt,
   virtualServicesBoundTo,
 } from "../mesh/gateways/bound-routes.ts";
+import { routeTablesOf } from "../mesh/gateways/route-tables.ts";
 import { gatewayRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
 import { type ServerConflict, serverConflictsOf } from "../mesh/gateways/server-conflicts.ts";
 import { formatServerHost, type Gateway, type Server, serverHosts } from "../mesh/gateways/servers.ts";
@@ -19,6 +20,7 @@ import type { Workload } from "../mesh/membership/workloads.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
+import { defaultLines, routeTableLines } from "./virtual-services.ts";
 import { listed, listedNames } from "./wording.ts";
 
 /** Explains a Gateway of Istio: its proxies, its servers with what they conflict with, and the VirtualServices bound to it. */
@@ -57,7 +59,35 @@ export function explainGateway(gateway: Gateway, mesh: Mesh): readonly Explanati
         );
       }),
     },
+    ...tableLines(gateway, { conflicts, bound }, mesh),
   ];
+}
+
+interface Served {
+  readonly conflicts: readonly ServerConflict[];
+  readonly bound: readonly BoundVirtualService[];
+}
+
+/** The routes of each host, as requests try them. */
+function tableLines(gateway: Gateway, { conflicts, bound }: Served, mesh: Mesh): readonly ExplanationLine[] {
+  const leftOut = new Set(conflicts.filter(({ kind }) => kind !== "listener refused").map(({ server }) => server));
+  const kept = gateway.spec.servers.filter((_, i) => !leftOut.has(i));
+  const used = bound.flatMap(({ because, virtualService }) => (because === "used" ? [virtualService] : []));
+  const tables = routeTablesOf(gateway, kept, used, mesh.settings).map(
+    ({ port, host, routes }): ExplanationLine => ({
+      key: "routes",
+      of: `${host}:${port}`,
+      text: `Requests for ${host === "*" ? "every other host" : host} on port ${port} ${triedInWords(routes.length)}`,
+      value: routes.length,
+      lines: routeTableLines(routes, mesh),
+    }),
+  );
+  return tables.length === 0 ? [] : [...tables, ...defaultLines("routes.defaults", used, mesh.settings)];
+}
+
+function triedInWords(routes: number): string {
+  if (routes === 0) return "find no route, and get 404";
+  return routes === 1 ? "try one route" : `try ${routes} routes, in this order`;
 }
 
 function proxiesLine(proxies: readonly Workload[], which: string, ifNone: string, mesh: Mesh): ExplanationLine {

@@ -13,7 +13,7 @@ import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gatewa
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { fullHost } from "../mesh/traffic/hosts.ts";
 import { type Retries, retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
-import { routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
+import { matchInWords, routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
 import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
 import { tcpRoutesTakenWithin } from "../mesh/traffic/tcp-routes.ts";
 import { tlsLossesOf, tlsLossesWithin } from "../mesh/traffic/tls-routes.ts";
@@ -22,12 +22,13 @@ import {
   type Route,
   routesOf,
   shareOf,
+  type StreamRoute,
   type VirtualService,
 } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { AllMeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
-import { listed } from "./wording.ts";
+import { listed, listedNames } from "./wording.ts";
 
 /**
  * The VirtualService that sidecars of a namespace use for requests to a host, or else the first for its connections; its
@@ -68,7 +69,7 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
     objects: [used],
     lines: [
       ...(first === undefined ? streamRouteLines(used, mesh) : routeLines(used, mesh)),
-      ...defaultLines(used, settings),
+      ...defaultLines("virtualService.defaults", [used], settings),
       ...lines,
     ],
   };
@@ -109,16 +110,20 @@ function takenRoutes(virtualService: VirtualService, mesh: Mesh): ReadonlyMap<st
   return taken;
 }
 
-/** What counts for routes that set neither a timeout nor retries. */
-function defaultLines({ spec }: VirtualService, settings: AllMeshSettings): readonly ExplanationLine[] {
-  const isUnset = spec.http.some(({ route, timeout, retries }) => route.length > 0 && !(timeout && retries));
-  if (!isUnset) return [];
+/** What counts for routes that set neither a timeout nor retries; nothing if each sets both. */
+export function defaultLines(
+  key: string,
+  all: readonly VirtualService[],
+  settings: AllMeshSettings,
+): readonly ExplanationLine[] {
+  const routes = all.flatMap(({ spec }) => spec.http);
+  if (!routes.some(({ route, timeout, retries }) => route.length > 0 && !(timeout && retries))) return [];
   const retries = retriesOf({ retries: undefined }, settings);
   const reason = settings.defaultRetries === undefined ? "" : " by the mesh config";
   const unless = settings.seen ? "" : " unless the mesh config has others";
   return [
     {
-      key: "virtualService.defaults",
+      key,
       text: `Where a route sets none, there is no timeout, and ${retriesInWords(retries)}${reason}${unless}`,
     },
   ];
@@ -132,8 +137,14 @@ export const gatewayRouteLines = (host: string, mesh: Mesh): readonly Explanatio
     text: `At gateway ${gateway}: ${listed(bound)}${bound.length > 1 ? ", merged, the oldest first, and routes without a match last" : ""}`,
     value: bound.map(idOf),
     objects: bound,
-    lines: routesInOrder(gateway, bound).map((one) => gatewayRouteLine(one, bound.length > 1, mesh)),
+    lines: routeTableLines(routesInOrder(gateway, bound), mesh),
   }));
+
+/** The routes of a gateway for one host, each with its VirtualService if they are of several. */
+export function routeTableLines(routes: readonly GatewayRoute[], mesh: Mesh): readonly ExplanationLine[] {
+  const isMerged = new Set(routes.map(({ virtualService }) => virtualService)).size > 1;
+  return routes.map((one) => gatewayRouteLine(one, isMerged, mesh));
+}
 
 function gatewayRouteLine(
   { virtualService, i, route, by }: GatewayRoute,
@@ -161,8 +172,6 @@ interface Place {
 function routeLine(written: Route, { virtualService, mesh, by }: Place): ExplanationLine {
   const { protocol, route, destinations, at } = written;
   const name = "name" in route && route.name ? ` ${route.name}` : "";
-  const conditions =
-    route.match.length === 0 ? "" : `, where ${route.match.length === 1 ? "its match" : "one of its matches"} applies`;
   const targets = destinations.map((weighted) => {
     const { host, subset } = weighted.destination;
     const missing = isMissing(host, virtualService, mesh) ? " (no such host: 503)" : "";
@@ -173,10 +182,31 @@ function routeLine(written: Route, { virtualService, mesh, by }: Place): Explana
   return {
     key: "virtualService.route",
     of: `${protocol}[${index}]`,
-    text: `${protocol}[${index}]${name}${conditions}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route, mesh.settings)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
+    text: `${protocol}[${index}]${name}${matchesInWords(route)}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route, mesh.settings)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
     ...(by === undefined ? {} : { counts: false }),
     ...delegate,
   };
+}
+
+/** So many matches of a route are shown. */
+const fewMatches = 3;
+
+function matchesInWords({ match }: Route["route"]): string {
+  if (match.length === 0) return "";
+  const shown = match.slice(0, fewMatches).map((one) => ("uri" in one ? matchInWords(one) : streamMatchInWords(one)));
+  const more = match.length > fewMatches ? ` or ${match.length - fewMatches} more` : "";
+  return ` for ${shown.map((one) => one ?? "every request").join(" or ")}${more}`;
+}
+
+function streamMatchInWords(match: StreamRoute["match"][number]): string | undefined {
+  const { port } = match;
+  const names = "sniHosts" in match ? match.sniHosts : [];
+  const shown = [
+    ...(names.length === 0 ? [] : [`server name ${listedNames(names)}`]),
+    ...(port ? [`port ${port}`] : []),
+    ...Object.entries(match.sourceLabels).map(([label, value]) => `label ${label}=${value}`),
+  ];
+  return shown.length === 0 ? undefined : shown.slice(0, 3).join(", ");
 }
 
 /** The routes of a delegate with what they get from the route that delegates to it. */

@@ -111,6 +111,52 @@ test("a Gateway of Istio: proxies, servers with what they conflict with, and the
     "  - VirtualService shop/elsewhere has no effect: no server offers other.example.com to shop",
     "  - VirtualService shop/private has no effect: it is not exported to the namespace of the proxies",
     "  - VirtualService shop/tcp-only has no effect: it has no routes of a protocol that the servers for its hosts use",
+    "Requests for shop.example.com on port 80 try one route",
+    "  http[0]: 100% to cart (no such host: 503)",
+    "Where a route sets none, there is no timeout, and 2 retries on connect-failure, refused-stream, unavailable, cancelled, retriable-status-codes",
+  ]);
+});
+
+test("a Gateway has a table of routes for each host and port, also of those that wildcards have in common with it", () => {
+  const to = [{ destination: { host: "cart" } }];
+  const lines = explained(
+    gateway("public", "2026-01-01T00:00:00Z", [plain("shop.example.com"), https("*.example.com", "b")]),
+    virtualService("a-wildcard", {
+      hosts: ["*.example.com"],
+      http: [
+        { match: [{ uri: { prefix: "/old" }, port: 80 }], redirect: { uri: "/" } },
+        { route: to, timeout: "3s" },
+      ],
+    }),
+    virtualService("b-shop", {
+      hosts: ["shop.example.com"],
+      http: [
+        {
+          match: [{ uri: { prefix: "/old/cart" } }, { method: { exact: "POST" } }],
+          route: to,
+          retries: { attempts: 0 },
+        },
+        { match: [{ uri: { prefix: "/old/pay" } }], route: to },
+      ],
+    }),
+    virtualService("c-nothing", {
+      hosts: ["nothing.example.com"],
+      http: [{ match: [{ port: 80 }], route: to }],
+    }),
+  );
+  const start = lines.findIndex((line) => line.startsWith("Requests for"));
+  assert.deepEqual(lines.slice(start, -1), [
+    "Requests for shop.example.com on port 80 try 4 routes, in this order",
+    '  VirtualService shop/a-wildcard http[0] for URI prefix "/old", port 80: redirects',
+    '  VirtualService shop/b-shop http[0] for URI prefix "/old/cart" or :method exact "POST": 100% to cart (no such host: 503); no retries',
+    '  - VirtualService shop/b-shop http[1] for URI prefix "/old/pay": 100% to cart (no such host: 503); no request reaches it, because the route for URI prefix "/old", port 80 of VirtualService shop/a-wildcard takes them',
+    "  VirtualService shop/a-wildcard http[1]: 100% to cart (no such host: 503); timeout 3 s",
+    "Requests for *.example.com on port 443 try one route",
+    "  http[1]: 100% to cart (no such host: 503); timeout 3 s",
+    "Requests for nothing.example.com on port 443 find no route, and get 404",
+    "Requests for shop.example.com on port 443 try 2 routes, in this order",
+    '  http[0] for URI prefix "/old/cart" or :method exact "POST": 100% to cart (no such host: 503); no retries',
+    '  http[1] for URI prefix "/old/pay": 100% to cart (no such host: 503)',
   ]);
 });
 

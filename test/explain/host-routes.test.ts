@@ -45,8 +45,8 @@ test("routes have their timeouts and retries, and say what never gets a request 
     ],
   });
   assert.deepEqual(explained(host, "shop", [service("cart"), routes], "virtualService.route"), [
-    "http[0], where its match applies: 100% to cart; timeout 10 s; 3 retries on 5xx, each up to 2 s",
-    '- http[1], where its match applies: 100% to cart; no retries; no request reaches it, because the route for URI prefix "/api" takes them',
+    'http[0] for URI prefix "/api": 100% to cart; timeout 10 s; 3 retries on 5xx, each up to 2 s',
+    '- http[1] for URI exact "/api/x": 100% to cart; no retries; no request reaches it, because the route for URI prefix "/api" takes them',
     "http[2]: 100% to carts (no such host: 503)",
   ]);
 });
@@ -69,8 +69,8 @@ test("at a gateway, routes are in the order in which Envoy tries them", () => {
   ];
   assert.deepEqual(explained(host, "shop", objects, "gateway", "gateway.route"), [
     "At gateway ingress/public: VirtualService shop/older, VirtualService shop/younger, merged, the oldest first, and routes without a match last",
-    "VirtualService shop/older http[0], where its match applies: 100% to cart",
-    "VirtualService shop/younger http[0], where one of its matches applies: 100% to cart",
+    'VirtualService shop/older http[0] for URI prefix "/a": 100% to cart',
+    'VirtualService shop/younger http[0] for URI prefix "/a/b" or URI prefix "/c": 100% to cart',
     "VirtualService shop/older http[1]: 100% to cart",
     "- VirtualService shop/younger http[1]: 100% to cart; no request reaches it, because the route without match of VirtualService shop/older takes them",
   ]);
@@ -230,7 +230,7 @@ test("the routes of a delegate are shown under the route that delegates to it", 
     virtualService("api", "2026-01-01T00:00:00Z", { http: [{ route: to("cart"), delegate: { name: "api" } }] }),
   ];
   assert.deepEqual(explained(host, "shop", objects, "virtualService.route", "virtualService.defaults"), [
-    "http[0], where its match applies: delegated to VirtualService api",
+    'http[0] for URI prefix "/api": delegated to VirtualService api',
     "http[0]: 100% to cart",
     "http[1]: 100% to cart; timeout 1 s",
     "Where a route sets none, there is no timeout, and 2 retries on connect-failure, refused-stream, unavailable, cancelled, retriable-status-codes unless the mesh config has others",
@@ -255,9 +255,9 @@ test("routes of a delegate have what only the route above them sets, and no effe
     }),
   ];
   assert.deepEqual(explained(host, "shop", objects, "virtualService.route"), [
-    "http[0], where its match applies: delegated to VirtualService api; timeout 5 s; no retries",
-    "http[0], where its match applies: 100% to cart; timeout 1 s; no retries",
-    "- http[1], where one of its matches applies: 100% to cart; it has no effect, because one of its matches is in no match of the route above",
+    'http[0] for URI prefix "/api": delegated to VirtualService api; timeout 5 s; no retries',
+    'http[0] for URI prefix "/api/v1": 100% to cart; timeout 1 s; no retries',
+    '- http[1] for URI prefix "/apis" or URI prefix "/other": 100% to cart; it has no effect, because one of its matches is in no match of the route above',
     "http[2]: 100% to cart; timeout 5 s; no retries",
   ]);
 });
@@ -273,9 +273,9 @@ test("routes of tcp and tls that an earlier one takes do not count", () => {
   });
   assert.deepEqual(explained(host, "shop", [service("cart"), service("other"), routes], "virtualService.route"), [
     "tcp[0]: 100% to cart",
-    "- tcp[1], where its match applies: 100% to other; no request reaches it, because an earlier tcp route takes them",
-    "tls[0], where its match applies: 100% to cart",
-    "- tls[1], where its match applies: 100% to other; no request reaches it, because tls[0] of VirtualService shop/cart takes them",
+    "- tcp[1] for port 80: 100% to other; no request reaches it, because an earlier tcp route takes them",
+    "tls[0] for server name cart.shop.svc.cluster.local: 100% to cart",
+    "- tls[1] for server name cart.shop.svc.cluster.local: 100% to other; no request reaches it, because tls[0] of VirtualService shop/cart takes them",
   ]);
 });
 
@@ -297,7 +297,7 @@ test("one VirtualService is used for requests, and routes of tcp and tls of othe
     "VirtualService shop/database is used for connections to ports with TCP or TLS, too",
     "tcp[0]: 100% to cart",
     "VirtualService shop/both is used for connections to ports with TCP or TLS, too",
-    "tls[0], where its match applies: 100% to cart",
+    "tls[0] for server name cart.shop.svc.cluster.local: 100% to cart",
     "- VirtualService shop/both has no effect on HTTP requests: VirtualService shop/requests is older and is used; the two are not merged",
   ]);
 });

@@ -177,15 +177,26 @@ export interface GatewayRoute {
   readonly by: Omit<GatewayRoute, "by"> | undefined;
 }
 
-/** The routes of the VirtualServices, oldest first, that a gateway merges for one host, in the order of Envoy. */
-export const routesInOrder = (gateway: string, bound: readonly VirtualService[]): readonly GatewayRoute[] =>
-  routesOfListener(bound.map((virtualService) => ({ virtualService, gateway })));
+/**
+ * The routes of the VirtualServices, oldest first, that a gateway merges for one host, in the order of Envoy: of all ports, or of
+ * one.
+ */
+export const routesInOrder = (
+  gateway: string,
+  bound: readonly VirtualService[],
+  port?: number,
+): readonly GatewayRoute[] =>
+  routesOfListener(
+    bound.map((virtualService) => ({ virtualService, gateway })),
+    port,
+  );
 
 /** The same for VirtualServices at several gateways, `namespace/name`, that share a listener. */
 export function routesOfListener(
   bound: readonly { readonly virtualService: VirtualService; readonly gateway: string }[],
+  port?: number,
 ): readonly GatewayRoute[] {
-  const routes = bound.flatMap(({ virtualService, gateway }) => [...routesAt(gateway, virtualService)]);
+  const routes = bound.flatMap(({ virtualService, gateway }) => [...routesAt(gateway, virtualService, port)]);
   // A route that has a match for all requests counts as such: its other matches come first and are left out.
   const isLast = ({ matches }: Placed) => matches.some(({ isCatchAll }) => isCatchAll);
   const inOrder = [...routes.filter((one) => !isLast(one)), ...routes.filter(isLast)];
@@ -202,13 +213,22 @@ export function routesOfListener(
 }
 
 /** The routes that a gateway gets of a VirtualService, up to the first that matches all requests. */
-function* routesAt(gateway: string, virtualService: VirtualService): Iterable<Placed> {
+function* routesAt(gateway: string, virtualService: VirtualService, port: number | undefined): Iterable<Placed> {
   for (const [i, route] of virtualService.spec.http.entries()) {
-    const matches = matchesOf(route, virtualService).flatMap((match) => matchAt(gateway, match) ?? []);
+    const here = atPort(port, route);
+    if (here === undefined) continue;
+    const matches = matchesOf(here, virtualService).flatMap((match) => matchAt(gateway, match) ?? []);
     if (matches.length === 0) continue;
     yield { virtualService, i, route, matches };
     if (matches.some(({ isCatchAll, conditions }) => isCatchAll && conditions.length === 0)) return;
   }
+}
+
+/** The route with the matches that are for a port; none: it is not for this port. */
+function atPort(port: number | undefined, route: HttpRoute): HttpRoute | undefined {
+  if (port === undefined || route.match.every((match) => !match.port)) return route;
+  const match = route.match.filter((one) => !one.port || one.port === port);
+  return match.length === 0 ? undefined : { ...route, match: match.map((one) => ({ ...one, port: undefined })) };
 }
 
 /** The gateways at which VirtualServices for a host are merged, each with those for its most specific host, oldest first. */

@@ -270,8 +270,13 @@ export function routeInWords({ name, match }: HttpRoute): string {
   if (name) return `route ${JSON.stringify(name)}`;
   const [first] = match;
   if (first === undefined) return "the route without match";
-  const { isCatchAll, conditions, uri } = routeMatch(first, undefined);
-  if (isCatchAll && conditions.length === 0) return "the route that matches every URI";
-  const shown = [...(uri === undefined ? [] : [`URI ${textOf(uri)}`]), ...conditions].slice(0, 3).join(", ");
-  return `the route for ${shown}`;
+  const shown = matchInWords(first);
+  return shown === undefined ? "the route that matches every URI" : `the route for ${shown}`;
+}
+
+/** The first conditions of a match; undefined: it has none. */
+export function matchInWords(match: HttpMatch): string | undefined {
+  const { isCatchAll, conditions, uri } = routeMatch(match, undefined);
+  if (isCatchAll && conditions.length === 0) return undefined;
+  return [...(uri === undefined ? [] : [`URI ${textOf(uri)}`]), ...conditions].slice(0, 3).join(", ");
 }

@@ -1,0 +1,69 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { HostPatterns } from "../traffic/host-patterns.ts";
+import { hostsOf } from "../traffic/virtual-service-choices.ts";
+import { nameOf } from "../traffic/virtual-service-clients.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
+import { type GatewayRoute, routesInOrder } from "./gateway-routes.ts";
+import { type Gateway, isPlainHttp, readsHttp, type Server, serverHosts } from "./servers.ts";
+
+/** The routes of one host at one listener of a Gateway. */
+export interface RouteTable {
+  readonly port: number;
+  /** The host of requests; a wildcard: all hosts under it that have no table of their own. */
+  readonly host: string;
+  /** In the order in which Envoy tries them. */
+  readonly routes: readonly GatewayRoute[];
+}
+
+/**
+ * The route tables of a Gateway: one for each host that a server and a VirtualService have in common, the narrower of the two where
+ * one is a wildcard. All servers for plain HTTP on one port share tables, each HTTPS server has its own (Istio
+ * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pkg/config/host/names.go Intersection). `kept` are the servers
+ * that istiod keeps, `bound` the VirtualServices that its proxies get. What Gateways beside it add to a port is not in the tables.
+ */
+export function routeTablesOf(
+  gateway: Gateway,
+  kept: readonly Server[],
+  bound: readonly VirtualService[],
+  settings: MeshSettings,
+): readonly RouteTable[] {
+  const inOrder = bound.filter(({ spec }) => spec.http.length > 0).toSorted(oldestFirst);
+  const listeners = Map.groupBy(kept.filter(readsHttp), (server) =>
+    isPlainHttp(server) ? JSON.stringify([server.port?.number, server.bind]) : server,
+  );
+  return [...listeners.values()].flatMap((servers) => {
+    const offered = servers.flatMap((server) =>
+      inOrder.flatMap((virtualService) =>
+        [...commonHosts(server, gateway, hostsOf(virtualService, settings), virtualService)].map((host) => ({
+          host,
+          virtualService,
+        })),
+      ),
+    );
+    const port = servers[0]?.port?.number ?? 0;
+    return [...Map.groupBy(offered, ({ host }) => host)]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([host, some]) => {
+        // A VirtualService that two servers offer the host to counts at its first place.
+        const all = [...new Set(some.map(({ virtualService }) => virtualService))];
+        return { port, host, routes: routesInOrder(nameOf(gateway), all, port) };
+      });
+  });
+}
+
+function commonHosts(
+  server: Server,
+  gateway: Gateway,
+  hosts: readonly string[],
+  { metadata }: VirtualService,
+): ReadonlySet<string> {
+  const names = serverHosts(server, gateway.metadata.namespace)
+    .filter(({ namespace }) => namespace === "*" || namespace === metadata.namespace)
+    .map(({ host }) => host.toLowerCase());
+  const [offered, wanted] = [new HostPatterns(names), new HostPatterns(hosts)];
+  return new Set([
+    ...hosts.filter((host) => offered.over(host) !== undefined),
+    ...names.filter((name) => wanted.over(name) !== undefined),
+  ]);
+}
