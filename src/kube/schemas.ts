@@ -350,6 +350,8 @@ export const kubernetesRoute = record({
           }),
         ),
         backendRefs: list(backendRef),
+        timeouts: optional(record({ request: text, backendRequest: text })),
+        retry: optional(record({ attempts: int32 })),
       }),
     ),
   }),

@@ -86,6 +86,23 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "an HTTPRoute with n rules whose timeouts cut each other off",
+    world: (n) => ({
+      objects: [service("a")],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), {
+          spec: {
+            parentRefs: [{ name: "g" }],
+            rules: list(n, () => ({
+              backendRefs: [{ name: "a", port: 80 }],
+              timeouts: { backendRequest: "1s", request: "9s" },
+            })),
+          },
+        }),
+      },
+    }),
+  },
+  {
     title: "a VirtualService with n routes that mirror to their own destination",
     world: (n) => ({
       objects: [service("a")],
