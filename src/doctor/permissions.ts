@@ -42,7 +42,8 @@ export async function checkPermissions(
   await Promise.all(Array.from({ length: atOnce }, ask));
   if (missing.length === 0)
     return [ok("permissions", `${account} has all ${counted(needed.length, "permission")} that Meshward needs`)];
-  const grant = "Apply the ClusterRole and the Role of this version again: helm upgrade, or meshward manifests";
+  const grant =
+    "Apply the ClusterRole, the Role and their bindings of this version again: helm upgrade, or meshward manifests";
   if (missing.length === needed.length)
     return [fail("permissions", `${account} has none of the ${needed.length} permissions that Meshward needs`, grant)];
   return lacks(missing).map((lack) => fail("permissions", `${account} may not ${lack}`, grant));
@@ -51,12 +52,7 @@ export async function checkPermissions(
 /** What is missing is mostly a whole Role, so resources of which the same is missing are one line. */
 function lacks(missing: readonly Attributes[]): readonly string[] {
   const resources = [...Map.groupBy(missing, (one) => `${resourceOf(one)} ${scopeOf(one)}`).values()];
-  const byVerbs = Map.groupBy(resources, (all) =>
-    all
-      .map(({ verb }) => verb)
-      .sort()
-      .join(", "),
-  );
+  const byVerbs = Map.groupBy(resources, (all) => [...new Set(all.map(({ verb }) => verb))].sort().join(", "));
   return [...byVerbs].flatMap(([verbs, some]) => {
     const firsts = some.flatMap(([first]) => (first === undefined ? [] : [first]));
     return [...Map.groupBy(firsts, scopeOf)].map(
