@@ -181,6 +181,21 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Telemetry with n providers whose services do not exist, and n Services in their namespace",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        meshConfig(
+          `extensionProviders: [${list(n, (i) => `{ name: p-${i}, zipkin: { service: z-${i}.shapes.svc.cluster.local } }`).join(", ")}]`,
+        ),
+        ...list(n, service),
+      ],
+      change: {
+        object: telemetry({ accessLogging: [{ providers: list(n, (i) => ({ name: `p-${i}` })) }] }),
+      },
+    }),
+  },
+  {
     title: "a policy with n rules that are only negative",
     world: (n) => ({
       objects: [namespace({})],
