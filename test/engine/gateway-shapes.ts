@@ -196,6 +196,30 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "n claims that none of n RequestAuthentications verifies at n Gateways",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) => gateway(`g-${i}`, [plain(0, ["*"])])),
+        ...list(n, (i) =>
+          manifest("security.istio.io/v1", "RequestAuthentication", named(`r-${i}`), {
+            spec: { selector: { matchLabels: { istio: `other-${i}` } }, jwtRules: [{ issuer: "shapes" }] },
+          }),
+        ),
+      ],
+      change: {
+        object: virtualService("claims", {
+          hosts: ["shapes.example.com"],
+          gateways: list(n, (i) => `g-${i}`),
+          http: list(n, (i) => ({
+            match: [{ headers: { [`@request.auth.claims.c-${i}`]: { exact: "a" } } }],
+            route: [{ destination: { host: "a" } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a policy with n rules that are only negative",
     world: (n) => ({
       objects: [namespace({})],
