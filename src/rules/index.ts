@@ -113,6 +113,7 @@ import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceClaimsUnverified } from "./virtual-service/claims-unverified.ts";
 import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-found.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
@@ -255,6 +256,7 @@ export const rules: readonly BuiltInRule[] = [
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
   virtualServiceCanaryStep,
+  virtualServiceClaimsUnverified,
   virtualServiceDelegateNotFound,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
