@@ -116,6 +116,7 @@ import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceClaimsUnverified } from "./virtual-service/claims-unverified.ts";
 import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-found.ts";
 import { virtualServiceDelegateOutsideMatch } from "./virtual-service/delegate-outside-match.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
@@ -263,6 +264,7 @@ export const rules: readonly BuiltInRule[] = [
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
   virtualServiceCanaryStep,
+  virtualServiceClaimsUnverified,
   virtualServiceDelegateNotFound,
   virtualServiceDelegateOutsideMatch,
   virtualServiceDestinationNotFound,
