@@ -49,7 +49,7 @@ function problemOf({ timeouts, retry }: KubernetesRoute["spec"]["rules"][number]
 }
 
 const unused = (requestMs: number, backendMs: number): string | undefined =>
-  backendMs >= requestMs
+  backendMs === requestMs
     ? undefined
     : `The timeout of ${shownDuration(requestMs)} has no effect: without retry, the whole request may take the ${shownDuration(backendMs)} of backendRequest`;
 

@@ -2,6 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { visibleTo } from "../../mesh/traffic/export-to.ts";
 import { hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { Egress, isRegistryOnly, selectorOfSidecar, type Sidecar } from "../../mesh/traffic/sidecar-egress.ts";
@@ -67,7 +68,7 @@ export const sidecarHidesDestination = defineRule({
     seen: "Requests for these hosts get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, so that STRICT workloads reset them.",
     wayOut: "Add the host to `egress.hosts`, or delete the Sidecar: its workloads then import everything again.",
     silentWhen:
-      "The Sidecar is in the root namespace, or the objects are for Services of its own namespace, which may be meant for clients elsewhere.",
+      "The Sidecar is in the root namespace, or the objects are for Services of its own namespace and other namespaces see them, which may be meant for clients there.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
@@ -80,9 +81,10 @@ export const sidecarHidesDestination = defineRule({
         for (const host of destinationsOf(virtualService, mesh.settings)) routed.add(host);
         continue;
       }
-      // What is for a Service of its own namespace may be meant for clients elsewhere.
+      const isForOwn = isPrivate(virtualService, mesh.settings.defaultVirtualServiceExportTo);
+      // What is for a Service of its own namespace may be meant for clients elsewhere, if they see it.
       for (const host of hostsOf(virtualService, mesh.settings))
-        if (namespaceOfHost(host, mesh.settings.domain) !== sidecar.metadata.namespace)
+        if (isForOwn || namespaceOfHost(host, mesh.settings.domain) !== sidecar.metadata.namespace)
           yield problem(sidecar, host, `so ${idOf(virtualService)} has no effect there`, virtualService);
     }
     yield* hiddenEntries(sidecar, egress, routed, mesh);
@@ -115,7 +117,16 @@ function* hiddenEntries(
 const isForOthers = ({ metadata, spec: { exportTo } }: ServiceEntry): boolean =>
   exportTo.length > 0 && !["*", ".", metadata.namespace].some((to) => exportTo.includes(to));
 
-/** DestinationRules for Services of other namespaces: those of its own may be for clients elsewhere. */
+/** Whether only its own namespace sees an object. */
+function isPrivate(
+  { metadata: { namespace }, spec }: ObjectOf<"VirtualService" | "DestinationRule">,
+  defaultExportTo: readonly string[],
+): boolean {
+  const visible = visibleTo(spec.exportTo, namespace, defaultExportTo);
+  return visible.size === 1 && visible.has(namespace);
+}
+
+/** DestinationRules for Services of other namespaces: those of its own may be for clients elsewhere, if they see them. */
 function* hiddenRules(
   sidecar: Sidecar,
   egress: Egress,
@@ -126,7 +137,9 @@ function* hiddenRules(
     yield;
     const host = hostOfRule(rule, mesh.settings);
     const namespace = namespaceOfHost(host, mesh.settings.domain);
-    if (isWildcard(host) || namespace === undefined || namespace === sidecar.metadata.namespace) continue;
+    if (isWildcard(host) || namespace === undefined) continue;
+    const isOfOwn = namespace === sidecar.metadata.namespace;
+    if (isOfOwn && !isPrivate(rule, mesh.settings.defaultDestinationRuleExportTo)) continue;
     if (!routed.has(host) && !egress.importsService(host, namespace))
       yield problem(sidecar, host, `so ${idOf(rule)} has no effect there`, rule);
   }
