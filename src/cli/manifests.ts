@@ -19,7 +19,7 @@ import { UsageError } from "../text/usage-error.ts";
 import { rules } from "../rules/index.ts";
 import { policiesOf, policiesOption, type PolicyOptions, profileOption, shownPolicies } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
 export interface ManifestsOptions extends PolicyOptions {
   readonly namespace: string;
@@ -98,7 +98,16 @@ export function manifestsCommand(terminal: Terminal, finish: (code: ExitCode) =>
 }
 
 /** Throws a UsageError for options that contradict each other and for files that cannot be read. */
-export async function manifests(options: ManifestsOptions, terminal: Pick<Terminal, "out">): Promise<ExitCode> {
+export async function manifests(
+  options: ManifestsOptions,
+  terminal: Pick<Terminal, "out" | "error">,
+): Promise<ExitCode> {
+  const { certificates, caFile, url } = options;
+  if (certificates === "secret" && caFile === undefined && url === undefined)
+    tellNote(
+      "without --ca-file, the API server accepts no certificate of Meshward until something else sets caBundle",
+      terminal,
+    );
   terminal.out(yamlOf(installation(rules, await installationOptions(options))));
   return 0;
 }

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
+import { request } from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +14,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import { writeBuiltFile } from "../../src/generate/built-file.ts";
 import { root } from "../../src/generate/files.ts";
 import { noticesFile, thirdPartyNotices } from "../../src/generate/third-party-notices.ts";
-import { testCertificate } from "../contract/api-server.ts";
+import { reviewBody, testCertificate } from "../contract/api-server.ts";
 import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
 import { oldNode } from "./old-node.ts";
@@ -123,6 +124,46 @@ spec:
     assert.deepEqual(await exit, [0, null]);
     // Every line is JSON, or this would throw; and Node says in plain text when it opens its debugger.
     assert.equal(server.log().at(-1)?.msg, "stopping");
+  });
+
+  test("gives its spans to an SDK that is loaded before it, as docs/observability.md says", async () => {
+    const tracing = join(folder, "tracing.mjs");
+    writeFileSync(
+      tracing,
+      `import { INVALID_SPAN_CONTEXT, trace } from ${JSON.stringify(import.meta.resolve("@opentelemetry/api"))};
+      const startSpan = (name) => ({
+        spanContext: () => INVALID_SPAN_CONTEXT,
+        isRecording: () => true,
+        setAttribute() { return this; },
+        setAttributes() { return this; },
+        setStatus() { return this; },
+        recordException() {},
+        end() { process.stdout.write(JSON.stringify({ msg: "span " + name }) + "\\n"); },
+      });
+      trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) });`,
+    );
+    const mesh = join(folder, "traced.yaml");
+    writeFileSync(mesh, "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+    const certificates = join(folder, "traced-certs");
+    const server = await serveWith(
+      { file, node: ["--import", tracing] },
+      ...["--mesh", mesh, "--host", "127.0.0.1", "--port", "0", "--ops-port", "0", "--drain-seconds", "0"],
+      ...["--self-signed", "--certs", certificates],
+    );
+    const body = JSON.stringify(reviewBody({ uid: "traced" }));
+    const options = {
+      method: "POST",
+      port: server.port,
+      path: "/validate",
+      ca: readFileSync(join(certificates, "ca.crt")),
+    };
+    const asked = request({ host: "127.0.0.1", servername: "localhost", ...options }).end(body);
+    const [response] = (await once(asked, "response")) as [IncomingMessage];
+    assert.equal(response.statusCode, 200);
+    response.resume();
+    for (const span of ["evaluate", "answer", "review /validate"]) await server.logged(`span ${span}`);
+    server.child.kill("SIGTERM");
+    await once(server.child, "close");
   });
 
   test("is in strict mode, as its sources are", () => {

@@ -85,6 +85,14 @@ metadata: { name: not-a-policy }
     assert.equal(Buffer.from(webhooks[0].clientConfig.caBundle, "base64").toString(), authority);
   });
 
+  test("a certificate of somebody else without an authority is told, and nothing else is", async () => {
+    const { code, out, error } = await meshward(["manifests", "--certificates", "secret"]);
+    assert.equal(code, 0);
+    assert.match(error, /^meshward: note: without --ca-file, the API server accepts no certificate .*caBundle\n$/);
+    assert.match(out, /^kind: ValidatingWebhookConfiguration$/m);
+    await printed("--certificates", "secret", "--ca-file", file("given.crt", authority));
+  });
+
   test("other names, numbers and images", async () => {
     const objects = await printed(
       ...["--namespace", "gate", "--istio-namespace", "mesh", "--replicas", "5", "--spread", "required"],

@@ -64,6 +64,35 @@ describe("the pages on installing", () => {
     assert.ok(count > 5, String(count));
   });
 
+  test("explain every warning and error of the log, in its own words", () => {
+    const sources = globSync("src/**/*.ts", { cwd: root })
+      .filter((path) => !path.startsWith("src/generate/"))
+      .map((path) => readFileSync(join(root, path), "utf8"));
+    const logged = sources.flatMap((text) =>
+      [...text.matchAll(/\blog\.(?:warn|error)\(([\s\S]*?)\);/g)].flatMap(([, call = ""]) => {
+        // Of a template, what stands before its first value.
+        const [, message] = /["`]([^"`]+ [^"`]+)["`],?\s*$/.exec(call) ?? [];
+        return message === undefined ? [] : [message.replace(/\$\{[\s\S]*/, "")];
+      }),
+    );
+    assert.ok(logged.length > 15, String(logged.length));
+    const section = /^## A warning in the log\n([\s\S]*?)^## /m.exec(page("troubleshooting"))?.[1] ?? "";
+    const rows = [...section.matchAll(/^\| (`[^|]+) \|/gm)].slice(1);
+    const explained = rows.flatMap(([, cell = ""]) =>
+      [...cell.matchAll(/`([^`]+ [^`]+)`/g)].map(([, text = ""]) => text),
+    );
+    for (const message of logged)
+      assert.ok(
+        explained.some((one) => one.startsWith(message)),
+        `not explained: ${message}`,
+      );
+    const all = sources.join("\n");
+    for (const message of explained) {
+      const isLogged = all.includes(message) || logged.some((one) => one.includes(" ") && message.startsWith(one));
+      assert.ok(isLogged, `nobody logs: ${message}`);
+    }
+  });
+
   test("say what was measured with a part of the bench that exists", () => {
     const [, part = ""] = /npm run bench -- (\w+)/.exec(page("high-availability")) ?? [];
     assert.match(readFileSync(join(root, "test/bench/bench.ts"), "utf8"), new RegExp(`part\\("${part}"`));

@@ -205,6 +205,23 @@ describe("the Helm chart", { skip: noHelm }, () => {
     });
   }
 
+  test("its notes say what a certificate of somebody else still needs", () => {
+    const notes = (values: Values): string => {
+      const { code, stdout, stderr } = helm(
+        "helm4",
+        ["install", "meshward", chart, ...inNamespace, "--dry-run=client", "--hide-notes=false"],
+        values,
+      );
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    const source = { certificates: { source: "secret" } };
+    assert.match(notes(source), /webhooks\.caBundle is empty, so the API server will accept no certificate/);
+    const authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    assert.doesNotMatch(notes({ ...source, webhooks: { caBundle: authority } }), /caBundle is empty/);
+    assert.doesNotMatch(notes({}), /caBundle is empty/);
+  });
+
   test("the Service selects the pods of the Deployment, and neither those of hooks nor of tests", () => {
     const objects = chartObjects("helm4") as readonly (KubernetesObject & Raw)[];
     const service = objects.find(({ kind }) => kind === "Service") as Raw;

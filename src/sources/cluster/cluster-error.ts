@@ -55,7 +55,8 @@ const faults: Readonly<Record<number, Fault>> = {
 };
 
 const advice: Partial<Record<Fault, string>> = {
-  unauthorized: "the credentials have expired or belong to another cluster; log in again, or give another --context",
+  unauthorized:
+    "the credentials have expired or belong to another cluster; log in again, or give another --context; in a pod: is its service account still there?",
   forbidden: "grant it the verbs get, list and watch",
   busy: "try again later",
 };
@@ -118,7 +119,7 @@ export function requestError(server: string, error: unknown): ClusterError {
   const why = unreachable[code] ?? (error instanceof Error ? error.message : String(error));
   return new ClusterError(
     "unreachable",
-    `${server} cannot be reached: ${why}; check that the API server is running and that the server in the kubeconfig is correct`,
+    `${server} cannot be reached: ${why}; check that the API server is running and that the server in the kubeconfig is correct; in a pod: can it reach the API server?`,
   );
 }
 
