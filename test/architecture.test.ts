@@ -41,7 +41,7 @@ const rooms = new Map<string, readonly (readonly string[])[]>([
       ["waypoints"],
       ["gateways"],
       ["authorization"],
-      ["traffic"],
+      ["telemetry", "traffic"],
       ["membership"],
       ["objects"],
     ],
