@@ -41,6 +41,7 @@ const rooms = new Map<string, readonly (readonly string[])[]>([
       ["waypoints"],
       ["gateways"],
       ["authorization"],
+      ["telemetry"],
       ["traffic"],
       ["membership"],
       ["objects"],

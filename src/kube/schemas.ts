@@ -405,12 +405,45 @@ export const requestAuthentication = record({
   }),
 });
 
+/** A patch. What is not read of its own is kept, so that patches can be compared. */
+const configPatch = record({
+  applyTo: text,
+  match: optional(
+    record({
+      context: text,
+      proxy: fingerprint,
+      routeConfiguration: fingerprint,
+      cluster: fingerprint,
+      waypoint: fingerprint,
+      listener: optional(
+        record({
+          portNumber: fingerprint,
+          portName: text,
+          name: text,
+          listenerFilter: text,
+          filterChain: optional(
+            record({
+              name: text,
+              sni: text,
+              transportProtocol: text,
+              applicationProtocols: text,
+              destinationPort: fingerprint,
+              filter: optional(record({ name: text, subFilter: optional(record({ name: text })) })),
+            }),
+          ),
+        }),
+      ),
+    }),
+  ),
+  patch: fingerprint,
+});
+
 export const envoyFilter = record({
   spec: record({
     workloadSelector: optional(record({ labels: map(text) })),
     targetRefs: list(targetRef),
     priority: int32,
-    configPatches: list(fingerprint),
+    configPatches: list(configPatch),
   }),
 });
 

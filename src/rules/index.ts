@@ -32,6 +32,7 @@ import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-st
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { destinationRuleTlsTwice } from "./destination-rule/tls-twice.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
+import { envoyFilterOldFilterName } from "./envoy-filter/old-filter-name.ts";
 import { exportNamespaceUnknown } from "./export/namespace-unknown.ts";
 import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
 import { gatewayClientCertificateDropped } from "./gateway/client-certificate-dropped.ts";
@@ -85,6 +86,7 @@ import { namespaceTokenCheckRemoved } from "./namespace/token-check-removed.ts";
 import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
 import { objectInvalid } from "./object/invalid.ts";
+import { objectIstioKeyMisspelt } from "./object/istio-key-misspelt.ts";
 import { objectMalformed } from "./object/malformed.ts";
 import { peerAuthenticationPermissive } from "./peer-authentication/permissive.ts";
 import { peerAuthenticationPortUnknown } from "./peer-authentication/port-unknown.ts";
@@ -101,6 +103,7 @@ import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
 import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
@@ -180,6 +183,7 @@ export const rules: readonly BuiltInRule[] = [
   destinationRuleTlsOrigination,
   destinationRuleTlsTwice,
   envoyFilterAffectsProtected,
+  envoyFilterOldFilterName,
   exportNamespaceUnknown,
   gatewayCertificateShared,
   gatewayClientCertificateDropped,
@@ -233,6 +237,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceTokenIssuerAdded,
   namespaceWaypointLeft,
   objectInvalid,
+  objectIstioKeyMisspelt,
   objectMalformed,
   peerAuthenticationPermissive,
   peerAuthenticationPortUnknown,
@@ -249,6 +254,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  routesPathHasWildcard,
   routesSkipPolicies,
   selectorMatchesNothing,
   serviceEntryCapturesTraffic,

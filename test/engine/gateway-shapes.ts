@@ -220,6 +220,55 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Service with n annotations that are nearly Istio's",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: manifest(
+          "v1",
+          "Service",
+          {
+            ...named("misspelt"),
+            annotations: Object.fromEntries(list(n, (i) => [`sidecar-${i}.istio.io/proxyCPULimit`, "1"])),
+          },
+          { spec: { ports: [{ port: 80 }] } },
+        ),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService with n paths that contain a wildcard",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: virtualService("paths", {
+          hosts: ["shapes.example.com"],
+          http: list(n, (i) => ({
+            match: [{ uri: { prefix: `/p-${i}/*` } }],
+            route: [{ destination: { host: "a" } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "an EnvoyFilter with n patches that ask for an old name",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: manifest("networking.istio.io/v1alpha3", "EnvoyFilter", named("old"), {
+          spec: {
+            configPatches: list(n, () => ({
+              applyTo: "HTTP_FILTER",
+              match: { listener: { filterChain: { filter: { name: "envoy.http_connection_manager" } } } },
+              patch: { operation: "REMOVE" },
+            })),
+          },
+        }),
+      },
+    }),
+  },
+  {
     title: "a policy with n rules that are only negative",
     world: (n) => ({
       objects: [namespace({})],

@@ -56,15 +56,9 @@ function touchesDecisions(filter: EnvoyFilter): boolean {
   return known;
 }
 
-/** A patch is kept as JSON text. One that cannot be read is taken to touch everything. */
-function isTouching(patch: string): boolean {
-  try {
-    const { applyTo, match } = JSON.parse(patch) as { applyTo?: string; match?: { context?: string } };
-    return !elsewhere.has(applyTo ?? "") && !elsewhere.has(match?.context ?? "");
-  } catch {
-    return true;
-  }
-}
+/** A patch without what tells where it applies is taken to touch everything. */
+const isTouching = ({ applyTo = "", match }: EnvoyFilter["spec"]["configPatches"][number]): boolean =>
+  !elsewhere.has(applyTo) && !elsewhere.has(match?.context ?? "");
 
 const scopeOf = (object: Attaching): ProxyScope =>
   object.kind === "EnvoyFilter"

@@ -38,6 +38,12 @@ function selectorOf(object: Scoped): Labels | undefined {
 }
 
 /**
+ * The kinds that select workloads of their own namespace also in the root namespace (Istio pilot/pkg/model/telemetry.go
+ * applicableTelemetries, pilot/pkg/model/push_context.go doGetSidecarScope).
+ */
+const onlyOwn: ReadonlySet<Kind> = new Set(["Telemetry", "Sidecar"]);
+
+/**
  * The labels that an object selects in its own namespace alone; undefined: in the root namespace, it selects workloads of every
  * namespace, and the pods of a Gateway of the Gateway API are not in the view.
  */
@@ -45,7 +51,8 @@ function ownSelectorOf(object: Scoped, settings: MeshSettings): Labels | undefin
   const labels = selectorOf(object);
   if (labels === undefined || !isServed(object, settings)) return undefined;
   const isForGateways = Object.keys(labels).some((key) => key.startsWith(`${gatewayApiGroup}/`));
-  return object.metadata.namespace === settings.rootNamespace || isForGateways ? undefined : labels;
+  const isForAll = object.metadata.namespace === settings.rootNamespace && !onlyOwn.has(object.kind);
+  return isForAll || isForGateways ? undefined : labels;
 }
 
 /** Objects with a selector, by their namespace. */
@@ -241,6 +248,9 @@ function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
           : ["spec", "selector"],
       message: `No workload in "${name}" has ${formatLabels(labels)}, so the ${object.kind} has no effect`,
       evidence: [absent("Workload", name)],
+      ...(name === mesh.settings.rootNamespace
+        ? { fix: `Move the ${object.kind} to the namespace of the workloads: here, it selects no others.` }
+        : {}),
       ...(isPopulated(namespace, mesh) ? {} : { guess: `the workloads of namespace ${name}` }),
     };
   }

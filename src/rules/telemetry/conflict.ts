@@ -1,33 +1,16 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
-import { oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
+import { precedence } from "../../mesh/objects/creation-order.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { revisionLabel } from "../../mesh/objects/labels.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import {
+  telemetriesInOrder,
+  telemetryForAllByNamespace,
+  usedInsteadOf,
+} from "../../mesh/telemetry/merged-telemetry.ts";
+import { relation } from "../../view/view.ts";
 
-type Telemetry = ObjectOf<"Telemetry">;
-
-/** Those that are for all proxies of their namespace: a selector without labels counts as none (Istio pilot/pkg/model/telemetry.go namespaceWideTelemetryConfig). */
-const isForAll = ({ spec }: Telemetry): boolean =>
-  Object.keys(spec.selector?.matchLabels ?? {}).length === 0 &&
-  spec.targetRefs.length === 0 &&
-  spec.targetRef === undefined;
-
-const byNamespaceForAll = index("Telemetry", (telemetry, settings) =>
-  isServed(telemetry, settings) && isForAll(telemetry) ? [telemetry.metadata.namespace] : [],
-);
-
-/** A namespace and the Telemetries that are for all its proxies. */
-const telemetriesForAll = relation("telemetriesForAll", namespaceByName, byNamespaceForAll);
 /** A Telemetry that is for all proxies of its namespace, and the namespace. */
-const namespaceOfTelemetryForAll = relation("namespaceOfTelemetryForAll", byNamespaceForAll, namespaceByName);
-
-/** The Telemetries that are for all proxies of a namespace, in the order in which Istio looks for the one that it uses. */
-const telemetriesInOrder = fact("telemetriesInOrder", "Namespace", [telemetriesForAll], (namespace, mesh) =>
-  mesh.related(telemetriesForAll, namespace).toSorted(oldestFirst),
-);
+const namespaceOfTelemetryForAll = relation("namespaceOfTelemetryForAll", telemetryForAllByNamespace, namespaceByName);
 
 export const telemetryConflict = defineRule({
   id: "telemetry-conflict",
@@ -51,8 +34,8 @@ export const telemetryConflict = defineRule({
 
   *check(telemetry, mesh) {
     for (const namespace of mesh.related(namespaceOfTelemetryForAll, telemetry)) {
-      const first = mesh.get(telemetriesInOrder, namespace).find((one) => isReadWith(one, telemetry));
-      if (first === undefined || first === telemetry) continue;
+      const first = usedInsteadOf(telemetry, mesh.get(telemetriesInOrder, namespace));
+      if (first === undefined) continue;
       const where = namespace.metadata.name === mesh.settings.rootNamespace ? "mesh" : "namespace";
       yield {
         at: [],
@@ -64,9 +47,3 @@ export const telemetryConflict = defineRule({
     }
   },
 });
-
-/** Whether every control plane that reads the second one reads the first one. */
-const isReadWith = (first: Telemetry, second: Telemetry): boolean => {
-  const revision = first.metadata.labels[revisionLabel];
-  return revision === undefined || revision === second.metadata.labels[revisionLabel];
-};

@@ -1,34 +1,47 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
 import {
   addedEffects,
+  namespacesInForce,
   proxiesOfNamespace,
   policyScope,
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { meshConfigAt, meshConfigOfNamespace } from "../../mesh/membership/mesh-config.ts";
+import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, forWording, index, relation } from "../../view/view.ts";
+import {
+  hidesLog,
+  hidesMetrics,
+  isForAll,
+  isReadWith,
+  telemetriesInOrder,
+  type Telemetry,
+  usedInsteadOf,
+} from "../../mesh/telemetry/merged-telemetry.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
-type Telemetry = ObjectOf<"Telemetry">;
-
-/** A namespace and its own Telemetries that hide traffic. */
+/** A namespace and its own Telemetries that turn something off. */
 const hidingTelemetriesInNamespace = relation(
   "hidingTelemetriesInNamespace",
   namespaceByName,
   index("Telemetry", (telemetry, settings) =>
-    isServed(telemetry, settings) && hiddenBy(telemetry).length > 0 ? [telemetry.metadata.namespace] : [],
+    isServed(telemetry, settings) && mayHide(telemetry) ? [telemetry.metadata.namespace] : [],
   ),
 );
 
-/** A namespace's own Telemetries that hide traffic. */
+/** A namespace's own Telemetries that turn something off, and are not ignored. */
 const hidingTelemetriesIn = fact(
   "hidingTelemetriesIn",
   "Namespace",
-  [hidingTelemetriesInNamespace],
-  (namespace, mesh): readonly Telemetry[] => mesh.related(hidingTelemetriesInNamespace, namespace),
+  [hidingTelemetriesInNamespace, telemetriesInOrder],
+  (namespace, mesh): readonly Telemetry[] => {
+    const inOrder = mesh.get(telemetriesInOrder, namespace);
+    return mesh
+      .related(hidingTelemetriesInNamespace, namespace)
+      .filter((one) => !isForAll(one) || usedInsteadOf(one, inOrder) === undefined);
+  },
 );
 
 // A workload that comes or goes adds no such object.
@@ -37,8 +50,8 @@ const proxies = forWording(proxiesOfNamespace);
 export const telemetryHidesTraffic = defineRule({
   id: "telemetry-hides-traffic",
   subject: "Namespace",
-  reads: [hidingTelemetriesIn, rootOfNamespace, proxies],
-  worksWithout: ["KubernetesGateway", "Telemetry", "Workload"],
+  reads: [hidingTelemetriesIn, telemetriesInOrder, meshConfigOfNamespace, rootOfNamespace, proxies],
+  worksWithout: ["KubernetesGateway", "MeshConfig", "Telemetry", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   summary: "A Telemetry turns off the access log or the metrics of requests to a namespace.",
@@ -54,11 +67,15 @@ export const telemetryHidesTraffic = defineRule({
   },
 
   *compare(before, after) {
+    const old = new Set(
+      namespacesInForce(before.object, before.mesh).flatMap((one) => before.mesh.get(hidingTelemetriesIn, one)),
+    );
+    const isOld = (telemetry: Telemetry) => old.has(telemetry);
     const found = addedEffects([before, after], {
       objectsIn: hidingTelemetriesIn,
       proxies,
       scopeOf,
-      effectsOf: hiddenBy,
+      effectsOf: (telemetry) => hiddenBy(telemetry, isOld(telemetry) ? before : after),
     });
     for (const { object, effect, reach } of found)
       yield {
@@ -71,26 +88,37 @@ export const telemetryHidesTraffic = defineRule({
   },
 });
 
-/** Metrics that show whether there are requests at all; without a match, all metrics are meant. */
-const counting: ReadonlySet<string> = new Set(["ALL_METRICS", "REQUEST_COUNT"]);
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof telemetriesInOrder | typeof meshConfigOfNamespace | typeof rootOfNamespace>;
+}
 
-/** What a Telemetry hides at the server side. */
-function hiddenBy({ spec }: Telemetry): readonly string[] {
-  const isForServer = (mode: string | undefined) => mode !== "CLIENT";
-  const hidesLog = spec.accessLogging.some(
-    ({ match, disabled, filter }) =>
-      isForServer(match?.mode) && (disabled === true || filter?.expression?.trim() === "false"),
-  );
-  const hidesMetrics = spec.metrics.some(({ overrides }) =>
-    overrides.some(
-      ({ match, disabled }) =>
-        disabled === true &&
-        isForServer(match?.mode) &&
-        match?.customMetric === undefined &&
-        counting.has(match?.metric ?? "ALL_METRICS"),
-    ),
-  );
-  return [...(hidesLog ? ["the access log"] : []), ...(hidesMetrics ? ["the metrics"] : [])];
+/** Whether a Telemetry has what may turn off something at the server side. */
+const mayHide = ({ spec }: Telemetry): boolean =>
+  spec.accessLogging.some(({ disabled, filter }) => disabled === true || filter?.expression?.trim() === "false") ||
+  spec.metrics.some(({ overrides }) => overrides.some(({ disabled }) => disabled === true));
+
+/**
+ * What a Telemetry hides at the server side of proxies of a namespace, with those that these proxies merge it with. One of
+ * the root namespace that selects or targets something is for the proxies of the root namespace alone.
+ */
+function hiddenBy(telemetry: Telemetry, { object, mesh }: Side): readonly string[] {
+  const { name } = object.metadata;
+  const isOwn = telemetry.metadata.namespace === name;
+  if (!isOwn && !isForAll(telemetry)) return [];
+  const levels = namespacesInForce(object, mesh).toReversed();
+  const wide = levels.flatMap((level) => {
+    if (isForAll(telemetry) && level.metadata.name === telemetry.metadata.namespace) return [telemetry];
+    return mesh.get(telemetriesInOrder, level).find((one) => isReadWith(one, telemetry)) ?? [];
+  });
+  const merged = isForAll(telemetry) ? wide : [...wide, telemetry];
+  const config = meshConfigAt(object, mesh);
+  const logs = config.object === undefined ? undefined : (config.fields.defaultProviders?.accessLogging ?? []);
+  const isHidden = (hides: (telemetries: readonly Telemetry[]) => boolean) => hides([telemetry]) && hides(merged);
+  return [
+    ...(isHidden((telemetries) => hidesLog(telemetries, logs)) ? ["the access log"] : []),
+    ...(isHidden(hidesMetrics) ? ["the metrics"] : []),
+  ];
 }
 
 const scopeOf = ({ spec }: Telemetry): ProxyScope => policyScope(spec);

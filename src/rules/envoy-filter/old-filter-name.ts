@@ -1,0 +1,68 @@
+import { defineRule } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import type { Path } from "../../kube/read.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+
+export const envoyFilterOldFilterName = defineRule({
+  id: "envoy-filter-old-filter-name",
+  subject: "EnvoyFilter",
+  reads: [],
+  mode: "warn",
+  since: "0.1.0",
+  stage: "trial",
+  summary: "A patch asks for a filter by a name that Istio no longer gives it, so the patch applies to nothing.",
+  why: "Istio compares the name in a match with the names of the filters that it creates (Istio pilot/pkg/networking/core/envoyfilter/listener_patch.go networkFilterMatch, httpFilterMatch, listenerFilterMatch). They have their canonical names; those of old versions of Envoy, such as `envoy.router`, are no longer translated, and its validation only warns (pkg/config/validation/envoyfilter/envoyfilter.go).",
+  fix: "Write the canonical name.",
+  incident: {
+    symptoms: ["no-effect"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "The configuration of the proxies (`istioctl proxy-config listener`) does not have what the patch adds.",
+    wayOut:
+      "Nothing fails because of it. With the canonical name, the patch applies at once at all proxies that it selects: try it on one workload first.",
+    silentWhen:
+      "The name is that of a filter which Istio does not create itself: another EnvoyFilter may add one of this name.",
+    page: "https://istio.io/latest/docs/reference/config/networking/envoy-filter/",
+  },
+
+  *check(filter, { settings }) {
+    if (!isServed(filter, settings)) return;
+    for (const [i, patch] of filter.spec.configPatches.entries())
+      for (const { name, at } of namesIn(patch)) {
+        const canonical = name === undefined ? undefined : canonicalNames.get(name);
+        if (canonical !== undefined)
+          yield {
+            at: ["spec", "configPatches", i, "match", "listener", ...at],
+            message: `Istio creates no filter with the name "${name}", so the patch applies to nothing`,
+            fix: `Write "${canonical}".`,
+          };
+      }
+  },
+});
+
+type Patch = ObjectOf<"EnvoyFilter">["spec"]["configPatches"][number];
+
+function namesIn({ match }: Patch): readonly { readonly name: string | undefined; readonly at: Path }[] {
+  const listener = match?.listener;
+  const filter = listener?.filterChain?.filter;
+  const at = ["filterChain", "filter"];
+  return [
+    { name: filter?.name, at: [...at, "name"] },
+    { name: filter?.subFilter?.name, at: [...at, "subFilter", "name"] },
+    { name: listener?.listenerFilter, at: ["listenerFilter"] },
+  ];
+}
+
+/** The canonical names of the filters that Istio creates, by their old ones (Istio pkg/config/xds/deprecated.go). */
+const canonicalNames: ReadonlyMap<string, string> = new Map([
+  ["envoy.http_connection_manager", "envoy.filters.network.http_connection_manager"],
+  ["envoy.tcp_proxy", "envoy.filters.network.tcp_proxy"],
+  ["envoy.router", "envoy.filters.http.router"],
+  ["envoy.cors", "envoy.filters.http.cors"],
+  ["envoy.fault", "envoy.filters.http.fault"],
+  ["envoy.grpc_web", "envoy.filters.http.grpc_web"],
+  ["envoy.listener.http_inspector", "envoy.filters.listener.http_inspector"],
+  ["envoy.listener.original_dst", "envoy.filters.listener.original_dst"],
+  ["envoy.listener.original_src", "envoy.filters.listener.original_src"],
+  ["envoy.listener.proxy_protocol", "envoy.filters.listener.proxy_protocol"],
+  ["envoy.listener.tls_inspector", "envoy.filters.listener.tls_inspector"],
+]);
