@@ -14,7 +14,18 @@ import {
   text,
 } from "./read.ts";
 
-const authorizationProvider = optional(record({ service: text, port: fingerprint, pathPrefix: text, failOpen: flag }));
+const authorizationProvider = optional(
+  record({
+    service: text,
+    port: fingerprint,
+    pathPrefix: text,
+    failOpen: flag,
+    headersToUpstreamOnAllow: list(name),
+    includeRequestHeadersInCheck: list(name),
+    includeHeadersInCheck: list(name),
+    includeRequestBodyInCheck: fingerprint,
+  }),
+);
 
 /** The fields of a proxy config, which the mesh config and pods can contain. */
 export const proxyConfigFields = {
