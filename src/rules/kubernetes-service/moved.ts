@@ -48,7 +48,7 @@ export const kubernetesServiceMoved = defineRule({
 
   *compare(before, after) {
     const [namespace] = after.mesh.related(namespaceOfService, after.object);
-    if (namespace === undefined || isTerminating(namespace) || after.object.metadata.deletionTimestamp) return;
+    if (namespace === undefined || isTerminating(namespace)) return;
     if (!selectsPods(before.object)) return;
     const { type, externalName = "" } = after.object.spec;
     if (type === "ExternalName")
