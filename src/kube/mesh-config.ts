@@ -14,7 +14,18 @@ import {
   text,
 } from "./read.ts";
 
-const authorizationProvider = optional(record({ service: text, port: fingerprint, pathPrefix: text, failOpen: flag }));
+const authorizationProvider = optional(
+  record({
+    service: text,
+    port: fingerprint,
+    pathPrefix: text,
+    failOpen: flag,
+    headersToUpstreamOnAllow: list(name),
+    includeRequestHeadersInCheck: list(name),
+    includeHeadersInCheck: list(name),
+    includeRequestBodyInCheck: fingerprint,
+  }),
+);
 
 /** An extension provider that is called: the field of each sort has the service. */
 const calledProvider = optional(record({ service: text }));

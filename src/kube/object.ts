@@ -1,5 +1,5 @@
 import { type FieldUse, type Kept, type KeptFields, keptOf, nothingKept } from "./kept-fields.ts";
-import { type Kind, kindOf, kinds, nameInTable, servedAs } from "./kinds.ts";
+import { isMeshGroup, type Kind, kindOf, kinds, nameInTable, servedAs } from "./kinds.ts";
 import type { Invalid } from "./invalid.ts";
 import {
   flag,
@@ -149,4 +149,15 @@ const isInjectorConfig = (raw: unknown): boolean =>
 export function impliedNamespace(namespace: string): ObjectOf<"Namespace"> {
   const object = readObject("Namespace", { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
   return { ...object, implied: true };
+}
+
+/**
+ * A changed object as it is evaluated. One of Istio or the Gateway API that is being deleted counts as gone for others (`isServed`
+ * in mesh/objects/revision.ts). As long as it has finalizers, it can be changed and is in effect, so its own change is evaluated
+ * as if it were created. Namespaces and workloads have effects until they are gone.
+ */
+export function asInEffect(object: AnyObject): AnyObject {
+  if (object.metadata.deletionTimestamp === undefined || !isMeshGroup(object.apiVersion.split("/", 1)[0] ?? ""))
+    return object;
+  return { ...object, metadata: { ...object.metadata, deletionTimestamp: undefined } };
 }

@@ -30,6 +30,31 @@ const tokenCheck = (name: string, spec: object) =>
 const front = (selector: object, ports: readonly object[] = [{ port: 80 }]) =>
   manifest("v1", "Service", named("front"), { spec: { selector, ports } });
 
+const callersOf = (name: string) => ({ from: [{ source: { namespaces: [name] } }] });
+const envoyFilter = (name: string, i: number, patches = 1) =>
+  manifest("networking.istio.io/v1alpha3", "EnvoyFilter", named(name), {
+    spec: {
+      workloadSelector: { labels: { app: `app-${i}` } },
+      configPatches: list(patches, () => ({
+        applyTo: "HTTP_FILTER",
+        patch: {
+          operation: "INSERT_BEFORE",
+          value: { name: `envoy.filters.http.${name === "goes" ? "rbac" : "jwt_authn"}` },
+        },
+      })),
+    },
+  });
+const selectingEntry = (name: string, i: number) =>
+  manifest("networking.istio.io/v1", "ServiceEntry", named(name), {
+    spec: {
+      hosts: [`${name}.example.com`],
+      addresses: ["240.240.1.1"],
+      ports: [{ number: 80, name: "http", protocol: "HTTP" }],
+      resolution: "STATIC",
+      workloadSelector: { labels: { app: `app-${i}` } },
+    },
+  });
+
 export const attackShapes: readonly CostShape[] = [
   {
     title: "a policy of n rules with n sources each, beside a default deny",
@@ -232,6 +257,81 @@ export const attackShapes: readonly CostShape[] = [
           },
         }),
       },
+    }),
+  },
+  {
+    title: "a Service moves to n other pods, each with its own callers, from one with n policies",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        closed,
+        workload(0),
+        ...list(n, (i) => labelledWorkload(i)),
+        ...list(n, (i) => policy(`old-${i}`, { selector: first, rules: [callersOf(`old-${i}`)] })),
+        ...list(n, (i) =>
+          policy(`new-${i}`, { selector: { matchLabels: { app: `other-${i}` } }, rules: [callersOf(`new-${i}`)] }),
+        ),
+      ],
+      change: { old: front({ app: "app-0" }), object: front({ tier: "other" }) },
+    }),
+  },
+  {
+    title: "an EnvoyFilter that checks requests goes, beside n others for n workloads",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        ...list(n, (i) => workload(i)),
+        ...list(n, (i) => envoyFilter(`f-${i}`, i)),
+      ],
+      change: { old: envoyFilter("goes", 0, n), object: undefined },
+    }),
+  },
+  {
+    title: "new labels of a workload leave n EnvoyFilters that check requests",
+    world: (n) => ({
+      objects: [namespace({ "istio-injection": "enabled" }), ...list(n, (i) => envoyFilter(`f-${i}`, 0))],
+      change: { old: labelledWorkload(0, "app-0"), object: labelledWorkload(0) },
+    }),
+  },
+  {
+    title: "a RequestAuthentication looks for tokens in n other places, beside n others",
+    world: (n) => {
+      const [old, object] = ["old", "new"].map((place) =>
+        tokenCheck("r", {
+          selector: first,
+          jwtRules: [
+            {
+              issuer: "i",
+              fromHeaders: list(n, (i) => ({ name: `${place}-${i}` })),
+              outputClaimToHeaders: list(n, (i) => ({ header: `h-${i}`, claim: place })),
+            },
+          ],
+        }),
+      );
+      const others = list(n, (i) => tokenCheck(`r-${i}`, { selector: { matchLabels: { app: `app-${i}` } } }));
+      return {
+        objects: [namespace({ "istio-injection": "enabled" }), workload(0), ...others],
+        change: { old, object },
+      };
+    },
+  },
+  {
+    title: "one more ServiceEntry in front of pods at a waypoint, beside n ServiceEntries and n policies for them",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint-0" }),
+        closed,
+        waypoint(0),
+        ...list(n, (i) => workload(i)),
+        ...list(n, (i) => selectingEntry(`e-${i}`, i)),
+        ...list(n, (i) =>
+          policy(`p-${i}`, {
+            targetRefs: [{ group: "networking.istio.io", kind: "ServiceEntry", name: `e-${i}` }],
+            rules: [callersOf(`a-${i}`)],
+          }),
+        ),
+      ],
+      change: { object: selectingEntry("more", 0) },
     }),
   },
 ];

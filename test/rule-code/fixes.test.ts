@@ -120,6 +120,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "mesh-config-weakened": [
     [
+      /^(?:Gateways|Sidecars and waypoints) pass on client certificates .*: (defaultConfig\.\S+) "/,
+      "Remove $1, unless a proxy in front of all of these replaces the header.",
+    ],
+    [
       /^The root namespace moves from (\S+) to (\S+):/,
       "Copy the mesh-wide policies from namespace $1 to $2 before moving the root namespace.",
     ],
@@ -167,6 +171,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "namespace-mesh-settings-weakened": [
+    [
+      / no longer writes header ("\S+"), so that clients can write it themselves$/,
+      "Keep $1 in headersToUpstreamOnAllow of the provider as long as an application or a policy trusts the header.",
+    ],
+    [/ no longer sees .* of a request$/, "Keep showing it to the provider, unless its decisions do not depend on it."],
     [
       /trust domain "\S+"(?: as identities of the mesh)?$/,
       "Add a trust domain only if its certificate authority is as trustworthy as that of this mesh, and accept it with a MeshwardException.",

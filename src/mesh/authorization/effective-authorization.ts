@@ -57,6 +57,11 @@ export const thereOf = (
   knowsGateways: mesh.knowsAll("KubernetesGateway"),
 });
 
+/** A Service or a ServiceEntry that policies at a waypoint can target. */
+interface TargetOfWaypoint {
+  readonly kind: "Service" | "ServiceEntry";
+  readonly metadata: { readonly name: string };
+}
 export interface Gateway extends GatewayTarget {
   readonly id: string;
   readonly controlPlane: ControlPlane;
@@ -224,10 +229,16 @@ export class NamespaceAuthorization {
 
   /** The coverage of a Service of this namespace at its waypoint. */
   ofService(name: string): Coverage {
+    return this.ofTarget({ kind: "Service", metadata: { name } });
+  }
+
+  /** The coverage of a Service or a ServiceEntry of this namespace at its waypoint. */
+  ofTarget({ kind, metadata: { name } }: TargetOfWaypoint): Coverage {
     this.#ofWaypoints ??= this.gateways
       .filter(({ isWaypoint }) => isWaypoint)
       .reduce((sum, waypoint) => together(sum, this.ofGateway(waypoint)), noCoverage);
-    return together(this.#policies.readBy(this.controlPlaneOfWaypoint).own.ofService(name), this.#ofWaypoints);
+    const { own } = this.#policies.readBy(this.controlPlaneOfWaypoint);
+    return together(kind === "Service" ? own.ofService(name) : own.ofEntry(name), this.#ofWaypoints);
   }
 
   /** Whether the workload runs a gateway and nothing else. ztunnel captures pods with a gateway's annotation like others. */
@@ -271,10 +282,7 @@ export class NamespaceAuthorization {
   }
 
   /** Those that target a Service or a ServiceEntry of this namespace, as the control plane of its waypoint reads them, wherever that is. */
-  targeting(
-    { kind, metadata }: { readonly kind: "Service" | "ServiceEntry"; readonly metadata: { readonly name: string } },
-    controlPlane: ControlPlane,
-  ): readonly NamedList[] {
+  targeting({ kind, metadata }: TargetOfWaypoint, controlPlane: ControlPlane): readonly NamedList[] {
     const { own } = this.#policies.readBy(controlPlane);
     return kind === "Service" ? own.listsOfService(metadata.name) : own.listsOfEntry(metadata.name);
   }

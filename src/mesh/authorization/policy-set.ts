@@ -129,6 +129,11 @@ export class PolicySet {
     return this.#coverageOf(this.#targeted().byService.get(name) ?? [], "proxy");
   }
 
+  /** The coverage of a ServiceEntry of this namespace by the policies that target it. */
+  ofEntry(name: string): Coverage {
+    return this.#coverageOf(this.#targeted().byEntry.get(name) ?? [], "proxy");
+  }
+
   /** The policies that apply to a workload with these labels. The lists are the same ones for all labels with the same policies. */
   listsOfLabels(labels: Labels, enforcer: Enforcer): readonly NamedList[] {
     const groups = this.groups.selecting(labels);

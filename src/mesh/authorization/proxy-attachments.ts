@@ -31,6 +31,28 @@ export const policyScope = ({
 });
 export const noLabels: Labels = Object.freeze({});
 
+/** The scopes of the objects that have an effect, by the name of the effect. */
+export class EffectScopes {
+  readonly #scopes = new Map<string, Map<string, ProxyScope>>();
+
+  add(effect: string, scope: ProxyScope): void {
+    this.#scopes.set(effect, (this.#scopes.get(effect) ?? new Map()).set(JSON.stringify(scope), scope));
+  }
+
+  /** Whether an object for all proxies, or for the same ones, has this effect. */
+  has(effect: string, scope: ProxyScope): boolean {
+    const scopes = this.#scopes.get(effect);
+    return scopes?.has(everywhere) === true || scopes?.has(JSON.stringify(scope)) === true;
+  }
+
+  /** Whether an object that selects these labels has this effect. */
+  selects(effect: string, labels: Labels): boolean {
+    const scopes = [...(this.#scopes.get(effect)?.values() ?? [])];
+    return scopes.some((scope) => scope.targetRefs.length === 0 && selects(scope.labels, labels));
+  }
+}
+const everywhere = JSON.stringify({ labels: noLabels, targetRefs: [] } satisfies ProxyScope);
+
 /** The namespaces whose objects apply to the proxies of a namespace: itself, then the root namespace. */
 export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof rootOfNamespace>): readonly Namespace[] {
   const others = mesh

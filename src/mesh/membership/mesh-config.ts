@@ -58,6 +58,10 @@ export interface AuthorizationProvider {
   readonly calls: string;
   /** Whether requests pass if the service does not answer. */
   readonly failsOpen: boolean;
+  /** The headers of its answer that replace those of the request, in lower case. */
+  readonly writes: ReadonlySet<string>;
+  /** What it is shown of a request: `header "x-user"`, `the body`. */
+  readonly sees: ReadonlySet<string>;
 }
 export function authorizationProvidersOf({
   extensionProviders,
@@ -67,7 +71,18 @@ export function authorizationProvidersOf({
       const called = envoyExtAuthzHttp ?? envoyExtAuthzGrpc;
       if (called === undefined) return [];
       const { service = "", port, pathPrefix = "", failOpen = false } = called;
-      return [[name, { calls: `${service}:${port.replaceAll('"', "")}${pathPrefix}`, failsOpen: failOpen }] as const];
+      const provider: AuthorizationProvider = {
+        calls: `${service}:${port.replaceAll('"', "")}${pathPrefix}`,
+        failsOpen: failOpen,
+        writes: new Set(called.headersToUpstreamOnAllow.map((header) => header.toLowerCase())),
+        sees: new Set([
+          ...[...called.includeRequestHeadersInCheck, ...called.includeHeadersInCheck].map(
+            (header) => `header ${JSON.stringify(header.toLowerCase())}`,
+          ),
+          ...(called.includeRequestBodyInCheck === "" ? [] : ["the body"]),
+        ]),
+      };
+      return [[name, provider] as const];
     }),
   );
 }

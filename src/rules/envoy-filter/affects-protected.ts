@@ -1,8 +1,10 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { member } from "../../kube/read.ts";
 import {
   changedObjects,
+  EffectScopes,
   namespacesInForce,
   newlySelected,
   noLabels,
@@ -62,7 +64,7 @@ export const envoyFilterAffectsProtected = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary:
-    "A new or changed EnvoyFilter patches the proxies of a namespace, or a changed label makes an old one apply.",
+    "A new or changed EnvoyFilter patches the proxies of a namespace, a changed label makes an old one apply, or one that checked requests no longer does.",
   why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can remove mTLS, authorization and routes, and Istio reports nothing. One without a workloadSelector in the root namespace patches the whole mesh.",
   fix: "Ask the owner of the namespace to review the patches. If the filter is for other workloads, set their workloadSelector. Most use cases have their own API: Telemetry, AuthorizationPolicy, VirtualService, WasmPlugin.",
   incident: {
@@ -97,7 +99,64 @@ export const envoyFilterAffectsProtected = defineRule({
         message: `The new labels of ${idOf(workload)} make ${idOf(filter)} patch its proxy, which can change its mTLS, authorization and routes`,
         related: [filter],
       };
+    yield* removedChecks(before, [old, now]);
+    for (const { workload, object: filter } of newlySelected([after, before], [now, old], labelsOf))
+      for (const check of checksOf(filter))
+        yield {
+          at: [],
+          message: `With its old labels, ${idOf(filter)} made the proxy of ${idOf(workload)} check requests with ${check}, and no longer does`,
+          related: [filter],
+          atMost: "warn",
+        };
   },
 });
+
+/** Filters that checked requests in proxies of the namespace, and that no EnvoyFilter adds to all of these any more. */
+function* removedChecks(
+  { object: namespace, mesh }: { readonly object: Namespace; readonly mesh: View },
+  [old, now]: readonly [before: readonly (readonly EnvoyFilter[])[], after: readonly (readonly EnvoyFilter[])[]],
+): Iterable<Problem> {
+  const changed = old.flatMap((filters, level) => changedObjects(now[level] ?? [], filters));
+  const checking = changed.filter(({ object }) => checksOf(object).length > 0);
+  if (checking.length === 0) return;
+  const left = new EffectScopes();
+  for (const filter of now.flat()) for (const check of checksOf(filter)) left.add(check, scopeOf(filter));
+  for (const { object: filter } of checking) {
+    const scope = scopeOf(filter);
+    const checks = checksOf(filter).filter((check) => !left.has(check, scope));
+    if (checks.length === 0 || mesh.get(proxiesOfNamespace, namespace).reachOf(filter, scope) === undefined) continue;
+    yield {
+      at: [],
+      message: `${idOf(filter)} no longer makes proxies of namespace ${namespace.metadata.name} check requests with ${checks.join(" and ")}`,
+      key: `no longer ${idOf(filter)}`,
+      related: [filter],
+      // Whoever removes foreign patches does the right thing.
+      atMost: "warn",
+    };
+  }
+}
+
+const checksKnown = new WeakMap<EnvoyFilter, readonly string[]>();
+
+/** Envoy's filters that let only some requests pass, and that patches of this EnvoyFilter add: `ext_authz`, `jwt_authn`. */
+function checksOf(filter: EnvoyFilter): readonly string[] {
+  let known = checksKnown.get(filter);
+  if (known === undefined)
+    checksKnown.set(filter, (known = [...new Set(filter.spec.configPatches.flatMap(checksAddedBy))].sort()));
+  return known;
+}
+
+const filterThatChecks =
+  /\benvoy\.(?:extensions\.)?filters\.(?:http|network)\.(ext_authz|rbac|jwt_authn|oauth2|basic_auth|api_key_auth)\b/g;
+
+/** A patch is kept as JSON text. One that removes a filter has no value; one that is null or too deep adds none. */
+function checksAddedBy(text: string): readonly string[] {
+  if (text === "" || text === "too deep") return [];
+  const patch = member(JSON.parse(text), "patch");
+  if (member(patch, "operation") === "REMOVE") return [];
+  return [...(JSON.stringify(member(patch, "value")) ?? "").matchAll(filterThatChecks)].flatMap(
+    ([, name]) => name ?? [],
+  );
+}
 
 const labelsOf = ({ spec }: EnvoyFilter) => (spec.targetRefs.length === 0 ? spec.workloadSelector?.labels : undefined);

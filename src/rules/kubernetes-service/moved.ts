@@ -1,7 +1,10 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { authorization } from "../../mesh/authorization/effective-authorization.ts";
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { policiesRead } from "../../mesh/authorization/policy-levels.ts";
+import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
+import { Questions } from "../../mesh/authorization/requests/gains.ts";
 import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
 import { passedBy } from "../../mesh/membership/interception.ts";
@@ -12,7 +15,7 @@ import { Labelled } from "../../mesh/objects/labelled.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [namespaceOfService, podsNearService, policiesRead, acceptingTokensInNamespace] as const;
+const reads = [namespaceOfService, podsNearService, policiesRead, acceptingTokensInNamespace, authorization] as const;
 type View = MeshView<(typeof reads)[number]>;
 interface Side {
   readonly object: Service;
@@ -23,7 +26,7 @@ export const kubernetesServiceMoved = defineRule({
   id: "kubernetes-service-moved",
   subject: "Service",
   reads,
-  worksWithout: ["AuthorizationPolicy", "RequestAuthentication", "Workload"],
+  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   onlyOwnChanges: true,
   since: "0.1.0",
@@ -39,13 +42,13 @@ export const kubernetesServiceMoved = defineRule({
     seen: "Requests to the Service reach other pods or another host, and the policies of the workloads do not decide about them.",
     wayOut: "Apply the previous version of the Service: its endpoints are the old pods again within seconds.",
     silentWhen:
-      "The Service is new, or selected nothing before; every new pod has the policies that all old pods had; or policies of the new pods admit more callers than those of the old ones. Mesh-wide policies are the same for all pods. EndpointSlices are not read.",
+      "The Service is new, or selected nothing before; or every new pod has the policies that all old pods had, and admits nobody else. Pods with more than eight combinations of policies are not compared. Mesh-wide policies are the same for all pods. EndpointSlices are not read.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
   },
 
   *compare(before, after) {
     const [namespace] = after.mesh.related(namespaceOfService, after.object);
-    if (namespace === undefined || isTerminating(namespace) || after.object.metadata.deletionTimestamp) return;
+    if (namespace === undefined || isTerminating(namespace)) return;
     if (!selectsPods(before.object)) return;
     const { type, externalName = "" } = after.object.spec;
     if (type === "ExternalName")
@@ -98,6 +101,47 @@ function* newPods(before: Side, after: Side, namespace: Namespace): Iterable<Pro
       related: [policy, workload],
       evidence: [policy, workload],
     };
+  yield* moreCallers(after.mesh, namespace, old, added);
+}
+
+/** Combinations of policies that are compared in pairs. Few Services have pods with more than two. */
+const mostCompared = 8;
+
+/** Callers whom the policies of none of the old pods admit, and those of a new pod do. */
+function* moreCallers(
+  mesh: View,
+  namespace: Namespace,
+  old: readonly Workload[],
+  added: readonly Workload[],
+): Iterable<Problem> {
+  if (!mesh.knowsAll("AuthorizationPolicy")) return;
+  const found = mesh.get(authorization, namespace);
+  const policiesOf = (workloads: readonly Workload[]) =>
+    new Map(
+      workloads
+        .filter((workload) => captureOf(workload, namespace) !== "none")
+        .map((workload) => [found.appliedTo(workload), workload] as const)
+        .map(([applied, workload]) => [applied.lists, { applied, workload }]),
+    );
+  const [before, after] = [policiesOf(old), policiesOf(added)];
+  if (before.size === 0 || before.size > mostCompared) return;
+  for (const [lists, { applied: is, workload }] of [...after].slice(0, mostCompared)) {
+    if (before.has(lists)) continue;
+    const gains = [...before.values()].map(
+      ({ applied: was }) =>
+        new Questions((values) => mesh.visited(Math.ceil(values / 100))).widened({ was, is, workload: undefined }).gain,
+    );
+    const [gain] = gains;
+    if (gain === undefined || !gains.every((one) => one !== undefined)) continue;
+    yield {
+      at: ["spec", "selector"],
+      message: `Requests to the Service reach ${idOf(workload)}, which admits callers whom the pods before refused: ${formatGain(gain)}`,
+      key: "more callers",
+      related: [workload, ...policiesOfGain(gain)],
+      evidence: [workload],
+    };
+    return;
+  }
 }
 
 const labelled = (workloads: readonly Workload[]) => new Labelled(workloads, ({ pod }) => pod.labels);

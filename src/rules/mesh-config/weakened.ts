@@ -1,5 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
+import { believedCertificates, trustedProxies } from "../../mesh/membership/forwarded-headers.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
 import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
@@ -33,7 +34,7 @@ export const meshConfigWeakened = defineRule({
     const [old, now] = [before.object.mesh, after.object.mesh];
     for (const losses of [rootNamespaceMoved, identities, mtls, traffic, controlPlane])
       for (const found of losses(old, now)) yield { at, ...found };
-    for (const losses of [replacedParts, variables, trust, capture])
+    for (const losses of [replacedParts, variables, trust, capture, forwardedHeaders])
       for (const found of losses(old.defaultConfig, now.defaultConfig)) yield { at, ...found };
   },
 });
@@ -161,15 +162,24 @@ function* capture(old: ProxyFields | undefined, now: ProxyFields | undefined): I
       message: "New pods are not captured: the interception mode of all sidecars is NONE",
       fix: "Remove defaultConfig.interceptionMode.",
     };
+}
+
+function* forwardedHeaders(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
   if (trustedProxies(now) > trustedProxies(old))
     yield {
       message: "Gateways trust more proxies in front of them, whose X-Forwarded-For then decides for remoteIpBlocks",
       fix: "Set gatewayTopology.numTrustedProxies to the number of proxies that every request passes.",
     };
+  for (const isGateway of [true, false]) {
+    const believed = believedCertificates(now, isGateway);
+    if (believed !== undefined && believed.value !== believedCertificates(old, isGateway)?.value)
+      yield {
+        message: `${isGateway ? "Gateways" : "Sidecars and waypoints"} pass on client certificates that clients write into a header themselves: defaultConfig.${believed.field} ${JSON.stringify(believed.value)}`,
+        key: believed.field,
+        fix: `Remove defaultConfig.${believed.field}, unless a proxy in front of all of these replaces the header.`,
+      };
+  }
 }
 
 /** The addresses of istiod's Services that Istio's charts set, one for each revision. */
 const isIstiod = (address: string): boolean => /^istiod(-[a-z0-9-]+)?\.istio-system\.svc(:\d+)?$/.test(address);
-
-const trustedProxies = (proxy: ProxyFields | undefined): number =>
-  Number((proxy?.gatewayTopology?.numTrustedProxies ?? "").replaceAll('"', "")) || 0;

@@ -9,8 +9,10 @@ import {
   type NamespaceAuthorization,
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
+import { selectingEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -22,7 +24,7 @@ import type { MeshView } from "../../view/view.ts";
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [authorization, workloadsOfNamespace, servicesOfNamespace, openSharedWaypoints],
+  reads: [authorization, workloadsOfNamespace, servicesOfNamespace, selectingEntriesOfNamespace, openSharedWaypoints],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "RequestAuthentication"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -45,7 +47,7 @@ export const namespaceDefaultDenyMissing = defineRule({
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service at a waypoint. */
+  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service or a ServiceEntry at a waypoint. */
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
@@ -72,7 +74,11 @@ function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: 
 interface Side {
   readonly object: Namespace;
   readonly mesh: MeshView<
-    typeof authorization | typeof servicesOfNamespace | typeof workloadsOfNamespace | typeof openSharedWaypoints
+    | typeof authorization
+    | typeof servicesOfNamespace
+    | typeof selectingEntriesOfNamespace
+    | typeof workloadsOfNamespace
+    | typeof openSharedWaypoints
   >;
 }
 
@@ -164,24 +170,31 @@ function isAnyOpened(before: Side, after: Side): boolean {
 }
 
 /**
- * The keys of the waypoints without a default deny for Services that are new or select other pods than before. These pods may
+ * The keys of the waypoints without a default deny for Services and ServiceEntries that are new or select other pods than before. These pods may
  * be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
  */
 function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
-  const [old, now] = [before, after].map(({ object, mesh }) => mesh.related(servicesOfNamespace, object));
-  if (old === undefined || now === undefined || old === now) return new Set();
-  const known = new Map(old.map((service) => [service.metadata.name, service]));
   const found = after.mesh.get(authorization, after.object);
-  const opened = now.filter((service) => {
-    const was = known.get(service.metadata.name);
-    if (service === was) return false;
-    const isNew = was === undefined || formatLabels(was.spec.selector) !== formatLabels(service.spec.selector);
-    return isNew && !hasDefaultDeny(found.ofService(service.metadata.name));
+  const opened = [servicesOfNamespace, selectingEntriesOfNamespace].flatMap((fronts) => {
+    const [old, now] = [before, after].map(({ object, mesh }): readonly Front[] => mesh.related(fronts, object));
+    if (old === undefined || now === undefined || old === now) return [];
+    const known = new Map(old.map((front) => [front.metadata.name, front]));
+    return now.filter((front) => {
+      const was = known.get(front.metadata.name);
+      if (front === was || (was !== undefined && formatLabels(selectorOf(was)) === formatLabels(selectorOf(front))))
+        return false;
+      return !hasDefaultDeny(found.ofTarget(front));
+    });
   });
-  return new Set(opened.flatMap((service) => waypointOf(service, after.object)));
+  return new Set(opened.flatMap((front) => waypointOf(front, after.object)));
 }
 
-function waypointOf({ metadata: { labels } }: Service, namespace: Namespace): string | readonly [] {
+/** What clients ask for, and behind which pods are. */
+type Front = Service | ObjectOf<"ServiceEntry">;
+const selectorOf = (front: Front) =>
+  front.kind === "Service" ? front.spec.selector : (front.spec.workloadSelector?.labels ?? {});
+
+function waypointOf({ metadata: { labels } }: Front, namespace: Namespace): string | readonly [] {
   if (isOfMeshGateway(labels)) return [];
   const { name } = namespace.metadata;
   const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);

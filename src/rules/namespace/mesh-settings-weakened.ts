@@ -84,7 +84,8 @@ interface Losses {
 }
 interface ProviderChange {
   readonly text: string;
-  readonly isOnlyBroken: boolean;
+  readonly atMost?: "warn";
+  readonly fix?: string;
 }
 const compared = new WeakMap<MeshConfigFields, { readonly before: MeshConfigFields; readonly losses: Losses }>();
 
@@ -130,16 +131,34 @@ function providerChanges(
   for (const [name, was] of before) {
     const is = after.get(name);
     const provider = `extension provider ${JSON.stringify(name)}`;
-    if (is === undefined) changes.set(name, { text: `${provider} no longer exists`, isOnlyBroken: true });
-    else if (is.calls !== was.calls)
-      changes.set(name, {
-        text: `${provider} calls ${JSON.stringify(is.calls)} instead of ${JSON.stringify(was.calls)}`,
-        isOnlyBroken: false,
-      });
-    else if (is.failsOpen && !was.failsOpen)
-      changes.set(name, { text: `${provider} lets requests pass when it does not answer`, isOnlyBroken: false });
+    const change =
+      is === undefined ? { text: "no longer exists", atMost: "warn" as const, fix: fixOfMissing } : changeOf(was, is);
+    if (change !== undefined) changes.set(name, { ...change, text: `${provider} ${change.text}` });
   }
   return changes;
+}
+const fixOfMissing =
+  "A policy whose provider does not exist denies every request that it asks about. Delete the policy first, or keep the provider.";
+
+/** The most severe change of a provider; its text is a predicate. */
+function changeOf(was: AuthorizationProvider, is: AuthorizationProvider): ProviderChange | undefined {
+  if (is.calls !== was.calls)
+    return { text: `calls ${JSON.stringify(is.calls)} instead of ${JSON.stringify(was.calls)}` };
+  if (is.failsOpen && !was.failsOpen) return { text: "lets requests pass when it does not answer" };
+  const [written] = was.writes.difference(is.writes);
+  if (written !== undefined)
+    return {
+      text: `no longer writes header ${JSON.stringify(written)}, so that clients can write it themselves`,
+      atMost: "warn",
+      fix: `Keep ${JSON.stringify(written)} in headersToUpstreamOnAllow of the provider as long as an application or a policy trusts the header.`,
+    };
+  const [seen] = was.sees.difference(is.sees);
+  if (seen === undefined) return undefined;
+  return {
+    text: `no longer sees ${seen} of a request`,
+    atMost: "warn",
+    fix: "Keep showing it to the provider, unless its decisions do not depend on it.",
+  };
 }
 
 // Only the configuration adds problems, not a workload that comes or goes.
@@ -254,17 +273,15 @@ function* brokenPolicies(losses: Losses, needs: Needs, { metadata: { name } }: N
         fix: `Keep ${JSON.stringify(domain)} in trustDomainAliases, or write "cluster.local" in the policy, which stands for the trust domain of the mesh.`,
       };
   }
-  for (const [provider, { text, isOnlyBroken }] of losses.providers) {
+  for (const [provider, { text, atMost, fix }] of losses.providers) {
     const policy = needs.providers.get(provider);
     if (policy !== undefined)
       yield {
         at: [],
         message: `${idOf(policy)} decides otherwise about requests in namespace ${name}: ${text}`,
         key: `provider ${provider} ${idOf(policy)}`,
-        ...(isOnlyBroken ? { atMost: "warn" } : {}),
-        fix: isOnlyBroken
-          ? "A policy whose provider does not exist denies every request that it asks about. Delete the policy first, or keep the provider."
-          : "Ask the owner of the namespace, and accept the change with a MeshwardException.",
+        ...(atMost === undefined ? {} : { atMost }),
+        fix: fix ?? "Ask the owner of the namespace, and accept the change with a MeshwardException.",
       };
   }
 }

@@ -1,10 +1,10 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
 import {
   addedEffects,
+  EffectScopes,
   namespacesInForce,
   newlySelected,
-  noLabels,
   policyScope,
   proxiesOfNamespace,
   type ProxyScope,
@@ -14,10 +14,7 @@ import { enforcedPoliciesOfNamespace } from "../../mesh/authorization/policy-lev
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
 import { fact, forWording, type MeshView } from "../../view/view.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The policies of a namespace itself that allow requests, or deny all others. */
 const allowsInNamespace = fact(
@@ -43,8 +40,8 @@ export const namespaceTokenCheckRemoved = defineRule({
   stage: "trial",
   tags: ["authorization"],
   summary:
-    "A RequestAuthentication no longer checks the tokens of a namespace, or no longer writes a header that its applications may trust.",
-  why: "A proxy with a RequestAuthentication refuses requests with an invalid token, and removes the headers in `outputClaimToHeaders` and `outputPayloadToHeader` from requests before it writes them itself (Istio pilot/pkg/security/authn/policy_applier.go convertToEnvoyJwtConfig). Without it, an application that relies on the mesh takes a forged token, or a header that the client wrote, for an identity.",
+    "A RequestAuthentication no longer checks the tokens of a namespace, looks for them elsewhere, or writes a header that its applications may trust from another claim or not at all.",
+  why: "A proxy with a RequestAuthentication refuses requests with an invalid token, and removes the headers in `outputClaimToHeaders` and `outputPayloadToHeader` from requests before it writes them itself (Istio pilot/pkg/security/authn/policy_applier.go convertToEnvoyJwtConfig). Without it, an application that relies on the mesh takes a forged token, or a header that the client wrote, for an identity. It does not look at a token that stands elsewhere than in `fromHeaders`, `fromParams` and `fromCookies`.",
   fix: "Keep the RequestAuthentication for these workloads, until their applications verify tokens themselves.",
   incident: {
     symptoms: ["open-access"],
@@ -52,44 +49,62 @@ export const namespaceTokenCheckRemoved = defineRule({
     seen: "Requests with an expired or forged token, which got 401 before, get answers.",
     wayOut: "Apply the RequestAuthentication again, with its selector and its headers.",
     silentWhen:
-      "Another RequestAuthentication for the same workloads, or for all of them, does the same; only one of several issuers is removed; or a default deny stays, and nothing allows requests to the workloads.",
+      "Another RequestAuthentication for the same workloads, or for all of them, does the same; only one of several issuers is removed, whose tokens stand in the same place; or a default deny stays, and nothing allows requests to the workloads.",
     page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
   },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
-    const lists = listsOf(after.object, after.mesh);
-    const left = new Checks(lists.flat());
+    // Most changes remove no check.
+    let left: EffectScopes | undefined;
+    const scopes = () => (left ??= scopesOf(listsOf(after.object, after.mesh).flat()));
     const lost = addedEffects([after, before], { objectsIn: acceptingTokensIn, proxies, scopeOf, effectsOf });
     for (const { object, effect, reach } of lost)
-      if (!left.has(effect, scopeOf(object)) && !isClosed(scopeOf(object), after))
+      if (isLost(effect, (one) => scopes().has(one, scopeOf(object))) && !isClosed(scopeOf(object), after))
         yield {
           at: [],
           message: `${idOf(object)} ${lossOf(effect, after.object.metadata.name)}`,
           related: [object],
           ...(reach === "sure" ? {} : { atMost: "warn" as const }),
         };
-    const old = listsOf(before.object, before.mesh);
-    const relabelled = new Relabelled(left, after.mesh.related(workloadsOfNamespace, after.object));
-    for (const { workload, object } of newlySelected([after, before], [lists, old], labelsOf))
-      for (const effect of effectsOf(object))
-        if (!relabelled.keeps(effect, workload))
-          yield {
-            at: [],
-            message: `With its new labels, ${idOf(workload)} is no longer selected by ${idOf(object)}, which ${lossOf(effect, after.object.metadata.name)}`,
-            related: [object],
-          };
+    yield* lostByLabels(before, after, scopes);
   },
 });
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<(typeof reads)[number]>;
+}
+
+function* lostByLabels(before: Side, after: Side, scopes: () => EffectScopes): Iterable<Problem> {
+  const old = listsOf(before.object, before.mesh);
+  const relabelled = new Relabelled(scopes, after.mesh.related(workloadsOfNamespace, after.object));
+  for (const { workload, object } of newlySelected([after, before], [listsOf(after.object, after.mesh), old], labelsOf))
+    for (const effect of effectsOf(object))
+      if (isLost(effect, (one) => relabelled.keeps(one, workload)))
+        yield {
+          at: [],
+          message: `With its new labels, ${idOf(workload)} is no longer selected by ${idOf(object)}, which ${lossOf(effect, after.object.metadata.name)}`,
+          related: [object],
+        };
+}
+
+function scopesOf(authentications: readonly RequestAuthentication[]): EffectScopes {
+  const scopes = new EffectScopes();
+  for (const one of authentications) for (const effect of effectsOf(one)) scopes.add(effect, scopeOf(one));
+  return scopes;
+}
+
+function isLost(effect: string, stays: (effect: string) => boolean): boolean {
+  const condition = conditionOf(effect);
+  return !stays(effect) && (condition === undefined || stays(condition));
+}
 
 const listsOf = (namespace: Namespace, mesh: MeshView<(typeof reads)[number]>) =>
   namespacesInForce(namespace, mesh).map((one) => mesh.get(acceptingTokensIn, one));
 
 /** Whether no request arrives: a default deny for all applies, and no policy for workloads like these allows anything. */
-function isClosed(
-  { labels, targetRefs }: ProxyScope,
-  { object, mesh }: { readonly object: Namespace; readonly mesh: MeshView<(typeof reads)[number]> },
-): boolean {
+function isClosed({ labels, targetRefs }: ProxyScope, { object, mesh }: Side): boolean {
   if (targetRefs.length > 0 || !mesh.knowsAll("AuthorizationPolicy")) return false;
   const policies = namespacesInForce(object, mesh).flatMap((one) => mesh.get(allows, one));
   mesh.visited(policies.length);
@@ -104,54 +119,75 @@ const scopeOf = ({ spec }: RequestAuthentication): ProxyScope => policyScope(spe
 const labelsOf = ({ spec }: RequestAuthentication) =>
   spec.targetRefs.length === 0 && spec.targetRef === undefined ? spec.selector?.matchLabels : undefined;
 
-const checks = "checks tokens";
+/**
+ * What a RequestAuthentication does: it checks tokens, looks for them in a place, writes a header, and writes it from a claim. A
+ * place means something while tokens are checked, and a claim while its header is written.
+ */
+type Effect =
+  | readonly ["checks"]
+  | readonly ["place", place: string]
+  | readonly ["header", name: string]
+  | readonly ["claim", header: string, from: string];
 
-/** `checks tokens`, and the names of the headers that are written from tokens. */
-const effectsOf = ({ spec }: RequestAuthentication): readonly string[] => {
-  const headers = spec.jwtRules.flatMap(({ outputPayloadToHeader, outputClaimToHeaders }) => [
-    outputPayloadToHeader,
-    ...outputClaimToHeaders.map(({ header }) => header),
-  ]);
-  return [checks, ...new Set(headers.flatMap((header) => (header ? [header.toLowerCase()] : [])))];
-};
+const written = (effect: Effect): string => JSON.stringify(effect);
+const checks = written(["checks"]);
 
-const lossOf = (effect: string, namespace: string): string =>
-  effect === checks
-    ? `no longer refuses requests to namespace ${namespace} with invalid tokens`
-    : `no longer writes header ${JSON.stringify(effect)} for namespace ${namespace}, so that clients can write it themselves`;
-
-/** What the RequestAuthentications of a namespace do, by their scope. */
-class Checks {
-  readonly #scopes = new Map<string, Map<string, ProxyScope>>();
-
-  constructor(authentications: readonly RequestAuthentication[]) {
-    for (const authentication of authentications) {
-      const scope = scopeOf(authentication);
-      for (const effect of effectsOf(authentication))
-        this.#scopes.set(effect, (this.#scopes.get(effect) ?? new Map()).set(JSON.stringify(scope), scope));
-    }
+function effectsOf({ spec }: RequestAuthentication): readonly string[] {
+  const effects: Effect[] = [["checks"]];
+  for (const rule of spec.jwtRules) {
+    for (const place of placesOf(rule)) effects.push(["place", place]);
+    const headers = rule.outputClaimToHeaders.map(
+      ({ header, claim }) => [header, `claim ${JSON.stringify(claim)}`] as const,
+    );
+    for (const [header, from] of [[rule.outputPayloadToHeader, "the whole token"] as const, ...headers])
+      if (header) effects.push(["header", header.toLowerCase()], ["claim", header.toLowerCase(), from]);
   }
+  return [...new Set(effects.map(written))];
+}
 
-  /** Whether one for all proxies, or for the same ones, has this effect. */
-  has(effect: string, scope: ProxyScope): boolean {
-    const scopes = this.#scopes.get(effect);
-    return scopes?.has(everywhere) === true || scopes?.has(JSON.stringify(scope)) === true;
-  }
+/** Where a token may stand. Without any place, it is where Envoy looks by default (envoy jwt_authn config.proto JwtProvider). */
+function placesOf({
+  fromHeaders,
+  fromParams,
+  fromCookies,
+}: RequestAuthentication["spec"]["jwtRules"][number]): readonly string[] {
+  if (fromHeaders.length + fromParams.length + fromCookies.length === 0)
+    return ['header "authorization" after "Bearer "', 'parameter "access_token"'];
+  return [
+    ...fromHeaders.map(
+      ({ name, prefix }) =>
+        `header ${JSON.stringify(name.toLowerCase())}${prefix === "" ? "" : ` after ${JSON.stringify(prefix)}`}`,
+    ),
+    ...fromParams.map((name) => `parameter ${JSON.stringify(name)}`),
+    ...fromCookies.map((name) => `cookie ${JSON.stringify(name)}`),
+  ];
+}
 
-  /** Whether one that selects these labels has this effect. */
-  selects(effect: string, labels: Labels): boolean {
-    const scopes = [...(this.#scopes.get(effect)?.values() ?? [])];
-    return scopes.some((scope) => scope.targetRefs.length === 0 && selects(scope.labels, labels));
-  }
+/** The effect without which this one means nothing, and whose loss is another problem. */
+function conditionOf(effect: string): string | undefined {
+  const [kind, header = ""] = JSON.parse(effect) as Effect;
+  if (kind === "place") return checks;
+  return kind === "claim" ? written(["header", header]) : undefined;
+}
+
+function lossOf(effect: string, namespace: string): string {
+  const [kind, name = "", from = ""] = JSON.parse(effect) as Effect;
+  const losses: Readonly<Record<typeof kind, string>> = {
+    checks: `no longer refuses requests to namespace ${namespace} with invalid tokens`,
+    place: `no longer looks for tokens in ${name} of requests to namespace ${namespace}, so that an invalid one there is not refused`,
+    header: `no longer writes header ${JSON.stringify(name)} for namespace ${namespace}, so that clients can write it themselves`,
+    claim: `no longer writes header ${JSON.stringify(name)} for namespace ${namespace} from ${from}, but from something else, which users may be able to choose`,
+  };
+  return losses[kind];
 }
 
 /** What the RequestAuthentications do for workloads with their new labels. Each answer is computed once. */
 class Relabelled {
-  readonly #checks: Checks;
+  readonly #checks: () => EffectScopes;
   readonly #workloads: readonly Workload[];
   readonly #kept = new Map<string, boolean>();
 
-  constructor(checks: Checks, workloads: readonly Workload[]) {
+  constructor(checks: () => EffectScopes, workloads: readonly Workload[]) {
     this.#checks = checks;
     this.#workloads = workloads;
   }
@@ -162,10 +198,8 @@ class Relabelled {
     let kept = this.#kept.get(key);
     if (kept === undefined) {
       const now = this.#workloads.find((one) => keyOf(one) === keyOf(old));
-      this.#kept.set(key, (kept = now === undefined || this.#checks.selects(effect, now.pod.labels)));
+      this.#kept.set(key, (kept = now === undefined || this.#checks().selects(effect, now.pod.labels)));
     }
     return kept;
   }
 }
-
-const everywhere = JSON.stringify({ labels: noLabels, targetRefs: [] } satisfies ProxyScope);

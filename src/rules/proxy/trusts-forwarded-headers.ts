@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { proxyConfigAnnotation, type ProxyConfigFields, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { hasClassOfIstio, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { believedCertificates, trustedProxies } from "../../mesh/membership/forwarded-headers.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 
@@ -22,20 +23,27 @@ export const proxyTrustsForwardedHeaders = defineRule({
     seen: "Requests with an X-Forwarded-For of their own satisfy `remoteIpBlocks`, or the application sees an identity in X-Forwarded-Client-Cert that the caller does not have.",
     wayOut: "Apply the previous version of the object, and create the pods of the proxy again.",
     silentWhen:
-      "The object is new, or as many proxies were trusted before. Whether these proxies exist is not known. The mesh config is checked by mesh-config-weakened.",
+      "As many proxies were trusted before, or numTrustedProxies is that of a new object: whether these proxies exist is not known. The mesh config is checked by mesh-config-weakened.",
     page: "https://istio.io/latest/docs/ops/configuration/traffic-management/network-topologies/",
+  },
+
+  *check(object) {
+    const proxy = proxyOf(object);
+    if (proxy?.config !== undefined) yield* certificates(undefined, proxy);
   },
 
   *compare(before, after) {
     const old = proxyOf(before.object)?.config;
     const now = proxyOf(after.object);
     if (now?.config === undefined || now.config === old) return;
-    for (const { what, key } of newlyTrusted(old, now.config, now.isGateway))
+    const [few, many] = [trustedProxies(old), trustedProxies(now.config)];
+    if (now.isGateway && many > few)
       yield {
         at: now.at,
-        message: `The proxy ${what} in annotation ${proxyConfigAnnotation}`,
-        key,
+        message: `The proxy believes more proxies in front of it, so that clients may choose the address that remoteIpBlocks compare: gatewayTopology.numTrustedProxies ${many} in annotation ${proxyConfigAnnotation}`,
+        key: "numTrustedProxies",
       };
+    yield* certificates(old, now);
   },
 });
 
@@ -63,54 +71,12 @@ function proxyOf(object: Workload | KubernetesGateway): ProxyOf | undefined {
   };
 }
 
-interface Trusted {
-  /** A predicate with the field: "lets its clients ...: gatewayTopology.numTrustedProxies 2" */
-  readonly what: string;
-  readonly key: string;
-}
-
-function* newlyTrusted(
-  old: ProxyConfigFields | undefined,
-  now: ProxyConfigFields,
-  isGateway: boolean,
-): Iterable<Trusted> {
-  if (isGateway) {
-    const [few, many] = [trustedProxies(old), trustedProxies(now)];
-    if (many > few)
-      yield {
-        what: `believes more proxies in front of it, so that clients may choose the address that remoteIpBlocks compare: gatewayTopology.numTrustedProxies ${many}`,
-        key: "numTrustedProxies",
-      };
-    yield* certificates("gatewayTopology.forwardClientCertDetails", certificatesAtGateway(old), {
-      value: certificatesAtGateway(now),
-      believed: believedByGateways,
-    });
-  } else
-    yield* certificates("proxyHeaders.forwardedClientCert", old?.proxyHeaders?.forwardedClientCert, {
-      value: now.proxyHeaders?.forwardedClientCert,
-      believed: believedInMesh,
-    });
-}
-
-/** A proxy config counts the proxies as a number or as a text. */
-const trustedProxies = (config: ProxyConfigFields | undefined): number =>
-  Number((config?.gatewayTopology?.numTrustedProxies ?? "").replaceAll('"', "")) || 0;
-const certificatesAtGateway = (config: ProxyConfigFields | undefined): string | undefined =>
-  config?.gatewayTopology?.forwardClientCertDetails;
-
-/** Sidecars and waypoints append the certificate of the caller by default, with which the application can tell who wrote what. */
-const believedInMesh: ReadonlySet<string> = new Set(["FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"]);
-/** Gateways remove what clients send by default. */
-const believedByGateways: ReadonlySet<string> = new Set([...believedInMesh, "APPEND_FORWARD"]);
-
-function* certificates(
-  field: string,
-  old: string | undefined,
-  { value, believed }: { readonly value: string | undefined; readonly believed: ReadonlySet<string> },
-): Iterable<Trusted> {
-  if (value !== undefined && value !== old && believed.has(value))
+function* certificates(old: ProxyConfigFields | undefined, { at, config, isGateway }: ProxyOf): Iterable<Problem> {
+  const believed = believedCertificates(config, isGateway);
+  if (believed !== undefined && believed.value !== believedCertificates(old, isGateway)?.value)
     yield {
-      what: `passes on client certificates that clients write into a header themselves: ${field} ${JSON.stringify(value)}`,
-      key: field,
+      at,
+      message: `The proxy passes on client certificates that clients write into a header themselves: ${believed.field} ${JSON.stringify(believed.value)} in annotation ${proxyConfigAnnotation}`,
+      key: believed.field,
     };
 }

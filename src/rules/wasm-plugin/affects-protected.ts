@@ -3,9 +3,11 @@ import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import {
   changedObjects,
+  EffectScopes,
   namespacesInForce,
   newlySelected,
   policyScope,
+  type ProxyScope,
   proxiesOfNamespace,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -117,8 +119,8 @@ function* removedChecks(
 ): Iterable<Problem> {
   const removed = old.flatMap((extensions, i) => changedObjects(now[i] ?? [], extensions));
   for (const { object: extension, was: left } of removed) {
-    if (!checksRequests(extension) || (left !== undefined && checksRequests(left))) continue;
     const scope = policyScope(asAttached(extension));
+    if (!checksRequests(extension) || (left !== undefined && checksRequests(left) && !isMoved(left, scope))) continue;
     if (mesh.get(proxiesOfNamespace, namespace).reachOf(extension, scope) === undefined) continue;
     yield {
       at: [],
@@ -129,6 +131,12 @@ function* removedChecks(
     };
   }
 }
+
+const isMoved = (left: Extension, from: ProxyScope): boolean => {
+  const scopes = new EffectScopes();
+  scopes.add(left.kind, policyScope(asAttached(left)));
+  return !scopes.has(left.kind, from);
+};
 
 const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(spec.phase);
 

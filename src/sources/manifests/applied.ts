@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { keyOf } from "../../kube/identity.ts";
-import { type AnyObject, lastApplied } from "../../kube/object.ts";
+import { type AnyObject, asInEffect, lastApplied } from "../../kube/object.ts";
 import { isObject, member } from "../../kube/read.ts";
 import type { Mesh } from "../../view/view.ts";
 import type { FileMesh, FileObject } from "./file-mesh.ts";
@@ -27,7 +27,7 @@ export function stored(object: AnyObject, mesh: Mesh): AnyObject {
   const own = { uid, resourceVersion, creationTimestamp, deletionTimestamp, labels, annotations };
   const status = "status" in there ? { status: there.status } : {};
   const applied = { ...object, ...status, metadata: { ...object.metadata, ...own } } as AnyObject;
-  return isDeepStrictEqual(applied, there) ? there : applied;
+  return isDeepStrictEqual(applied, there) ? there : asInEffect(applied);
 }
 
 /**

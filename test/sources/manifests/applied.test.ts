@@ -41,6 +41,25 @@ test("what the API server writes is that of the object that stands there", () =>
   assert.equal(applied(undefined, manifest({})).metadata.creationTimestamp, undefined);
 });
 
+test("an object of Istio that is being deleted is in effect once more if files change it, and gone otherwise", () => {
+  const policy = (spec: object, deletionTimestamp?: string): Manifest => ({
+    ...manifest({}),
+    apiVersion: "security.istio.io/v1",
+    kind: "AuthorizationPolicy",
+    raw: {
+      apiVersion: "security.istio.io/v1",
+      kind: "AuthorizationPolicy",
+      metadata: { ...stored, name: "p", namespace: "shop", deletionTimestamp },
+      spec,
+    },
+  });
+  const there = filesOf(policy({}, "2026-01-02T00:00:00Z")).mesh;
+  const timestampOf = (spec: object) =>
+    appliedTo(there, filesOf(policy(spec))).objects[0]?.object.metadata.deletionTimestamp;
+  assert.equal(timestampOf({ rules: [{}] }), undefined);
+  assert.equal(timestampOf({}), "2026-01-02T00:00:00Z");
+});
+
 test("labels that others put on stay; those applied before and gone now go", () => {
   const labels = { team: "a", tier: "1", "istio.io/dataplane-mode": "ambient" };
   const there = manifest({ ...stored, labels, annotations: lastApplied({ team: "a", tier: "1" }) });
