@@ -13,12 +13,13 @@ import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import type { MeshView } from "../../view/view.ts";
+import { type MeshView, setting } from "../../view/view.ts";
 
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
-  reads: [routing, subsetsOfHost, ...registryReads],
+  // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
+  reads: [routing, subsetsOfHost, ...registryReads, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
