@@ -6,6 +6,7 @@ import {
   type AllMeshSettings,
   changedSettings,
   decidesSettings,
+  isFree,
   defaultMeshSettings,
   meshSettingsOf,
   type SettingName,
@@ -143,6 +144,7 @@ function rulesFor(
   settings: ReadonlySet<SettingName>,
   rules: readonly Rule[],
 ): readonly Rule[] {
+  if ([...settings].some(isFree)) return rules;
   const kinds = new Set(changes.map((change) => subjectOf(change).kind));
   const [kind] = kinds;
   if (kind !== undefined && kinds.size === 1 && settings.size === 0) return rulesConcerned(rules, kind);

@@ -2,7 +2,7 @@ import { identityOf, keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
-import type { SettingName } from "../view/settings.ts";
+import { isFree, type SettingName } from "../view/settings.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { Index, Mesh, Relation } from "../view/view.ts";
 import { declared, type Question, readsSetting, type Walk, walkOf } from "./declared-reads.ts";
@@ -27,6 +27,8 @@ export class Subjects {
   /** The kinds of the changed objects, separated by commas. */
   readonly #kinds: string;
   readonly #question: Question;
+  /** Whether rules that check only changed objects do so: what counts in another way because of a setting is nobody's own change. */
+  readonly #isOfOwnChanges: boolean;
   readonly #settings: ReadonlySet<SettingName>;
   readonly #searches = new Map<string, Search>();
   readonly #readers: Readers;
@@ -40,6 +42,7 @@ export class Subjects {
     this.#changes = changes === undefined || changes.length <= fewReached ? changes : oneOfEachKind(changes);
     this.#question = question;
     this.#settings = settings;
+    this.#isOfOwnChanges = question === "introduced" && ![...settings].some(isFree);
     this.#after = after;
     // An object that is the same on both sides, or that several changes name, is there once.
     this.#changed = [...new Set(changedObjects(changes ?? [], before, after))];
@@ -60,7 +63,7 @@ export class Subjects {
     if (changes === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
       return allSubjects(rule, this.#after);
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
-    const isAboutItself = this.#question === "introduced" && rule.onlyOwnChanges === true;
+    const isAboutItself = this.#isOfOwnChanges && rule.onlyOwnChanges === true;
     if (!isAboutItself && isAny(changes, ends))
       return this.#changed.length > mostFollowed
         ? allSubjects(rule, this.#after)
