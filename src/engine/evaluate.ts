@@ -2,20 +2,20 @@ import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { asItIs, type Change, overlay, subjectOf, withSettings } from "../view/overlay.ts";
-import { newlyServed } from "../view/served.ts";
 import {
   type AllMeshSettings,
   changedSettings,
   decidesSettings,
+  isFree,
   defaultMeshSettings,
   meshSettingsOf,
   type SettingName,
   settingsObjects,
 } from "../view/settings.ts";
-import { type Difference, sideBeside, sideOf } from "../view/side.ts";
-import { rebuilding } from "../view/store.ts";
+import { sideBeside, sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
 import { type Budget, BudgetExceeded } from "./budget.ts";
+import { countedOtherwise, keyedOtherwise } from "./counted-otherwise.ts";
 import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
@@ -84,12 +84,8 @@ export function* judging(
     settings: selection.between(before, after),
     changed: new Set(changedObjects(concerned, before, after)),
   };
-  const isOfEverything = isScan || settings === "everything";
-  const subjects = new Subjects(isOfEverything ? undefined : concerned, {
-    ...{ before, after },
-    ...(settings !== "everything" && { settings }),
-  });
-  const asked = isOfEverything ? rules : rulesFor(concerned, settings, rules);
+  const subjects = new Subjects(isScan ? undefined : concerned, { before, after, settings });
+  const asked = isScan ? rules : rulesFor(concerned, settings, rules);
   yield* judgeRules(withoutUnknown(asked, changes, draft), { subjects, changes }, draft);
   budget?.end();
   return draft;
@@ -148,6 +144,7 @@ function rulesFor(
   settings: ReadonlySet<SettingName>,
   rules: readonly Rule[],
 ): readonly Rule[] {
+  if ([...settings].some(isFree)) return rules;
   const kinds = new Set(changes.map((change) => subjectOf(change).kind));
   const [kind] = kinds;
   if (kind !== undefined && kinds.size === 1 && settings.size === 0) return rulesConcerned(rules, kind);
@@ -164,19 +161,22 @@ function* sidesOf(
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
   const changed = overlay(before, changes, mentioned);
   const { settings, differing } = settingsAfter(changed, changes);
-  if (differing === "everything") {
-    // Keys depend on settings that everything may read, so that a change of these copies the view.
-    const next = yield* rebuilding(changed, settings, indexesRead(rules));
-    return { before, after: sideOf(next, budget?.spend), settings: differing, concerned: changes };
+  if (differing.size === 0) {
+    const difference = { kinds: kindsChanged(changes, before, changed), settings: differing };
+    const after = sideBeside(before, changed, difference, budget?.spend);
+    return { before, after, settings: differing, concerned: changes };
   }
-  const entered = differing.size === 0 ? [] : yield* newlyServed(changed, settings);
-  const next = differing.size === 0 ? changed : withSettings(changed, settings, entered);
-  const concerned = entered.length === 0 ? changes : [...changes, ...entered.map(asItIs)];
+  const counted = yield* countedOtherwise(changed, settings, differing);
+  const indexes = indexesRead(rules);
+  const keyed = yield* keyedOtherwise(changed, settings, { indexes, differing });
+  const next = yield* withSettings(changed, settings, { entered: [...new Set([...counted, ...keyed])], indexes });
+  const concerned = [...changes, ...counted.map(asItIs)];
   const difference = { kinds: kindsChanged(concerned, before, next), settings: differing };
   return { before, after: sideBeside(before, next, difference, budget?.spend), settings: differing, concerned };
 }
 
-interface Compared extends Pick<Evaluation, "before" | "after">, Pick<Difference, "settings"> {
+interface Compared extends Pick<Evaluation, "before" | "after"> {
+  readonly settings: ReadonlySet<SettingName>;
   /** The changes, and objects that count in another way because of them. */
   readonly concerned: readonly Change[];
 }
@@ -246,7 +246,7 @@ function isSame(there: AnyObject | undefined, old: AnyObject | undefined): boole
 
 interface NewSettings {
   readonly settings: AllMeshSettings;
-  readonly differing: Difference["settings"];
+  readonly differing: ReadonlySet<SettingName>;
 }
 const noSettings: ReadonlySet<SettingName> = new Set();
 

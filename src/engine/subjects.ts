@@ -2,7 +2,7 @@ import { identityOf, keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
-import type { SettingName } from "../view/settings.ts";
+import { isFree, type SettingName } from "../view/settings.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { Index, Mesh, Relation } from "../view/view.ts";
 import { declared, type Question, readsSetting, type Walk, walkOf } from "./declared-reads.ts";
@@ -16,6 +16,7 @@ interface Sides {
 
 /** The subjects of one review, or of one change in an audit. Rules that follow the same relations from the changed objects share one search. */
 export class Subjects {
+  /** Of many changes one of each kind, because every rule asks for the kinds; undefined: all subjects are asked for. */
   readonly #changes: readonly Change[] | undefined;
   readonly #after: Mesh;
   readonly #changed: readonly AnyObject[];
@@ -26,6 +27,8 @@ export class Subjects {
   /** The kinds of the changed objects, separated by commas. */
   readonly #kinds: string;
   readonly #question: Question;
+  /** Whether rules that check only changed objects do so: what counts in another way because of a setting is nobody's own change. */
+  readonly #isOfOwnChanges: boolean;
   readonly #settings: ReadonlySet<SettingName>;
   readonly #searches = new Map<string, Search>();
   readonly #readers: Readers;
@@ -36,9 +39,10 @@ export class Subjects {
     { before, after, settings = new Set() }: Sides,
     question: Question = "introduced",
   ) {
-    this.#changes = changes;
+    this.#changes = changes === undefined || changes.length <= fewReached ? changes : oneOfEachKind(changes);
     this.#question = question;
     this.#settings = settings;
+    this.#isOfOwnChanges = question === "introduced" && ![...settings].some(isFree);
     this.#after = after;
     // An object that is the same on both sides, or that several changes name, is there once.
     this.#changed = [...new Set(changedObjects(changes ?? [], before, after))];
@@ -59,9 +63,11 @@ export class Subjects {
     if (changes === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
       return allSubjects(rule, this.#after);
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
-    const isAboutItself = this.#question === "introduced" && rule.onlyOwnChanges === true;
+    const isAboutItself = this.#isOfOwnChanges && rule.onlyOwnChanges === true;
     if (!isAboutItself && isAny(changes, ends))
-      return this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
+      return this.#changed.length > mostFollowed
+        ? allSubjects(rule, this.#after)
+        : this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
     if (this.#own === undefined)
       return this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
     return isAny(changes, subjects) ? this.#own : none;
@@ -79,6 +85,13 @@ export class Subjects {
 }
 
 const none: readonly never[] = [];
+
+/** From more changed objects, most subjects are reached, and to follow all their relations costs more than to evaluate all. */
+const mostFollowed = 1_000;
+
+const oneOfEachKind = (changes: readonly Change[]): readonly Change[] => [
+  ...new Map(changes.map((change) => [subjectOf(change).kind, change])).values(),
+];
 
 /** Whether one of the changed objects is of one of these kinds. Asked for every rule, so without a closure. */
 function isAny(changes: readonly Change[], kinds: ReadonlySet<Kind>): boolean {
@@ -202,16 +215,19 @@ const mostKept = 256;
 class Readers {
   readonly #mesh: Mesh;
   readonly #before: Mesh;
+  /** Whether the settings are the same on both sides. */
+  readonly #isSame: boolean;
   readonly #keys = new Map<Index, SmallMap<AnyObject, readonly string[]>>();
   readonly #withObjects = new Map<readonly Relation[], readonly Relation[]>();
 
   /**
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
-   * search begins. Of a rule that depends on settings which are different, all subjects are evaluated.
+   * search begins. Only if settings are different, other objects can have lost a key.
    */
   constructor(before: Mesh, after: Mesh) {
     this.#mesh = after;
     this.#before = before;
+    this.#isSame = before.settings === after.settings;
   }
 
   keysOf(object: AnyObject, index: Index): readonly string[] {
@@ -220,8 +236,7 @@ class Readers {
     let keys = known.get(object);
     if (keys === undefined) {
       const found = index.keys(object, this.#mesh.settings);
-      const isSame = this.#before.settings === this.#mesh.settings;
-      if (isSame) keys = Array.isArray(found) ? (found as string[]) : [...found];
+      if (this.#isSame) keys = Array.isArray(found) ? (found as string[]) : [...found];
       else keys = [...new Set([...found, ...index.keys(object, this.#before.settings)])];
       if (known.size < mostKept) known.set(object, keys);
     }
@@ -239,7 +254,8 @@ class Readers {
   }
 
   at(index: Index, key: string): readonly AnyObject[] {
-    return this.#mesh.at(index, key);
+    const after = this.#mesh.at(index, key);
+    return index.dependsOn.length === 0 || this.#isSame ? after : [...after, ...this.#before.at(index, key)];
   }
 }
 

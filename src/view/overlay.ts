@@ -30,12 +30,27 @@ export function observedOverlay(base: Mesh, changes: readonly Change[], onRead: 
   return new Overlay(base, changes, new Set(), { onRead });
 }
 
+/** The number of objects that are entered before others get a turn. */
+const enteredAtOnce = 500;
+
 /**
  * The same objects with other settings. No key depends on a setting that is different, but for those of `entered`, which are
- * computed anew.
+ * computed anew. Yields in between. An index that is not one of `indexes` is built when it is first used, in one step for all of
+ * these.
  */
-export const withSettings = (base: Mesh, settings: AllMeshSettings, entered: readonly AnyObject[] = []): Mesh =>
-  new Overlay(base, entered.map(asItIs), new Set(), { settings });
+export function* withSettings(
+  base: Mesh,
+  settings: AllMeshSettings,
+  { entered, indexes }: { readonly entered: readonly AnyObject[]; readonly indexes: readonly Index[] },
+): Generator<void, Mesh> {
+  const overlay = new Overlay(base, [], new Set(), { settings });
+  if (entered.length > 0) overlay.prepare(indexes);
+  for (const [i, object] of entered.entries()) {
+    overlay.enter(object);
+    if ((i + 1) % enteredAtOnce === 0) yield;
+  }
+  return overlay;
+}
 
 /** The change of an object that only counts in another way. */
 export const asItIs = (object: AnyObject): Change => ({ old: object, object });
@@ -80,6 +95,17 @@ export class Overlay extends DirectMesh {
     const namespace = kind === "Namespace" ? metadata.name : metadata.namespace;
     if (namespace !== "")
       this.#added.set(namespace, (this.#added.get(namespace) ?? 0) + (kind === "Namespace" ? 0 : added));
+  }
+
+  /** An index without objects costs nothing, and each object is then entered as it comes. */
+  prepare(indexes: readonly Index[]): void {
+    for (const index of indexes) this.#layer.lookup(index, []);
+  }
+
+  /** Computes the keys of an object of the base with the settings of the overlay. */
+  enter(object: AnyObject): void {
+    this.#remove(object, keyOf(object));
+    this.#set(object);
   }
 
   /** Hides a change that the base has made since this overlay was made, so that the overlay stays as it was. */

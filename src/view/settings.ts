@@ -7,7 +7,8 @@ export { decidesSettings, settingsObjects } from "./control-planes.ts";
 export type ExportTo = readonly string[];
 
 /**
- * The settings of the whole mesh that everything may read, so that a change of one concerns everything. Settings are never
+ * The settings of the whole mesh that everything may read, because they only say what some objects mean: a change of one counts
+ * as a change of these (engine/counted-otherwise.ts). What depends on one in any other way declares it. Settings are never
  * unknown: a field that no mesh config sets has Istio's default (Istio pkg/config/mesh/mesh.go DefaultMeshConfig).
  */
 export interface MeshSettings {
@@ -20,24 +21,25 @@ export interface MeshSettings {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
-  /** False: there is no mesh config, and all fields that come from it are Istio's defaults. */
-  readonly seen: boolean;
 }
 
 /** Settings that only those read who declare it, see `setting` in view.ts. A change of one concerns only them. */
 export interface DeclaredSettings extends ControlPlanes {
+  /** False: there is no mesh config, and all fields that come from it are Istio's defaults. */
+  readonly seen: boolean;
   readonly autoMtls: boolean;
   /** What sidecars do with requests to hosts that they do not know: `ALLOW_ANY`, `REGISTRY_ONLY` or `ALLOW_ANY_DYNAMIC_DNS`. */
   readonly outboundTrafficPolicy: string;
   /** The retries of routes that set none; undefined: Istio's default. */
   readonly defaultRetries: MeshConfigFields["defaultHttpRetryPolicy"];
 }
-export type SettingName = keyof DeclaredSettings;
-/** The settings that everything may read, and some that must be declared. */
-export type SettingsWith<S extends SettingName> = MeshSettings & Pick<DeclaredSettings, S>;
-/** What tells which control planes there are. */
-export type RevisionSettings = SettingsWith<"revisions" | "tags">;
 export type AllMeshSettings = MeshSettings & DeclaredSettings;
+/** No object contains the domain of the cluster, so that no change changes it. */
+export type SettingName = Exclude<keyof AllMeshSettings, "domain">;
+/** The settings that everything may read, and some that must be declared. */
+export type SettingsWith<S extends SettingName> = MeshSettings & Pick<AllMeshSettings, S>;
+/** What tells which control planes there are. */
+export type RevisionSettings = SettingsWith<"revisions" | "tags" | "seen">;
 
 export const defaultMeshSettings: AllMeshSettings = {
   rootNamespace: "istio-system",
@@ -93,29 +95,20 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
   };
 }
 
-/** The declared settings of which both have different values; `everything`: others are different too. */
-export function changedSettings(
-  before: AllMeshSettings,
-  after: AllMeshSettings,
-): ReadonlySet<SettingName> | "everything" {
-  const changed = new Set<SettingName>();
-  for (const name of Object.keys(defaultMeshSettings) as (keyof AllMeshSettings)[]) {
-    if (JSON.stringify(before[name]) === JSON.stringify(after[name])) continue;
-    if (!isDeclared(name)) return "everything";
-    changed.add(name);
-  }
-  return changed;
-}
-
-const declared: Readonly<Record<SettingName, true>> = {
-  autoMtls: true,
-  outboundTrafficPolicy: true,
-  defaultRetries: true,
-  revisions: true,
-  configured: true,
-  injectors: true,
-  tags: true,
-  ztunnelRevision: true,
-  discovery: true,
+const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
+  rootNamespace: true,
+  trustDomain: true,
+  trustDomainAliases: true,
+  defaultServiceExportTo: true,
+  defaultVirtualServiceExportTo: true,
+  defaultDestinationRuleExportTo: true,
 };
-const isDeclared = (name: string): name is SettingName => Object.hasOwn(declared, name);
+/** Whether everything may read the setting, without a declaration. */
+export const isFree = (name: SettingName): boolean => Object.hasOwn(free, name);
+
+/** The settings of which both have different values. */
+export function changedSettings(before: AllMeshSettings, after: AllMeshSettings): ReadonlySet<SettingName> {
+  const { domain: _, ...all } = defaultMeshSettings;
+  const names = Object.keys(all) as SettingName[];
+  return new Set(names.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name])));
+}

@@ -1,6 +1,6 @@
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import type { AllMeshSettings, SettingName } from "./settings.ts";
+import { type AllMeshSettings, isFree, type SettingName } from "./settings.ts";
 import { SmallMap } from "./small-map.ts";
 import type { AnyFact, Index, Knowledge, Mesh, Reads, Relation } from "./view.ts";
 
@@ -16,8 +16,7 @@ export function sideOf(mesh: Mesh, spend: (objects: number) => void = () => {}):
 export interface Difference {
   /** The kinds of which both sides have other objects. */
   readonly kinds: ReadonlySet<Kind>;
-  /** `everything`: settings that everything may read. */
-  readonly settings: ReadonlySet<SettingName> | "everything";
+  readonly settings: ReadonlySet<SettingName>;
 }
 
 /**
@@ -30,7 +29,8 @@ export function sideBeside(
   spend: (objects: number) => void = () => {},
 ): Mesh {
   const { kinds, settings } = difference;
-  if (!(other instanceof Side) || settings === "everything") return sideOf(mesh, spend);
+  // What a fact reads of the others, it does not say.
+  if (!(other instanceof Side) || [...settings].some(isFree)) return sideOf(mesh, spend);
   return new Side(mesh, spend, { side: other, kinds, settings });
 }
 

@@ -91,31 +91,7 @@ export class MeshStore extends DirectMesh {
   }
 }
 
-/** The number of objects that a rebuild copies before it yields. */
-const copiedAtOnce = 250;
-
-/**
- * Copies a view into a new store with other settings, at the cost of the whole mesh, and yields in between. An index that is
- * not one of `indexes` is built when it is first used, in one step for all objects.
- */
-export function* rebuilding(
-  mesh: Mesh,
-  settings: AllMeshSettings,
-  indexes: readonly Index[],
-): Generator<void, MeshStore> {
-  const store = new MeshStore(settings, knowledgeOf(mesh));
-  // An index of an empty store costs nothing, and each object is entered as it is copied.
-  for (const index of indexes) store.lookup(index, []);
-  let copied = 0;
-  for (const kind of allKinds)
-    for (const object of mesh.all(kind)) {
-      if (!object.implied) store.set(object);
-      if (++copied % copiedAtOnce === 0) yield;
-    }
-  return store;
-}
-
-/** The same without yielding. `knowledge` is shared with the new store, not copied. */
+/** A copy with other settings. `knowledge` is shared with the new store, not copied. */
 export function rebuilt(mesh: Mesh, settings: AllMeshSettings, knowledge = knowledgeOf(mesh)): MeshStore {
   const store = new MeshStore(settings, knowledge);
   for (const kind of allKinds) for (const object of mesh.all(kind)) if (!object.implied) store.set(object);

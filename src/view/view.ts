@@ -5,13 +5,18 @@ import type { MeshSettings, SettingName, SettingsWith } from "./settings.ts";
 /** Maps objects of one kind to keys that are computed from the object alone. An object without effect has no keys. */
 export interface Index<K extends Kind = Kind> {
   readonly kind: K;
-  /** Keys depend on no setting that must be declared, so that a change of one leaves every index as it is. */
+  /**
+   * Keys depend on no setting that must be declared. If they depend on another one, then only those of objects that count as
+   * changed with it, or else the index names it in `dependsOn`.
+   */
   keys(object: ObjectOf<K>, settings: MeshSettings): Iterable<string>;
+  readonly dependsOn: readonly SettingName[];
 }
 export const index = <K extends Kind>(
   kind: K,
   keys: (object: ObjectOf<K>, settings: MeshSettings) => Iterable<string>,
-): Index<K> => ({ kind, keys });
+  dependsOn: readonly SettingName[] = [],
+): Index<K> => ({ kind, keys, dependsOn });
 
 /**
  * Two objects are related if they share a key. Rules follow a relation forwards; the engine follows the same declaration

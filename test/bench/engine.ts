@@ -174,6 +174,16 @@ const wideChanges: readonly { readonly title: string; readonly raw: Raw }[] = [
     raw: withMeshConfig("outboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n"),
   },
   { title: "mesh config: another trust domain", raw: withMeshConfig("trustDomain: other.example\n") },
+  { title: "mesh config: Services for their namespace", raw: withMeshConfig("defaultServiceExportTo: ['.']\n") },
+  {
+    title: "mesh config: VirtualServices for their namespace",
+    raw: withMeshConfig("defaultVirtualServiceExportTo: ['.']\n"),
+  },
+  {
+    title: "mesh config: DestinationRules for their namespace",
+    raw: withMeshConfig("defaultDestinationRuleExportTo: ['.']\n"),
+  },
+  { title: "mesh config: another root namespace", raw: withMeshConfig("rootNamespace: other\n") },
 ];
 
 /** What changes of everything cost, and how long the reviews of others wait for them. */

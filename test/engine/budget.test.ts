@@ -166,7 +166,7 @@ describe("a review over its budget", () => {
       const mesh = shop(1);
       for (let i = 0; i < count; i++)
         mesh.set(readObject("DestinationRule", { metadata: { name: `x${i}`, namespace: "shop" } }));
-      const data = { mesh: "trustDomain: other.example" };
+      const data = { mesh: 'defaultDestinationRuleExportTo: ["."]' };
       const config = readAny({
         apiVersion: "v1",
         kind: "ConfigMap",
@@ -174,6 +174,8 @@ describe("a review over its budget", () => {
         data,
       });
       assert.ok(config);
+      // The mesh before the change has all indexes.
+      for (const one of [counting.from, counting.to]) mesh.lookup(one, []);
       const steps = judging([rule], mesh, [{ object: config }], {});
       const inSteps: number[] = [];
       for (let isDone = false; !isDone; ) {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { audit } from "../../src/engine/audit.ts";
+import { countedOtherwise } from "../../src/engine/counted-otherwise.ts";
+import { indexesRead, readsSetting, relationsOf } from "../../src/engine/declared-reads.ts";
 import { isJudgedBy, judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import { findingsFor } from "../../src/engine/problems.ts";
@@ -11,10 +13,16 @@ import { identityOf, keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { rules } from "../../src/rules/index.ts";
 import type { Change } from "../../src/view/overlay.ts";
-import { type AllMeshSettings, changedSettings, defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import {
+  type AllMeshSettings,
+  changedSettings,
+  defaultMeshSettings,
+  meshSettingsOf,
+  type SettingName,
+} from "../../src/view/settings.ts";
 import { sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
-import type { Mesh } from "../../src/view/view.ts";
+import type { Index, Mesh } from "../../src/view/view.ts";
 import { otherSettings, settingsVersions, someObjects } from "../meshes/arbitrary.ts";
 
 const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 1500);
@@ -76,6 +84,114 @@ const worlds = fc
     return { rest: distinct(beside), change };
   });
 
+/** Two versions of one free setting, as fields of a mesh config. */
+const alone = {
+  defaultServiceExportTo: [["."], ["*"]],
+  defaultVirtualServiceExportTo: [["."], ["*"]],
+  defaultDestinationRuleExportTo: [["."], ["*"]],
+  trustDomain: ["td", "cluster.local"],
+  trustDomainAliases: [["td"], []],
+  rootNamespace: ["a", "istio-system"],
+} as const;
+type Alone = keyof typeof alone;
+
+const dated = { creationTimestamp: "2026-01-01T00:00:00Z" };
+const inNamespace = (namespace: string, name = "s") => ({ name, namespace, ...dated });
+const host = "s.a.svc.cluster.local";
+const policyOf = (name: string, rule: object, action = "ALLOW") =>
+  readObject("AuthorizationPolicy", { metadata: inNamespace("a", name), spec: { action, rules: [rule] } });
+const ofIdentity = "td/ns/b/sa/s";
+/** Objects of which several together depend on these settings. */
+const sensitive: readonly AnyObject[] = [
+  ...["a", "b"].map((name) =>
+    readObject("Namespace", {
+      metadata: { name, labels: { "istio-injection": "enabled", "meshward.io/protected": "true" } },
+    }),
+  ),
+  readObject("Service", {
+    metadata: inNamespace("a"),
+    spec: { selector: { app: "s" }, ports: [{ port: 80, name: "http" }] },
+  }),
+  readObject("Workload", {
+    kind: "Deployment",
+    metadata: inNamespace("a"),
+    spec: { template: { metadata: { labels: { app: "s", version: "v1" } }, spec: { containers: [] } } },
+  }),
+  readObject("VirtualService", {
+    metadata: inNamespace("b"),
+    spec: { hosts: [host], http: [{ route: [{ destination: { host, subset: "v1" } }] }] },
+  }),
+  readObject("VirtualService", {
+    metadata: inNamespace("b", "t"),
+    spec: {
+      hosts: ["s.example.com"],
+      exportTo: ["."],
+      http: [{ route: [{ destination: { host: "s.example.com" } }] }],
+    },
+  }),
+  readObject("VirtualService", {
+    metadata: inNamespace("b", "u"),
+    spec: { hosts: ["other.example.com"], exportTo: ["."], http: [{ route: [{ destination: { host } }] }] },
+  }),
+  readObject("VirtualService", {
+    metadata: inNamespace("a"),
+    spec: { hosts: [host], http: [{ route: [{ destination: { host } }] }] },
+  }),
+  readObject("DestinationRule", {
+    metadata: inNamespace("a"),
+    spec: { host, subsets: [{ name: "v1", labels: { version: "v1" } }] },
+  }),
+  readObject("ServiceEntry", {
+    metadata: inNamespace("a"),
+    spec: { hosts: ["s.example.com"], ports: [{ number: 80, name: "http", protocol: "HTTP" }], resolution: "DNS" },
+  }),
+  policyOf("principals", { from: [{ source: { principals: [ofIdentity] } }] }),
+  policyOf("notPrincipals", { from: [{ source: { notPrincipals: [ofIdentity] } }] }, "DENY"),
+  policyOf("trustDomains", { from: [{ source: { trustDomains: ["td"] } }] }),
+  policyOf("condition", { when: [{ key: "source.principal", values: [ofIdentity] }] }),
+  policyOf("domainCondition", { when: [{ key: "source.trustDomain", values: ["td"] }] }, "DENY"),
+];
+
+/** More objects than relations are followed from, of which each counts in another way if the setting is different. */
+const crowd = (kind: Parameters<typeof readObject>[0], spec: object): readonly AnyObject[] =>
+  Array.from({ length: 1_001 }, (_, i) => readObject(kind, { metadata: inNamespace("crowd", `x-${i}`), spec }));
+const named = { rules: [{ from: [{ source: { principals: ["td/ns/a/sa/x"] } }] }] };
+const crowds: { readonly [S in Alone]?: readonly AnyObject[] } = {
+  defaultServiceExportTo: crowd("Service", { ports: [{ port: 80, name: "http" }] }),
+  defaultVirtualServiceExportTo: crowd("VirtualService", { hosts: ["x.crowd.svc.cluster.local"] }),
+  defaultDestinationRuleExportTo: crowd("DestinationRule", { host: "x.crowd.svc.cluster.local" }),
+  trustDomain: crowd("AuthorizationPolicy", { selector: { matchLabels: { app: "nobody" } }, ...named }),
+};
+/**
+ * Whether relations lead only from the index, so that keys are computed at each look-up, and every rule that reads one evaluates
+ * all its subjects.
+ */
+const isOnlyOfRulesEvaluatedWhole = (index: Index, differing: ReadonlySet<SettingName>): boolean =>
+  rules.every((rule) => {
+    const read = relationsOf(rule.reads).filter(({ from, to }) => from === index || to === index);
+    return read.length === 0 || (readsSetting(rule, differing) && read.every(({ to }) => to !== index));
+  });
+
+const meshConfigWith = (mesh: object) =>
+  readObject("MeshConfig", {
+    kind: "ConfigMap",
+    metadata: { name: "istio", namespace: "istio-system" },
+    data: { mesh: JSON.stringify(mesh) },
+  });
+/** Some of the sensitive objects, and others. */
+const sensitiveWorlds = fc
+  .tuple(fc.subarray([...sensitive], { minLength: sensitive.length - 4 }), someObjects(6))
+  .map((objects) => distinct([...objects.flat(), istioNamespace]));
+
+/** The findings that a change introduces, once it is sure that an evaluation of everything introduces the same. */
+function introducedBy(change: Required<Change>, rest: readonly AnyObject[]): readonly Finding[] {
+  const [old, now] = [change.old, change.object].map((one) => build([...rest, one as AnyObject]));
+  assert.ok(old !== undefined && now !== undefined);
+  const found = judge(rules, old, [change]).findings.filter((one) => one.introduced);
+  assert.deepEqual(found.map(textOf).sort(), introducedBetween(old, now, change));
+  return found;
+}
+
 describe("a change of what settings of the mesh come from", () => {
   test("introduces what an evaluation of everything introduces, and leaves the mesh that has the new settings", () => {
     const differed = new Set<string>();
@@ -94,8 +210,7 @@ describe("a change of what settings of the mesh come from", () => {
         assert.deepEqual({ ...after.settings }, { ...now.settings });
         assert.deepEqual(audited(before), audited(old));
         assert.deepEqual(audited(after), audited(now));
-        const changed = changedSettings(before.settings, after.settings);
-        if (changed !== "everything" && changed.size > 0) narrowed++;
+        if (changedSettings(before.settings, after.settings).size > 0) narrowed++;
         introduced += found.length;
         for (const name of Object.keys(defaultMeshSettings) as (keyof AllMeshSettings)[])
           if (JSON.stringify(before.settings[name]) !== JSON.stringify(after.settings[name])) differed.add(name);
@@ -106,5 +221,68 @@ describe("a change of what settings of the mesh come from", () => {
     const all = Object.keys(defaultMeshSettings).filter((name) => name !== "domain");
     assert.deepEqual([...differed].sort(), all.sort());
     assert.ok(narrowed > 0 && introduced > 0, "the law was not tried");
+  });
+
+  for (const [name, values] of Object.entries(alone) as [Alone, (typeof alone)[Alone]][]) {
+    const [one, other] = values.map((value) => meshConfigWith({ [name]: value }));
+    const changes = [
+      { old: one, object: other },
+      { old: other, object: one },
+    ];
+    // What only says that the mesh config is different.
+    const isElsewhere = ({ subject }: Finding) => subject.kind !== "MeshConfig";
+
+    test(`introduces the same if only ${name} is different`, () => {
+      let introduced = 0;
+      fc.assert(
+        fc.property(sensitiveWorlds, fc.constantFrom(...changes), (rest, change) => {
+          introduced += introducedBy(change, rest).filter(isElsewhere).length;
+        }),
+        { numRuns: Math.ceil(numRuns / 10) },
+      );
+      assert.ok(introduced > 0, "the law was not tried");
+    });
+
+    const many = crowds[name];
+    if (many === undefined) continue;
+    test(`introduces the same if so many objects depend on ${name} that no relations are followed`, () => {
+      fc.assert(
+        fc.property(sensitiveWorlds, fc.constantFrom(...changes), (rest, change) => {
+          introducedBy(change, [...rest, ...many]);
+        }),
+        { numRuns: Math.ceil(numRuns / 500) },
+      );
+    });
+  }
+
+  test("changes no key but of objects that count in another way, and of indexes that say so", () => {
+    const used = new Set<string>();
+    const indexes = indexesRead(rules);
+    fc.assert(
+      fc.property(worlds, ({ rest, change }) => {
+        const mesh = build(rest);
+        const [before, after] = [change.old, change.object].map((one) =>
+          meshSettingsOf(one === undefined ? rest : [...rest, one]),
+        );
+        assert.ok(before !== undefined && after !== undefined);
+        const differing = changedSettings(before, after);
+        const step = countedOtherwise({ all: (kind) => mesh.all(kind), settings: before }, after, differing).next();
+        assert.ok(step.done === true);
+        const counted = new Set(step.value);
+        for (const one of indexes)
+          for (const object of mesh.all(one.kind)) {
+            const { kind, keys, dependsOn } = one;
+            const [old, now] = [before, after].map((settings) => [...new Set(keys(object as never, settings))].sort());
+            if (counted.has(object) || JSON.stringify(old) === JSON.stringify(now)) continue;
+            const named = dependsOn.filter((name) => differing.has(name));
+            if (named.length === 0 && isOnlyOfRulesEvaluatedWhole(one, differing)) continue;
+            assert.ok(named.length > 0, `an index of ${kind} depends on ${[...differing].join()}: ${String(keys)}`);
+            for (const name of named) used.add(`${name} ${kind}`);
+          }
+      }),
+      { numRuns },
+    );
+    const said = indexes.flatMap(({ kind, dependsOn }) => dependsOn.map((name) => `${name} ${kind}`));
+    assert.deepEqual([...used].sort(), [...new Set(said)].sort());
   });
 });

@@ -59,7 +59,9 @@ describe("two sides of a change", () => {
     const { service, before } = sidesAfter(named("Sidecar", "s"));
     const settings = { ...before.settings, outboundTrafficPolicy: "REGISTRY_ONLY" };
     const difference = { kinds: new Set<Kind>(), settings: changedSettings(before.settings, settings) };
-    const after = sideBeside(before, withSettings(before, settings), difference);
+    const step = withSettings(before, settings, { entered: [], indexes: [] }).next();
+    assert.ok(step.done === true);
+    const after = sideBeside(before, step.value, difference);
     assert.deepEqual([before.get(isRegistryOnly, service), after.get(isRegistryOnly, service)], [false, true]);
     assert.deepEqual([before.get(gateways, service), after.get(gateways, service)], [0, 0]);
     assert.deepEqual(computed, ["isRegistryOnly", "isRegistryOnly", "gateways"]);

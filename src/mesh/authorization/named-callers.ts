@@ -1,3 +1,4 @@
+import type { AnyObject } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 import { isServed } from "../objects/revision.ts";
@@ -89,6 +90,20 @@ const inConditions = ({ when }: RuleOf, i: number): readonly Written[] =>
       condition[field].map((value, k) => ({ value, naming, at: ["spec", "rules", i, "when", j, field, k] })),
     );
   });
+
+const identityConditions = new Set(["source.principal", "source.trustDomain"]);
+/** Whether an object is a policy whose rules say whom they mean by an identity, which contains the trust domain. */
+export const isNamedByTrustDomain = (object: AnyObject): boolean =>
+  object.kind === "AuthorizationPolicy" &&
+  object.spec.rules.some(
+    ({ from, when }) =>
+      when.some(({ key }) => identityConditions.has(key)) ||
+      from.some(({ source }) =>
+        [source.principals, source.notPrincipals, source.trustDomains, source.notTrustDomains].some(
+          (values) => values.length > 0,
+        ),
+      ),
+  );
 
 /** A policy and the namespaces that its rules name. */
 export const namespacesNamedByPolicy = relation(

@@ -78,8 +78,10 @@ import { entriesOfIntent, hostOfIntent } from "./targets.ts";
 const homesOf = (intent: Intent, settings: MeshSettings): ReadonlySet<string> =>
   new Set([...namespaceOfIntent.from.keys(intent, settings), ...callersOfIntent.from.keys(intent, settings)]);
 const homes = index("MeshwardIntent", homesOf);
-const homesAndRoot = index("MeshwardIntent", (intent, settings) =>
-  new Set(homesOf(intent, settings)).add(settings.rootNamespace),
+const homesAndRoot = index(
+  "MeshwardIntent",
+  (intent, settings) => new Set(homesOf(intent, settings)).add(settings.rootNamespace),
+  ["rootNamespace"],
 );
 
 /** The namespaces, other than that of the only host, in which a VirtualService has destinations or distinguishes clients. */
@@ -143,8 +145,10 @@ const front = {
   routes: routeByHostname,
 } as const;
 
-const entryByNamespaceAndRoot = index("ServiceEntry", (entry, settings) =>
-  isServed(entry, settings) ? new Set([entry.metadata.namespace, settings.rootNamespace]) : [],
+const entryByNamespaceAndRoot = index(
+  "ServiceEntry",
+  (entry, settings) => (isServed(entry, settings) ? new Set([entry.metadata.namespace, settings.rootNamespace]) : []),
+  ["rootNamespace"],
 );
 /** The namespace of the Service that an alias stands for. */
 const namespaceOfAliased = index("Service", (service, settings) =>

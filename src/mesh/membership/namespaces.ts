@@ -19,6 +19,6 @@ export const isTerminating = ({ metadata, status }: Namespace): boolean =>
 /** A namespace and the root namespace, whose policies also apply in it. Mesh-wide facts are facts of the root namespace. */
 export const rootOfNamespace = relation(
   "rootOfNamespace",
-  index("Namespace", (_, { rootNamespace }) => [rootNamespace]),
+  index("Namespace", (_, { rootNamespace }) => [rootNamespace], ["rootNamespace"]),
   namespaceByName,
 );

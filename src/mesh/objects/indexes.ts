@@ -5,10 +5,11 @@ import { index } from "../../view/view.ts";
 
 export const namespaceByName = index("Namespace", ({ metadata }) => [metadata.name]);
 /** A namespace under its own name and that of the root namespace, whose policies count in it too. */
-export const namespaceByNameAndRoot = index("Namespace", ({ metadata }, { rootNamespace }) => [
-  metadata.name,
-  rootNamespace,
-]);
+export const namespaceByNameAndRoot = index(
+  "Namespace",
+  ({ metadata }, { rootNamespace }) => [metadata.name, rootNamespace],
+  ["rootNamespace"],
+);
 export const serviceByNamespace = index("Service", ({ metadata }) => [metadata.namespace]);
 export const serviceByName = index("Service", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]);
 export const kubernetesGatewayByName = index("KubernetesGateway", ({ metadata }) => [

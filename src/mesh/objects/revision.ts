@@ -18,7 +18,7 @@ export const isServed = (object: AnyObject, settings: MeshSettings): boolean =>
 /** Whether a control plane has the revision that the object is for. */
 export function isForServedRevision({ metadata }: AnyObject, settings: MeshSettings): boolean {
   const revision = metadata.labels[revisionLabel];
-  // Read without a declaration: an object whose revision comes or goes counts as changed (view/served.ts).
+  // Read without a declaration: an object whose revision comes or goes counts as changed (engine/counted-otherwise.ts).
   return revision === undefined || (settings as AllMeshSettings).revisions.includes(revision);
 }
 
@@ -30,7 +30,7 @@ export const areControlPlanesSeveral = (settings: MeshSettings): boolean =>
   (settings as AllMeshSettings).revisions.length > 1;
 
 /** For the `reads` of what takes RevisionSettings. */
-export const revisionReads = [setting("revisions"), setting("tags")] as const;
+export const revisionReads = [setting("revisions"), setting("tags"), setting("seen")] as const;
 
 /** The same as isForServedRevision in CEL, about a raw `object` and the revisions in `settings`. */
 export const isServedInCel =

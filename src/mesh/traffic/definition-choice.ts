@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 import { includesNamespace, visibleTo } from "./export-to.ts";
@@ -28,14 +28,22 @@ const visibility = new WeakMap<
   { readonly settings: MeshSettings; readonly namespaces: ReadonlySet<string> }
 >();
 
-function computeVisibility(object: Definition, settings: MeshSettings): ReadonlySet<string> {
-  const { annotations, namespace } = object.metadata;
+const computeVisibility = (object: Definition, settings: MeshSettings): ReadonlySet<string> =>
+  visibleTo(exportToOf(object), object.metadata.namespace, settings.defaultServiceExportTo);
+
+function exportToOf(object: Definition): readonly string[] {
+  const { annotations } = object.metadata;
   const said =
     object.kind === "Service"
       ? (annotations[exportToAnnotation] ?? "").split(",").map((name) => name.trim())
       : object.spec.exportTo;
-  const exportTo = said.filter((name) => name !== "");
-  return visibleTo(exportTo, namespace, settings.defaultServiceExportTo);
+  return said.filter((name) => name !== "");
+}
+
+/** Whether an object says itself to which namespaces it is visible. For others, the mesh config says it. */
+export function hasOwnExportTo(object: AnyObject): boolean {
+  if (object.kind === "Service" || object.kind === "ServiceEntry") return exportToOf(object).length > 0;
+  return (object.kind === "VirtualService" || object.kind === "DestinationRule") && object.spec.exportTo.length > 0;
 }
 
 export const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);

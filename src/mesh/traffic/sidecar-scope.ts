@@ -105,13 +105,30 @@ const isForSubsets = (virtualService: VirtualService, settings: MeshSettings): b
   (virtualService.spec.http.some(({ delegate }) => delegate !== undefined) ||
     [...subsetDestinationsOf(virtualService)].length > 0);
 
-/** A VirtualService with subsets, and the Sidecars of the namespaces that it is meant for and of the root namespace. */
+/** A VirtualService with subsets, and the Sidecars of the namespaces that it is meant for. */
 const sidecarsOfVirtualService = relation(
   "sidecarsOfVirtualService",
   index("VirtualService", (virtualService, settings) =>
-    isForSubsets(virtualService, settings) ? [...clientNames(virtualService, settings), settings.rootNamespace] : [],
+    isForSubsets(virtualService, settings) ? clientNames(virtualService, settings) : [],
   ),
   sidecarByNamespace,
+);
+
+/** The Sidecars of the root namespace that are for all namespaces without their own. */
+const sidecarForAll = index("Sidecar", (sidecar, settings) =>
+  isServed(sidecar, settings) &&
+  sidecar.metadata.namespace === settings.rootNamespace &&
+  selectorOfSidecar(sidecar) === undefined
+    ? [everyNamespace]
+    : [],
+);
+/** The same VirtualService, and the Sidecars of the root namespace for all. */
+const sidecarsForAllOfVirtualService = relation(
+  "sidecarsForAllOfVirtualService",
+  index("VirtualService", (virtualService, settings) =>
+    isForSubsets(virtualService, settings) ? [everyNamespace] : [],
+  ),
+  sidecarForAll,
 );
 
 /** What the Sidecars of the namespaces that a VirtualService is meant for leave their sidecars; nothing about others. */
@@ -139,26 +156,50 @@ export class ClientScopes {
 const sidecarsOfFollowers = relation(
   "sidecarsOfFollowers",
   index("VirtualService", (virtualService, settings) =>
-    isForSidecars(virtualService, settings) ? [...clientNames(virtualService, settings), settings.rootNamespace] : [],
+    isForSidecars(virtualService, settings) ? clientNames(virtualService, settings) : [],
   ),
   sidecarByNamespace,
 );
+/** Every VirtualService for sidecars, and the Sidecars of the root namespace for all. */
+const sidecarsForAllOfFollowers = relation(
+  "sidecarsForAllOfFollowers",
+  index("VirtualService", (virtualService, settings) =>
+    isForSidecars(virtualService, settings) ? [everyNamespace] : [],
+  ),
+  sidecarForAll,
+);
 
 /** The namespaces that a VirtualService with subsets is meant for, as their Sidecars limit them. */
-export const clientScopes = fact("clientScopes", "VirtualService", [sidecarsOfVirtualService], (one, mesh) =>
-  scopesOf(one, mesh.related(sidecarsOfVirtualService, one), mesh),
+export const clientScopes = fact(
+  "clientScopes",
+  "VirtualService",
+  [sidecarsOfVirtualService, sidecarsForAllOfVirtualService],
+  (one, mesh) => {
+    const own = mesh.related(sidecarsOfVirtualService, one);
+    return scopesOf(one, { own, ofRoot: mesh.related(sidecarsForAllOfVirtualService, one) }, mesh);
+  },
 );
 
 /** The same for every VirtualService. Apart, because a change of a Sidecar concerns fewer of those with subsets. */
-export const followerScopes = fact("followerScopes", "VirtualService", [sidecarsOfFollowers], (one, mesh) =>
-  scopesOf(one, mesh.related(sidecarsOfFollowers, one), mesh),
+export const followerScopes = fact(
+  "followerScopes",
+  "VirtualService",
+  [sidecarsOfFollowers, sidecarsForAllOfFollowers],
+  (one, mesh) => {
+    const own = mesh.related(sidecarsOfFollowers, one);
+    return scopesOf(one, { own, ofRoot: mesh.related(sidecarsForAllOfFollowers, one) }, mesh);
+  },
 );
 
-function scopesOf(virtualService: VirtualService, all: readonly Sidecar[], mesh: MeshView): ClientScopes {
-  const sidecars = Map.groupBy(all, ({ metadata }) => metadata.namespace);
+interface SidecarsFor {
+  readonly own: readonly Sidecar[];
+  readonly ofRoot: readonly Sidecar[];
+}
+
+function scopesOf(virtualService: VirtualService, { own, ofRoot }: SidecarsFor, mesh: MeshView): ClientScopes {
   const scopes = new Map<string, SidecarScope>();
-  if (sidecars.size === 0) return new ClientScopes(scopes, mesh);
-  const ofRoot = sidecars.get(mesh.settings.rootNamespace) ?? [];
+  if (own.length === 0 && ofRoot.length === 0) return new ClientScopes(scopes, mesh);
+  const sidecars = Map.groupBy(own, ({ metadata }) => metadata.namespace);
   for (const client of clientNames(virtualService, mesh.settings)) {
     const scope = sidecarScopeOf(client, sidecars.get(client) ?? [], ofRoot);
     if (scope !== undefined) scopes.set(client, scope);
@@ -170,13 +211,7 @@ function scopesOf(virtualService: VirtualService, all: readonly Sidecar[], mesh:
 const sidecarsOfRoot = relation(
   "sidecarsOfRoot",
   index("Namespace", () => [everyNamespace]),
-  index("Sidecar", (sidecar, settings) =>
-    isServed(sidecar, settings) &&
-    sidecar.metadata.namespace === settings.rootNamespace &&
-    selectorOfSidecar(sidecar) === undefined
-      ? [everyNamespace]
-      : [],
-  ),
+  sidecarForAll,
 );
 
 /** What the Sidecars leave the sidecars of a namespace; undefined: some workload imports everything. */

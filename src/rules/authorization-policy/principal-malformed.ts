@@ -2,7 +2,8 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { trustDomainsOf } from "../../mesh/authorization/requests/identities.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import type { SettingsWith } from "../../view/settings.ts";
+import { setting } from "../../view/view.ts";
 
 /**
  * Why a principal of a policy cannot match any caller; undefined: it can match. An identity is
@@ -56,7 +57,10 @@ function fitsEnd(parts: readonly string[]): boolean {
  * these (Istio pilot/pkg/networking/plugin/authn/util.go TrustDomainsForValidation), and `cluster.local` stands for them
  * (pilot/pkg/security/trustdomain/bundle.go). Gateways, which a policy can target, also accept other client certificates.
  */
-const trustDomainsFor = (policy: AuthorizationPolicy, settings: MeshSettings): ReadonlySet<string> | undefined =>
+const trustDomainsFor = (
+  policy: AuthorizationPolicy,
+  settings: SettingsWith<"seen">,
+): ReadonlySet<string> | undefined =>
   settings.seen && targetRefsOf(policy).length === 0
     ? new Set([...trustDomainsOf(settings), "cluster.local"])
     : undefined;
@@ -71,7 +75,7 @@ function trustDomainProblem(principal: string, known: ReadonlySet<string> | unde
 export const authorizationPolicyPrincipalMalformed = defineRule({
   id: "authorization-policy-principal-malformed",
   subject: "AuthorizationPolicy",
-  reads: [],
+  reads: [setting("seen")],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],

@@ -4,8 +4,10 @@ import { kindsIn } from "../../engine/declared-reads.ts";
 import { callerReads, Callers } from "../../mesh/intents/callers.ts";
 import { faultsOf, type IntentFault } from "../../mesh/intents/faults.ts";
 import { missingTargets, targetReads } from "../../mesh/intents/targets.ts";
+import { setting } from "../../view/view.ts";
 
-const reads = [...targetReads, ...callerReads] as const;
+// What is wrong with an intent about other namespaces names the root namespace.
+const reads = [...targetReads, ...callerReads, setting("rootNamespace")] as const;
 
 export const intentInvalid = defineRule({
   id: "intent-invalid",

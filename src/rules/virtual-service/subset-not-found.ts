@@ -15,7 +15,7 @@ import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation, setting } from "../../view/view.ts";
 
 /** A VirtualService, and the namespaces of the hosts of which it names subsets. */
 const namespacesOfSubsets = relation(
@@ -47,7 +47,8 @@ const ofGateways = forWording(namespacesOfGateways);
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
-  reads: [routing, subsetsOfHost, ofGateways, ...registryReads],
+  // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
+  reads: [routing, subsetsOfHost, ofGateways, ...registryReads, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
