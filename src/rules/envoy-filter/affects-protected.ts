@@ -149,10 +149,12 @@ function checksOf(filter: EnvoyFilter): readonly string[] {
 const filterThatChecks =
   /\benvoy\.(?:extensions\.)?filters\.(?:http|network)\.(ext_authz|rbac|jwt_authn|oauth2|basic_auth|api_key_auth)\b/g;
 
-/** A patch is kept as JSON text. One that removes a filter has no value; one that is null or too deep adds none. */
-function checksAddedBy(text: string): readonly string[] {
+type Patch = EnvoyFilter["spec"]["configPatches"][number];
+
+/** What a patch does is kept as JSON text. One that removes a filter has no value; one that is null or too deep adds none. */
+function checksAddedBy({ patch: text }: Patch): readonly string[] {
   if (text === "" || text === "too deep") return [];
-  const patch = member(JSON.parse(text), "patch");
+  const patch: unknown = JSON.parse(text);
   if (member(patch, "operation") === "REMOVE") return [];
   return [...(JSON.stringify(member(patch, "value")) ?? "").matchAll(filterThatChecks)].flatMap(
     ([, name]) => name ?? [],
