@@ -21,7 +21,7 @@ import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
 import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./check/baseline.ts";
-import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { type ClusterOptions, clusterWord, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { namespaceName } from "./namespace-option.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check/notes.ts";
@@ -39,8 +39,8 @@ import {
   settingsIn,
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
-import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf, type Written } from "./outputs.ts";
+import { tellAbsentNamespaces, tellExceptions } from "./policy-notes.ts";
 import {
   docsUrlOption,
   isDocument,
@@ -176,6 +176,8 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
   tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
+  if (options.mesh === clusterWord && change.base !== undefined)
+    tellAbsentNamespaces(policies, change.base.mesh, terminal);
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
   if (options.writeTest !== undefined)
