@@ -146,7 +146,7 @@ function ownCommandsOf(rule: BuiltInRule): string[] {
       : "namespace/NAMESPACE";
   return [
     ...(unexplained.has(kind) ? [] : [`meshward explain ${target} --mesh cluster`]),
-    ...(check === undefined ? [] : [`meshward audit --mesh cluster --policies-from-cluster --rule ${id}`]),
+    ...(check === undefined ? [] : ["meshward audit --mesh cluster --policies-from-cluster \\", `  --rule ${id}`]),
   ];
 }
 
