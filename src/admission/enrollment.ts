@@ -100,7 +100,7 @@ function warning(name: string, labels: Readonly<Record<string, string>>): string
  * client-go util/csaupgrade), it owns the whole map of labels, and releasing it drops every label without an owner. A
  * label that a mutating webhook added has no owner.
  */
-export function labelsLost(request: AdmissionRequest, keys: readonly string[]): Record<string, string> {
+function labelsLost(request: AdmissionRequest, keys: readonly string[]): Record<string, string> {
   const { operation, object, oldObject, fieldManager } = request;
   if (operation !== "UPDATE" || !isApply(oldObject, fieldManager)) return {};
   const [before, after] = [oldObject, object].map((raw) => member(member(raw, "metadata"), "labels"));

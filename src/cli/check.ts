@@ -21,7 +21,7 @@ import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
 import { baselineNotes, baselineOf, baselineOptions, type BaselineOptions } from "./check/baseline.ts";
-import { type ClusterOptions, contextOption, kubeconfigOption } from "./cluster-options.ts";
+import { type ClusterOptions, clusterWord, contextOption, kubeconfigOption } from "./cluster-options.ts";
 import { namespaceName } from "./namespace-option.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check/notes.ts";
@@ -39,8 +39,8 @@ import {
   settingsIn,
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
-import { tellExceptions } from "./exception-notes.ts";
 import { outputsOf, type Written } from "./outputs.ts";
+import { tellAbsentNamespaces, tellExceptions } from "./policy-notes.ts";
 import {
   docsUrlOption,
   isDocument,
@@ -175,12 +175,18 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, outputs, terminal);
   for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
-  tellExceptions(policies, { mesh: change.found.files.mesh }, terminal);
+  tellPolicies(policies, change, options, terminal);
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
   if (options.writeTest !== undefined)
     await writeTest(paths, options.writeTest, options, rendererOf(options, terminal));
   return exitCode(report, options);
+}
+
+/** Files are rarely all namespaces, so that only a cluster tells whether one is missing. */
+function tellPolicies(policies: Policies, { found, base }: Changes, { mesh }: CheckOptions, terminal: Terminal): void {
+  tellExceptions(policies, { mesh: found.files.mesh }, terminal);
+  if (mesh === clusterWord && base !== undefined) tellAbsentNamespaces(policies, base.mesh, terminal);
 }
 
 /** Throws a UsageError for a kind of which the files contain only a part, and everything. */

@@ -5,7 +5,7 @@ import type { Manifest } from "../sources/manifests/manifests.ts";
 import { documentsOf, isIntent, type PolicyOptions } from "./policy-options.ts";
 
 /** The MeshwardIntents among the documents of `--policies`. Of two with the same name, the first. */
-export function intentsIn(documents: readonly Manifest[]): readonly FileObject[] {
+function intentsIn(documents: readonly Manifest[]): readonly FileObject[] {
   const found = new Map<string, FileObject>();
   for (const manifest of documents) {
     const object = isIntent(manifest) ? readAny(manifest.raw) : undefined;

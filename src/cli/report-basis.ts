@@ -50,7 +50,7 @@ export function basisOf({ rules, policies, selection, mesh, skipped, settingsFil
 export const titlesOf = ({ documents }: Policies): readonly string[] =>
   documents.map(({ title }) => title).filter((title) => !title.startsWith("profile "));
 
-export function namesOfProtected(mesh: Mesh, policies: Policies): readonly string[] {
+function namesOfProtected(mesh: Mesh, policies: Policies): readonly string[] {
   const names: string[] = [];
   for (const { metadata } of mesh.all("Namespace"))
     if (policies.protectsByName(metadata.name) || policies.protectsByLabels(metadata.labels)) names.push(metadata.name);

@@ -17,7 +17,7 @@ export interface AuditedFinding {
 }
 
 /** The number of findings that are handled before reviews get their turn. */
-export const handledAtOnce = 100;
+const handledAtOnce = 100;
 
 /** The findings in a stable order: the most severe first, those that exceptions accept last. */
 export async function auditedFindings(

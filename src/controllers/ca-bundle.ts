@@ -4,7 +4,7 @@ import { isSameBundle } from "../tls/authority.ts";
 import { type FoundConfiguration, otherOwners, type WebhookEntry } from "./webhook-configurations.ts";
 
 /** The field manager of caBundle. */
-export const caBundleManager = "meshward-ca-bundle";
+const caBundleManager = "meshward-ca-bundle";
 
 export interface CaBundleOptions {
   readonly log: Log;

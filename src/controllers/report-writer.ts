@@ -306,7 +306,7 @@ const slowRetryMs = 5 * 60_000;
 const mostConflicts = 3;
 
 /** The annotation with the number of findings that no report of the namespace lists. */
-export const unlistedFindings = "meshward.io/unlisted-findings";
+const unlistedFindings = "meshward.io/unlisted-findings";
 
 const webhookConfigurations: Resource = {
   group: "admissionregistration.k8s.io",

@@ -37,7 +37,7 @@ import type { Mesh, Reads } from "../view/view.ts";
 import type { Reach } from "./reach.ts";
 
 /** What is asked for a value that only an object can have which the view does not contain. */
-export class NotKnown extends Error {
+class NotKnown extends Error {
   /** `the labels of Namespace shop`. */
   readonly what: string;
   constructor(what: string) {

@@ -286,8 +286,7 @@ export const alerts: readonly Alert[] = [
 ];
 
 /** The page of an alert. */
-export const runbookOf = ({ name }: Alert): string =>
-  `${packageJson.homepage}/blob/main/docs/alerts.md#${name.toLowerCase()}`;
+const runbookOf = ({ name }: Alert): string => `${packageJson.homepage}/blob/main/docs/alerts.md#${name.toLowerCase()}`;
 
 /** Rules for Prometheus, as `groups` of a rule file and as the spec of a PrometheusRule have them. */
 export const alertGroups = () => [

@@ -19,7 +19,7 @@ const policyFolder = "/etc/meshward/policies";
 const resources = { requests: { cpu: "100m", memory: "256Mi" }, limits: { memory: "512Mi" } };
 
 /** Keeps Meshward out of the mesh: the API server has no identity in it and calls the webhook with TLS of its own. */
-export const outsideOfMesh = {
+const outsideOfMesh = {
   "istio-injection": "disabled",
   "istio.io/dataplane-mode": "none",
 } as const;

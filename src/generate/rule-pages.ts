@@ -131,7 +131,10 @@ function incidentOf(rule: BuiltInRule): string[] {
 const hosted: ReadonlySet<string> = new Set(["VirtualService", "DestinationRule", "ServiceEntry", "Service"]);
 const unexplained: ReadonlySet<string> = new Set(["Gateway", "KubernetesGateway", "KubernetesRoute", "MeshConfig"]);
 
-/** Those of Meshward: `explain` for what it explains, `audit` for rules that run there. What is refused as a whole is only in a file. */
+/**
+ * Those of Meshward: `explain` for what it explains, `audit` for rules that run there, with the modes and the protected
+ * namespaces that the webhook has. What is refused as a whole is only in a file.
+ */
 function ownCommandsOf(rule: BuiltInRule): string[] {
   const { id, subject, check, judgesMalformed } = rule;
   if (judgesMalformed) return ["meshward check FILE --mesh cluster"];
@@ -143,14 +146,9 @@ function ownCommandsOf(rule: BuiltInRule): string[] {
       : "namespace/NAMESPACE";
   return [
     ...(unexplained.has(kind) ? [] : [`meshward explain ${target} --mesh cluster`]),
-    ...(check === undefined
-      ? []
-      : [`meshward audit --mesh cluster${isOff(rule) ? " --policies-from-cluster" : ""} --rule ${id}`]),
+    ...(check === undefined ? [] : ["meshward audit --mesh cluster --policies-from-cluster \\", `  --rule ${id}`]),
   ];
 }
-
-/** Only policies turn it on. */
-const isOff = (rule: BuiltInRule): boolean => Object.values(modesOf(rule)).every((mode) => mode === "off");
 
 const breakGlass = `Or use break glass, if a policy names one of your groups: set the annotation \`${breakGlassAnnotation.key}: "INC-1234: reason"\` on the object that you apply, and for a deletion on its Namespace. Denials become warnings, and the reason is recorded. `;
 

@@ -7,7 +7,7 @@ import type { Socket } from "node:net";
  * a request is incomplete), `answering` (a complete request has no response yet), `idle` (the last request was
  * answered).
  */
-export const connectionStates = ["handshake", "headers", "body", "answering", "idle"] as const;
+const connectionStates = ["handshake", "headers", "body", "answering", "idle"] as const;
 export type ConnectionState = (typeof connectionStates)[number];
 
 export interface ConnectionLimits {

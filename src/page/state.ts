@@ -43,7 +43,7 @@ export function stateOf(hash: string): State {
   };
 }
 
-export function hashOf(state: State): string {
+function hashOf(state: State): string {
   const parameters = new URLSearchParams();
   const add = (name: string, value: string, usual: string) => value !== usual && parameters.set(name, value);
   add("view", state.view, initial.view);

@@ -82,7 +82,7 @@ function requests(objects: readonly KubernetesObject[], isDeletion: boolean, tes
 }
 
 /** The groups that the API server gives to a service account. */
-export function groupsOfAccount(username: string): readonly string[] {
+function groupsOfAccount(username: string): readonly string[] {
   const [, namespace] = /^system:serviceaccount:([^:]+):/.exec(username) ?? [];
   return namespace === undefined ? [] : ["system:serviceaccounts", `system:serviceaccounts:${namespace}`];
 }

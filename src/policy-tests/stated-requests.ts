@@ -17,7 +17,7 @@ import type { Mesh } from "../view/view.ts";
 import type { Expectation, StatedRequests } from "./test-file.ts";
 
 /** The fields of `expect` that state requests. */
-export const statedFields = ["holds", "heldBefore"] as const;
+const statedFields = ["holds", "heldBefore"] as const;
 
 /** A fault of what a case states, whatever the mesh is. */
 export interface StatedFault {

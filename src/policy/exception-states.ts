@@ -1,6 +1,6 @@
 import type { Exception, Labels } from "./documents.ts";
 import { limitsIn, refusalsOf } from "./exception-limits.ts";
-import { daysLeft, endOf, isExpired } from "./expiry.ts";
+import { daysLeft, isExpired } from "./expiry.ts";
 import type { Policies } from "./policies.ts";
 
 /**
@@ -74,14 +74,4 @@ export function isWide({ spec }: Exception): boolean {
   const { objects, fingerprints } = spec.match ?? {};
   if (fingerprints !== undefined || objects?.labels !== undefined || objects?.kinds !== undefined) return false;
   return objects?.names === undefined || objects.names.some((name) => /^\*+$/.test(name));
-}
-
-/** The next moment after `now` at which an exception ends; undefined: none does. */
-export function nextEnd(exceptions: readonly Exception[], now: Date): number | undefined {
-  let next: number | undefined;
-  for (const { expiresAt } of exceptions) {
-    const end = endOf(expiresAt);
-    if (end > now.getTime() && (next === undefined || end < next)) next = end;
-  }
-  return next;
 }

@@ -103,7 +103,7 @@ export const conditionsOf = (spec: MatchSpec): readonly Condition[] =>
   conditions.filter((condition) => isSet[condition](spec));
 
 /** Requires both, if a selector has both names and labels. */
-export function compileWhere(where: Where | undefined): (name: string, labels: Labels) => boolean {
+function compileWhere(where: Where | undefined): (name: string, labels: Labels) => boolean {
   if (where === undefined) return () => true;
   const named = where.names === undefined ? undefined : globs(where.names);
   const { labels: wanted = {} } = where;

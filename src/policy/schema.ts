@@ -117,7 +117,7 @@ const mutations = record("Changes that Meshward makes to objects.", {
 });
 
 /** Fields that apply to the whole cluster. Next to a match they would look as if it limited them. */
-export const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
+const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
 
 function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
   const spec = record("The settings of this policy.", {

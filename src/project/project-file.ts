@@ -6,7 +6,7 @@ import { readSettingsFile } from "../sources/manifests/settings-file.ts";
 import type { SourceError } from "../sources/manifests/source-error.ts";
 import { projectSchema, type Setting, type SettingName, projectSettings } from "./schema.ts";
 
-export const projectFileNames = ["meshward.yaml", "meshward.yml"] as const;
+const projectFileNames = ["meshward.yaml", "meshward.yml"] as const;
 
 /** A setting with its value as the command line would contain it. */
 export interface GivenSetting {

@@ -7,7 +7,7 @@ import { counted } from "../text/phrases.ts";
 export const longestComment = 65_000;
 
 /** A workflow finds the comment that it wrote before by this line. */
-export const commentMarker = "<!-- meshward -->";
+const commentMarker = "<!-- meshward -->";
 
 /** A part of a comment: items that are left out from the end if the comment would be too long. */
 export interface Section {

@@ -47,7 +47,7 @@ export interface PolicyCounts {
   readonly loadedAtMs: number;
 }
 
-export const authorityPhases = ["steady", "publishing", "retiring"] as const;
+const authorityPhases = ["steady", "publishing", "retiring"] as const;
 
 /** The state of what one of the replicas does for all. */
 export interface ControllerSample {

@@ -15,7 +15,7 @@ const labelsOfNamespace = ({ object, isNamespace }: Subject): string =>
   isNamespace ? `${object}.metadata.labels` : "namespaceObject.metadata.labels";
 
 /** Whether a text in CEL has one of the names, in which `*` stands for any characters. */
-export function hasName(text: string, names: readonly string[]): string {
+function hasName(text: string, names: readonly string[]): string {
   if (names.includes("*")) return "true";
   const exact = names.filter((name) => !isGlob(name));
   const patterns = names.filter(isGlob).map((glob) => `${text}.matches(${celText(patternOf(glob))})`);
@@ -28,7 +28,7 @@ const patternOf = (glob: string): string =>
     .map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&"))
     .join(".*")}$`;
 
-export function hasLabels(labels: string, wanted: Labels): string {
+function hasLabels(labels: string, wanted: Labels): string {
   const each = Object.entries(wanted).map(
     ([key, value]) => `${celText(key)} in ${labels} && ${labels}[${celText(key)}] == ${celText(value)}`,
   );

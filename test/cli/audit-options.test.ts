@@ -75,6 +75,30 @@ describe("audit shows", () => {
     assert.match(text.out, /shown are only findings in namespace shop; \d+ other findings? not shown/);
   });
 
+  test("what policies say of namespaces that there are not, as notes that fail nothing", async () => {
+    const file = join(root, "absent.yaml");
+    const document = (name: string, spec: string) =>
+      `apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: ${name} }\nspec: ${spec}\n`;
+    const ours = '{ protectedNamespaces: { names: [pya, shop, "bank-*"] } }';
+    const team = "{ match: { namespaces: { labels: { team: payments } } }, rules: [{ tag: mtls, mode: warn }] }";
+    writeFileSync(file, [document("ours", ours), document("team", team)].join("---\n"));
+    const whole = meshFile("whole", namespace("pay", "team: other"), namespace("shop", "team: shop"));
+    const { code, error } = await meshward(["audit", "--mesh", whole, "--policies", file, "--min-mode", "deny"]);
+    assert.equal(code, 0);
+    assert.equal(
+      error,
+      'meshward: note: MeshwardPolicy ours: spec.protectedNamespaces.names[0]: this mesh has no namespace "pya"; did you mean "pay"?\n' +
+        'meshward: note: MeshwardPolicy ours: spec.protectedNamespaces.names[2]: no namespace of this mesh matches "bank-*"\n' +
+        "meshward: note: MeshwardPolicy team: spec.match.namespaces.labels: no namespace of this mesh has team=payments\n",
+    );
+    // Of a namespace that only other objects name, nobody knows the labels.
+    const part = await meshward(["audit", "--mesh", mesh, "--policies", file]);
+    assert.doesNotMatch(part.error, /labels|"shop"/);
+    const none = meshFile("none", virtualService("shop", "ok", [50, 50]));
+    const unknown = await meshward(["check", none, "--policies", file]);
+    assert.doesNotMatch(unknown.error, /no namespace/);
+  });
+
   test("nothing for a namespace without findings, which decides the exit code too", async () => {
     const withOther = meshFile("with-other", readFileSync(mesh, "utf8"), namespace("other", "team: none"));
     assert.equal((await jsonOf<Report>("--mesh", withOther, "--namespace", "other", "--min-mode", "deny")).code, 0);

@@ -1,49 +1,28 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { changes, intents, world } from "../intents/story.ts";
 import { first, intents as ofSteps, later, pairs, start } from "../intents/steps.ts";
-import { type ControlPlane, type Output, startControlPlane } from "./control-plane.ts";
-import {
-  binaries,
-  isDenied,
-  isFree,
-  isWarned,
-  namespace,
-  type Raw,
-  send,
-  skip,
-  stored,
-  succeeds,
-} from "./environment.ts";
-import { type Meshward, register, startMeshward } from "./meshward.ts";
+import type { ControlPlane, Output } from "./control-plane.ts";
+import { isDenied, isFree, isWarned, type Raw, send, skip, stored, succeeds } from "./environment.ts";
+import type { Meshward } from "./meshward.ts";
 import { until } from "./program.ts";
+import { startWithIntents, type WithIntents } from "./with-intents.ts";
 
 // Intents as objects of the real API server and in files of --policies: each kind of object can end one, and is denied.
 
-const definition = readFileSync(new URL("../../deploy/crds/meshwardintents.yaml", import.meta.url), "utf8");
 const [ofPayments, ofLedger, ofPlatform] = intents as readonly [Raw, Raw, Raw];
 const delay = { everyMs: 250 };
 
 describe("intents of the cluster", { skip }, () => {
+  let started: WithIntents | undefined;
   let plane: ControlPlane;
   let meshward: Meshward;
   before(async () => {
-    plane = await startControlPlane({ binaries: binaries(), definitions: true });
-    await succeeds(plane, ["create", "-f", "-"], [namespace("istio-system")]);
-    await succeeds(plane, ["apply", "-f", "-"], world);
-    const { stderr } = await send(plane, ["apply", "--server-side", "-f", "-"], { input: definition });
-    assert.doesNotMatch(stderr, /Error|Warning|invalid/, stderr);
     // The platform's intent is in a file, and no object of the cluster.
-    const args = ["--namespace", "meshward-system"];
-    meshward = await startMeshward({ plane, policies: [ofPlatform], args });
-    await meshward.ready();
-    await register(plane, meshward);
+    started = await startWithIntents(world, { policies: [ofPlatform], args: ["--namespace", "meshward-system"] });
+    ({ plane, meshward } = started);
   });
-  after(async () => {
-    await meshward?.stop();
-    await plane?.close();
-  });
+  after(() => started?.close());
 
   const apply = (object: Raw) => send(plane, ["apply", "-f", "-"], { objects: [object] });
 
@@ -138,32 +117,20 @@ describe("intents of the cluster", { skip }, () => {
 });
 
 describe("the steps of payments", { skip }, () => {
+  let started: WithIntents;
   let plane: ControlPlane;
-  let meshward: Meshward;
   before(async () => {
-    plane = await startControlPlane({ binaries: binaries(), definitions: true });
-    await succeeds(plane, ["apply", "-f", "-"], start);
-    const { stderr } = await send(plane, ["apply", "--server-side", "-f", "-"], { input: definition });
-    assert.doesNotMatch(stderr, /Error|Warning|invalid/, stderr);
-    meshward = await startMeshward({ plane });
-    await meshward.ready();
-    await register(plane, meshward);
+    started = await startWithIntents(start);
+    ({ plane } = started);
   });
-  after(async () => {
-    await meshward?.stop();
-    await plane?.close();
-  });
+  after(() => started?.close());
 
   const apply = (objects: readonly Raw[]) => send(plane, ["apply", "-f", "-"], { objects });
   const isQuietAboutIntents = (output: Output) => isFree(output, /\[intent-/);
 
   test("are applied, and the intents as soon as they hold", async () => {
     for (const { objects } of first) isQuietAboutIntents(await apply(objects));
-    // The watch may not show the last step yet, and then an intent does not hold.
-    await until("the intents to hold", async () => {
-      const { code, stderr } = await send(plane, ["apply", "--dry-run=server", "-f", "-"], { objects: ofSteps });
-      return code === 0 && !stderr.includes("intent-not-held") ? true : undefined;
-    });
+    await started.hold(ofSteps);
     isQuietAboutIntents(await apply(ofSteps));
     for (const { objects } of later) isQuietAboutIntents(await apply(objects));
   });

@@ -4,14 +4,12 @@ import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
 import { egressGateway } from "../intents/egress.ts";
 import { objectsIn } from "../intents/story.ts";
-import { type ControlPlane, startControlPlane } from "./control-plane.ts";
-import { binaries, isDenied, isFree, namespace, type Raw, send, skip, succeeds } from "./environment.ts";
-import { type Meshward, register, startMeshward } from "./meshward.ts";
+import { isDenied, isFree, namespace, type Raw, send, skip } from "./environment.ts";
 import { until } from "./program.ts";
+import { startWithIntents, type WithIntents } from "./with-intents.ts";
 
 // Intents of policies/intents.md about hosts outside the mesh: one where sidecars refuse other hosts, one behind an egress gateway.
 
-const definition = readFileSync(new URL("../../deploy/crds/meshwardintents.yaml", import.meta.url), "utf8");
 const page = readFileSync(new URL("../../policies/intents.md", import.meta.url), "utf8");
 const intentOf = (name: string): Raw =>
   parse(new RegExp(`<!-- intent: ${name} -->\\n\`\`\`yaml\\n([\\s\\S]*?)\`\`\``).exec(page)?.[1] ?? "") as Raw;
@@ -70,35 +68,16 @@ const workloads = ["payments/payments", "orders/orders", "web/shop", "builds/run
 });
 
 describe("intents about hosts outside the mesh", { skip }, () => {
-  let plane: ControlPlane;
-  let meshward: Meshward;
-  const apply = (...objects: readonly Raw[]) => send(plane, ["apply", "-f", "-"], { objects });
+  let started: WithIntents;
+  const apply = (...objects: readonly Raw[]) => send(started.plane, ["apply", "-f", "-"], { objects });
   before(async () => {
-    plane = await startControlPlane({ binaries: binaries(), definitions: true });
-    await succeeds(plane, ["create", "-f", "-"], [namespace("istio-system"), ...namespaces]);
-    const world = [refusing, entry("stripe", "api.stripe.com", "."), ...workloads, ...objectsIn(egressGateway)];
-    await succeeds(plane, ["apply", "-f", "-"], world);
-    const { stderr } = await send(plane, ["apply", "--server-side", "-f", "-"], { input: definition });
-    assert.doesNotMatch(stderr, /Error|Warning|invalid/, stderr);
-    meshward = await startMeshward({ plane });
-    await meshward.ready();
-    await register(plane, meshward);
+    const objects = [refusing, entry("stripe", "api.stripe.com", "."), ...workloads, ...objectsIn(egressGateway)];
+    started = await startWithIntents([...namespaces, ...objects]);
   });
-  after(async () => {
-    await meshward?.stop();
-    await plane?.close();
-  });
+  after(() => started?.close());
 
   test("hold when they are written", async () => {
-    await until(
-      "the intents to hold",
-      async () => {
-        const objects = [intentOf("stripe"), intentOf("egress")];
-        const { code, stderr } = await send(plane, ["apply", "--dry-run=server", "-f", "-"], { objects });
-        return code === 0 && !stderr.includes("intent-not-held") ? true : undefined;
-      },
-      delay,
-    );
+    await started.hold([intentOf("stripe"), intentOf("egress")]);
     isFree(await apply(intentOf("stripe"), intentOf("egress")), /\[intent-/);
   });
 
@@ -128,7 +107,7 @@ describe("intents about hosts outside the mesh", { skip }, () => {
       const output = await until(
         "the change to be denied",
         async () => {
-          const tried = await send(plane, ["apply", "--dry-run=server", "-f", "-"], { objects: [breaking] });
+          const tried = await send(started.plane, ["apply", "--dry-run=server", "-f", "-"], { objects: [breaking] });
           return /intent-broken/.test(tried.stderr) ? apply(breaking) : undefined;
         },
         delay,

@@ -198,28 +198,30 @@ describe("policies of the cluster", { skip }, () => {
     assert.match(stdout, /NAME +IN FORCE +EXPIRES +FINDINGS +AGE\ngood +True +\S+ +1 /);
   });
 
-  /** What `audit` says of the cluster: its findings and accepted findings on the wrong VirtualService. */
-  async function audited(): Promise<readonly [findings: number, accepted: number]> {
+  /** What a command finds about the wrong VirtualService, with the mesh and the policies of the cluster. */
+  async function found(
+    command: string,
+    ...more: readonly string[]
+  ): Promise<readonly [findings: number, accepted: number]> {
     const cli = fileURLToPath(new URL("../../dist/meshward.js", import.meta.url));
-    const args = [
-      "audit",
-      "--mesh",
-      "cluster",
-      "--policies-from-cluster",
-      "--kubeconfig",
-      plane.kubeconfig("meshward"),
-      "--format",
-      "json",
-    ];
-    const child = spawn(process.execPath, [cli, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+    const cluster = ["--mesh", "cluster", "--policies-from-cluster", "--kubeconfig", plane.kubeconfig("meshward")];
+    const args = [cli, command, ...more, ...cluster, "--format", "json"];
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "ignore"] });
+    child.stdin.end(command === "check" ? JSON.stringify(wrong()) : "");
     const report = JSON.parse(await text(child.stdout)) as { findings: Raw[]; accepted: Raw[] };
     const count = (list: readonly Raw[]) =>
       list.filter(({ rule, object }) => rule === weights && object.namespace === "shop").length;
     return [count(report.findings), count(report.accepted)];
   }
 
-  test("an exception stops counting at its end, in the webhook and in an audit alike, and its status says so", async () => {
-    assert.deepEqual(await audited(), [0, 1]);
+  test("an exception stops counting at its end, in the webhook, in audit and in check alike, and its status says so", async () => {
+    assert.deepEqual(
+      [await found("audit"), await found("check", "-")],
+      [
+        [0, 1],
+        [0, 1],
+      ],
+    );
     const seconds = 15;
     const end = Date.now() + seconds * 1_000;
     await succeeds(plane, ["apply", "-f", "-"], [exception("good", { expiresAt: inSeconds(seconds) })], {
@@ -227,7 +229,13 @@ describe("policies of the cluster", { skip }, () => {
     });
     await later(Math.max(0, end - Date.now() + 1_000));
     isDenied(await tryWrong(), new RegExp(weights));
-    assert.deepEqual(await audited(), [1, 0]);
+    assert.deepEqual(
+      [await found("audit"), await found("check", "-")],
+      [
+        [1, 0],
+        [1, 0],
+      ],
+    );
     await untilCondition(["mwe", "good", "shop"], "InForce", { status: "False", reason: "Expired" });
     await untilCondition(["mwp", "platform"], "InForce", { status: "True" });
     assert.match((await meshward.ops("/metrics"))?.body ?? "", /exceptions\{state="expired"\} 1/);

@@ -142,7 +142,10 @@ async function checked(...argv: string[]): Promise<string> {
 }
 
 test("the commands of Meshward on the pages are commands with these options", async () => {
-  const all = [...pages.values()].flatMap((page) => blocks(page, "sh")).join("\n");
+  const all = [...pages.values()]
+    .flatMap((page) => blocks(page, "sh"))
+    .join("\n")
+    .replaceAll(/ \\\n */g, " ");
   const commands = new Set(
     (all.match(/^meshward .*$/gm) ?? []).map((line) => line.replace(/--rule \S+/, "--rule RULE")),
   );

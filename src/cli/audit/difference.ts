@@ -1,11 +1,16 @@
-import { clusterWord } from "../cluster-options.ts";
 import { readFileSync } from "node:fs";
 import { isObject, member } from "../../kube/read.ts";
-import { type ReportDifference, reportDifference, type ReportSource } from "../../report/difference.ts";
 import { differenceFormats } from "../../report/difference-formats.ts";
+import { type ReportDifference, reportDifference, type ReportSource } from "../../report/difference.ts";
 import type { Report } from "../../report/report.ts";
 import { isSystemError } from "../../text/file-errors.ts";
 import { UsageError } from "../../text/usage-error.ts";
+import type { Mesh } from "../../view/view.ts";
+import { clusterWord } from "../cluster-options.ts";
+import { outputsOf, writeOutputs } from "../outputs.ts";
+import { requireFormats } from "../report-output.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
+import { firstSeenIn } from "./remembered-findings.ts";
 import {
   type AuditOptions,
   auditReport,
@@ -15,11 +20,6 @@ import {
   requireKnown,
   requireNamespaces,
 } from "./report.ts";
-import type { Mesh } from "../../view/view.ts";
-import { firstSeenIn } from "./remembered-findings.ts";
-import { outputsOf, writeOutputs } from "../outputs.ts";
-import { requireFormats } from "../report-output.ts";
-import type { ExitCode, Terminal } from "../terminal.ts";
 
 /**
  * Compares the findings of two meshes or JSON reports. `--fail-on` is about those that appeared.

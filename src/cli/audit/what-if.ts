@@ -6,13 +6,19 @@ import { namespaceOfReported } from "../../report/filter.ts";
 import { shownObject } from "../../report/phrases.ts";
 import type { ReportedFinding } from "../../report/report.ts";
 import { reportedObject } from "../../report/reported-finding.ts";
-import { type DeniedObject, deniedCounts, type DenyingRule, type WhatIf } from "../../report/what-if.ts";
 import { whatIfFormats } from "../../report/what-if-formats.ts";
+import { type DeniedObject, deniedCounts, type DenyingRule, type WhatIf } from "../../report/what-if.ts";
 import { suggestion } from "../../text/nearest.ts";
 import { listed } from "../../text/phrases.ts";
 import { UsageError } from "../../text/usage-error.ts";
 import type { Mesh } from "../../view/view.ts";
 import { objectsFor } from "../cluster-policies.ts";
+import type { MeshFromFiles } from "../mesh-option.ts";
+import { outputsOf, writeOutputs } from "../outputs.ts";
+import { policiesWith } from "../policy-options.ts";
+import { requireFormats } from "../report-output.ts";
+import { shownErrors } from "../source-errors.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
 import {
   type AuditOptions,
   auditReport,
@@ -22,12 +28,6 @@ import {
   requireKnown,
   requireNamespaces,
 } from "./report.ts";
-import type { MeshFromFiles } from "../mesh-option.ts";
-import { outputsOf, writeOutputs } from "../outputs.ts";
-import { policiesWith } from "../policy-options.ts";
-import { requireFormats } from "../report-output.ts";
-import { shownErrors } from "../source-errors.ts";
-import type { ExitCode, Terminal } from "../terminal.ts";
 
 /**
  * Prints what other policies would deny of what is there. The exit code is 1 if that is anything, by `--fail-on`.

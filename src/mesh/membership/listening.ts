@@ -20,7 +20,7 @@ export interface Known {
 }
 
 /** The known ports of workloads in one namespace. Policies with the same selector share a result. */
-export class Listening {
+class Listening {
   readonly #order: ReadonlyMap<Service, number>;
   readonly #groups: SelectorGroups<Service>;
   readonly #targets = new Map<SelectorGroup<Service>, ReadonlySet<number>>();

@@ -19,7 +19,7 @@ export interface ServiceCalled {
 }
 
 /** The called Services, each once; the default port is 443. Webhooks with a URL call no Service. */
-export function servicesCalled({ webhooks, spec }: AdmissionWebhook): readonly ServiceCalled[] {
+function servicesCalled({ webhooks, spec }: AdmissionWebhook): readonly ServiceCalled[] {
   const found = [
     ...webhooks.map(({ clientConfig }) => clientConfig?.service),
     spec.service,

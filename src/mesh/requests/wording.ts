@@ -98,4 +98,4 @@ function refusal(mode: TransportOutcome["mode"]): string {
 const inBrackets = (object: AnyObject | undefined): string => (object === undefined ? "" : ` (${idOf(object)})`);
 
 /** Where policies are enforced, in a sentence: `the sidecar`. */
-export const shownPoint = (at: AuthorizationOutcome["at"]): string => (at === "ztunnel" ? at : `the ${at}`);
+const shownPoint = (at: AuthorizationOutcome["at"]): string => (at === "ztunnel" ? at : `the ${at}`);

@@ -20,7 +20,7 @@ type Labels = Readonly<Record<string, string>>;
  * with the same result get the same array.
  */
 export type UsedDestinationRules = readonly (MergedDestinationRule | undefined)[];
-export const unusedDestinationRules: UsedDestinationRules = [undefined];
+const unusedDestinationRules: UsedDestinationRules = [undefined];
 const nothing: readonly never[] = [];
 
 /** The DestinationRules of one host in one namespace. */

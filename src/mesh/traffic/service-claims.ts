@@ -18,7 +18,7 @@ export const addressesOf = ({ spec }: Service): ReadonlySet<string> =>
   new Set([spec.clusterIP ?? "", ...spec.clusterIPs].filter((address) => address !== "" && address !== "None"));
 
 /** An address of a ServiceEntry, without the prefix length of a single address. */
-export const singleAddress = (address: string): string => address.replace(/\/(32|128)$/, "");
+const singleAddress = (address: string): string => address.replace(/\/(32|128)$/, "");
 
 const bare = (name: string) => `name ${name}`;
 const at = (address: string) => `address ${address}`;
@@ -34,7 +34,7 @@ const serviceByNames = index("Service", (service, { domain }) => [
  * `api.payments.svc` are names of the same Service. istiod compares in lower case (Istio
  * pilot/pkg/networking/core/httproute.go BuildSidecarOutboundVirtualHosts).
  */
-export function serviceHostOf(host: string, domain: string): string {
+function serviceHostOf(host: string, domain: string): string {
   const name = host.toLowerCase();
   const labels = name.split(".");
   if (labels.length === 2) return `${name}.svc.${domain}`;

@@ -20,7 +20,7 @@ import { subsetDestinationsOf, trafficOf, type VirtualService } from "./virtual-
  * What the Sidecars of a namespace leave its sidecars: a workload uses one of them, depending on its labels. What one of
  * these imports, some client uses.
  */
-export class SidecarScope {
+class SidecarScope {
   readonly #egresses: readonly Egress[];
   readonly #imported = new Map<VirtualService, boolean>();
 
@@ -60,11 +60,7 @@ function egressOf(sidecar: Sidecar, client: string): Egress {
  * selector is for namespaces without one (Istio pilot/pkg/model/push_context.go initSidecarScopes); undefined: some
  * workload imports everything.
  */
-export function sidecarScopeOf(
-  client: string,
-  own: readonly Sidecar[],
-  ofRoot: readonly Sidecar[],
-): SidecarScope | undefined {
+function sidecarScopeOf(client: string, own: readonly Sidecar[], ofRoot: readonly Sidecar[]): SidecarScope | undefined {
   const inOrder = firstOfEachSelector(own.toSorted(sidecarsFirst));
   const selectsAll = (one: Sidecar) => Object.keys(selectorOfSidecar(one) ?? {}).length === 0;
   const last = inOrder.findIndex(selectsAll);

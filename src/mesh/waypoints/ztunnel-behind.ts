@@ -13,7 +13,7 @@ type Rule = AuthorizationPolicy["spec"]["rules"][number];
 type Source = Rule["from"][number]["source"];
 
 /** Whether ztunnel itself keeps everybody but a waypoint away from workloads of a namespace. */
-export class KeptByZtunnel {
+class KeptByZtunnel {
   readonly #answers: ZtunnelAnswers;
   readonly #workloads: (selector: Labels) => readonly ObjectOf<"Workload">[];
   readonly #settings: MeshSettings;

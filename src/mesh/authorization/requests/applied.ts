@@ -35,7 +35,7 @@ const compiled = new WeakMap<
 >();
 
 /** The rules of a list, computed once for each list. */
-export function rulesOfList(list: readonly AuthorizationPolicy[], { place, settings }: Omit<Applied, "lists">): Rules {
+function rulesOfList(list: readonly AuthorizationPolicy[], { place, settings }: Omit<Applied, "lists">): Rules {
   let places = compiled.get(list);
   if (places === undefined) compiled.set(list, (places = new Map()));
   let known = places.get(place);

@@ -1,3 +1,4 @@
+import { absentNamespaces } from "../policy/absent-namespaces.ts";
 import { namespaceKey } from "../kube/identity.ts";
 import type { Exception } from "../policy/documents.ts";
 import { exceptionRemarks, type ExceptionState } from "../policy/exception-states.ts";
@@ -6,7 +7,7 @@ import { printableLine } from "../text/printable.ts";
 import type { Mesh } from "../view/view.ts";
 import { tellNote, type Terminal } from "./terminal.ts";
 
-/** Of many exceptions, so many remarks are printed. */
+/** Of many exceptions or policies, so many remarks are printed. */
 const mostNotes = 20;
 
 /**
@@ -29,6 +30,20 @@ export function tellExceptions(
     ([state, members]) => `${members.length} ${words[state]}`,
   );
   tellNote(`and ${byException.length - mostNotes} more exceptions: ${counts.join(", ")}`, terminal);
+}
+
+/** Prints which namespaces the policies name and a mesh does not have, if it contains Namespaces at all. */
+export function tellAbsentNamespaces(policies: Policies, mesh: Mesh, terminal: Terminal): void {
+  if (!mesh.knows("Namespace")) return;
+  const namespaces = [...mesh.all("Namespace")].map(({ metadata: { name, labels }, implied }) => ({
+    name,
+    labels: implied === true ? undefined : labels,
+  }));
+  const absent = absentNamespaces(policies, namespaces);
+  for (const { title, text } of absent.slice(0, mostNotes))
+    tellNote(printableLine(`${title}: ${text}`, 2_000), terminal);
+  if (absent.length > mostNotes)
+    tellNote(`and ${absent.length - mostNotes} more names and labels that no namespace of this mesh has`, terminal);
 }
 
 const words: Readonly<Record<ExceptionState, string>> = {
