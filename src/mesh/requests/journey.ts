@@ -106,9 +106,9 @@ export class Journey {
     }
     const to = destinedFor(target, this.#source, this.#mesh);
     const { definition, port, alias } = to;
-    const sentAs = definition === undefined ? "http" : sentTo(definition, port);
+    const sentAs = to.asked !== undefined ? "tcp" : definition === undefined ? "http" : sentTo(definition, port);
     const isTls = definition !== undefined && portOfDefinition(definition, port)?.isTls === true;
-    const host = alias === undefined ? to.host : hostOfService(alias, this.#mesh.settings.domain);
+    const host = alias === undefined ? (to.asked ?? to.host) : hostOfService(alias, this.#mesh.settings.domain);
     const payload = isTls ? "tls" : sentAs;
     yield* this.#toHost({ ...departing(box), sentAs, to: { host, port }, payload }, to);
   }

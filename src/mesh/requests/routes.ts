@@ -134,6 +134,7 @@ class Router {
     const route = {
       result: resultOf([arrival]),
       host: this.#host,
+      ...this.#taken(),
       virtualService: undefined,
       httpRoute: undefined,
       route: undefined,
@@ -141,6 +142,11 @@ class Router {
       because: arrival.destination.because,
     };
     return { box, route, arrivals: [arrival], rewrite: undefined, isPassedThrough: false };
+  }
+
+  #taken(): Pick<RouteOutcome, "takenBy"> {
+    const { asked, definition } = this.#to;
+    return asked === undefined || definition?.kind !== "ServiceEntry" ? {} : { takenBy: definition };
   }
 
   *routed(box: Box, work: Work): Generator<Routed, undefined> {
@@ -256,6 +262,7 @@ class Router {
     const route = {
       result,
       host: this.#host,
+      ...this.#taken(),
       ...objectsOf(at),
       route: at === undefined || result === "nowhere" ? undefined : placeOf(at),
       destinations: [],
@@ -266,7 +273,7 @@ class Router {
 
   #follow(entry: Entry): Omit<Routed, "box" | "rewrite"> {
     const { route } = entry;
-    const of = { host: this.#host, ...objectsOf(entry), route: placeOf(entry) };
+    const of = { host: this.#host, ...this.#taken(), ...objectsOf(entry), route: placeOf(entry) };
     const ended = "redirect" in route ? endOf(route) : undefined;
     if (ended !== undefined)
       return {
