@@ -10,7 +10,7 @@ import { chosenEntry, type NamedHost } from "./entry-choice.ts";
 import { everyAddressReads, isOpenAt, type OpenEntry, sharedListenerAt } from "./every-address.ts";
 import type { Source } from "./outcome.ts";
 import type { Target } from "./question.ts";
-import type { Destined } from "./routes.ts";
+import { type Destined, unknownAddressOf } from "./routes.ts";
 
 /** What `destinedFor` reads. */
 export const destinedReads = [
@@ -71,7 +71,7 @@ function toEntries(to: NamedHost, { source, scope }: Client, mesh: View): Destin
   if (!mesh.knowsAll("ServiceEntry") && entries.length === 0)
     return { ...undefinedHost, hidden: undefined, unclear: `${choice.because}, as far as is known` };
   const inside = entries.find(({ spec }) => spec.workloadSelector !== undefined);
-  const unclearAddress = inside && `the host stands for what ${idOf(inside)} selects, whose address is not known`;
+  const unclearAddress = inside && unknownAddressOf(inside);
   return { ...undefinedHost, hidden: choice.because, unclearAddress };
 }
 
