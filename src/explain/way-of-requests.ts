@@ -114,13 +114,20 @@ function routeLine(route: RouteOutcome, destination: Outcome["destination"]): Ex
   };
 }
 
-function routeInWords({ virtualService, httpRoute, route, ...rest }: RouteOutcome): string {
+function routeInWords(route: RouteOutcome): string {
+  const { takenBy } = route;
+  const taken =
+    takenBy === undefined ? "" : `, as ${idOf(takenBy)} lists no addresses, and takes all connections to the port`;
+  return `Route: ${placeInWords(route)}${taken}`;
+}
+
+function placeInWords({ virtualService, httpRoute, route, ...rest }: RouteOutcome): string {
   if (httpRoute !== undefined)
-    return `Route: ${idOf(httpRoute)}${route === undefined || route.name === "" ? "" : ` ${route.name}`}`;
-  if (virtualService === undefined) return `Route: ${withoutRoute(rest)}`;
-  if (route === undefined) return `Route: ${idOf(virtualService)}`;
+    return `${idOf(httpRoute)}${route === undefined || route.name === "" ? "" : ` ${route.name}`}`;
+  if (virtualService === undefined) return withoutRoute(rest);
+  if (route === undefined) return idOf(virtualService);
   const { protocol, index, name } = route;
-  return `Route: ${idOf(virtualService)} ${protocol}[${index}]${name === "" ? "" : ` ${name}`}`;
+  return `${idOf(virtualService)} ${protocol}[${index}]${name === "" ? "" : ` ${name}`}`;
 }
 
 function withoutRoute({
@@ -128,9 +135,11 @@ function withoutRoute({
   host,
   gateway,
   destinations,
+  takenBy,
 }: Omit<RouteOutcome, "virtualService" | "httpRoute" | "route">): string {
   if (gateway !== undefined || (result !== "arrives" && host === undefined)) return "none";
   const [only] = destinations;
+  if (takenBy !== undefined) return `to host ${only?.host ?? host}`;
   return only === undefined || only.object?.kind === "Service" ? "to the Service itself" : "to the host itself";
 }
 

@@ -30,6 +30,8 @@ export interface DeclaredSettings extends ControlPlanes {
   readonly autoMtls: boolean;
   /** What sidecars do with requests to hosts that they do not know: `ALLOW_ANY`, `REGISTRY_ONLY` or `ALLOW_ANY_DYNAMIC_DNS`. */
   readonly outboundTrafficPolicy: string;
+  /** ISTIO_META_DNS_CAPTURE of all proxies: whether sidecars answer DNS queries, and give hosts without addresses one of their own. */
+  readonly dnsCapture: string;
   /** The retries of routes that set none; undefined: Istio's default. */
   readonly defaultRetries: MeshConfigFields["defaultHttpRetryPolicy"];
 }
@@ -51,6 +53,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   defaultVirtualServiceExportTo: ["*"],
   defaultDestinationRuleExportTo: ["*"],
   outboundTrafficPolicy: "ALLOW_ANY",
+  dnsCapture: "",
   defaultRetries: undefined,
   revisions: ["default"],
   configured: [],
@@ -90,6 +93,7 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     defaultVirtualServiceExportTo: nonEmpty(mesh.defaultVirtualServiceExportTo, base.defaultVirtualServiceExportTo),
     defaultDestinationRuleExportTo: nonEmpty(mesh.defaultDestinationRuleExportTo, base.defaultDestinationRuleExportTo),
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
+    dnsCapture: (mesh.defaultConfig?.proxyMetadata["ISTIO_META_DNS_CAPTURE"] ?? "").replaceAll('"', ""),
     defaultRetries: mesh.defaultHttpRetryPolicy ?? base.defaultRetries,
     seen: true,
   };

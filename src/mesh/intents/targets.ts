@@ -8,6 +8,7 @@ import { isProxy, type Workload, workloadsOfNamespace } from "../membership/work
 import { selects } from "../objects/selectors.ts";
 import { aliased, aliasReads, isAlias } from "../requests/aliases.ts";
 import { entriesFor, portNumbersOf, serviceEntryByHost } from "../requests/definitions.ts";
+import { entryByOpenPort } from "../requests/every-address.ts";
 import type { Target } from "../requests/question.ts";
 import { coveringHosts } from "../traffic/hosts.ts";
 import { type Intent, namespaceOfIntent } from "./intents.ts";
@@ -18,6 +19,15 @@ export const hostOfIntent = index("MeshwardIntent", ({ spec: { to } }) =>
 );
 /** An intent about a host, and the ServiceEntries that may have a name for it. */
 export const entriesOfIntent = relation("entriesOfIntent", hostOfIntent, serviceEntryByHost);
+
+/** An intent about a host, and the ServiceEntries that may take the connections to it because they take all at its port. */
+export const openEntriesOfIntent = relation(
+  "openEntriesOfIntent",
+  index("MeshwardIntent", ({ spec: { to } }) =>
+    to.host === undefined ? [] : to.ports.flatMap((port) => (port === undefined ? [] : String(port))),
+  ),
+  entryByOpenPort,
+);
 
 /** What `targetsOf` and `missingTargets` read. */
 export const targetReads = [

@@ -17,6 +17,12 @@ import {
 import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases.ts";
 import { leadingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
+import {
+  httpEntriesOfOpenEntry,
+  openEntriesOfEntry,
+  openEntriesOfService,
+  servicesOfOpenEntry,
+} from "../requests/every-address.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
 import { serviceEntryByHost } from "../requests/definitions.ts";
 import { gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "../requests/front.ts";
@@ -34,7 +40,7 @@ import {
   namespacesThatSeeEntry,
   namespacesThatSeeService,
 } from "../requests/sources.ts";
-import { serviceEntriesBesideService } from "../traffic/definition-choice.ts";
+import { serviceEntriesBesideService, serviceEntriesBesideServiceEntry } from "../traffic/definition-choice.ts";
 import { destinationRuleByHost } from "../traffic/destination-rules.ts";
 import { coveringHosts, fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
@@ -68,7 +74,7 @@ import {
 import { ingressGatewaysOfIntent, ingressWorkloadsOfIntent } from "./callers.ts";
 import { callersOfIntent, clusterIntentsOfNamespace, type Intent, namespaceOfIntent } from "./intents.ts";
 import { frontReads } from "./public-hosts.ts";
-import { entriesOfIntent, hostOfIntent } from "./targets.ts";
+import { entriesOfIntent, hostOfIntent, openEntriesOfIntent } from "./targets.ts";
 
 // The relations by which a change reaches intents. What becomes of a request is composed of so many facts that their relations
 // together lead through the namespaces from almost every object to almost every intent. Here, a namespace is an end: what is in it
@@ -239,6 +245,12 @@ const ofHops = [
 /** A host outside the mesh, or one that ServiceEntries define: its endpoints are in their namespaces. */
 const ofHosts = [
   entriesOfIntent,
+  openEntriesOfIntent,
+  openEntriesOfEntry,
+  serviceEntriesBesideServiceEntry,
+  openEntriesOfService,
+  servicesOfOpenEntry,
+  httpEntriesOfOpenEntry,
   relation("virtualServicesOfIntentHost", hostOfIntent, everyVirtualServiceByHost),
   relation("destinationRulesOfIntentHost", hostOfIntent, destinationRuleByHost),
   virtualServicesOfEntry,

@@ -3,7 +3,7 @@ import { index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { type Definition, serviceByHost } from "../traffic/definition-choice.ts";
 import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
-import { type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
+import { entriesFor, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
 
 /** Whether a Service is another name for a host (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService). */
 export const isAlias = ({ spec }: Service): boolean => spec.type === "ExternalName" && (spec.externalName ?? "") !== "";
@@ -17,15 +17,10 @@ export const serviceOfAlias = relation(
   index("Service", (service) => (isAlias(service) ? [hostOf(service)] : [])),
   serviceByHost,
 );
-/** An alias and the ServiceEntries that define the host that it stands for. */
-export const entriesOfAlias = relation(
-  "entriesOfAlias",
-  index("Service", (service) => (isAlias(service) ? [hostOf(service)] : [])),
-  serviceEntryByHost,
-);
-
 /** An alias, by the keys of the names that cover the host that it stands for. */
 export const aliasByHost = index("Service", (service) => (isAlias(service) ? coveringHosts(hostOf(service)) : []));
+/** An alias and the ServiceEntries that may have a name for the host that it stands for. */
+export const entriesOfAlias = relation("entriesOfAlias", aliasByHost, serviceEntryByHost);
 
 /** What `aliased` reads. */
 export const aliasReads = [serviceOfAlias, entriesOfAlias] as const;
@@ -36,6 +31,8 @@ export interface Aliased {
   /** Undefined: the host is none of a Service. */
   readonly service: Service | undefined;
   readonly entries: readonly ServiceEntry[];
+  /** Those with a wildcard that covers the host, and with addresses: requests to these are theirs, unless they are told apart by their host. */
+  readonly covering: readonly ServiceEntry[];
   /** All of them. */
   readonly definitions: readonly Definition[];
   /** Why it leads nowhere; undefined: it does not. */
@@ -55,14 +52,16 @@ export function aliased(alias: Service, mesh: MeshView<(typeof aliasReads)[numbe
     const host = hostOf(last);
     const [service] = mesh.related(serviceOfAlias, last);
     if (service === undefined) {
+      const all = entriesFor(host, mesh.related(entriesOfAlias, last));
       // A wildcard knows nothing of other names for the hosts that it covers.
-      const entries = mesh.related(entriesOfAlias, last).filter(({ spec }) => spec.hosts.includes(host));
-      return { host, service, entries, definitions: entries, loop: undefined };
+      const entries = all.filter(({ spec }) => spec.hosts.includes(host));
+      const covering = all.filter((one) => !entries.includes(one) && one.spec.addresses.length > 0);
+      return { host, service, entries, covering, definitions: entries, loop: undefined };
     }
     if (!isAlias(service))
       return {
         ...{ host: hostOfService(service, mesh.settings.domain), service, entries: [] },
-        ...{ definitions: [service], loop: undefined },
+        ...{ covering: [], definitions: [service], loop: undefined },
       };
     last = service;
   }
@@ -70,6 +69,7 @@ export function aliased(alias: Service, mesh: MeshView<(typeof aliasReads)[numbe
     host: hostOf(last),
     service: undefined,
     entries: [],
+    covering: [],
     definitions: [],
     loop: `${idOf(alias)} leads back to an alias`,
   };

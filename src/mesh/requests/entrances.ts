@@ -175,14 +175,14 @@ function offersOfListeners(
 
 function isFor(server: Server, { metadata }: Gateway, { host, port, scheme }: AskedAtGateway): boolean {
   if (server.port?.number !== port) return false;
-  if (scheme !== sharing[sharingOf(server)] && !(scheme === "https" && isOverTls(server))) return false;
-  // TCP alone names no host.
-  return (
-    scheme === "tcp" || serverHosts(server, metadata.namespace).some((one) => covers(one.host.toLowerCase(), host))
-  );
+  const kind = sharingOf(server);
+  // A server for TCP takes whatever comes, for whatever host.
+  if (kind === "TCP") return true;
+  if (scheme !== sharing[kind] && !(scheme === "https" && isOverTls(server))) return false;
+  return serverHosts(server, metadata.namespace).some((one) => covers(one.host.toLowerCase(), host));
 }
 
-const sharing = { HTTP: "http", TLS: "https", TCP: "tcp" } as const;
+const sharing = { HTTP: "http", TLS: "https" } as const;
 
 /** The proxies of a Gateway; a text: why there are none. */
 function proxiesOfOffer(

@@ -2,7 +2,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { index, type Mesh } from "../../view/view.ts";
 import { hostnamesOf } from "../gateways/route-acceptance.ts";
 import type { KubernetesRoute } from "../gateways/routes.ts";
-import { type Gateway, serverHosts } from "../gateways/servers.ts";
+import { type Gateway, serverHosts, sharingOf } from "../gateways/servers.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isServed } from "../objects/revision.ts";
 import { coveringHosts, hostKey } from "../traffic/hosts.ts";
@@ -34,7 +34,8 @@ export const gatewayByHost = index("Gateway", (gateway, settings) =>
   isServed(gateway, settings)
     ? keysOf(
         gateway.spec.servers.flatMap((server) =>
-          serverHosts(server, gateway.metadata.namespace).map(({ host }) => host),
+          // A server for TCP takes whatever comes, for whatever host.
+          sharingOf(server) === "TCP" ? ["*"] : serverHosts(server, gateway.metadata.namespace).map(({ host }) => host),
         ),
       )
     : [],

@@ -52,8 +52,8 @@ function frontFor(host: string, mesh: View): Front {
 export interface GatewayArrival {
   readonly transport: TransportOutcome;
   readonly stage: Stage;
-  /** The name that TLS asks for; undefined: there is none, or it is not known. */
-  readonly sni: string | undefined;
+  /** The name that TLS asks for; empty: none. */
+  readonly sni: string;
   /** What is within the connection, once the gateway has terminated its TLS. */
   readonly payload: Way["payload"];
 }
@@ -72,7 +72,7 @@ export function arrivalAtGateway(arriving: Arriving, mesh: View): GatewayArrival
   const asked = { host: entrance.reads === "tls" ? name : host, port: ports.service, scheme } as const;
   const stage = explained(stageAt(entrance, asked, frontFor(asked.host, mesh), mesh), tls);
   const isTerminated = tls.by === "application" && entrance.reads !== "tls";
-  return { transport, stage, sni: tls.name, payload: isTerminated ? entrance.reads : payload };
+  return { transport, stage, sni: tls.name ?? "", payload: isTerminated ? entrance.reads : payload };
 }
 
 /** A server listens at the port to which a Service leads its own one; where no Service has it, at the port itself. */

@@ -50,7 +50,8 @@ const ofApplication = (host: string, payload: Way["payload"]): ConnectionTls =>
     : { by: "nobody", isMtls: false, name: undefined, isDefaultName: false };
 
 /** Istio pilot/pkg/model/service.go BuildDNSSrvSubsetKey. */
-const clusterName = ({ port, subset = "", host }: RouteDestination): string => `outbound_.${port}_.${subset}_.${host}`;
+export const clusterName = ({ port, subset = "", host }: RouteDestination): string =>
+  `outbound_.${port}_.${subset}_.${host}`;
 
 /** Why a connection fails, or why it is not known whether it does. */
 export interface ConnectionFault {

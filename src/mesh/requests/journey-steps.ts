@@ -1,8 +1,10 @@
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { absent } from "../authorization/requests/values.ts";
+import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import type { Guard } from "./enforcement.ts";
 import type { Stage } from "./gateway-stage.ts";
+import { clusterName } from "./gateway-tls.ts";
 import type {
   AuthorizationOutcome,
   Result,
@@ -43,7 +45,7 @@ export const sentOn = (
 /** A connection as a gateway within the way has it. */
 interface AtHop {
   readonly port: number;
-  readonly sni: string | undefined;
+  readonly sni: string;
   /** Whether the client has shown its certificate of the mesh. */
   readonly isMtls: boolean;
   /** What is not known of the client without it. */
@@ -52,9 +54,26 @@ interface AtHop {
 
 /** What a gateway within the way sees. */
 export function atHop(view: ServerView, { port, sni, isMtls, doubt }: AtHop): ServerView {
-  const fixed = [portIs(port), ...(sni === undefined ? [] : [sniIs(sni)])];
+  const fixed = [portIs(port), sniIs(sni)];
   if (isMtls) return view.with(fixed);
   return doubt.length > 0 ? view.with(fixed, doubt) : view.with([...fixed, noIdentity]);
+}
+
+/**
+ * The name that TLS asks for at a pod. A proxy that uses mTLS asks for that of its cluster, whatever the application does; in plaintext
+ * there is none. Undefined: it is that of the application, or it is not known.
+ */
+export function nameInTls(way: Way, { sender }: Source, { sni }: ClientTlsChoice): string | undefined {
+  const { transport, payload } = way;
+  const result = transport.at(-1)?.result;
+  if (result === "plaintext") return payload === "tls" ? undefined : "";
+  if (result !== "mtls" || sender !== "proxy" || transport.some(({ to }) => to === "waypoint")) return undefined;
+  return sni ?? nameOfCluster(way);
+}
+
+function nameOfCluster({ destination, hops }: Way): string | undefined {
+  const reached = hops.at(-1)?.destination ?? destination;
+  return reached && clusterName(reached);
 }
 
 /** So many gateways are followed. */

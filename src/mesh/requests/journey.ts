@@ -35,6 +35,7 @@ import type { Arriving } from "./gateway-tls.ts";
 import {
   atHop,
   mostGateways,
+  nameInTls,
   noIdentity,
   otherHosts,
   resultAt,
@@ -51,6 +52,7 @@ import type { Hop, Outcome, Result, RouteOutcome, Source } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
 import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
 import type { GatewayProxy, Target } from "./question.ts";
+import type { GatewayRoutes } from "./route-table.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { atGuard, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
@@ -106,9 +108,9 @@ export class Journey {
     }
     const to = destinedFor(target, this.#source, this.#mesh);
     const { definition, port, alias } = to;
-    const sentAs = definition === undefined ? "http" : sentTo(definition, port);
+    const sentAs = to.asked !== undefined ? "tcp" : definition === undefined ? "http" : sentTo(definition, port);
     const isTls = definition !== undefined && portOfDefinition(definition, port)?.isTls === true;
-    const host = alias === undefined ? to.host : hostOfService(alias, this.#mesh.settings.domain);
+    const host = alias === undefined ? (to.asked ?? to.host) : hostOfService(alias, this.#mesh.settings.domain);
     const payload = isTls ? "tls" : sentAs;
     yield* this.#toHost({ ...departing(box), sentAs, to: { host, port }, payload }, to);
   }
@@ -117,13 +119,13 @@ export class Journey {
   *throughGateway({ proxy, place, routes }: RoutedStage, box: Box): Generator<Outcome, undefined> {
     const { port, doubt } = proxy;
     const start: Way = { ...departing(box), route: { ...unrouted, gateway: routes.gateway } };
-    const sni = routes.scheme === "https" ? [sniIs(routes.host)] : [];
+    const sni = [sniIs(routes.scheme === "https" ? routes.host : "")];
     const view = start.view.with(
       port === undefined ? sni : [portIs(port), ...sni],
       port === undefined ? ["port", ...doubt] : doubt,
     );
     const { guard, client } = this.#gateway(proxy, place);
-    for (const next of this.#decided({ ...start, view }, guard, [])) {
+    for (const next of this.#decidedAt({ ...start, view }, guard, routes)) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", next, []);
         continue;
@@ -197,7 +199,7 @@ export class Journey {
       isMtls: transport.result === "mtls",
       doubt: stage.proxy.doubt,
     });
-    for (const next of this.#decided({ ...there, view }, guard, [])) {
+    for (const next of this.#decidedAt({ ...there, view }, guard, routes)) {
       if (next.authorization.at(-1)?.result === "denied") {
         yield this.#outcome("denied", { ...next, hops: [...way.hops, before] }, []);
         continue;
@@ -353,14 +355,31 @@ export class Journey {
     for (const pods of this.#pods.of(backend, client, { sentAs: way.sentAs, tls }, this.#work)) {
       const next = { ...way, transport: [...way.transport, pods.transport] };
       if (pods.transport.result === "refused") yield this.#outcome("refused", next, pods.workloads);
-      else yield* this.#atPods(next, pods);
+      else yield* this.#atPods(next, pods, nameInTls(next, client, tls));
     }
   }
 
-  *#atPods(way: Way, { transport, guard, workloads, port }: Pods): Generator<Outcome, undefined> {
+  *#atPods(
+    way: Way,
+    { transport, guard, workloads, port }: Pods,
+    name: string | undefined,
+  ): Generator<Outcome, undefined> {
     const hasIdentity = transport.result === "mtls";
-    const fixed: Clauses = [portIs(port), ...(hasIdentity ? [] : [noIdentity])];
+    const fixed: Clauses = [
+      portIs(port),
+      ...(hasIdentity ? [] : [noIdentity]),
+      ...(name === undefined ? [] : [sniIs(name)]),
+    ];
     for (const next of this.#decided(way, guard, fixed)) yield this.#outcome(resultAt(next), next, workloads);
+  }
+
+  /** The same at a gateway. Where it has no route for connections, it has no filter chain, so that nothing denies them. */
+  *#decidedAt(way: Way, guard: Guard, { stream }: GatewayRoutes): Generator<Way, undefined> {
+    const isThere = guard.enforcement?.applied.place !== "tcp" || stream !== undefined;
+    for (const next of this.#decided(way, guard, []))
+      yield isThere || next.authorization.at(-1)?.result !== "denied"
+        ? next
+        : { ...next, authorization: way.authorization };
   }
 
   /** Divides requests by what a guard decides. `fixed`: what all of them have there. */

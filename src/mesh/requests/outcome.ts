@@ -88,6 +88,8 @@ export interface RouteOutcome {
   readonly host: string | undefined;
   /** The Gateway by which the requests come into the mesh; undefined: they come from inside, or by none. */
   readonly gateway?: ObjectOf<"Gateway"> | ObjectOf<"KubernetesGateway"> | undefined;
+  /** The ServiceEntry that takes the connections to every address of the port, those to the host that was asked for among them; undefined: the host itself takes them. */
+  readonly takenBy?: ObjectOf<"ServiceEntry"> | undefined;
   /** Undefined: no VirtualService is used. */
   readonly virtualService: VirtualService | undefined;
   /** The HTTPRoute of the Service that is used instead; its `route` is counted after istiod has sorted the matches. */

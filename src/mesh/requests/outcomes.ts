@@ -6,7 +6,7 @@ import { enrollmentOf } from "../membership/capture.ts";
 import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
-import { coveringHosts } from "../traffic/hosts.ts";
+import { coveringHosts, coveringHostsOfAll } from "../traffic/hosts.ts";
 import {
   identityOfWaypoint,
   isUsable,
@@ -17,6 +17,7 @@ import {
 import { aliased, isAlias } from "./aliases.ts";
 import { namespaceOfEntry } from "./definitions.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
+import { openEntriesOfEntry } from "./every-address.ts";
 import { type Decide, decisionsOf } from "./decisions.ts";
 import { Journey, journeyReads, type Means, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
@@ -45,7 +46,10 @@ export function* outcomesOf(
 ): Generator<Outcome, undefined> {
   const means = { work: new Work(limit), decide };
   const { caller, to, requests } = question;
-  const configuration = { ...configurationOf(to, mesh), isAmbientUsed: isAmbientUsed(to.namespace, mesh) };
+  const configuration = {
+    ...withOpenEntries(configurationOf(to, mesh), to.port, mesh),
+    isAmbientUsed: isAmbientUsed(to.namespace, mesh),
+  };
   for (const source of sourcesOf(caller, configuration, mesh))
     yield* outcomesFrom(source, { to, requests }, mesh, means);
 }
@@ -70,6 +74,19 @@ function configurationOf(to: Target, mesh: View): Configuration {
   return { ...nothing, ...configurationOfHost(to, mesh) };
 }
 
+/** With that of the ServiceEntries that may take the connections of clients which do not know the target. */
+function withOpenEntries(of: Configuration, port: number, mesh: View): Configuration {
+  const open = mesh.under(openEntriesOfEntry, [String(port)]);
+  if (open.length === 0) return of;
+  const keys = coveringHostsOfAll(open.flatMap(({ spec }) => spec.hosts));
+  return {
+    ...of,
+    definitions: [...new Set([...of.definitions, ...open])],
+    virtualServices: [...new Set([...of.virtualServices, ...mesh.under(virtualServicesOfEntry, keys)])],
+    destinationRules: [...new Set([...of.destinationRules, ...mesh.under(destinationRulesOfEntry, keys)])],
+  };
+}
+
 function configurationOfHost(
   { host, entries }: Pick<Target & { kind: "host" }, "host" | "entries">,
   mesh: View,
@@ -89,11 +106,11 @@ function configurationOfHost(
 
 /** Of an alias, and of what it stands for. */
 function configurationOfAlias(alias: Service, mesh: View): Configuration {
-  const { service, host, entries } = aliased(alias, mesh);
+  const { service, host, entries, covering } = aliased(alias, mesh);
   const [namespace] = service === undefined ? [] : mesh.related(namespaceOfService, service);
   const of =
     service === undefined || namespace === undefined
-      ? configurationOfHost({ host, entries }, mesh)
+      ? configurationOfHost({ host, entries: [...entries, ...covering] }, mesh)
       : configurationOf({ kind: "service", service, namespace, port: 0 }, mesh);
   return {
     ...of,

@@ -70,6 +70,8 @@ export interface HostPort {
   readonly definition: Definition | undefined;
   /** The name by which the client has it: the host, or a wildcard that covers it. */
   readonly name: string;
+  /** The host that the client asks for, if a ServiceEntry takes its connections that is for another host; undefined: for this one. */
+  readonly asked?: string;
   /** The ExternalName Service by whose name clients send the requests, if they know it. */
   readonly alias?: Service | undefined;
 }
@@ -159,10 +161,15 @@ export class RouteTable {
       const routes = [...this.#ofAlias(egress, client), ...this.#ofUnknownHost(egress, client)];
       return routes.filter(({ protocol }) => protocol === "http");
     }
+    const ofAlias = this.#ofAlias(egress, client);
+    const [first] = ofAlias;
+    if (first === undefined) return this.#ofKnownHost(egress, client);
+    return this.#isUncertainFor(first.virtualService) ? overAlias : ofAlias;
+  }
+
+  #ofKnownHost(egress: Egress | undefined, client: RouteClient): readonly Entry[] | string {
     const ofGatewayApi = this.#converted(egress, client);
     if (typeof ofGatewayApi === "string") return ofGatewayApi;
-    const ofAlias = this.#ofAlias(egress, client);
-    if (ofAlias.length > 0) return ofAlias;
     const among = this.#amongOtherHosts(egress, client);
     if (among !== undefined)
       return `${idOf(among)} names other hosts too, and it routes this one at the ports of those that the client knows`;
@@ -194,7 +201,7 @@ export class RouteTable {
     const { domain } = this.#mesh.settings;
     if (definition === undefined) return [];
     const all = this.#routesOfParent();
-    const isStream = portOfDefinition(definition, port)?.protocol === "TCP";
+    const isStream = this.#streams !== undefined;
     const of = { definition, name, port, isStream, client: client.namespace, isWaypoint: this.#isWaypoint, domain };
     const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
     if (routes === undefined || typeof routes === "string") return routes ?? [];
@@ -227,6 +234,14 @@ export class RouteTable {
     const host = hostOfService(alias, this.#mesh.settings.domain);
     const all = this.#mesh.related(virtualServicesOfService, alias).filter((one) => this.#hasRoutesOf(one, egress));
     return this.#firstOf(this.#ofHttp(host, all).map((one) => this.#entriesOf(one, "http", client)));
+  }
+
+  /** A wildcard has names of its own at port 80 only if it covers no service with the port (separateVSHostsAndServices). */
+  #isUncertainFor(virtualService: VirtualService): boolean {
+    const { alias, port } = this.#to;
+    const { settings } = this.#mesh;
+    if (alias === undefined || portOfDefinition(alias, port) !== undefined) return false;
+    return !hostsOf(virtualService, settings).includes(hostOfService(alias, settings.domain));
   }
 
   /** Whether requests are told apart by the host that they name. Port 80 has names that no service has, too. */
@@ -263,10 +278,16 @@ export class RouteTable {
     );
   }
 
-  #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
-    const { definition, port } = this.#to;
+  /** Which routes count for connections that are not read as HTTP; undefined: they are. */
+  get #streams(): "tcp" | "tls" | undefined {
+    const { definition, port, asked } = this.#to;
     const declared = definition && portOfDefinition(definition, port);
-    const streams = declared?.protocol === "TCP" ? (declared.isTls ? "tls" : "tcp") : undefined;
+    if (declared?.protocol !== "TCP" && asked === undefined) return undefined;
+    return declared?.isTls === true ? "tls" : "tcp";
+  }
+
+  #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
+    const streams = this.#streams;
     const all = this.#candidates(streams !== undefined).filter((one) => this.#hasRoutesOf(one, egress));
     if (all.length === 0) return [];
     const entriesOf = (one: VirtualService) => this.#entriesOf(one, streams ?? "http", client);
@@ -396,6 +417,8 @@ export class RouteTable {
   }
 }
 
+const overAlias =
+  "a VirtualService for a wildcard covers the name of an alias that has no such port, and counts only if it covers no service with the port";
 const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };
 
 /** A converted route with the object that the user wrote. */

@@ -1,4 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
@@ -134,6 +135,7 @@ class Router {
     const route = {
       result: resultOf([arrival]),
       host: this.#host,
+      ...this.#taken(),
       virtualService: undefined,
       httpRoute: undefined,
       route: undefined,
@@ -141,6 +143,11 @@ class Router {
       because: arrival.destination.because,
     };
     return { box, route, arrivals: [arrival], rewrite: undefined, isPassedThrough: false };
+  }
+
+  #taken(): Pick<RouteOutcome, "takenBy"> {
+    const { asked, definition } = this.#to;
+    return asked === undefined || definition?.kind !== "ServiceEntry" ? {} : { takenBy: definition };
   }
 
   *routed(box: Box, work: Work): Generator<Routed, undefined> {
@@ -194,6 +201,22 @@ class Router {
     return { ...this.direct(box, addressed), isPassedThrough: true };
   }
 
+  /**
+   * Connections for which a listener of TLS has no filter chain, as the routes of VirtualServices take the place of that for the host
+   * itself (Istio pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts).
+   */
+  #passedOn(box: Box, at: Entry): Routed {
+    const { definition, port } = this.#to;
+    if (this.#isWaypoint) return this.ended(box, { result: "undecided", because: `${otherName}, at a waypoint`, at });
+    if (this.#destinations.scope.refusing !== undefined || definition?.kind !== "ServiceEntry")
+      return this.#unknownHost(box, otherName);
+    if (definition.spec.workloadSelector !== undefined) {
+      const because = `${otherName}, and ${unknownAddressOf(definition)}`;
+      return this.ended(box, { result: "undecided", because, at });
+    }
+    return { ...this.#unrouted(box, this.#destinations.beyond(this.#host, port)), isPassedThrough: true };
+  }
+
   /** Clients ask in TLS for the host that a ServiceEntry defines. Services have several names. */
   #asking(box: Box, work: Work): readonly Box[] {
     const { alias, definition, host } = this.#to;
@@ -216,7 +239,7 @@ class Router {
     }
     for (const one of left)
       if (first === undefined || first.protocol === "tcp") yield this.direct(one);
-      else if (first.protocol === "tls") yield this.ended(one, { result: "undecided", because: otherName, at: first });
+      else if (first.protocol === "tls") yield this.#passedOn(one, first);
       else yield this.ended(one, { result: "nowhere", because: "no route matches", at: first });
   }
 
@@ -256,6 +279,7 @@ class Router {
     const route = {
       result,
       host: this.#host,
+      ...this.#taken(),
       ...objectsOf(at),
       route: at === undefined || result === "nowhere" ? undefined : placeOf(at),
       destinations: [],
@@ -266,7 +290,7 @@ class Router {
 
   #follow(entry: Entry): Omit<Routed, "box" | "rewrite"> {
     const { route } = entry;
-    const of = { host: this.#host, ...objectsOf(entry), route: placeOf(entry) };
+    const of = { host: this.#host, ...this.#taken(), ...objectsOf(entry), route: placeOf(entry) };
     const ended = "redirect" in route ? endOf(route) : undefined;
     if (ended !== undefined)
       return {
@@ -339,8 +363,10 @@ class Router {
 /** Only if the proxy has a listener there (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). */
 const routedAnyway =
   "a VirtualService routes requests for it at port 80 if the proxy knows another service with that port, which is not examined";
-const otherName =
-  "the routes of TLS are for other names than the client asks for, and what becomes of such connections is not examined";
+const otherName = "the routes of TLS are for other names than the client asks for";
+/** Of what a ServiceEntry selects. */
+export const unknownAddressOf = (entry: ObjectOf<"ServiceEntry">): string =>
+  `the host stands for what ${idOf(entry)} selects, whose address is not known`;
 const inexpressible =
   "which requests the conditions of a route match is not decided (a regular expression, the scheme, case or claims)";
 

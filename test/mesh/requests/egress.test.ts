@@ -57,6 +57,8 @@ const onlyClient = authorizationPolicy(
 const hops = (...question: Parameters<typeof asked>) =>
   asked(...question).flatMap(({ transport }) => transport.map(({ to, result }) => `${to} ${result}`));
 
+const results = (...question: Parameters<typeof asked>) => [...new Set(asked(...question).map(({ result }) => result))];
+
 describe("an egress gateway", () => {
   const cases: readonly (readonly [title: string, manifests: string, port: number, hops: readonly string[]])[] = [
     [
@@ -246,5 +248,61 @@ describe("the Service of a gateway", () => {
     assert.deepEqual(results("outside"), ["undecided"]);
     assert.deepEqual(results("web/client", texts("host", host)), ["undecided"]);
     assert.deepEqual(results("web/client", texts("host", egress)), ["nowhere"]);
+  });
+});
+
+describe("a connection at an egress gateway", () => {
+  /** Its host has something in common with the one of the server. */
+  const anyName = virtualService("infra/beyond", `hosts: ["*.com"]\ngateways: [egress]\ntcp: [{ ${toStripe(443)} }]`);
+  const deny = authorizationPolicy(
+    "infra/deny",
+    "selector: { matchLabels: { app: egress } }\naction: DENY\nrules: [{}]",
+  );
+  const bySni = authorizationPolicy(
+    "infra/by-sni",
+    `selector: { matchLabels: { app: egress } }\nrules: [{ when: [{ key: connection.sni, values: ["${host}"] }] }]`,
+  );
+
+  test("of TLS is taken by a server of TCP, too, for whatever host it is", () => {
+    const mesh = meshOf(base + at(server(443, "TCP", "", "other.example.com")) + tlsTo + anyName);
+    assert.deepEqual(hops(mesh, "web/client", `${host}:443`), ["gateway tls", "outside tls"]);
+  });
+
+  test("is denied by nothing where the server has no route", () => {
+    const passing = base + at(server(443, "TLS", "PASSTHROUGH")) + tlsTo + deny;
+    assert.deepEqual(results(meshOf(passing), "web/client", `${host}:443`), ["nowhere"]);
+    assert.deepEqual(
+      results(
+        meshOf(passing + beyond(`tls: [{ match: [{ sniHosts: [${host}] }], ${toStripe(443)} }]`)),
+        "web/client",
+        `${host}:443`,
+      ),
+      ["denied"],
+    );
+  });
+
+  test("in plaintext asks for no name", () => {
+    const plain = base + at(server(80, "HTTP")) + httpTo(80) + http + bySni;
+    assert.deepEqual(results(meshOf(plain), "web/client", `${host}:80`), ["denied"]);
+    const mutual =
+      base + at(server(443, "HTTPS", "ISTIO_MUTUAL")) + httpTo(443) + http + tls("ISTIO_MUTUAL", sni) + bySni;
+    assert.deepEqual(results(meshOf(mutual), "web/client", `${host}:80`), ["accepted"]);
+  });
+});
+
+describe("the name that TLS asks for at a sidecar", () => {
+  const asking = (...names: readonly string[]) =>
+    authorizationPolicy("shop/by-sni", `rules: [{ when: [{ key: connection.sni, values: [${names.join(", ")}] }] }]`);
+  const fixed = destinationRule(
+    "web/x",
+    "host: x.shop.svc.cluster.local\ntrafficPolicy: { tls: { mode: ISTIO_MUTUAL, sni: a.example } }",
+  );
+
+  test("is that of the cluster, or the one that a DestinationRule sets, whatever the application wants", () => {
+    const cluster = "outbound_.80_._.x.shop.svc.cluster.local";
+    assert.deepEqual(results(meshOf(shop + asking(cluster)), "web/client", "shop/x:80"), ["accepted"]);
+    assert.deepEqual(results(meshOf(shop + asking("a.example")), "web/client", "shop/x:80"), ["denied"]);
+    assert.deepEqual(results(meshOf(shop + asking("a.example") + fixed), "web/client", "shop/x:80"), ["accepted"]);
+    assert.deepEqual(results(meshOf(shop + asking('"*"')), "outside", "shop/x:80"), ["denied"]);
   });
 });

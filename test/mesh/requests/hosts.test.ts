@@ -32,7 +32,24 @@ const hops = (...question: Parameters<typeof asked>) => [
   ...new Set(asked(...question).flatMap(({ transport }) => transport.map(({ to, result }) => `${to} ${result}`))),
 ];
 
+const serverAll = serviceEntry("web/all", `hosts: ["*.stripe.com"]\nresolution: NONE\n${https}`);
+const tlsOf = (name: string) =>
+  virtualService(
+    "web/tls",
+    `hosts: [${name}]\ntls: [{ match: [{ sniHosts: [${name}] }], route: [{ destination: { host: "${name}" } }] }]`,
+  );
+
 describe("a host outside the mesh", () => {
+  test("for whose name in TLS no route is, while others have one, is passed on or refused", () => {
+    const all = serverAll + tlsOf("api.stripe.com");
+    assert.deepEqual(told(meshOf(shop + all), "web/client", "files.stripe.com:443"), [
+      `GET / with SNI files.stripe.com from ${client} ${leaves}`,
+    ]);
+    assert.deepEqual(told(meshOf(shop + registryOnly + all), "web/client", "files.stripe.com:443"), [
+      `GET / with SNI files.stripe.com from ${client} reaches nothing: the routes of TLS are for other names than the client asks for, and the mesh config refuses requests to other hosts`,
+    ]);
+  });
+
   test("that nothing defines is reached by all, unless other hosts are refused", () => {
     assert.deepEqual(told(meshOf(shop), "web/client", "api.stripe.com:443"), [`GET / from ${client} ${leaves}`]);
     assert.deepEqual(hops(meshOf(shop), "web/client", "api.stripe.com:443"), ["outside passed"]);

@@ -63,6 +63,23 @@ const sent = plainRequests.map((plain): PlainRequest => {
     identity: identity && `${settings.trustDomain}/${identity.split("/").slice(1).join("/")}`,
   };
 });
+/** What a sidecar asks for in TLS is up to its configuration, and in plaintext there is no name, whatever callers want. */
+const nameOfCluster = "outbound_.80_._.x.a.svc.cluster.local";
+const asSeen = (plain: PlainRequest, name: string): PlainRequest => ({
+  ...plain,
+  sni: plain.identity === undefined ? "" : name || nameOfCluster,
+});
+const asksFor = (sni: string): readonly AnyObject[] =>
+  sni === ""
+    ? []
+    : [
+        object(
+          "DestinationRule",
+          "networking.istio.io/v1",
+          { name: "sni", namespace: "a" },
+          { host: "x", trafficPolicy: { tls: { mode: "ISTIO_MUTUAL", sni } } },
+        ),
+      ];
 const callerOf = ({ identity }: PlainRequest): string => (identity === undefined ? "outside" : "mesh");
 
 /** The outcomes of the parts that a request is in. */
@@ -73,9 +90,10 @@ test("every request is in a part, and the part has the result that the plain rea
   let undecided = 0;
   fc.assert(
     fc.property(places, several, sent, (place, all, plain) => {
-      const mesh = meshWith([...serverAt(place), ...all]);
+      const sni = place === "ztunnel" ? "" : plain.sni;
+      const mesh = meshWith([...serverAt(place), ...all, ...asksFor(sni)]);
       const results = new Set(of(plain, asked(mesh, callerOf(plain), "a/x:80")).map(({ result }) => result));
-      const expected = isAllowed(plain, all, place, settings) ? "accepted" : "denied";
+      const expected = isAllowed(asSeen(plain, sni), all, place, settings) ? "accepted" : "denied";
       assert.notEqual(results.size, 0, "the parts are the whole set");
       if (results.delete("undecided") && results.size === 0) undecided++;
       else assert.deepEqual([...results], [expected]);
@@ -92,7 +110,7 @@ test("the example of a part has its result, whatever the part leaves open", () =
       for (const caller of ["mesh", "outside"])
         for (const { example, result } of asked(mesh, caller, "a/x:80")) {
           if (result === "undecided") continue;
-          const plain = { ...plainOf(example, rest), port: 8080 };
+          const plain = asSeen({ ...plainOf(example, rest), port: 8080 }, "");
           assert.equal(result, isAllowed(plain, all, place, settings) ? "accepted" : "denied");
         }
     }),
