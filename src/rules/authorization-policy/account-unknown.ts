@@ -3,15 +3,14 @@ import { defineRule } from "../../engine/rule.ts";
 import {
   accountKey,
   accountsNamed,
-  accountsOfNamespace,
-  similarAccount,
+  similarAccounts,
   whatRunsAsAccount,
 } from "../../mesh/authorization/named-accounts.ts";
 
 export const authorizationPolicyAccountUnknown = defineRule({
   id: "authorization-policy-account-unknown",
   subject: "AuthorizationPolicy",
-  reads: [...whatRunsAsAccount, accountsOfNamespace],
+  reads: [...whatRunsAsAccount, similarAccounts],
   worksWithout: ["WorkloadEntry", "ServiceEntry", "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
@@ -39,7 +38,7 @@ export const authorizationPolicyAccountUnknown = defineRule({
       const key = accountKey({ namespace, account });
       if (whatRunsAsAccount.some((relation) => mesh.hasUnder(relation, key)) || ++unknown > mostCompared) continue;
       // Policies are often applied before the workloads whose callers they name.
-      const meant = similarAccount(account, mesh.get(accountsOfNamespace, namespace));
+      const meant = mesh.get(similarAccounts, namespace).nearest(account);
       if (meant === undefined) continue;
       yield {
         at,

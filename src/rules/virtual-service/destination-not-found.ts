@@ -4,7 +4,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import { commonNamespaces, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
-import { isLookedUp, missingHost } from "../../mesh/traffic/missing-host.ts";
+import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import {
   isRegistryComplete,
   listenerPortsOf,
@@ -16,7 +16,7 @@ import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [...registryReads, subsetsOfHost] as const;
+const reads = [...registryReads, missingHost, subsetsOfHost] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceDestinationNotFound = defineRule({
@@ -216,7 +216,7 @@ function isHidden({ metadata, spec }: VirtualService, { definitions }: Registere
 }
 
 function problemOfMissing(host: string, mesh: View): Problem {
-  const { message, fix, namespace, isNamespaceEmpty } = missingHost(host, mesh);
+  const { message, fix, namespace, isNamespaceEmpty } = mesh.get(missingHost, host) as MissingHost;
   return {
     at: ["host"],
     message,
