@@ -7,6 +7,10 @@ export class Candidates {
   /** A bit for each character, of 32 classes, that a word contains. */
   readonly #characters: Int32Array;
 
+  get size(): number {
+    return this.#words.length;
+  }
+
   constructor(words: Iterable<string>) {
     this.#words = [...words];
     this.#lower = this.#words.map((word) => word.toLowerCase());
@@ -21,14 +25,14 @@ export class Candidates {
   nearest(word: string): string | undefined {
     const wanted = word.toLowerCase();
     const read: Word = { length: word.length, characters: charactersOf(wanted) };
+    const edits = wordOf(wanted);
     let best: string | undefined;
     let fewest = Math.max(2, Math.floor(word.length / 3)) + 1;
     for (let i = 0; i < this.#words.length && fewest > 0; i++) {
       if (!this.#mayBeNear(i, read, fewest)) continue;
       const candidate = this.#lower[i] as string;
-      const distance = editDistance(wanted, candidate, fewest);
-      if (distance >= fewest || distance >= candidate.length) continue;
-      if (distance > 1 && word.length <= 3 && candidate[0] !== wanted[0]) continue;
+      const distance = edits?.distance(candidate, fewest) ?? editDistance(wanted, candidate, fewest);
+      if (distance >= fewest || !isFew(distance, wanted, candidate)) continue;
       fewest = distance;
       best = this.#words[i];
     }
@@ -41,6 +45,9 @@ export class Candidates {
     return countOfBits(characters ^ (this.#characters[i] as number)) <= 2 * (fewest - 1);
   }
 }
+
+const isFew = (distance: number, wanted: string, candidate: string): boolean =>
+  distance < candidate.length && (distance <= 1 || wanted.length > 3 || candidate[0] === wanted[0]);
 
 interface Word {
   readonly length: number;
@@ -68,6 +75,53 @@ function countOfBits(bits: number): number {
 export function suggestion(word: string, candidates: Iterable<string>): string {
   const meant = nearest(word, candidates);
   return meant === undefined ? "" : `; did you mean ${JSON.stringify(meant)}?`;
+}
+
+/** With a word in bits the distance takes a few operations for each character of the other one. */
+const mostBits = 31;
+
+/** The word in bits, if it is short and of ASCII as most names are. */
+const wordOf = (word: string): BitWord | undefined =>
+  word.length > 0 && word.length <= mostBits && isAscii(word) ? new BitWord(word) : undefined;
+
+function isAscii(word: string): boolean {
+  for (let i = 0; i < word.length; i++) if (word.charCodeAt(i) > 127) return false;
+  return true;
+}
+
+/** Optimal string alignment by columns of bits (Hyyrö, "A Bit-Vector Algorithm for Computing Levenshtein and Damerau Edit Distances"). */
+class BitWord {
+  readonly #length: number;
+  /** For each character, the positions at which the word has it. */
+  readonly #positions = new Int32Array(128);
+
+  constructor(word: string) {
+    this.#length = word.length;
+    for (let i = 0; i < word.length; i++) {
+      const code = word.charCodeAt(i);
+      this.#positions[code] = (this.#positions[code] as number) | (1 << i);
+    }
+  }
+
+  /** `most` or more: it has no fewer edits. */
+  distance(other: string, most: number): number {
+    const last = 1 << (this.#length - 1);
+    let [more, fewer, diagonal, before, distance] = [-1, 0, 0, 0, this.#length];
+    for (let j = 0; j < other.length; j++) {
+      const here = this.#positions[other.charCodeAt(j)] ?? 0;
+      const swapped = ((~diagonal & here) << 1) & before;
+      diagonal = (((here & more) + more) ^ more) | here | fewer | swapped;
+      const [up, down] = [fewer | ~(diagonal | more), diagonal & more];
+      if ((up & last) !== 0) distance++;
+      if ((down & last) !== 0) distance--;
+      // Each of the other characters takes one edit away at most.
+      if (distance - (other.length - 1 - j) >= most) return most;
+      more = (down << 1) | ~(diagonal | ((up << 1) | 1));
+      fewer = ((up << 1) | 1) & diagonal;
+      before = here;
+    }
+    return distance;
+  }
 }
 
 /** Optimal string alignment: each pair of neighbours is swapped at most once. `most` or more: it has no fewer edits. */

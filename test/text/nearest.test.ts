@@ -26,6 +26,21 @@ for (const { word, candidates, meant, because } of cases) {
   });
 }
 
+test("a long name is found by its edits wherever they are", () => {
+  const name = "a-service-account-of-31-letters";
+  assert.equal(name.length, 31);
+  for (const letters of [name, `${name}x`, "b".repeat(31)])
+    for (let i = 0; i < letters.length - 1; i++) {
+      const swapped = letters.slice(0, i) + letters[i + 1] + letters[i] + letters.slice(i + 2);
+      for (const other of [
+        swapped,
+        letters.slice(0, i) + letters.slice(i + 1),
+        `${letters.slice(0, i)}z${letters.slice(i)}`,
+      ])
+        assert.equal(nearest(other, ["z".repeat(30), letters]), letters);
+    }
+});
+
 test("a suggestion is the end of a sentence, or nothing", () => {
   assert.equal(suggestion("dney", ["deny"]), '; did you mean "deny"?');
   assert.equal(suggestion("block", ["deny"]), "");
@@ -47,7 +62,8 @@ function edits(a: string, b: string): number {
 }
 
 test("of all candidates the first with the fewest edits is found, whatever is skipped on the way", () => {
-  const word = fc.string({ unit: fc.constantFrom("a", "b", "c", "-"), minLength: 4, maxLength: 6 });
+  // Words with another letter than ASCII are compared in another way.
+  const word = fc.string({ unit: fc.constantFrom("a", "b", "c", "-", "a", "b", "\u00e9"), minLength: 4, maxLength: 6 });
   fc.assert(
     fc.property(word, fc.array(word, { maxLength: 6 }), (wanted, candidates) => {
       const near = candidates.filter((one) => edits(wanted, one) <= 2 && edits(wanted, one) < one.length);

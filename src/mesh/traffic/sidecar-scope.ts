@@ -65,6 +65,7 @@ export function sidecarScopeOf(
   own: readonly Sidecar[],
   ofRoot: readonly Sidecar[],
 ): SidecarScope | undefined {
+  if (own.length === 0 && ofRoot.length === 0) return undefined;
   const inOrder = firstOfEachSelector(own.toSorted(sidecarsFirst));
   const selectsAll = (one: Sidecar) => Object.keys(selectorOfSidecar(one) ?? {}).length === 0;
   const last = inOrder.findIndex(selectsAll);
@@ -144,23 +145,46 @@ const sidecarsOfFollowers = relation(
   sidecarByNamespace,
 );
 
+/** What a namespace that VirtualServices with subsets are meant for imports: many are meant for the same one. */
+const scopeForSubsets = fact("scopeForSubsets", "key", [sidecarsOfVirtualService], (client, mesh) =>
+  sidecarScopeOf(
+    client,
+    mesh.under(sidecarsOfVirtualService, [client]),
+    mesh.under(sidecarsOfVirtualService, [mesh.settings.rootNamespace]),
+  ),
+);
+
 /** The namespaces that a VirtualService with subsets is meant for, as their Sidecars limit them. */
-export const clientScopes = fact("clientScopes", "VirtualService", [sidecarsOfVirtualService], (one, mesh) =>
-  scopesOf(one, mesh.related(sidecarsOfVirtualService, one), mesh),
+export const clientScopes = fact("clientScopes", "VirtualService", [scopeForSubsets], (one, mesh) =>
+  isForSubsets(one, mesh.settings)
+    ? scopesOf(one, (client) => mesh.get(scopeForSubsets, client), mesh)
+    : new ClientScopes(new Map(), mesh),
+);
+
+/** What a namespace that any VirtualServices are meant for imports. */
+const scopeForFollowers = fact("scopeForFollowers", "key", [sidecarsOfFollowers], (client, mesh) =>
+  sidecarScopeOf(
+    client,
+    mesh.under(sidecarsOfFollowers, [client]),
+    mesh.under(sidecarsOfFollowers, [mesh.settings.rootNamespace]),
+  ),
 );
 
 /** The same for every VirtualService. Apart, because a change of a Sidecar concerns fewer of those with subsets. */
-export const followerScopes = fact("followerScopes", "VirtualService", [sidecarsOfFollowers], (one, mesh) =>
-  scopesOf(one, mesh.related(sidecarsOfFollowers, one), mesh),
+export const followerScopes = fact("followerScopes", "VirtualService", [scopeForFollowers], (one, mesh) =>
+  isForSidecars(one, mesh.settings)
+    ? scopesOf(one, (client) => mesh.get(scopeForFollowers, client), mesh)
+    : new ClientScopes(new Map(), mesh),
 );
 
-function scopesOf(virtualService: VirtualService, all: readonly Sidecar[], mesh: MeshView): ClientScopes {
-  const sidecars = Map.groupBy(all, ({ metadata }) => metadata.namespace);
+function scopesOf(
+  virtualService: VirtualService,
+  scopeOf: (client: string) => SidecarScope | undefined,
+  mesh: MeshView,
+): ClientScopes {
   const scopes = new Map<string, SidecarScope>();
-  if (sidecars.size === 0) return new ClientScopes(scopes, mesh);
-  const ofRoot = sidecars.get(mesh.settings.rootNamespace) ?? [];
   for (const client of clientNames(virtualService, mesh.settings)) {
-    const scope = sidecarScopeOf(client, sidecars.get(client) ?? [], ofRoot);
+    const scope = scopeOf(client);
     if (scope !== undefined) scopes.set(client, scope);
   }
   return new ClientScopes(scopes, mesh);
