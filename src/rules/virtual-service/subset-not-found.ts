@@ -1,18 +1,20 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject } from "../../kube/object.ts";
+import { hasGatewaysAlone } from "../../mesh/membership/clients.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
-import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
-import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact } from "../../view/view.ts";
+import { fact, forWording, index, relation } from "../../view/view.ts";
 
 /** A host of destinations, and what was said of its subsets: many VirtualServices can name the same one. */
 interface TargetHost extends Omit<Target, "subset"> {
@@ -26,10 +28,37 @@ const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host
   return { host, subsets, isUnknown, missing: mesh.get(missingHost, host), said: new Map() };
 });
 
+/** A VirtualService, and the namespaces of the hosts of which it names subsets. */
+const namespacesOfSubsets = relation(
+  "namespacesOfSubsets",
+  index("VirtualService", ({ metadata, spec }, { domain }) => {
+    const hosts = new Set(subsetDestinationsOf({ spec }).map(({ host }) => host));
+    return new Set(
+      [...hosts].flatMap((host) => namespaceOfHost(fullHost(host, metadata.namespace, domain), domain) ?? []),
+    );
+  }),
+  namespaceByName,
+);
+/** Those of these namespaces that have no sidecars, but gateways. */
+const namespacesOfGateways = fact(
+  "namespacesOfGateways",
+  "VirtualService",
+  [namespacesOfSubsets, hasGatewaysAlone],
+  (virtualService, mesh): ReadonlySet<string> =>
+    new Set(
+      mesh
+        .related(namespacesOfSubsets, virtualService)
+        .filter((namespace) => mesh.get(hasGatewaysAlone, namespace))
+        .map(({ metadata }) => metadata.name),
+    ),
+);
+/** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
+const ofGateways = forWording(namespacesOfGateways);
+
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
-  reads: [routing, targetHost],
+  reads: [routing, targetHost, ofGateways],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
@@ -75,7 +104,13 @@ export const virtualServiceSubsetNotFound = defineRule({
         known.found.set(key, found);
         mesh.visited(found.failures.length);
       }
-      if (found.failures.length > 0) yield* problemsOf(found.failures, { traffic, target: found.target, settings });
+      if (found.failures.length > 0)
+        yield* problemsOf(found.failures, {
+          traffic,
+          target: found.target,
+          settings,
+          isOfGateways: (namespace) => mesh.get(ofGateways, virtualService).has(namespace),
+        });
     }
   },
 });
@@ -106,6 +141,8 @@ interface Asked {
   readonly traffic: Traffic;
   readonly target: Target & TargetHost;
   readonly settings: MeshSettings;
+  /** Whether a namespace has gateways alone, which do not follow what sidecars follow. */
+  readonly isOfGateways: (namespace: string) => boolean;
 }
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
@@ -118,7 +155,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
       ...saidOf(failure, asked, { isWarning, isForAll }),
       ...alsoFor(failure, target, isWarning),
       ...(failure.ownerInstead === undefined ? {} : { related: [failure.ownerInstead] }),
-      ...(isWarning ? { atMost: "warn" } : {}),
+      ...(isWarning || isForNobody(failure, asked) ? { atMost: "warn" } : {}),
     };
   }
 }
@@ -154,6 +191,10 @@ function say(failure: SubsetFailure, asked: Asked, { isWarning, isForAll }: Weig
     ...(fix === undefined ? {} : { fix }),
   };
 }
+
+/** Only sidecars follow the route there, and none is known. */
+const isForNobody = ({ client }: SubsetFailure, { isOfGateways }: Asked): boolean =>
+  client !== undefined && client.gateway === undefined && isOfGateways(client.namespace);
 
 /** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
 function alsoFor(
