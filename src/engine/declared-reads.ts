@@ -145,20 +145,25 @@ export function walkOf(rule: Rule, from: string, question: Question): Walk {
   const known = walks.get(from);
   if (known !== undefined) return known;
   const reached = reachable(new Set(from.split(",")), relations, ({ from: reader, to }) => [to.kind, reader.kind]);
-  const useful = reachable(new Set<string>(subjects), relations, ({ from: reader, to }) => [reader.kind, to.kind]);
   const followed = relations
-    .filter(({ from: reader, to }) => reached.has(to.kind) && useful.has(reader.kind))
+    .filter(({ to }) => reached.has(to.kind))
     .map((relation) => [ordinalOf(relation), relation] as const)
-    .sort(([a], [b]) => a - b);
-  const walk = {
-    name: `${followed.map(([ordinal]) => ordinal).join()} ${[...subjects].join()}`,
-    readersOf: Map.groupBy(
-      followed.map(([, relation]) => relation),
-      ({ to }) => to.kind,
-    ),
-  };
+    .sort(([a], [b]) => a - b)
+    .map(([, relation]) => relation);
+  const readersOf = leadingTo(subjects, followed);
+  const ordinals = [...readersOf.values()].flat().map(ordinalOf);
+  const walk = { name: `${ordinals.join()} ${[...subjects].join()}`, readersOf };
   walks.set(from, walk);
   return walk;
+}
+
+/** Those of these relations that lead, backwards and over others of them, to an object of these kinds; by the kind that is read. */
+export function leadingTo(subjects: ReadonlySet<Kind>, relations: readonly Relation[]): Walk["readersOf"] {
+  const useful = reachable(new Set<string>(subjects), relations, ({ from: reader, to }) => [reader.kind, to.kind]);
+  return Map.groupBy(
+    relations.filter(({ from: reader }) => useful.has(reader.kind)),
+    ({ to }) => to.kind,
+  );
 }
 
 /** Adds the kinds that relations lead to from these kinds, in one direction. */

@@ -103,6 +103,8 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters, I exte
   readonly mode: Mode | ProtectionModes;
   /** The rule checks only the changed objects; another rule reports the effects of other changes. */
   readonly onlyOwnChanges?: true;
+  /** Without an object of this kind the rule finds nothing, so that no change is followed to its subjects. */
+  readonly onlyWith?: Kind;
   /** The rule also checks objects with fields of the wrong type, of which only a part was read. */
   readonly judgesMalformed?: true;
   /** The release that the rule first appeared in. */

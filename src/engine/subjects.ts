@@ -5,7 +5,7 @@ import { type Change, subjectOf } from "../view/overlay.ts";
 import { isFree, type SettingName } from "../view/settings.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { Index, Mesh, Relation } from "../view/view.ts";
-import { declared, type Question, readsSetting, type Walk, walkOf } from "./declared-reads.ts";
+import { declared, leadingTo, type Question, readsSetting, type Walk, walkOf } from "./declared-reads.ts";
 import type { Rule } from "./rule.ts";
 
 interface Sides {
@@ -18,6 +18,7 @@ interface Sides {
 export class Subjects {
   /** Of many changes one of each kind, because every rule asks for the kinds; undefined: all subjects are asked for. */
   readonly #changes: readonly Change[] | undefined;
+  readonly #before: Mesh;
   readonly #after: Mesh;
   readonly #changed: readonly AnyObject[];
   /** The subject of the only change; undefined: there are several. */
@@ -43,6 +44,7 @@ export class Subjects {
     this.#question = question;
     this.#settings = settings;
     this.#isOfOwnChanges = question === "introduced" && ![...settings].some(isFree);
+    this.#before = before;
     this.#after = after;
     // An object that is the same on both sides, or that several changes name, is there once.
     this.#changed = [...new Set(changedObjects(changes ?? [], before, after))];
@@ -58,6 +60,10 @@ export class Subjects {
    * objects, over any number of relations, on both sides.
    */
   of(rule: Rule): Iterable<AnyObject | undefined> {
+    return rule.onlyWith !== undefined && !this.#hasAny(rule.onlyWith) ? none : this.#affected(rule);
+  }
+
+  #affected(rule: Rule): Iterable<AnyObject | undefined> {
     const { subjects, ends } = declared(rule, this.#question);
     const changes = this.#changes;
     if (changes === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
@@ -71,6 +77,11 @@ export class Subjects {
     if (this.#own === undefined)
       return this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
     return isAny(changes, subjects) ? this.#own : none;
+  }
+
+  /** On either side, because what the last object of a kind had caused ends with it. */
+  #hasAny(kind: Kind): boolean {
+    return [this.#before, this.#after].some((mesh) => mesh.all(kind)[Symbol.iterator]().next().done !== true);
   }
 
   #searched(subjects: ReadonlySet<Kind>, walk: Walk): Search {
@@ -137,6 +148,8 @@ class Search implements Iterable<AnyObject | undefined> {
   readonly #reached: AnyObject[];
   /** The same, if they are not few. */
   #reachedSet: Set<AnyObject> | undefined;
+  /** Those of the walk that lead to a subject, once many objects are reached. */
+  #readersOf: Walk["readersOf"] | undefined;
   #followed = 0;
   #walked: Map<Index, Set<string>> | undefined;
   readonly #found: AnyObject[] = [];
@@ -166,12 +179,17 @@ class Search implements Iterable<AnyObject | undefined> {
     const { readers, repeated } = this.#begin;
     const relations = this.#walk.readersOf.get(object.kind) ?? noRelations;
     const isMany = this.#reached.length > fewReached;
-    for (const { from, to } of isMany ? readers.withObjects(relations) : relations) {
+    for (const { from, to } of isMany ? (this.#leading().get(object.kind) ?? noRelations) : relations) {
       const keys = readers.keysOf(object, to);
       this.#read(from, isMany ? newKeys((this.#walked ??= new Map()), from, keys) : keys);
     }
     if (this.#subjects.has(object.kind) && !repeated.has(object)) this.#found.push(object);
     return true;
+  }
+
+  /** The relations that lead to a subject by objects that are there. Most meshes have no object for many of them. */
+  #leading(): Walk["readersOf"] {
+    return (this.#readersOf ??= this.#begin.readers.leading(this.#walk, this.#subjects));
   }
 
   #read(from: Index, keys: readonly string[]): void {
@@ -218,7 +236,6 @@ class Readers {
   /** Whether the settings are the same on both sides. */
   readonly #isSame: boolean;
   readonly #keys = new Map<Index, SmallMap<AnyObject, readonly string[]>>();
-  readonly #withObjects = new Map<readonly Relation[], readonly Relation[]>();
 
   /**
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
@@ -243,14 +260,12 @@ class Readers {
     return keys;
   }
 
-  /** Those relations that lead somewhere: most meshes have no object for many of them. */
-  withObjects(relations: readonly Relation[]): readonly Relation[] {
-    let found = this.#withObjects.get(relations);
-    if (found === undefined) {
-      found = relations.filter(({ from }) => !this.#mesh.isEmpty(from));
-      this.#withObjects.set(relations, found);
-    }
-    return found;
+  /** The relations of a walk that lead to one of its subjects by relations with objects. */
+  leading({ readersOf }: Walk, subjects: ReadonlySet<Kind>): Walk["readersOf"] {
+    return leadingTo(
+      subjects,
+      [...readersOf.values()].flat().filter(({ from }) => !this.#mesh.isEmpty(from)),
+    );
   }
 
   at(index: Index, key: string): readonly AnyObject[] {

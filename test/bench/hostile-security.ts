@@ -248,6 +248,27 @@ const authorization: readonly Growing[] = [
     body: creates(namespace("new")),
   },
   {
+    title: "a policy of n conditions about n headers comes",
+    n: 5_000,
+    mesh: () => [sidecars, ...workloads(1), closed],
+    body: (_, n) =>
+      review({
+        object: authorizationPolicy(named("p"), {
+          rules: [{ when: list(n, (i) => ({ key: `request.headers[x-${i}]`, values: ["a"], notValues: ["b"] })) }],
+        }),
+      }),
+  },
+  {
+    title: "n policies of unknown accounts, n workloads with similar ones; one is relabelled",
+    n: 5_000,
+    mesh: (n) => [
+      sidecars,
+      ...list(n, (i) => authorizationPolicy(named(`p-${i}`), { rules: callers(i) })),
+      ...list(n, (i) => deployment(named(`w-${i}`), `call-${i}-er`)),
+    ],
+    body: updatesLast((spec) => ({ ...spec, replicas: 5, selector: {} })),
+  },
+  {
     title: "n RequestAuthentications and n policies that demand tokens of others; one policy more",
     n: 5_000,
     mesh: (n) => [sidecars, ...list(n, tokens), ...list(n, demanding)],

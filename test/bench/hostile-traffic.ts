@@ -87,6 +87,34 @@ const one = { http: [{ route: [to("a", "v0")] }] };
 
 /** What concerns routes and their subsets. */
 const subsetShapes: readonly Growing[] = [
+  shape("n routes to n ports of one Service, which goes", 5_000, (n) => ({
+    mesh: [
+      ...base,
+      virtualService("r", {
+        hosts: ["a"],
+        http: list(n, (i) => ({
+          match: [{ uri: { prefix: `/${i}` } }],
+          route: [{ destination: { host: "a", port: { number: i + 1 } } }],
+        })),
+      }),
+    ],
+    old: service("a", { ports: list(n, (i) => ({ name: `http-${i}`, port: i + 1 })) }),
+  })),
+  shape("n VirtualServices and n Sidecars that select apart; a DestinationRule comes", 2_000, (n) => ({
+    mesh: [
+      ...base,
+      ...list(n, (i) => virtualService(`r-${i}`, { hosts: [`b-${i}`], http: [{ route: [to(`b-${i}`, "v0")] }] })),
+      ...list(n, (i) =>
+        written(
+          networking,
+          "Sidecar",
+          { namespace: at, name: `s-${i}` },
+          { spec: { workloadSelector: { labels: { app: `app-${i}` } }, egress: [{ hosts: ["./b.example"] }] } },
+        ),
+      ),
+    ],
+    object: destinationRule("d", { host: "*.local", subsets: [subset(1)] }),
+  })),
   shape("n VirtualServices and n DestinationRules of one host, one rule more", 5_000, (n) => ({
     mesh: [
       ...base,

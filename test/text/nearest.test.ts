@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import fc from "fast-check";
 import { nearest, suggestion } from "../../src/text/nearest.ts";
 
 const ids = ["virtual-service-weights-not-100", "virtual-service-route-rejected", "object-malformed"];
@@ -25,7 +26,53 @@ for (const { word, candidates, meant, because } of cases) {
   });
 }
 
+test("a long name is found by its edits wherever they are", () => {
+  const name = "a-service-account-of-31-letters";
+  assert.equal(name.length, 31);
+  for (const letters of [name, `${name}x`, "b".repeat(31)])
+    for (let i = 0; i < letters.length - 1; i++) {
+      const swapped = letters.slice(0, i) + letters[i + 1] + letters[i] + letters.slice(i + 2);
+      for (const other of [
+        swapped,
+        letters.slice(0, i) + letters.slice(i + 1),
+        `${letters.slice(0, i)}z${letters.slice(i)}`,
+      ])
+        assert.equal(nearest(other, ["z".repeat(30), letters]), letters);
+    }
+});
+
 test("a suggestion is the end of a sentence, or nothing", () => {
   assert.equal(suggestion("dney", ["deny"]), '; did you mean "deny"?');
   assert.equal(suggestion("block", ["deny"]), "");
+});
+
+/** Optimal string alignment, by its definition. */
+function edits(a: string, b: string): number {
+  const of = (i: number, j: number): number => {
+    if (i === 0 || j === 0) return i + j;
+    const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+    return Math.min(
+      of(i - 1, j) + 1,
+      of(i, j - 1) + 1,
+      of(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1),
+      ...(isSwap ? [of(i - 2, j - 2) + 1] : []),
+    );
+  };
+  return of(a.length, b.length);
+}
+
+test("of all candidates the first with the fewest edits is found, whatever is skipped on the way", () => {
+  // Words with another letter than ASCII are compared in another way.
+  const word = fc.string({ unit: fc.constantFrom("a", "b", "c", "-", "a", "b", "\u00e9"), minLength: 4, maxLength: 6 });
+  fc.assert(
+    fc.property(word, fc.array(word, { maxLength: 6 }), (wanted, candidates) => {
+      const near = candidates.filter((one) => edits(wanted, one) <= 2 && edits(wanted, one) < one.length);
+      const fewest = Math.min(...near.map((one) => edits(wanted, one)));
+      assert.equal(
+        nearest(wanted, candidates),
+        near.find((one) => edits(wanted, one) === fewest),
+      );
+    }),
+    { numRuns: 200 },
+  );
 });

@@ -1,5 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { nearest } from "../../text/nearest.ts";
+import { Candidates } from "../../text/nearest.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { gatewayServiceAccount } from "../objects/labels.ts";
 import { fact, index, relation } from "../../view/view.ts";
@@ -87,7 +87,7 @@ const gatewaysBesideAccount = relation(
 );
 
 /** The service accounts that something in a namespace runs as. */
-export const accountsOfNamespace = fact(
+const accountsOfNamespace = fact(
   "accountsOfNamespace",
   "key",
   [workloadsBesideAccount, workloadEntriesBesideAccount, serviceEntriesBesideAccount, gatewaysBesideAccount],
@@ -127,6 +127,10 @@ export const whatRunsAsAccount = [
   gatewaysOfAccount,
 ] as const;
 
-/** The account that was probably meant by a name that nothing runs as. */
-export const similarAccount = (account: string, accounts: Iterable<string>): string | undefined =>
-  nearest(account, accounts);
+/** The accounts of a namespace that can be meant by a name that nothing runs as. */
+export const similarAccounts = fact(
+  "similarAccounts",
+  "key",
+  [accountsOfNamespace],
+  (namespace, mesh): Candidates => new Candidates(mesh.get(accountsOfNamespace, namespace)),
+);

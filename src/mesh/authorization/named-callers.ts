@@ -41,55 +41,71 @@ const byServiceAccount: Naming = (value, policyNamespace) => {
   return { namespace: first, account: isName(account) ? account : undefined, isHere: false };
 };
 
-const fields = {
-  namespaces: byName,
-  notNamespaces: byName,
-  principals: byIdentity,
-  notPrincipals: byIdentity,
-  serviceAccounts: byServiceAccount,
-  notServiceAccounts: byServiceAccount,
-} as const;
-const keys: ReadonlyMap<string, Naming> = new Map([
+const ofSources = [
+  ["namespaces", byName],
+  ["notNamespaces", byName],
+  ["principals", byIdentity],
+  ["notPrincipals", byIdentity],
+  ["serviceAccounts", byServiceAccount],
+  ["notServiceAccounts", byServiceAccount],
+] as const;
+const ofConditions: ReadonlyMap<string, Naming> = new Map([
   ["source.namespace", byName],
   ["source.principal", byIdentity],
   ["source.serviceAccount", byServiceAccount],
 ]);
 
-/** The callers in the rules of a policy, without patterns, if a control plane reads it. */
-export const callersNamed = (policy: AuthorizationPolicy, settings: MeshSettings): readonly NamedCaller[] =>
-  isServed(policy, settings)
-    ? policy.spec.rules.flatMap((rule, i) =>
-        [...inSources(rule, i), ...inConditions(rule, i)].flatMap(({ value, naming, at }) => {
-          const named = naming(value, policy.metadata.namespace, settings);
-          return named === undefined ? [] : [{ ...named, at }];
-        }),
-      )
-    : [];
+interface Asked {
+  readonly policy: AuthorizationPolicy;
+  readonly settings: MeshSettings;
+  readonly callers: readonly NamedCaller[];
+}
+/** The last policy that was asked for: its indexes and several rules ask one after the other, and it can have very many rules. */
+let last: Asked | undefined;
 
-interface Written {
-  readonly value: string;
-  readonly naming: Naming;
-  readonly at: NamedCaller["at"];
+/** The callers in the rules of a policy, without patterns, if a control plane reads it. */
+export function callersNamed(policy: AuthorizationPolicy, settings: MeshSettings): readonly NamedCaller[] {
+  if (!isServed(policy, settings)) return [];
+  if (last?.policy !== policy || last.settings !== settings)
+    last = { policy, settings, callers: new Callers(policy, settings).all() };
+  return last.callers;
 }
 
-const inSources = ({ from }: RuleOf, i: number): readonly Written[] =>
-  from.flatMap(({ source }, j) =>
-    (Object.keys(fields) as (keyof typeof fields)[]).flatMap((field) =>
-      source[field].map((value, k) => ({
-        value,
-        naming: fields[field],
-        at: ["spec", "rules", i, "from", j, "source", field, k],
-      })),
-    ),
-  );
-const inConditions = ({ when }: RuleOf, i: number): readonly Written[] =>
-  when.flatMap((condition, j) => {
-    const naming = keys.get(condition.key);
-    if (naming === undefined) return [];
-    return (["values", "notValues"] as const).flatMap((field) =>
-      condition[field].map((value, k) => ({ value, naming, at: ["spec", "rules", i, "when", j, field, k] })),
-    );
-  });
+class Callers {
+  readonly #policy: AuthorizationPolicy;
+  readonly #settings: MeshSettings;
+  readonly #found: NamedCaller[] = [];
+
+  constructor(policy: AuthorizationPolicy, settings: MeshSettings) {
+    this.#policy = policy;
+    this.#settings = settings;
+  }
+
+  all(): readonly NamedCaller[] {
+    const { rules } = this.#policy.spec;
+    for (let i = 0; i < rules.length; i++) this.#addRule(rules[i] as RuleOf, ["spec", "rules", i]);
+    return this.#found;
+  }
+
+  #addRule({ from, when }: RuleOf, at: NamedCaller["at"]): void {
+    for (const [j, { source }] of from.entries())
+      for (const [field, naming] of ofSources)
+        if (source[field].length > 0) this.#addValues(source[field], naming, [...at, "from", j, "source", field]);
+    for (const [j, condition] of when.entries()) {
+      const naming = ofConditions.get(condition.key);
+      if (naming === undefined) continue;
+      this.#addValues(condition.values, naming, [...at, "when", j, "values"]);
+      this.#addValues(condition.notValues, naming, [...at, "when", j, "notValues"]);
+    }
+  }
+
+  #addValues(values: readonly string[], naming: Naming, at: NamedCaller["at"]): void {
+    for (let k = 0; k < values.length; k++) {
+      const named = naming(values[k] as string, this.#policy.metadata.namespace, this.#settings);
+      if (named !== undefined) this.#found.push({ ...named, at: [...at, k] });
+    }
+  }
+}
 
 const identityConditions = new Set(["source.principal", "source.trustDomain"]);
 /** Whether an object is a policy whose rules say whom they mean by an identity, which contains the trust domain. */

@@ -14,7 +14,7 @@ import {
   servicesTargeted,
   targetRefsOf,
 } from "./policies.ts";
-import { matchedBy } from "./reach.ts";
+import { matchedBy, namesItsCallers } from "./reach.ts";
 import { listChange, type NamedList } from "./requests/applied.ts";
 import { mayGain } from "./requests/gains.ts";
 import { places } from "./requests/matches.ts";
@@ -319,12 +319,20 @@ function kindsOf(
   let [denies, opens] = [false, false];
   for (const policy of policies) {
     if (targetRefsOf(policy).length > 0) continue;
-    for (const enforcer of enforcers) {
-      const { reach, ordinary } = matchedBy(policy, enforcer, settings);
-      const isAllow = actionOf(policy) === "ALLOW";
-      if (isAllow ? reach !== "everyone" : ordinary !== noOrdinary) denies = true;
-      if (isAllow && ordinary !== noOrdinary && !passedOver.has(policy)) opens = true;
-    }
+    const kinds = kindsOfOne(policy, settings);
+    denies ||= kinds.denies;
+    opens ||= kinds.opens && !passedOver.has(policy);
   }
   return { denies, opens };
+}
+
+function kindsOfOne(policy: AuthorizationPolicy, settings: MeshSettings): PolicyKinds {
+  const isAllow = actionOf(policy) === "ALLOW";
+  // Such a policy matches no ordinary request, and its rules need not be read for that.
+  if (namesItsCallers(policy)) return { denies: isAllow, opens: false };
+  const matched = enforcers.map((enforcer) => matchedBy(policy, enforcer, settings));
+  const isOrdinary = matched.some(({ ordinary }) => ordinary !== noOrdinary);
+  return isAllow
+    ? { denies: matched.some(({ reach }) => reach !== "everyone"), opens: isOrdinary }
+    : { denies: isOrdinary, opens: false };
 }

@@ -44,11 +44,11 @@ export function matchedBy(policy: AuthorizationPolicy, enforcer: Enforcer, setti
 }
 
 export const reachOf = (policy: AuthorizationPolicy, enforcer: Enforcer, settings: MeshSettings): Reach =>
-  matchedBy(policy, enforcer, settings).reach;
+  namesItsCallers(policy) ? "some" : matchedBy(policy, enforcer, settings).reach;
 
 /**
- * Whether each rule names its callers, so that the reach of the policy is `some`. Indexes ask this of every policy first,
- * because reachOf keeps some kilobytes for each policy that it was asked about.
+ * Whether each rule names its callers, so that the policy matches no ordinary request and its reach is `some`. Most policies
+ * do, and matchedBy keeps some kilobytes for each policy that it was asked about.
  */
 export const namesItsCallers = ({ spec }: AuthorizationPolicy): boolean =>
   spec.rules.every(

@@ -1,13 +1,12 @@
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import { isWildcard, namespaceOfHost } from "./hosts.ts";
-import { isCoveredByWildcard, isRegistryComplete, neighbours, registeredHost, type registryReads } from "./registry.ts";
+import { isCoveredByWildcard, isRegistryComplete, neighbours, registeredHost, registryReads } from "./registry.ts";
 
 /** Validation refuses wildcards, and hosts of a cluster set may be in another cluster. */
 export const isLookedUp = (host: string): boolean =>
   host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
 
-/** Whether nothing defines a host (as istiod resolves it) that a VirtualService sends requests to, for certain. */
-export const isMissing = (host: string, mesh: MeshView<typeof registeredHost>): boolean =>
+const isMissing = (host: string, mesh: MeshView<typeof registeredHost>): boolean =>
   isRegistryComplete(mesh) && isLookedUp(host) && mesh.get(registeredHost, host).definitions.length === 0;
 
 /** What to say of a host that nothing defines. */
@@ -21,7 +20,15 @@ export interface MissingHost {
   readonly isNamespaceEmpty: boolean;
 }
 
-export function missingHost(host: string, mesh: MeshView<(typeof registryReads)[number]>): MissingHost {
+/**
+ * A host (as istiod resolves it) that a VirtualService sends requests to and that nothing defines, for certain; undefined:
+ * something defines it, or that is not known.
+ */
+export const missingHost = fact("missingHost", "key", registryReads, (host, mesh): MissingHost | undefined =>
+  isMissing(host, mesh) ? described(host, mesh) : undefined,
+);
+
+function described(host: string, mesh: MeshView<(typeof registryReads)[number]>): MissingHost {
   const namespace = namespaceOfHost(host, mesh.settings.domain);
   const { hasOthers, namesakes } = mesh.get(neighbours, host);
   const isWild = isCoveredByWildcard(host, mesh);

@@ -61,6 +61,7 @@ function egressOf(sidecar: Sidecar, client: string): Egress {
  * workload imports everything.
  */
 function sidecarScopeOf(client: string, own: readonly Sidecar[], ofRoot: readonly Sidecar[]): SidecarScope | undefined {
+  if (own.length === 0 && ofRoot.length === 0) return undefined;
   const inOrder = firstOfEachSelector(own.toSorted(sidecarsFirst));
   const selectsAll = (one: Sidecar) => Object.keys(selectorOfSidecar(one) ?? {}).length === 0;
   const last = inOrder.findIndex(selectsAll);
@@ -165,39 +166,54 @@ const sidecarsForAllOfFollowers = relation(
   sidecarForAll,
 );
 
-/** The namespaces that a VirtualService with subsets is meant for, as their Sidecars limit them. */
-export const clientScopes = fact(
-  "clientScopes",
-  "VirtualService",
+/** What a namespace that VirtualServices with subsets are meant for imports: many are meant for the same one. */
+const scopeForSubsets = fact(
+  "scopeForSubsets",
+  "key",
   [sidecarsOfVirtualService, sidecarsForAllOfVirtualService],
-  (one, mesh) => {
-    const own = mesh.related(sidecarsOfVirtualService, one);
-    return scopesOf(one, { own, ofRoot: mesh.related(sidecarsForAllOfVirtualService, one) }, mesh);
-  },
+  (client, mesh) =>
+    sidecarScopeOf(
+      client,
+      mesh.under(sidecarsOfVirtualService, [client]),
+      mesh.under(sidecarsForAllOfVirtualService, [everyNamespace]),
+    ),
+);
+
+/** The namespaces that a VirtualService with subsets is meant for, as their Sidecars limit them. */
+export const clientScopes = fact("clientScopes", "VirtualService", [scopeForSubsets], (one, mesh) =>
+  isForSubsets(one, mesh.settings)
+    ? scopesOf(one, (client) => mesh.get(scopeForSubsets, client), mesh)
+    : new ClientScopes(new Map(), mesh),
+);
+
+/** What a namespace that any VirtualServices are meant for imports. */
+const scopeForFollowers = fact(
+  "scopeForFollowers",
+  "key",
+  [sidecarsOfFollowers, sidecarsForAllOfFollowers],
+  (client, mesh) =>
+    sidecarScopeOf(
+      client,
+      mesh.under(sidecarsOfFollowers, [client]),
+      mesh.under(sidecarsForAllOfFollowers, [everyNamespace]),
+    ),
 );
 
 /** The same for every VirtualService. Apart, because a change of a Sidecar concerns fewer of those with subsets. */
-export const followerScopes = fact(
-  "followerScopes",
-  "VirtualService",
-  [sidecarsOfFollowers, sidecarsForAllOfFollowers],
-  (one, mesh) => {
-    const own = mesh.related(sidecarsOfFollowers, one);
-    return scopesOf(one, { own, ofRoot: mesh.related(sidecarsForAllOfFollowers, one) }, mesh);
-  },
+export const followerScopes = fact("followerScopes", "VirtualService", [scopeForFollowers], (one, mesh) =>
+  isForSidecars(one, mesh.settings)
+    ? scopesOf(one, (client) => mesh.get(scopeForFollowers, client), mesh)
+    : new ClientScopes(new Map(), mesh),
 );
 
-interface SidecarsFor {
-  readonly own: readonly Sidecar[];
-  readonly ofRoot: readonly Sidecar[];
-}
-
-function scopesOf(virtualService: VirtualService, { own, ofRoot }: SidecarsFor, mesh: MeshView): ClientScopes {
+function scopesOf(
+  virtualService: VirtualService,
+  scopeOf: (client: string) => SidecarScope | undefined,
+  mesh: MeshView,
+): ClientScopes {
   const scopes = new Map<string, SidecarScope>();
-  if (own.length === 0 && ofRoot.length === 0) return new ClientScopes(scopes, mesh);
-  const sidecars = Map.groupBy(own, ({ metadata }) => metadata.namespace);
   for (const client of clientNames(virtualService, mesh.settings)) {
-    const scope = sidecarScopeOf(client, sidecars.get(client) ?? [], ofRoot);
+    const scope = scopeOf(client);
     if (scope !== undefined) scopes.set(client, scope);
   }
   return new ClientScopes(scopes, mesh);

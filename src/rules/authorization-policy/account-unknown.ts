@@ -3,15 +3,14 @@ import { defineRule } from "../../engine/rule.ts";
 import {
   accountKey,
   accountsNamed,
-  accountsOfNamespace,
-  similarAccount,
+  similarAccounts,
   whatRunsAsAccount,
 } from "../../mesh/authorization/named-accounts.ts";
 
 export const authorizationPolicyAccountUnknown = defineRule({
   id: "authorization-policy-account-unknown",
   subject: "AuthorizationPolicy",
-  reads: [...whatRunsAsAccount, accountsOfNamespace],
+  reads: [...whatRunsAsAccount, similarAccounts],
   worksWithout: ["WorkloadEntry", "ServiceEntry", "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
@@ -27,19 +26,21 @@ export const authorizationPolicyAccountUnknown = defineRule({
     seen: "With an ALLOW rule, the callers that were meant get 403. With a DENY rule or with notPrincipals, callers that should be denied or excluded are not.",
     wayOut: "Correct the name in the policy. The access log shows the identity of the callers.",
     silentWhen:
-      "Not all workloads are known, nothing in the namespace runs as an account with a similar name (the workload may be created later), the trust domain is another mesh's, or the entry is a pattern.",
+      "Not all workloads are known, nothing in the namespace runs as an account with a similar name (the workload may be created later), more than 512 accounts are there, the trust domain is another mesh's, or the entry is a pattern.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *check(policy, mesh) {
     if (!mesh.knowsAll("Workload")) return;
-    let unknown = 0;
+    let [unknown, compared] = [0, 0];
     for (const { namespace, account, at } of accountsNamed(policy, mesh.settings)) {
       yield;
       const key = accountKey({ namespace, account });
       if (whatRunsAsAccount.some((relation) => mesh.hasUnder(relation, key)) || ++unknown > mostCompared) continue;
       // Policies are often applied before the workloads whose callers they name.
-      const meant = similarAccount(account, mesh.get(accountsOfNamespace, namespace));
+      const similar = mesh.get(similarAccounts, namespace);
+      compared += similar.size;
+      const meant = compared > mostComparisons ? undefined : similar.nearest(account);
       if (meant === undefined) continue;
       yield {
         at,
@@ -54,3 +55,5 @@ export const authorizationPolicyAccountUnknown = defineRule({
 
 /** Of the unknown accounts of one policy, so many are compared with those of their namespace. */
 const mostCompared = 16;
+/** So many comparisons of two names are made for one policy, because a change of a workload asks all policies that name its namespace. */
+const mostComparisons = 512;

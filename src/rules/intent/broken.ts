@@ -15,6 +15,7 @@ const reads = [reachedBy(ownJudgement, waysToIntents), reachedBy(clusterJudgemen
 export const intentBroken = defineRule({
   id: "intent-broken",
   subject: ["MeshwardIntent", "Namespace"],
+  onlyWith: "MeshwardIntent",
   reads,
   // What is not known makes an entry undecided, and matters only where there are intents.
   worksWithout: kindsIn(reads),

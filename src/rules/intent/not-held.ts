@@ -12,6 +12,7 @@ const reads = [reachedBy(ownJudgement, waysToIntents), reachedBy(clusterJudgemen
 export const intentNotHeld = defineRule({
   id: "intent-not-held",
   subject: ["MeshwardIntent", "Namespace"],
+  onlyWith: "MeshwardIntent",
   reads,
   // What is not known makes an entry undecided, and matters only where there are intents.
   worksWithout: kindsIn(reads),

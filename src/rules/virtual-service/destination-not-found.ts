@@ -4,7 +4,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import { commonNamespaces, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
-import { isLookedUp, missingHost } from "../../mesh/traffic/missing-host.ts";
+import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import {
   isRegistryComplete,
   listenerPortsOf,
@@ -16,7 +16,7 @@ import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [...registryReads, subsetsOfHost] as const;
+const reads = [...registryReads, missingHost, subsetsOfHost] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceDestinationNotFound = defineRule({
@@ -47,15 +47,13 @@ export const virtualServiceDestinationNotFound = defineRule({
 
   *compare(before, after) {
     let old: ReadonlySet<string | undefined> | undefined;
+    const wasDefined = definedHosts(before.object, before.mesh);
     for (const found of problemsOf(after.object, after.mesh)) {
       yield;
       if (found === undefined) continue;
       old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, host, isMissing, isUncertain } = found;
-      const isTaken =
-        isMissing &&
-        before.mesh.get(registeredHost, host).definitions.length > 0 &&
-        names(before.object, host, before.mesh);
+      const isTaken = isMissing && wasDefined(host);
       yield {
         ...problem,
         ...(isTaken && !isUncertain ? {} : { atMost: "warn" as const }),
@@ -78,11 +76,15 @@ function* keysBefore(
   return keys;
 }
 
-/** Whether the relation gave the host for this VirtualService, so that it may be asked for. */
-function names(virtualService: VirtualService, host: string, mesh: View): boolean {
-  for (const { destination } of trafficOf(virtualService))
-    if (fullHost(destination.host, virtualService.metadata.namespace, mesh.settings.domain) === host) return true;
-  return false;
+/** Whether something defined a host. Only those may be asked for that the relation gave for this VirtualService. */
+function definedHosts(virtualService: VirtualService, mesh: View): (host: string) => boolean {
+  const { namespace } = virtualService.metadata;
+  const full = ({ destination }: Traffic) => fullHost(destination.host, namespace, mesh.settings.domain);
+  let named: ReadonlySet<string> | undefined;
+  return (host) => {
+    named ??= new Set(trafficOf(virtualService).map(full));
+    return named.has(host) && mesh.get(registeredHost, host).definitions.length > 0;
+  };
 }
 
 /** The hosts of which a destination names a subset that no DestinationRule defines. */
@@ -216,7 +218,7 @@ function isHidden({ metadata, spec }: VirtualService, { definitions }: Registere
 }
 
 function problemOfMissing(host: string, mesh: View): Problem {
-  const { message, fix, namespace, isNamespaceEmpty } = missingHost(host, mesh);
+  const { message, fix, namespace, isNamespaceEmpty } = mesh.get(missingHost, host) as MissingHost;
   return {
     at: ["host"],
     message,

@@ -24,7 +24,7 @@ const judgedTraffic = (virtualService: VirtualService): readonly Traffic[] =>
     ({ protocol, destination }) => protocol === "http" && destination.port?.number !== undefined,
   );
 
-/** A VirtualService and the DestinationRules, of any namespace, for the hosts to which it sends HTTP. */
+/** A VirtualService and the DestinationRules with TLS, of any namespace, for the hosts to which it sends HTTP. */
 const rulesOfHttpDestinations = relation(
   "rulesOfHttpDestinations",
   index("VirtualService", (virtualService, settings) => {
@@ -35,7 +35,8 @@ const rulesOfHttpDestinations = relation(
     );
     return coveringHostsOfAll([...new Set(hosts)]);
   }),
-  destinationRuleByHost,
+  // One for a wildcard host would concern very many VirtualServices, and few of these DestinationRules set TLS.
+  index("DestinationRule", (rule, settings) => (originatesTls(rule) ? destinationRuleByHost.keys(rule, settings) : [])),
 );
 
 const reads = [registeredHost, rulesOfHttpDestinations] as const;
@@ -89,10 +90,7 @@ function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Foun
 
 const hostsWithTls = (virtualService: VirtualService, mesh: View): ReadonlySet<string> =>
   new Set(
-    mesh
-      .related(rulesOfHttpDestinations, virtualService)
-      .filter(originatesTls)
-      .map((rule) => hostKey(hostOfRule(rule, mesh.settings))),
+    mesh.related(rulesOfHttpDestinations, virtualService).map((rule) => hostKey(hostOfRule(rule, mesh.settings))),
   );
 
 interface Found {

@@ -7,15 +7,26 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
-import { isMissing, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
-import { registryReads } from "../../mesh/traffic/registry.ts";
+import { type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, forWording, index, type MeshView, relation, setting } from "../../view/view.ts";
+import { fact, forWording, index, relation, setting } from "../../view/view.ts";
+
+/** A host of destinations, and what was said of its subsets: many VirtualServices can name the same one. */
+interface TargetHost extends Omit<Target, "subset"> {
+  readonly said: Map<string, Said>;
+}
+
+/** A host that a VirtualService sends requests to, with the look-up results for its subsets. */
+const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host, mesh): TargetHost => {
+  const subsets = mesh.get(subsetsOfHost, host);
+  const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
+  return { host, subsets, isUnknown, missing: mesh.get(missingHost, host), said: new Map() };
+});
 
 /** A VirtualService, and the namespaces of the hosts of which it names subsets. */
 const namespacesOfSubsets = relation(
@@ -48,7 +59,7 @@ export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
-  reads: [routing, subsetsOfHost, ofGateways, ...registryReads, setting("rootNamespace")],
+  reads: [routing, targetHost, ofGateways, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
@@ -78,15 +89,16 @@ export const virtualServiceSubsetNotFound = defineRule({
       if (!subset) continue;
       let known = hosts.get(said);
       if (known === undefined) {
-        known = knownHost(fullHost(said, virtualService.metadata.namespace, settings.domain), mesh);
+        const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
+        known = { host: mesh.get(targetHost, host), found: new Map() };
         hosts.set(said, known);
       }
       const callers = callersAskedFor(traffic);
       const key = callers === "" ? subset : `${subset}\n${callers}`;
       let found = known.found.get(key);
       if (found === undefined) {
-        const target: Target = { ...known, subset };
-        const failures = known.subsets.isDefinedForAll(subset)
+        const target = { ...known.host, subset };
+        const failures = target.subsets.isDefinedForAll(subset)
           ? none
           : subsetFailures(mesh.get(routing, virtualService), traffic, target);
         found = { target, failures };
@@ -106,15 +118,6 @@ export const virtualServiceSubsetNotFound = defineRule({
 
 const none: readonly SubsetFailure[] = [];
 
-type View = MeshView<typeof subsetsOfHost | (typeof registryReads)[number]>;
-
-function knownHost(host: string, mesh: View): KnownHost {
-  const subsets = mesh.get(subsetsOfHost, host);
-  const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
-  const missing = isMissing(host, mesh) ? missingHost(host, mesh) : undefined;
-  return { host, subsets, isUnknown, missing, found: new Map() };
-}
-
 interface Target extends SubsetTarget {
   /** Whether the host has not the form of a Service's and no ServiceEntry defines it, so that requests fail anyway. */
   readonly isUnknown: boolean;
@@ -122,21 +125,22 @@ interface Target extends SubsetTarget {
   readonly missing: MissingHost | undefined;
 }
 
-/** A host of destinations; `found` is keyed by subset and callers. */
-interface KnownHost extends Omit<Target, "subset"> {
+/** A host of destinations of one VirtualService; `found` is keyed by subset and callers. */
+interface KnownHost {
+  readonly host: TargetHost;
   readonly found: Map<string, Known>;
 }
 
 /** The look-up result of a subset's clients. */
 interface Known {
-  readonly target: Target;
+  readonly target: Target & TargetHost;
   readonly failures: readonly SubsetFailure[];
 }
 
 /** The place where a subset is used. */
 interface Asked {
   readonly traffic: Traffic;
-  readonly target: Target;
+  readonly target: Target & TargetHost;
   readonly settings: MeshSettings;
   /** Whether a namespace has gateways alone, which do not follow what sidecars follow. */
   readonly isOfGateways: (namespace: string) => boolean;
@@ -144,22 +148,49 @@ interface Asked {
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
   const { traffic, target } = asked;
-  const isNowhere = target.subsets.isNowhere(target.subset);
+  const isForAll = failures.length === 1 && target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
-    const fix = fixOf(failure, asked);
-    const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
     yield {
       at: [...traffic.at, "subset"],
-      message: messageOf(failure, target, isNowhere && failures.length === 1),
-      key: JSON.stringify(identity),
+      ...saidOf(failure, asked, { isWarning, isForAll }),
       ...alsoFor(failure, target, isWarning),
       ...(failure.ownerInstead === undefined ? {} : { related: [failure.ownerInstead] }),
-      evidence: witnessesOf(failure, asked, isNowhere),
       ...(isWarning || isForNobody(failure, asked) ? { atMost: "warn" } : {}),
-      ...(fix === undefined ? {} : { fix }),
     };
   }
+}
+
+/** What is the same for all VirtualServices whose clients do not find the subset. */
+type Said = Pick<Problem, "message" | "key" | "evidence" | "fix">;
+interface Weight {
+  readonly isWarning: boolean;
+  /** Whether no client has the subset, and one failure stands for all. */
+  readonly isForAll: boolean;
+}
+
+/** The result is stored where it depends on the namespace of the clients alone, because thousands of routes can have it. */
+function saidOf(failure: SubsetFailure, asked: Asked, weight: Weight): Said {
+  const { client, ownerInstead, root } = failure;
+  const { subset, said } = asked.target;
+  if (client === undefined || client.gateway !== undefined || ownerInstead !== undefined || root !== undefined)
+    return say(failure, asked, weight);
+  const key = `${subset}\n${client.namespace}\n${weight.isWarning} ${weight.isForAll}`;
+  let known = said.get(key);
+  if (known === undefined) said.set(key, (known = say(failure, asked, weight)));
+  return known;
+}
+
+function say(failure: SubsetFailure, asked: Asked, { isWarning, isForAll }: Weight): Said {
+  const { target } = asked;
+  const fix = fixOf(failure, asked);
+  const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
+  return {
+    message: messageOf(failure, target, isForAll),
+    key: JSON.stringify(identity),
+    evidence: witnessesOf(failure, asked, target.subsets.isNowhere(target.subset)),
+    ...(fix === undefined ? {} : { fix }),
+  };
 }
 
 /** Only sidecars follow the route there, and none is known. */

@@ -33,25 +33,20 @@ export class Box {
   }
 
   /** The requests of the box that meet the condition; undefined: there are none. */
-  with({ attribute, values, not }: Clause, work: Work): Box | undefined {
-    const { required, excluded, ...cell } = this.#cells.get(attribute) ?? {
-      required: [],
-      excluded: [],
-      example: unset,
-    };
-    if ((not ? excluded : required).includes(values)) return this;
-    if ((not ? required : excluded).includes(values)) return undefined;
-    const next = not ? { required, excluded: [...excluded, values] } : { required: [...required, values], excluded };
-    work.spend(1);
-    if (cell.example !== unset && values.has(cell.example) !== not)
-      return this.#and(attribute, { ...next, example: cell.example });
-    const found = findValue(attribute, next.required, next.excluded, work);
-    return found && this.#and(attribute, { ...next, example: found.value });
+  with(clause: Clause, work: Work): Box | undefined {
+    return this.withAll([clause], work);
   }
 
-  /** With all of them. */
+  /** With all of them. A policy can have thousands, so that the cells are copied once. */
   withAll(clauses: readonly Clause[], work: Work): Box | undefined {
-    return clauses.reduce<Box | undefined>((box, clause) => box?.with(clause, work), this);
+    let cells: Map<Attribute, Cell> | undefined;
+    for (const clause of clauses) {
+      const there = (cells ?? this.#cells).get(clause.attribute) ?? anyValue;
+      const cell = narrowed(there, clause, work);
+      if (cell === undefined) return undefined;
+      if (cell !== there) (cells ??= new Map(this.#cells)).set(clause.attribute, cell);
+    }
+    return cells === undefined ? this : new Box(cells);
   }
 
   /** The same without any condition on these attributes. */
@@ -72,14 +67,23 @@ export class Box {
       ...excluded.map((values) => ({ attribute, values, not: true })),
     ]);
   }
+}
 
-  #and(attribute: Attribute, cell: Cell): Box {
-    return new Box(new Map(this.#cells).set(attribute, cell));
-  }
+/** The values that meet the condition too; the same cell, if all do, and undefined, if none does. */
+function narrowed(cell: Cell, { attribute, values, not }: Clause, work: Work): Cell | undefined {
+  const { required, excluded, example } = cell;
+  if ((not ? excluded : required).includes(values)) return cell;
+  if ((not ? required : excluded).includes(values)) return undefined;
+  const next = not ? { required, excluded: [...excluded, values] } : { required: [...required, values], excluded };
+  work.spend(1);
+  if (example !== unset && values.has(example) !== not) return { ...next, example };
+  const found = findValue(attribute, next.required, next.excluded, work);
+  return found && { ...next, example: found.value };
 }
 
 /** No value at all, unlike undefined. */
 const unset: Value = Object.freeze(["\0"]);
+const anyValue: Cell = { required: [], excluded: [], example: unset };
 
 /** All requests. */
 export const everyRequest = new Box();
