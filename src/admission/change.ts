@@ -1,6 +1,6 @@
 import { keyOf } from "../kube/identity.ts";
 import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
-import { type Kind, kindOf } from "../kube/kinds.ts";
+import { isMeshGroup, type Kind, kindOf } from "../kube/kinds.ts";
 import { type AnyObject, annotationsWithoutLastApplied, lastApplied, readAny } from "../kube/object.ts";
 import { isObject, member } from "../kube/read.ts";
 import type { Change } from "../view/overlay.ts";
@@ -50,7 +50,16 @@ function changeOf(request: AdmissionRequest, reader: Reader): ChangeReading {
       ? { unjudged: "the ConfigMap is not one of Istio's" }
       : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
   if (isUnchanged(old, object) && hasSameLastApplied(request)) return { unjudged: "nothing that a rule reads changes" };
-  return { change: { old, object } };
+  return { change: { old, object: object && asInEffect(object, request.kind) } };
+}
+
+/**
+ * An object that is being deleted counts as gone for others (`isServed`). As long as it has finalizers, it can be changed and is
+ * in effect, so its own change is evaluated as if it were created. Namespaces and workloads have effects until they are gone.
+ */
+function asInEffect(object: AnyObject, { group }: AdmissionRequest["kind"]): AnyObject {
+  if (object.metadata.deletionTimestamp === undefined || !isMeshGroup(group)) return object;
+  return { ...object, metadata: { ...object.metadata, deletionTimestamp: undefined } };
 }
 
 /**

@@ -85,7 +85,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const files = await meshToAudit(mesh, terminal, [policies]);
   requireNamespaces(options, files.mesh);
   const { report: whole, rulings } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
-  const report = limited(whole, options);
+  const report = limited(whole, options, policies);
   writeReport(report, outputs, terminal, () => meshPictureOf(files.mesh, policies));
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   tellExceptions(policies, { mesh: files.mesh, used }, terminal);

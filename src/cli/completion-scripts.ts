@@ -35,17 +35,25 @@ export interface KnownValues {
 /** The script for a shell. */
 export function completionScript(shell: Shell, program: Command, values: KnownValues): string {
   const commands = program.commands.map((command): CompletedCommand => {
-    const options = [...command.createHelp().visibleOptions(command)];
-    const choices = values.arguments[command.name()] ?? command.registeredArguments[0]?.argChoices ?? [];
+    const options = [command, ...command.commands].flatMap((one) => one.createHelp().visibleOptions(one));
+    const choices = values.arguments[command.name()] ?? firstWords(command);
     return {
       name: command.name(),
       description: command.description(),
-      options: options.map((option) => completed(option, command.name(), values)),
+      options: eachOnce(options).map((option) => completed(option, command.name(), values)),
       choices,
     };
   });
   return { bash, zsh, fish }[shell](commands);
 }
+
+/** Of `export`, the commands in it; their options are offered as its own. */
+const firstWords = ({ commands, registeredArguments: [first] }: Command): readonly string[] =>
+  first?.argChoices ?? commands.map((command) => command.name());
+
+const eachOnce = (options: readonly Option[]): readonly Option[] => [
+  ...new Map(options.map((option) => [option.long ?? option.short, option])).values(),
+];
 
 function completed(option: Option, command: string, values: KnownValues): CompletedOption {
   const { short, long, description, argChoices } = option;
@@ -127,7 +135,8 @@ ${described.join("\n")}
 ${cases.join("\n")}
   esac
 }
-compdef _meshward meshward
+# zsh runs this file at the first completion, which has to be answered too.
+if [[ "\${funcstack[1]}" == _meshward ]]; then _meshward "$@"; else compdef _meshward meshward; fi
 `;
 }
 

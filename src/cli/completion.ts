@@ -22,6 +22,7 @@ export function completionCommand(program: Command, terminal: Terminal): Command
         "--kind": kinds,
         "--tag": [...new Set(rules.flatMap(({ tags }) => tags))].sort(),
       };
-      terminal.out(completionScript(shell, program, { arguments: { rules: rules.map(({ id }) => id) }, options }));
+      const words = { rules: rules.map(({ id }) => id), help: program.commands.map((command) => command.name()) };
+      terminal.out(completionScript(shell, program, { arguments: words, options }));
     });
 }

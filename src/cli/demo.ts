@@ -103,7 +103,7 @@ async function auditOf(
   const listOf = (items: readonly unknown[]) => JSON.stringify({ apiVersion: "v1", kind: "List", items });
   await writeFile(mesh, listOf(cluster.objects));
   await writeFile(policies, listOf(documents.map(({ raw }) => raw)));
-  const given = [options.policies ?? []].flat();
+  const given = options.policies ?? [];
   const limits = { clusterDomain: "cluster.local", ownerLabel: [], expires: "2099-12-31", failOn: "never" } as const;
   const report = { docsUrl: defaultDocsUrl, format: "text" } as const;
   await audit(

@@ -6,7 +6,7 @@ import { UsageError } from "../text/usage-error.ts";
 import { admissionPolicies, type Exported } from "../vap/policies.ts";
 import { defaultMeshSettings } from "../view/settings.ts";
 import { clusterDomainOption } from "./mesh-option.ts";
-import { policiesOf, policiesOption, type PolicyOptions, profileOption } from "./policy-options.ts";
+import { policiesOf, policiesOption, type PolicyOptions, profileOption, shownPolicies } from "./policy-options.ts";
 import { shownErrors } from "./source-errors.ts";
 import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
@@ -34,9 +34,7 @@ export function exportCommand(terminal: Terminal, finish: (code: ExitCode) => vo
 async function exportVap(options: VapOptions, terminal: Terminal): Promise<ExitCode> {
   const { policies, errors } = await policiesOf(options);
   if (errors.length > 0)
-    throw new UsageError(
-      `--policies ${[options.policies].flat().join(", ")} has errors, correct them first:\n${shownErrors(errors)}`,
-    );
+    throw new UsageError(`${shownPolicies(options)} has errors, correct them first:\n${shownErrors(errors)}`);
   const exported = admissionPolicies({
     rules: rulesInForce(rules, policies),
     policies,

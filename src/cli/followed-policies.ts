@@ -15,12 +15,12 @@ import type { ReflectorState } from "../sources/cluster/reflector.ts";
 import { DocumentMemory } from "../sources/manifests/document-memory.ts";
 import type { Manifest } from "../sources/manifests/manifests.ts";
 import { inSlices } from "../sources/manifests/slices.ts";
-import { treeSignature } from "../sources/manifests/tree-signature.ts";
+import { treeSignatures } from "../sources/manifests/tree-signature.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
 import { objectsIn } from "./given-intents.ts";
-import { documentsOf, type OnePolicyOptions, profileOf, type Remembering } from "./policy-options.ts";
+import { documentsOf, type PolicyOptions, profileOf, type Remembering } from "./policy-options.ts";
 import { defaultsOf, keptMessage, messageFor, some, tellReload, warnOfLongExceptions } from "./policy-reload-log.ts";
 import { definitionFor, loadedDefinition } from "./rule-definition.ts";
 import { shownError } from "./source-errors.ts";
@@ -69,16 +69,12 @@ export interface PoliciesAtStart {
  *
  * What a document says is taken, and logged as an error if it protects less.
  */
-export function followPolicies(
-  options: OnePolicyOptions,
-  start: PoliciesAtStart,
-  following: Following,
-): FollowedPolicies {
+export function followPolicies(options: PolicyOptions, start: PoliciesAtStart, following: Following): FollowedPolicies {
   return new Followed(options, start, following);
 }
 
 class Followed implements FollowedPolicies {
-  readonly #options: OnePolicyOptions & Remembering;
+  readonly #options: PolicyOptions & Remembering;
   readonly #following: Following;
   readonly #listeners: (() => void)[] = [];
   readonly #cluster: PolicyObjects | undefined;
@@ -105,7 +101,7 @@ class Followed implements FollowedPolicies {
   #told = new Map<string, string>();
   #states = new Map<string, ReflectorState>();
 
-  constructor(options: OnePolicyOptions, { policies, documents, files }: PoliciesAtStart, following: Following) {
+  constructor(options: PolicyOptions, { policies, documents, files }: PoliciesAtStart, following: Following) {
     this.#options = { ...options, memory: files?.memory ?? new DocumentMemory() };
     this.#signature = files?.signature;
     this.#following = following;
@@ -174,8 +170,8 @@ class Followed implements FollowedPolicies {
   }
 
   /** What changes while it is read is read again later, so that no half of a set is taken. */
-  async #readIfChanged(path: string, isAsked: boolean): Promise<void> {
-    const before = await treeSignature(path);
+  async #readIfChanged(paths: readonly string[], isAsked: boolean): Promise<void> {
+    const before = await treeSignatures(paths);
     this.#left = Math.floor(before.split("\n").length / filesPerLook);
     if (before === this.#signature && !isAsked) {
       if (this.#fileProblem === undefined) this.#loadedAtMs = this.#following.clock.now();
@@ -185,7 +181,7 @@ class Followed implements FollowedPolicies {
     const documents = await inSlices(unchangedAsBefore(read, this.#files));
     const define = await definitionFor(documents);
     if (errors.length === 0) await inSlices(readAhead(documents, rules, define));
-    if ((await treeSignature(path)) !== before) return;
+    if ((await treeSignatures(paths)) !== before) return;
     this.#signature = before;
     this.#takeFiles(documents, errors.map(shownError));
   }

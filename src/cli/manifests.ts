@@ -10,17 +10,18 @@ import {
   type InstallationOptions,
 } from "../deploy/installation.ts";
 import type { KubernetesObject } from "../deploy/object.ts";
+import type { Manifest } from "../sources/manifests/manifests.ts";
 import { failurePolicies, type FailurePolicy } from "../deploy/webhooks.ts";
 import { yamlOf } from "../deploy/yaml.ts";
 import { isSystemError, unreadable } from "../text/file-errors.ts";
 import { namespaceName } from "./namespace-option.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { rules } from "../rules/index.ts";
-import { policiesOf, policiesOption, policyDocuments, type OnePolicyOptions, profileOption } from "./policy-options.ts";
+import { policiesOf, policiesOption, type PolicyOptions, profileOption, shownPolicies } from "./policy-options.ts";
 import { shownError } from "./source-errors.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
-export interface ManifestsOptions extends OnePolicyOptions {
+export interface ManifestsOptions extends PolicyOptions {
   readonly namespace: string;
   readonly istioNamespace: string;
   readonly image: string;
@@ -103,14 +104,14 @@ export async function manifests(options: ManifestsOptions, terminal: Pick<Termin
 }
 
 async function installationOptions(options: ManifestsOptions): Promise<InstallationOptions> {
-  const { policies: path, profile, caFile, url, certificates = byDefault.certificates, ...others } = options;
+  const { policies: paths, profile, caFile, url, certificates = byDefault.certificates, ...others } = options;
   const { clientCaConfigMap, clientName, ...rest } = others;
   const contradiction = contradictionIn(options);
   if (contradiction !== undefined) throw new UsageError(contradiction);
-  const { policies, errors } = await policiesOf(options);
+  const { policies, documents, errors } = await policiesOf(options);
   if (errors.length > 0)
     throw new UsageError(
-      `--policies ${path} has errors, correct them first:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `${shownPolicies(options)} has errors, correct them first:\n${errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   return {
     ...byDefault,
@@ -118,7 +119,7 @@ async function installationOptions(options: ManifestsOptions): Promise<Installat
     profile,
     certificates,
     protectedNamespaces: protectedNamespacesOf(policies),
-    ...(path === undefined ? {} : { policies: await policiesText(path) }),
+    ...(paths === undefined ? {} : { policies: policiesText(documents, options) }),
     ...(caFile === undefined ? {} : { authority: certificateIn(caFile) }),
     ...(url === undefined ? {} : { url }),
     ...(clientCaConfigMap === undefined
@@ -147,12 +148,12 @@ function contradictionIn(options: ManifestsOptions): string | undefined {
 }
 
 /** The documents that are in force, as one file. Throws a UsageError if a ConfigMap cannot contain them. */
-async function policiesText(path: string): Promise<string> {
-  const text = yamlOf((await policyDocuments(path)) as readonly KubernetesObject[]);
+function policiesText(documents: readonly Manifest[], options: ManifestsOptions): string {
+  const text = yamlOf(documents.map(({ raw }) => raw) as unknown as readonly KubernetesObject[]);
   const bytes = Buffer.byteLength(text);
   if (bytes > largestConfigMap)
     throw new UsageError(
-      `--policies ${path} has ${bytes} bytes of documents, and a ConfigMap contains at most ${largestConfigMap}; remove documents or shorten them`,
+      `${shownPolicies(options)} has ${bytes} bytes of documents, and a ConfigMap contains at most ${largestConfigMap}; remove documents or shorten them`,
     );
   return text;
 }

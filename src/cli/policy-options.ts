@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
 import { defaultDocsUrl } from "../config/rule-page.ts";
 import {
@@ -22,23 +23,25 @@ import { UsageError } from "../text/usage-error.ts";
 
 /** `--policies` and `--profile`, which every command defines in the same way. */
 export interface PolicyOptions {
-  /** Several paths come from a project file. */
-  readonly policies?: string | readonly string[];
+  readonly policies?: readonly string[];
   /** Documents from the API server are added. */
   readonly policiesFromCluster?: boolean;
   readonly profile: string;
 }
 
-/** The same for a command that reads no project file. */
-export interface OnePolicyOptions extends PolicyOptions {
-  readonly policies?: string;
-}
-
 export const policiesOption = () =>
   new Option(
     "--policies <path>",
-    "a file or folder with MeshwardPolicy, MeshwardException and MeshwardIntent documents",
-  );
+    "a file or folder with MeshwardPolicy, MeshwardException and MeshwardIntent documents; can be given several times",
+  ).argParser(anotherPath);
+/** A path that is given twice is read once. */
+function anotherPath(path: string, before: readonly string[] | undefined): readonly string[] {
+  const known = before ?? [];
+  return known.some((one) => resolve(one) === resolve(path)) ? known : [...known, path];
+}
+/** `--policies a --policies b`, as the command line says it. */
+export const shownPolicies = ({ policies = [] }: Pick<PolicyOptions, "policies">): string =>
+  policies.map((path) => `--policies ${path}`).join(" ");
 export const policiesFromClusterOption = () =>
   new Option(
     "--policies-from-cluster",
@@ -134,16 +137,11 @@ export function profileOf(name: string): FoundProfile {
 
 /** The documents of `--policies`, which are not validated. */
 export const documentsOf = ({ policies, memory }: Pick<PolicyOptions, "policies"> & Remembering): Promise<Documents> =>
-  documentsInAll([policies ?? []].flat(), memory);
+  documentsInAll(policies ?? [], memory);
 
 export interface Remembering {
-  /** For one path that is read again and again. */
+  /** For paths that are read again and again. */
   readonly memory?: DocumentMemory;
-}
-
-/** The documents at a path of `--policies`, as they were written. Errors are those of {@link policiesOf}. */
-export async function policyDocuments(path: string): Promise<readonly Record<string, unknown>[]> {
-  return (await documentsIn(path)).documents.map(({ raw }) => raw);
 }
 
 export interface Documents {
@@ -152,13 +150,13 @@ export interface Documents {
 }
 
 async function documentsInAll(paths: readonly string[], memory: DocumentMemory | undefined): Promise<Documents> {
+  memory?.begin();
   const found = await Promise.all(paths.map((path) => documentsIn(path, memory)));
   return { documents: found.flatMap(({ documents }) => documents), errors: found.flatMap(({ errors }) => errors) };
 }
 
 /** A path without any document is a wrong path, and would protect nothing without a word. */
 async function documentsIn(path: string, memory?: DocumentMemory): Promise<Documents> {
-  memory?.begin();
   const { manifests, errors } = await readManifests([path], { memory });
   const documents = manifests.filter(isDocument);
   if (documents.length > 0 || errors.length > 0) return { documents, errors };

@@ -13,7 +13,7 @@ import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { DocumentMemory } from "../sources/manifests/document-memory.ts";
-import { treeSignature } from "../sources/manifests/tree-signature.ts";
+import { treeSignatures } from "../sources/manifests/tree-signature.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { systemClock } from "../tls/clock.ts";
 import type { MeshStore } from "../view/store.ts";
@@ -33,8 +33,9 @@ import {
   policiesFromClusterOption,
   policiesOf,
   policiesOption,
-  type OnePolicyOptions,
+  type PolicyOptions,
   profileOption,
+  shownPolicies,
 } from "./policy-options.ts";
 import { titlesOf } from "./report-basis.ts";
 import {
@@ -48,7 +49,7 @@ import { createWarmUp } from "./serve/warm-up.ts";
 import { startWebhook } from "./webhook.ts";
 
 export interface ServeOptions
-  extends OnePolicyOptions,
+  extends PolicyOptions,
     FollowedMeshOptions,
     CertificateOptions,
     ClientOptions,
@@ -272,13 +273,13 @@ const sourceOf = ({ policiesFromCluster }: ServeOptions, connection: ClusterConn
 async function policiesAtStart(options: ServeOptions) {
   if (options.policiesFromCluster && options.mesh !== clusterWord)
     throw new UsageError(`--policies-from-cluster needs --mesh ${clusterWord}; give the files with --policies instead`);
-  const { policies: path } = options;
+  const { policies: paths } = options;
   const memory = new DocumentMemory();
-  const files = path === undefined ? undefined : { signature: await treeSignature(path), memory };
+  const files = paths === undefined ? undefined : { signature: await treeSignatures(paths), memory };
   const inForce = await policiesOf({ ...options, memory, isServer: true });
   if (inForce.errors.length > 0)
     throw new UsageError(
-      `--policies ${options.policies} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
+      `${shownPolicies(options)} has errors, correct them first:\n${inForce.errors.map((error) => `  ${shownError(error)}`).join("\n")}`,
     );
   return { ...inForce, files };
 }

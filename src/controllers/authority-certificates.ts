@@ -3,7 +3,7 @@ import type { Log } from "../telemetry/log.ts";
 import { type Authority, isDue, issue, leafLifeMs, newAuthority } from "../tls/authority.ts";
 import type { Certificate, CertificateSource } from "../tls/certificate-source.ts";
 import type { Clock } from "../tls/clock.ts";
-import type { Trust } from "../tls/rotation.ts";
+import { observedMs, type Trust } from "../tls/rotation.ts";
 
 export interface AuthorityCertificatesOptions {
   /** DNS names and IP addresses under which the API server calls this server. */
@@ -18,8 +18,6 @@ export interface AuthorityCertificatesOptions {
   readonly random: number;
 }
 
-/** API servers learn of another caBundle by their own watch, which takes a moment. */
-const observedMs = 5_000;
 const lookMs = 1_000;
 /** Replicas renew their certificates within this time, one after the other. */
 const spreadMs = leafLifeMs / 14;

@@ -60,7 +60,9 @@ export class ReportWriter {
   #running: Promise<void> | undefined;
   #wakeUp = new AbortController();
   readonly #told = new Set<string>();
-  #stopVerifying: () => void = () => undefined;
+  /** What the reports contain, or should. */
+  #newest: Contents | undefined;
+  #stopVerifying: (() => void) | undefined;
 
   /** Stops when the signal is aborted: this replica no longer leads. */
   constructor(options: ReportWriterOptions, signal: AbortSignal) {
@@ -84,20 +86,29 @@ export class ReportWriter {
   write(contents: Contents, isThorough: boolean): void {
     if (this.#options.choice === "none" || this.#signal.aborted) return;
     this.#wanted = contents;
-    this.#verifyLater(contents);
+    this.#newest = contents;
     if (isThorough) this.#stored = undefined;
     this.#wakeUp.abort();
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
+      this.#verifyLater();
     });
   }
 
-  /** The garbage collector deletes all reports if someone deletes their owner and creates it again. */
-  #verifyLater(contents: Contents): void {
-    this.#stopVerifying();
-    const { pace } = this.#options;
-    this.#stopVerifying = pace.after(verificationMs, () => this.write(contents, true));
-    this.#signal.addEventListener("abort", this.#stopVerifying, { once: true });
+  /**
+   * The garbage collector deletes all reports if someone deletes their owner and creates it again, and definitions of
+   * reports come and go. Other writes in between do not put this off.
+   */
+  #verifyLater(): void {
+    if (this.#signal.aborted || this.#stopVerifying !== undefined) return;
+    const afterMs = this.#groups.length === 0 ? withoutDefinitionsMs : verificationMs;
+    const stop = this.#options.pace.after(afterMs, () => {
+      this.#signal.removeEventListener("abort", stop);
+      this.#stopVerifying = undefined;
+      if (this.#newest !== undefined) this.write(this.#newest, true);
+    });
+    this.#stopVerifying = stop;
+    this.#signal.addEventListener("abort", stop, { once: true });
   }
 
   /** Resolves when nothing is being written any more. Never rejects. */
@@ -286,6 +297,8 @@ export class ReportWriter {
 
 /** How often the reports are read again, in milliseconds. */
 const verificationMs = 5 * 60_000;
+/** How often is asked whether there are definitions of reports now. */
+const withoutDefinitionsMs = 30_000;
 /** What fails more often, such as a missing permission, is tried again slowly. */
 const mostQuickRetries = 6;
 const slowRetryMs = 5 * 60_000;

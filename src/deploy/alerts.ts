@@ -211,7 +211,8 @@ export const alerts: readonly Alert[] = [
   {
     name: "MeshwardWatchesRestart",
     severity: "warning",
-    expression: 'sum by (kind, reason) (increase(meshward_watch_restarts_total{reason!~"absent|expired"}[15m])) > 10',
+    expression:
+      'sum by (kind, reason) (increase(meshward_watch_restarts_total{reason!~"absent|expired|silent"}[15m])) > 10',
     for: "15m",
     summary: "The watch of {{ $labels.kind }} ends again and again ({{ $labels.reason }}).",
     meaning: "The data of this kind is late. Denials that depend on it take longer, because they are confirmed first.",

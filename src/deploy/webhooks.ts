@@ -2,7 +2,7 @@ import { selfTest } from "../admission/self-test.ts";
 import type { Rule } from "../engine/rule.ts";
 import { documentKinds } from "../policy/documents.ts";
 import { kindsNeeded } from "../engine/declared-reads.ts";
-import { allKinds, type Kind, kinds, type Served } from "../kube/kinds.ts";
+import { allKinds, isMeshGroup, type Kind, kinds, type Served } from "../kube/kinds.ts";
 import {
   type MatchCondition,
   protectedByDefault,
@@ -383,7 +383,6 @@ const selector = (matchExpressions: readonly Requirement[]): LabelSelector =>
 const special = new Set(
   [kinds.Namespace, kinds.MeshConfig, kinds.MeshwardIntent].flatMap(({ served }) => served.map(({ plural }) => plural)),
 );
-const isMeshGroup = (group: string): boolean => group.endsWith(".istio.io") || group === "gateway.networking.k8s.io";
 const servedOf = (concerned: ReadonlySet<Kind>): readonly Served[] =>
   allKinds.filter((kind) => concerned.has(kind)).flatMap((kind) => kinds[kind].served);
 

@@ -42,17 +42,23 @@ export async function checkPermissions(
   await Promise.all(Array.from({ length: atOnce }, ask));
   if (missing.length === 0)
     return [ok("permissions", `${account} has all ${counted(needed.length, "permission")} that Meshward needs`)];
-  const grant = "Apply the ClusterRole and the Role of this version again: helm upgrade, or meshward manifests";
-  return [...Map.groupBy(missing, placeOf)].map(([place, some]) =>
-    fail(
-      "permissions",
-      `${account} may not ${some
-        .map(({ verb }) => verb)
-        .sort()
-        .join(", ")} ${place}`,
-      grant,
-    ),
-  );
+  const grant =
+    "Apply the ClusterRole, the Role and their bindings of this version again: helm upgrade, or meshward manifests";
+  if (missing.length === needed.length)
+    return [fail("permissions", `${account} has none of the ${needed.length} permissions that Meshward needs`, grant)];
+  return lacks(missing).map((lack) => fail("permissions", `${account} may not ${lack}`, grant));
+}
+
+/** What is missing is mostly a whole Role, so resources of which the same is missing are one line. */
+function lacks(missing: readonly Attributes[]): readonly string[] {
+  const resources = [...Map.groupBy(missing, (one) => `${resourceOf(one)} ${scopeOf(one)}`).values()];
+  const byVerbs = Map.groupBy(resources, (all) => [...new Set(all.map(({ verb }) => verb))].sort().join(", "));
+  return [...byVerbs].flatMap(([verbs, some]) => {
+    const firsts = some.flatMap(([first]) => (first === undefined ? [] : [first]));
+    return [...Map.groupBy(firsts, scopeOf)].map(
+      ([scope, all]) => `${verbs} ${all.map(resourceOf).join(", ")} ${scope}`,
+    );
+  });
 }
 
 /** Whether the Deployment keeps an authority of its own, which takes permissions that others do not need. */
@@ -80,9 +86,10 @@ function attributesOf(rule: PolicyRule, namespace: string | undefined): readonly
   );
 }
 
-const placeOf = ({ group, resource, name, namespace }: Attributes): string =>
-  `${resource}${group === "" ? "" : `.${group}`}${name === undefined ? "" : ` ${name}`}` +
-  (namespace === undefined ? " in all namespaces" : ` in namespace ${namespace}`);
+const resourceOf = ({ group, resource, name }: Attributes): string =>
+  `${resource}${group === "" ? "" : `.${group}`}${name === undefined ? "" : ` ${name}`}`;
+const scopeOf = ({ namespace }: Attributes): string =>
+  namespace === undefined ? "in all namespaces" : `in namespace ${namespace}`;
 
 /** The name of the user who runs doctor; "" before Kubernetes 1.28, which cannot say it. */
 async function ownName(api: ClusterApi): Promise<string> {

@@ -1,4 +1,5 @@
 import { selectorLabels } from "../deploy/object.ts";
+import { ClusterError } from "../sources/cluster/cluster-error.ts";
 import { counted } from "../text/phrases.ts";
 import { type CheckResult, ok, unknown, warn } from "./check-result.ts";
 import { at, type ClusterApi, type Fields, nameOf, objectsIn, textAt } from "./cluster-api.ts";
@@ -39,7 +40,8 @@ async function replicaResults(
     return [
       warn("replicas", `Pod ${name} is not ready`, `kubectl -n ${namespace} describe pod ${name}, and look at its log`),
     ];
-  const page = await api.text(`/api/v1/namespaces/${namespace}/pods/${name}:${opsPort}/proxy/metrics`);
+  const page = await metricsPage(api, namespace, name);
+  if (typeof page !== "string") return [page];
   const label = /^meshward_build_info\{version="([^"]*)"/m.exec(page)?.[1] ?? "of an unknown version";
   const [loaded, kept, active] = [
     valueOf(page, 'meshward_policies{state="loaded"}'),
@@ -65,6 +67,23 @@ async function replicaResults(
       ),
     );
   return results;
+}
+
+/** That one pod cannot be asked hides nothing of the others. */
+async function metricsPage(api: ClusterApi, namespace: string, name: string): Promise<string | CheckResult> {
+  try {
+    return await api.text(`/api/v1/namespaces/${namespace}/pods/${name}:${opsPort}/proxy/metrics`);
+  } catch (error) {
+    if (!(error instanceof ClusterError)) throw error;
+    const { message, fault } = error;
+    return unknown(
+      "replicas",
+      `Pod ${name} could not be asked through the API server: ${message}`,
+      fault === "forbidden"
+        ? "Run doctor as a user who may get pods/proxy, or read the log of the pod"
+        : `Look at its log: kubectl -n ${namespace} logs ${name}. Is there a NetworkPolicy or a firewall between the API server and port ${opsPort} of the pod?`,
+    );
+  }
 }
 
 function valueOf(page: string, series: string): number {

@@ -124,7 +124,8 @@ function policyLine(choice: AuthorizationChoice): ExplanationLine {
 const reasons: Readonly<Record<AuthorizationOutcome, string | undefined>> = {
   counts: undefined,
   "nothing-captures": undefined,
-  "not-read": "the control plane of these proxies does not read it (label istio.io/rev, or discoverySelectors)",
+  "not-read":
+    "the control plane of these proxies does not read it (label istio.io/rev, or discoverySelectors), or it is being deleted",
   "dry-run": "it is a dry run (annotation istio.io/dry-run)",
   "audit-only": "AUDIT only logs",
   "unknown-action": "Istio does not support this action",

@@ -180,7 +180,8 @@ function subsetLine(
 function passedOverLine({ rule, because, by }: PassedOverDestinationRule, client: string): ExplanationLine {
   const other = by === undefined ? "another one" : idOf(by);
   const reasons: Readonly<Record<typeof because, string>> = {
-    "not-read": "the control plane of these clients does not have the revision in its label istio.io/rev",
+    "not-read":
+      "the control plane of these clients does not have the revision in its label istio.io/rev, or it is being deleted",
     capitals: "its host has upper-case letters, and service names have none",
     elsewhere: "only the namespaces of the client and the service and the root namespace are searched",
     "not-exported": `it is not exported to ${client}`,

@@ -132,7 +132,7 @@ function choiceLine({ policy, level, outcome, by }: PeerAuthenticationChoice): E
   const reasons: Readonly<Record<typeof outcome, string>> = {
     counts: "counts",
     "not-read":
-      "has no effect: the control plane of these workloads does not read it (label istio.io/rev, or discoverySelectors)",
+      "has no effect: the control plane of these workloads does not read it (label istio.io/rev, or discoverySelectors), or it is being deleted",
     "root-selector": "has no effect: Istio ignores policies with a selector in the root namespace",
     younger: `has no effect: ${other} is older`,
     "same-age": `has no effect: ${age}, and ${other} comes first by name; ztunnel may use either`,

@@ -276,7 +276,7 @@ function passedOverLine(
 ): ExplanationLine {
   const other = by === undefined ? "another one" : idOf(by);
   const reasons: Readonly<Record<typeof because, string>> = {
-    "not-read": "no control plane has the revision in its label istio.io/rev",
+    "not-read": "no control plane has the revision in its label istio.io/rev, or it is being deleted",
     "gateways-only": `it is bound to ${virtualService.spec.gateways.join(", ")} and not to the mesh`,
     "not-exported": `it is not exported to ${client}`,
     "no-route": `none of its routes is for clients in ${client}`,

@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { relationsOf, settingsIn } from "../engine/declared-reads.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyFact, Reads, Relation } from "../view/view.ts";
+import { firstSentence, type ObjectFunction } from "./catalogue-functions.ts";
 import type { RuleFile } from "./rule-files.ts";
 
 /** A relation or a fact, with its description in the source. */
@@ -55,14 +56,6 @@ function declarations(root: string, files: readonly string[]): ReadonlyMap<strin
   return found;
 }
 
-function firstSentence(comment: string): string | undefined {
-  const text = comment
-    .replaceAll(/^\s*\/\*\*|\*\/\s*$/g, "")
-    .replaceAll(/\n\s*\* ?/g, " ")
-    .trim();
-  return /^.*?\.(?=\s|$)/.exec(text)?.[0];
-}
-
 /** One sentence for each relation and fact that the catalogue could not describe. */
 export function readableFaults(readable: readonly Readable[]): readonly string[] {
   return readable.flatMap(({ value, file, summary }) => {
@@ -76,7 +69,11 @@ export function readableFaults(readable: readonly Readable[]): readonly string[]
 }
 
 /** The page that answers: what can a rule read from an object of this kind? */
-export function cataloguePage(readable: readonly Readable[], found: readonly RuleFile[]): string {
+export function cataloguePage(
+  readable: readonly Readable[],
+  found: readonly RuleFile[],
+  functions: readonly ObjectFunction[],
+): string {
   const readers = readersOf(found);
   const relations = readable.filter((entry): entry is Entry<Relation> => !isFact(entry.value));
   const facts = readable.filter((entry): entry is Entry<AnyFact> => isFact(entry.value));
@@ -91,6 +88,8 @@ export function cataloguePage(readable: readonly Readable[], found: readonly Rul
     "",
     "`mesh.settings` has the settings of the mesh. Some of them have to be declared, as `setting(name)`, so that a change of one",
     "evaluates only the rules that read it; the [last section](#settings-of-the-mesh) has these.",
+    "",
+    "A function of one object, such as `hostsOf(virtualService, settings)`, is called without a declaration.",
     "",
     "A relation or fact in the file of a rule is used only by that rule. To use it in another rule, move it to `src/mesh`.",
     "",
@@ -107,7 +106,8 @@ export function cataloguePage(readable: readonly Readable[], found: readonly Rul
         "Facts",
         facts.filter(({ value }) => value.of === kind).map((entry) => line(entry, undefined, readers)),
       ),
-      ...nothingOf(kind, relations, facts),
+      ...section("Functions", functions.filter((one) => one.kind === kind).map(functionLine)),
+      ...nothingOf(kind, [...relations, ...facts], functions),
     ]),
     ...ofKeys(facts, readers),
     ...ofSettings(found),
@@ -133,9 +133,17 @@ function ofKeys(facts: readonly Entry<AnyFact>[], readers: Readers): readonly st
   ];
 }
 
-function nothingOf(kind: Kind, relations: readonly Entry<Relation>[], facts: readonly Entry<AnyFact>[]) {
+function functionLine({ name, kind, others, file, summary }: ObjectFunction): string {
+  const takes = [`${kind.slice(0, 1).toLowerCase()}${kind.slice(1)}`, ...others].join(", ");
+  return [`- \`${name}(${takes})\`${summary === undefined ? "" : `: ${summary}`}`, `  In [${file}](../${file}).`].join(
+    "\n",
+  );
+}
+
+function nothingOf(kind: Kind, readable: readonly Readable[], functions: readonly ObjectFunction[]) {
   const isThere =
-    relations.some(({ value }) => value.from.kind === kind) || facts.some(({ value }) => value.of === kind);
+    readable.some(({ value }) => (isFact(value) ? value.of : value.from.kind) === kind) ||
+    functions.some((one) => one.kind === kind);
   return isThere ? [] : ["Its own fields only.", ""];
 }
 

@@ -6,6 +6,7 @@ import { yamlOf } from "../deploy/yaml.ts";
 import { policySchema } from "../policy/editor-schema.ts";
 import { policyTestSchema } from "../policy-tests/schema.ts";
 import { projectSchema } from "../project/schema.ts";
+import { findObjectFunctions } from "./catalogue-functions.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
 import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
@@ -46,7 +47,7 @@ export async function generated(): Promise<Generated> {
       ...rulePages(rules.filter(isBuiltIn), fixtures),
       { path: "docs/observability.md", content: observability },
       ...monitoringFiles(),
-      { path: "docs/catalogue.md", content: cataloguePage(readable, found) },
+      { path: "docs/catalogue.md", content: cataloguePage(readable, found, findObjectFunctions(root)) },
       { path: "policies/project.schema.json", content: `${JSON.stringify(projectSchema(), null, 2)}\n` },
       { path: "policies/test.schema.json", content: `${JSON.stringify(policyTestSchema(rules), null, 2)}\n` },
       { path: "policies/custom-rule-functions.md", content: functionReference() },

@@ -131,8 +131,10 @@ function incidentOf(rule: BuiltInRule): string[] {
 const hosted: ReadonlySet<string> = new Set(["VirtualService", "DestinationRule", "ServiceEntry", "Service"]);
 const unexplained: ReadonlySet<string> = new Set(["Gateway", "KubernetesGateway", "KubernetesRoute", "MeshConfig"]);
 
-/** Those of Meshward: `explain` for what it explains, `audit` for rules that run there. */
-function ownCommandsOf({ id, subject, check }: BuiltInRule): string[] {
+/** Those of Meshward: `explain` for what it explains, `audit` for rules that run there. What is refused as a whole is only in a file. */
+function ownCommandsOf(rule: BuiltInRule): string[] {
+  const { id, subject, check, judgesMalformed } = rule;
+  if (judgesMalformed) return ["meshward check FILE --mesh cluster"];
   const [kind = ""] = subject;
   const target = hosted.has(kind)
     ? "host HOST --from NAMESPACE"
@@ -141,11 +143,19 @@ function ownCommandsOf({ id, subject, check }: BuiltInRule): string[] {
       : "namespace/NAMESPACE";
   return [
     ...(unexplained.has(kind) ? [] : [`meshward explain ${target} --mesh cluster`]),
-    ...(check === undefined ? [] : [`meshward audit --mesh cluster --rule ${id}`]),
+    ...(check === undefined
+      ? []
+      : [`meshward audit --mesh cluster${isOff(rule) ? " --policies-from-cluster" : ""} --rule ${id}`]),
   ];
 }
 
+/** Only policies turn it on. */
+const isOff = (rule: BuiltInRule): boolean => Object.values(modesOf(rule)).every((mode) => mode === "off");
+
 const breakGlass = `Or use break glass, if a policy names one of your groups: set the annotation \`${breakGlassAnnotation.key}: "INC-1234: reason"\` on the object that you apply, and for a deletion on its Namespace. Denials become warnings, and the reason is recorded. `;
+
+const lowering =
+  "If the rule is wrong, [let it only warn](../../docs/troubleshooting.md#a-change-is-denied-that-should-be-admitted) for everybody. ";
 
 const reconciled =
   "If Argo CD or Flux applies the object, change it in its repository too: the controller undoes what you do by hand.";
@@ -178,7 +188,7 @@ function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExampl
     "EOF",
     "```",
     "",
-    `${isTrial ? "" : breakGlass}If Meshward itself is the problem, [take it out of the way](../../docs/troubleshooting.md).`,
+    `${isTrial ? "" : breakGlass}${isTrial ? "" : lowering}If Meshward itself is the problem, [take it out of the way](../../docs/troubleshooting.md).`,
     "",
   ];
 }

@@ -205,6 +205,10 @@ export function kindOf(apiVersion: string, kind: string): Kind | undefined {
   return servedKinds.get(`${slash < 0 ? "" : apiVersion.slice(0, slash)}/${kind}`);
 }
 
+/** Whether a group of the API is that of Istio or of the Gateway API. */
+export const isMeshGroup = (group: string): boolean =>
+  group.endsWith(".istio.io") || group === "gateway.networking.k8s.io";
+
 /** How the API server serves a kind of this table with this `originKind`. */
 export function servedAs(kind: Kind, originKind: string): Served {
   const found = kinds[kind].served.find((served) => served.kind === originKind);

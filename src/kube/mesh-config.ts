@@ -16,6 +16,9 @@ import {
 
 const authorizationProvider = optional(record({ service: text, port: fingerprint, pathPrefix: text, failOpen: flag }));
 
+/** An extension provider that is called: the field of each sort has the service. */
+const calledProvider = optional(record({ service: text }));
+
 /** The fields of a proxy config, which the mesh config and pods can contain. */
 export const proxyConfigFields = {
   proxyMetadata: map(fingerprint),
@@ -48,7 +51,18 @@ const meshConfig = record({
   meshMTLS: optional(record({ minProtocolVersion: text })),
   caCertificates: list(record({ pem: text, spiffeBundleUrl: text, trustDomains: list(name) })),
   extensionProviders: list(
-    record({ name, envoyExtAuthzHttp: authorizationProvider, envoyExtAuthzGrpc: authorizationProvider }),
+    record({
+      name,
+      envoyExtAuthzHttp: authorizationProvider,
+      envoyExtAuthzGrpc: authorizationProvider,
+      zipkin: calledProvider,
+      datadog: calledProvider,
+      skywalking: calledProvider,
+      opentelemetry: calledProvider,
+      envoyTcpAls: calledProvider,
+      envoyHttpAls: calledProvider,
+      envoyOtelAls: calledProvider,
+    }),
   ),
   defaultProviders: optional(record({ accessLogging: list(name) })),
   accessLogFile: text,

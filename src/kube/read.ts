@@ -40,6 +40,10 @@ function scalar<T>(expected: string, is: (raw: unknown) => raw is T): Read<T | u
 }
 
 export const text = scalar("a string", (raw) => typeof raw === "string");
+/** What a field with a duration must be, for messages. */
+export const durationNamed = 'a duration, which is a string such as "10s"';
+/** A duration as text: it is not checked. */
+export const duration = scalar(durationNamed, (raw) => typeof raw === "string");
 export const flag = scalar("a boolean", (raw) => typeof raw === "boolean");
 export const number = scalar("a number", (raw): raw is number => typeof raw === "number" && Number.isFinite(raw));
 /** Weights, ports and counts are int32 in the CRDs: `100.0` is one in JSON, `33.5` and `2147483648` are not. */

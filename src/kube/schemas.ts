@@ -1,4 +1,5 @@
 import {
+  duration,
   fingerprint,
   flag,
   int32,
@@ -48,7 +49,7 @@ const httpMatch = record({
 const percentage = optional(record({ value: number }));
 const fault = record({
   abort: optional(record({ percentage, httpStatus: int32, grpcStatus: text })),
-  delay: optional(record({ percentage, percent: int32, fixedDelay: text })),
+  delay: optional(record({ percentage, percent: int32, fixedDelay: duration })),
 });
 const redirect = record({
   uri: text,
@@ -80,8 +81,8 @@ const httpRoute = withProtobufNames(
     mirrors: list(record({ destination, percentage })),
     mirrorPercent: int32,
     mirrorPercentage: percentage,
-    timeout: text,
-    retries: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
+    timeout: duration,
+    retries: optional(record({ attempts: int32, perTryTimeout: duration, retryOn: text })),
   }),
 );
 const streamMatch = record({

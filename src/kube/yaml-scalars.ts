@@ -4,6 +4,7 @@
  * them: `a string`, `true`, `"yes"`. Undefined: it is another mistake.
  */
 export function scalarAdvice(expected: string, found: string): string | undefined {
+  if (/\bduration\b/.test(expected) && /^\d/.test(found)) return `Write the unit, such as ${found}s for seconds`;
   if (/\bstring\b/.test(expected)) return adviceForText(found);
   if (/\binteger\b|\bnumber\b/.test(expected)) {
     const number = /^"(-?\d+)"$/.exec(found)?.[1];

@@ -3,6 +3,9 @@ import type { Edge, Layout, Place } from "./layout.ts";
 
 // What both pictures of the mesh are drawn with.
 
+/** Below this scale, letters of the usual size cannot be read. */
+export const legibleScale = 0.6;
+
 /** Text that is cut where there is no more room for it, and is complete for a screen reader. */
 export function Cut({
   x,
@@ -51,12 +54,12 @@ export function Clickable({
 
 export function Drawing({
   layout,
-  zoom,
+  scale,
   title,
   children,
 }: {
   layout: Layout;
-  zoom: number;
+  scale: number;
   title: string;
   children: ComponentChildren;
 }) {
@@ -64,8 +67,8 @@ export function Drawing({
   return (
     <div class="drawing" tabIndex={0} role="region" aria-label={`${title}, a picture that can be scrolled`}>
       <svg
-        width={width * zoom}
-        height={height * zoom}
+        width={width * scale}
+        height={height * scale}
         viewBox={`0 0 ${width} ${height}`}
         role="group"
         aria-label={title}
@@ -97,7 +100,7 @@ export function Drawing({
           );
         })}
         {groups.map(({ title: heading, x, y }) => (
-          <text class="heading" key={heading} x={x} y={y}>
+          <text class={scale < legibleScale ? "heading far" : "heading"} key={heading} x={x} y={y}>
             {heading}
           </text>
         ))}

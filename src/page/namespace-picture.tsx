@@ -1,9 +1,11 @@
+import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
 import type { MeshPicture, PictureNamespace, PictureRoute } from "../report/mesh-picture.ts";
 import { Cut, Drawing, EdgeList } from "./drawing.tsx";
 import { type Edge, layoutOf, type Node } from "./layout.ts";
 import { type Counts, noCounts } from "./select.ts";
 import type { Change, State } from "./state.ts";
+import { scaleOf, ZoomTools } from "./zoom.tsx";
 
 /** The id of the box of an object with routes. */
 export const routeId = ({ kind, namespace, name }: Pick<PictureRoute, "kind" | "namespace" | "name">): string =>
@@ -48,6 +50,7 @@ export function NamespacePicture({
   counts,
   state,
   change,
+  choice,
 }: {
   readonly mesh: MeshPicture;
   readonly namespace: PictureNamespace;
@@ -55,11 +58,17 @@ export function NamespacePicture({
   readonly counts: ReadonlyMap<string, Counts>;
   readonly state: State;
   readonly change: Change;
+  /** Of the namespace. */
+  readonly choice: ComponentChildren;
 }) {
   const { layout, boxes, edges, left } = useMemo(() => focusOf(mesh, namespace), [mesh, namespace]);
   const { name, workloads, waypointTrouble } = namespace;
+  const scale = scaleOf(state.zoom, layout);
   return (
     <>
+      <ZoomTools scale={scale} zoom={state.zoom} change={change}>
+        {choice}
+      </ZoomTools>
       <p>
         {[...factsOf(namespace), `${workloads} workloads`, foundIn(counts.get(name) ?? noCounts)].join(", ")}
         {waypointTrouble === null ? "" : `; the waypoint is not used: ${waypointTrouble}`}.{" "}
@@ -74,7 +83,7 @@ export function NamespacePicture({
           Show all namespaces
         </button>
       </p>
-      <Drawing layout={layout} zoom={state.zoom} title={`Services and routes of namespace ${name}`}>
+      <Drawing layout={layout} scale={scale} title={`Services and routes of namespace ${name}`}>
         {boxes.map((box) => {
           const place = layout.nodes.get(box.id);
           return place && <BoxNode key={box.id} box={box} worst={worst.get(box.id)} x={place.x} y={place.y} />;
@@ -123,7 +132,7 @@ function focusOf(mesh: MeshPicture, { name, services, waypoint }: PictureNamespa
   ];
   const drawn = list.filter((one) => !isAlone(one));
   const room = Math.max(320, globalThis.innerWidth - 60);
-  const layout = layoutOf(drawn, all, groups, room);
+  const layout = layoutOf(drawn, all, groups, { width: room });
   return { layout, boxes: list, edges: all, left: Math.max(0, routes.length - mostRoutes) };
 }
 

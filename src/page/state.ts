@@ -1,5 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
 
+/** The scale of the picture; `fit`: all of it is in sight. */
+export type Zoom = number | "fit";
+
 /** Everything that a reader has chosen. It is in the hash of the URL, so that it can be sent to others. */
 export interface State {
   readonly view: "summary" | "findings" | "mesh";
@@ -10,7 +13,7 @@ export interface State {
   readonly modes: readonly string[];
   /** The namespace that the picture shows alone. */
   readonly focus: string;
-  readonly zoom: number;
+  readonly zoom: Zoom;
 }
 
 const initial: State = {
@@ -28,7 +31,7 @@ export function stateOf(hash: string): State {
   const parameters = new URLSearchParams(hash.replace(/^#/, ""));
   const text = (name: string): string => parameters.get(name) ?? "";
   const view = text("view");
-  const zoom = Number(text("zoom"));
+  const scale = Number(text("zoom"));
   return {
     view: view === "findings" || view === "mesh" ? view : "summary",
     text: text("q"),
@@ -36,7 +39,7 @@ export function stateOf(hash: string): State {
     rule: text("rule"),
     modes: parameters.get("modes")?.split(",") ?? initial.modes,
     focus: text("focus"),
-    zoom: zoom >= 0.25 && zoom <= 8 ? zoom : 1,
+    zoom: text("zoom") === "fit" ? "fit" : scale >= 0.05 && scale <= 8 ? scale : 1,
   };
 }
 

@@ -108,6 +108,8 @@ class Reading {
   readonly #objects = new Map<string, readonly KubernetesObject[]>();
   /** For each path, that several files in it define an object. */
   readonly #several = new Map<string, string | undefined>();
+  /** The first case of each name. */
+  readonly #named = new Map<string, Path>();
 
   constructor(file: string, errorAt: SettingsFile["errorAt"], renderer: Renderer | undefined) {
     this.#renderer = renderer;
@@ -161,6 +163,7 @@ class Reading {
   /** A case with its objects; undefined if some cannot be read. */
   async caseOf(test: TestCase, at: Path, { server, time, ...shared }: Shared): Promise<PreparedCase | undefined> {
     const before = this.errors.length;
+    this.#checkName(test.name, at);
     const own = test.mesh === undefined ? server : server.copy();
     for (const raw of await this.objectsIn(test.mesh, [...at, "mesh"])) own.putApplied(raw);
     if (test.apply === undefined && test.delete === undefined && !isOfMeshAlone(test.expect))
@@ -174,6 +177,16 @@ class Reading {
     const deleted = await this.#given(test.delete, [...at, "delete"]);
     const sent = new Date(test.time ?? time ?? Date.now());
     return this.errors.length > before ? undefined : { test, server: own, applied, deleted, time: sent, ...shared };
+  }
+
+  /** Reports and `--run` tell cases apart by their names. A case that is about to be written has none yet. */
+  #checkName(name: string, at: Path): void {
+    const first = this.#named.get(name);
+    if (first === undefined) this.#named.set(name, at);
+    if (first === undefined || name === "") return;
+    const where = `the case of line ${this.#errorAt(first, "").line}`;
+    const message = `${formatPath(at)}.name: ${where} is named ${JSON.stringify(name)} too; give each case a name of its own`;
+    this.#report([...at, "name"], message);
   }
 
   async #given(given: Given | readonly Given[] | undefined, at: Path): Promise<readonly KubernetesObject[]> {

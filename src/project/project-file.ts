@@ -13,8 +13,8 @@ export interface GivenSetting {
   readonly name: SettingName;
   /** One text for each time that the option would be given; paths are relative to the working folder. */
   readonly values: readonly string[];
-  /** An error at its place. */
-  errorAt(message: string): SourceError;
+  /** An error at its place, or at that of one of its values. */
+  errorAt(message: string, value?: number): SourceError;
 }
 
 export interface ProjectFile {
@@ -53,7 +53,11 @@ export async function readProjectFile(path: string, folder: string): Promise<Pro
     const inFolder = (one: string): string =>
       isAbsolute(one) || one === "cluster" ? one : relative(folder, join(dirname(path), one)) || ".";
     const values = valuesOf(projectSettings[name], given, inFolder);
-    return [{ name, values, errorAt: (message: string) => ({ ...errorAt(at, message), file }) }];
+    const placed = (message: string, i?: number) => ({
+      ...errorAt(i === undefined || !Array.isArray(given) ? at : [...at, i], message),
+      file,
+    });
+    return [{ name, values, errorAt: placed }];
   });
   // A field that there is not can be a misspelt setting, if that one is missing.
   const isBroken = (name: SettingName): boolean =>

@@ -9,19 +9,25 @@ export const namespaceOfReported = ({ kind, namespace, name }: ReportedObject): 
 
 /**
  * The report with the findings that the filter lets through. Errors stay, and rules that could not run or had nothing to check, if the
- * filter may ask for them.
+ * filter may ask for them. `tagsOf` has the tags of every rule; without it, those of a report that was written before have to do.
  */
-export function filtered(report: Report, filter: Omit<ReportFilter, "hidden">): Report {
+export function filtered(
+  report: Report,
+  filter: Omit<ReportFilter, "hidden">,
+  tagsOf: ReadonlyMap<string, readonly string[]> = new Map(),
+): Report {
   const { namespaces, rules, tags, minMode } = filter;
   const [inNamespaces, ofRules] = [globs(namespaces), globs(rules)];
   const tagged = new Set(
-    report.rules.filter((rule) => rule.tags.some((tag) => tags.includes(tag))).map(({ id }) => id),
+    [...tagsOf, ...report.rules.map((rule) => [rule.id, rule.tags] as const)]
+      .filter(([, own]) => own.some((tag) => tags.includes(tag)))
+      .map(([id]) => id),
   );
-  const isAsked = ({ rule }: { readonly rule: string }): boolean => rules.length === 0 || ofRules.matches(rule);
+  const isAsked = ({ rule }: { readonly rule: string }): boolean =>
+    (rules.length === 0 || ofRules.matches(rule)) && (tags.length === 0 || tagged.has(rule));
   const isShown = ({ rule, mode, object }: ReportedFinding): boolean =>
     (namespaces.length === 0 || inNamespaces.matches(namespaceOfReported(object))) &&
     isAsked({ rule }) &&
-    (tags.length === 0 || tagged.has(rule)) &&
     modes.indexOf(mode) <= modes.indexOf(minMode);
   const findings = report.findings.filter(isShown);
   const accepted = report.accepted.filter(isShown);

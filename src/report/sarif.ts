@@ -9,7 +9,8 @@ const levels = { deny: "error", warn: "warning", audit: "note" } as const;
 
 /**
  * SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/) with one run: the rules that found something, a result for
- * each finding, a suppressed result for each that an exception accepts, and a notification for what could not be checked.
+ * each finding, a suppressed result for each that an exception accepts or a baseline lists, and a notification for what could not be
+ * checked.
  */
 export function sarifReport(report: Report, to: Destination): string {
   const log: Log = {
@@ -46,7 +47,7 @@ function runOf({ basis, rules, findings, accepted, errors, summary }: Report, to
       },
     ],
     results: [
-      ...findings.map((finding) => ({ ...resultOf(finding), suppressions: [] })),
+      ...findings.map((finding) => ({ ...resultOf(finding), suppressions: knownBy(finding) })),
       ...accepted.map((finding) => ({ ...resultOf(finding), suppressions: [suppressionOf(finding)] })),
     ],
     properties: {
@@ -113,6 +114,12 @@ const suppressionOf = (finding: AcceptedFinding) => ({
   justification: text(acceptance(finding)),
   properties: Object.fromEntries(Object.entries(finding.exception).map(([name, value]) => [name, text(value)])),
 });
+
+/** A suppression for a finding that `--baseline` lists. */
+const knownBy = ({ lowered }: ReportedFinding) =>
+  lowered
+    .filter(({ step }) => step === "baseline")
+    .map(({ reason }) => ({ kind: "external" as const, status: "accepted" as const, justification: text(reason) }));
 
 interface InFile {
   readonly file: string | null;

@@ -30,6 +30,7 @@ import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
 import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
+import { destinationRuleTlsTwice } from "./destination-rule/tls-twice.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { exportNamespaceUnknown } from "./export/namespace-unknown.ts";
 import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
@@ -92,6 +93,7 @@ import { policyRevisionElsewhere } from "./policy/revision-elsewhere.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policyRevisionNarrowed } from "./policy/revision-narrowed.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
+import { portProtocolWrong } from "./port/protocol-wrong.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts";
 import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
@@ -113,7 +115,9 @@ import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
+import { virtualServiceClaimsUnverified } from "./virtual-service/claims-unverified.ts";
 import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-found.ts";
+import { virtualServiceDelegateOutsideMatch } from "./virtual-service/delegate-outside-match.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
 import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
@@ -121,6 +125,7 @@ import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-fou
 import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
 import { virtualServiceHttpToTlsPort } from "./virtual-service/http-to-tls-port.ts";
+import { virtualServiceMirrorToItself } from "./virtual-service/mirror-to-itself.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
 import { virtualServiceProtocolMismatch } from "./virtual-service/protocol-mismatch.ts";
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
@@ -172,6 +177,7 @@ export const rules: readonly BuiltInRule[] = [
   destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,
   destinationRuleTlsOrigination,
+  destinationRuleTlsTwice,
   envoyFilterAffectsProtected,
   exportNamespaceUnknown,
   gatewayCertificateShared,
@@ -234,6 +240,7 @@ export const rules: readonly BuiltInRule[] = [
   policyRevisionInert,
   policyRevisionNarrowed,
   policySelectorEmpty,
+  portProtocolWrong,
   proxyConfigDecidesForProxies,
   proxyTrustsForwardedHeaders,
   referenceGrantSharesSecrets,
@@ -255,7 +262,9 @@ export const rules: readonly BuiltInRule[] = [
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
   virtualServiceCanaryStep,
+  virtualServiceClaimsUnverified,
   virtualServiceDelegateNotFound,
+  virtualServiceDelegateOutsideMatch,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
   virtualServiceGatewayHostMismatch,
@@ -263,6 +272,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceHiddenFromGateway,
   virtualServiceHostConflict,
   virtualServiceHttpToTlsPort,
+  virtualServiceMirrorToItself,
   virtualServiceMirrorToProduction,
   virtualServiceProtocolMismatch,
   virtualServiceRetriesUnsafe,

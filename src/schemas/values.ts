@@ -1,4 +1,4 @@
-import { isObject } from "../kube/read.ts";
+import { durationNamed, isObject } from "../kube/read.ts";
 import { counted } from "../text/phrases.ts";
 import { matches } from "./pattern.ts";
 import type { Schema } from "./schema.ts";
@@ -13,8 +13,13 @@ export function wrongType(schema: Schema, value: unknown): string | undefined {
     return typeof value === "string" || Number.isInteger(value) ? undefined : "an integer or a string";
   const { type } = schema;
   const known = type === undefined ? undefined : types.get(type);
-  return known === undefined || known.has(value) ? undefined : known.named;
+  if (known === undefined || known.has(value)) return undefined;
+  return isForDurations(schema) ? durationNamed : known.named;
 }
+
+/** The durations of the Gateway API have no format, but a pattern. */
+const isForDurations = ({ format, pattern }: Schema): boolean =>
+  format === "duration" || pattern === "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
 const types = new Map<string, { readonly named: string; has(value: unknown): boolean }>([
   ["object", { named: "an object", has: isObject }],

@@ -156,7 +156,7 @@ export const table = {
   watchRestarts: {
     name: "meshward_watch_restarts_total",
     type: "counter",
-    help: "How often the list or watch of a kind ended with an error and was started again, by the kind of the error; only with --mesh cluster",
+    help: "How often the list or watch of a kind was started again, by the reason: the kind of the error, or silent (nothing came for 90 seconds, which is normal for a kind without changes on some API servers); only with --mesh cluster",
     labels: ["kind", "reason"],
   },
   listDuration: {

@@ -65,6 +65,10 @@ export const bundleFor = ({ next, issuer, previous }: AuthorityState): string =>
 const mostPrevious = 4;
 /** A former issuer is trusted until every certificate of it has expired, and a little longer, because clocks differ. */
 const retireMs = leafLifeMs + 3_600_000;
+/** API servers learn of another caBundle by their own watch, for which servers wait before they rely on it. */
+export const observedMs = 5_000;
+/** Servers read the Secret, wait for {@link observedMs}, and issue a certificate; a busy machine takes longer. */
+const leaveMs = observedMs + 10_000;
 /** Without knowledge of what clients trust, a switch waits until the issuer has no longer than this. */
 const lastChanceMs = leafLifeMs;
 
@@ -148,7 +152,7 @@ function retire(state: AuthorityState, { now, settleMs }: Situation): Step | und
   if (previous.length === 0) return undefined;
   if (switchedAt === undefined || switchedAt > now)
     return { state: { ...state, switchedAt: now }, done: "the time of the last switch was corrected" };
-  const waitMs = distrust ? settleMs : retireMs;
+  const waitMs = distrust ? settleMs + leaveMs : retireMs;
   const kept = now - switchedAt >= waitMs ? [] : previous.filter((pem) => !isOver(pem, now));
   if (kept.length === previous.length) return undefined;
   return { state: { ...state, previous: kept }, done: "clients no longer trust the former authority" };

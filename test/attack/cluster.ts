@@ -38,9 +38,15 @@ export class Cluster {
     if (request.verb !== "create" && oldObject === undefined) throw new Error(`there is no ${key}`);
     const object = this.#written(request, oldObject);
     const decision = this.#decided({ object, oldObject, ...requesterOf(request) });
-    if (decision.allowed && object !== undefined) this.#store(object);
-    else if (decision.allowed && oldObject !== undefined) this.#remove(key, oldObject);
+    if (decision.allowed) this.#apply(key, object, oldObject);
     return decision;
+  }
+
+  #apply(key: string, object: Raw | undefined, old: Raw | undefined): void {
+    if (object !== undefined && !isGone(object)) this.#store(object);
+    else if (object === undefined && old !== undefined && hasFinalizers(old))
+      this.#store(merged(old, { metadata: { deletionTimestamp: this.#nextTime() } }) as Raw);
+    else if (old !== undefined) this.#remove(key, old);
   }
 
   #decided(parts: RequestParts): Decision {
@@ -54,8 +60,11 @@ export class Cluster {
   }
 
   #dated(raw: Raw): Raw {
-    const creationTimestamp = new Date((this.#now += 60_000)).toISOString();
-    return { ...raw, metadata: { ...(raw.metadata as Raw), creationTimestamp } };
+    return { ...raw, metadata: { ...(raw.metadata as Raw), creationTimestamp: this.#nextTime() } };
+  }
+
+  #nextTime(): string {
+    return new Date((this.#now += 60_000)).toISOString();
   }
 
   #store(raw: Raw): void {
@@ -85,6 +94,12 @@ function requesterOf({ requester }: Request): Partial<RequestParts> {
   if (found === undefined) throw new Error(`not a requester: ${requester}`);
   return found;
 }
+
+const hasFinalizers = ({ metadata }: Raw): boolean =>
+  ((metadata as Raw)["finalizers"] as unknown[] | undefined)?.[0] !== undefined;
+/** An object whose deletion waited for its finalizers, without any. */
+const isGone = (raw: Raw): boolean =>
+  (raw["metadata"] as Raw)["deletionTimestamp"] !== undefined && !hasFinalizers(raw);
 
 /** All versions of a resource are one object. */
 function keyOfRaw({ apiVersion, kind, metadata }: Raw): string {

@@ -6,6 +6,7 @@ import { after, describe, test } from "node:test";
 import type { ReportDifference } from "../../src/report/difference.ts";
 import type { Report } from "../../src/report/report.ts";
 import type { WhatIf } from "../../src/report/what-if.ts";
+import { rules as builtIn } from "../../src/rules/index.ts";
 import { meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-audit-options-"));
@@ -61,6 +62,15 @@ describe("audit shows", () => {
     assert.ok(denying.findings.every(({ mode }) => mode === "deny"));
     const tagged = await jsonOf<Report>("--mesh", mesh, "--tag", "canary");
     assert.deepEqual(new Set(tagged.rules.flatMap(({ tags }) => tags.includes("canary"))), new Set([true]));
+    const canary = new Set(builtIn.filter(({ tags }) => tags.includes("canary")).map(({ id }) => id));
+    const [named, whole] = [tagged, all].map(({ basis, skipped }) =>
+      [...basis.idle, ...skipped].map(({ rule }) => rule),
+    );
+    assert.ok(named !== undefined && named.length > 0 && whole !== undefined && whole.length > named.length);
+    assert.deepEqual(
+      named,
+      whole.filter((rule) => canary.has(rule)),
+    );
     const text = await meshward(["audit", "--mesh", mesh, "-n", "shop"]);
     assert.match(text.out, /shown are only findings in namespace shop; \d+ other findings? not shown/);
   });
@@ -87,6 +97,8 @@ describe("audit shows", () => {
     assert.match(wrong.error, /there is no rule .* did you mean "virtual-service-weights-not-100"/);
     const tag = await meshward(["audit", "--mesh", mesh, "--tag", "nothing"]);
     assert.match(tag.error, /no rule has the tag "nothing"; tags are /);
+    const nearly = await meshward(["audit", "--mesh", mesh, "--tag", "canarry"]);
+    assert.match(nearly.error, /no rule has the tag "canarry"; did you mean "canary"\?; tags are /);
     assert.match((await meshward(["audit"])).error, /give the mesh to check with --mesh/);
   });
 

@@ -540,3 +540,21 @@ spec:
     );
   });
 });
+
+describe("what was there before, in a Namespace that the files leave as it is", () => {
+  const web =
+    "apiVersion: v1\nkind: Service\nmetadata: { name: web, namespace: shop }\nspec: { ports: [{ port: 80 }] }\n";
+  for (const [title, namespaceNow] of [
+    ["unchanged", namespace],
+    ["changed", namespace.replace("labels: {", "labels: { team: a,")],
+  ] as const)
+    test(`missing default deny and plaintext are both reported: ${title}`, async () => {
+      const base = folderWith({ "shop.yaml": namespace });
+      const head = folderWith({ "shop.yaml": `${namespaceNow}---\n${web}` });
+      const { report: found } = await report(head, "--mesh", base);
+      assert.deepEqual(
+        found.findings.map(({ rule, mode, introduced }) => `${rule} ${mode} ${introduced}`),
+        ["namespace-default-deny-missing warn false", "namespace-mtls-not-strict warn false"],
+      );
+    });
+});

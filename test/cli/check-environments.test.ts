@@ -99,7 +99,7 @@ describe("changes to a mesh in files with several environments", () => {
     const allow = denyAll.replace("spec: {}", "spec: { rules: [{ from: [{ source: { namespaces: [shop] } }] }] }");
     const wider = allow.replace("[shop]", "[shop, web]");
     const web = "apiVersion: v1\nkind: Namespace\nmetadata: { name: web }\n";
-    const shared = { "namespace.yaml": `${namespace}---\n${web}` };
+    const shared = { ...strict, "namespace.yaml": `${namespace}---\n${web}` };
     const base = folderWith(twoOf({}, { "allow.yaml": allow }, shared));
     const rules = async (head: string) => (await report(head, "--mesh", base)).findings.map(({ rule }) => rule);
     const head = folderWith(twoOf({ "allow.yaml": wider }, { "allow.yaml": allow }, shared));

@@ -18,8 +18,12 @@ const cases: readonly (readonly [string, RegExp])[] = [
   ["explain --mesh x", /^meshward: missing required argument 'what': namespace\/payments, /],
   ["can --from outside --mesh x", /^meshward: required option '--to <service>' not specified: api\.payments:8080, /],
   [
-    "check x --policies a --policies b",
-    /^meshward: option '--policies <path>' is given with "a" and with "b", and takes one value\n/,
+    "check x --profile strict --profile observe",
+    /^meshward: option '--profile <name>' is given with "strict" and with "observe", and takes one value\n/,
+  ],
+  [
+    "audit --mesh policies/tour --policies /none/a --policies /none/b --policies /none/a",
+    /^meshward: --policies \/none\/a --policies \/none\/b has errors, correct them first:\n  \/none\/a: [^\n]*\n  \/none\/b: [^\n]*\n$/,
   ],
   ["check x --format json --format text", /^meshward: option '--format <format>' is given with "json" and with "text"/],
   ["serve --mesh a --mesh b", /^meshward: option '--mesh <path>' is given with "a" and with "b"/],

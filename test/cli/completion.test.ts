@@ -47,6 +47,11 @@ describe("completion bash", () => {
     assert.deepEqual(await offered("check", "--partial", "Destination"), ["DestinationRule"]);
     assert.deepEqual(await offered("rules", "virtual-service-weights"), ["virtual-service-weights-not-100"]);
     assert.deepEqual(await offered("completion", "z"), ["zsh"]);
+    assert.deepEqual(await offered("export", ""), ["vap"]);
+    assert.deepEqual(await offered("export", "vap", "--rev"), ["--revision"]);
+    assert.deepEqual(await offered("export", "vap", "--profile", "st"), ["strict"]);
+    assert.deepEqual(await offered("certs", "ro"), ["rotate"]);
+    assert.deepEqual(await offered("help", "che"), ["check"]);
     // Nothing is offered, so that bash completes the name of a file.
     assert.deepEqual(await offered("check", "--mesh", "a"), []);
     assert.deepEqual(await offered("check", "a"), []);
@@ -90,6 +95,32 @@ test("fish offers commands, options and values", { skip: skipped("fish") }, asyn
   assert.deepEqual(offered("meshward che"), ["check", ""]);
   assert.ok(offered("meshward check --write-b").includes("--write-baseline"));
   assert.deepEqual(offered("meshward check --format s"), ["sarif", ""]);
+  assert.deepEqual(offered("meshward export v"), ["vap", ""]);
+});
+
+test("zsh answers the first completion, which loads the script", { skip: skipped("zsh") }, async () => {
+  const folder = mkdtempSync(join(root, "zsh-"));
+  writeFileSync(join(folder, "_meshward"), await scriptFor("zsh"));
+  // The functions of zsh that complete need a terminal. What they are told to offer is compared.
+  const told = (words: readonly string[]): readonly string[] => {
+    const line = [
+      `fpath=(${folder}); autoload -Uz _meshward`,
+      'compdef() { print -r -- compdef "$@" }; _describe() { print -r -- describe "$@" }; _arguments() { print -rl -- "$words" "$@" }',
+      `words=(${words.map((word) => `'${word}'`).join(" ")}); CURRENT=$#words`,
+      "_meshward",
+    ].join("\n");
+    const { stdout, stderr, status } = spawnSync("zsh", ["-f", "-c", line], { encoding: "utf8" });
+    assert.deepEqual([status, stderr], [0, ""]);
+    return stdout.trimEnd().split("\n");
+  };
+  assert.deepEqual(told(["meshward", "che"]), ["describe command commands"]);
+  assert.deepEqual(told(["meshward", "export", ""]).at(-1), "*:argument:(vap)");
+  const options = told(["meshward", "check", "--fail-on", ""]);
+  assert.equal(options[0], "check --fail-on ");
+  assert.ok(options.some((one) => one.startsWith("*--fail-on=[") && one.endsWith(":value:(deny warn never)")));
+  // Where a script of the shell sources it, it only registers the function.
+  const sourced = spawnSync("zsh", ["-f", "-c", `compdef() { print -r -- "$@" }; source ${folder}/_meshward`]);
+  assert.equal(sourced.stdout.toString(), "_meshward meshward\n");
 });
 
 test("descriptions cannot end a word or run a command", async () => {

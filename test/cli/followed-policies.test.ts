@@ -22,11 +22,11 @@ const exception = (name: string, expiresAt = "2027-01-01T00:00:00Z") =>
 const protecting = (...names: string[]) => `{ protectedNamespaces: { names: [${names.join(", ")}] } }`;
 
 /** A folder of policies that is followed; the text of each of its files can be replaced, or removed. */
-async function following(files: Readonly<Record<string, string>>) {
+async function following(files: Readonly<Record<string, string>>, others: readonly string[] = []) {
   const folder = mkdtempSync(join(root, "f-"));
   const write = (file: string, text: string) => writeFileSync(join(folder, file), text);
   for (const [file, text] of Object.entries(files)) write(file, text);
-  const options = { policies: folder, profile: "baseline" };
+  const options = { policies: [folder, ...others], profile: "baseline" };
   const lines: Record<string, unknown>[] = [];
   let tick = () => {};
   const clock = {
@@ -94,6 +94,34 @@ test(
     it.write("policy.yaml", document("a", protecting("none")));
     it.tick();
     assert.ok(it.isProtected("vault"));
+  },
+);
+
+test(
+  "several folders are one set: a change of each counts, and a mistake in one leaves all as they were",
+  limit,
+  async () => {
+    const second = mkdtempSync(join(root, "f-"));
+    const inSecond = (text: string) => writeFileSync(join(second, "b.yaml"), text);
+    inSecond(document("b", protecting("bank")));
+    const it = await following({ "a.yaml": document("a", protecting("shop")) }, [second]);
+    assert.deepEqual(["shop", "bank"].map(it.isProtected), [true, true]);
+
+    inSecond(document("b", protecting("vault")));
+    await it.look(() => it.isProtected("vault"));
+    it.write("a.yaml", document("a", protecting("market")));
+    await it.look(() => it.isProtected("market"));
+    assert.deepEqual(["vault", "shop", "bank"].map(it.isProtected), [true, false, false]);
+
+    inSecond("apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nspec: [\n");
+    it.write("a.yaml", document("a", protecting("shop")));
+    assert.match(String((await it.lookAndLog()).problem), /b\.yaml/);
+    assert.deepEqual(["market", "vault", "shop"].map(it.isProtected), [true, true, false]);
+
+    inSecond(document("b", protecting("bank")));
+    await it.look(() => it.isProtected("bank"));
+    assert.ok(it.isProtected("shop"));
+    await it.followed.close();
   },
 );
 
@@ -189,7 +217,7 @@ test("new exceptions are a warning; those of more than a year are one as well, a
 test("what was read at the start is not read again before it changes", limit, async () => {
   const folder = mkdtempSync(join(root, "f-"));
   writeFileSync(join(folder, "a.yaml"), document("a", protecting("shop")));
-  const options = { policies: folder, profile: "baseline" };
+  const options = { policies: [folder], profile: "baseline" };
   const memory = new DocumentMemory();
   const files = { signature: await treeSignature(folder), memory };
   const start = await policiesOf({ ...options, memory });

@@ -349,6 +349,23 @@ describe("meshward test", () => {
     assert.deepEqual(report.files[0]?.cases[0]?.messages, ["the mesh has no Gateway shop/none to delete"]);
   });
 
+  test("of two cases with one name, the first runs, and the second is an error", async () => {
+    const cases = [
+      "{ name: a, apply: ns.yaml, expect: { allowed: true } }",
+      "{ name: b, apply: ns.yaml, expect: { allowed: true } }",
+    ];
+    const folder = folderWith({
+      "meshward-test.yaml": `cases:\n${[...cases, ...cases].map((one) => `  - ${one}\n`).join("")}`,
+      "ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n",
+    });
+    const { code, error, report } = await tested(folder);
+    assert.deepEqual([code, report.summary.passed, report.errors.map(({ line }) => line)], [2, 2, [4, 5]]);
+    assert.match(
+      error,
+      /meshward-test\.yaml:4: cases\[2\]\.name: the case of line 2 is named "a" too; give each case a name of its own\n.*:5: cases\[3\]\.name: the case of line 3 is named "b" too; /,
+    );
+  });
+
   test("hostile names are only text", async () => {
     const name = JSON.stringify("x\u001b[31m\r\n::error::pwned <b>&\u0000 ``` @all");
     const folder = suite(`name: ${name}\napply: wrong.yaml\nexpect: { allowed: true }`);
@@ -459,6 +476,14 @@ describe("check --write-test", () => {
     await meshward(["check", join(folder, "wrong.yaml"), ...argv, "--write-test", deleted]);
     assert.deepEqual(statuses((await tested(deleted)).report), ["passed", "passed"]);
     assert.match(readFileSync(deleted, "utf8"), /delete: strict\.yaml/);
+    // Two paths with the same object have cases of their own.
+    const twice = join(folder, "twice.meshward-test.yaml");
+    const both = [join(folder, "wrong.yaml"), join(folder, "wrong.yaml")];
+    await meshward(["check", ...both, "--mesh", join(folder, "mesh.yaml"), "--write-test", twice]);
+    const { report: ofBoth } = await tested(twice);
+    assert.deepEqual(statuses(ofBoth), ["passed", "passed"]);
+    const names = ofBoth.files[0]?.cases.map(({ name }) => name) ?? [];
+    assert.equal(names[1], `${names[0]} (2)`);
   });
 
   test("what a test could not repeat is refused", async () => {

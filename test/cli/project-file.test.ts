@@ -199,6 +199,46 @@ describe("meshward.yaml", () => {
     });
 });
 
+describe("a path that there is not is told with its line, once", () => {
+  test("of several, the others are used", async () => {
+    const more = "policies:\n  - nope\n  - policies\npaths: [apps, gone]\n";
+    repositoryWith({ ...files, "meshward.yaml": more });
+    const { code, error, report } = await checked();
+    assert.deepEqual([code, report.summary.warn, report.basis.policies], [2, 1, ["MeshwardPolicy ours"]]);
+    assert.equal(
+      error,
+      "meshward: meshward.yaml:2:5: policies: nope: there is no such file or folder: correct the path\n" +
+        "meshward: meshward.yaml:4:15: paths: gone: there is no such file or folder: correct the path\n",
+    );
+  });
+
+  for (const [name, text, command] of [
+    ["mesh", "paths: [apps]\nmesh: none\n", "check"],
+    ["mesh", "# nothing else\nmesh: none\n", "connections"],
+    ["crds", "paths: [apps]\ncrds: none\n", "check"],
+    ["baseline", "paths: [apps]\nbaseline: none\n", "check"],
+    ["substituteFrom", "paths: [apps]\nsubstituteFrom: none\n", "check"],
+    ["paths", "# nothing else\npaths: [none]\n", "check"],
+    ["tests", "# nothing else\ntests: [none]\n", "test"],
+  ] as const)
+    test(`${command} does not run without its ${name}`, async () => {
+      repositoryWith({ ...files, "meshward.yaml": text });
+      const { code, error, out } = await meshward([command]);
+      assert.deepEqual([code, out], [2, ""]);
+      const column = name === "paths" || name === "tests" ? 9 : 1;
+      assert.equal(
+        error,
+        `meshward: meshward.yaml:2:${column}: ${name}: none: there is no such file or folder: correct the path\n`,
+      );
+    });
+
+  test("the command line wins", async () => {
+    repositoryWith({ ...files, "meshward.yaml": "paths: [gone]\npolicies: [nope]\nmesh: none\n" });
+    const { code, error } = await checked("apps", "--policies", "policies", "--mesh", "apps", "--policies", "policies");
+    assert.deepEqual([code, error], [0, ""]);
+  });
+});
+
 describe("paths that the project file leaves open are no second error", () => {
   for (const [what, text, says] of [
     ["broken YAML", "paths: [\n", /^meshward: meshward\.yaml:\d+:\d+: not valid YAML.*\n$/],

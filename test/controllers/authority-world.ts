@@ -71,6 +71,8 @@ export class World {
   readonly replicas: Replica[] = [];
   leader: string | undefined;
   time = start;
+  /** How long replicas give the API server to notice another caBundle. */
+  settleMs: number = settleMs;
   /** Failed reviews. */
   readonly failures: string[] = [];
   verifications = 0;
@@ -115,7 +117,7 @@ export class World {
     let look = (): void => undefined;
     const configurations = new WebhookConfigurations({ connection, name: "meshward", log, changed: () => look() });
     this.#closing.push(() => configurations.close());
-    const parts = { clock, log, settleMs };
+    const parts = { clock, log, settleMs: this.settleMs };
     const trust = (pem: string) => configurations.trust(pem);
     const source = await AuthorityCertificates.start({
       ...parts,

@@ -465,6 +465,39 @@ test("without definitions of reports, or with those of another version, that is 
   );
 });
 
+test("definitions of reports that come late are used within half a minute, and those that go are missed by nobody", async (context) => {
+  const served: Record<string, readonly string[]> = {};
+  const { cluster, store, join, pass } = world(context, served);
+  store.set(route("web", [90, 20]));
+  const { lines } = join();
+  await pass(3);
+  assert.equal(writes(cluster), 0);
+  served["openreports.io"] = ["v1alpha1"];
+  await pass(31);
+  assert.ok(resultsOf(cluster.get(report)).length > 0);
+  delete served["openreports.io"];
+  served["wgpolicyk8s.io"] = ["v1alpha2"];
+  await pass(301);
+  assert.ok(resultsOf(cluster.get("policyreports/shop/meshward")).length > 0);
+  const trouble = lines.filter(({ level, msg }) => level === "error" || /trying again/.test(String(msg)));
+  assert.deepEqual(trouble, []);
+});
+
+test("a damaged report is repaired in time however often the mesh changes", async (context) => {
+  const { cluster, store, join, pass } = world(context);
+  store.set(route("web", [90, 20]));
+  store.set(namespace("other"));
+  join();
+  await pass(2);
+  const found = cluster.get(report);
+  cluster.put(report, { ...found, results: [] });
+  for (let minute = 0; minute < 6; minute++) {
+    store.set(route(`web-${minute}`, [90, 10], "other"));
+    await pass(60);
+  }
+  assert.ok(resultsOf(cluster.get(report)).length > 0);
+});
+
 test("the chosen group is written; with all, both are; and what the choice leaves out is deleted", async (context) => {
   const { cluster, store, join, pass } = world(context);
   store.set(route("web", [90, 20]));

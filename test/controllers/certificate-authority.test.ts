@@ -14,8 +14,8 @@ const said = (world: World, text: RegExp) =>
   world.replicas.flatMap(({ lines }) => lines).filter((line) => text.test(JSON.stringify(line)));
 
 /** An installation with three replicas that serve and are trusted. */
-async function installed(context: TestContext): Promise<World> {
-  const world = new World(context);
+async function installed(context: TestContext, options: { readonly settleMs?: number } = {}): Promise<World> {
+  const world = Object.assign(new World(context), options);
   world.install();
   for (const name of ["a", "b", "c"]) await world.join(name);
   world.lead("a");
@@ -142,6 +142,16 @@ test("an authority whose key may be known is dropped as soon as the servers have
   const before = issuerOf(world);
   annotate(world, "2026-11-26T10:00:00Z distrust");
   await world.live(2 * settleMs + 120_000, 30_000);
+  assert.equal(world.phase, "steady");
+  assert.ok(!world.trusted().includes(subjectOf(before)));
+  assert.deepEqual(world.failures, []);
+});
+
+test("however short --rotation-wait is, it is dropped only when the servers have left it", async (context) => {
+  const world = await installed(context, { settleMs: 1_000 });
+  const before = issuerOf(world);
+  annotate(world, "2026-11-26T10:00:00Z distrust");
+  await world.live(30_000, 500);
   assert.equal(world.phase, "steady");
   assert.ok(!world.trusted().includes(subjectOf(before)));
   assert.deepEqual(world.failures, []);

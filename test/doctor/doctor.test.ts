@@ -320,6 +320,37 @@ describe("doctor", () => {
         },
       ],
       [
+        "the permissions of a whole Role",
+        "permissions",
+        "fail",
+        /may not get, list, watch deployments\.apps, jobs\.batch in all namespaces$/,
+        (all) => {
+          all[paths.accessOfOther] = ({ body }) => {
+            const { resource } = (body as Raw)["spec"].resourceAttributes;
+            return { status: { allowed: !["deployments", "jobs"].includes(resource) } };
+          };
+        },
+      ],
+      [
+        "no permissions at all",
+        "permissions",
+        "fail",
+        /has none of the \d+ permissions/,
+        (all) => {
+          all[paths.accessOfOther] = { status: { allowed: false } };
+        },
+      ],
+      [
+        "a profile that denies nothing",
+        "self-test",
+        "warn",
+        /asks Meshward and uses its answer, but wrong weights/,
+        (all) => {
+          all[paths.selfTest] = {};
+          all[paths.leases] = refused("forbidden", `denied the request: ${selfTest.answer}`);
+        },
+      ],
+      [
         "no Istio",
         "kinds",
         "fail",
@@ -489,6 +520,22 @@ describe("doctor", () => {
         [status],
       );
     }
+  });
+
+  test("a replica that cannot be asked hides nothing of the others", async () => {
+    const { of } = await examined((all) => {
+      all[metricsOf("a")] = refused("forbidden", "you may not get pods/proxy");
+    });
+    const replicas = of("replicas").map(({ status, message }) => [status, message.split(" ")[1]]);
+    assert.deepEqual(
+      new Set(replicas),
+      new Set([
+        ["unknown", "a"],
+        ["ok", "b:"],
+        ["ok", "c:"],
+      ]),
+    );
+    assert.match(of("replicas").find(({ status }) => status === "unknown")?.advice ?? "", /may get pods\/proxy/);
   });
 
   test("what may not be read is unknown, and everything else is still checked", async () => {

@@ -181,6 +181,45 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Telemetry with n providers whose services do not exist, and n Services in their namespace",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        meshConfig(
+          `extensionProviders: [${list(n, (i) => `{ name: p-${i}, zipkin: { service: z-${i}.shapes.svc.cluster.local } }`).join(", ")}]`,
+        ),
+        ...list(n, service),
+      ],
+      change: {
+        object: telemetry({ accessLogging: [{ providers: list(n, (i) => ({ name: `p-${i}` })) }] }),
+      },
+    }),
+  },
+  {
+    title: "n claims that none of n RequestAuthentications verifies at n Gateways",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) => gateway(`g-${i}`, [plain(0, ["*"])])),
+        ...list(n, (i) =>
+          manifest("security.istio.io/v1", "RequestAuthentication", named(`r-${i}`), {
+            spec: { selector: { matchLabels: { istio: `other-${i}` } }, jwtRules: [{ issuer: "shapes" }] },
+          }),
+        ),
+      ],
+      change: {
+        object: virtualService("claims", {
+          hosts: ["shapes.example.com"],
+          gateways: list(n, (i) => `g-${i}`),
+          http: list(n, (i) => ({
+            match: [{ headers: { [`@request.auth.claims.c-${i}`]: { exact: "a" } } }],
+            route: [{ destination: { host: "a" } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a policy with n rules that are only negative",
     world: (n) => ({
       objects: [namespace({})],

@@ -38,6 +38,66 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a DestinationRule with TLS at n ports that are for TLS, and n VirtualServices to other ports",
+    world: (n) => ({
+      objects: [
+        istio("ServiceEntry", "e", {
+          hosts: ["outside.shapes.example.com"],
+          ports: list(n, (i) => ({ number: 1000 + i, name: `p-${i}`, protocol: "TLS" })),
+        }),
+        ...list(n, (i) =>
+          istio("VirtualService", `r-${i}`, {
+            hosts: [`r-${i}.example.com`],
+            http: [{ route: [{ destination: { host: "outside.shapes.example.com", port: { number: 80 } } }] }],
+          }),
+        ),
+      ],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "outside.shapes.example.com",
+          trafficPolicy: { tls: { mode: "SIMPLE" } },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a delegate with n routes, and VirtualServices that delegate to it for another path",
+    world: (n) => ({
+      objects: list(8, (i) =>
+        istio("VirtualService", `r-${i}`, {
+          hosts: [`r-${i}.example.com`],
+          http: [{ match: [{ uri: { prefix: "/elsewhere" } }], delegate: { name: "d" } }],
+        }),
+      ),
+      change: {
+        object: istio("VirtualService", "d", { http: list(n, (i) => ({ match: matching(i), route: [to("a")] })) }),
+      },
+    }),
+  },
+  {
+    title: "n ports of databases that are declared as HTTP",
+    world: (n) => ({
+      objects: [protectedNamespace],
+      change: {
+        object: manifest("v1", "Service", named("db"), {
+          spec: { ports: list(n, (i) => ({ name: `http-${i}`, port: 1000 + i, targetPort: 5432 })) },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService with n routes that mirror to their own destination",
+    world: (n) => ({
+      objects: [service("a")],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({ match: matching(i), route: [to("a")], mirror: { host: "a" } })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a VirtualService with n routes that have faults, mirrors elsewhere and unsafe retries",
     world: (n) => ({
       objects: [protectedNamespace, service("a")],

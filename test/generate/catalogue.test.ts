@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { defineRule } from "../../src/engine/rule.ts";
+import { findObjectFunctions, functionsIn } from "../../src/generate/catalogue-functions.ts";
 import { cataloguePage, findReadable, readableFaults } from "../../src/generate/catalogue.ts";
 import { root } from "../../src/generate/files.ts";
 import { findRules } from "../../src/generate/rule-files.ts";
@@ -34,6 +35,7 @@ test("what a rule reads through facts counts as read by it", () => {
       { value: openness, file, summary: "How open it is." },
     ],
     found,
+    [],
   );
   const gateway = page.split("## Gateway\n")[1]?.split("\n## ")[0] ?? "";
   const readBy = `  Declared in [${file}](../${file}); read by [gateway-closed](../policies/rules/gateway-closed.md).`;
@@ -51,7 +53,42 @@ test("what a rule reads through facts counts as read by it", () => {
 });
 
 test("a kind from which nothing leads on says so", () => {
-  assert.match(cataloguePage([], found), /## Gateway\n\nIts own fields only\.\n/);
+  assert.match(cataloguePage([], found, []), /## Gateway\n\nIts own fields only\.\n/);
+});
+
+test("functions that need one object and no mesh are listed with what else they take", () => {
+  const text = `import { x } from "y";
+/**
+ * Whether it is open (Istio a/b.go c). More.
+ */
+export const isOpen = ({ spec }: Gateway): boolean => spec.servers.length > 0;
+export function portsOf(gateway: Gateway, sort: (one: number, other: number) => number, limit = 3): readonly number[] {}
+/** Hosts. */
+export function hostsIn<T extends string>(
+  { metadata, spec }: ObjectOf<"Gateway">,
+  settings: MeshSettings,
+): readonly T[] {}
+/** Needs the mesh. */
+export const podsOf = (gateway: Gateway, mesh: MeshView<typeof servers>): number => 1;
+export const all = (gateways: readonly Gateway[]): number => 1;
+const own = (gateway: Gateway): number => 1;
+`;
+  const functions = functionsIn(text, file);
+  assert.deepEqual(
+    functions.map(({ name, kind, others, summary }) => [name, kind, others, summary]),
+    [
+      ["isOpen", "Gateway", [], "Whether it is open (Istio a/b.go c)."],
+      ["portsOf", "Gateway", ["sort: (one: number, other: number) => number", "limit"], undefined],
+      ["hostsIn", "Gateway", ["settings: MeshSettings"], "Hosts."],
+    ],
+  );
+  const page = cataloguePage([], found, functions);
+  assert.match(page, /## Gateway\n\nFunctions:\n\n- `isOpen\(gateway\)`: Whether it is open/);
+});
+
+test("the functions of a VirtualService are found", () => {
+  const names = findObjectFunctions(root).flatMap(({ name, kind }) => (kind === "VirtualService" ? [name] : []));
+  for (const name of ["hostsOf", "gatewaysOf", "trafficOf", "isDelegate"]) assert.ok(names.includes(name), name);
 });
 
 test("what nobody could describe is a fault", () => {

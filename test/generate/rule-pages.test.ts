@@ -147,14 +147,18 @@ test("the commands of Meshward on the pages are commands with these options", as
     (all.match(/^meshward .*$/gm) ?? []).map((line) => line.replace(/--rule \S+/, "--rule RULE")),
   );
   assert.ok(commands.size >= 4);
-  const given = ["host HOST --from NAMESPACE", "deployment/NAMESPACE/NAME", "namespace/NAMESPACE"];
+  const given = ["host HOST --from NAMESPACE", "deployment/NAMESPACE/NAME", "namespace/NAMESPACE", "FILE"];
   const meant = [
     "host checkout.shop.svc.cluster.local --from payments",
     "deployment/payments/api",
     "namespace/payments",
+    "policies/tour/2-canary/02-subsets.yaml",
   ];
   for (const command of commands) {
-    let line = command.replace("cluster", "policies/tour").replace("RULE", "virtual-service-subset-not-found");
+    let line = command
+      .replace("--policies-from-cluster ", "")
+      .replace("cluster", "policies/tour")
+      .replace("RULE", "virtual-service-subset-not-found");
     for (const [i, words] of given.entries()) line = line.replace(words, meant[i] ?? "");
     assert.notEqual(await checked(...line.split(" ").slice(1)), "", line);
   }

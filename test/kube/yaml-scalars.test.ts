@@ -20,6 +20,7 @@ for (const [expected, found, advice] of [
   ],
   ["a string", "8", 'Put it in quotes as it is written, such as "8"'],
   ["a string", "an object", undefined],
+  ['a duration, which is a string such as "10s"', "5", "Write the unit, such as 5s for seconds"],
   ["a 32-bit integer", '"80"', "Write 80 without quotes"],
   ["a 32-bit integer", '"http"', undefined],
   ["a list", "true", undefined],

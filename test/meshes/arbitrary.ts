@@ -234,6 +234,7 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
   Telemetry: fc.record({
     selector,
     accessLogging: fc.constantFrom([], [{ disabled: true }], [{ disabled: false }]),
+    tracing: fc.constantFrom([], [{ providers: [{ name: "spans" }] }]),
     metrics: fc.constantFrom([], [{ overrides: [{ disabled: true }] }]),
   }),
   Sidecar: fc.record({
@@ -372,6 +373,13 @@ const someFields = fc.record(
     outboundTrafficPolicy: fc.record({ mode: fc.constantFrom("REGISTRY_ONLY", "ALLOW_ANY") }),
     defaultHttpRetryPolicy: fc.constantFrom({ attempts: 0 }, { attempts: 3, retryOn: "5xx" }),
     pathNormalization: fc.constant({ normalization: "NONE" }),
+    extensionProviders: fc.constantFrom(
+      [{ name: "opa", envoyExtAuthzGrpc: { service: "x.a.svc.cluster.local", port: 80 } }],
+      [
+        { name: "opa", envoyExtAuthzHttp: { service: "a/x.a.svc.cluster.local", port: 80 } },
+        { name: "spans", zipkin: { service: "x.a.svc.cluster.local" } },
+      ],
+    ),
     accessLogFile: fc.constant("/dev/stdout"),
     defaultConfig: fc.record({ interceptionMode: fc.constantFrom("NONE", "REDIRECT") }),
   },

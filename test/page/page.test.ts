@@ -50,6 +50,26 @@ describe("the page", { skip }, () => {
     assert.deepEqual(found, [], what);
   }
 
+  /** Whether the boxes below a heading of the picture, row by row, never become more severe. */
+  const inOrderOfSeverity = (page: Page) =>
+    page.locator(".drawing").evaluate((region) => {
+      const heading = [...region.querySelectorAll(".heading")].find((one) =>
+        one.textContent?.includes("with findings"),
+      );
+      const next = [...region.querySelectorAll(".heading")].find((one) => one !== heading);
+      if (heading === undefined) return false;
+      const [top, bottom] = [
+        Number(heading.getAttribute("y")),
+        Number(next?.getAttribute("y") ?? Number.POSITIVE_INFINITY),
+      ];
+      const at = (box: Element, name: string) => Number(box.parentElement?.getAttribute(name));
+      const order = [...region.querySelectorAll(".node")]
+        .filter((box) => at(box, "y") > top && at(box, "y") < bottom)
+        .sort((a, b) => at(a, "y") - at(b, "y") || at(a, "x") - at(b, "x"))
+        .map((box) => ["deny", "warn", "audit"].findIndex((mode) => box.classList.contains(mode)));
+      return order.length > 0 && order.every((one, i) => one >= (order[i - 1] ?? 0));
+    });
+
   for (const colorScheme of ["light", "dark"] as const)
     for (const width of [390, 1440])
       test(`has no accessibility problem and fits, ${colorScheme}, ${width} pixels`, async () => {
@@ -61,7 +81,7 @@ describe("the page", { skip }, () => {
           const { page, problems } = await open(findings, namespaces);
           await page.emulateMedia({ colorScheme });
           await page.setViewportSize({ width, height: 900 });
-          for (const view of ["summary", "findings", "mesh", "mesh&focus=team-001"]) {
+          for (const view of ["summary", "findings", "mesh", "mesh&zoom=fit", "mesh&focus=team-001"]) {
             await page.evaluate((to) => void (location.hash = to), `view=${view}`);
             await page.waitForTimeout(50);
             if (view === "findings") await page.locator(".findings summary").first().click();
@@ -160,6 +180,38 @@ describe("the page", { skip }, () => {
     assert.match(page.url(), /focus=team-001/);
     assert.equal(await page.locator("svg text.label", { hasText: "90 %" }).count(), 1);
     await page.close();
+  });
+
+  test("shows all of the picture at once, and the worst first", async () => {
+    for (const namespaces of [5, 200])
+      for (const width of [390, 1440]) {
+        const { page, problems } = await open(1_000, namespaces, "#view=mesh&zoom=2");
+        await page.setViewportSize({ width, height: 900 });
+        const [fit, region] = [page.getByRole("button", { name: "Fit" }), page.locator(".drawing")];
+        await fit.click();
+        assert.match(page.url(), /zoom=fit/);
+        assert.equal(await fit.getAttribute("aria-pressed"), "true");
+        const [hidden, boxes] = await region.evaluate((one) => [
+          Math.max(one.scrollWidth - one.clientWidth, one.scrollHeight - one.clientHeight),
+          one.querySelectorAll(".node").length,
+        ]);
+        assert.ok((hidden ?? 1) <= 0, `${namespaces} namespaces on ${width} pixels: ${hidden} pixels are out of sight`);
+        assert.ok((boxes ?? 0) >= namespaces, `${boxes} boxes`);
+        assert.equal(await page.getByRole("button", { name: /^team-001 / }).count(), 1, "complete for a screen reader");
+        if (namespaces === 200) assert.equal(await inOrderOfSeverity(page), true);
+        const scale = Number.parseInt(
+          (await page.getByRole("button", { name: /back to 100 %/ }).textContent()) ?? "",
+          10,
+        );
+        await page.getByRole("button", { name: "Larger" }).click();
+        const larger = Number.parseInt(
+          (await page.getByRole("button", { name: /back to 100 %/ }).textContent()) ?? "",
+          10,
+        );
+        assert.ok(larger > scale, `${scale} %, then ${larger} %`);
+        assert.deepEqual(problems, []);
+        await page.close();
+      }
   });
 
   test("can be printed", async () => {

@@ -148,6 +148,12 @@ describe("sarif", () => {
       reportWith([finding(), finding({ mode: "warn", file: null, line: null })], { exceptions: [accepted()] }),
     ],
     ["hostile text", hostileReport],
+    [
+      "a known finding",
+      reportWith([
+        finding({ mode: "audit", lowered: [{ step: "baseline", from: "deny", to: "audit", reason: "x lists it" }] }),
+      ]),
+    ],
     ["an error", reportWith([], { errors: [{ file: null, line: null, message: "no" }] })],
   ] as const)
     test(`${what}: valid against the schema of SARIF 2.1.0`, () => {
@@ -187,6 +193,14 @@ describe("sarif", () => {
     assert.deepEqual(
       results.map(({ suppressions = [] }) => suppressions.map(({ status, kind }) => [status, kind])),
       [[], [["accepted", "external"]]],
+    );
+    const step = { step: "baseline", from: "deny", to: "audit", reason: "known.json lists it as known" } as const;
+    assert.deepEqual(
+      resultsOf(reportWith([finding({ mode: "audit", lowered: [step] })])).results.map((one) => [
+        one.level,
+        one.suppressions,
+      ]),
+      [["note", [{ kind: "external", status: "accepted", justification: "known.json lists it as known" }]]],
     );
     assert.deepEqual(
       [run.tool.driver.rules?.map(({ id, helpUri }) => [id, helpUri]), results.map(({ ruleIndex }) => ruleIndex)],

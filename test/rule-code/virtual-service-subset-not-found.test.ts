@@ -296,3 +296,24 @@ test("a host that names nothing is the mistake, not the DestinationRule", () => 
     'deny relational: No DestinationRule for "reviews.prod" defines subset "v3"',
   ]);
 });
+
+test("the namespace of an egress gateway has no sidecars that could miss a subset", () => {
+  const host = "egress.egress.svc.cluster.local";
+  const namespace = { name: "egress", labels: { "istio-injection": "enabled" } };
+  const view = [
+    readAny({ apiVersion: "v1", kind: "Namespace", metadata: namespace }) as AnyObject,
+    object("DestinationRule", "shop", { host, subsets: [{ name: "partner" }] }),
+  ];
+  const through = object("VirtualService", "shop", {
+    hosts: ["partner.example.com"],
+    http: [{ route: [{ destination: { host, subset: "partner" } }] }],
+  });
+  const ofPods = (annotations: object) => {
+    const spec = { containers: [{ name: "istio-proxy", image: "auto" }] };
+    const pods = object("Deployment", "egress", { template: { metadata: { annotations }, spec } }, "apps/v1");
+    return introduced([...view, pods], through).filter((one) => one.includes('clients in "egress"'));
+  };
+  const missing = `No DestinationRule that clients in "egress" use for "${host}" defines subset "partner"`;
+  assert.deepEqual(ofPods({ "inject.istio.io/templates": "gateway" }), [`warn relational: ${missing}`]);
+  assert.deepEqual(ofPods({}), [`deny relational: ${missing}`]);
+});

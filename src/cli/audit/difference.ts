@@ -65,7 +65,7 @@ async function reportAt(source: string, options: AuditOptions, terminal: Termina
     throw new UsageError(`${error.message}\n  --diff compares meshes, and reports that audit wrote with --format json`);
   });
   const { report } = auditReport(files, policies, options, await firstSeenIn(mesh, terminal));
-  return { source, report: limited(report, options), mesh: files.mesh };
+  return { source, report: limited(report, options, policies), mesh: files.mesh };
 }
 
 /** Undefined if the path is not that of a JSON report. */

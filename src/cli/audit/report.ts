@@ -17,7 +17,7 @@ import { judgeSet } from "../judge-files.ts";
 import { type MeshFromFiles, readMesh, requireNamespace } from "../mesh-option.ts";
 import type { ProjectOptions } from "../project-options.ts";
 import { policiesFor } from "../cluster-policies.ts";
-import type { PolicyOptions } from "../policy-options.ts";
+import { type PolicyOptions, shownPolicies } from "../policy-options.ts";
 import { objectProgress } from "../progress.ts";
 import { basisOf, countedByKind, stepRules } from "../report-basis.ts";
 import { giveIntents } from "../given-intents.ts";
@@ -47,9 +47,7 @@ export interface AuditOptions extends PolicyOptions, ClusterOptions, ReportOptio
 export async function policiesToAudit(options: PolicyOptions & ClusterOptions, terminal: Terminal): Promise<Policies> {
   const { policies, errors } = await policiesFor(options, terminal);
   if (errors.length > 0)
-    throw new UsageError(
-      `--policies ${[options.policies].flat().join(", ")} has errors, correct them first:\n${shownErrors(errors)}`,
-    );
+    throw new UsageError(`${shownPolicies(options)} has errors, correct them first:\n${shownErrors(errors)}`);
   return policies;
 }
 
@@ -119,11 +117,15 @@ export function auditReport(
   return { report, rulings };
 }
 
-/** The report with what the options ask for. */
-export function limited(report: Report, { namespace, rule, tag, minMode }: AuditOptions): Report {
+/** The report with what the options ask for. The rules that policies define are known only with these policies. */
+export function limited(
+  report: Report,
+  { namespace, rule, tag, minMode }: AuditOptions,
+  ...policies: readonly Policies[]
+): Report {
   if (namespace === undefined && rule === undefined && tag === undefined && minMode === undefined) return report;
   const filter = { namespaces: namespace ?? [], rules: rule ?? [], tags: tag ?? [], minMode: minMode ?? "audit" };
-  return filtered(report, filter);
+  return filtered(report, filter, new Map(inForceWith(policies).map(({ id, tags }) => [id, tags])));
 }
 
 /** Throws a UsageError for a rule or a tag that does not exist, because a report without findings would look like good news. */
@@ -131,7 +133,7 @@ export function requireKnown(
   { rule = [], tag = [] }: Pick<AuditOptions, "rule" | "tag">,
   ...policies: readonly Policies[]
 ): void {
-  const inForce = [rules, ...policies.map((one) => rulesInForce(rules, one))].flat();
+  const inForce = inForceWith(policies);
   const ids = [...new Set(inForce.map(({ id }) => id))];
   const tags = [...new Set(inForce.flatMap((one) => one.tags))].sort();
   const unknownRule = rule.find((name) => !ids.some(globs([name]).matches));
@@ -139,5 +141,10 @@ export function requireKnown(
     throw new UsageError(`--rule: there is no rule ${JSON.stringify(unknownRule)}${suggestion(unknownRule, ids)}`);
   const unknownTag = tag.find((one) => !tags.includes(one));
   if (unknownTag !== undefined)
-    throw new UsageError(`--tag: no rule has the tag ${JSON.stringify(unknownTag)}; tags are ${tags.join(", ")}`);
+    throw new UsageError(
+      `--tag: no rule has the tag ${JSON.stringify(unknownTag)}${suggestion(unknownTag, tags)}; tags are ${tags.join(", ")}`,
+    );
 }
+
+const inForceWith = (policies: readonly Policies[]) =>
+  [rules, ...policies.map((one) => rulesInForce(rules, one))].flat();

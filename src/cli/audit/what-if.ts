@@ -108,7 +108,11 @@ interface Denials extends Audited {
 
 function deniedIn(files: MeshFromFiles, policies: Policies, options: AuditOptions): Denials {
   const { report, rulings } = auditReport(files, policies, options);
-  return { report, rulings, findings: limited(report, options).findings.filter(({ mode }) => mode === "deny") };
+  return {
+    report,
+    rulings,
+    findings: limited(report, options, policies).findings.filter(({ mode }) => mode === "deny"),
+  };
 }
 
 const keyOf = ({ object }: Pick<ReportedFinding, "object">): string => JSON.stringify(object);

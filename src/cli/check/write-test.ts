@@ -4,7 +4,7 @@ import { dirname, relative, sep } from "node:path";
 import { Option } from "commander";
 import { schemaUrl } from "../../config/rule-page.ts";
 import { decidedCase, type OpenCase, testFileText } from "../../policy-tests/first-test.ts";
-import type { TestFile } from "../../policy-tests/test-file.ts";
+import type { TestCase, TestFile } from "../../policy-tests/test-file.ts";
 import { prepareTests } from "../../policy-tests/test-files.ts";
 import { defaultProfile } from "../../policy/profiles.ts";
 import { rules } from "../../rules/index.ts";
@@ -51,7 +51,7 @@ export async function writeTest(
   const open = openCases(paths.map(fromFile), options, fromFile);
   const tests: TestFile = {
     ...(profile === defaultProfile ? {} : { profile }),
-    ...(policies === undefined ? {} : { policies: [policies].flat().map(fromFile) }),
+    ...(policies === undefined ? {} : { policies: policies.map(fromFile) }),
     ...(mesh === undefined ? {} : { mesh: [fromFile(mesh)] }),
     cases: open.map((one) => ({ name: "", ...one, expect: {} })),
   };
@@ -66,7 +66,8 @@ export async function writeTest(
   );
   if (prepared.errors.length > 0)
     throw new UsageError(`--write-test ${file}: nothing is written:\n${shownErrors(prepared.errors)}`);
-  const cases = await Promise.all(prepared.cases.map((one, i) => decidedCase(open[i] ?? {}, one)));
+  const decided = await Promise.all(prepared.cases.map((one, i) => decidedCase(open[i] ?? {}, one)));
+  const cases = withNamesOfTheirOwn(decided);
   try {
     writeFileSync(file, testFileText({ ...tests, cases }, schemaUrl("test.schema.json")));
   } catch (error) {
@@ -90,4 +91,14 @@ function openCases(
     ...applied.map((apply) => ({ apply, ...by })),
     ...(deleted === undefined ? [] : [{ delete: fromFile(deleted), ...by }]),
   ];
+}
+
+/** Two paths can contain objects of one name, with the same decision. */
+function withNamesOfTheirOwn(cases: readonly TestCase[]): readonly TestCase[] {
+  const seen = new Map<string, number>();
+  return cases.map((one) => {
+    const count = (seen.get(one.name) ?? 0) + 1;
+    seen.set(one.name, count);
+    return count === 1 ? one : { ...one, name: `${one.name} (${count})` };
+  });
 }

@@ -98,7 +98,7 @@ async function followCluster(
     settings: settingsIn(clusterDomain),
     observer: {
       listed: (kind, milliseconds) => metrics.listed(kind, milliseconds / 1_000),
-      restarted: (kind, fault) => metrics.watchRestarted(kind, fault),
+      restarted: (kind, reason) => metrics.watchRestarted(kind, reason),
     },
   });
   return {

@@ -89,3 +89,17 @@ export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloads
 
 /** Whether a namespace has clients with proxies, as hasProxies finds it. */
 export const clientProxies = fact("clientProxies", "Namespace", [workloadsOfNamespace], hasProxies);
+
+/**
+ * Whether everything in a namespace is a gateway or a waypoint, which use neither the routes nor the subsets that are for
+ * sidecars; false also if that is not known.
+ */
+export const hasGatewaysAlone = fact(
+  "hasGatewaysAlone",
+  "Namespace",
+  [workloadsOfNamespace],
+  (namespace, mesh): boolean => {
+    const workloads = mesh.related(workloadsOfNamespace, namespace);
+    return workloads.length > 0 && mesh.knowsAll("Workload") && workloads.every(isProxy);
+  },
+);

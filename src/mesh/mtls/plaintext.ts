@@ -42,12 +42,16 @@ export interface AcceptedPlaintext {
 /**
  * Where the workloads of a namespace accept plaintext, each policy and port once. Workloads outside the mesh require
  * nothing, whatever the policies say, and are left out, as are proxies and Jobs that do not listen. With `before`, only
- * the places that a change introduces are found, and all of them if the Namespace itself changes.
+ * the places that a change introduces are found, and all of them if the Namespace itself changes or `isAsked` is set.
  */
-export function plaintextIn(after: PlaintextSide, before?: PlaintextSide): readonly AcceptedPlaintext[] {
+export function plaintextIn(
+  after: PlaintextSide,
+  before?: PlaintextSide,
+  isAsked = false,
+): readonly AcceptedPlaintext[] {
   const is = after.mesh.get(mtls, after.object);
   if (is.levels.workload.length === 0 && planes.every((plane) => !acceptsPlaintext(is.wide(plane)))) return [];
-  const search = new Search(after, before);
+  const search = new Search(after, before, isAsked);
   search.ofWorkloads();
   // Nothing changed for workloads that are not known.
   if (!search.isChanged) return search.found;
@@ -77,8 +81,10 @@ interface Asked {
 }
 
 class Search {
-  /** Whether a workload that did not change may accept plaintext only now. */
+  /** Whether a workload that did not change may accept plaintext only now, or is asked for. */
   readonly isChanged: boolean;
+  /** Whether what the change does not introduce is asked for too. */
+  readonly #isAsked: boolean;
   readonly #after: PlaintextSide;
   readonly #before: PlaintextSide | undefined;
   readonly #is: NamespaceMtls;
@@ -87,23 +93,22 @@ class Search {
   readonly #seen = new Set<string>();
   readonly #ids = new Map<Modes, number>();
 
-  constructor(after: PlaintextSide, before: PlaintextSide | undefined) {
+  constructor(after: PlaintextSide, before: PlaintextSide | undefined, isAsked: boolean) {
     this.#after = after;
     this.#before = before;
     this.#is = after.mesh.get(mtls, after.object);
     this.#was = before?.mesh.get(mtls, before.object);
+    this.#isAsked = isAsked || before === undefined || before.object !== after.object;
     this.isChanged =
-      before === undefined ||
+      this.#isAsked ||
       this.#was === undefined ||
-      before.mesh.settings !== after.mesh.settings ||
-      before.object !== after.object ||
+      before?.mesh.settings !== after.mesh.settings ||
       !isSamePolicies(this.#was, this.#is);
   }
 
   get found(): readonly AcceptedPlaintext[] {
     const all = [...this.#found.values()];
-    const isAll = this.#before === undefined || this.#before.object !== this.#after.object;
-    return isAll ? all : all.filter(({ isIntroduced }) => isIntroduced);
+    return this.#isAsked ? all : all.filter(({ isIntroduced }) => isIntroduced);
   }
 
   get isAnyCaptured(): boolean {

@@ -8,8 +8,15 @@ import { revisionLabel } from "./labels.ts";
  * must match a revision exactly, and tags are not resolved (Istio pkg/config/model.go LabelsInRevision, which
  * pilot/pkg/config/kube/crdclient/client.go and pilot/pkg/serviceregistry/ambient/ambientindex.go inRevision use).
  * Relations have the keys of every object that is read by anyone; isReadBy tells which proxies it counts for.
+ *
+ * An object that is being deleted counts as gone, although it is read until its last finalizer is removed: nobody is asked
+ * again then, so nothing may rely on it.
  */
-export function isServed({ metadata }: AnyObject, settings: MeshSettings): boolean {
+export const isServed = (object: AnyObject, settings: MeshSettings): boolean =>
+  object.metadata.deletionTimestamp === undefined && isForServedRevision(object, settings);
+
+/** Whether a control plane has the revision that the object is for. */
+export function isForServedRevision({ metadata }: AnyObject, settings: MeshSettings): boolean {
   const revision = metadata.labels[revisionLabel];
   // Read without a declaration: an object whose revision comes or goes counts as changed (engine/counted-otherwise.ts).
   return revision === undefined || (settings as AllMeshSettings).revisions.includes(revision);
@@ -25,7 +32,7 @@ export const areControlPlanesSeveral = (settings: MeshSettings): boolean =>
 /** For the `reads` of what takes RevisionSettings. */
 export const revisionReads = [setting("revisions"), setting("tags"), setting("seen")] as const;
 
-/** The same in CEL, about a raw `object` and the revisions in `settings`. */
+/** The same as isForServedRevision in CEL, about a raw `object` and the revisions in `settings`. */
 export const isServedInCel =
   "(!has(object.metadata.labels) || !('istio.io/rev' in object.metadata.labels) || object.metadata.labels['istio.io/rev'] in settings.revisions)";
 

@@ -72,7 +72,9 @@ export function trafficOf({ spec }: VirtualService): readonly Traffic[] {
 }
 
 /** Every destination and mirror with a subset, even if it receives no requests, which is cheaper to compute. */
-export function subsetDestinationsOf({ spec }: VirtualService): readonly WeightedDestination["destination"][] {
+export function subsetDestinationsOf({
+  spec,
+}: Pick<VirtualService, "spec">): readonly WeightedDestination["destination"][] {
   const found: WeightedDestination["destination"][] = [];
   const add = ({ route }: { readonly route: readonly WeightedDestination[] }) => {
     for (const { destination } of route) if (destination.subset) found.push(destination);

@@ -45,7 +45,8 @@ const authenticationsOfMesh = relation(
 
 /** RequestAuthentications, indexed for comparison with many policies. */
 class TokenValidation {
-  readonly #issuers: ReadonlySet<string>;
+  readonly #byIssuer: ReadonlyMap<string, readonly RequestAuthentication[]>;
+  readonly #ofIssuer = new Map<string, TokenValidation>();
   readonly #selectors: SelectorsTogether;
   readonly #hasTargets: boolean;
   readonly #targetsGateways: boolean;
@@ -56,19 +57,29 @@ class TokenValidation {
   constructor(authentications: readonly RequestAuthentication[]) {
     const targeting = authentications.filter((one) => targetsOf(one).length > 0);
     const selecting = authentications.filter((one) => targetsOf(one).length === 0);
-    this.#issuers = new Set(authentications.flatMap(({ spec }) => spec.jwtRules.map(({ issuer }) => issuer ?? "")));
+    this.#byIssuer = groupedByIssuer(authentications);
     this.#selectors = new SelectorsTogether(selecting.map(({ spec }) => spec.selector?.matchLabels ?? {}));
     this.#hasTargets = targeting.length > 0;
     this.#targetsGateways = targeting.some((one) => targetsOf(one).some(({ kind }) => kind === "Gateway"));
     this.#isEmpty = authentications.length === 0;
   }
 
-  /** Whether one of them names an issuer that fits. An issuer that is not written is not known. */
-  accepts({ issuer, by }: IssuerPattern): boolean {
-    if (this.#issuers.has(issuer) || this.#issuers.has("")) return true;
-    if (by === "beginning") return (this.#beginnings ??= new Beginnings(this.#issuers)).has(issuer);
-    if (by === "end") return (this.#endings ??= new Beginnings([...this.#issuers].map(reversed))).has(reversed(issuer));
-    return false;
+  /**
+   * Whether one of them that can apply to the same proxies as the policy names the issuer. An issuer that is not written is
+   * not known, and of those that only begin or end alike, all are asked together.
+   */
+  accepts({ issuer, by }: IssuerPattern, policy: AuthorizationPolicy): boolean {
+    if (this.#isAcceptedFrom("", policy) || (by === "name" && this.#isAcceptedFrom(issuer, policy))) return true;
+    if (by === "name") return false;
+    if (by === "beginning") return (this.#beginnings ??= new Beginnings(this.#byIssuer.keys())).has(issuer);
+    return (this.#endings ??= new Beginnings([...this.#byIssuer.keys()].map(reversed))).has(reversed(issuer));
+  }
+
+  #isAcceptedFrom(issuer: string, policy: AuthorizationPolicy): boolean {
+    let known = this.#ofIssuer.get(issuer);
+    if (known === undefined)
+      this.#ofIssuer.set(issuer, (known = new TokenValidation(this.#byIssuer.get(issuer) ?? [])));
+    return known.meets(policy);
   }
 
   /** Whether one of them can apply to a proxy that enforces the policy. */
@@ -81,6 +92,19 @@ class TokenValidation {
     const isForGateways = Object.keys(labels).length === 0 || labels[gatewayNameLabel] !== undefined;
     return (isForGateways && this.#targetsGateways) || this.#selectors.meet(labels);
   }
+}
+
+function groupedByIssuer(
+  authentications: readonly RequestAuthentication[],
+): ReadonlyMap<string, readonly RequestAuthentication[]> {
+  const found = new Map<string, RequestAuthentication[]>();
+  for (const authentication of authentications)
+    for (const issuer of new Set(authentication.spec.jwtRules.map((rule) => rule.issuer ?? ""))) {
+      const some = found.get(issuer) ?? [];
+      some.push(authentication);
+      found.set(issuer, some);
+    }
+  return found;
 }
 
 /** Texts in order, to find those with a beginning without visiting all. */
@@ -149,7 +173,13 @@ export const authorizationPolicyNeedsToken = defineRule({
     };
     for (const [i, rule] of policy.spec.rules.entries()) {
       if (!asksForToken(rule)) continue;
-      if (isMet) yield* otherIssuers(rule, ["spec", "rules", i], all, rest);
+      if (isMet)
+        yield* otherIssuers(
+          rule,
+          ["spec", "rules", i],
+          (pattern) => all.some((one) => one.accepts(pattern, policy)),
+          rest,
+        );
       else yield { at: ["spec", "rules", i], message: unmet(rule), key: "no token", ...rest };
     }
   },
@@ -184,7 +214,7 @@ const needsToken = ({ from, when }: Rule): boolean =>
 function* otherIssuers(
   rule: Rule,
   at: Path,
-  all: readonly TokenValidation[],
+  isAccepted: (pattern: IssuerPattern) => boolean,
   rest: Pick<Problem, "evidence" | "guess">,
 ): Iterable<Problem> {
   for (const { value, at: place } of principalsOf(rule, at)) {
@@ -195,13 +225,31 @@ function* otherIssuers(
         message: `No request has request principal ${JSON.stringify(value)}: it is an issuer without "/" and a subject`,
         fix: `Write \`${value}/*\` for all subjects of this issuer.`,
       };
-    else if (!all.some((one) => one.accepts(pattern)))
+    else if (!isAccepted(pattern))
       yield {
         at: place,
         message: `No RequestAuthentication here has the issuer of ${JSON.stringify(value)}, so no request has this request principal`,
         ...rest,
       };
   }
+  for (const { value, at: place } of issuersOf(rule, at))
+    if (!isAccepted(patternOf(value)))
+      yield {
+        at: place,
+        message: `No RequestAuthentication here has the issuer ${JSON.stringify(value)}, so no request has this claim`,
+        ...rest,
+      };
+}
+
+/** The values of conditions on the claim with the issuer. */
+function issuersOf({ when }: Rule, at: Path): readonly { readonly value: string; readonly at: Path }[] {
+  return when.flatMap((condition, j) =>
+    condition.key === "request.auth.claims[iss]"
+      ? (["values", "notValues"] as const).flatMap((field) =>
+          condition[field].map((value, k) => ({ value, at: [...at, "when", j, field, k] })),
+        )
+      : [],
+  );
 }
 
 function principalsOf({ from, when }: Rule, at: Path): readonly { readonly value: string; readonly at: Path }[] {
@@ -224,6 +272,12 @@ function principalsOf({ from, when }: Rule, at: Path): readonly { readonly value
 interface IssuerPattern {
   readonly issuer: string;
   readonly by: "name" | "beginning" | "end";
+}
+
+/** Which issuers a value of a claim accepts: `*`, a beginning, an end, or one issuer. */
+function patternOf(value: string): IssuerPattern {
+  if (value.startsWith("*")) return { issuer: value.slice(1), by: "end" };
+  return value.endsWith("*") ? { issuer: value.slice(0, -1), by: "beginning" } : { issuer: value, by: "name" };
 }
 
 /**

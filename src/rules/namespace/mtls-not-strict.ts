@@ -34,14 +34,16 @@ export const namespaceMtlsNotStrict = defineRule({
   },
 
   *compare(before, after) {
-    yield* problemsOf(after, before);
+    // Of a set of changes, each Namespace is a subject. Of one, what others had before is left out in the end.
+    const isSubject = after.only === undefined || after.only.object === after.object;
+    yield* problemsOf(after, before, isSubject);
   },
 });
 
-function* problemsOf(after: Side, before?: Side): Iterable<Problem> {
+function* problemsOf(after: Side, before?: Side, isSubject = false): Iterable<Problem> {
   if (isTerminating(after.object)) return;
   const { rootNamespace } = after.mesh.settings;
-  for (const accepted of plaintextIn(after, before)) {
+  for (const accepted of plaintextIn(after, before, isSubject)) {
     // The workloads of the root namespace are the control plane.
     if (after.object.metadata.name === rootNamespace && accepted.who !== "existing") continue;
     const { is, port, isIntroduced, who } = accepted;

@@ -19,7 +19,8 @@ export const objectInvalid = defineRule({
     symptoms: ["api-refused"],
     proxies: [],
     seen: "`kubectl apply` and GitOps controllers fail with `strict decoding error: unknown field` or `Invalid value`.",
-    wayOut: "Apply the previous version of the manifest, or correct the field that the message names.",
+    wayOut:
+      "Apply the previous version of the manifest, or correct the field that the message names. Only `check` reports this, so that an exception has to be among its policies.",
     silentWhen: "In admission, where the API server has validated the object. Definitions that are not known.",
     page: "https://istio.io/latest/docs/ops/common-problems/validation/",
   },

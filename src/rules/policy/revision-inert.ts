@@ -2,7 +2,12 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { allKinds, kinds } from "../../kube/kinds.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
-import { areRevisionsKnown, isServed, objectsOfRevision, revisionReads } from "../../mesh/objects/revision.ts";
+import {
+  areRevisionsKnown,
+  isForServedRevision,
+  objectsOfRevision,
+  revisionReads,
+} from "../../mesh/objects/revision.ts";
 
 /** Istio's own kinds. On other kinds the label selects the injector, and there tags are valid. */
 const ofIstio = allKinds.filter((kind) => kinds[kind].served.every(({ group }) => group.endsWith(".istio.io")));
@@ -29,7 +34,7 @@ export const policyRevisionInert = defineRule({
 
   *check(object, { settings }) {
     // Without a mesh config, the revisions are not known.
-    if (!areRevisionsKnown(settings) || isServed(object, settings)) return;
+    if (!areRevisionsKnown(settings) || isForServedRevision(object, settings)) return;
     const revision = object.metadata.labels[revisionLabel] ?? "";
     yield {
       at: ["metadata", "labels", revisionLabel],

@@ -1,6 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
 import { index, relation } from "../../view/view.ts";
 
 const everyMesh = "mesh";
@@ -18,19 +19,21 @@ const builtIn: readonly string[] = ["prometheus", "stackdriver", "envoy"];
 export const telemetryProviderUnknown = defineRule({
   id: "telemetry-provider-unknown",
   subject: "Telemetry",
-  reads: [meshConfigsOfTelemetry],
+  reads: [meshConfigsOfTelemetry, ...providerServiceReads],
+  worksWithout: ["Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
-  summary: "A Telemetry names a provider that the mesh config does not define, so nothing is reported to it.",
-  why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider). It uses the first provider only for tracing, so spans are not sent anywhere then.",
-  fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first.",
+  summary:
+    "A Telemetry names a provider that the mesh config does not define, or whose service does not exist, so nothing is reported to it.",
+  why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider), and also one whose `service` the registry does not have (pilot/pkg/model/telemetry_logging.go LookupCluster). It uses the first provider only for tracing, so spans are not sent anywhere then.",
+  fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first, with the whole host of its service.",
   incident: {
     symptoms: ["no-telemetry"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Logs, spans or metrics do not arrive at the provider.",
     wayOut: "Apply the previous version of the Telemetry or of the mesh config.",
     silentWhen:
-      "No mesh config is known, or one that istiod cannot read; and the providers that are part of Istio, `envoy` and `prometheus`.",
+      "No mesh config is known, or one that istiod cannot read; and the providers that are part of Istio, `envoy` and `prometheus`. That a service does not exist is not said if some Services or ServiceEntries are not known.",
     page: "https://istio.io/latest/docs/reference/config/telemetry/",
   },
 
@@ -38,19 +41,33 @@ export const telemetryProviderUnknown = defineRule({
     const configs = mesh.related(meshConfigsOfTelemetry, telemetry);
     // What a mesh config defines that istiod cannot read is not known.
     if (configs.length === 0 || configs.some(({ malformed }) => malformed !== undefined)) return;
-    const known = new Set(
-      [...builtIn, ...configs.flatMap((config) => config.mesh.extensionProviders.map(({ name }) => name))].map((name) =>
-        name.toLowerCase(),
-      ),
+    const defined = Map.groupBy(
+      configs.flatMap((config) => config.mesh.extensionProviders.map((provider) => ({ config, provider }))),
+      ({ provider }) => provider.name.toLowerCase(),
     );
-    for (const { field, at, name } of providersOf(telemetry))
-      if (!known.has(name.toLowerCase()))
+    for (const { field, at, name } of providersOf(telemetry)) {
+      const providers = defined.get(name.toLowerCase()) ?? [];
+      if (providers.length === 0) {
+        if (builtIn.includes(name.toLowerCase())) continue;
         yield {
           at,
           message: `The mesh config has no extension provider ${JSON.stringify(name)}: ${effects[field]}`,
           related: configs,
           evidence: configs,
         };
+        continue;
+      }
+      const lost = lostServiceOf(providers, mesh);
+      if (lost !== undefined)
+        yield {
+          at,
+          message: `Extension provider ${JSON.stringify(name)} calls ${lost.what}: ${effects[field]}`,
+          fix: lost.fix,
+          related: configs,
+          evidence: [...configs, ...lost.evidence],
+          ...(lost.guess === undefined ? {} : { guess: lost.guess }),
+        };
+    }
   },
 });
 

@@ -1,25 +1,54 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject } from "../../kube/object.ts";
+import { hasGatewaysAlone } from "../../mesh/membership/clients.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
-import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { isMissing, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { registryReads } from "../../mesh/traffic/registry.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
-import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { type MeshView, setting } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation, setting } from "../../view/view.ts";
+
+/** A VirtualService, and the namespaces of the hosts of which it names subsets. */
+const namespacesOfSubsets = relation(
+  "namespacesOfSubsets",
+  index("VirtualService", ({ metadata, spec }, { domain }) => {
+    const hosts = new Set(subsetDestinationsOf({ spec }).map(({ host }) => host));
+    return new Set(
+      [...hosts].flatMap((host) => namespaceOfHost(fullHost(host, metadata.namespace, domain), domain) ?? []),
+    );
+  }),
+  namespaceByName,
+);
+/** Those of these namespaces that have no sidecars, but gateways. */
+const namespacesOfGateways = fact(
+  "namespacesOfGateways",
+  "VirtualService",
+  [namespacesOfSubsets, hasGatewaysAlone],
+  (virtualService, mesh): ReadonlySet<string> =>
+    new Set(
+      mesh
+        .related(namespacesOfSubsets, virtualService)
+        .filter((namespace) => mesh.get(hasGatewaysAlone, namespace))
+        .map(({ metadata }) => metadata.name),
+    ),
+);
+/** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
+const ofGateways = forWording(namespacesOfGateways);
 
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
-  reads: [routing, subsetsOfHost, ...registryReads, setting("rootNamespace")],
+  reads: [routing, subsetsOfHost, ofGateways, ...registryReads, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
@@ -64,7 +93,13 @@ export const virtualServiceSubsetNotFound = defineRule({
         known.found.set(key, found);
         mesh.visited(found.failures.length);
       }
-      if (found.failures.length > 0) yield* problemsOf(found.failures, { traffic, target: found.target, settings });
+      if (found.failures.length > 0)
+        yield* problemsOf(found.failures, {
+          traffic,
+          target: found.target,
+          settings,
+          isOfGateways: (namespace) => mesh.get(ofGateways, virtualService).has(namespace),
+        });
     }
   },
 });
@@ -103,6 +138,8 @@ interface Asked {
   readonly traffic: Traffic;
   readonly target: Target;
   readonly settings: MeshSettings;
+  /** Whether a namespace has gateways alone, which do not follow what sidecars follow. */
+  readonly isOfGateways: (namespace: string) => boolean;
 }
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
@@ -119,11 +156,15 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
       ...alsoFor(failure, target, isWarning),
       ...(failure.ownerInstead === undefined ? {} : { related: [failure.ownerInstead] }),
       evidence: witnessesOf(failure, asked, isNowhere),
-      ...(isWarning ? { atMost: "warn" } : {}),
+      ...(isWarning || isForNobody(failure, asked) ? { atMost: "warn" } : {}),
       ...(fix === undefined ? {} : { fix }),
     };
   }
 }
+
+/** Only sidecars follow the route there, and none is known. */
+const isForNobody = ({ client }: SubsetFailure, { isOfGateways }: Asked): boolean =>
+  client !== undefined && client.gateway === undefined && isOfGateways(client.namespace);
 
 /** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
 function alsoFor(

@@ -16,11 +16,10 @@ import {
 import { GivenObjects } from "../../view/given-objects.ts";
 import { MeshStore } from "../../view/store.ts";
 import type { Index, Knowledge } from "../../view/view.ts";
-import type { Fault } from "./cluster-error.ts";
 import type { ClusterConnection } from "./connection.ts";
 import { LiveReads, type ServedResource } from "./live-reads.ts";
 import { type Pace, systemPace } from "./pace.ts";
-import { Reflector, type ReflectorState, type ReflectorTarget } from "./reflector.ts";
+import { Reflector, type ReflectorState, type ReflectorTarget, type RestartReason } from "./reflector.ts";
 import { ownTurn } from "./turns.ts";
 import { type ClusterResource, knowledgeOf, readReceived, resourcesOf } from "./resources.ts";
 
@@ -51,7 +50,7 @@ export interface ClusterObserver {
   /** All objects of one resource of a kind were listed. */
   listed(kind: Kind, milliseconds: number): void;
   /** A list or watch of a kind ended with an error and is started again. */
-  restarted(kind: Kind, fault: Fault): void;
+  restarted(kind: Kind, reason: RestartReason): void;
 }
 
 /** The state of a kind for /readyz. With a `problem` Meshward is not ready; a `note` is informational. */
@@ -204,7 +203,7 @@ export class ClusterMesh {
     const { kind } = resource;
     const ofKind = observer && {
       listed: (milliseconds: number) => observer.listed(kind, milliseconds),
-      restarted: (fault: Fault) => observer.restarted(kind, fault),
+      restarted: (reason: RestartReason) => observer.restarted(kind, reason),
     };
     return new Reflector({ connection, resource, target, pace, observer: ofKind });
   }

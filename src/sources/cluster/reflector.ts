@@ -27,12 +27,15 @@ export interface ReflectorState {
   readonly problem?: string;
 }
 
+/** `silent`: the server sent nothing on an open watch for too long, which is no error of a server without changes. */
+export type RestartReason = Fault | "silent";
+
 /** Is told what a reflector does, for the metrics. */
 export interface ReflectorObserver {
   /** All objects of the resource were listed. */
   listed(milliseconds: number): void;
-  /** A list or watch ended with an error. */
-  restarted(fault: Fault): void;
+  /** A list or watch ended with an error, or with silence. */
+  restarted(reason: RestartReason): void;
 }
 
 export interface ReflectorOptions<Of extends Collection> {
@@ -45,7 +48,10 @@ export interface ReflectorOptions<Of extends Collection> {
 
 /** The timeout of a watch. Up to half as much is added at random, so that not all watches end together. */
 const watchSeconds = 300;
-/** API servers send a bookmark about once a minute; a server without any changes may send none. */
+/**
+ * API servers send a bookmark about once a minute, but none that is as old as the start of the watch: cacheWatcher.process
+ * in k8s.io/apiserver, pkg/storage/cacher. So a kind without changes is silent where etcd does not report its progress.
+ */
 const watchSilenceMs = 90_000;
 /** How long a watch waits for its response headers. */
 const watchStartMs = 30_000;
@@ -189,7 +195,7 @@ export class Reflector<Of extends Collection = Collection> {
         const signal = AbortSignal.any([limit, watching.signal]);
         const response = await this.#connection.request({ path, signal });
         openedAt = this.#pace.now();
-        heard(watchSilenceMs);
+        heard(watchSilenceMs, SilentWatch);
         this.#refusals = 0;
         this.#become({ status: "synced" });
         for await (const batch of watchEvents(response, this.#connection, { signal, heard })) {
@@ -229,13 +235,15 @@ export class Reflector<Of extends Collection = Collection> {
   /** Runs a request to the server, and aborts it when the server has sent nothing for too long. */
   async #heeding<T>(
     limitMs: number,
-    task: (signal: AbortSignal, heard: (limitMs?: number) => void) => Promise<T>,
+    task: (signal: AbortSignal, heard: (limitMs?: number, silence?: typeof SilentError) => void) => Promise<T>,
   ): Promise<T> {
     const ending = new AbortController();
+    let Silence = SilentError;
     const silence = new SilenceWatch(this.#pace, limitMs, (silentMs) =>
-      ending.abort(new SilentError(this.#connection.server, silentMs)),
+      ending.abort(new Silence(this.#connection.server, silentMs)),
     );
-    const heard = (newLimitMs?: number) => {
+    const heard = (newLimitMs?: number, next = Silence) => {
+      Silence = next;
       this.#heardAt = this.#pace.now();
       silence.heard(newLimitMs);
     };
@@ -247,6 +255,11 @@ export class Reflector<Of extends Collection = Collection> {
   }
 
   async #recover(error: ClusterError): Promise<void> {
+    if (error instanceof SilentWatch) {
+      // It looks like a lost connection. Opening it again shows whether it is one.
+      this.#observer?.restarted("silent");
+      return;
+    }
     this.#observer?.restarted(error.fault);
     if (isAnswer(error)) this.#heardAt = this.#pace.now();
     if (error.fault === "absent" || error.fault === "forbidden") await this.#refused(error.fault, error);
@@ -312,6 +325,9 @@ class SilentError extends ClusterError {
     super("unreachable", `${server} has sent nothing for ${Math.round(silentMs / 1000)} s`);
   }
 }
+
+/** A watch that was opened, and on which nothing came since. */
+class SilentWatch extends SilentError {}
 
 /** Whether the API server itself sent this error, which shows that it is reachable. */
 const isAnswer = ({ fault }: ClusterError): boolean =>

@@ -46,6 +46,7 @@ export interface LeftOut {
 export const standardInput = "-";
 
 const extensions = /\.(?:yaml|yml|json)$/i;
+const chartFile = "Chart.yaml";
 export const kustomizePatch = "kustomize patch";
 export const ignoreFile = ".meshwardignore";
 
@@ -113,7 +114,33 @@ class Search {
       this.#files.set(real, { path: this.#files.get(real)?.path ?? path, real, named: true });
       return;
     }
-    if (!this.#folders.has(real)) await this.#addFolder(path, real);
+    if (this.#folders.has(real)) return;
+    const chart = chartOfTemplates(path, real);
+    if (chart === undefined) {
+      await this.#addFolder(path, real);
+      return;
+    }
+    // Templates are text until their chart is rendered, which is possible only as a whole.
+    this.#byFolder.set(path, [chart.path]);
+    if (!this.#folders.has(chart.folder)) this.#chart(chart);
+    this.#folders.add(chart.folder);
+  }
+
+  /** Whether a folder is a chart or its templates, which are left out. */
+  #isOfChart(folder: RenderedFolder, entries: readonly Dirent[]): boolean {
+    if (entries.some((entry) => entry.name === chartFile)) this.#chart(folder);
+    else if (areTemplates(folder.folder, entries))
+      this.#ignored.set(folder.folder, {
+        path: folder.path,
+        reason: "templates of a Helm chart, whose Chart.yaml is not there",
+      });
+    else return false;
+    return true;
+  }
+
+  #chart(chart: RenderedFolder): void {
+    this.#ignored.set(chart.folder, { path: chart.path, reason: "Helm chart: render it with `helm template`" });
+    this.#charts.push(chart);
   }
 
   async #addFolder(path: string, real: string): Promise<void> {
@@ -158,11 +185,7 @@ class Search {
       return;
     }
     if (entries.some((entry) => entry.name === ".gitmodules")) await this.#submodulesOf(folder);
-    if (entries.some((entry) => entry.name === "Chart.yaml")) {
-      this.#ignored.set(real, { path: folder, reason: "Helm chart: render it with `helm template`" });
-      this.#charts.push({ path: folder, folder: real });
-      return;
-    }
+    if (this.#isOfChart({ path: folder, folder: real }, entries)) return;
     const hasIgnores = entries.some((entry) => entry.name === ignoreFile);
     const below = hasIgnores ? [...ignores, ...(await this.#ignoresOf(folder))] : ignores;
     for (const entry of entries) await this.#entry(folder, entry, below);
@@ -304,6 +327,22 @@ function unreadableLink(path: string, error: unknown): string {
   if (!isDangling) return unreadable(error);
   return `there is no such file or folder as ${readlinkSync(path)}, to which this symbolic link leads: correct the link`;
 }
+
+/** The chart to whose templates a folder belongs. */
+function chartOfTemplates(path: string, real: string): RenderedFolder | undefined {
+  let up = "..";
+  for (let folder = real; dirname(folder) !== folder; folder = dirname(folder), up = join(up, "..")) {
+    const above = dirname(folder);
+    if (basename(folder) !== "templates" || typeof statsOf(join(above, chartFile)) === "string") continue;
+    const shown = join(path, up);
+    return { path: realPathOf(shown, shown) === above ? shown : above, folder: above };
+  }
+  return undefined;
+}
+
+/** Whether a folder has what only the templates of a chart have, although its Chart.yaml is not there. */
+const areTemplates = (folder: string, entries: readonly Dirent[]): boolean =>
+  basename(folder) === "templates" && entries.some(({ name }) => name === "_helpers.tpl" || name === "NOTES.txt");
 
 /** Whether a folder is the other one, a real path, or below it. */
 function leadsUp(folder: string, real: string): boolean {

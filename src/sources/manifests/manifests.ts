@@ -169,7 +169,12 @@ const isPatch = (value: unknown): boolean => isObject(value) && Object.hasOwn(va
 /** Why a file is left out that seems to contain objects of other kinds. */
 const unknownKinds = "no rule reads the kinds in it";
 
-/** Values files and workflows have neither apiVersion nor kind; a document with only one of the two is reported. */
+/**
+ * Values files and workflows have neither apiVersion nor kind. A document with only one of the two is reported, unless it is
+ * something else with a version, such as a report: without a kind, metadata and spec tell that an object was meant.
+ */
 function resemblesManifest(value: unknown): boolean {
-  return isObject(value) && (Object.hasOwn(value, "apiVersion") || Object.hasOwn(value, "kind"));
+  if (!isObject(value)) return false;
+  const has = (key: string) => Object.hasOwn(value, key);
+  return has("kind") || (has("apiVersion") && (has("metadata") || has("spec")));
 }

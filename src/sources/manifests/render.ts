@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
-import { basename, delimiter, join } from "node:path";
+import { basename, delimiter, join, resolve } from "node:path";
 import { isSystemError } from "../../text/file-errors.ts";
 
 /** `auto` uses the tools that are installed; `always` requires them, and lets them fetch what is remote. */
@@ -57,12 +57,20 @@ function commandFor(
 ): readonly string[] | undefined {
   if (what === "chart") {
     const helm = onPath("helm", env);
-    return helm === undefined ? undefined : [helm, "template", basename(folder) || "release", folder];
+    return helm === undefined ? undefined : [helm, "template", releaseNameFor(folder), folder];
   }
   const kustomize = onPath("kustomize", env);
   if (kustomize !== undefined) return [kustomize, "build", folder];
   const kubectl = onPath("kubectl", env);
   return kubectl === undefined ? undefined : [kubectl, "kustomize", folder];
+}
+
+/** The name of the folder, where helm accepts it (helm.sh/helm/v3 pkg/chartutil ValidateReleaseName). */
+function releaseNameFor(chart: string): string {
+  const name = basename(resolve(chart));
+  return name.length <= 53 && /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/.test(name)
+    ? name
+    : "release";
 }
 
 function onPath(tool: string, { PATH = "" }: Renderer["env"]): string | undefined {

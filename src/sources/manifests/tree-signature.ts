@@ -11,6 +11,10 @@ export async function treeSignature(path: string): Promise<string> {
   return lines.join("\n");
 }
 
+/** The same for several paths. */
+export const treeSignatures = async (paths: readonly string[]): Promise<string> =>
+  (await Promise.all(paths.map(treeSignature))).join("\n");
+
 async function add(path: string, above: ReadonlySet<string>, lines: string[]): Promise<void> {
   try {
     const found = await stat(path, { bigint: true });

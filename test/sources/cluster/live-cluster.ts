@@ -16,6 +16,8 @@ export interface LiveCluster {
   readonly pace: ManualPace;
   readonly connection: ClusterConnection;
   readonly cluster: ClusterMesh;
+  /** `VirtualService silent`: which kinds were listed or watched again so far, and why. */
+  readonly restarts: readonly string[];
   /** Lines of the log so far. */
   readonly log: readonly Record<string, unknown>[];
   /** Lets timers of at most this length run out until it is true. */
@@ -58,7 +60,12 @@ export async function liveCluster(
   const pace = new ManualPace();
   const log: Record<string, unknown>[] = [];
   const lines = createLog("debug", (line) => void log.push(JSON.parse(line) as Record<string, unknown>));
-  const cluster = new ClusterMesh({ connection, kinds, indexes, log: lines, pace, ...others });
+  const restarts: string[] = [];
+  const observer = {
+    listed: () => undefined,
+    restarted: (kind: Kind, reason: string) => void restarts.push(`${kind} ${reason}`),
+  };
+  const cluster = new ClusterMesh({ connection, kinds, indexes, log: lines, pace, observer, ...others });
   test.after(async () => {
     await cluster.close();
     connection.close();
@@ -79,7 +86,7 @@ export async function liveCluster(
     // Only a watch whose headers have arrived is given this much silence.
     await eventually("watched", () => pace.delays.filter((ms) => ms === 90_000).length === served.length);
   };
-  return { server, pace, connection, cluster, log, until, ready, watched };
+  return { server, pace, connection, cluster, restarts, log, until, ready, watched };
 }
 
 export const virtualService = (name: string, host = name, namespace = "shop"): RawObject => ({

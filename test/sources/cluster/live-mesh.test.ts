@@ -317,7 +317,36 @@ describe("faults", () => {
     await eventually("unheard", () => live.cluster.mesh().find("VirtualService", "shop/unheard") !== undefined);
     assert.equal(live.server.count("list virtualservices"), 0);
     assert.ok(!live.pace.delays.includes(500), "silence was long enough: no further wait");
+    assert.deepEqual(new Set(live.restarts), new Set(["VirtualService silent", "MeshConfig silent"]));
     sameAsServer(live);
+  });
+
+  test("a server that sends nothing, because nothing changes, is no trouble that anybody is told of", async (context) => {
+    const live = await watched(context);
+    const before = live.log.length;
+    for (let silence = 0; silence < 3; silence++) {
+      live.pace.delays.length = 0;
+      live.pace.advance(90_000);
+      // VirtualServices and two resources of mesh settings.
+      await eventually("opened again", () => live.pace.delays.filter((ms) => ms === 90_000).length === 3);
+    }
+    assert.deepEqual(
+      live.log.slice(before).filter(({ level }) => level !== "debug"),
+      [],
+    );
+    assert.equal(live.server.count("list virtualservices"), 0);
+    assert.equal(live.restarts.filter((line) => line === "VirtualService silent").length, 3);
+  });
+
+  test("a connection that is silent and cannot be opened again is told", async (context) => {
+    const live = await watched(context);
+    live.server.faults.push(answering("watch virtualservices", 503));
+    live.pace.advance(90_000);
+    const isTold = () =>
+      live.log.some(({ msg, kind }) => msg === "connection interrupted; retrying" && kind === "VirtualService");
+    await eventually("told", isTold);
+    await follows(live);
+    assert.ok(live.restarts.includes("VirtualService silent") && live.restarts.length > 2);
   });
 
   test("a list that is never answered is given up", async (context) => {

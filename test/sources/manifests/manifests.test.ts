@@ -98,6 +98,7 @@ test("what a folder holds beside manifests is left out with a reason", async () 
     "package.json": '{"name": "x"}',
     "empty.yaml": "",
     "comments.yaml": "# nothing\n---\n",
+    "report.yaml": "apiVersion: gateway.networking.k8s.io/v1\ndate: today\nprofiles: []\n",
     "pod.yaml": pod("a"),
     "chart/Chart.yaml": "name: x\napiVersion: v2\n",
     "chart/values.yaml": "a: 1\n",
@@ -112,7 +113,37 @@ test("what a folder holds beside manifests is left out with a reason", async () 
     "empty.yaml: empty",
     "list.yaml: not a Kubernetes manifest",
     "package.json: not a Kubernetes manifest",
+    "report.yaml: not a Kubernetes manifest",
     "values.yaml: not a Kubernetes manifest",
+  ]);
+});
+
+test("the templates of a chart, given alone, are the chart", async () => {
+  const path = await folder("templates", {
+    "chart/Chart.yaml": "name: x\napiVersion: v2\n",
+    "chart/templates/a.yaml": "{{ if .x }}\nkind: Pod",
+    "chart/templates/more/b.yaml": "{{ if .x }}\nkind: Pod",
+    "copied/templates/_helpers.tpl": "{{ define }}",
+    "copied/templates/a.yaml": "{{ if .x }}\nkind: Pod",
+    "other/templates/pod.yaml": pod("a"),
+  });
+  for (const given of ["chart/templates", "chart/templates/more"]) {
+    const set = await readManifests([join(path, given)]);
+    assert.deepEqual(
+      [...errors(set, path), ...ignored(set, path)],
+      ["chart: Helm chart: render it with `helm template`"],
+    );
+    assert.deepEqual(
+      set.empty.map(({ message }) => message.replaceAll(`${path}/`, "")),
+      ["it contains no object to check; left out: chart (Helm chart: render it with `helm template`)"],
+    );
+  }
+  const set = await readManifests([join(path, "chart/templates"), path]);
+  assert.deepEqual(names(set), ["a"]);
+  assert.deepEqual(set.errors, []);
+  assert.deepEqual(ignored(set, path), [
+    "chart: Helm chart: render it with `helm template`",
+    "copied/templates: templates of a Helm chart, whose Chart.yaml is not there",
   ]);
 });
 
@@ -130,6 +161,7 @@ test("in a file of manifests, what lacks apiVersion or kind is an error", async 
   const path = await folder("lacking", {
     "a.yaml": `${pod("a")}---\nkind: Pod\nmetadata: {}\n---\nspec: {}\n---\napiVersion: v1\nkind: 5\n`,
     "b.yaml": "kind: Pod\n",
+    "c.yaml": "apiVersion: networking.istio.io/v1\nmetadata: {}\n",
   });
   const set = await readManifests([path]);
   assert.deepEqual(names(set), ["a"]);
@@ -140,6 +172,7 @@ test("in a file of manifests, what lacks apiVersion or kind is an error", async 
       "a.yaml:9:1 not a Kubernetes manifest: it has no apiVersion (",
       "a.yaml:12:1 not a Kubernetes manifest: kind is 5, not a name",
       "b.yaml:1:1 not a Kubernetes manifest: it has no apiVersion (",
+      "c.yaml:1:1 not a Kubernetes manifest: it has no kind (its ke",
     ],
   );
 });
