@@ -40,7 +40,7 @@ export class Subjects {
     { before, after, settings = new Set() }: Sides,
     question: Question = "introduced",
   ) {
-    this.#changes = changes === undefined || changes.length <= fewReached ? changes : oneOfEachKind(changes);
+    this.#changes = changes && oneOfEachKind(changes);
     this.#question = question;
     this.#settings = settings;
     this.#isOfOwnChanges = question === "introduced" && ![...settings].some(isFree);
@@ -100,9 +100,11 @@ const none: readonly never[] = [];
 /** From more changed objects, most subjects are reached, and to follow all their relations costs more than to evaluate all. */
 const mostFollowed = 1_000;
 
-const oneOfEachKind = (changes: readonly Change[]): readonly Change[] => [
-  ...new Map(changes.map((change) => [subjectOf(change).kind, change])).values(),
-];
+/** Of few changes, all. */
+const oneOfEachKind = (changes: readonly Change[]): readonly Change[] =>
+  changes.length <= fewReached
+    ? changes
+    : [...new Map(changes.map((change) => [subjectOf(change).kind, change])).values()];
 
 /** Whether one of the changed objects is of one of these kinds. Asked for every rule, so without a closure. */
 function isAny(changes: readonly Change[], kinds: ReadonlySet<Kind>): boolean {
