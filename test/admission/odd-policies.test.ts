@@ -121,7 +121,7 @@ describe("policies as no documentation shows them", () => {
     ["tls that is null", "DestinationRule", { host: "api", trafficPolicy: { tls: null } }],
     ["no host", "DestinationRule", { trafficPolicy: { tls: {} } }],
     ["1,000 subsets", "DestinationRule", { host: "api", subsets: many(1000, (i) => ({ name: `v${i}` })) }],
-    ["patches of nothing", "EnvoyFilter", { configPatches: [null, 1, "x", []] }],
+    ["patches of nothing", "EnvoyFilter", { configPatches: [null, {}, { patch: null }] }],
   ];
   for (const [name, kind, spec] of traffic)
     test(`${kind}, ${name}: let in`, () => {
@@ -129,6 +129,13 @@ describe("policies as no documentation shows them", () => {
       assert.equal(message, undefined);
       assert.equal(allowed, true);
     });
+
+  test("EnvoyFilter, patches that are no objects: object-malformed", () => {
+    const spec = { configPatches: [1, "x", []] };
+    const { allowed, rules: found } = judged("networking.istio.io/v1", "EnvoyFilter", spec);
+    assert.equal(allowed, false);
+    assert.ok(found.includes("object-malformed"));
+  });
 
   test("Gateway, servers of nothing: refused, as Istio does", () => {
     const { allowed, rules: found } = judged("networking.istio.io/v1", "Gateway", { servers: [null, {}, { tls: {} }] });

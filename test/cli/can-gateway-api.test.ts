@@ -148,7 +148,7 @@ describe("a Gateway of the Gateway API lets requests in", () => {
     const tcp = "{ name: tcp, port: 80, protocol: TCP }";
     assert.match(
       String((await enter(shop + edge + gateway(`${tcp}, ${http}`) + everything, url))[1]),
-      /listener web of Gateway edge\/public does not work: listener tcp takes its port and host/,
+      /Gateway edge\/public reads port 80 as TCP, and has no route for its connections/,
     );
   });
 });

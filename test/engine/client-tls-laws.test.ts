@@ -57,6 +57,10 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
     spec: { host: "api.example.com", trafficPolicy: { tls: { mode: "ISTIO_MUTUAL" } } },
   }),
   readObject("DestinationRule", {
+    metadata: { name: "twice", namespace: ns },
+    spec: { host: "pay.example.com", trafficPolicy: { tls: { mode: "SIMPLE" } } },
+  }),
+  readObject("DestinationRule", {
     metadata: { name: "far", namespace: ns },
     spec: { host: "far", trafficPolicy: { loadBalancer: { localityLbSetting: { enabled: true } } } },
   }),
@@ -77,7 +81,7 @@ const olderRule = fc.constantFrom("a", "b").map((ns) =>
 );
 const apiOutside = readObject("ServiceEntry", {
   metadata: { name: "api", namespace: "a" },
-  spec: { hosts: ["api.example.com"], ports: [{ number: 443, name: "tls", protocol: "TLS" }] },
+  spec: { hosts: ["api.example.com", "pay.example.com"], ports: [{ number: 443, name: "tls", protocol: "TLS" }] },
 });
 const routes = readObject("VirtualService", {
   metadata: { name: "routes", namespace: "a" },

@@ -1,3 +1,4 @@
+import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import { portsOf } from "../client-tls/destinations.ts";
@@ -51,14 +52,34 @@ export function stageAt(entrance: Entrance, to: AskedAtGateway, front: Front, me
       ? { ...virtualHostsOf(to.host, offers, surroundings), stream: undefined }
       : { ...streamAt(first, reads === "tls" ? to.host : undefined, surroundings), names: [] };
   if (found.doubt !== undefined) return { kind: "ended", result: "undecided", gateway, because: found.doubt };
-  const { names, dropped, stream } = found;
+  const { names, stream } = found;
+  const used = gatewayOf(first);
   const scheme = to.scheme === "http" ? "http" : "https";
   return {
     kind: "routed",
     proxy: { ...proxy, doubt: doubtsAt(first), port: portAt(proxy, to.port, mesh) },
     place: reads === "http" ? "http" : "tcp",
-    routes: { host: to.host, port: to.port, scheme, gateway: gatewayOf(first), names, dropped, stream },
+    routes: {
+      host: to.host,
+      port: to.port,
+      scheme,
+      gateway: used,
+      names,
+      stream,
+      dropped: droppedAt(found, reads, used, to),
+    },
   };
+}
+
+/** Why no route takes the requests, as far as there is a reason to name. */
+function droppedAt(
+  { stream, dropped }: Pick<GatewayRoutes, "stream" | "dropped">,
+  reads: Entrance["reads"],
+  gateway: GatewayRoutes["gateway"],
+  { port }: AskedAtGateway,
+): readonly string[] {
+  if (reads !== "tcp" || stream !== undefined || dropped.length > 0) return dropped;
+  return [`${idOf(gateway)} reads port ${port} as TCP, and has no route for its connections`];
 }
 
 /** A client that is asked for a certificate has an identity that is not known. */
