@@ -91,7 +91,8 @@ const alone = {
   defaultDestinationRuleExportTo: [["."], ["*"]],
   trustDomain: ["td", "cluster.local"],
   trustDomainAliases: [["td"], []],
-  rootNamespace: ["a", "istio-system"],
+  // Nothing is in the other one, not even its Namespace.
+  rootNamespace: ["a", "nowhere"],
 } as const;
 type Alone = keyof typeof alone;
 
@@ -132,6 +133,14 @@ const sensitive: readonly AnyObject[] = [
   readObject("VirtualService", {
     metadata: inNamespace("b", "u"),
     spec: { hosts: ["other.example.com"], exportTo: ["."], http: [{ route: [{ destination: { host } }] }] },
+  }),
+  readObject("VirtualService", {
+    metadata: inNamespace("b", "v"),
+    spec: {
+      hosts: ["*.example.com"],
+      exportTo: ["a"],
+      http: [{ route: [{ destination: { host: "nobody.b.svc.cluster.local", subset: "v1" } }] }],
+    },
   }),
   readObject("VirtualService", {
     metadata: inNamespace("a"),
@@ -184,8 +193,8 @@ const sensitiveWorlds = fc
   .map((objects) => distinct([...objects.flat(), istioNamespace]));
 
 /** The findings that a change introduces, once it is sure that an evaluation of everything introduces the same. */
-function introducedBy(change: Required<Change>, rest: readonly AnyObject[]): readonly Finding[] {
-  const [old, now] = [change.old, change.object].map((one) => build([...rest, one as AnyObject]));
+function introducedBy(change: Change, rest: readonly AnyObject[]): readonly Finding[] {
+  const [old, now] = [change.old, change.object].map((one) => build(one === undefined ? rest : [...rest, one]));
   assert.ok(old !== undefined && now !== undefined);
   const found = judge(rules, old, [change]).findings.filter((one) => one.introduced);
   assert.deepEqual(found.map(textOf).sort(), introducedBetween(old, now, change));
@@ -254,6 +263,16 @@ describe("a change of what settings of the mesh come from", () => {
       );
     });
   }
+
+  test("introduces the same if a mesh config is created or deleted", () => {
+    const config = meshConfigWith({});
+    fc.assert(
+      fc.property(sensitiveWorlds, fc.constantFrom({ object: config }, { old: config }), (rest, change) => {
+        introducedBy(change, rest);
+      }),
+      { numRuns: Math.ceil(numRuns / 10) },
+    );
+  });
 
   test("changes no key but of objects that count in another way, and of indexes that say so", () => {
     const used = new Set<string>();
