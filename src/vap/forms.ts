@@ -65,6 +65,10 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "it tells subsets and ports apart by their places in the list, and CEL cannot number them",
   ],
   [
+    "envoy-filter-old-filter-name",
+    "it only warns, as it is in its trial stage, and depends on which control planes read the EnvoyFilter",
+  ],
+  [
     "gateway-client-certificate-dropped",
     "it compares the hosts of all servers together before and after, and CEL can neither join the lists of servers nor make a map of them",
   ],
@@ -73,6 +77,7 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
   ["gateway-server-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],
   ["object-invalid", "it checks files; the API server itself rejects such objects"],
+  ["object-istio-key-misspelt", "it compares names by their distance, which CEL cannot compute"],
   ["object-malformed", "the API server itself rejects such objects"],
   ["policy-revision-inert", "it depends on which control planes there are"],
   ["policy-revision-narrowed", "it depends on which control planes there are"],
@@ -82,7 +87,15 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "it only warns, as it is in its trial stage, and names each Secret for each namespace, for which CEL would build two lists into one",
   ],
   ["request-authentication-keys-over-http", "it reads URLs that CEL does not take for URLs"],
+  [
+    "routes-path-has-wildcard",
+    "it only warns, as it is in its trial stage, and depends on which control planes read the routes",
+  ],
   ["service-entry-host-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
+  [
+    "virtual-service-mirror-to-itself",
+    "it only warns, as it is in its trial stage, and compares each mirror with the destinations of its route by their full host names",
+  ],
   [
     "virtual-service-canary-step",
     "it only warns reconcilers, which a ValidatingAdmissionPolicy cannot tell from other writers",

@@ -100,7 +100,7 @@ const subsetShapes: readonly Growing[] = [
     ],
     old: service("a", { ports: list(n, (i) => ({ name: `http-${i}`, port: i + 1 })) }),
   })),
-  shape("n VirtualServices and n Sidecars that select apart; a DestinationRule comes", 2_000, (n) => ({
+  wide("n VirtualServices and n Sidecars that select apart; a DestinationRule comes", 2_000, (n) => ({
     mesh: [
       ...base,
       ...list(n, (i) => virtualService(`r-${i}`, { hosts: [`b-${i}`], http: [{ route: [to(`b-${i}`, "v0")] }] })),

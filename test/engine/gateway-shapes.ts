@@ -197,6 +197,8 @@ export const gatewayShapes: readonly CostShape[] = [
   },
   {
     title: "n claims that none of n RequestAuthentications verifies at n Gateways",
+    // A Gateway selects pods of every namespace.
+    isMeshWide: true,
     world: (n) => ({
       objects: [
         namespace({}),

@@ -40,9 +40,16 @@ const entry = (i: number, exportTo: string): Raw =>
 const selecting = (location: string): Raw =>
   manifest("networking.istio.io/v1", "ServiceEntry", named("db"), {
     spec: {
-      ...{ hosts: ["db.shapes.example"], location, resolution: "STATIC" },
+      ...{ hosts: ["db.shapes.example"], location, resolution: "STATIC", addresses: ["192.0.2.9"] },
       workloadSelector: { labels: { app: "app-0" } },
       ports: [{ number: 5432, name: "tcp", protocol: "TCP", targetPort: 80 }],
+    },
+  });
+const takingAll = (name: string): Raw =>
+  manifest("networking.istio.io/v1", "ServiceEntry", named(name), {
+    spec: {
+      ...{ hosts: [`${name}.shapes.example`], resolution: "DNS" },
+      ports: [{ number: 5432, name: "tcp", protocol: "TCP" }],
     },
   });
 const others = [
@@ -144,6 +151,27 @@ export const intentShapes: readonly CostShape[] = [
         intent("i", { host: "db.shapes.example" }, others),
       ],
       change: { old: selecting("MESH_INTERNAL"), object: selecting("MESH_EXTERNAL") },
+    }),
+  },
+  {
+    title: "n ServiceEntries that take all connections to one port, of which an intent is about one; one more comes",
+    // Whoever knows them sends to the first of them all.
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, (i) => takingAll(`db-${i}`)),
+        intent("i", { host: "db-0.shapes.example" }, others),
+      ],
+      change: { object: takingAll("first") },
+    }),
+  },
+  {
+    title: "a ServiceEntry that takes all connections to the port that n intents are about",
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [enrolled, takingAll("db"), ...list(n, (i) => intent(`i-${i}`, { host: "db.shapes.example" }, others))],
+      change: { object: takingAll("first") },
     }),
   },
   {

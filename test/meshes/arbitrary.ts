@@ -381,7 +381,13 @@ const someFields = fc.record(
       ],
     ),
     accessLogFile: fc.constant("/dev/stdout"),
-    defaultConfig: fc.record({ interceptionMode: fc.constantFrom("NONE", "REDIRECT") }),
+    defaultConfig: fc.record(
+      {
+        interceptionMode: fc.constantFrom("NONE", "REDIRECT"),
+        proxyMetadata: fc.constant({ ISTIO_META_DNS_CAPTURE: "true" }),
+      },
+      { requiredKeys: [] },
+    ),
   },
   { requiredKeys: [] },
 );

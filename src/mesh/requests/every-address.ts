@@ -1,4 +1,4 @@
-import { index, type MeshView, relation, setting } from "../../view/view.ts";
+import { fact, index, type MeshView, relation, setting } from "../../view/view.ts";
 import { parsedProtocol } from "../membership/service-protocol.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
@@ -54,15 +54,8 @@ export const httpEntriesOfOpenEntry = relation(
   ),
 );
 
-/** What `sharedListenerAt` reads. */
-export const everyAddressReads = [
-  openEntriesOfEntry,
-  openEntriesOfService,
-  servicesOfOpenEntry,
-  httpEntriesOfOpenEntry,
-  setting("dnsCapture"),
-] as const;
-type View = MeshView<(typeof everyAddressReads)[number]>;
+const dnsCapture = setting("dnsCapture");
+type SeesDnsCapture = MeshView<typeof dnsCapture>;
 
 /** The host of a ServiceEntry that gets the connections. */
 export interface OpenEntry {
@@ -71,12 +64,38 @@ export interface OpenEntry {
 }
 
 /** Whether a ServiceEntry takes connections to every address at a port, by one of its names. */
-export const isOpenAt = (entry: ServiceEntry, name: string, port: number, mesh: View): boolean =>
+export const isOpenAt = (entry: ServiceEntry, name: string, port: number, mesh: SeesDnsCapture): boolean =>
   openPortsOf(entry).some(({ number }) => number === port) && !hasAddressOfDns(entry, name, mesh);
 
 /** A proxy that answers DNS queries gives hosts an address of their own (Istio pilot/pkg/model/service.go nodeUsesAutoallocatedIPs). */
-const hasAddressOfDns = ({ spec }: ServiceEntry, name: string, { settings }: View): boolean =>
+const hasAddressOfDns = ({ spec }: ServiceEntry, name: string, { settings }: SeesDnsCapture): boolean =>
   isTrueText(settings.dnsCapture) && !isWildcard(name) && (spec.resolution || "NONE") !== "NONE";
+
+/** What takes connections to every address of a port, for whoever knows it, in its order. */
+interface OpenAtPort {
+  readonly open: readonly Open[];
+  /** Those of which the proxy detects the protocol. */
+  readonly undeclared: readonly Open[];
+  readonly hasServerFirst: boolean;
+}
+/** Everything that takes connections to every address of a port. */
+const openAtPort = fact("openAtPort", "key", [openEntriesOfEntry, dnsCapture], (port, mesh): OpenAtPort => {
+  const entries = mesh.under(openEntriesOfEntry, [port]);
+  const open = entries.flatMap((entry) => openAt(entry, Number(port), mesh)).sort(firstOfServices);
+  const undeclared = open.filter(({ protocol }) => protocol === "");
+  return { open, undeclared, hasServerFirst: open.some(isServerFirst) };
+});
+
+/** What `sharedListenerAt` reads. */
+export const everyAddressReads = [
+  openAtPort,
+  openEntriesOfEntry,
+  openEntriesOfService,
+  servicesOfOpenEntry,
+  httpEntriesOfOpenEntry,
+  dnsCapture,
+] as const;
+type View = MeshView<(typeof everyAddressReads)[number]>;
 
 /** What listens for every address of a port at the proxy of a client. */
 export interface SharedListener {
@@ -93,14 +112,16 @@ export interface SharedListener {
  * isConflictWithWellKnownPort; pilot/pkg/model/push_context.go servicesExportedToNamespace). Undefined: no ServiceEntry listens so.
  */
 export function sharedListenerAt(port: number, scope: ClientScope, mesh: View): SharedListener | undefined {
-  const open = mesh.under(openEntriesOfEntry, [String(port)]).flatMap((entry) => openAt(entry, port, scope, mesh));
-  if (open.length === 0) return undefined;
-  const http = httpAt(port, scope, mesh);
-  if (!open.some(isServerFirst)) {
-    const [tcp] = open.sort(firstOfServices);
-    return { tcp, readsHttp: open.some(({ protocol }) => protocol === "") || !http.next().done };
+  const { open, undeclared, hasServerFirst } = mesh.get(openAtPort, String(port));
+  const isKnown = ({ name, entry }: Open): boolean => scope.hides(name, entry) === undefined;
+  if (hasServerFirst) {
+    const known = open.filter(isKnown);
+    mesh.visited(open.length);
+    if (known.some(isServerFirst)) return merged([...known, ...httpAt(port, scope, mesh)].sort(firstOfServices));
   }
-  return merged([...open, ...http].sort(firstOfServices));
+  const tcp = open.find(isKnown);
+  if (tcp === undefined) return undefined;
+  return { tcp, readsHttp: undeclared.some(isKnown) || !httpAt(port, scope, mesh).next().done };
 }
 
 /** What is left of these, which listen in this order. */
@@ -135,14 +156,14 @@ const isNameOfServerFirst = (protocol: string): boolean => nameOfServerFirst.has
 const isServerFirst = ({ protocol }: Listening): boolean => isNameOfServerFirst(protocol);
 const isTcp = ({ entry, protocol }: Listening): boolean => entry !== undefined && protocol !== "";
 
-const isPublic = (object: Definition, { settings }: View): boolean =>
+const isPublic = (object: Definition, { settings }: SeesDnsCapture): boolean =>
   serviceVisibleTo(object, settings).has(everyNamespace);
 
-function openAt(entry: ServiceEntry, port: number, scope: ClientScope, mesh: View): readonly Open[] {
+function openAt(entry: ServiceEntry, port: number, mesh: SeesDnsCapture): readonly Open[] {
   const said = entry.spec.ports.find(({ number }) => number === port)?.protocol ?? "";
   const protocol = parsedProtocol(said) === "undeclared" ? "" : said.toLowerCase();
   return entry.spec.hosts
-    .filter((name) => isOpenAt(entry, name, port, mesh) && scope.hides(name, entry) === undefined)
+    .filter((name) => isOpenAt(entry, name, port, mesh))
     .map((name) => ({ object: entry, entry, name, protocol, isPublic: isPublic(entry, mesh) }));
 }
 

@@ -43,25 +43,45 @@ const authenticationsOfMesh = relation(
   authenticationsOfNamespace.to,
 );
 
-/** RequestAuthentications, indexed for comparison with many policies. */
-class TokenValidation {
-  readonly #byIssuer: ReadonlyMap<string, readonly RequestAuthentication[]>;
-  readonly #ofIssuer = new Map<string, TokenValidation>();
+/** RequestAuthentications by the proxies for which they are. */
+class Places {
   readonly #selectors: SelectorsTogether;
   readonly #hasTargets: boolean;
   readonly #targetsGateways: boolean;
   readonly #isEmpty: boolean;
-  #beginnings: Beginnings | undefined;
-  #endings: Beginnings | undefined;
 
   constructor(authentications: readonly RequestAuthentication[]) {
     const targeting = authentications.filter((one) => targetsOf(one).length > 0);
     const selecting = authentications.filter((one) => targetsOf(one).length === 0);
-    this.#byIssuer = groupedByIssuer(authentications);
     this.#selectors = new SelectorsTogether(selecting.map(({ spec }) => spec.selector?.matchLabels ?? {}));
     this.#hasTargets = targeting.length > 0;
     this.#targetsGateways = targeting.some((one) => targetsOf(one).some(({ kind }) => kind === "Gateway"));
     this.#isEmpty = authentications.length === 0;
+  }
+
+  /** Whether one of them can apply to a proxy that enforces the policy. */
+  meet(policy: AuthorizationPolicy): boolean {
+    const targets = targetRefsOf(policy);
+    // Waypoints use only what targets them; ingress gateways are selected by labels, too (ShouldAttachPolicy).
+    if (targets.length > 0)
+      return this.#hasTargets || (targets.some(({ kind }) => kind === "Gateway") && !this.#isEmpty);
+    const labels = policy.spec.selector?.matchLabels ?? {};
+    const isForGateways = Object.keys(labels).length === 0 || labels[gatewayNameLabel] !== undefined;
+    return (isForGateways && this.#targetsGateways) || this.#selectors.meet(labels);
+  }
+}
+
+/** RequestAuthentications, indexed for comparison with many policies. */
+class TokenValidation {
+  readonly #all: Places;
+  readonly #byIssuer: ReadonlyMap<string, readonly RequestAuthentication[]>;
+  readonly #ofIssuer = new Map<string, Places>();
+  #beginnings: Beginnings | undefined;
+  #endings: Beginnings | undefined;
+
+  constructor(authentications: readonly RequestAuthentication[]) {
+    this.#all = new Places(authentications);
+    this.#byIssuer = groupedByIssuer(authentications);
   }
 
   /**
@@ -77,20 +97,13 @@ class TokenValidation {
 
   #isAcceptedFrom(issuer: string, policy: AuthorizationPolicy): boolean {
     let known = this.#ofIssuer.get(issuer);
-    if (known === undefined)
-      this.#ofIssuer.set(issuer, (known = new TokenValidation(this.#byIssuer.get(issuer) ?? [])));
-    return known.meets(policy);
+    if (known === undefined) this.#ofIssuer.set(issuer, (known = new Places(this.#byIssuer.get(issuer) ?? [])));
+    return known.meet(policy);
   }
 
   /** Whether one of them can apply to a proxy that enforces the policy. */
   meets(policy: AuthorizationPolicy): boolean {
-    const targets = targetRefsOf(policy);
-    // Waypoints use only what targets them; ingress gateways are selected by labels, too (ShouldAttachPolicy).
-    if (targets.length > 0)
-      return this.#hasTargets || (targets.some(({ kind }) => kind === "Gateway") && !this.#isEmpty);
-    const labels = policy.spec.selector?.matchLabels ?? {};
-    const isForGateways = Object.keys(labels).length === 0 || labels[gatewayNameLabel] !== undefined;
-    return (isForGateways && this.#targetsGateways) || this.#selectors.meet(labels);
+    return this.#all.meet(policy);
   }
 }
 

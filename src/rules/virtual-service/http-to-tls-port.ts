@@ -112,10 +112,19 @@ function problemOf({ at, host, port, definitions }: Found, { settings }: View): 
   };
 }
 
-const hasTlsPort = (definition: Definition, number: number): boolean =>
+const tlsPorts = new WeakMap<Definition, ReadonlySet<number | undefined>>();
+
+/** Many VirtualServices can ask for the ports of one definition, of which it can have many. */
+function hasTlsPort(definition: Definition, number: number): boolean {
+  let known = tlsPorts.get(definition);
+  if (known === undefined) tlsPorts.set(definition, (known = new Set(tlsPortsOfDefinition(definition))));
+  return known.has(number);
+}
+
+const tlsPortsOfDefinition = (definition: Definition): readonly (number | undefined)[] =>
   definition.kind === "Service"
-    ? definition.spec.ports.some((port) => port.port === number && isTlsPort(port))
-    : definition.spec.ports.some((port) => port.number === number && isTlsProtocol(port.protocol));
+    ? definition.spec.ports.filter(isTlsPort).map(({ port }) => port)
+    : definition.spec.ports.filter(({ protocol }) => isTlsProtocol(protocol)).map(({ number }) => number);
 
 function originatesTls({ spec }: DestinationRule): boolean {
   const policies = [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)];
