@@ -2,10 +2,12 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { asksForHttp, httpFields } from "../../mesh/authorization/rules.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { declaredProtocol } from "../../mesh/membership/service-protocol.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
+import { listed } from "../../text/phrases.ts";
 import { index, relation } from "../../view/view.ts";
 
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
@@ -40,7 +42,7 @@ export const authorizationPolicyHttpOnTcp = defineRule({
     wayOut:
       "Apply the previous version of the policy. If it has always been so, add the HTTP ports to `ports` of the operation.",
     silentWhen:
-      "The policy is in the root namespace, the Service has no selector, or its port declares no protocol, so that the proxy detects it.",
+      "The policy is in the root namespace, the Service has no selector, its port declares no protocol, so that the proxy detects it, or an ALLOW rule names no port and some port of the workloads is not TCP.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -48,30 +50,54 @@ export const authorizationPolicyHttpOnTcp = defineRule({
     const [namespace] = mesh.related(namespaceOfHttpPolicy, policy);
     // The root namespace has policies for other namespaces.
     if (namespace === undefined || policy.metadata.namespace === mesh.settings.rootNamespace) return;
-    const ports = tcpPortsOf(policy, mesh.related(servicesOfNamespace, namespace));
+    const services = mesh.related(servicesOfNamespace, namespace).filter((one) => isForSame(one, policy));
+    const ports = tcpPortsOf(services);
     if (ports.size === 0) return;
+    // What ztunnel drops is reported by another rule.
+    const isAllOfTcp = enrollmentOf(namespace) !== "ambient" && services.every(hasOnlyTcp);
     for (const [i, rule] of policy.spec.rules.entries()) {
+      const at = ["spec", "rules", i];
       if (!asksForHttp(rule)) continue;
-      for (const [port, service] of ports) {
-        const problem = actionOf(policy) === "DENY" ? denied(rule, port, service) : dropped(rule, port, service);
-        if (problem !== undefined)
-          yield { at: ["spec", "rules", i], ...problem, related: [service], evidence: [service] };
-      }
+      if (actionOf(policy) === "DENY") yield* onEach(ports, (port, service) => denied(rule, port, service), at);
+      else if (isAllOfTcp && isForAnyPort(rule))
+        yield {
+          at,
+          ...droppedEverywhere(ports),
+          related: services.slice(0, mostShown),
+          evidence: services.slice(0, mostShown),
+        };
+      else yield* onEach(ports, (port, service) => dropped(rule, port, service), at);
     }
   },
 });
 
-/** The ports of pods that a Service declares as TCP, for workloads that the policy selects. */
-function tcpPortsOf({ spec }: AuthorizationPolicy, services: readonly Service[]): ReadonlyMap<number, Service> {
-  const labels = spec.selector?.matchLabels ?? {};
+function* onEach(
+  ports: ReadonlyMap<number, Service>,
+  said: (port: number, service: Service) => Said | undefined,
+  at: Problem["at"],
+): Iterable<Problem> {
+  for (const [port, service] of ports) {
+    const problem = said(port, service);
+    if (problem !== undefined) yield { at, ...problem, related: [service], evidence: [service] };
+  }
+}
+
+const isForSame = ({ spec }: Service, policy: AuthorizationPolicy): boolean =>
+  selectsSame(spec.selector, policy.spec.selector?.matchLabels ?? {});
+
+type Port = Service["spec"]["ports"][number];
+const isOfTcp = (port: Port): boolean => declaredProtocol(port) === "TCP" && port.protocol !== "UDP";
+
+const hasOnlyTcp = ({ spec }: Service): boolean => spec.ports.every(isOfTcp);
+
+/** The ports of pods that Services declare as TCP. */
+function tcpPortsOf(services: readonly Service[]): ReadonlyMap<number, Service> {
   const found = new Map<number, Service>();
-  for (const service of services) {
-    if (!selectsSame(service.spec.selector, labels)) continue;
+  for (const service of services)
     for (const port of service.spec.ports) {
       const target = targetOf(port);
-      if (target !== undefined && declaredProtocol(port) === "TCP" && !found.has(target)) found.set(target, service);
+      if (target !== undefined && isOfTcp(port) && !found.has(target)) found.set(target, service);
     }
-  }
   return found;
 }
 
@@ -79,10 +105,10 @@ function tcpPortsOf({ spec }: AuthorizationPolicy, services: readonly Service[])
 const selectsSame = (service: Service["spec"]["selector"], policy: Service["spec"]["selector"]): boolean =>
   Object.keys(service).length > 0 && (selects(policy, service) || selects(service, policy));
 
-/** The port of the pods; undefined if it has a name, whose number depends on the pod, or if no proxy handles it. */
-function targetOf({ port, targetPort, protocol }: Service["spec"]["ports"][number]): number | undefined {
+/** The port of the pods; undefined if it has a name, whose number depends on the pod. */
+function targetOf({ port, targetPort }: Port): number | undefined {
   const target = targetPort ?? port;
-  return typeof target === "number" && protocol !== "UDP" ? target : undefined;
+  return typeof target === "number" ? target : undefined;
 }
 
 type Said = Pick<Problem, "message" | "key">;
@@ -95,6 +121,20 @@ const dropped = ({ to }: Rule, port: number, service: Service): Said | undefined
         key: `dropped ${port}`,
       }
     : undefined;
+
+/** A namespace can have thousands of Services, and a policy thousands of rules. */
+const mostShown = 5;
+const portsShown = (ports: ReadonlyMap<number, Service>): string => {
+  const shown = [...ports.keys()].slice(0, mostShown).map(String);
+  return ports.size > mostShown ? `${shown.join(", ")} and ${ports.size - mostShown} more` : listed(shown, "and");
+};
+const isForAnyPort = ({ to }: Rule): boolean => to.every(({ operation }) => operation.ports.length === 0);
+
+/** A rule for any port is often meant for the HTTP ports beside this one, but here there are none. */
+const droppedEverywhere = (ports: ReadonlyMap<number, Service>): Said => ({
+  message: `This rule allows nothing on the ports of these workloads, which Services declare as TCP (${portsShown(ports)}): it has attributes of HTTP`,
+  key: "dropped everywhere",
+});
 
 /** Without its attributes of HTTP, a DENY rule matches all connections, or all of the callers that it names. */
 function denied({ from, to }: Rule, port: number, service: Service): Said | undefined {
