@@ -7,7 +7,6 @@ import { declaredProtocol } from "../../mesh/membership/service-protocol.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
-import { listed } from "../../text/phrases.ts";
 import { index, relation } from "../../view/view.ts";
 
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
@@ -125,8 +124,8 @@ const dropped = ({ to }: Rule, port: number, service: Service): Said | undefined
 /** A namespace can have thousands of Services, and a policy thousands of rules. */
 const mostShown = 5;
 const portsShown = (ports: ReadonlyMap<number, Service>): string => {
-  const shown = [...ports.keys()].slice(0, mostShown).map(String);
-  return ports.size > mostShown ? `${shown.join(", ")} and ${ports.size - mostShown} more` : listed(shown, "and");
+  const more = ports.size > mostShown ? ` and ${ports.size - mostShown} more` : "";
+  return `${[...ports.keys()].slice(0, mostShown).join(", ")}${more}`;
 };
 const isForAnyPort = ({ to }: Rule): boolean => to.every(({ operation }) => operation.ports.length === 0);
 
