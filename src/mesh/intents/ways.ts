@@ -18,6 +18,7 @@ import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases
 import { leadingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import {
+  entryByOpenPort,
   httpEntriesOfOpenEntry,
   openEntriesOfEntry,
   openEntriesOfService,
@@ -294,9 +295,19 @@ const ofWaypoints = [
   namespaceOfWaypoint,
   ...to(gatewayByNamespace, "OfGateway", policies),
 ];
+const anyPort = "any port";
+/** What takes all connections to a port may take those to the workloads of any namespace. */
+const openEntriesOfClusterIntent = relation(
+  "openEntriesOfClusterIntent",
+  index("MeshwardIntent", ({ spec }) => (spec.to.namespaces === undefined ? [] : [anyPort])),
+  index("ServiceEntry", (entry, settings) =>
+    [...entryByOpenPort.keys(entry, settings)].length === 0 ? [] : [anyPort],
+  ),
+);
 /** An intent of the root namespace is judged in each namespace. */
 const ofNamespaces = [
   clusterIntentsOfNamespace,
+  openEntriesOfClusterIntent,
   workloadsOfNamespace,
   gatewaysOfNamespace,
   ...to(namespaceByNameAndRoot, "OverNamespace", policies),
