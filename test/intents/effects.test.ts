@@ -211,6 +211,22 @@ test("a token that is validated from now on ends what a policy for tokens denied
   assert.equal(judge([intentBroken], mesh, [{ object: tokens }]).findings.length, 1);
 });
 
+test("a policy that denied everything decided for callers of a namespace whose labels are not known, and its end is told", () => {
+  const mesh = new MeshStore({ ...defaultMeshSettings, seen: true });
+  for (const object of targets) mesh.set(object);
+  mesh.set(mtls("STRICT"));
+  // It implies its namespace, and shows no label of it.
+  mesh.set(readObject("KubernetesGateway", { kind: "Gateway", metadata: { namespace: "b", name: "w" } }));
+  const old = policy({ rules: [] }, { namespace: "a" });
+  mesh.set(old);
+  const encrypted = { to: { service: "x" }, requests: [{ from: ["serviceaccount/b/default"], expect: "encrypted" }] };
+  mesh.set(readObject("MeshwardIntent", { metadata: { namespace: "a", name: "x" }, spec: encrypted }));
+  const [found, ...more] = judge([intentBroken], mesh, [{ old }]).findings;
+  assert.match(found?.message ?? "", /can no longer be decided.*namespace b send requests/u);
+  assert.equal(found?.atMost, "warn");
+  assert.deepEqual(more, []);
+});
+
 test("entries that a change cannot end are not broken by it", (t) => {
   let denied = 0;
   const numRuns = Number(process.env["RUNS"] ?? 600);

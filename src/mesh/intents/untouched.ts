@@ -16,6 +16,7 @@ import { attachments } from "../requests/attachments.ts";
 import { type Connections, connections } from "../requests/connections.ts";
 import { customPolicies, type Guard, guards } from "../requests/enforcement.ts";
 import { isGatewayProxy } from "../requests/ingress.ts";
+import { isOfOpenSenders } from "../requests/outcomes.ts";
 import type { Question, Target } from "../requests/question.ts";
 import { virtualServicesOfService } from "../requests/route-table.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
@@ -49,12 +50,12 @@ export interface Sides {
  * Whether the change certainly ends nothing of what an entry expects of the requests of a question: nothing becomes of them that
  * did not before, or only what the entry expects. False: that is not known.
  */
-export function isUntouched({ caller, to, requests }: Question, entry: Entry, sides: Sides): boolean {
-  const { change, after } = sides;
+export function isUntouched(question: Question, entry: Entry, sides: Sides): boolean {
+  const { caller, to, requests } = question;
+  const { change, before, after } = sides;
   const kind = (change.object ?? change.old)?.kind;
   const ends = kind === undefined ? undefined : endings[kind];
-  // Where pods of a namespace may send in any way, an outcome depends on all possible ones together.
-  if (ends === undefined || !after.knowsAll("Namespace")) return false;
+  if (ends === undefined || [before, after].some((mesh) => isOfOpenSenders(question, mesh))) return false;
   const arrival = arrivalAt(to, after);
   return arrival !== undefined && !ends({ caller, to, requests, entry, arrival }, sides);
 }

@@ -23,7 +23,14 @@ import { Journey, journeyReads, type Means, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
 import type { Question, Target } from "./question.ts";
 import { virtualServicesOfEntry, virtualServicesOfService } from "./route-table.ts";
-import { type ClientConfiguration, identityIn, sourceReads, sourcesOf, withoutIdentity } from "./sources.ts";
+import {
+  areSendersOpen,
+  type ClientConfiguration,
+  identityIn,
+  sourceReads,
+  sourcesOf,
+  withoutIdentity,
+} from "./sources.ts";
 
 /** What `outcomesOf` reads, from the objects in its question on. */
 export const requestReads = [...journeyReads, ...sourceReads, setting("ztunnelRevision")] as const;
@@ -46,13 +53,18 @@ export function* outcomesOf(
 ): Generator<Outcome, undefined> {
   const means = { work: new Work(limit), decide };
   const { caller, to, requests } = question;
-  const configuration = {
-    ...withOpenEntries(configurationOf(to, mesh), to.port, mesh),
-    isAmbientUsed: isAmbientUsed(to.namespace, mesh),
-  };
-  for (const source of sourcesOf(caller, configuration, mesh))
+  for (const source of sourcesOf(caller, clientConfigurationOf(to, mesh), mesh))
     yield* outcomesFrom(source, { to, requests }, mesh, means);
 }
+
+/** Whether some callers can send in several ways, so that their requests are decided only if all of these have one result. */
+export const isOfOpenSenders = ({ caller, to }: Question, mesh: View): boolean =>
+  areSendersOpen(caller, () => clientConfigurationOf(to, mesh), mesh);
+
+const clientConfigurationOf = (to: Target, mesh: View): ClientConfiguration => ({
+  ...withOpenEntries(configurationOf(to, mesh), to.port, mesh),
+  isAmbientUsed: isAmbientUsed(to.namespace, mesh),
+});
 
 type Configuration = Omit<ClientConfiguration, "isAmbientUsed">;
 

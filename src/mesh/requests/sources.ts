@@ -115,6 +115,13 @@ export function sourcesOf(caller: Caller, configuration: ClientConfiguration, me
   }));
 }
 
+/** Whether it is not known how some of the callers send, because the labels of their namespace are not known. */
+export function areSendersOpen(caller: Caller, configuration: () => ClientConfiguration, mesh: View): boolean {
+  if (caller.kind === "outside" || caller.kind === "ingress") return false;
+  if (caller.kind !== "mesh") return caller.namespace.implied === true;
+  return [...namespacesApart(configuration(), mesh).values()].some(({ implied }) => implied);
+}
+
 export const withoutIdentity: Clauses = [{ attribute: "identity", values: absent, not: false }];
 /** Somebody without a certificate and without a sidecar. */
 export const outside: Source = {
@@ -165,16 +172,8 @@ class Sources {
    * considered.
    */
   ofMesh(): readonly Source[] {
-    const { definitions, virtualServices, destinationRules, httpRoutes, isAmbientUsed } = this.#configuration;
-    const named = new Map(
-      [
-        ...definitions.flatMap((one) => this.#apartBy(one)),
-        ...virtualServices.flatMap((one) => this.#mesh.related(namespacesOfVirtualService, one)),
-        ...destinationRules.flatMap((one) => this.#mesh.related(namespacesApartOfDestinationRule, one)),
-        ...httpRoutes.flatMap((one) => this.#mesh.related(namespaceOfRoute, one)),
-      ].map((namespace) => [namespace.metadata.name, namespace]),
-    );
-    this.#mesh.visited(named.size);
+    const named = namespacesApart(this.#configuration, this.#mesh);
+    const { isAmbientUsed } = this.#configuration;
     const apart = [...named.values()].flatMap((namespace) =>
       this.ofNamespace(namespace).filter(({ sender }) => sender !== "nothing"),
     );
@@ -235,13 +234,6 @@ class Sources {
     return { ...of, sender, isGateway: of.workloads.length > 0 && of.workloads.every(isProxy), identity };
   }
 
-  /** The namespaces whose clients know a definition, if not all do, and that whose clients prefer it. */
-  #apartBy(definition: Definition): readonly Namespace[] {
-    return definition.kind === "Service"
-      ? this.#mesh.related(namespacesThatSeeService, definition)
-      : this.#mesh.related(namespacesThatSeeEntry, definition);
-  }
-
   /** Any account of a namespace does not mean that of a waypoint. */
   #apart(account: Part): Clauses {
     const { waypoints } = this.#configuration;
@@ -260,6 +252,25 @@ class Sources {
     return all.filter((labels) => labels !== undefined).filter((labels) => Object.keys(labels).length > 0);
   }
 }
+
+/** By name, the namespaces whose clients the configuration of a host distinguishes from those of all others. */
+function namespacesApart(of: ClientConfiguration, mesh: View): ReadonlyMap<string, Namespace> {
+  const all = [
+    ...of.definitions.flatMap((one) => apartBy(one, mesh)),
+    ...of.virtualServices.flatMap((one) => mesh.related(namespacesOfVirtualService, one)),
+    ...of.destinationRules.flatMap((one) => mesh.related(namespacesApartOfDestinationRule, one)),
+    ...of.httpRoutes.flatMap((one) => mesh.related(namespaceOfRoute, one)),
+  ];
+  const named = new Map(all.map((namespace) => [namespace.metadata.name, namespace]));
+  mesh.visited(named.size);
+  return named;
+}
+
+/** The namespaces whose clients know a definition, if not all do, and that whose clients prefer it. */
+const apartBy = (definition: Definition, mesh: View): readonly Namespace[] =>
+  definition.kind === "Service"
+    ? mesh.related(namespacesThatSeeService, definition)
+    : mesh.related(namespacesThatSeeEntry, definition);
 
 function sourceLabelsIn({ spec }: VirtualService): readonly Labels[] {
   const matches = [...spec.http, ...spec.tcp, ...spec.tls].flatMap(
