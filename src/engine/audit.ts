@@ -33,12 +33,7 @@ function* auditingAll(rule: Rule, mesh: Mesh, settings: Settings): Generator<Fin
   for (const subject of allSubjects(rule, mesh)) yield* auditing(rule, subject, mesh, settings);
 }
 
-function* auditing(
-  rule: Rule,
-  subject: AnyObject,
-  mesh: Mesh,
-  settings: Settings,
-): Generator<Finding | RuleError> {
+function* auditing(rule: Rule, subject: AnyObject, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
   if (!isJudgedBy(rule, subject)) return;
   const setting = settings.of(rule, subject);
   if (setting.mode === "off") return;
