@@ -102,7 +102,7 @@ describe("an audit that is kept up to date", () => {
         for (const some of [first, second]) {
           for (const edit of some) apply(edit, store);
           const now = new FrozenMesh(store);
-          const changes = before.changesTo(now.mesh);
+          const changes = ended(before.changesTo(now.mesh));
           touched += ended(audit.changed(changes, before.mesh, { mesh: now.mesh, selection, budget: impatient() }));
           before.release();
           before = now;
@@ -132,7 +132,7 @@ describe("an audit that is kept up to date", () => {
         const now = new FrozenMesh(store);
         const then = auditOf(store);
         const more = [...again];
-        const steps = audit.changed(before.changesTo(now.mesh), before.mesh, {
+        const steps = audit.changed(ended(before.changesTo(now.mesh)), before.mesh, {
           mesh: now.mesh,
           selection,
           budget: impatient(),
