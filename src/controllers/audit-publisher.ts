@@ -57,6 +57,7 @@ export class AuditPublisher {
     const news = findings.filter(({ id }) => added.has(id));
     if (isInformed && aboutObjects.has(outcome.trigger)) this.#options.tell(eventsOfFindings(news));
     this.#write(outcome, findings, turn);
+    await turn();
     this.#count(outcome, findings);
     this.#log(outcome, findings, news.length);
   }

@@ -19,28 +19,58 @@ export interface AuditedFinding {
 /** The number of findings that are handled before reviews get their turn. */
 const handledAtOnce = 100;
 
-/** The findings in a stable order: the most severe first, those that exceptions accept last. */
+interface Sortable extends AuditedFinding {
+  /** Decides the order among the findings of a rule in a namespace. */
+  readonly order: string;
+}
+
+/**
+ * The findings in a stable order: the most severe first, those that exceptions accept last, and of these those of one rule after
+ * the other.
+ */
 export async function auditedFindings(
   { rulings }: Pick<AuditOutcome, "rulings">,
   turn: Turn,
 ): Promise<AuditedFinding[]> {
-  const found: (AuditedFinding & { readonly order: string })[] = [];
+  const groups = new Map<string, Sortable[]>();
   const counts = new Map<string, number>();
   for (const [i, ruling] of rulings.entries()) {
     if (i % handledAtOnce === 0) await turn();
     const mode = modeOf(ruling);
     if (mode === undefined) continue;
-    const { rule, subject, key, message } = ruling.finding;
-    const fingerprint = fingerprintOf({ rule: rule.id, identity: identityOf(subject), key: key ?? message });
-    const count = (counts.get(fingerprint) ?? 0) + 1;
-    counts.set(fingerprint, count);
-    const id = count === 1 ? fingerprint : `${fingerprint}-${count}`;
-    const rank = ruling.exception === undefined ? ranks[mode] : ranks.accepted;
-    const order = `${rank} ${rule.id} ${idOf(subject)} ${message} ${id}`;
-    found.push({ id, ruling, mode, namespace: namespaceOf(subject), order });
+    const finding = sortable(ruling, mode, counts);
+    const group = `${ruling.exception === undefined ? ranks[mode] : ranks.accepted} ${ruling.finding.rule.id} ${finding.namespace}`;
+    const there = groups.get(group);
+    if (there === undefined) groups.set(group, [finding]);
+    else there.push(finding);
   }
-  return found.sort((a, b) => (a.order < b.order ? -1 : 1));
+  return sorted(groups, turn);
 }
+
+function sortable(ruling: Ruling, mode: AuditedFinding["mode"], counts: Map<string, number>): Sortable {
+  const { rule, subject, key, message } = ruling.finding;
+  const fingerprint = fingerprintOf({ rule: rule.id, identity: identityOf(subject), key: key ?? message });
+  const count = (counts.get(fingerprint) ?? 0) + 1;
+  counts.set(fingerprint, count);
+  const id = count === 1 ? fingerprint : `${fingerprint}-${count}`;
+  return { id, ruling, mode, namespace: namespaceOf(subject), order: `${idOf(subject)} ${message} ${id}` };
+}
+
+/** Group by group, because nothing else runs while one list with all findings of a large mesh is sorted. */
+async function sorted(groups: ReadonlyMap<string, Sortable[]>, turn: Turn): Promise<AuditedFinding[]> {
+  const all: AuditedFinding[] = [];
+  let next = 0;
+  for (const name of [...groups.keys()].sort()) {
+    const group = groups.get(name) ?? [];
+    for (const finding of group.sort((a, b) => (a.order < b.order ? -1 : 1))) all.push(finding);
+    if (all.length < next) continue;
+    await turn();
+    next = all.length + sortedAtOnce;
+  }
+  return all;
+}
+
+const sortedAtOnce = 1_000;
 
 const ranks = { deny: 0, warn: 1, audit: 2, accepted: 3 } as const;
 

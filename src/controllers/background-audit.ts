@@ -197,10 +197,11 @@ class Audits {
     return rules === this.#standing.rules ? this.#standing : new StandingAudit(rules);
   }
 
-  #steps(standing: StandingAudit, trigger: AuditTrigger, pass: AuditPass): Generator<void, number> {
+  *#steps(standing: StandingAudit, trigger: AuditTrigger, pass: AuditPass): Generator<void, number> {
     const before = this.#audited;
-    if (trigger !== "change" || before === undefined) return standing.everything(pass);
-    return standing.changed(before.changesTo(pass.mesh), before.mesh, pass);
+    if (trigger !== "change" || before === undefined) return yield* standing.everything(pass);
+    const changes = yield* before.changesTo(pass.mesh);
+    return yield* standing.changed(changes, before.mesh, pass);
   }
 
   async #publish(about: {

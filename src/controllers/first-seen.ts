@@ -28,7 +28,7 @@ export interface Found {
  * are none, the time of a finding that was there at the first audit of a term is not known.
  */
 export class FirstSeen {
-  readonly #seen = new Map<string, Seen>();
+  #seen = new Map<string, Seen>();
   /** Of reports that count some findings instead of listing them: the namespace of the report and the rule. */
   readonly #counted = new Set<string>();
   /** Findings of the first audit, as long as the reports could not be read. */
@@ -74,9 +74,9 @@ export class FirstSeen {
   /** Notes the findings of an audit, and returns the ids of those that are new. Forgets all others. */
   update(findings: readonly Found[], nowMs: number): ReadonlySet<string> {
     const seconds = Math.floor(nowMs / 1_000);
-    const before = new Map(this.#seen);
+    const before = this.#seen;
     const added = new Set<string>();
-    this.#seen.clear();
+    this.#seen = new Map();
     for (const finding of findings) {
       const { id } = finding;
       const known = before.get(id);

@@ -1,4 +1,5 @@
 import { formatPath } from "../kube/field-path.ts";
+import { idOf } from "../kube/identity.ts";
 import type { RuleError } from "../engine/evaluate.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Ruling } from "../engine/ruling.ts";
@@ -75,7 +76,7 @@ export function* reportsOf(input: ReportInput): Generator<void, readonly ReportC
     add(finding.namespace, resultOf(finding, input));
     if (i % 50 === 0) yield;
   }
-  for (const error of input.errors) add(namespaceOf(error.subject), resultOfError(error));
+  for (const error of input.errors.toSorted(byResultId)) add(namespaceOf(error.subject), resultOfError(error));
   const reports: ReportContent[] = [];
   for (const [namespace, results] of [...byNamespace].sort(([a], [b]) => (a < b ? -1 : 1))) {
     reports.push(...splitted(namespace, results));
@@ -137,8 +138,14 @@ const resultOfError = ({ rule, subject, error }: RuleError): ReportResult => ({
   scored: false,
   message: text(`The rule could not be evaluated: ${error instanceof Error ? error.message : String(error)}`),
   resources: [referenceTo(subject)],
-  properties: { resultID: `error ${rule.id} ${subject.metadata.namespace}/${subject.metadata.name}` },
+  properties: { resultID: resultIdOf({ rule, subject }) },
 });
+
+const resultIdOf = ({ rule, subject }: Pick<RuleError, "rule" | "subject">): string =>
+  `error ${rule.id} ${idOf(subject)}`;
+
+/** The order of the mesh is another one in each replica. */
+const byResultId = (a: RuleError, b: RuleError): number => (resultIdOf(a) < resultIdOf(b) ? -1 : 1);
 
 /** Without the uid: an object that is deleted and created again has the same finding. */
 const referenceTo = ({ apiVersion, originKind, metadata }: AnyObject): object => ({

@@ -6,8 +6,8 @@ import { sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Budget } from "./budget.ts";
 import { isJudgedBy, type RuleError, type Skip } from "./evaluate.ts";
-import { type Finding, findingOf } from "./finding.ts";
-import type { Rule } from "./rule.ts";
+import { type Finding, type FoundBy, findingOf } from "./finding.ts";
+import type { Problem, Rule } from "./rule.ts";
 import { everyRule, namespaceOf, type Selection, type Settings } from "./setting.ts";
 import { unknownKinds, unknownTo } from "./declared-reads.ts";
 import { allSubjects, Subjects } from "./subjects.ts";
@@ -30,24 +30,17 @@ export function* audit(
 }
 
 function* auditingAll(rule: Rule, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
-  for (const subject of allSubjects(rule, mesh))
-    for (const found of auditing(rule, subject, mesh, settings)) if (found !== undefined) yield found;
+  for (const subject of allSubjects(rule, mesh)) yield* auditing(rule, subject, mesh, settings);
 }
 
-/** Yields nothing where it may pause, as rules do. */
-function* auditing(
-  rule: Rule,
-  subject: AnyObject,
-  mesh: Mesh,
-  settings: Settings,
-): Generator<Finding | RuleError | undefined> {
+function* auditing(rule: Rule, subject: AnyObject, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
   if (!isJudgedBy(rule, subject)) return;
   const setting = settings.of(rule, subject);
   if (setting.mode === "off") return;
   const by = { rule, subject, setting };
   try {
     for (const problem of rule.check?.(subject, mesh, setting.parameters) ?? [])
-      yield problem && findingOf(problem, by, false);
+      if (problem !== undefined) yield findingOf(problem, by, false);
   } catch (error) {
     yield { ...by, error };
   }
@@ -100,25 +93,16 @@ export class StandingAudit {
     return { findings, errors, skipped: this.#skipped };
   }
 
-  /** Evaluates every object. Returns the number of evaluations. */
+  /**
+   * Evaluates every object: all rules for one object after the other, because they ask for the same facts of it and of what
+   * is around it. Returns the number of evaluations.
+   */
   *everything(pass: AuditPass): Generator<void, number> {
-    const found = new Map<Rule, Map<string, Found>>();
-    const skipped: Skip[] = [];
+    const { found, skipped } = emptyFor(this.#rules, pass.mesh);
     const evaluation = new Evaluation(pass);
-    const unknowns = unknownKinds(pass.mesh);
-    for (const rule of this.#rules) {
-      const unknown = unknownTo(rule, unknowns);
-      if (unknown !== undefined) {
-        skipped.push({ rule, unknown });
-        continue;
-      }
-      const ofRule = new Map<string, Found>();
-      found.set(rule, ofRule);
-      for (const subject of allSubjects(rule, pass.mesh)) {
-        yield* evaluation.pause();
-        const problems = yield* evaluation.of(rule, subject);
-        if (problems.length > 0) ofRule.set(identityOf(subject), problems);
-      }
+    for (const kind of allKinds) {
+      const ofKind = [...found].filter(([rule]) => rule.subject.includes(kind));
+      for (const subject of ofKind.length === 0 ? [] : pass.mesh.all(kind)) yield* evaluation.ofAll(ofKind, subject);
     }
     this.#found = found;
     this.#skipped = skipped;
@@ -144,6 +128,24 @@ export class StandingAudit {
   }
 }
 
+interface Empty {
+  readonly found: Map<Rule, Map<string, Found>>;
+  readonly skipped: readonly Skip[];
+}
+
+/** The rules that can be evaluated, and those that need a kind which the mesh does not know. */
+function emptyFor(rules: readonly Rule[], mesh: Mesh): Empty {
+  const unknowns = unknownKinds(mesh);
+  const found = new Map<Rule, Map<string, Found>>();
+  const skipped: Skip[] = [];
+  for (const rule of rules) {
+    const unknown = unknownTo(rule, unknowns);
+    if (unknown === undefined) found.set(rule, new Map());
+    else skipped.push({ rule, unknown });
+  }
+  return { found, skipped };
+}
+
 const isError = (one: Finding | RuleError): one is RuleError => "error" in one;
 
 /** Policies select and protect by the labels of namespaces, so that these decide about every object in them. */
@@ -158,7 +160,7 @@ function* inNamespacesWithOtherLabels(
   for (const kind of names.size === 0 ? [] : allKinds)
     for (const object of mesh.all(kind)) {
       if (names.has(namespaceOf(object))) found.push(object);
-      yield* evaluation.pause();
+      if (evaluation.isPauseDue()) yield;
     }
   return found;
 }
@@ -168,6 +170,11 @@ const hasOtherLabels = ({ old, object }: Change): boolean =>
 
 function* chained<T>(...lists: readonly Iterable<T>[]): Generator<T> {
   for (const list of lists) yield* list;
+}
+
+interface Rest {
+  readonly problems: Iterator<Problem | undefined>;
+  readonly first: IteratorResult<Problem | undefined>;
 }
 
 /** The evaluations of one pass, which share facts. */
@@ -185,14 +192,28 @@ class Evaluation {
     this.#settings = pass.selection.between(this.#mesh, this.#mesh);
   }
 
-  *of(rule: Rule, subject: AnyObject): Generator<void, Found> {
+  /** What a rule finds for an object; undefined: nothing, which is the most frequent result and needs no generator. */
+  of(rule: Rule, subject: AnyObject): Generator<void, Found> | undefined {
     if (++this.#count % mostSharing === 0) this.#forgetFacts();
+    if (!isJudgedBy(rule, subject)) return undefined;
+    const setting = this.#settings.of(rule, subject);
+    if (setting.mode === "off") return undefined;
     this.#budget.renew();
     try {
-      return yield* this.#found(rule, subject);
+      const problems = (rule.check?.(subject, this.#mesh, setting.parameters) ?? noProblems)[Symbol.iterator]();
+      const first = problems.next();
+      return first.done === true ? undefined : this.#rest({ rule, subject, setting }, { problems, first });
     } catch (error) {
-      // The budget was exceeded between two problems.
-      return [{ rule, subject, setting: this.#settings.of(rule, subject), error }];
+      return failed({ rule, subject, setting, error });
+    }
+  }
+
+  /** What these rules find for an object, each in a list of its own. */
+  *ofAll(rules: readonly (readonly [Rule, Map<string, Found>])[], subject: AnyObject): Generator<void, void> {
+    for (const [rule, ofRule] of rules) {
+      const problems = this.of(rule, subject);
+      if (problems !== undefined) keep(yield* problems, subject, ofRule);
+      if (this.isPauseDue()) yield;
     }
   }
 
@@ -201,14 +222,17 @@ class Evaluation {
     this.#settings = this.#pass.selection.between(this.#mesh, this.#mesh);
   }
 
-  *#found(rule: Rule, subject: AnyObject): Generator<void, Found> {
-    let found: (Finding | RuleError)[] | undefined;
-    for (const problem of auditing(rule, subject, this.#mesh, this.#settings)) {
-      if (problem !== undefined) (found ??= []).push(problem);
-      if (problem !== undefined && "error" in problem) break;
-      if (this.#budget.isSliceOver()) yield;
+  *#rest(by: FoundBy, { problems, first }: Rest): Generator<void, Found> {
+    const found: (Finding | RuleError)[] = [];
+    try {
+      for (let step = first; step.done !== true; step = problems.next()) {
+        if (step.value !== undefined) found.push(findingOf(step.value, by, false));
+        if (this.#budget.isSliceOver()) yield;
+      }
+    } catch (error) {
+      found.push({ ...by, error });
     }
-    return found ?? none;
+    return found;
   }
 
   /** Evaluates these objects as they are now, each once. One that does not exist any more has no problems. */
@@ -216,21 +240,27 @@ class Evaluation {
     const kinds = new Set(rule.subject);
     const found = new Map<string, Found>();
     for (const reached of touched) {
-      yield* this.pause();
+      if (this.isPauseDue()) yield;
       if (reached === undefined || !kinds.has(reached.kind)) continue;
       const identity = identityOf(reached);
       if (found.has(identity)) continue;
       const subject = this.#mesh.find(reached.kind, keyOf(reached));
       if (subject === undefined) this.#count++;
-      found.set(identity, subject === undefined ? none : yield* this.of(rule, subject));
+      const problems = subject && this.of(rule, subject);
+      found.set(identity, problems === undefined ? none : yield* problems);
     }
     return found;
   }
 
-  /** Pauses if it is time to. */
-  *pause(): Generator<void, void> {
+  /** Whether others should get a turn before the next evaluation. */
+  isPauseDue(): boolean {
     this.#budget.renew();
-    if (this.#budget.isSliceOver()) yield;
+    try {
+      return this.#budget.isSliceOver();
+    } catch {
+      // The last evaluation took all its time without a look at the clock, and has ended.
+      return true;
+    }
   }
 
   get count(): number {
@@ -238,8 +268,20 @@ class Evaluation {
   }
 }
 
-/** After so many evaluations the facts are computed again, so that the memory of a pass does not grow with the mesh. */
-const mostSharing = 5_000;
+function keep(problems: Found, subject: AnyObject, ofRule: Map<string, Found>): void {
+  if (problems.length > 0) ofRule.set(identityOf(subject), problems);
+}
+
+function* failed(error: RuleError): Generator<void, Found> {
+  return [error];
+}
+
+/**
+ * After so many evaluations, those of some hundred objects, the facts are computed again, so that the memory of a pass does not
+ * grow with the mesh.
+ */
+const mostSharing = 20_000;
 /** So many findings of one rule take about a millisecond to collect. */
 const manyFound = 2_000;
 const none: Found = [];
+const noProblems: readonly Problem[] = [];

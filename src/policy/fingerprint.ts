@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** What identifies a finding. */
 export interface FindingIdentity {
@@ -14,7 +14,4 @@ export interface FindingIdentity {
  * created again.
  */
 export const fingerprintOf = ({ rule, identity, key }: FindingIdentity): string =>
-  createHash("sha256")
-    .update(JSON.stringify([rule, identity, key]))
-    .digest("hex")
-    .slice(0, 32);
+  hash("sha256", JSON.stringify([rule, identity, key]), "hex").slice(0, 32);

@@ -32,13 +32,18 @@ export class FrozenMesh {
     return this.#changeCount;
   }
 
-  /** What is different in `now`, each object once, and without objects that only have another version. */
-  changesTo(now: Mesh): readonly Change[] {
+  /**
+   * What is different in `now`, each object once, and without objects that only have another version. Yields after some objects,
+   * because most objects of a cluster can change while a pass over it runs.
+   */
+  *changesTo(now: Mesh): Generator<void, readonly Change[]> {
     const changes: Change[] = [];
-    for (const [kind, keys] of this.#changed)
+    let compared = 0;
+    for (const [kind, keys] of [...this.#changed].map(([kind, keys]) => [kind, [...keys]] as const))
       for (const key of keys) {
         const change = { old: this.mesh.find(kind, key), object: now.find(kind, key) };
         if (contentOf(change.old) !== contentOf(change.object)) changes.push(change);
+        if (++compared % comparedAtOnce === 0) yield;
       }
     return changes;
   }
@@ -48,6 +53,9 @@ export class FrozenMesh {
     this.#release();
   }
 }
+
+/** So many objects take about a millisecond to compare. */
+const comparedAtOnce = 100;
 
 /** What rules can read. Most changes of workloads are of their status, which no reader keeps. */
 const contentOf = (object: Change["object"]): string | undefined =>
