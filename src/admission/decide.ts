@@ -15,28 +15,27 @@ import type { AdmissionRequest, Decision } from "./review.ts";
 const mostWarned = 100;
 
 /**
- * Makes one decision from all rulings, most severe first. Pure. `pageOf` returns the URL of a rule's page.
+ * Makes one decision from all rulings, most severe first. Pure. `pageOf` returns the URL of a rule's page. Yields in between.
  */
-export function decide(
+export function* decide(
   judgement: Judgement,
-  rulings: readonly Ruling[],
+  all: readonly Ruling[],
   pageOf?: (ruleId: string) => string,
-): Decision {
+): Generator<void, Decision> {
   const { evaluation, breakGlass, writer } = judgement;
-  if (rulings.length === 0 && evaluation.skipped.length === 0 && breakGlass === undefined) return nothingFound(writer);
-  const denied = rulings.filter(({ mode }) => mode === "deny");
-  const excused = rulings.filter((ruling) => isLoweredBy(ruling, "breakGlass"));
+  // A change that concerns the whole mesh finds thousands of problems that were there before, and says nothing of them.
+  const rulings = all.filter((ruling) => !isLoweredBy(ruling, "otherObject"));
+  if (isNothing(rulings, judgement)) return nothingFound(writer);
+  const { denied, warned, excused, ...found } = yield* tallied(rulings);
   const reason = breakGlass && "reason" in breakGlass ? breakGlass.reason : undefined;
   const usedReason = excused.length > 0 ? reason : undefined;
-  const warned = rulings.filter(({ mode }) => mode === "warn");
   const warnings = [
     ...breakGlassNotes(denied, excused, judgement),
     ...warned.slice(0, mostWarned).flatMap((ruling) => warningLines(ruling, judgement.changed)),
-    ...skippedNotes(judgement, denied),
+    ...skippedNotes(judgement, found.denying),
   ];
   const outcome = outcomeOf(denied, warnings);
-  const found = rulings.filter(({ finding, mode }) => mode !== "off" && finding.undecided === undefined);
-  const rules = distinct(found.map(({ finding }) => finding.rule.id));
+  const rules = sorted(found.rules);
   const decision = {
     allowed: denied.length === 0,
     warnings,
@@ -45,20 +44,68 @@ export function decide(
       decision: outcome,
       rules: rules.join(","),
       "break-glass": usedReason,
-      lowered: loweredText(rulings),
+      lowered: loweredText(found.lowered),
       writer: writer === "person" ? "" : writer,
-      exceptions: distinct(rulings.flatMap(({ exception }) => exception?.title ?? [])).join(","),
+      exceptions: sorted(found.exceptions).join(","),
       skipped: distinct(judgement.evaluation.skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`)).join(","),
     }),
     rules,
     ruleErrors: ruleErrorsOf(judgement.evaluation.errors),
     skipped: evaluation.skipped.map(({ rule, unknown }) => ({ rule: rule.id, kind: unknown })),
-    wouldDeny: wouldDeny(judgement, rulings),
+    wouldDeny: yield* wouldDeny(judgement, rulings),
     outcome,
   };
   if (!decision.allowed) return { ...decision, message: messageOf(denied, judgement, pageOf) };
   const events = eventsOf(rulings, judgement, usedReason);
   return events.length === 0 ? decision : { ...decision, events };
+}
+
+/** What a decision says of all rulings, most severe first. */
+interface Tally {
+  readonly denied: Ruling[];
+  readonly warned: Ruling[];
+  /** Those that would deny without break glass. */
+  readonly excused: Ruling[];
+  /** The ids of the rules that deny, also because they failed. */
+  readonly denying: Set<string>;
+  /** The ids of the rules with findings. */
+  readonly rules: Set<string>;
+  /** The steps that lowered the mode, by the id of the rule. */
+  readonly lowered: Map<string, Set<StepName>>;
+  readonly exceptions: Set<string>;
+}
+
+/** So many rulings take about a millisecond. */
+const talliedAtOnce = 2_000;
+
+function* tallied(rulings: readonly Ruling[]): Generator<void, Tally> {
+  const tally: Tally = {
+    ...{ denied: [], warned: [], excused: [], denying: new Set<string>(), rules: new Set<string>() },
+    ...{ lowered: new Map<string, Set<StepName>>(), exceptions: new Set<string>() },
+  };
+  for (const [i, ruling] of rulings.entries()) {
+    if ((i + 1) % talliedAtOnce === 0) yield;
+    if (isLoweredBy(ruling, "breakGlass")) tally.excused.push(ruling);
+    if (ruling.exception !== undefined) tally.exceptions.add(ruling.exception.title);
+    if (ruling.mode !== "off") addTo(tally, ruling);
+  }
+  return tally;
+}
+
+function addTo({ denied, warned, denying, rules, lowered }: Tally, ruling: Ruling): void {
+  const { finding, mode } = ruling;
+  const { id } = finding.rule;
+  if (finding.undecided === undefined) rules.add(id);
+  if (mode === "warn") warned.push(ruling);
+  if (mode === "deny") {
+    denied.push(ruling);
+    denying.add(id);
+  }
+  for (const { step } of ruling.lowered) {
+    const steps = lowered.get(id);
+    if (steps === undefined) lowered.set(id, new Set([step]));
+    else steps.add(step);
+  }
 }
 
 /**
@@ -89,6 +136,9 @@ function ruleErrorsOf(errors: readonly RuleError[]): NonNullable<Decision["ruleE
 
 const isLoweredBy = ({ lowered }: Ruling, step: StepName): boolean => lowered.some((one) => one.step === step);
 
+const isNothing = (rulings: readonly Ruling[], { evaluation, breakGlass }: Judgement): boolean =>
+  rulings.length + evaluation.skipped.length + evaluation.errors.length === 0 && breakGlass === undefined;
+
 /** The most frequent decision. */
 const nothingFound = (writer: Judgement["writer"]): Decision => ({
   allowed: true,
@@ -103,15 +153,12 @@ function annotations(values: { readonly [Key in keyof AuditAnnotations]: string 
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value));
 }
 
-const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)].sort();
+const distinct = (values: readonly string[]): readonly string[] => sorted(new Set(values));
+const sorted = (values: Iterable<string>): readonly string[] => [...values].sort();
 
 /** The rules whose mode was lowered, and the step: `virtual-service-subset-not-found: reconciler`. */
-const loweredText = (rulings: readonly Ruling[]): string =>
-  distinct(
-    rulings.flatMap(({ finding, lowered, mode }) =>
-      mode === "off" ? [] : lowered.map(({ step }) => `${finding.rule.id}: ${step}`),
-    ),
-  ).join(", ");
+const loweredText = (lowered: Tally["lowered"]): string =>
+  sorted([...lowered].flatMap(([id, steps]) => [...steps].map((step) => `${id}: ${step}`))).join(", ");
 
 /** `error`: denied without a finding, because a rule could not be evaluated. */
 function outcomeOf(denied: readonly Ruling[], warnings: readonly string[]): Decision["outcome"] {
@@ -158,8 +205,7 @@ const order: Readonly<Record<AdmissionRequest["operation"], string>> = {
 const longestSkippedList = 90;
 
 /** At most one warning about the rules that were skipped because a kind is unknown. */
-function skippedNotes({ evaluation, changed }: Judgement, denied: readonly Ruling[]): readonly string[] {
-  const told = new Set(denied.map(({ finding }) => finding.rule.id));
+function skippedNotes({ evaluation, changed }: Judgement, told: ReadonlySet<string>): readonly string[] {
   const missed = evaluation.skipped.filter(({ rule, setting }) => !told.has(rule.id) && setting?.mode === "deny");
   if (missed.length === 0) return [];
   const kinds = distinct(missed.map(({ unknown }) => unknown));

@@ -1,17 +1,17 @@
 import type { Evaluation } from "../engine/evaluate.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { Mode } from "../engine/rule.ts";
-import { findingsOf, type Ruling, type RulingContext, rulingsOf } from "../engine/ruling.ts";
-import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
-import { idOf, identityOf } from "../kube/identity.ts";
+import { findingsOf, ruled, type Ruling, type RulingContext, rulingsOf } from "../engine/ruling.ts";
+import type { PolicySelection } from "../engine/setting.ts";
+import { identityOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
-import type { Path } from "../kube/read.ts";
 import { isRunForGateway } from "../mesh/membership/gateways.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import { type BreakGlass, breakGlassOf } from "./break-glass.ts";
 import { incompleteKinds } from "./incomplete-data.ts";
 import type { AdmissionRequest } from "./review.ts";
+import { bySeverity } from "./severity.ts";
 import { requesterOf, type Writer, writerOf } from "./writer.ts";
 
 /**
@@ -46,16 +46,11 @@ export function judgementOf(parts: Omit<Judgement, "writer" | "changed" | "break
   };
 }
 
-/** The rulings for this request, most severe first, in an order that depends only on their content. */
-export function rulingsFor(judgement: Judgement): readonly Ruling[] {
+/** The rulings for this request, most severe first, see {@link bySeverity}. Yields in between. */
+export function* rulingsFor(judgement: Judgement): Generator<void, readonly Ruling[]> {
   const { evaluation, changed, request } = judgement;
-  const rulings = rulingsOf(findingsOf(evaluation, changed, `uid ${request.uid}`), contextOf(judgement));
-  return rulings.length < 2
-    ? rulings
-    : rulings
-        .map(ranked)
-        .sort(bySeverity)
-        .map(({ ruling }) => ruling);
+  const findings = findingsOf(evaluation, changed, `uid ${request.uid}`);
+  return yield* bySeverity(yield* ruled(findings, contextOf(judgement)));
 }
 
 function contextOf(judgement: Judgement): RulingContext {
@@ -85,12 +80,13 @@ export interface WouldDeny {
   readonly mode: Mode;
 }
 
-/** Each rule once, whatever its mode is, so that a team sees what it would mean to turn the rule to deny. */
-export function wouldDeny(judgement: Judgement, rulings: readonly Ruling[]): readonly WouldDeny[] {
+/** Each rule once, whatever its mode is, so that a team sees what it would mean to turn the rule to deny. Yields in between. */
+export function* wouldDeny(judgement: Judgement, rulings: readonly Ruling[]): Generator<void, readonly WouldDeny[]> {
   if (rulings.length === 0) return [];
   const context = contextOf(judgement);
   const found = new Map<string, WouldDeny>();
-  for (const { finding, mode } of rulings) {
+  for (const [i, { finding, mode }] of rulings.entries()) {
+    if ((i + 1) % lookedAtAtOnce === 0) yield;
     const { rule, setting, undecided } = finding;
     if (mode === "off" || undecided !== undefined || found.has(rule.id)) continue;
     const isDenied = mode === "deny" || (setting.mode !== "deny" && isDeniedInModeDeny(finding, context));
@@ -98,6 +94,8 @@ export function wouldDeny(judgement: Judgement, rulings: readonly Ruling[]): rea
   }
   return [...found.values()];
 }
+/** A ruling may have to be computed again. */
+const lookedAtAtOnce = 500;
 
 const isDeniedInModeDeny = (finding: Finding, context: RulingContext): boolean =>
   rulingsOf([{ ...finding, setting: { ...finding.setting, mode: "deny" } }], context)[0]?.mode === "deny";
@@ -114,26 +112,3 @@ function isGatewayProxy(subject: AnyObject, { writer, changed, change: { old }, 
   if (identityOf(subject) !== identityOf(changed)) return true;
   return old?.kind === "Workload" && isRunForGateway(old, evaluation.before);
 }
-
-/** A ruling with what it is sorted by, computed once, because a review can have thousands. */
-interface Ranked {
-  readonly ruling: Ruling;
-  readonly rank: readonly [rule: string, subject: string, at: string, message: string];
-}
-
-function ranked(ruling: Ruling): Ranked {
-  const { rule, subject, at, message } = ruling.finding;
-  return { ruling, rank: [rule.id, idOf(subject), sortable(at), message] };
-}
-
-function bySeverity({ ruling: a, rank: ofA }: Ranked, { ruling: b, rank: ofB }: Ranked): number {
-  if (a.mode !== b.mode) return isAsStrict(a.mode, b.mode) ? -1 : 1;
-  const i = ofA.findIndex((part, place) => part !== ofB[place]);
-  return i < 0 ? 0 : compare(ofA[i] as string, ofB[i] as string);
-}
-
-const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
-
-/** Sorts `[10]` after `[9]`. */
-const sortable = (at: Path): string =>
-  at.map((step) => (typeof step === "number" ? String(step).padStart(8, "0") : step)).join(".");

@@ -29,13 +29,8 @@ export function eventsOf(
   const warned = rulings.filter(({ lowered }) =>
     lowered.some(({ step, from }) => step === "reconciler" && from === "deny"),
   );
-  const rules = new Set(warned.map(({ finding }) => finding.rule));
-  return [...rules].flatMap((rule) =>
-    ofReconciler(
-      warned.filter(({ finding }) => finding.rule === rule),
-      judgement,
-    ),
-  );
+  const byRule = Map.groupBy(warned, ({ finding }) => finding.rule);
+  return [...byRule.values()].flatMap((ofRule) => ofReconciler(ofRule, judgement));
 }
 
 function ofBreakGlass(rulings: readonly Ruling[], { changed, request }: Judgement, reason: string): ObjectEvent {

@@ -1,7 +1,8 @@
 import { Budget, type BudgetLimits } from "../engine/budget.ts";
-import { type Evaluation, judge, judging } from "../engine/evaluate.ts";
+import { type Evaluation, judging } from "../engine/evaluate.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Selection } from "../engine/setting.ts";
+import { withoutPauses } from "../engine/steps.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import { decidesSettings, type MeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
@@ -46,13 +47,14 @@ export class Reviews {
   }
 
   /** `user` sends the change. Rejects with TooManyWaiting. */
-  judge({ rules, change, mesh, selection, user }: Asked): Evaluation | Promise<Evaluation> {
+  judge<T>(asked: Asked<T>): T | Promise<T> {
+    const { change, mesh, user } = asked;
     const pacing = this.#pacing;
-    if (pacing === undefined) return judge(rules, mesh(), [change], { selection, mostAlone });
+    if (pacing === undefined) return withoutPauses(judged(asked, mesh(), undefined));
     const start = () => {
       const view = mesh();
       const budget = new Budget({ ...pacing, limitMs: pacing.limitMs * factorOf(change, view.settings) });
-      return { budget, steps: judging(rules, view, [change], { selection, budget, mostAlone }) };
+      return { budget, steps: judged(asked, view, budget) };
     };
     // Otherwise the beginnings of many reviews of one user, of which each can be long, would follow each other.
     if (this.#turns.hasWaiting(user)) return this.#inTurn(start, user, pacing);
@@ -61,7 +63,7 @@ export class Reviews {
     return step.done ? step.value : this.#inTurn(start, user, pacing, begun);
   }
 
-  async #inTurn(start: () => Begun, user: string, pacing: Pauses, begun?: Begun): Promise<Evaluation> {
+  async #inTurn<T>(start: () => Begun<T>, user: string, pacing: Pauses, begun?: Begun<T>): Promise<T> {
     const wait = this.#turns.take(user);
     if (wait !== undefined) await wait;
     try {
@@ -80,19 +82,30 @@ function factorOf(change: Change, { rootNamespace }: MeshSettings): number {
   return namespace === rootNamespace ? rootFactor : 1;
 }
 
-interface Asked {
+interface Asked<T> {
   readonly rules: readonly Rule[];
   readonly change: Change;
   readonly mesh: () => Mesh;
   readonly selection: Selection;
   readonly user: string;
+  /** What follows from the evaluation. It takes no part in the budget, but it yields too, because there can be many findings. */
+  conclude(evaluation: Evaluation): Generator<void, T>;
 }
-interface Begun {
+interface Begun<T> {
   readonly budget: Budget;
-  readonly steps: Generator<void, Evaluation>;
+  readonly steps: Generator<void, T>;
 }
 
-async function finish({ budget, steps }: Begun, { pause, hold }: Pauses): Promise<Evaluation> {
+function* judged<T>(
+  { rules, change, selection, conclude }: Asked<T>,
+  view: Mesh,
+  budget: Budget | undefined,
+): Generator<void, T> {
+  const options = { selection, mostAlone, ...(budget === undefined ? {} : { budget }) };
+  return yield* conclude(yield* judging(rules, view, [change], options));
+}
+
+async function finish<T>({ budget, steps }: Begun<T>, { pause, hold }: Pauses): Promise<T> {
   const release = hold?.();
   try {
     for (;;) {

@@ -5,6 +5,7 @@ import type { Evidence } from "../engine/evidence.ts";
 import type { Rule } from "../engine/rule.ts";
 import type { Ruling } from "../engine/ruling.ts";
 import { selectionOf } from "../engine/setting.ts";
+import { withoutPauses } from "../engine/steps.ts";
 import { idOf, identityOf } from "../kube/identity.ts";
 import type { Policies } from "../policy/policies.ts";
 import { errorFields } from "../text/error-fields.ts";
@@ -143,15 +144,16 @@ export class Validation {
     const inForce = policies();
     const rules = rulesInForce(parts.rules, inForce);
     const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-    const asked = { rules, change, mesh, selection, user: request.user.name };
-    return goOn(this.#reviews.judge(asked), (evaluation: Evaluation) => {
+    const conclude = function* (evaluation: Evaluation): Generator<void, Outcome> {
       end?.();
       for (const { rule, subject, error } of evaluation.errors)
         log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");
-      const outcome = outcomeOf(judgementOf({ request, change, evaluation, selection, policies: inForce }), pageOf);
+      const judgement = judgementOf({ request, change, evaluation, selection, policies: inForce });
+      const outcome = yield* outcomeOf(judgement, pageOf);
       observe?.(outcome.rulings);
       return outcome;
-    });
+    };
+    return this.#reviews.judge({ rules, change, mesh, selection, user: request.user.name, conclude });
   }
 
   /**
@@ -187,7 +189,7 @@ export class Validation {
   }
 
   #lowered(judgement: Judgement, unconfirmed: Unconfirmed): Decision {
-    return outcomeOf({ ...judgement, unconfirmed }, this.#parts.pageOf).decision;
+    return withoutPauses(outcomeOf({ ...judgement, unconfirmed }, this.#parts.pageOf)).decision;
   }
 
   async #read(evidence: readonly Evidence[], { request }: Review): Promise<readonly Change[] | undefined> {
@@ -204,10 +206,10 @@ export class Validation {
   }
 }
 
-const outcomeOf = (judgement: Judgement, pageOf: ValidationParts["pageOf"]): Outcome => {
-  const rulings = rulingsFor(judgement);
-  return { judgement, rulings, decision: decide(judgement, rulings, pageOf) };
-};
+function* outcomeOf(judgement: Judgement, pageOf: ValidationParts["pageOf"]): Generator<void, Outcome> {
+  const rulings = yield* rulingsFor(judgement);
+  return { judgement, rulings, decision: yield* decide(judgement, rulings, pageOf) };
+}
 
 const alone = (only: Outcome): Outcomes => ({ expected: only, stored: only, pending: [] });
 

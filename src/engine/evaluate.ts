@@ -1,7 +1,7 @@
 import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
-import { asItIs, type Change, overlay, subjectOf, withSettings } from "../view/overlay.ts";
+import { type Change, overlay, subjectOf, withSettings } from "../view/overlay.ts";
 import {
   type AllMeshSettings,
   changedSettings,
@@ -21,6 +21,7 @@ import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
 import { indexesRead, readsSetting, rulesConcerned, unknownKinds, unknownTo } from "./declared-reads.ts";
+import { withoutPauses } from "./steps.ts";
 import { changedObjects, Subjects } from "./subjects.ts";
 
 export interface Skip {
@@ -63,11 +64,7 @@ export function judge(
   changes: readonly Change[],
   options: JudgeOptions = {},
 ): Evaluation {
-  const judgement = judging(rules, view, changes, options);
-  for (;;) {
-    const step = judgement.next();
-    if (step.done) return step.value;
-  }
+  return withoutPauses(judging(rules, view, changes, options));
 }
 
 /** The same, but yields after each slice of the budget. The view must not change until it is done. */
@@ -77,15 +74,15 @@ export function* judging(
   changes: readonly Change[],
   { selection = everyRule, budget, mostAlone, isScan = false }: JudgeOptions,
 ): Generator<void, Evaluation> {
-  const { before, after, settings, concerned } = yield* sidesOf(view, changes, { rules, budget });
+  const { before, after, settings, kinds, counted } = yield* sidesOf(view, changes, { rules, budget });
   const draft: Draft = {
     ...{ before, after, budget, mostAlone, findings: [], skipped: [], errors: [], pairs: new Map() },
-    only: onlyOf(concerned),
+    only: counted.length === 0 ? onlyOf(changes) : undefined,
     settings: selection.between(before, after),
-    changed: new Set(changedObjects(concerned, before, after)),
+    changed: new Set([...changedObjects(changes, before, after), ...counted]),
   };
-  const subjects = new Subjects(isScan ? undefined : concerned, { before, after, settings });
-  const asked = isScan ? rules : rulesFor(concerned, settings, rules);
+  const subjects = new Subjects(isScan ? undefined : changes, { before, after, settings, counted });
+  const asked = isScan ? rules : rulesFor(kinds, settings, rules);
   yield* judgeRules(withoutUnknown(asked, changes, draft), { subjects, changes }, draft);
   budget?.end();
   return draft;
@@ -140,12 +137,11 @@ function* judgeEach(
 const onlyOf = (changes: readonly Change[]): Change | undefined => (changes.length === 1 ? changes[0] : undefined);
 
 function rulesFor(
-  changes: readonly Change[],
+  kinds: ReadonlySet<Kind>,
   settings: ReadonlySet<SettingName>,
   rules: readonly Rule[],
 ): readonly Rule[] {
   if ([...settings].some(isFree)) return rules;
-  const kinds = new Set(changes.map((change) => subjectOf(change).kind));
   const [kind] = kinds;
   if (kind !== undefined && kinds.size === 1 && settings.size === 0) return rulesConcerned(rules, kind);
   const concerned = new Set([...kinds].flatMap((one) => rulesConcerned(rules, one)));
@@ -161,34 +157,46 @@ function* sidesOf(
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
   const changed = overlay(before, changes, mentioned);
   const { settings, differing } = settingsAfter(changed, changes);
-  if (differing.size === 0) {
-    const difference = { kinds: kindsChanged(changes, before, changed), settings: differing };
-    const after = sideBeside(before, changed, difference, budget?.spend);
-    return { before, after, settings: differing, concerned: changes };
-  }
+  if (differing.size === 0)
+    return compared({ before, after: changed, settings: differing, counted: [] }, changes, budget);
   const counted = yield* countedOtherwise(changed, settings, differing);
   const indexes = indexesRead(rules);
   const keyed = yield* keyedOtherwise(changed, settings, { indexes, differing });
-  const next = yield* withSettings(changed, settings, { entered: [...new Set([...counted, ...keyed])], indexes });
-  const concerned = [...changes, ...counted.map(asItIs)];
-  const difference = { kinds: kindsChanged(concerned, before, next), settings: differing };
-  return { before, after: sideBeside(before, next, difference, budget?.spend), settings: differing, concerned };
+  const entered = [...new Set([...counted, ...keyed])];
+  const next = yield* withSettings(changed, settings, { entered, indexes });
+  return compared({ before, after: next, settings: differing, counted }, changes, budget);
 }
 
 interface Compared extends Pick<Evaluation, "before" | "after"> {
   readonly settings: ReadonlySet<SettingName>;
-  /** The changes, and objects that count in another way because of them. */
-  readonly concerned: readonly Change[];
+  /** The objects that count in another way because of the changes, although their content is the same. */
+  readonly counted: readonly AnyObject[];
+  /** The kinds of these and of the changed objects. */
+  readonly kinds: ReadonlySet<Kind>;
+}
+
+function compared(
+  { before, after, settings, counted }: Omit<Compared, "kinds">,
+  changes: readonly Change[],
+  budget: Budget | undefined,
+): Compared {
+  const concerned = [...changes.map(subjectOf), ...counted];
+  const kinds = new Set(concerned.map(({ kind }) => kind));
+  const difference = { kinds: withImplied(kinds, concerned, { before, after }), settings };
+  return { before, after: sideBeside(before, after, difference, budget?.spend), settings, counted, kinds };
 }
 
 /** The kinds of which both sides have other objects. Implied Namespaces come and go with the objects in them. */
-function kindsChanged(changes: readonly Change[], before: Mesh, after: Mesh): ReadonlySet<Kind> {
-  const kinds = new Set(changes.map((change) => subjectOf(change).kind));
-  const isOther = ({ metadata }: AnyObject): boolean => {
-    const key = namespaceKey(metadata.namespace);
-    return before.find("Namespace", key) !== after.find("Namespace", key);
-  };
-  if (changes.some((change) => isOther(subjectOf(change)))) kinds.add("Namespace");
+function withImplied(
+  kinds: ReadonlySet<Kind>,
+  concerned: readonly AnyObject[],
+  { before, after }: Pick<Compared, "before" | "after">,
+): ReadonlySet<Kind> {
+  if (kinds.has("Namespace")) return kinds;
+  for (const namespace of new Set(concerned.map(({ metadata }) => metadata.namespace))) {
+    const key = namespaceKey(namespace);
+    if (before.find("Namespace", key) !== after.find("Namespace", key)) return new Set([...kinds, "Namespace"]);
+  }
   return kinds;
 }
 

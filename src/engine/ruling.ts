@@ -7,6 +7,7 @@ import type { Evaluation, RuleError, Skip } from "./evaluate.ts";
 import { type Finding, type FindingClass, uncertainEvidence } from "./finding.ts";
 import { type Mode, modesOf } from "./rule.ts";
 import { type Exception, isAsStrict, type PolicySelection } from "./setting.ts";
+import { withoutPauses } from "./steps.ts";
 
 /** A finding with its final mode, and each step that lowered the mode, in order. */
 export interface Ruling {
@@ -197,12 +198,8 @@ export type StepName = keyof typeof ladder | "sameTopic";
 const steps = Object.values(ladder) as readonly Step[];
 
 /** Computes the ruling of each finding, in the same way in admission, `check` and `audit`. */
-export function rulingsOf(findings: readonly Finding[], context: RulingContext): readonly Ruling[] {
-  const rulings = findings.map((finding) => rulingOf(finding, context));
-  const including = newIncluding();
-  for (const ruling of rulings) addIncluding(ruling, including);
-  return isEmpty(including) ? rulings : rulings.map((ruling) => unlessIncluded(ruling, including));
-}
+export const rulingsOf = (findings: readonly Finding[], context: RulingContext): readonly Ruling[] =>
+  withoutPauses(ruled(findings, context));
 
 /** The same, but yields after some findings. */
 export function* ruled(findings: readonly Finding[], context: RulingContext): Generator<void, readonly Ruling[]> {

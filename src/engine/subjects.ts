@@ -11,13 +11,16 @@ import type { Rule } from "./rule.ts";
 interface Sides {
   readonly before: Mesh;
   readonly after: Mesh;
+  /** The settings of the mesh that are different. */
   readonly settings?: ReadonlySet<SettingName>;
+  /** The objects that count in another way because of these. They count as changed. */
+  readonly counted?: readonly AnyObject[];
 }
 
 /** The subjects of one review, or of one change in an audit. Rules that follow the same relations from the changed objects share one search. */
 export class Subjects {
-  /** Of many changes one of each kind, because every rule asks for the kinds; undefined: all subjects are asked for. */
-  readonly #changes: readonly Change[] | undefined;
+  /** The kinds of the changed objects, each once; undefined: all subjects are asked for. */
+  readonly #changedKinds: readonly Kind[] | undefined;
   readonly #before: Mesh;
   readonly #after: Mesh;
   readonly #changed: readonly AnyObject[];
@@ -25,7 +28,7 @@ export class Subjects {
   readonly #own: readonly AnyObject[] | undefined;
   /** The other versions of changed objects that come earlier among these. */
   readonly #repeated: ReadonlySet<AnyObject>;
-  /** The kinds of the changed objects, separated by commas. */
+  /** The same, separated by commas. */
   readonly #kinds: string;
   readonly #question: Question;
   /** Whether rules that check only changed objects do so: what counts in another way because of a setting is nobody's own change. */
@@ -34,24 +37,25 @@ export class Subjects {
   readonly #searches = new Map<string, Search>();
   readonly #readers: Readers;
 
-  /** Without `changes`, all subjects of the mesh after the change. `settings` are those of the mesh that are changed. */
+  /** Without `changes`, all subjects of the mesh after the change. */
   constructor(
     changes: readonly Change[] | undefined,
-    { before, after, settings = new Set() }: Sides,
+    { before, after, settings = new Set(), counted = [] }: Sides,
     question: Question = "introduced",
   ) {
-    this.#changes = changes && oneOfEachKind(changes);
+    // An object that is the same on both sides, or that several changes name, is there once.
+    const own = new Set(changedObjects(changes ?? [], before, after));
+    this.#changed = [...own.union(new Set(counted))];
+    this.#repeated = repeatedAmong(own);
+    const kinds = kindsOf(this.#changed);
+    this.#changedKinds = changes && kinds;
+    this.#kinds = kinds.join();
     this.#question = question;
     this.#settings = settings;
     this.#isOfOwnChanges = question === "introduced" && ![...settings].some(isFree);
     this.#before = before;
     this.#after = after;
-    // An object that is the same on both sides, or that several changes name, is there once.
-    this.#changed = [...new Set(changedObjects(changes ?? [], before, after))];
-    this.#repeated = repeatedAmong(this.#changed);
-    this.#kinds = kindsOf(this.#changed);
-    const [first] = changes ?? [];
-    this.#own = first === undefined || changes?.length !== 1 ? undefined : [subjectOf(first)];
+    this.#own = changes?.length === 1 && counted.length === 0 ? changes.map(subjectOf) : undefined;
     this.#readers = new Readers(before, after);
   }
 
@@ -65,18 +69,18 @@ export class Subjects {
 
   #affected(rule: Rule): Iterable<AnyObject | undefined> {
     const { subjects, ends } = declared(rule, this.#question);
-    const changes = this.#changes;
-    if (changes === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
+    const kinds = this.#changedKinds;
+    if (kinds === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
       return allSubjects(rule, this.#after);
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
     const isAboutItself = this.#isOfOwnChanges && rule.onlyOwnChanges === true;
-    if (!isAboutItself && isAny(changes, ends))
+    if (!isAboutItself && isAny(kinds, ends))
       return this.#changed.length > mostFollowed
         ? allSubjects(rule, this.#after)
         : this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
     if (this.#own === undefined)
       return this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
-    return isAny(changes, subjects) ? this.#own : none;
+    return isAny(kinds, subjects) ? this.#own : none;
   }
 
   /** On either side, because what the last object of a kind had caused ends with it. */
@@ -100,26 +104,21 @@ const none: readonly never[] = [];
 /** From more changed objects, most subjects are reached, and to follow all their relations costs more than to evaluate all. */
 const mostFollowed = 1_000;
 
-/** Of few changes, all. */
-const oneOfEachKind = (changes: readonly Change[]): readonly Change[] =>
-  changes.length <= fewReached
-    ? changes
-    : [...new Map(changes.map((change) => [subjectOf(change).kind, change])).values()];
-
-/** Whether one of the changed objects is of one of these kinds. Asked for every rule, so without a closure. */
-function isAny(changes: readonly Change[], kinds: ReadonlySet<Kind>): boolean {
-  for (const change of changes) if (kinds.has(subjectOf(change).kind)) return true;
+/** Whether one of these kinds is one of the others. Asked for every rule, so without a closure. */
+function isAny(kinds: readonly Kind[], others: ReadonlySet<Kind>): boolean {
+  for (const kind of kinds) if (others.has(kind)) return true;
   return false;
 }
 
 /** In most reviews there is one. */
-function kindsOf(objects: readonly AnyObject[]): string {
-  const kind = objects[0]?.kind ?? "";
-  return objects.every((object) => object.kind === kind) ? kind : [...new Set(objects.map((one) => one.kind))].join();
+function kindsOf(objects: readonly AnyObject[]): readonly Kind[] {
+  const [first] = objects;
+  if (first === undefined) return none;
+  return objects.every(({ kind }) => kind === first.kind) ? [first.kind] : [...new Set(objects.map((one) => one.kind))];
 }
 
 /** Of two versions of an object the later one. Only of a changed object, there are two. */
-function repeatedAmong(changed: readonly AnyObject[]): ReadonlySet<AnyObject> {
+function repeatedAmong(changed: Iterable<AnyObject>): ReadonlySet<AnyObject> {
   const repeated = new Set<AnyObject>();
   const identities = new Set<string>();
   for (const object of changed) {

@@ -31,7 +31,7 @@ export function observedOverlay(base: Mesh, changes: readonly Change[], onRead: 
 }
 
 /** The number of objects that are entered before others get a turn. */
-const enteredAtOnce = 500;
+const enteredAtOnce = 100;
 
 /**
  * The same objects with other settings. No key depends on a setting that is different, but for those of `entered`, which are
@@ -51,9 +51,6 @@ export function* withSettings(
   }
   return overlay;
 }
-
-/** The change of an object that only counts in another way. */
-export const asItIs = (object: AnyObject): Change => ({ old: object, object });
 
 interface OverlayOptions {
   readonly onRead?: (object: AnyObject) => void;

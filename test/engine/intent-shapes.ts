@@ -45,11 +45,11 @@ const selecting = (location: string): Raw =>
       ports: [{ number: 5432, name: "tcp", protocol: "TCP", targetPort: 80 }],
     },
   });
-const takingAll = (name: string): Raw =>
+const takingAll = (name: string, port = 5432): Raw =>
   manifest("networking.istio.io/v1", "ServiceEntry", named(name), {
     spec: {
       ...{ hosts: [`${name}.shapes.example`], resolution: "DNS" },
-      ports: [{ number: 5432, name: "tcp", protocol: "TCP" }],
+      ports: [{ number: port, name: "tcp", protocol: "TCP" }],
     },
   });
 const others = [
@@ -172,6 +172,31 @@ export const intentShapes: readonly CostShape[] = [
     world: (n) => ({
       objects: [enrolled, takingAll("db"), ...list(n, (i) => intent(`i-${i}`, { host: "db.shapes.example" }, others))],
       change: { object: takingAll("first") },
+    }),
+  },
+  {
+    title: "n ServiceEntries that take all connections to a port, each with an intent, one more",
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, (i) => takingAll(`db-${i}`)),
+        ...list(n, (i) => intent(`i-${i}`, { host: `db-${i}.shapes.example` }, others)),
+      ],
+      change: { object: takingAll("first") },
+    }),
+  },
+  {
+    title: "n workloads whose services have intents; a ServiceEntry takes all connections to their port",
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, service),
+        ...list(n, workload),
+        ...list(n, (i) => intent(`i-${i}`, { service: `s-${i}` }, others)),
+      ],
+      change: { object: takingAll("web", 80) },
     }),
   },
   {

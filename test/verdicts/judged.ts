@@ -9,6 +9,7 @@ import { judge } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import { rulingsOf } from "../../src/engine/ruling.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
+import { withoutPauses } from "../../src/engine/steps.ts";
 import { identityOf } from "../../src/kube/identity.ts";
 import { allKinds, type Kind } from "../../src/kube/kinds.ts";
 import { readAny } from "../../src/kube/object.ts";
@@ -60,7 +61,7 @@ function warnedBy(request: AdmissionRequest, view: Mesh, policies: Policies): re
   const { change } = reading;
   const selection = selectionOf(policies, requesterOf(request), now);
   const evaluation = judge(rules, view, [change], { selection });
-  const rulings = rulingsFor(judgementOf({ request, change, evaluation, selection, policies }));
+  const rulings = withoutPauses(rulingsFor(judgementOf({ request, change, evaluation, selection, policies })));
   return sorted(rulings.filter(({ mode }) => mode === "warn").map(({ finding }) => finding.rule.id));
 }
 

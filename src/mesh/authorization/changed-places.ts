@@ -46,19 +46,25 @@ interface Side {
 /**
  * The places in a namespace where other policies apply after a change, each combination of policies once: the workloads,
  * what no policy selects, the gateways, and the Services that policies target. Nothing for a namespace that is being
- * deleted.
+ * deleted. Yields undefined while it compares the workloads, so that a rule can pause.
  */
-export function changedPlaces(before: Side, after: Side): readonly ChangedPlace[] {
-  if (isTerminating(before.object) || isTerminating(after.object)) return noPlaces;
+export function* changedPlaces(before: Side, after: Side): Places {
+  if (isTerminating(before.object) || isTerminating(after.object)) return;
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
   const known = found.get(now);
-  if (known?.before === old) return known.places;
-  const places = [...placesBetween(old, now, hasService(after.object, after.mesh))];
+  if (known?.before === old) {
+    yield* known.places;
+    return;
+  }
+  const places: ChangedPlace[] = [];
+  for (const place of placesBetween(old, now, hasService(after.object, after.mesh))) {
+    if (place !== undefined) places.push(place);
+    yield place;
+  }
   found.set(now, { before: old, places });
-  return places;
 }
 
-const noPlaces: readonly ChangedPlace[] = [];
+type Places = Generator<ChangedPlace | undefined, undefined>;
 /** Several rules ask about the same places. */
 const found = new WeakMap<
   NamespaceAuthorization,
@@ -70,24 +76,23 @@ export const placesBetween = (
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
   isThere: (service: string) => boolean,
-): Generator<ChangedPlace, undefined> =>
-  placesWhere(before.isSame(after) || isEditWithoutGain(before, after), [before, after], isThere);
+): Places => placesWhere(before.isSame(after) || isEditWithoutGain(before, after), [before, after], isThere);
 
 /** The same, also where edits of policies let nobody in who was not before. */
 export const placesWithNarrowed = (
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
   isThere: (service: string) => boolean,
-): Generator<ChangedPlace, undefined> => placesWhere(before.isSame(after), [before, after], isThere);
+): Places => placesWhere(before.isSame(after), [before, after], isThere);
 
-function* placesWhere(
-  isSame: boolean,
-  [before, after]: Sides,
-  isThere: (service: string) => boolean,
-): Generator<ChangedPlace, undefined> {
+function* placesWhere(isSame: boolean, [before, after]: Sides, isThere: (service: string) => boolean): Places {
   const seen = new Seen();
   if (isSame && before.hasSameWorkloads(after)) return;
-  const places = [...workloads(before, after, isSame)];
+  const places: ChangedPlace[] = [];
+  for (const place of workloads(before, after, isSame)) {
+    places.push(place);
+    yield undefined;
+  }
   // Last, because the same policies are worse at a workload that expects no callers from outside the mesh.
   const ingress = places.filter(({ isIngress }) => isIngress);
   const others = places.filter(({ isIngress }) => !isIngress);

@@ -149,12 +149,18 @@ type View = MeshView<(typeof readsOfConflicts)[number]>;
  * mergeGateways, CheckDuplicates). The same happens to an HTTP server after an HTTPS server for every name. A Gateway
  * without a selector is compared with no other one. That an older server is itself left out is not considered.
  */
-export function serverConflictsOf(gateway: Gateway, mesh: View): readonly ServerConflict[] {
-  if (!isServed(gateway, mesh.settings)) return [];
+export const serverConflictsOf = (gateway: Gateway, mesh: View): readonly ServerConflict[] => [
+  ...conflictsByServer(gateway, mesh).filter((conflict) => conflict !== undefined),
+];
+
+/** The same, and undefined after each server, so that a rule can pause. */
+export function* conflictsByServer(gateway: Gateway, mesh: View): Generator<ServerConflict | undefined, undefined> {
+  if (!isServed(gateway, mesh.settings)) return;
   const { servers, selector } = gateway.spec;
   const proxies = Object.keys(selector).length === 0 ? undefined : new SharedProxies(gateway, mesh);
   const earlier = new Map<string, Server>();
-  return servers.flatMap((server, i) => {
+  for (const [i, server] of servers.entries()) {
+    yield undefined;
     const own = { gateway, server };
     const claims = [...claimsOf(server, gateway)];
     const byKind = conflictsByKind(
@@ -162,8 +168,8 @@ export function serverConflictsOf(gateway: Gateway, mesh: View): readonly Server
       (claim) => conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own),
     );
     if (!isLeftOut(byKind)) for (const claim of claims) addFirst(earlier, keyOf(server, claim), server);
-    return [...byKind.values()].map((conflict) => ({ ...conflict, server: i }));
-  });
+    for (const conflict of byKind.values()) yield { ...conflict, server: i };
+  }
 }
 
 /** The first conflict of each kind. A server that istiod leaves out causes no error in Envoy. */

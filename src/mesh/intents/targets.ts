@@ -1,6 +1,6 @@
 import type { Path } from "../../kube/read.ts";
 import { nearest } from "../../text/nearest.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { anyPort, portsOf } from "../client-tls/destinations.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
@@ -29,9 +29,19 @@ export const openEntriesOfIntent = relation(
   entryByOpenPort,
 );
 
+/** A fact, because a namespace can have as many intents as Services. */
+const servicesByName = fact(
+  "servicesByName",
+  "Namespace",
+  [servicesOfNamespace],
+  (namespace, mesh): ReadonlyMap<string, Service> =>
+    new Map(mesh.related(servicesOfNamespace, namespace).map((service) => [service.metadata.name, service])),
+);
+
 /** What `targetsOf` and `missingTargets` read. */
 export const targetReads = [
   namespaceOfIntent,
+  servicesByName,
   servicesOfNamespace,
   workloadsOfNamespace,
   entriesOfIntent,
@@ -74,7 +84,7 @@ const workloadsIn = (namespace: Namespace, mesh: View): readonly Workload[] =>
   mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
 
 const serviceIn = (namespace: Namespace, name: string, mesh: View): Service | undefined =>
-  mesh.related(servicesOfNamespace, namespace).find(({ metadata }) => metadata.name === name);
+  mesh.get(servicesByName, namespace).get(name);
 
 const missingService = ({ metadata }: Namespace, name: string, mesh: View): string =>
   mesh.knowsAll("Service")

@@ -42,17 +42,18 @@ export interface AcceptedPlaintext {
 /**
  * Where the workloads of a namespace accept plaintext, each policy and port once. Workloads outside the mesh require
  * nothing, whatever the policies say, and are left out, as are proxies and Jobs that do not listen. With `before`, only
- * the places that a change introduces are found, and all of them if the Namespace itself changes or `isAsked` is set.
+ * the places that a change introduces are found, and all of them if the Namespace itself changes or `isAsked` is set. Yields after
+ * each workload, so that a rule can pause.
  */
-export function plaintextIn(
+export function* plaintextIn(
   after: PlaintextSide,
   before?: PlaintextSide,
   isAsked = false,
-): readonly AcceptedPlaintext[] {
+): Generator<undefined, readonly AcceptedPlaintext[]> {
   const is = after.mesh.get(mtls, after.object);
   if (is.levels.workload.length === 0 && planes.every((plane) => !acceptsPlaintext(is.wide(plane)))) return [];
   const search = new Search(after, before, isAsked);
-  search.ofWorkloads();
+  yield* search.ofWorkloads();
   // Nothing changed for workloads that are not known.
   if (!search.isChanged) return search.found;
   if (!after.mesh.knowsAll("Workload")) search.ofUnknown();
@@ -115,9 +116,10 @@ class Search {
     return this.#workloads.some((workload) => planesOf(workload, this.#after.object).length > 0);
   }
 
-  ofWorkloads(): void {
+  *ofWorkloads(): Generator<undefined, void> {
     const old = this.#oldOf();
     for (const [before, workload] of old) {
+      yield undefined;
       const planes = planesOf(workload, this.#after.object);
       const known = before === undefined ? undefined : this.#known(before);
       const who = planes.length === 1 ? "existing" : "possible";

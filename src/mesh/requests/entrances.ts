@@ -1,5 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import {
   grantsOfKubernetesGateway,
   isDeployedByHand,
@@ -32,9 +32,18 @@ import { proxiesOf } from "./ingress.ts";
 import type { GatewayProxy } from "./question.ts";
 import type { Offer } from "./virtual-hosts.ts";
 
+/** A fact, because many questions can be about the hosts of one Gateway with many servers. */
+const serversInConflict = fact(
+  "serversInConflict",
+  "Gateway",
+  readsOfConflicts,
+  (gateway, mesh): ReadonlySet<Server | undefined> =>
+    new Set(serverConflictsOf(gateway, mesh).map(({ server }) => gateway.spec.servers[server])),
+);
+
 /** What `entrancesOf` reads. */
 export const entranceReads = [
-  ...readsOfConflicts,
+  serversInConflict,
   workloadsOfGateway,
   workloadsOfNamespace,
   namespaceOfWorkload,
@@ -262,7 +271,5 @@ function doubtAt(offers: readonly Offer[], { host, scheme }: AskedAtGateway, mes
   return conflicting && `another server conflicts with the one of ${idOf(conflicting.gateway)} for host ${host}`;
 }
 
-function isInConflict({ gateway, server }: Offer, mesh: View): boolean {
-  const place = gateway.spec.servers.indexOf(server);
-  return serverConflictsOf(gateway, mesh).some((conflict) => conflict.server === place);
-}
+const isInConflict = ({ gateway, server }: Offer, mesh: View): boolean =>
+  mesh.get(serversInConflict, gateway).has(server);

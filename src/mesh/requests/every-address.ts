@@ -86,9 +86,17 @@ const openAtPort = fact("openAtPort", "key", [openEntriesOfEntry, dnsCapture], (
   return { open, undeclared, hasServerFirst: open.some(isServerFirst) };
 });
 
+/** The Services with HTTP at a port, whoever knows them. */
+const httpServicesAtPort = fact("httpServicesAtPort", "key", [servicesOfOpenEntry], (port, mesh) =>
+  mesh
+    .under(servicesOfOpenEntry, [port])
+    .filter((service) => portOfDefinition(service, Number(port))?.protocol === "HTTP"),
+);
+
 /** What `sharedListenerAt` reads. */
 export const everyAddressReads = [
   openAtPort,
+  httpServicesAtPort,
   openEntriesOfEntry,
   openEntriesOfService,
   servicesOfOpenEntry,
@@ -169,13 +177,10 @@ function openAt(entry: ServiceEntry, port: number, mesh: SeesDnsCapture): readon
 
 /** What a client knows with HTTP at a port. */
 function* httpAt(port: number, scope: ClientScope, mesh: View): Generator<Listening, undefined> {
-  const key = [String(port)];
-  for (const service of mesh.under(servicesOfOpenEntry, key)) {
-    if (portOfDefinition(service, port)?.protocol !== "HTTP") continue;
+  for (const service of mesh.get(httpServicesAtPort, String(port)))
     if (scope.hides(hostOfService(service, mesh.settings.domain), service) === undefined)
       yield ofHttp(service, service.metadata.name, mesh);
-  }
-  for (const entry of mesh.under(httpEntriesOfOpenEntry, key))
+  for (const entry of mesh.under(httpEntriesOfOpenEntry, [String(port)]))
     for (const name of entry.spec.hosts) if (scope.hides(name, entry) === undefined) yield ofHttp(entry, name, mesh);
 }
 

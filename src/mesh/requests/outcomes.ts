@@ -1,4 +1,4 @@
-import { type MeshView, setting } from "../../view/view.ts";
+import { fact, type MeshView, setting } from "../../view/view.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { routesOfParentEntry, routesOfParentService } from "../gateways/routes.ts";
@@ -24,16 +24,38 @@ import type { Outcome, Source } from "./outcome.ts";
 import type { Question, Target } from "./question.ts";
 import { virtualServicesOfEntry, virtualServicesOfService } from "./route-table.ts";
 import {
+  apartReads,
   areSendersOpen,
   type ClientConfiguration,
+  type ClientsApart,
+  clientsApartBy,
+  type HostConfiguration,
   identityIn,
   sourceReads,
   sourcesOf,
   withoutIdentity,
 } from "./sources.ts";
 
+/**
+ * How the ServiceEntries that may take the connections to a port, of clients which do not know their target, distinguish these. A
+ * fact, because there can be many of them, and many questions about one port. Undefined: there are none.
+ */
+const apartByOpenEntries = fact(
+  "apartByOpenEntries",
+  "key",
+  [openEntriesOfEntry, virtualServicesOfEntry, destinationRulesOfEntry, ...apartReads],
+  (port, mesh): ClientsApart | undefined => {
+    const definitions = mesh.under(openEntriesOfEntry, [port]);
+    if (definitions.length === 0) return undefined;
+    const keys = coveringHostsOfAll(definitions.flatMap(({ spec }) => spec.hosts));
+    const virtualServices = mesh.under(virtualServicesOfEntry, keys);
+    const destinationRules = mesh.under(destinationRulesOfEntry, keys);
+    return clientsApartBy({ definitions, virtualServices, destinationRules, httpRoutes: [] }, mesh);
+  },
+);
+
 /** What `outcomesOf` reads, from the objects in its question on. */
-export const requestReads = [...journeyReads, ...sourceReads, setting("ztunnelRevision")] as const;
+export const requestReads = [...journeyReads, ...sourceReads, apartByOpenEntries, setting("ztunnelRevision")] as const;
 export type RequestReads = (typeof requestReads)[number];
 type View = MeshView<RequestReads>;
 
@@ -61,12 +83,18 @@ export function* outcomesOf(
 export const isOfOpenSenders = ({ caller, to }: Question, mesh: View): boolean =>
   areSendersOpen(caller, () => clientConfigurationOf(to, mesh), mesh);
 
-const clientConfigurationOf = (to: Target, mesh: View): ClientConfiguration => ({
-  ...withOpenEntries(configurationOf(to, mesh), to.port, mesh),
-  isAmbientUsed: isAmbientUsed(to.namespace, mesh),
-});
+function clientConfigurationOf(to: Target, mesh: View): ClientConfiguration {
+  const { waypoints, ...own } = configurationOf(to, mesh);
+  const open = mesh.get(apartByOpenEntries, String(to.port));
+  const apart = clientsApartBy(own, mesh);
+  return {
+    apart: open === undefined ? [apart] : [apart, open],
+    waypoints,
+    isAmbientUsed: isAmbientUsed(to.namespace, mesh),
+  };
+}
 
-type Configuration = Omit<ClientConfiguration, "isAmbientUsed">;
+type Configuration = HostConfiguration & Pick<ClientConfiguration, "waypoints">;
 
 /** What can distinguish the clients of a target. */
 function configurationOf(to: Target, mesh: View): Configuration {
@@ -84,19 +112,6 @@ function configurationOf(to: Target, mesh: View): Configuration {
   const nothing = { definitions: [], virtualServices: [], destinationRules: [], httpRoutes: [], waypoints: [] };
   if (to.kind === "workloads") return nothing;
   return { ...nothing, ...configurationOfHost(to, mesh) };
-}
-
-/** With that of the ServiceEntries that may take the connections of clients which do not know the target. */
-function withOpenEntries(of: Configuration, port: number, mesh: View): Configuration {
-  const open = mesh.under(openEntriesOfEntry, [String(port)]);
-  if (open.length === 0) return of;
-  const keys = coveringHostsOfAll(open.flatMap(({ spec }) => spec.hosts));
-  return {
-    ...of,
-    definitions: [...new Set([...of.definitions, ...open])],
-    virtualServices: [...new Set([...of.virtualServices, ...mesh.under(virtualServicesOfEntry, keys)])],
-    destinationRules: [...new Set([...of.destinationRules, ...mesh.under(destinationRulesOfEntry, keys)])],
-  };
 }
 
 function configurationOfHost(

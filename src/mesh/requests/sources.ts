@@ -7,18 +7,16 @@ import { anything } from "../authorization/requests/patterns.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
-import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
+import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isProxy, type Workload } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { revisionLabel } from "../objects/labels.ts";
-import { SelectorGroups } from "../objects/selector-groups.ts";
 import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { selectorOf } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
-import { selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
+import { type ClientsAlike, clientsAlike, clientsOfNamespace, selecting } from "./clients-alike.ts";
 import type { Source } from "./outcome.ts";
 import type { Caller } from "./question.ts";
 
@@ -70,8 +68,7 @@ export const namespacesApartOfDestinationRule = relation(
 
 /** What `sourcesOf` reads. */
 export const sourceReads = [
-  workloadsOfNamespace,
-  sidecarsOfNamespace,
+  clientsOfNamespace,
   namespacesOfVirtualService,
   namespacesThatSeeService,
   namespacesThatSeeEntry,
@@ -80,13 +77,29 @@ export const sourceReads = [
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
 
-/** The configuration that can distinguish clients of a host. */
-export interface ClientConfiguration {
+/** The configuration of a host that can distinguish its clients. */
+export interface HostConfiguration {
   /** What defines the host; empty: the requests are for addresses of pods, or for a host that nothing defines. */
   readonly definitions: readonly Definition[];
   readonly virtualServices: readonly VirtualService[];
   readonly destinationRules: readonly DestinationRule[];
   readonly httpRoutes: readonly KubernetesRoute[];
+}
+
+/** What distinguishes clients of a host, without the objects that do it, of which there can be many for many hosts. */
+export interface ClientsApart {
+  /** The namespaces whose clients are told apart from those of all others, each once, by the kinds of objects that do it. */
+  readonly namespaces: readonly (readonly Namespace[])[];
+  /** The labels of clients that routes ask for. */
+  readonly sourceLabels: readonly Labels[];
+  /** The selectors of DestinationRules, by their namespace, in which alone they count. */
+  readonly selectors: ReadonlyMap<string, readonly Labels[]>;
+}
+
+/** How clients of a host are distinguished. */
+export interface ClientConfiguration {
+  /** By the configuration of the host, and by others that may get its requests. */
+  readonly apart: readonly ClientsApart[];
   /** The identities of the waypoints in front of the host, which are no callers of their own. */
   readonly waypoints: readonly Clause[];
   /** Whether ambient clients have to be considered among those of the whole mesh. */
@@ -152,19 +165,18 @@ class Sources {
   }
 
   ofAccount(namespace: Namespace, account: string): readonly Source[] {
-    const all = this.#mesh.related(workloadsOfNamespace, namespace);
-    this.#mesh.visited(all.length);
-    const own = all.filter(({ pod }) => pod.serviceAccountName === account);
-    return own.length > 0 && this.#mesh.knowsAll("Workload")
-      ? this.of(namespace, own, account)
-      : [...this.of(namespace, own, account), ...this.#toCome(namespace, account, own)];
+    const own = this.#mesh.get(clientsOfNamespace, namespace).byAccount.get(account) ?? [];
+    return this.#andToCome(namespace, this.of(namespace, own, account), account);
   }
 
   ofNamespace(namespace: Namespace): readonly Source[] {
-    const all = this.#mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
-    return all.length > 0 && this.#mesh.knowsAll("Workload")
-      ? this.of(namespace, all, anything)
-      : [...this.of(namespace, all, anything), ...this.#toCome(namespace, anything, all)];
+    const { workloads, alike } = this.#mesh.get(clientsOfNamespace, namespace);
+    const own = this.#selectorsIn(namespace);
+    return this.#andToCome(
+      namespace,
+      own.length > 0 ? this.of(namespace, workloads, anything) : this.#ofGroups(namespace, alike, anything),
+      anything,
+    );
   }
 
   /**
@@ -198,28 +210,28 @@ class Sources {
     return [...ofRest.map((sender) => ({ ...rest, sender })), ...apart];
   }
 
-  /** Pods that may come, or that the view does not contain. */
-  #toCome(namespace: Namespace, account: Part, known: readonly Workload[]): readonly Source[] {
-    const there = new Set(known.map((workload) => senderOf(workload, namespace)));
-    const possible = clientsIn(namespace, this.#mesh).senders;
-    return senders
-      .filter((sender) => possible.has(sender) && !there.has(sender))
-      .map((sender) => this.#source(sender, { namespace, workloads: [], labels: {} }, account));
+  /** With pods that may come, or that the view does not contain. */
+  #andToCome(namespace: Namespace, known: readonly Source[], account: Part): readonly Source[] {
+    if (known.length > 0 && this.#mesh.knowsAll("Workload")) return known;
+    const there = new Set(known.map(({ sender }) => sender));
+    const possible = this.#mesh.get(clientsOfNamespace, namespace).senders;
+    const toCome = senders.filter((sender) => possible.has(sender) && !there.has(sender));
+    return [
+      ...known,
+      ...toCome.map((sender) => this.#source(sender, { namespace, workloads: [], labels: {} }, account)),
+    ];
   }
 
   of(namespace: Namespace, workloads: readonly Workload[], account: Part): readonly Source[] {
     this.#mesh.visited(workloads.length);
-    const selectors = new SelectorGroups(this.#selectorsIn(namespace).map((selector) => [selector, selector] as const));
-    // The groups are the same list for all labels that the same selectors select.
-    const alike = Map.groupBy(workloads, ({ pod }) => selectors.selecting(pod.labels));
-    const sources = [...alike.values()].flatMap((some) =>
-      [
-        ...Map.groupBy(some, (workload) => `${senderOf(workload, namespace)} ${workload.pod.labels[revisionLabel]}`),
-      ].map(([, group]) => {
-        const [first] = group;
-        const sender = first === undefined ? "unknown" : senderOf(first, namespace);
-        return this.#source(sender, { namespace, workloads: group, labels: first?.pod.labels ?? {} }, account);
-      }),
+    const { selectors } = this.#mesh.get(clientsOfNamespace, namespace);
+    const all = [...this.#selectorsIn(namespace), ...selectors];
+    return this.#ofGroups(namespace, clientsAlike(namespace, workloads, all), account);
+  }
+
+  #ofGroups(namespace: Namespace, groups: readonly ClientsAlike[], account: Part): readonly Source[] {
+    const sources = groups.map(({ sender, workloads }) =>
+      this.#source(sender, { namespace, workloads, labels: workloads[0]?.pod.labels ?? {} }, account),
     );
     return sources.sort((a, b) => senders.indexOf(a.sender) - senders.indexOf(b.sender));
   }
@@ -240,34 +252,56 @@ class Sources {
     return account === anything ? waypoints.map((waypoint) => ({ ...waypoint, not: true })) : [];
   }
 
-  /** The selectors that distinguish clients of a namespace. */
+  /** The selectors that distinguish clients of a namespace, without those of Sidecars. */
   #selectorsIn(namespace: Namespace): readonly Labels[] {
-    const { virtualServices, destinationRules } = this.#configuration;
-    const own = destinationRules.filter(({ metadata }) => metadata.namespace === namespace.metadata.name);
-    const all: readonly (Labels | undefined)[] = [
-      ...virtualServices.flatMap(sourceLabelsIn),
-      ...own.map(selectorOf),
-      ...this.#mesh.related(sidecarsOfNamespace, namespace).map(selectorOfSidecar),
+    const { apart } = this.#configuration;
+    return [
+      ...apart.flatMap(({ sourceLabels }) => sourceLabels),
+      ...apart.flatMap(({ selectors }) => selectors.get(namespace.metadata.name) ?? []),
     ];
-    return all.filter((labels) => labels !== undefined).filter((labels) => Object.keys(labels).length > 0);
   }
 }
 
 /** By name, the namespaces whose clients the configuration of a host distinguishes from those of all others. */
-function namespacesApart(of: ClientConfiguration, mesh: View): ReadonlyMap<string, Namespace> {
-  const all = [
-    ...of.definitions.flatMap((one) => apartBy(one, mesh)),
-    ...of.virtualServices.flatMap((one) => mesh.related(namespacesOfVirtualService, one)),
-    ...of.destinationRules.flatMap((one) => mesh.related(namespacesApartOfDestinationRule, one)),
-    ...of.httpRoutes.flatMap((one) => mesh.related(namespaceOfRoute, one)),
-  ];
-  const named = new Map(all.map((namespace) => [namespace.metadata.name, namespace]));
+function namespacesApart({ apart }: ClientConfiguration, mesh: View): ReadonlyMap<string, Namespace> {
+  const named = new Map<string, Namespace>();
+  const kinds = Math.max(...apart.map(({ namespaces }) => namespaces.length));
+  for (let kind = 0; kind < kinds; kind++)
+    for (const { namespaces } of apart)
+      for (const namespace of namespaces[kind] ?? []) named.set(namespace.metadata.name, namespace);
   mesh.visited(named.size);
   return named;
 }
 
+/** What `clientsApartBy` reads. */
+export const apartReads = [
+  namespacesOfVirtualService,
+  namespacesThatSeeService,
+  namespacesThatSeeEntry,
+  namespacesApartOfDestinationRule,
+  namespaceOfRoute,
+] as const;
+
+/** How this configuration distinguishes clients. */
+export function clientsApartBy(of: HostConfiguration, mesh: MeshView<(typeof apartReads)[number]>): ClientsApart {
+  const ofRules = Map.groupBy(of.destinationRules, ({ metadata }) => metadata.namespace);
+  return {
+    namespaces: [
+      new Set(of.definitions.flatMap((one) => namespacesThatSee(one, mesh))),
+      new Set(of.virtualServices.flatMap((one) => mesh.related(namespacesOfVirtualService, one))),
+      new Set(of.destinationRules.flatMap((one) => mesh.related(namespacesApartOfDestinationRule, one))),
+      new Set(of.httpRoutes.flatMap((one) => mesh.related(namespaceOfRoute, one))),
+    ].map((some) => [...some]),
+    sourceLabels: selecting(of.virtualServices.flatMap(sourceLabelsIn)),
+    selectors: new Map([...ofRules].map(([namespace, rules]) => [namespace, selecting(rules.map(selectorOf))])),
+  };
+}
+
 /** The namespaces whose clients know a definition, if not all do, and that whose clients prefer it. */
-const apartBy = (definition: Definition, mesh: View): readonly Namespace[] =>
+const namespacesThatSee = (
+  definition: Definition,
+  mesh: MeshView<typeof namespacesThatSeeService | typeof namespacesThatSeeEntry>,
+): readonly Namespace[] =>
   definition.kind === "Service"
     ? mesh.related(namespacesThatSeeService, definition)
     : mesh.related(namespacesThatSeeEntry, definition);

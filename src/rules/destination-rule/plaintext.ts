@@ -15,17 +15,19 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
 
-type View = MeshView<typeof clientNamespaces | typeof clientProxies | typeof hiddenClients | typeof tlsPathsInto>;
+type View = MeshView<
+  | typeof clientNamespaces
+  | typeof clientProxies
+  | typeof destinationsWithTls
+  | typeof hiddenClients
+  | typeof tlsPathsInto
+>;
 type RulesView = MeshView<
   typeof destinationRulesOfNamespace | typeof destinationRulesOfServiceEntry | typeof serviceEntriesOfNamespace
 >;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
-}
-interface CompareSide {
-  readonly object: Namespace;
-  readonly mesh: MeshView<typeof destinationsWithTls>;
 }
 
 export const destinationRulePlaintext = defineRule({
@@ -60,7 +62,8 @@ export const destinationRulePlaintext = defineRule({
   },
 
   *check(namespace, mesh) {
-    for (const sent of plaintextInto({ object: namespace, mesh }, { spareHidden: true })) yield problemOf(sent, mesh);
+    for (const sent of yield* plaintextInto({ object: namespace, mesh }, { spareHidden: true }))
+      yield problemOf(sent, mesh);
   },
 
   /**
@@ -68,12 +71,14 @@ export const destinationRulePlaintext = defineRule({
    * mesh, or before a service, only warn. Clients from which Sidecars hid a service sent it plaintext before, past the mesh.
    */
   *compare(before, after) {
-    const found = plaintextInto(after, { spareHidden: true });
+    const found = yield* plaintextInto(after, { spareHidden: true });
     if (found.length === 0) return;
-    const old = new Map(plaintextInto(before, { spareHidden: false }).map((sent) => [keyOf(sent, before.mesh), sent]));
+    const sentBefore = yield* plaintextInto(before, { spareHidden: false });
+    const old = new Map(sentBefore.map((sent) => [keyOf(sent, before.mesh), sent]));
     const isByRule = isRuleChanged(before, after);
     const newIn = old.size === 0 ? everything : isByRule ? comparedByRule(before) : comparedByHost;
     for (const sent of found) {
+      yield;
       const known = old.get(keyOf(sent, after.mesh));
       const news = newIn(sent, known, after) ?? worsened(sent, known);
       if (news === undefined) continue;
@@ -100,7 +105,7 @@ const worsened = (sent: Sent, known: Sent | undefined): Sent | undefined =>
   known?.effect.isSure === false && sent.effect.isSure ? sent : undefined;
 
 /** If a rule changes, the requests that were not plaintext before, whatever rule made them so. */
-function comparedByRule({ object, mesh }: CompareSide): Comparison {
+function comparedByRule({ object, mesh }: Side): Comparison {
   const before = new PlaintextBefore(object.metadata.name, mesh.get(destinationsWithTls, object));
   return (sent, known, after) => {
     const part = before.newIn(sent.path);
@@ -152,13 +157,20 @@ function clientsNamed(clients: NewPart["clients"]): string {
     : `from clients in ${only} `;
 }
 
-/** `spareHidden`: clients from which Sidecars hide the service do not count. */
-function plaintextInto({ object, mesh }: Side, { spareHidden }: { readonly spareHidden: boolean }): readonly Sent[] {
-  if (isTerminating(object)) return [];
-  return mesh.get(tlsPathsInto, object).flatMap((path) => {
+/** `spareHidden`: clients from which Sidecars hide the service do not count. Yields where the rule may pause. */
+function* plaintextInto(
+  { object, mesh }: Side,
+  { spareHidden }: { readonly spareHidden: boolean },
+): Generator<undefined, readonly Sent[]> {
+  if (isTerminating(object) || mesh.get(destinationsWithTls, object).length === 0) return [];
+  yield undefined;
+  const found: Sent[] = [];
+  for (const path of mesh.get(tlsPathsInto, object)) {
+    yield undefined;
     const effect = path.tls === "plaintext" ? effectOf(path, object, mesh, spareHidden) : undefined;
-    return effect === undefined ? [] : [{ path, effect }];
-  });
+    if (effect !== undefined) found.push({ path, effect });
+  }
+  return found;
 }
 
 interface Effect {

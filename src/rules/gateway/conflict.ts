@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { readsOfConflicts, type ServerConflict, serverConflictsOf } from "../../mesh/gateways/server-conflicts.ts";
+import { conflictsByServer, readsOfConflicts, type ServerConflict } from "../../mesh/gateways/server-conflicts.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
 
 export const gatewayConflict = defineRule({
@@ -25,16 +25,23 @@ export const gatewayConflict = defineRule({
   },
 
   *check(gateway, mesh) {
-    for (const conflict of serverConflictsOf(gateway, mesh))
-      yield { ...problemOf(conflict, gateway), ...(conflict.kind === "listener refused" ? {} : onlyOwnLoss) };
+    for (const conflict of conflictsByServer(gateway, mesh))
+      yield conflict && {
+        ...problemOf(conflict, gateway),
+        ...(conflict.kind === "listener refused" ? {} : onlyOwnLoss),
+      };
   },
 
   *compare(before, after) {
-    const known = new Set(
-      serverConflictsOf(before.object, before.mesh).map((one) => problemOf(one, before.object).key),
-    );
+    const known = new Set<string | undefined>();
+    for (const conflict of conflictsByServer(before.object, before.mesh)) {
+      yield;
+      if (conflict !== undefined) known.add(problemOf(conflict, before.object).key);
+    }
     const isOwnChange = JSON.stringify(before.object.spec) !== JSON.stringify(after.object.spec);
-    for (const conflict of serverConflictsOf(after.object, after.mesh)) {
+    for (const conflict of conflictsByServer(after.object, after.mesh)) {
+      yield;
+      if (conflict === undefined) continue;
       const problem = problemOf(conflict, after.object);
       yield {
         ...problem,

@@ -47,6 +47,8 @@ export const namespaceAuthorizationOpened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     for (const place of changedPlaces(before, after)) {
+      yield;
+      if (place === undefined) continue;
       const opened = openedAt(place, questions, { paths, methods });
       if (opened === undefined || losesDefaultDeny(place)) continue;
       // What only warns at one place must not hide what is denied at another.

@@ -49,6 +49,8 @@ export const namespaceAuthorizationWidened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     for (const place of changedPlaces(before, after)) {
+      yield;
+      if (place === undefined) continue;
       const { gain, isUndecided } = widening(questions, place);
       const key = gain === undefined ? "undecided" : keyOfGain(gain, place);
       if (reported.has(key) || losesDefaultDeny(place)) continue;
@@ -100,7 +102,7 @@ const undecidedAt = (place: ChangedPlace): Problem => ({
 });
 
 /** Requests for which a CUSTOM policy called a provider. What the provider answers is not known. */
-function* providersLost(before: Side, after: Side): Generator<Problem, undefined> {
+function* providersLost(before: Side, after: Side): Generator<Problem | undefined, undefined> {
   if (isTerminating(before.object) || isTerminating(after.object)) return;
   const sides = [before, after];
   if (!sides.some(({ object, mesh }) => hasCustomPolicies(mesh.get(customLevels, object)))) return;
@@ -108,7 +110,8 @@ function* providersLost(before: Side, after: Side): Generator<Problem, undefined
   const ofProviders = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
   const reported = new Set<string>();
   for (const place of placesBetween(old, now, () => true)) {
-    if (place.is.place === "ztunnel" || place.future === "none") continue;
+    yield;
+    if (place === undefined || !asksProviders(place)) continue;
     const { gain } = ofProviders.denyLost(place);
     if (gain?.lost === undefined || reported.has(keyOfGain(gain, place))) continue;
     reported.add(keyOfGain(gain, place));
@@ -122,6 +125,9 @@ function* providersLost(before: Side, after: Side): Generator<Problem, undefined
   }
   yield* providersChanged(old, now);
 }
+
+/** ztunnel calls none. */
+const asksProviders = ({ is, future }: ChangedPlace): boolean => is.place !== "ztunnel" && future !== "none";
 
 function* providersChanged(old: NamespaceAuthorization, now: NamespaceAuthorization): Generator<Problem, undefined> {
   if (old.own.isSame(now.own)) return;

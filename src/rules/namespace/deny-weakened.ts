@@ -34,7 +34,8 @@ export const namespaceDenyWeakened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     for (const place of changedPlaces(before, after)) {
-      if (place.future === "none") continue;
+      yield;
+      if (place === undefined || place.future === "none") continue;
       const { gain } = questions.denyLost(place);
       if (gain?.lost === undefined || losesDefaultDeny(place)) continue;
       const key = keyOfGain(gain, place);

@@ -40,10 +40,10 @@ export const namespaceMtlsNotStrict = defineRule({
   },
 });
 
-function* problemsOf(after: Side, before?: Side, isSubject = false): Iterable<Problem> {
+function* problemsOf(after: Side, before?: Side, isSubject = false): Iterable<Problem | undefined> {
   if (isTerminating(after.object)) return;
   const { rootNamespace } = after.mesh.settings;
-  for (const accepted of plaintextIn(after, before, isSubject)) {
+  for (const accepted of yield* plaintextIn(after, before, isSubject)) {
     // The workloads of the root namespace are the control plane.
     if (after.object.metadata.name === rootNamespace && accepted.who !== "existing") continue;
     const { is, port, isIntroduced, who } = accepted;

@@ -31,8 +31,10 @@ export const namespaceNobodyAllowed = defineRule({
     if (isTerminating(before.object) || isTerminating(after.object)) return;
     const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
     const isThere = hasService(after.object, after.mesh);
-    for (const { name, future, was, is } of placesWithNarrowed(old, now, isThere)) {
+    for (const place of placesWithNarrowed(old, now, isThere)) {
       yield;
+      if (place === undefined) continue;
+      const { name, future, was, is } = place;
       if (future !== undefined || !allowsSome(was) || !allowsNobody(is)) continue;
       const [closing] = is.lists.flatMap(({ policies }) =>
         policies.filter(({ spec }) => (spec.action ?? "ALLOW") === "ALLOW"),

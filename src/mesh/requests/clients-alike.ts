@@ -1,0 +1,71 @@
+import { fact } from "../../view/view.ts";
+import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { revisionLabel } from "../objects/labels.ts";
+import { SelectorGroups } from "../objects/selector-groups.ts";
+import { selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** Workloads of a namespace that send in the same way: through the same data plane, selected by the same configuration. */
+export interface ClientsAlike {
+  readonly sender: Sender;
+  readonly workloads: readonly Workload[];
+}
+
+/** The workloads in groups, by labels that these selectors tell apart. */
+export function clientsAlike(
+  namespace: Namespace,
+  workloads: readonly Workload[],
+  selectors: readonly Labels[],
+): readonly ClientsAlike[] {
+  const groups = new SelectorGroups(selectors.map((selector) => [selector, selector] as const));
+  // The groups are the same list for all labels that the same selectors select.
+  const alike = Map.groupBy(workloads, ({ pod }) => groups.selecting(pod.labels));
+  return [...alike.values()].flatMap((some) => {
+    const sent = Map.groupBy(some, (one) => `${senderOf(one, namespace)} ${one.pod.labels[revisionLabel]}`);
+    return [...sent.values()].map((group) => {
+      const [first] = group;
+      return { sender: first === undefined ? "unknown" : senderOf(first, namespace), workloads: group };
+    });
+  });
+}
+
+/** The selectors among these that tell anything apart. */
+export const selecting = (selectors: readonly (Labels | undefined)[]): readonly Labels[] =>
+  selectors.filter((labels) => labels !== undefined).filter((labels) => Object.keys(labels).length > 0);
+
+/** The clients of a namespace, for all questions about what they send. */
+export interface ClientsOfNamespace {
+  /** The selectors of Sidecars, which count for every host. */
+  readonly selectors: readonly Labels[];
+  /** Without gateways and waypoints. */
+  readonly workloads: readonly Workload[];
+  /** The same in groups, by these selectors alone. */
+  readonly alike: readonly ClientsAlike[];
+  /** Gateways and waypoints too. */
+  readonly byAccount: ReadonlyMap<string, readonly Workload[]>;
+  /** See NamespaceClients. */
+  readonly senders: ReadonlySet<Sender>;
+}
+
+/** A fact, because there can be as many questions as workloads. */
+export const clientsOfNamespace = fact(
+  "clientsOfNamespace",
+  "Namespace",
+  [workloadsOfNamespace, sidecarsOfNamespace],
+  (namespace, mesh): ClientsOfNamespace => {
+    const all = mesh.related(workloadsOfNamespace, namespace);
+    const workloads = all.filter((workload) => !isProxy(workload));
+    const selectors = selecting(mesh.related(sidecarsOfNamespace, namespace).map(selectorOfSidecar));
+    mesh.visited(all.length);
+    return {
+      selectors,
+      workloads,
+      alike: clientsAlike(namespace, workloads, selectors),
+      byAccount: Map.groupBy(all, ({ pod }) => pod.serviceAccountName),
+      senders: clientsIn(namespace, mesh).senders,
+    };
+  },
+);
