@@ -1,5 +1,17 @@
 import { revisionReads } from "../mesh/objects/revision.ts";
-import { type CelFunc, celFunc, type CelInput, CelScalar, type CelType, listType, mapType } from "@bufbuild/cel";
+import {
+  type CelFunc,
+  celFunc,
+  type CelInput,
+  celList,
+  celMap,
+  CelScalar,
+  type CelType,
+  listType,
+  mapType,
+} from "@bufbuild/cel";
+import { celMapOf } from "../cel/values.ts";
+import { BudgetExceeded } from "../engine/budget.ts";
 import { absent, type Evidence } from "../engine/evidence.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
@@ -16,7 +28,7 @@ import type { EffectiveMode } from "../mesh/mtls/peer-authentications.ts";
 import { mtlsOfWorkload, weakestOf } from "../mesh/mtls/workload-mtls.ts";
 import { selects } from "../mesh/objects/selectors.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
-import { destinationRuleChoices } from "../mesh/traffic/destination-rule-choices.ts";
+import { usedDestinationRules } from "../mesh/traffic/destination-rule-choices.ts";
 import { serviceNamespaces } from "../mesh/traffic/destination-rules.ts";
 import { coveringHosts, covers, fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import { usedVirtualService } from "../mesh/traffic/virtual-service-choices.ts";
@@ -56,6 +68,10 @@ export interface Asking {
   readonly protectedLabels: readonly string[];
   readonly evidence: Set<Evidence>;
   notKnown: string | undefined;
+  /** The budget of the review was exceeded in a function, which the CEL library takes for an error like any other. */
+  exceeded: BudgetExceeded | undefined;
+  /** What a function answered for the same arguments: routes to several subsets ask about one host again and again. */
+  readonly answers: Map<string, CelInput>;
 }
 
 /** What a function takes: the object itself, a namespace or a host, and values. */
@@ -320,12 +336,12 @@ function destinationRuleOf(host: string, asking: Asking): CelInput {
   const client = namespace.metadata.name;
   const controlPlane = mesh.get(readers, namespace).ofSidecar({});
   const destination = { client, controlPlane, host, namespace: ownerOf(host, asking) };
-  const used = destinationRuleChoices(destination, rules, mesh.settings).used.filter((one) => one !== undefined);
+  const used = usedDestinationRules(destination, rules, mesh.settings).filter((one) => one !== undefined);
   const from = used.flatMap((merged) => merged.from);
   addEvidence(asking, from, absent("DestinationRule", client));
   for (const rule of from) evidence.add(rule);
   const tls = used.flatMap(({ trafficPolicy }) => (trafficPolicy?.tls ? [tlsModeOf(trafficPolicy.tls)] : []));
-  return new Map<string, CelInput>([
+  return celMapOf([
     ["names", from.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)],
     ["tls", tls[0] ?? ""],
     ["subsets", used.flatMap(({ subsets }) => subsets.map(({ name }) => name))],
@@ -339,18 +355,21 @@ function routesFor(host: string, asking: Asking): CelInput {
   const client = ownNamespace(asking).metadata.name;
   const used = usedVirtualService(client, host, candidates, mesh.settings);
   addEvidence(asking, used === undefined ? [] : [used], absent("VirtualService", client));
-  if (used === undefined) return [];
+  if (used === undefined) return celList([]);
   evidence.add(used);
-  return [...routesOf(used)].flatMap((route) =>
-    route.destinations.map(
-      (weighted) =>
+  const destinations = [...routesOf(used)].flatMap((route) =>
+    route.destinations.map((weighted) =>
+      celMap(
         new Map<string, CelInput>([
           ["host", fullHost(weighted.destination.host, used.metadata.namespace, mesh.settings.domain)],
           ["subset", weighted.destination.subset ?? ""],
+          // A double, also if it is whole.
           ["share", Math.round(shareOf(weighted, route) * 1000) / 10],
         ]),
+      ),
     ),
   );
+  return celList(destinations);
 }
 
 // An evaluation is synchronous, and functions of the CEL library receive nothing but their arguments.
@@ -377,7 +396,20 @@ export const celMeshFunctions: readonly CelFunc[] = meshFunctions.map(({ name, t
     result,
     (...args: readonly unknown[]) => {
       if (asking === undefined) throw new Error(`mesh.${name}() needs a mesh`);
-      return evaluate(asking, ...args);
+      // Another argument than a text or a number is the object itself.
+      const key = [name, ...args.map((one) => (typeof one === "string" || typeof one === "bigint" ? one : ""))].join(
+        " ",
+      );
+      const known = asking.answers.get(key);
+      if (known !== undefined) return known;
+      try {
+        const answer = evaluate(asking, ...args);
+        asking.answers.set(key, answer);
+        return answer;
+      } catch (error) {
+        if (error instanceof BudgetExceeded) asking.exceeded = error;
+        throw error;
+      }
     },
   ),
 );
