@@ -18,7 +18,7 @@ import type { Kind } from "../kube/kinds.ts";
 import type { ParameterValue } from "../policy/documents.ts";
 import { listed } from "../text/phrases.ts";
 import { type NamedKind, schemaOfKind } from "./kinds.ts";
-import { celMeshFunctions, type MeshFunction, meshFunctions } from "./mesh-functions.ts";
+import { celMeshFunctions, type MeshFunction, meshFunctions, meshResults } from "./mesh-functions.ts";
 import { typeOfNamespace, typeOfObject, typeOfRequest } from "./object-types.ts";
 
 /** The language of custom rules: Kubernetes' policy language and the functions of the mesh. */
@@ -58,6 +58,7 @@ export function compileExpression(
     const checked = checkExpression(parsed, {
       variables: variablesFor(kind, context),
       functions: language.functions,
+      results: meshResults,
       called: (call) => calledFor(kind.kind, call, functions),
     });
     for (const name of checked.reads) variables.add(name);

@@ -10,6 +10,7 @@ import {
   listType,
   mapType,
 } from "@bufbuild/cel";
+import { type ExpressionType, listOf, textOf, types } from "../cel/expression-types.ts";
 import { celMapOf } from "../cel/values.ts";
 import { BudgetExceeded } from "../engine/budget.ts";
 import { absent, type Evidence } from "../engine/evidence.ts";
@@ -82,6 +83,8 @@ export interface MeshFunction {
   readonly name: string;
   readonly takes: readonly Argument[];
   readonly result: CelType;
+  /** The same, with the fields and the values that it can have. */
+  readonly resultType?: ExpressionType;
   /** One sentence: what it returns, and each value that it can have. */
   readonly summary: string;
   /** For `object`: the kinds that it is defined for. */
@@ -93,6 +96,11 @@ export interface MeshFunction {
 
 const { STRING, BOOL, DYN, INT } = CelScalar;
 const record = mapType(STRING, DYN);
+const complete = (title: string, fields: Readonly<Record<string, ExpressionType>>): ExpressionType => ({
+  ...{ kind: "record", title, isComplete: true, names: Object.keys(fields) },
+  field: (name) => (Object.hasOwn(fields, name) ? fields[name] : undefined),
+});
+const mtlsModes = textOf(["STRICT", "PERMISSIVE", "DISABLE", "none"]);
 const withNamespaces = (facts: readonly Reads[]) => (_kind: Kind, reach: Reach) => [...reach.toNamespaces, ...facts];
 
 const ofWorkloads = ["Workload"] as const;
@@ -106,6 +114,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     takes: ["object"],
     kinds: inMesh,
     result: STRING,
+    resultType: textOf(["sidecar", "ambient", "none", "ambient-and-sidecar", "opted-out"]),
     summary:
       "The data plane that captures the traffic of a workload: `sidecar`, `ambient` or `none`. For a Namespace, how its labels enroll it: `sidecar`, `ambient`, `ambient-and-sidecar`, `opted-out` or `none`.",
     reads: withNamespaces(revisionReads),
@@ -121,6 +130,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     takes: ["object"],
     kinds: inMesh,
     result: STRING,
+    resultType: mtlsModes,
     summary:
       "The mTLS mode in effect for a workload, or for workloads of a Namespace that no policy selects: `STRICT`, `PERMISSIVE`, `DISABLE`, or `none` for a workload that is not in the mesh. The weakest, if several are possible.",
     reads: withNamespaces([mtls]),
@@ -131,6 +141,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     takes: ["object", "port"],
     kinds: ofWorkloads,
     result: STRING,
+    resultType: mtlsModes,
     summary: "The same at one port of the pods of a workload.",
     reads: withNamespaces([mtls]),
     evaluate: (asking, _object, port) => mtlsModeOf(asking, Number(port)),
@@ -219,6 +230,10 @@ export const meshFunctions: readonly MeshFunction[] = [
     name: "destinationRule",
     takes: ["host"],
     result: record,
+    resultType: complete("the result of mesh.destinationRule()", {
+      ...{ names: listOf(types.string), subsets: listOf(types.string) },
+      tls: types.string,
+    }),
     summary:
       "What the DestinationRules that clients in the namespace of the object use for a host set together: `names` (a list of `namespace/name`), `tls` (the mode for clients, or empty) and `subsets` (a list of names).",
     reads: (_kind, reach) => [...reach.toNamespaces, ...reach.toDestinationRules, ...reach.toServiceEntries, readers],
@@ -228,6 +243,9 @@ export const meshFunctions: readonly MeshFunction[] = [
     name: "routes",
     takes: ["host"],
     result: listType(record),
+    resultType: listOf(
+      complete("a result of mesh.routes()", { host: types.string, subset: types.string, share: types.double }),
+    ),
     summary:
       "The destinations to which sidecars in the namespace of the object send requests for a host, by the VirtualService that they use: a list of objects with `host`, `subset` (or empty) and `share` (in percent of its route). Empty without a VirtualService.",
     reads: (_kind, reach) => [...reach.toNamespaces, ...reach.toVirtualServices],
@@ -388,8 +406,7 @@ export function answering<T>(one: Asking, task: () => T): T {
 
 const argumentTypes: Readonly<Record<Argument, CelType>> = { object: DYN, namespace: STRING, host: STRING, port: INT };
 
-/** The functions for the CEL library. */
-export const celMeshFunctions: readonly CelFunc[] = meshFunctions.map(({ name, takes, result, evaluate }) =>
+const celFunctionOf = ({ name, takes, result, evaluate }: MeshFunction): CelFunc =>
   celFunc(
     `mesh.${name}`,
     takes.map((one) => (one === "object" ? mapType(DYN, DYN) : argumentTypes[one])),
@@ -411,5 +428,17 @@ export const celMeshFunctions: readonly CelFunc[] = meshFunctions.map(({ name, t
         throw error;
       }
     },
-  ),
+  );
+
+const celFunctions: readonly (readonly [CelFunc, MeshFunction])[] = meshFunctions.map((one) => [
+  celFunctionOf(one),
+  one,
+]);
+
+/** The functions for the CEL library. */
+export const celMeshFunctions: readonly CelFunc[] = celFunctions.map(([func]) => func);
+
+/** What the library cannot say of their results. */
+export const meshResults: ReadonlyMap<CelFunc, ExpressionType> = new Map(
+  celFunctions.flatMap(([func, { resultType }]) => (resultType === undefined ? [] : [[func, resultType] as const])),
 );
