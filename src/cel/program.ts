@@ -136,10 +136,14 @@ export class CelLanguage {
       const result = withoutStacks(() => evaluate(Object.assign(new Bound(), variables)));
       if (!isCelError(result)) return result as CelValue;
       const { line, column } = placeOf(result.exprId ?? 0n);
-      return new EvaluationFailure(`${result.message} (line ${line}, column ${column} of the expression)`);
+      return new EvaluationFailure(`${reasonOf(result.message)} (line ${line}, column ${column} of the expression)`);
     };
   }
 }
+
+/** The library does not know the length of the list when it says `index 5 out of bounds [0, -1)`. */
+const reasonOf = (message: string): string =>
+  message.replace(/^(index \S+) out of bounds \[0, -1\)$/, "the list has no item at $1");
 
 /** Variables, and nothing that every object has, such as `constructor`. */
 class Bound {

@@ -10,7 +10,7 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { describe, isObject } from "../kube/read.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
-import type { CustomRuleSpec, ParameterValue, Requester } from "../policy/documents.ts";
+import { type CustomRuleSpec, customTag, type ParameterValue, type Requester } from "../policy/documents.ts";
 import type { DefineRules } from "../policy/load.ts";
 import type { SchemaProblem } from "../policy/schema-problems.ts";
 import type { Mesh, Reads } from "../view/view.ts";
@@ -111,7 +111,7 @@ function ruleOf(draft: Draft): Rule {
     worksWithout: [],
     mode: spec.mode ?? "warn",
     since: "",
-    tags: ["custom"],
+    tags: [customTag],
     definedBy,
     keeps,
     parameters: parametersOf(spec, needs),

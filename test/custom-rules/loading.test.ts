@@ -180,6 +180,17 @@ describe("what is wrong with a rule is said with its place", () => {
     ] as const)
       assert.match(errorsOf(`${right}${document("other", spec)}`).join(), message, spec);
     assert.deepEqual(errorsOf(`${right}${document("other", "{rules: [{id: own/rule, parameters: {most: 2}}]}")}`), []);
+    const [ofOwn] = policiesIn(right).customRules;
+    assert.ok(ofOwn);
+    assert.deepEqual(
+      policiesIn(`${right}${document("other", "{rules: [{tag: custom, mode: audit}]}")}`)
+        .entriesFor(ofOwn)
+        .map(({ title, value }) => [title, value.mode]),
+      [
+        ["MeshwardPolicy own", "warn"],
+        ["MeshwardPolicy other", "audit"],
+      ],
+    );
     const exception = (rule: string) => `---
 apiVersion: meshward.io/v1alpha1
 kind: MeshwardException
