@@ -1,4 +1,5 @@
 import type { CelFunc } from "@bufbuild/cel";
+import { nearest } from "../text/nearest.ts";
 import { internal, patternProblem } from "./bounded-functions.ts";
 import { hint, specials } from "./operators.ts";
 import type { Expression, ExpressionProblem, ParsedExpression } from "./program.ts";
@@ -29,6 +30,8 @@ export interface CheckedCall {
 export interface CheckOptions {
   readonly variables: ReadonlyMap<string, ExpressionType>;
   readonly functions: Iterable<CelFunc>;
+  /** The results of functions of which more is known than the library can say. */
+  readonly results?: ReadonlyMap<CelFunc, ExpressionType>;
   /** Called for every call of a function; a text says why the call is not possible. */
   readonly called?: (call: CheckedCall) => string | undefined;
 }
@@ -190,7 +193,9 @@ class Checker {
     if (special === undefined) return this.#functionOf(at, { name, target, args }, scope);
     const given = args.map((arg) => this.typeOf(arg, scope));
     const found = special(given, args.map(constantText));
-    return typeof found === "string" ? this.#wrong(at, found) : found;
+    if (typeof found === "string") return this.#wrong(at, found);
+    for (const { text, values } of impossibleTexts(name, args, given)) this.#wrong(text, neverSo(text, values));
+    return found;
   }
 
   /** Whether there are functions with the same name before the dot, so that `mesh.x()` is no method of a variable. */
@@ -209,7 +214,7 @@ class Checker {
     const taken = of === undefined ? given : [of, ...given];
     if (!needsOnlyPresence(name, taken)) for (const type of taken) useWholly(type);
     const fitting = overloads.filter((one) => fits(one, of, given));
-    const [result, ...others] = fitting.map((one) => typeOfLibrary(one.result));
+    const [result, ...others] = fitting.map((one) => this.#options.results?.get(one) ?? typeOfLibrary(one.result));
     if (result === undefined) return this.#wrong(at, misfit(name, overloads, { of, given }));
     return others.every((other) => shownType(other) === shownType(result)) ? result : types.dyn;
   }
@@ -236,6 +241,44 @@ class Checker {
     );
     return this.#wrong(at, `there is no ${what} ${name}()${hint(name, known)}`);
   }
+}
+
+interface Impossible {
+  readonly text: Expression;
+  readonly values: readonly string[];
+}
+
+/** Constants that are compared with something which can never be them. */
+function impossibleTexts(
+  name: string,
+  [left, right]: readonly Expression[],
+  [ofLeft, ofRight]: readonly ExpressionType[],
+): readonly Impossible[] {
+  const isEquality = name === "_==_" || name === "_!=_";
+  if (!isEquality && name !== "@in") return [];
+  const items = right?.exprKind.case === "listExpr" ? right.exprKind.value.elements : [];
+  const ofItems = ofRight?.kind === "list" ? ofRight.item : undefined;
+  return isEquality
+    ? [...notAmong([right], ofLeft), ...notAmong([left], ofRight)]
+    : [...notAmong(items, ofLeft), ...notAmong([left], ofItems)];
+}
+
+function notAmong(texts: readonly (Expression | undefined)[], type: ExpressionType | undefined): readonly Impossible[] {
+  const values = type?.kind === "scalar" ? type.values : undefined;
+  if (values === undefined) return [];
+  return texts.flatMap((text) => {
+    // Whether a text is empty is a usual question about what may be absent.
+    const constant = (text && constantText(text)) || undefined;
+    return text === undefined || constant === undefined || values.includes(constant) ? [] : [{ text, values }];
+  });
+}
+
+function neverSo(text: Expression, values: readonly string[]): string {
+  const constant = constantText(text) ?? "";
+  const near = values.find((value) => value.toLowerCase() === constant.toLowerCase()) ?? nearest(constant, values);
+  const meant = near === undefined ? "" : `: did you mean ${JSON.stringify(near)}?`;
+  const all = values.map((value) => JSON.stringify(value));
+  return `what is compared with ${JSON.stringify(constant.slice(0, 100))} is always one of ${all.join(", ")}${meant}`;
 }
 
 /** The parser replaces a macro that is written like this; what is left is none. */

@@ -13,11 +13,17 @@ type ScalarName = "bool" | "int" | "uint" | "double" | "string" | "bytes" | "nul
 export type ExpressionType =
   | { readonly kind: "dyn"; readonly use?: FieldUse | undefined }
   | { readonly kind: "none" }
-  | { readonly kind: "scalar"; readonly name: ScalarName }
+  | ScalarType
   | { readonly kind: "named"; readonly name: string }
   | { readonly kind: "list"; readonly item: ExpressionType; readonly use?: FieldUse | undefined }
   | { readonly kind: "map"; readonly value: ExpressionType; readonly use?: FieldUse | undefined }
   | RecordType;
+interface ScalarType {
+  readonly kind: "scalar";
+  readonly name: ScalarName;
+  /** The only texts that it can be; absent: any. */
+  readonly values?: readonly string[];
+}
 export interface RecordType {
   readonly kind: "record";
   /** What it is, for messages: `spec.http[]`. */
@@ -42,6 +48,8 @@ export const types = {
   null: scalar("null_type"),
   type: scalar("type"),
 } as const satisfies Record<string, ExpressionType>;
+/** A text that is one of these. */
+export const textOf = (values: readonly string[]): ExpressionType => ({ kind: "scalar", name: "string", values });
 export const listOf = (item: ExpressionType): ExpressionType => ({ kind: "list", item });
 export const mapOf = (value: ExpressionType): ExpressionType => ({ kind: "map", value });
 
@@ -132,5 +140,5 @@ export function joined(a: ExpressionType, b: ExpressionType): ExpressionType {
     return { kind: "list", item: joined(a.item, b.item) };
   useWholly(a);
   useWholly(b);
-  return a.kind === "scalar" && isScalar(b, a.name) ? a : types.dyn;
+  return a.kind === "scalar" && isScalar(b, a.name) ? scalar(a.name) : types.dyn;
 }

@@ -101,5 +101,5 @@ function sum(a: ExpressionType, b: ExpressionType): ExpressionType | string {
     return types.dyn;
   }
   const isSame = a.kind === "scalar" && a.name !== "bool" && isScalar(b, a.name);
-  return isSame ? a : `+ has ${oneOfType(a)} and ${oneOfType(b)}; convert one of them`;
+  return isSame ? { kind: "scalar", name: a.name } : `+ has ${oneOfType(a)} and ${oneOfType(b)}; convert one of them`;
 }

@@ -95,6 +95,16 @@ const known = celEnv({ funcs: [...boundedFunctions(standard.funcs), ...kubernete
 export type Variables = Readonly<Record<string, CelInput>>;
 /** Returns a value; throws an Error if the evaluation ends in an error. Run it with a limit: see metered. */
 export type Program = (variables: Variables) => CelValue;
+/** The same, but returns the error: that many objects make an expression fail must not cost more than that they fulfil it. */
+export type Evaluator = (variables: Variables) => CelValue | EvaluationFailure;
+
+/** Why an evaluation has no value. */
+export class EvaluationFailure {
+  readonly message: string;
+  constructor(message: string) {
+    this.message = message;
+  }
+}
 
 /** Functions, with more of them than Kubernetes has, and the programs that use them. */
 export class CelLanguage {
@@ -109,15 +119,37 @@ export class CelLanguage {
   }
 
   /** Throws an Error if the expression cannot be planned. It changes the expression, which is read only once. */
-  program({ root, placeOf }: ParsedExpression): Program {
+  program(parsed: ParsedExpression): Program {
+    const evaluate = this.evaluator(parsed);
+    return (variables) => {
+      const result = evaluate(variables);
+      if (result instanceof EvaluationFailure) throw new Error(result.message);
+      return result;
+    };
+  }
+
+  /** The same, for what is evaluated very often. */
+  evaluator({ root, placeOf }: ParsedExpression): Evaluator {
     counted(root);
     const evaluate = plan(this.#environment, root) as (variables: Variables) => unknown;
     return (variables) => {
-      const result = withoutStacks(() => evaluate(Object.assign(Object.create(null) as object, variables)));
+      const result = withoutStacks(() => evaluate(Object.assign(new Bound(), variables)));
       if (!isCelError(result)) return result as CelValue;
       const { line, column } = placeOf(result.exprId ?? 0n);
-      throw new Error(`${result.message} (line ${line}, column ${column} of the expression)`);
+      return new EvaluationFailure(`${reasonOf(result.message)} (line ${line}, column ${column} of the expression)`);
     };
+  }
+}
+
+/** The library does not know the length of the list when it says `index 5 out of bounds [0, -1)`. */
+const reasonOf = (message: string): string =>
+  message.replace(/^(index \S+) out of bounds \[0, -1\)$/, "the list has no item at $1");
+
+/** Variables, and nothing that every object has, such as `constructor`. */
+class Bound {
+  static {
+    Object.setPrototypeOf(Bound.prototype, null);
+    Reflect.deleteProperty(Bound.prototype, "constructor");
   }
 }
 

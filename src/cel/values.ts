@@ -8,10 +8,26 @@ type Plain = Exclude<CelInput, object> | CelList | CelMap | null;
  * the library wraps plain lists and maps again each time that they are read.
  */
 export function celValueOf(value: unknown): Plain {
-  if (Array.isArray(value)) return celList(value.map(celValueOf));
-  if (isObject(value)) return celMapOf(Object.entries(value));
-  if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : value;
-  return typeof value === "string" || typeof value === "boolean" ? value : null;
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return value;
+    case "number":
+      return Number.isInteger(value) ? BigInt(value) : value;
+    default:
+      if (Array.isArray(value)) return celList(value.map(celValueOf));
+      return isObject(value) ? celMap(fieldsOf(value)) : null;
+  }
+}
+
+/** A loop and no pairs of names and values, because a review converts its object. */
+function fieldsOf(value: Readonly<Record<string, unknown>>): Map<string, CelInput> {
+  const found = new Map<string, CelInput>();
+  for (const name of Object.keys(value)) {
+    const inner = value[name];
+    if (inner !== undefined && inner !== null) found.set(name, celValueOf(inner));
+  }
+  return found;
 }
 
 export function celMapOf(entries: Iterable<readonly [string, unknown]>): CelMap {

@@ -90,6 +90,6 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   tellExceptions(policies, { mesh: files.mesh, used }, terminal);
   tellAbsentNamespaces(policies, files.mesh, terminal);
-  writeExceptions(rulings, options, terminal);
+  writeExceptions({ rulings, policies, mesh: files.mesh }, options, terminal);
   return exitCode(report, options);
 }

@@ -13,6 +13,8 @@ interface CompletedOption {
   /** Whether a value follows. Without choices it is completed as a file. */
   readonly takesValue: boolean;
   readonly choices: readonly string[];
+  /** Whether a file can stand in the place of a choice. */
+  readonly orFile: boolean;
 }
 
 interface CompletedCommand {
@@ -56,12 +58,13 @@ const eachOnce = (options: readonly Option[]): readonly Option[] => [
 ];
 
 function completed(option: Option, command: string, values: KnownValues): CompletedOption {
-  const { short, long, description, argChoices } = option;
+  const { short, long, flags, description, argChoices } = option;
   return {
     flags: [long, short].flatMap((flag) => flag ?? []),
     description,
     takesValue: option.required || option.optional,
     choices: argChoices ?? values.options[`${command} ${long}`] ?? values.options[long ?? ""] ?? [],
+    orFile: /\|file>/.test(flags),
   };
 }
 
@@ -108,11 +111,11 @@ complete -o bashdefault -o default -F _meshward meshward
 function zsh(commands: readonly CompletedCommand[]): string {
   const described = commands.map(({ name, description }) => `    ${quoted(`${name}:${description}`)}`);
   const cases = commands.map(({ name, options, choices }) => {
-    const specs = options.flatMap(({ flags, description, takesValue, choices: own }) =>
+    const specs = options.flatMap(({ flags, description, takesValue, choices: own, orFile }) =>
       flags.map((flag) => {
         const text = description.replace(/[[\]\\:]/g, "\\$&");
         const equals = takesValue && flag.startsWith("--") ? "=" : "";
-        return quoted(`*${flag}${equals}[${text}]${takesValue ? `:value:${actionOf(own)}` : ""}`);
+        return quoted(`*${flag}${equals}[${text}]${takesValue ? `:value:${actionOf(own, orFile)}` : ""}`);
       }),
     );
     return `    ${name}) _arguments ${[...specs, quoted(`*:argument:${actionOf(choices)}`)].join(" ")} ;;`;
@@ -140,7 +143,10 @@ if [[ "\${funcstack[1]}" == _meshward ]]; then _meshward "$@"; else compdef _mes
 `;
 }
 
-const actionOf = (choices: readonly string[]): string => (choices.length === 0 ? "_files" : `(${plain(choices)})`);
+function actionOf(choices: readonly string[], orFile = false): string {
+  if (choices.length === 0) return "_files";
+  return orFile ? `{compadd -- ${plain(choices)}; _files}` : `(${plain(choices)})`;
+}
 
 /** https://fishshell.com/docs/current/completions.html */
 function fish(commands: readonly CompletedCommand[]): string {
@@ -149,11 +155,12 @@ function fish(commands: readonly CompletedCommand[]): string {
       `complete -c meshward -n __fish_use_subcommand -f -a ${name} -d ${fishQuoted(description)}`,
   );
   const options = commands.flatMap(({ name, options: own, choices }) => [
-    ...own.map(({ flags, description, takesValue, choices: values }) => {
+    ...own.map(({ flags, description, takesValue, choices: values, orFile }) => {
       const names = flags
         .map((flag) => (flag.startsWith("--") ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`))
         .join(" ");
-      const value = !takesValue ? "" : values.length === 0 ? " -r -F" : ` -x -a ${fishQuoted(plain(values))}`;
+      const words = values.length === 0 ? "" : ` -a ${fishQuoted(plain(values))}`;
+      const value = !takesValue ? "" : `${values.length === 0 || orFile ? " -r -F" : " -x"}${words}`;
       return `complete -c meshward -n "__fish_seen_subcommand_from ${name}" ${names}${value} -d ${fishQuoted(description)}`;
     }),
     ...(choices.length === 0

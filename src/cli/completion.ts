@@ -15,6 +15,7 @@ export function completionCommand(program: Command, terminal: Terminal): Command
       const kinds = allKinds.flatMap((kind) => kindTable[kind].served.map((served) => served.kind));
       const options = {
         "--profile": profileNames,
+        "--what-if": profileNames,
         "--output": Object.keys(reportFormats),
         "connections --output": Object.keys(connectionFormats),
         "--partial": kinds,

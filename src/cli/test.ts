@@ -84,9 +84,9 @@ async function run(paths: readonly string[], options: TestOptions, terminal: Ter
   const coverage = new Coverage();
   const tested: TestedFile[] = [];
   for (const file of prepared) tested.push(await testedFile(file, options, coverage));
-  if (options.run !== undefined && tested.every(({ cases }) => cases.length === 0) && errors.length === 0)
-    throw new UsageError(`--run ${options.run}: no case has this text in its name`);
   const all = [...errors, ...prepared.flatMap((file) => file.errors)];
+  if (options.run !== undefined && tested.every(({ cases }) => cases.length === 0) && all.length === 0)
+    throw new UsageError(`--run ${options.run}: no case has this text in its name`);
   const report = testReportOf({
     version: packageJson.version,
     time: new Date().toISOString(),

@@ -1,6 +1,8 @@
+import type { CelInput } from "@bufbuild/cel";
 import { metered, mostSteps } from "../cel/cost.ts";
 import { celMapOf, celValueOf } from "../cel/values.ts";
-import type { ExpressionProblem, Variables } from "../cel/program.ts";
+import { EvaluationFailure, type ExpressionProblem, type Variables } from "../cel/program.ts";
+import { BudgetExceeded } from "../engine/budget.ts";
 import type { Evidence } from "../engine/evidence.ts";
 import type { Problem, Rule } from "../engine/rule.ts";
 import { FieldUse } from "../kube/kept-fields.ts";
@@ -8,7 +10,7 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { describe, isObject } from "../kube/read.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
-import type { CustomRuleSpec, ParameterValue, Requester } from "../policy/documents.ts";
+import { type CustomRuleSpec, customTag, type ParameterValue, type Requester } from "../policy/documents.ts";
 import type { DefineRules } from "../policy/load.ts";
 import type { SchemaProblem } from "../policy/schema-problems.ts";
 import type { Mesh, Reads } from "../view/view.ts";
@@ -109,7 +111,7 @@ function ruleOf(draft: Draft): Rule {
     worksWithout: [],
     mode: spec.mode ?? "warn",
     since: "",
-    tags: ["custom"],
+    tags: [customTag],
     definedBy,
     keeps,
     parameters: parametersOf(spec, needs),
@@ -174,12 +176,14 @@ class Evaluation {
   readonly #keeps: FieldUse;
   readonly #served: ReadonlySet<string>;
   readonly #variables: ReadonlySet<string>;
+  readonly #message: string;
   readonly #covering = new WeakMap<FieldUse, boolean>();
 
   constructor(draft: Draft, reach: Reach, keeps: FieldUse) {
     this.#draft = draft;
     this.#reach = reach;
     this.#keeps = keeps;
+    this.#message = sentence(draft.spec.message);
     this.#served = new Set(draft.kinds.map(({ kind, served }) => `${kind} ${served.kind}`));
     this.#variables = new Set([draft.expression, draft.message].flatMap((one) => [...(one?.variables ?? [])]));
   }
@@ -205,34 +209,44 @@ class Evaluation {
   }
 
   #problem(subject: Subject): Problem | undefined {
-    const { expression, message, spec } = this.#draft;
+    const { expression } = this.#draft;
     const { mesh, object } = subject;
-    const evidence = new Set<Evidence>();
     const asking: Asking = {
       object,
       mesh,
       reach: this.#reach,
       protectedNames: (subject.parameters["protectedNames"] ?? []) as readonly string[],
       protectedLabels: (subject.parameters["protectedLabels"] ?? []) as readonly string[],
-      evidence,
+      evidence: new Set<Evidence>(),
       notKnown: undefined,
+      exceeded: undefined,
+      answers: new Map<string, CelInput>(),
     };
+    let why: unknown;
     try {
       const variables = this.#bind(subject, asking);
-      const { value, spent } = metered(mostSteps, () => answering(asking, () => expression.program(variables)));
+      const { value, spent } = metered(mostSteps, () => answering(asking, () => expression.evaluate(variables)));
       mesh.visited(Math.ceil(spent));
-      if (typeof value !== "boolean") throw new Error("it results in something that is not bool");
-      if (value) return undefined;
-      const text = message === undefined ? undefined : said(() => answering(asking, () => message.program(variables)));
-      return {
-        at: [],
-        message: sentence(text ?? spec.message),
-        ...(evidence.size > 0 ? { evidence: [...evidence] } : {}),
-      };
+      if (value === true) return undefined;
+      if (value === false) return this.#wrong(variables, asking);
+      why = value instanceof EvaluationFailure ? value.message : "it results in something that is not bool";
     } catch (error) {
-      if (asking.notKnown !== undefined) return this.#notDecided(asking.notKnown);
-      return this.#failed(error);
+      if (error instanceof BudgetExceeded) throw error;
+      why = error;
     }
+    if (asking.exceeded !== undefined) throw asking.exceeded;
+    return asking.notKnown === undefined ? this.#failed(why) : this.#notDecided(asking.notKnown);
+  }
+
+  #wrong(variables: Variables, asking: Asking): Problem {
+    const { message } = this.#draft;
+    const said = message && textOf(() => answering(asking, () => message.evaluate(variables)));
+    const { evidence } = asking;
+    return {
+      at: [],
+      message: said ?? this.#message,
+      ...(evidence.size > 0 ? { evidence: [...evidence] } : {}),
+    };
   }
 
   #bind({ object, old, mesh, parameters }: Subject, asking: Asking): Variables {
@@ -275,13 +289,16 @@ class Evaluation {
   }
 }
 
-/** One line without a full stop, as messages of rules are. */
-const sentence = (text: string): string => text.replaceAll(/\s+/g, " ").trim().replace(/\.$/, "").slice(0, 1_000);
+/** One line without a full stop, as messages of rules are. Most texts are that. */
+const sentence = (text: string): string =>
+  (isLine.test(text) ? text : text.replaceAll(/\s+/g, " ").trim()).replace(/\.$/, "").slice(0, 1_000);
+const isLine = /^[!-~]+(?: [!-~]+)*$/;
 
-function said(evaluate: () => unknown): string | undefined {
+/** What a message expression says; undefined: it fails, or says nothing. */
+function textOf(evaluate: () => unknown): string | undefined {
   try {
     const { value } = metered(mostSteps, evaluate);
-    return typeof value === "string" && value.trim() !== "" ? value : undefined;
+    return typeof value === "string" && value.trim() !== "" ? sentence(value) : undefined;
   } catch {
     return undefined;
   }

@@ -5,19 +5,20 @@ import { metered, mostSteps } from "../cel/cost.ts";
 import { costProblem } from "../cel/estimated-cost.ts";
 import {
   CelLanguage,
+  EvaluationFailure,
+  type Evaluator,
   type Expression,
   type ExpressionProblem,
   type ParsedExpression,
   parseExpression,
   partsOf,
-  type Program,
 } from "../cel/program.ts";
 import { FieldUse } from "../kube/kept-fields.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { ParameterValue } from "../policy/documents.ts";
 import { listed } from "../text/phrases.ts";
 import { type NamedKind, schemaOfKind } from "./kinds.ts";
-import { celMeshFunctions, type MeshFunction, meshFunctions } from "./mesh-functions.ts";
+import { celMeshFunctions, type MeshFunction, meshFunctions, meshResults } from "./mesh-functions.ts";
 import { typeOfNamespace, typeOfObject, typeOfRequest } from "./object-types.ts";
 
 /** The language of custom rules: Kubernetes' policy language and the functions of the mesh. */
@@ -26,7 +27,7 @@ export const language = new CelLanguage(celMeshFunctions);
 /** A checked expression, and what it needs. */
 export interface CompiledExpression {
   readonly text: string;
-  readonly program: Program;
+  readonly evaluate: Evaluator;
   /** The variables that it reads. */
   readonly variables: ReadonlySet<string>;
   /** The functions of the mesh that it calls. */
@@ -57,6 +58,7 @@ export function compileExpression(
     const checked = checkExpression(parsed, {
       variables: variablesFor(kind, context),
       functions: language.functions,
+      results: meshResults,
       called: (call) => calledFor(kind.kind, call, functions),
     });
     for (const name of checked.reads) variables.add(name);
@@ -83,24 +85,24 @@ function planned(
     (one) => one.length <= 253 && /^[a-z0-9*]([-a-z0-9.]*)$/.test(one),
   );
   try {
-    const program = language.program(parsed);
-    const failure = needs.variables.size + needs.functions.size === 0 ? failureOf(program) : undefined;
+    const evaluate = language.evaluator(parsed);
+    const failure = needs.variables.size + needs.functions.size === 0 ? failureOf(evaluate) : undefined;
     if (failure !== undefined) return [{ message: failure, line: 1, column: 1 }];
-    return { text: parsed.text, program, ...needs, constants };
+    return { text: parsed.text, evaluate, ...needs, constants };
   } catch (error) {
     return [{ message: error instanceof Error ? error.message : String(error), line: 1, column: 1 }];
   }
 }
 
 /** What reads nothing has the same result for every object, also if that is an error. */
-function failureOf(program: Program): string | undefined {
+function failureOf(evaluate: Evaluator): string | undefined {
+  const why = (message: string) =>
+    `it ends in an error for every object: ${message.replace(/ \(line \d+, column \d+ of the expression\)$/, "")}`;
   try {
-    metered(mostSteps, () => program({}));
-    return undefined;
+    const { value } = metered(mostSteps, () => evaluate({}));
+    return value instanceof EvaluationFailure ? why(value.message) : undefined;
   } catch (error) {
-    const why =
-      error instanceof Error ? error.message.replace(/ \(line \d+, column \d+ of the expression\)$/, "") : error;
-    return `it ends in an error for every object: ${String(why)}`;
+    return why(error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -1,5 +1,18 @@
 import { revisionReads } from "../mesh/objects/revision.ts";
-import { type CelFunc, celFunc, type CelInput, CelScalar, type CelType, listType, mapType } from "@bufbuild/cel";
+import {
+  type CelFunc,
+  celFunc,
+  type CelInput,
+  celList,
+  celMap,
+  CelScalar,
+  type CelType,
+  listType,
+  mapType,
+} from "@bufbuild/cel";
+import { type ExpressionType, listOf, textOf, types } from "../cel/expression-types.ts";
+import { celMapOf } from "../cel/values.ts";
+import { BudgetExceeded } from "../engine/budget.ts";
 import { absent, type Evidence } from "../engine/evidence.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
@@ -16,7 +29,7 @@ import type { EffectiveMode } from "../mesh/mtls/peer-authentications.ts";
 import { mtlsOfWorkload, weakestOf } from "../mesh/mtls/workload-mtls.ts";
 import { selects } from "../mesh/objects/selectors.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
-import { destinationRuleChoices } from "../mesh/traffic/destination-rule-choices.ts";
+import { usedDestinationRules } from "../mesh/traffic/destination-rule-choices.ts";
 import { serviceNamespaces } from "../mesh/traffic/destination-rules.ts";
 import { coveringHosts, covers, fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import { usedVirtualService } from "../mesh/traffic/virtual-service-choices.ts";
@@ -56,6 +69,10 @@ export interface Asking {
   readonly protectedLabels: readonly string[];
   readonly evidence: Set<Evidence>;
   notKnown: string | undefined;
+  /** The budget of the review was exceeded in a function, which the CEL library takes for an error like any other. */
+  exceeded: BudgetExceeded | undefined;
+  /** What a function answered for the same arguments: routes to several subsets ask about one host again and again. */
+  readonly answers: Map<string, CelInput>;
 }
 
 /** What a function takes: the object itself, a namespace or a host, and values. */
@@ -66,6 +83,8 @@ export interface MeshFunction {
   readonly name: string;
   readonly takes: readonly Argument[];
   readonly result: CelType;
+  /** The same, with the fields and the values that it can have. */
+  readonly resultType?: ExpressionType;
   /** One sentence: what it returns, and each value that it can have. */
   readonly summary: string;
   /** For `object`: the kinds that it is defined for. */
@@ -77,6 +96,11 @@ export interface MeshFunction {
 
 const { STRING, BOOL, DYN, INT } = CelScalar;
 const record = mapType(STRING, DYN);
+const complete = (title: string, fields: Readonly<Record<string, ExpressionType>>): ExpressionType => ({
+  ...{ kind: "record", title, isComplete: true, names: Object.keys(fields) },
+  field: (name) => (Object.hasOwn(fields, name) ? fields[name] : undefined),
+});
+const mtlsModes = textOf(["STRICT", "PERMISSIVE", "DISABLE", "none"]);
 const withNamespaces = (facts: readonly Reads[]) => (_kind: Kind, reach: Reach) => [...reach.toNamespaces, ...facts];
 
 const ofWorkloads = ["Workload"] as const;
@@ -90,6 +114,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     takes: ["object"],
     kinds: inMesh,
     result: STRING,
+    resultType: textOf(["sidecar", "ambient", "none", "ambient-and-sidecar", "opted-out"]),
     summary:
       "The data plane that captures the traffic of a workload: `sidecar`, `ambient` or `none`. For a Namespace, how its labels enroll it: `sidecar`, `ambient`, `ambient-and-sidecar`, `opted-out` or `none`.",
     reads: withNamespaces(revisionReads),
@@ -105,6 +130,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     takes: ["object"],
     kinds: inMesh,
     result: STRING,
+    resultType: mtlsModes,
     summary:
       "The mTLS mode in effect for a workload, or for workloads of a Namespace that no policy selects: `STRICT`, `PERMISSIVE`, `DISABLE`, or `none` for a workload that is not in the mesh. The weakest, if several are possible.",
     reads: withNamespaces([mtls]),
@@ -115,6 +141,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     takes: ["object", "port"],
     kinds: ofWorkloads,
     result: STRING,
+    resultType: mtlsModes,
     summary: "The same at one port of the pods of a workload.",
     reads: withNamespaces([mtls]),
     evaluate: (asking, _object, port) => mtlsModeOf(asking, Number(port)),
@@ -203,6 +230,10 @@ export const meshFunctions: readonly MeshFunction[] = [
     name: "destinationRule",
     takes: ["host"],
     result: record,
+    resultType: complete("the result of mesh.destinationRule()", {
+      ...{ names: listOf(types.string), subsets: listOf(types.string) },
+      tls: types.string,
+    }),
     summary:
       "What the DestinationRules that clients in the namespace of the object use for a host set together: `names` (a list of `namespace/name`), `tls` (the mode for clients, or empty) and `subsets` (a list of names).",
     reads: (_kind, reach) => [...reach.toNamespaces, ...reach.toDestinationRules, ...reach.toServiceEntries, readers],
@@ -212,6 +243,9 @@ export const meshFunctions: readonly MeshFunction[] = [
     name: "routes",
     takes: ["host"],
     result: listType(record),
+    resultType: listOf(
+      complete("a result of mesh.routes()", { host: types.string, subset: types.string, share: types.double }),
+    ),
     summary:
       "The destinations to which sidecars in the namespace of the object send requests for a host, by the VirtualService that they use: a list of objects with `host`, `subset` (or empty) and `share` (in percent of its route). Empty without a VirtualService.",
     reads: (_kind, reach) => [...reach.toNamespaces, ...reach.toVirtualServices],
@@ -320,12 +354,12 @@ function destinationRuleOf(host: string, asking: Asking): CelInput {
   const client = namespace.metadata.name;
   const controlPlane = mesh.get(readers, namespace).ofSidecar({});
   const destination = { client, controlPlane, host, namespace: ownerOf(host, asking) };
-  const used = destinationRuleChoices(destination, rules, mesh.settings).used.filter((one) => one !== undefined);
+  const used = usedDestinationRules(destination, rules, mesh.settings).filter((one) => one !== undefined);
   const from = used.flatMap((merged) => merged.from);
   addEvidence(asking, from, absent("DestinationRule", client));
   for (const rule of from) evidence.add(rule);
   const tls = used.flatMap(({ trafficPolicy }) => (trafficPolicy?.tls ? [tlsModeOf(trafficPolicy.tls)] : []));
-  return new Map<string, CelInput>([
+  return celMapOf([
     ["names", from.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)],
     ["tls", tls[0] ?? ""],
     ["subsets", used.flatMap(({ subsets }) => subsets.map(({ name }) => name))],
@@ -339,18 +373,21 @@ function routesFor(host: string, asking: Asking): CelInput {
   const client = ownNamespace(asking).metadata.name;
   const used = usedVirtualService(client, host, candidates, mesh.settings);
   addEvidence(asking, used === undefined ? [] : [used], absent("VirtualService", client));
-  if (used === undefined) return [];
+  if (used === undefined) return celList([]);
   evidence.add(used);
-  return [...routesOf(used)].flatMap((route) =>
-    route.destinations.map(
-      (weighted) =>
+  const destinations = [...routesOf(used)].flatMap((route) =>
+    route.destinations.map((weighted) =>
+      celMap(
         new Map<string, CelInput>([
           ["host", fullHost(weighted.destination.host, used.metadata.namespace, mesh.settings.domain)],
           ["subset", weighted.destination.subset ?? ""],
+          // A double, also if it is whole.
           ["share", Math.round(shareOf(weighted, route) * 1000) / 10],
         ]),
+      ),
     ),
   );
+  return celList(destinations);
 }
 
 // An evaluation is synchronous, and functions of the CEL library receive nothing but their arguments.
@@ -369,15 +406,39 @@ export function answering<T>(one: Asking, task: () => T): T {
 
 const argumentTypes: Readonly<Record<Argument, CelType>> = { object: DYN, namespace: STRING, host: STRING, port: INT };
 
-/** The functions for the CEL library. */
-export const celMeshFunctions: readonly CelFunc[] = meshFunctions.map(({ name, takes, result, evaluate }) =>
+const celFunctionOf = ({ name, takes, result, evaluate }: MeshFunction): CelFunc =>
   celFunc(
     `mesh.${name}`,
     takes.map((one) => (one === "object" ? mapType(DYN, DYN) : argumentTypes[one])),
     result,
     (...args: readonly unknown[]) => {
       if (asking === undefined) throw new Error(`mesh.${name}() needs a mesh`);
-      return evaluate(asking, ...args);
+      // Another argument than a text or a number is the object itself.
+      const key = [name, ...args.map((one) => (typeof one === "string" || typeof one === "bigint" ? one : ""))].join(
+        " ",
+      );
+      const known = asking.answers.get(key);
+      if (known !== undefined) return known;
+      try {
+        const answer = evaluate(asking, ...args);
+        asking.answers.set(key, answer);
+        return answer;
+      } catch (error) {
+        if (error instanceof BudgetExceeded) asking.exceeded = error;
+        throw error;
+      }
     },
-  ),
+  );
+
+const celFunctions: readonly (readonly [CelFunc, MeshFunction])[] = meshFunctions.map((one) => [
+  celFunctionOf(one),
+  one,
+]);
+
+/** The functions for the CEL library. */
+export const celMeshFunctions: readonly CelFunc[] = celFunctions.map(([func]) => func);
+
+/** What the library cannot say of their results. */
+export const meshResults: ReadonlyMap<CelFunc, ExpressionType> = new Map(
+  celFunctions.flatMap(([func, { resultType }]) => (resultType === undefined ? [] : [[func, resultType] as const])),
 );

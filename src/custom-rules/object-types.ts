@@ -1,4 +1,4 @@
-import { type ExpressionType, type RecordType, types } from "../cel/expression-types.ts";
+import { type ExpressionType, type RecordType, textOf, types } from "../cel/expression-types.ts";
 import type { FieldUse } from "../kube/kept-fields.ts";
 import type { Schema } from "../schemas/schema.ts";
 
@@ -19,7 +19,7 @@ export function typeOfSchema(schema: Schema | undefined, { title, use }: SchemaP
   if (properties !== undefined) return recordOf(properties, { title, use });
   if (typeof additionalProperties === "object")
     return { kind: "map", value: typeOfSchema(additionalProperties, { title: `${title}[]`, use: undefined }), use };
-  const known = scalars.get(schema.type ?? "");
+  const known = textsOf(schema) ?? scalars.get(schema.type ?? "");
   return known !== undefined && schema["x-kubernetes-int-or-string"] !== true ? known : { kind: "dyn", use };
 }
 
@@ -28,6 +28,12 @@ const scalars: ReadonlyMap<string, ExpressionType> = new Map([
   ["integer", types.int],
   ["boolean", types.bool],
 ]);
+
+/** A text of which the definition names all values. */
+function textsOf({ type, enum: values = [] }: Schema): ExpressionType | undefined {
+  const texts = values.filter((value) => typeof value === "string");
+  return type === "string" && texts.length > 0 ? textOf(texts) : undefined;
+}
 
 function recordOf(properties: NonNullable<Schema["properties"]>, { title, use }: SchemaPlace): RecordType {
   return {
@@ -101,7 +107,7 @@ export const typeOfNamespace: ExpressionType = plain(
 /** What is known of a request (k8s.io/api admission/v1 AdmissionRequest). */
 export const typeOfRequest: ExpressionType = plain(
   {
-    operation: text,
+    operation: { type: "string", enum: ["CREATE", "UPDATE", "DELETE", "CONNECT"] },
     name: text,
     namespace: text,
     kind: { type: "object", properties: { group: text, version: text, kind: text } },

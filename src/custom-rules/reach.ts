@@ -47,15 +47,30 @@ function createReach(kinds: readonly Kind[], constants: readonly string[]): Reac
   const from = (kind: Kind): Index => byHosts.get(kind) as Index;
   const to = <K extends Kind>(name: string, end: Index<K>): readonly Relation<string, Kind, K>[] =>
     kinds.map((kind) => relation(`${name} of ${kind}`, from(kind), end));
+  // One evaluation asks again and again for the same object.
   return {
-    namespaces,
-    hosts,
+    namespaces: lastOf(namespaces),
+    hosts: lastOf(hosts),
     toNamespaces: kinds.map((kind) =>
       relation(`namespaces of ${kind}`, index<Kind>(kind, namespaces), namespaceByName),
     ),
     toDestinationRules: to("DestinationRules for hosts", everyDestinationRuleByHost),
     toVirtualServices: to("VirtualServices for hosts", everyVirtualServiceByHost),
     toServiceEntries: to("ServiceEntries for hosts", serviceEntriesOfVirtualService.to),
+  };
+}
+
+type OfObject = (object: AnyObject, settings: MeshSettings) => ReadonlySet<string>;
+
+/** The same function, which remembers its last result. */
+function lastOf(compute: OfObject): OfObject {
+  let last:
+    | { readonly object: AnyObject; readonly settings: MeshSettings; readonly found: ReadonlySet<string> }
+    | undefined;
+  return (object, settings) => {
+    if (last?.object !== object || last.settings !== settings)
+      last = { object, settings, found: compute(object, settings) };
+    return last.found;
   };
 }
 

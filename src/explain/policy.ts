@@ -7,9 +7,11 @@ import type { Exception, Labels, RuleOptions } from "../policy/documents.ts";
 import { exceptionRemarks } from "../policy/exception-states.ts";
 import { compileObjects, conditionsOf, type Condition, type Place } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";
+import { isOfUser } from "../policy/profiles.ts";
 import { protectorsOf } from "../policy/protection.ts";
 import { entriesFor, type RuleEntry, type Scope } from "../policy/scopes.ts";
 import type { Explanation, ExplanationLine } from "../report/explanation.ts";
+import { listed } from "../text/phrases.ts";
 import type { Mesh } from "../view/view.ts";
 
 export interface PolicyInput {
@@ -33,6 +35,7 @@ export function policyExplanation(object: AnyObject, input: PolicyInput): Explan
     lines: [
       protectionLine(place, input.policies),
       documentsLine(place, input.policies),
+      ...everywhereLines(input.policies),
       rulesLine(object, place, input),
       exceptionsLine(object, place, input),
       ladderLine(input.policies),
@@ -82,6 +85,19 @@ function documentsLine(place: Place, policies: Policies): ExplanationLine {
       counts: scope.match.isBy(undefined),
     })),
   };
+}
+
+/** What a document says of the whole cluster, so that it cannot have a match. */
+const everywhere = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
+
+function everywhereLines({ documents }: Policies): readonly ExplanationLine[] {
+  const lines = documents.filter(isOfUser).flatMap(({ title, spec }): readonly ExplanationLine[] => {
+    const fields = everywhere.filter((field) => spec[field] !== undefined);
+    const text = `${title}: ${listed(fields, "and")}`;
+    return fields.length === 0 ? [] : [{ key: "policy.everywhereDocument", of: title, text, value: fields }];
+  });
+  if (lines.length === 0) return [];
+  return [{ key: "policy.everywhere", text: "documents that set something for the whole cluster", lines }];
 }
 
 /** All documents for an object, whoever sends a request. */

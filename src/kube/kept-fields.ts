@@ -1,5 +1,5 @@
 import type { Kind } from "./kinds.ts";
-import { isObject, member } from "./read.ts";
+import { isObject } from "./read.ts";
 
 /**
  * The fields of a raw object that somebody reads, as a tree. Readers keep only what built-in rules need; what rules of a policy
@@ -58,15 +58,21 @@ export function keptOf(raw: unknown, use: FieldUse): unknown {
   if (use.isWhole || typeof raw !== "object" || raw === null) return raw;
   const { items, fields } = use;
   if (Array.isArray(raw)) return raw.map((item) => (items === undefined ? emptied(item) : keptOf(item, items)));
-  const kept: [string, unknown][] = [];
+  const kept: Record<string, unknown> = {};
   if (items === undefined) {
     for (const [name, inner] of fields)
-      if (Object.hasOwn(raw, name)) kept.push([name, keptOf(member(raw, name), inner)]);
+      if (Object.hasOwn(raw, name)) keep(kept, name, keptOf((raw as Record<string, unknown>)[name], inner));
   } else {
-    for (const [name, value] of Object.entries(raw)) kept.push([name, keptOf(value, use.at(name) ?? items)]);
+    for (const [name, value] of Object.entries(raw)) keep(kept, name, keptOf(value, use.at(name) ?? items));
   }
-  // fromEntries defines own properties, so that a key named __proto__ stays data.
-  return Object.fromEntries(kept);
+  return kept;
 }
+
+/** An own property, so that a key named __proto__ stays data. */
+function keep(kept: Record<string, unknown>, name: string, value: unknown): void {
+  if (name === "__proto__") Object.defineProperty(kept, name, { value, ...ofData });
+  else kept[name] = value;
+}
+const ofData = { configurable: true, enumerable: true, writable: true };
 
 const emptied = (value: unknown): unknown => (Array.isArray(value) ? [] : isObject(value) ? {} : value);

@@ -31,29 +31,48 @@ export function absentNamespaces(
   return policies.documents
     .filter(isOfUser)
     .flatMap(({ title, spec }) =>
-      selectorsIn(spec).flatMap(({ at, where: { names: wanted = [], labels = {} } }) => [
+      selectorsIn(spec).flatMap(({ at, names: wanted, labelsAt, labels }) => [
         ...wanted.flatMap((name, i) =>
-          isThere(name) ? [] : [{ title, text: `${formatPath([...at, "names", i])}: ${without(name, names)}` }],
+          isThere(name) ? [] : [{ title, text: `${formatPath([...at, i])}: ${without(name, names)}` }],
         ),
         ...(isLabelled(labels)
           ? []
-          : [{ title, text: `${formatPath([...at, "labels"])}: no namespace of this mesh has ${shown(labels)}` }]),
+          : [{ title, text: `${formatPath(labelsAt)}: no namespace of this mesh has ${shown(labels)}` }]),
       ]),
     );
 }
 
 interface Selector {
+  /** The list of the names. */
   readonly at: Path;
-  readonly where: Where;
+  readonly names: readonly string[];
+  readonly labelsAt: Path;
+  readonly labels: Labels;
 }
 
-function selectorsIn({ match, protectedNamespaces }: PolicySpec): readonly Selector[] {
+function selectorsIn({ match, protectedNamespaces, hostOwners = [], mutations }: PolicySpec): readonly Selector[] {
+  const enrollment = ["spec", "mutations", "namespaceAmbientEnrollment"];
   const given: readonly (readonly [Path, Where | undefined])[] = [
     [["spec", "match", "namespaces"], match?.namespaces],
     [["spec", "protectedNamespaces"], protectedNamespaces],
   ];
-  return given.flatMap(([at, where]) => (where === undefined ? [] : [{ at, where }]));
+  return [
+    ...given.flatMap(([at, where]) => (where === undefined ? [] : [selectorOf(at, where)])),
+    ...hostOwners.map(({ namespaces }, i) => ({
+      ...{ at: ["spec", "hostOwners", i, "namespaces"], names: namespaces, labelsAt: [], labels: {} },
+    })),
+    {
+      at: [...enrollment, "except"],
+      names: mutations?.namespaceAmbientEnrollment?.except ?? [],
+      labelsAt: [],
+      labels: {},
+    },
+  ];
 }
+
+const selectorOf = (at: Path, { names = [], labels = {} }: Where): Selector => ({
+  ...{ at: [...at, "names"], names, labelsAt: [...at, "labels"], labels },
+});
 
 /** A name with `*` that several policies have is compared with all others once. */
 function presenceOf(names: readonly string[]): (name: string) => boolean {

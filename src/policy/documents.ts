@@ -47,6 +47,9 @@ export type FilledParameter = "protectedLabels" | "hostOwners" | "protectedNames
 /** In a list of rules, this id stands for every rule that the same document does not name. */
 export const everyRule = "*";
 
+/** The tag of every rule that a policy defines. */
+export const customTag = "custom";
+
 /**
  * Names, in which `*` stands for any characters, and labels, all of which must match. Each user of this type documents
  * whether a selector with both needs both to match, or one of them.

@@ -1,4 +1,4 @@
-import { everyRule, filledParameters, modes, type ParameterValue, type RuleMetadata } from "./documents.ts";
+import { customTag, everyRule, filledParameters, modes, type ParameterValue, type RuleMetadata } from "./documents.ts";
 import { choice, type JsonSchema, list, record, text, titles } from "./json-schema.ts";
 
 function parameterSchema(name: string, summary: string, value: ParameterValue): JsonSchema {
@@ -18,7 +18,7 @@ function parametersOf({ id, parameters }: RuleMetadata): JsonSchema {
 }
 
 export function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
-  const tags = [...new Set(rules.flatMap((rule) => rule.tags ?? []))].sort();
+  const tags = [...new Set([...rules.flatMap((rule) => rule.tags ?? []), customTag])].sort();
   const options = record(
     "The settings of one rule, or of several. A field that is not set is taken from the next matching document, and at last from the rule itself.",
     {
@@ -37,9 +37,10 @@ export function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
           customRuleId,
         ],
       },
-      ...(tags.length === 0
-        ? {}
-        : { tag: { ...choice(tags, "All rules with this tag, instead of an id."), title: titles.tag } }),
+      tag: {
+        ...choice(tags, `All rules with this tag, instead of an id. \`${customTag}\`: all that policies define.`),
+        title: titles.tag,
+      },
       mode: choice(
         modes,
         'The effect of a finding: deny the change, warn the user, record it in the audit log and metrics only, or nothing. "off" needs quotes in YAML.',

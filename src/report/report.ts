@@ -54,6 +54,8 @@ export interface ReportedFinding {
   }[];
   /** False: the problem existed before the change. */
   readonly introduced: boolean;
+  /** Whether the baseline knows it; absent without a baseline. */
+  readonly baselineState?: "new" | "unchanged";
   readonly object: ReportedObject;
   /** The place of the path in the object, or of an object that causes the problem; null if neither is in a file. */
   readonly file: string | null;

@@ -74,7 +74,7 @@ function descriptorOf({ id, summary, why, fix, docs, tags }: ReportedRule): Repo
 }
 
 function shownFinding(finding: ReportedFinding, to: Destination): Result {
-  const { rule, fingerprint, mode, introduced, lowered, object, path, message, fix, related } = finding;
+  const { rule, fingerprint, mode, introduced, lowered, object, path, message, fix, related, baselineState } = finding;
   const because = loweredBecause(finding);
   const name = path === "" ? shownObject(object) : `${shownObject(object)} ${path}`;
   return {
@@ -97,6 +97,8 @@ function shownFinding(finding: ReportedFinding, to: Destination): Result {
             logicalLocations: [{ fullyQualifiedName: text(shownObject(one)), kind: "object" }],
           })),
         }),
+    // What a baseline lists and is gone is no result: GitHub would show it as a problem that is there.
+    ...(baselineState === undefined ? {} : { baselineState }),
     fingerprints: { "meshward/v1": fingerprint },
     partialFingerprints: { "meshward/v1": fingerprint },
     properties: {

@@ -18,6 +18,7 @@ const schema = {
     rate: { type: "number" },
     tls: { type: "object", properties: { mode: text, names: { type: "array", items: text } } },
     target: { "x-kubernetes-int-or-string": true },
+    level: { type: "string", enum: ["LOW", "HIGH"] },
     any: {},
   },
 };
@@ -39,6 +40,12 @@ function check(expression: string) {
 describe("right expressions", () => {
   for (const [expression, type] of [
     ["object.name.startsWith('a')", "bool"],
+    [
+      "object.level == 'LOW' || object.level in ['HIGH', 'LOW'] || object.level == '' || object.level != object.name",
+      "bool",
+    ],
+    ["(object.name == '' ? object.level : 'MIDDLE') == 'MIDDLE' && object.level + 'X' == 'LOWX'", "bool"],
+    ["object.level.lowerAscii() == 'low' && ['MIDDLE', object.level].exists(l, l == 'MIDDLE')", "bool"],
     ["object.ports.all(p, p.number > 80 || p.name.size() > 1)", "bool"],
     ["object.ports.filter(p, has(p.name)).map(p, p.number)", "list of int"],
     ["object.ports.map(p, p.name == 'a', p.number).sum()", "dyn"],
@@ -67,6 +74,9 @@ describe("right expressions", () => {
 
 describe("wrong expressions", () => {
   for (const [expression, message, column] of [
+    ["object.level == 'low'", 'what is compared with "low" is always one of "LOW", "HIGH": did you mean "LOW"?', 17],
+    ["'HIHG' != object.level", 'what is compared with "HIHG" is always one of "LOW", "HIGH": did you mean "HIGH"?', 1],
+    ["object.level in ['LOW', 'MIDDLE']", 'what is compared with "MIDDLE" is always one of "LOW", "HIGH"', 25],
     ["object.nam == 'a'", 'the object has no field nam: did you mean "name"?', 7],
     ["object.tls.mod == 'a'", 'tls has no field mod: did you mean "mode"?', 11],
     ["object.ports.all(p, p.nmae == 'a')", 'ports[] has no field nmae: did you mean "name"?', 22],

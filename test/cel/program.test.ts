@@ -57,6 +57,7 @@ describe("errors", () => {
     ["double(' 1') == 1.0", /is no double/],
     ["duration('') == duration('0s')", /duration\(""\) has no value/],
     ["object.spec.a == 1", /field not found: spec/],
+    ["[1, 2][5] == 1", /the list has no item at index 5 \(line 1, column/],
     ["true &&\n  object.spec == 1", /line 2, column \d+ of the expression/],
     ["// why\ntrue && // é\n  object.spec == 1", /line 3, column \d+ of the expression/],
     ["'a'.matches('(')", /missing closing \)/],

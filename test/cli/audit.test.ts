@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -102,6 +102,55 @@ describe("audit", () => {
     assert.equal(again.code, 2);
     assert.match(again.error, /known\.yaml cannot be written: it exists/);
     assert.equal((await meshward(["audit", "--mesh", mesh, "--write-exceptions", file, "--expires", "soon"])).code, 2);
+  });
+
+  test("--write-exceptions writes names that are free and valid, and says what the policies do not allow", async () => {
+    const policies = join(root, "own.yaml");
+    writeFileSync(
+      policies,
+      `apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: own }
+spec:
+  customRules: [{ id: names, kinds: [VirtualService], expression: object.metadata.name == 'x', message: wrong }]
+---
+apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: limits }
+spec: { match: { namespaces: { names: [shop] } }, exceptions: { rules: [virtual-service-*], maxDays: 30 } }
+---
+apiVersion: meshward.io/v1alpha1
+kind: MeshwardException
+metadata: { name: known-virtual-service-weights-not-100, namespace: shop }
+spec:
+  rules: [virtual-service-weights-not-100]
+  match: { objects: { names: [other] } }
+  reason: r
+  owner: o
+  expiresAt: "2099-01-01"
+`,
+    );
+    const file = join(root, "free.yaml");
+    const { error } = await meshward([
+      ...["audit", "--mesh", mesh, "--policies", policies, "--write-exceptions", file, "--expires", "20d"],
+    ]);
+    assert.match(
+      error,
+      /note: 1 of them will have no effect, as the policies are: own\/names in shop, because MeshwardPolicy limits allows no exception for own\/names in this namespace/,
+    );
+    const names = [...readFileSync(file, "utf8").matchAll(/^ {2}name: (.*)$/gm)].map(([, name]) => name);
+    assert.deepEqual(names, [
+      "known-own.names",
+      "known-virtual-service-subset-not-found",
+      "known-virtual-service-weights-not-100-2",
+    ]);
+    const args = ["audit", "--mesh", mesh, "--policies", policies, "--policies", file, "--format", "json"];
+    const report = JSON.parse((await meshward(args)).out) as Report;
+    assert.deepEqual([report.findings.map(({ rule }) => rule), report.accepted.length], [["own/names"], 2]);
+    const late = await meshward([
+      ...["audit", "--mesh", mesh, "--policies", policies, "--write-exceptions", join(root, "late.yaml")],
+    ]);
+    assert.match(late.error, /note: 3 of them will have no effect.*the exception ends in \d+ days, and .* at most 30/);
   });
 
   test("--fail-on, and a mesh that is not there", async () => {

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
+import type { Log } from "sarif";
 import type { Report } from "../../src/report/report.ts";
 import { meshward } from "./terminal.ts";
 
@@ -68,10 +69,18 @@ describe("a baseline", () => {
     const found = await checked(more, "--baseline", file);
     assert.equal(found.code, 1);
     assert.deepEqual(
-      found.report.findings.map(({ mode, object }) => [mode, object.name]),
+      found.report.findings.map(({ mode, object, baselineState }) => [mode, object.name, baselineState]),
       [
-        ["audit", "a"],
-        ["deny", "c"],
+        ["audit", "a", "unchanged"],
+        ["deny", "c", "new"],
+      ],
+    );
+    const log = JSON.parse((await meshward(["check", more, "--baseline", file, "-o", "sarif"])).out) as Log;
+    assert.deepEqual(
+      log.runs[0]?.results?.map(({ level, baselineState }) => [level, baselineState]),
+      [
+        ["note", "unchanged"],
+        ["error", "new"],
       ],
     );
   });

@@ -52,6 +52,8 @@ describe("completion bash", () => {
     assert.deepEqual(await offered("export", "vap", "--profile", "st"), ["strict"]);
     assert.deepEqual(await offered("certs", "ro"), ["rotate"]);
     assert.deepEqual(await offered("help", "che"), ["check"]);
+    assert.deepEqual(await offered("audit", "--what-if", "s"), ["strict"]);
+    assert.deepEqual(await offered("audit", "--what-if", "policies/"), []);
     // Nothing is offered, so that bash completes the name of a file.
     assert.deepEqual(await offered("check", "--mesh", "a"), []);
     assert.deepEqual(await offered("check", "a"), []);
@@ -84,6 +86,12 @@ for (const [shell, flag] of [
     });
   });
 
+test("a value that is a profile or a file is completed as both", async () => {
+  assert.match(await scriptFor("zsh"), /'\*--what-if=\[[^\]]+\]:value:\{compadd -- observe baseline strict; _files\}'/);
+  assert.match(await scriptFor("fish"), / -l what-if -r -F -a 'observe baseline strict' /);
+  assert.match(await scriptFor("fish"), / -l profile -x -a 'observe baseline strict' /);
+});
+
 test("fish offers commands, options and values", { skip: skipped("fish") }, async () => {
   const file = await fileFor("fish");
   const offered = (line: string): readonly string[] => {
@@ -96,6 +104,7 @@ test("fish offers commands, options and values", { skip: skipped("fish") }, asyn
   assert.ok(offered("meshward check --write-b").includes("--write-baseline"));
   assert.deepEqual(offered("meshward check --format s"), ["sarif", ""]);
   assert.deepEqual(offered("meshward export v"), ["vap", ""]);
+  assert.ok(offered("meshward audit --what-if s").includes("strict"));
 });
 
 test("zsh answers the first completion, which loads the script", { skip: skipped("zsh") }, async () => {

@@ -49,6 +49,10 @@ test("explain --policy says that a parameter is empty", async () => {
     `${example}policies`,
   ]);
   assert.match(out, /the rule's default: deny; stable empty\n/);
+  assert.match(
+    out,
+    /documents that set something for the whole cluster\n.*MeshwardPolicy platform: protectedNamespaces,? .*breakGlass/,
+  );
 });
 
 describe("explain --policy of what is not there", () => {

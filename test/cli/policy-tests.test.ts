@@ -225,6 +225,12 @@ describe("meshward test", () => {
       [none.code, none.error],
       [2, "meshward: --run nothing like it: no case has this text in its name\n"],
     );
+    // The cases of a file that cannot be read have no names.
+    const broken = folderWith({ "meshward-test.yaml": "case: [{ name: label }]\n" });
+    assert.match(
+      (await meshward(["test", broken, "--run", "label"])).error,
+      /meshward-test\.yaml:1: case: there is no/,
+    );
   });
 
   test("finds tests in folders, and leaves out other files", async () => {

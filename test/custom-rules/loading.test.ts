@@ -80,6 +80,23 @@ describe("what is wrong with a rule is said with its place", () => {
       /use mesh\.deniesByDefault\(object\.metadata\.namespace\)/,
     ],
     ["kinds: [Deployment], expression: 'mesh.mtlsMode(oldObject) == \"\"'", /takes only the variable object itself/],
+    [
+      "kinds: [Deployment], expression: 'mesh.mtlsMode(object) == \"strict\"'",
+      /what is compared with "strict" is always one of "STRICT", .*: did you mean "STRICT"\? \(line 1, column 26/,
+    ],
+    [
+      "kinds: [DestinationRule], expression: 'object.spec.trafficPolicy.tls.mode != \"MUTAL\"'",
+      /what is compared with "MUTAL" is always one of .*: did you mean "MUTUAL"\?/,
+    ],
+    [
+      "kinds: [VirtualService], expression: 'mesh.destinationRule(object.spec.hosts[0]).tsl == \"\"'",
+      /the result of mesh\.destinationRule\(\) has no field tsl: did you mean "tls"\?/,
+    ],
+    [
+      "kinds: [VirtualService], expression: 'mesh.routes(object.spec.hosts[0])[0].weight == 1.0'",
+      /a result of mesh\.routes\(\) has no field weight; known are host, subset, share/,
+    ],
+    ["kinds: [VirtualService], expression: 'request.operation == \"create\"'", /did you mean "CREATE"\?/],
     ["kinds: [Deployment], expression: 'mesh.mtls(object) == \"\"'", /there is no function mesh\.mtls\(\)/],
     ["kinds: [Deployment], expression: 'request.user == \"\"'", /request has no field user/],
     ["kinds: [Deployment], expression: 'namespaceObject.spec == null'", /namespaceObject has no field spec/],
@@ -163,6 +180,17 @@ describe("what is wrong with a rule is said with its place", () => {
     ] as const)
       assert.match(errorsOf(`${right}${document("other", spec)}`).join(), message, spec);
     assert.deepEqual(errorsOf(`${right}${document("other", "{rules: [{id: own/rule, parameters: {most: 2}}]}")}`), []);
+    const [ofOwn] = policiesIn(right).customRules;
+    assert.ok(ofOwn);
+    assert.deepEqual(
+      policiesIn(`${right}${document("other", "{rules: [{tag: custom, mode: audit}]}")}`)
+        .entriesFor(ofOwn)
+        .map(({ title, value }) => [title, value.mode]),
+      [
+        ["MeshwardPolicy own", "warn"],
+        ["MeshwardPolicy other", "audit"],
+      ],
+    );
     const exception = (rule: string) => `---
 apiVersion: meshward.io/v1alpha1
 kind: MeshwardException

@@ -23,6 +23,17 @@ test("names, patterns and labels are looked for, each at its place", () => {
   assert.deepEqual(found("{ match: { namespaces: { names: [x] } }, rules: [{ tag: mtls, mode: warn }] }", [shop]), [
     'spec.match.namespaces.names[0]: this mesh has no namespace "x"',
   ]);
+  assert.deepEqual(
+    found(
+      '{ hostOwners: [{ hosts: ["*"], namespaces: [shop] }, { hosts: [a.example], namespaces: [shop, "sohp-*"] }] }',
+      [shop],
+    ),
+    ['spec.hostOwners[1].namespaces[1]: no namespace of this mesh matches "sohp-*"'],
+  );
+  assert.deepEqual(
+    found("{ mutations: { namespaceAmbientEnrollment: { mode: create, except: [shop, bnak] } } }", [shop, bank]),
+    ['spec.mutations.namespaceAmbientEnrollment.except[1]: this mesh has no namespace "bnak"; did you mean "bank"?'],
+  );
 });
 
 test("nothing is said of labels that are not known, nor of profiles", () => {

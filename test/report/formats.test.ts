@@ -151,7 +151,10 @@ describe("sarif", () => {
     [
       "a known finding",
       reportWith([
-        finding({ mode: "audit", lowered: [{ step: "baseline", from: "deny", to: "audit", reason: "x lists it" }] }),
+        finding({
+          ...{ mode: "audit", baselineState: "unchanged" },
+          lowered: [{ step: "baseline", from: "deny", to: "audit", reason: "x lists it" }],
+        }),
       ]),
     ],
     ["an error", reportWith([], { errors: [{ file: null, line: null, message: "no" }] })],
@@ -201,6 +204,16 @@ describe("sarif", () => {
         one.suppressions,
       ]),
       [["note", [{ kind: "external", status: "accepted", justification: "known.json lists it as known" }]]],
+    );
+    assert.deepEqual(
+      results.map(({ baselineState }) => baselineState),
+      [undefined, undefined],
+    );
+    assert.deepEqual(
+      resultsOf(reportWith([finding({ baselineState: "unchanged" }), finding({ baselineState: "new" })])).results.map(
+        ({ baselineState }) => baselineState,
+      ),
+      ["unchanged", "new"],
     );
     assert.deepEqual(
       [run.tool.driver.rules?.map(({ id, helpUri }) => [id, helpUri]), results.map(({ ruleIndex }) => ruleIndex)],

@@ -4,13 +4,17 @@ import { stringify } from "yaml";
 import type { Ruling } from "../../engine/ruling.ts";
 import { namespaceOf } from "../../engine/setting.ts";
 import { schemaUrl } from "../../config/rule-page.ts";
-import { identityOf } from "../../kube/identity.ts";
-import { apiVersion } from "../../policy/documents.ts";
+import { identityOf, namespaceKey } from "../../kube/identity.ts";
+import { apiVersion, type ExceptionSpec } from "../../policy/documents.ts";
+import { limitsIn, refusalsOf } from "../../policy/exception-limits.ts";
+import type { Policies } from "../../policy/policies.ts";
 import { expiryOf } from "../../policy/expiry.ts";
 import { fingerprintOf } from "../../policy/fingerprint.ts";
 import { unwritable } from "../../text/file-errors.ts";
 import { counted } from "../../text/phrases.ts";
+import { printableLine } from "../../text/printable.ts";
 import { UsageError } from "../../text/usage-error.ts";
+import type { Mesh } from "../../view/view.ts";
 import { tellNote, type Terminal } from "../terminal.ts";
 
 export interface WriteExceptionsOptions {
@@ -39,18 +43,26 @@ function expiry(text: string): string {
   throw new InvalidArgumentError(`${found.problem}.`);
 }
 
+/** What was audited: exceptions that are written count only as far as its policies allow them. */
+export interface Audited {
+  readonly rulings: readonly Ruling[];
+  readonly policies: Policies;
+  readonly mesh: Mesh;
+}
+
 /**
  * Writes one exception for each namespace and rule, which selects the findings by their fingerprints. Throws a UsageError if
  * the file exists, because somebody may have written reasons into it.
  */
 export function writeExceptions(
-  rulings: readonly Ruling[],
+  { rulings, policies, mesh }: Audited,
   { writeExceptions: file, expires: expiresAt }: WriteExceptionsOptions,
   terminal: Terminal,
 ): void {
   if (file === undefined) return;
   const findings = rulings.flatMap(({ finding, mode }) => (mode === "deny" || mode === "warn" ? [finding] : []));
   const places = Map.groupBy(findings, ({ rule, subject }) => `${namespaceOf(subject)} ${rule.id}`);
+  const taken = new Set(policies.exceptions.map(({ namespace, name }) => `${namespace}/${name}`));
   const documents = [...places]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([place, members]) => {
@@ -63,7 +75,7 @@ export function writeExceptions(
         {
           apiVersion,
           kind: "MeshwardException",
-          metadata: { name: `known-${rule}`, namespace },
+          metadata: { name: freeName(rule, namespace, taken), namespace },
           spec: {
             rules: [rule],
             match: {
@@ -90,4 +102,42 @@ export function writeExceptions(
   const left = findings.filter(({ subject }) => namespaceOf(subject) === "").length;
   const others = left === 0 ? "" : `; ${counted(left, "finding")} on objects without a namespace cannot be accepted`;
   tellNote(`${counted(documents.length, "exception")} until ${expiresAt} written to ${file}${others}`, terminal);
+  tellRefused(documents, { policies, mesh }, terminal);
 }
+
+/** A name that no exception in force has, because of two documents of one name only the first counts. */
+function freeName(rule: string, namespace: string, taken: ReadonlySet<string>): string {
+  // The id of a rule that a policy defines has a slash, which a name cannot have.
+  const name = `known-${rule.replaceAll("/", ".")}`;
+  for (let i = 1; ; i++) {
+    const free = i === 1 ? name : `${name}-${i}`;
+    if (!taken.has(`${namespace}/${free}`)) return free;
+  }
+}
+
+interface Written {
+  readonly metadata: { readonly namespace: string };
+  readonly spec: Pick<ExceptionSpec, "rules" | "expiresAt">;
+}
+
+/** Says which of the written exceptions the policies do not allow, so that nobody relies on them. */
+function tellRefused(
+  documents: readonly Written[],
+  { policies, mesh }: Pick<Audited, "policies" | "mesh">,
+  terminal: Terminal,
+): void {
+  const now = new Date();
+  const refused = documents.flatMap(({ metadata: { namespace }, spec }) => {
+    const namespaceLabels = mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? {};
+    const [first] = refusalsOf(spec, limitsIn({ namespace, namespaceLabels }, policies.index), now);
+    return first === undefined ? [] : [`${spec.rules.join()} in ${namespace}, because ${first.message}`];
+  });
+  if (refused.length === 0) return;
+  const shown = refused.slice(0, mostRefused).join("; ");
+  const more = refused.length > mostRefused ? `; and ${refused.length - mostRefused} more` : "";
+  tellNote(
+    printableLine(`${refused.length} of them will have no effect, as the policies are: ${shown}${more}`, 2_000),
+    terminal,
+  );
+}
+const mostRefused = 5;

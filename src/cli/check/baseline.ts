@@ -113,13 +113,20 @@ function withKnown(report: Report, known: readonly KnownFinding[], file: string)
   };
   const inPlace = report.findings.map((finding) => take(finding, (entry) => entry.file === finding.file));
   const findings = report.findings.map((finding, i) =>
-    inPlace[i] === true || take(finding, () => true) ? recorded(finding, file) : finding,
+    inPlace[i] === true || take(finding, () => true)
+      ? { ...recorded(finding, file), baselineState: "unchanged" as const }
+      : { ...finding, baselineState: unlisted(finding) },
   );
+  const accepted = report.accepted.map((finding) => ({ ...finding, baselineState: unlisted(finding) }));
   const { objects } = report.summary;
   const stale = [...left.values()].flat();
   const baseline = { file, known: known.length - stale.length, stale };
-  return { ...reportOf({ ...report, findings, objects }), baseline };
+  return { ...reportOf({ ...report, findings, accepted, objects }), baseline };
 }
+
+/** A baseline lists denials and warnings only. Whether anything else is new, only the change can tell. */
+const unlisted = ({ mode, introduced, ...finding }: ReportedFinding): "new" | "unchanged" =>
+  introduced || (mode !== "audit" && !("exception" in finding)) ? "new" : "unchanged";
 
 function recorded(finding: ReportedFinding, file: string): ReportedFinding {
   if (finding.mode === "audit") return finding;

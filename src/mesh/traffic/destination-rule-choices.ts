@@ -62,18 +62,35 @@ export interface DestinationHost {
   readonly namespace: string | undefined;
 }
 
-/** Which of `rules` (all that can match the host) clients of a namespace use, and why they do not use the others. */
+/** Which of `rules` (all that can match the host) clients of a namespace use. */
+export const usedDestinationRules = (
+  destination: DestinationHost,
+  rules: readonly DestinationRule[],
+  settings: MeshSettings,
+): DestinationRuleChoices["used"] =>
+  usedOf(destination, readRules(destination, coveringRules(destination, rules, settings), settings), settings);
+
+const coveringRules = ({ host }: DestinationHost, rules: readonly DestinationRule[], settings: MeshSettings) =>
+  rules.filter((rule) => covers(hostOfRule(rule, settings).toLowerCase(), host)).sort(oldestFirst);
+
+const readRules = (
+  { host, controlPlane }: DestinationHost,
+  covering: readonly DestinationRule[],
+  settings: MeshSettings,
+) => covering.filter((rule) => isReadBy(rule, controlPlane, settings) && !hasCapitals(rule, host, settings));
+
+const usedOf = (destination: DestinationHost, read: readonly DestinationRule[], settings: MeshSettings) =>
+  destinationRulesOfSome(destination.client, destinationRulesFor(destination.client, destination, read, settings));
+
+/** The same, and why they do not use the others. */
 export function destinationRuleChoices(
   destination: DestinationHost,
   rules: readonly DestinationRule[],
   settings: MeshSettings,
 ): DestinationRuleChoices {
-  const { client, host } = destination;
-  const covering = rules.filter((rule) => covers(hostOfRule(rule, settings).toLowerCase(), host)).sort(oldestFirst);
-  const isRead = (rule: DestinationRule) => isReadBy(rule, destination.controlPlane, settings);
-  const read = covering.filter((rule) => isRead(rule) && !hasCapitals(rule, host, settings));
-  const found = destinationRulesFor(client, destination, read, settings);
-  const used = destinationRulesOfSome(client, found);
+  const covering = coveringRules(destination, rules, settings);
+  const read = readRules(destination, covering, settings);
+  const used = usedOf(destination, read, settings);
   const using = new Set(used.flatMap((merged) => merged?.from ?? []));
   const passedOver = covering
     .filter((rule) => !using.has(rule))

@@ -5,8 +5,13 @@ import { hostsOfRoute } from "../../mesh/gateways/route-hosts.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { visibleTo } from "../../mesh/traffic/export-to.ts";
-import { hostOwnersParameter, type HostOwnership, ownershipOf } from "../../mesh/traffic/host-ownership.ts";
-import { covers, fullHost } from "../../mesh/traffic/hosts.ts";
+import {
+  hostOwnersParameter,
+  type HostOwnership,
+  type OwnedHost,
+  ownershipOf,
+} from "../../mesh/traffic/host-ownership.ts";
+import { covers, fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -29,7 +34,7 @@ export const hostNotOwned = defineRule({
     seen: "Requests for the host are answered by services of another namespace.",
     wayOut: "Delete the object, or remove the host from it: the routes of the owner count again within seconds.",
     silentWhen:
-      "No policy has hostOwners, no entry covers the host, or only clients of the object's own namespace see it.",
+      "No policy has hostOwners, no entry covers the host, the only one that does is `*` and the host is that of a Service in the object's own namespace, or only clients of that namespace see it.",
     page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
   },
 
@@ -39,7 +44,7 @@ export const hostNotOwned = defineRule({
     const ownership = ownershipOf(hostOwners);
     const claims = object.kind === "KubernetesRoute" ? routedBy(object, mesh) : claimsOf(object, settings);
     for (const { at, host, namespace, isOffer, by } of claims)
-      for (const owned of againstClaim(ownership, { host, namespace, isOffer }))
+      for (const owned of againstClaim(ownership, { host, namespace, isOffer }, settings))
         yield {
           at,
           message: `Only ${namesOf(owned.namespaces)} may use the host "${owned.host}"${owned.host === host.toLowerCase() ? "" : `, which "${host}" includes or is part of`}`,
@@ -63,8 +68,17 @@ interface Claim {
   readonly by?: ObjectOf<"KubernetesGateway" | "ServiceEntry"> | undefined;
 }
 
-const againstClaim = (ownership: HostOwnership, { host, namespace, isOffer }: Omit<Claim, "at" | "by">) =>
-  ownership.against(namespace, host).filter((owned) => !isOffer || covers(owned.host, host.toLowerCase()));
+function againstClaim(
+  ownership: HostOwnership,
+  { host, namespace, isOffer }: Omit<Claim, "at" | "by">,
+  { domain }: MeshSettings,
+): readonly OwnedHost[] {
+  // Kubernetes gives a namespace the hosts of its Services. Who owns "all hosts" means those that anybody could claim.
+  const isOfOwnService = namespaceOfHost(host.toLowerCase(), domain) === namespace;
+  return ownership
+    .against(namespace, host)
+    .filter((owned) => (!isOffer || covers(owned.host, host.toLowerCase())) && !(isOfOwnService && owned.host === "*"));
+}
 
 const routedBy = (route: KubernetesRoute, mesh: MeshView<typeof hostsOfRoute>): readonly Claim[] =>
   mesh.get(hostsOfRoute, route).map((one) => ({ ...one, namespace: route.metadata.namespace, isOffer: false }));
