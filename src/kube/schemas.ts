@@ -352,7 +352,7 @@ export const kubernetesRoute = record({
         ),
         backendRefs: list(backendRef),
         timeouts: optional(record({ request: text, backendRequest: text })),
-        retry: optional(record({ attempts: int32 })),
+        retry: optional(record({ attempts: int32, codes: list(int32) })),
       }),
     ),
   }),

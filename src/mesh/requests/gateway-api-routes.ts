@@ -3,7 +3,7 @@ import { type KubernetesRoute, parentOf } from "../gateways/routes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { isWildcard } from "../traffic/hosts.ts";
-import { converted, type ConvertedRoutes, dropped } from "./converted-rules.ts";
+import { converted, type ConvertedRoutes, dropped } from "../gateways/converted-rules.ts";
 
 /** What the routes are for. */
 export interface RoutedPort {

@@ -1,16 +1,28 @@
 import { type ObjectOf, readObject } from "../../kube/object.ts";
-import { type KubernetesRoute, weightOf } from "../gateways/routes.ts";
+import { type KubernetesRoute, weightOf } from "./routes.ts";
+import { durationMs } from "../traffic/durations.ts";
 import type { HttpRoute, VirtualService, WeightedDestination } from "../traffic/virtual-services.ts";
 
 type Rule = KubernetesRoute["spec"]["rules"][number];
-type Match = Rule["matches"][number];
+export type KubernetesMatch = Rule["matches"][number];
+type Match = KubernetesMatch;
 type BackendRef = Rule["backendRefs"][number];
 type Filter = Rule["filters"][number];
 
-/** Rules of HTTPRoutes and GRPCRoutes as istiod converts them: one VirtualService, with the object of each of its routes. */
+/** Where a converted route is written. Both routes of a prefix have the same origin. */
+export interface RouteOrigin {
+  readonly object: KubernetesRoute;
+  /** Its position in `spec.rules`. */
+  readonly i: number;
+  readonly rule: Rule;
+  /** Undefined: the rule has none, and is for all requests. */
+  readonly match: Match | undefined;
+}
+
+/** Rules of HTTPRoutes and GRPCRoutes as istiod converts them: one VirtualService, with the origin of each of its routes. */
 export interface ConvertedRoutes {
   readonly virtualService: VirtualService;
-  readonly from: ReadonlyMap<HttpRoute, KubernetesRoute>;
+  readonly origins: ReadonlyMap<HttpRoute, RouteOrigin>;
   /** Why requests to a destination reach nothing, where that is decided before the host is looked up. */
   readonly refused: ReadonlyMap<WeightedDestination, string>;
 }
@@ -30,10 +42,10 @@ export interface Conversion {
 export function converted(routes: readonly KubernetesRoute[], conversion: Conversion): ConvertedRoutes {
   const all = routes.flatMap((object) =>
     object.spec.rules.flatMap((rule, i) => {
-      const matches = rule.matches.length === 0 ? [undefined] : rule.matches;
-      return matches.flatMap((match) => {
+      return matchesOf(rule, object).flatMap((match) => {
         const rank = rankOf(match);
-        return rawRoutes(rule, match, { object, i, conversion }).map((raw) => ({ object, rule, rank, raw }));
+        const origin: RouteOrigin = { object, i, rule, match };
+        return rawRoutes(origin, conversion).map((raw) => ({ origin, rank, raw }));
       });
     }),
   );
@@ -45,13 +57,15 @@ export function converted(routes: readonly KubernetesRoute[], conversion: Conver
     spec: { hosts: conversion.hosts, http: all.map(({ raw }) => raw) },
   });
   const pairs = virtualService.spec.http.flatMap((route, i) => {
-    const origin = all[i];
-    return origin === undefined ? [] : [{ route, ...origin }];
+    const origin = all[i]?.origin;
+    return origin === undefined ? [] : [[route, origin] as const];
   });
   return {
     virtualService,
-    from: new Map(pairs.map(({ route, object }) => [route, object])),
-    refused: new Map(pairs.flatMap((pair) => refusals(pair, conversion))),
+    origins: new Map(pairs),
+    refused: new Map(
+      pairs.flatMap(([{ route }, { rule, object }]) => refusalsAt(route, receiving(rule), object, conversion)),
+    ),
   };
 }
 
@@ -77,7 +91,7 @@ export function convertedStreams(object: KubernetesRoute, conversion: Conversion
 }
 
 /** The same without the origin of each route, which all have the same. */
-export type ConvertedStreams = Omit<ConvertedRoutes, "from">;
+export type ConvertedStreams = Omit<ConvertedRoutes, "origins">;
 
 function destinationsOf({ backendRefs }: Rule, namespace: string, domain: string): readonly object[] {
   const backends = backendRefs.filter((ref) => weightOf(ref) > 0);
@@ -105,13 +119,6 @@ function refusalsAt(
     const because = ref && (refusalOf(ref, object) ?? unsupported(ref));
     return because === undefined ? [] : [[destination, because] as const];
   });
-}
-
-function refusals(
-  { route, object, rule }: { readonly route: HttpRoute; readonly object: KubernetesRoute; readonly rule: Rule },
-  conversion: Conversion,
-): readonly (readonly [WeightedDestination, string])[] {
-  return refusalsAt(route.route, receiving(rule), object, conversion);
 }
 
 /**
@@ -164,6 +171,13 @@ const unsupported = (ref: BackendRef): string | undefined =>
     ? undefined
     : `${kindOf(ref)} ${ref.name} is no Service, so that nothing is sent to it`;
 
+/** Without a match, a rule of an HTTPRoute is for all paths, which the API server writes into it as the prefix `/`. */
+function matchesOf({ matches }: Rule, { originKind }: KubernetesRoute): readonly (Match | undefined)[] {
+  if (matches.length > 0) return matches;
+  return [originKind === "HTTPRoute" ? everyPath : undefined];
+}
+const everyPath: Match = { path: { type: "PathPrefix", value: "/" }, method: undefined, headers: [], queryParams: [] };
+
 /** Without a match last, then without a path; then exact paths, prefixes, expressions, the longer the earlier; methods, headers, parameters. */
 type Rank = readonly number[];
 function rankOf(match: Match | undefined): Rank {
@@ -188,7 +202,7 @@ function before(a: Rank, b: Rank): number {
 }
 
 /** What a match says about the path; undefined: nothing (conversion.go createURIMatch, createGRPCURIMatch). */
-function pathOf({ path, method }: Match): { readonly type: string; readonly value: string } | undefined {
+export function pathOf({ path, method }: Match): { readonly type: string; readonly value: string } | undefined {
   if (typeof method === "object") return pathOfGrpc(method);
   const { type = "PathPrefix", value = "/" } = path ?? {};
   return { type, value: type === "PathPrefix" && value !== "/" ? value.replace(/\/$/, "") : value };
@@ -203,14 +217,8 @@ function pathOfGrpc({ type, service, method }: Exclude<Match["method"], string |
   return { type: "RegularExpression", value: `/${service ?? "[^/]+"}/${method ?? ".+"}` };
 }
 
-interface Position {
-  readonly object: KubernetesRoute;
-  readonly i: number;
-  readonly conversion: Conversion;
-}
-
 /** The routes for one match. A prefix is the path itself and what is below it, which a rewrite treats apart. */
-function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion }: Position): readonly object[] {
+function rawRoutes({ object, i, rule, match }: RouteOrigin, conversion: Conversion): readonly object[] {
   const { namespace, name } = object.metadata;
   const backends = receiving(rule);
   const destinations = backends.map((ref) => ({
@@ -223,6 +231,7 @@ function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion
     name: `${namespace}.${name}.${i}`,
     ...(isRedirect || backends.length === 0 ? nothing : { route: destinations }),
     ...rawHeaders(rule.filters),
+    ...rawAttempts(rule),
   };
   const rewrite = rule.filters.find(({ type }) => type === "URLRewrite")?.urlRewrite;
   const paths = match === undefined ? [undefined] : pathsOf(match);
@@ -231,6 +240,31 @@ function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion
     match: match === undefined ? [] : [{ ...rawMatch(match), ...(path === undefined ? {} : { uri: path.uri }) }],
     ...(rewrite === undefined ? {} : { rewrite: rawRewrite(rewrite, path?.isBelow === true) }),
   }));
+}
+
+const retryOn = ["connect-failure", "refused-stream", "unavailable", "cancelled"];
+/** Retries if `retry` does not say how many. */
+const defaultAttempts = 2;
+
+/**
+ * The timeout and the retries of a rule: with `retry`, `backendRequest` is the timeout of each try, without it that of the whole
+ * request, whatever `request` says. 0 is none.
+ */
+function rawAttempts({ timeouts, retry }: Rule): { readonly timeout?: string; readonly retries?: object } {
+  const [request, backendRequest] = [timeouts?.request, timeouts?.backendRequest].map((text) =>
+    durationMs(text) ? text : undefined,
+  );
+  if (retry === undefined) {
+    const timeout = backendRequest ?? request;
+    return timeout === undefined ? {} : { timeout };
+  }
+  const attempts = retry.attempts ?? defaultAttempts;
+  const retries = {
+    attempts,
+    retryOn: attempts === 0 ? "" : [...retryOn, ...retry.codes].join(","),
+    perTryTimeout: backendRequest,
+  };
+  return { retries, ...(request === undefined ? {} : { timeout: request }) };
 }
 
 function hostOf(ref: BackendRef, own: string, domain: string): string {
