@@ -1,6 +1,6 @@
 import { idOf } from "../kube/identity.ts";
 import { type BoundRoute, proxiesOfKubernetesGateway, routesBoundTo } from "../mesh/gateways/bound-routes.ts";
-import { type KubernetesMatch, pathOf, type RouteOrigin } from "../mesh/gateways/converted-rules.ts";
+import type { RouteOrigin } from "../mesh/gateways/converted-rules.ts";
 import {
   listenerLeftOut,
   type ListedRule,
@@ -8,6 +8,7 @@ import {
   ruleTablesOf,
 } from "../mesh/gateways/kubernetes-route-tables.ts";
 import { type ListenerGateway, listenerGateways } from "../mesh/gateways/listener-gateways.ts";
+import { ruleMatchInWords } from "../mesh/gateways/rule-wording.ts";
 import { hasClassOfIstio, type KubernetesGateway } from "../mesh/membership/gateways.ts";
 import { shareOf } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
@@ -121,7 +122,8 @@ const placeOf = ({ object, i }: RouteOrigin): string => `${idOf(object)} rules[$
 function ruleLine(listed: ListedRule, mesh: Mesh): ExplanationLine {
   const { origin, route, by } = listed;
   const place = placeOf(origin);
-  const matched = matchInWords(origin.match);
+  const inWords = ruleMatchInWords(origin);
+  const matched = inWords === undefined ? "" : ` for ${inWords}`;
   const taken = by === undefined ? "" : `; no request reaches it, because ${placeOf(by)} takes them`;
   return {
     key: "routes.rule",
@@ -144,26 +146,4 @@ function answerOf({ route, refused, origin }: ListedRule, mesh: Mesh): string {
     return `${share}% to ${host}:${port?.number ?? "?"}${because === undefined ? "" : ` (${because}: 500)`}`;
   });
   return shown.join(", ");
-}
-
-const pathKinds: Readonly<Record<string, string>> = {
-  Exact: "path",
-  PathPrefix: "path prefix",
-  RegularExpression: "path expression",
-};
-
-/** The first conditions of a match. */
-function matchInWords(match: KubernetesMatch | undefined): string {
-  if (match === undefined) return "";
-  const path = pathOf(match);
-  const { method, headers, queryParams } = match;
-  const conditions = [
-    ...(path === undefined || (path.type === "PathPrefix" && path.value === "/")
-      ? []
-      : [`${pathKinds[path.type] ?? path.type} "${path.value}"`]),
-    ...(typeof method === "string" ? [method] : []),
-    ...headers.map(({ name, value }) => `header ${name}=${value}`),
-    ...queryParams.map(({ name, value }) => `parameter ${name}=${value}`),
-  ];
-  return conditions.length === 0 ? "" : ` for ${conditions.slice(0, 4).join(", ")}`;
 }

@@ -48,6 +48,7 @@ import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
 import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
 import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted.ts";
+import { httpRouteRuleUnreachable } from "./http-route/rule-unreachable.ts";
 import { httpRouteTimeoutCutOff } from "./http-route/timeout-cut-off.ts";
 import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
 import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
@@ -199,6 +200,7 @@ export const rules: readonly BuiltInRule[] = [
   httpRouteNotAllowed,
   httpRouteParentNotFound,
   httpRouteReferenceNotGranted,
+  httpRouteRuleUnreachable,
   httpRouteTimeoutCutOff,
   httpRouteWeightsNot100,
   httpRouteWithoutBackend,

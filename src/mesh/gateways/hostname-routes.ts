@@ -1,10 +1,16 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
 import { attachedRoutes } from "./attached-routes.ts";
 import { type Conversion, converted, type ConvertedRoutes, dropped } from "./converted-rules.ts";
 import type { ListenerGateway } from "./listener-gateways.ts";
-import { backendOf, grantedServices, grantKeyOf, type KubernetesRoute, namespaceOfRoute } from "./routes.ts";
+import {
+  backendOf,
+  grantedServices,
+  grantKeyOf,
+  isOfRequests,
+  type KubernetesRoute,
+  namespaceOfRoute,
+} from "./routes.ts";
 
 /** What `routesByHostname` reads. */
 export const hostnameRouteReads = [namespaceOfRoute, grantedServices] as const;
@@ -25,6 +31,11 @@ export interface RoutesAtListener {
   readonly uncertain: readonly KubernetesRoute[];
 }
 
+interface Wanted extends Pick<Conversion, "isMissing"> {
+  /** Default: all hostnames are. */
+  readonly isWanted?: (hostname: string) => boolean;
+}
+
 /**
  * The routes of a listener for requests, by their hostnames, as far as these are wanted (Istio
  * pilot/pkg/config/kube/gateway/route_collections.go HTTPRouteCollection, mergeHTTPRoutes).
@@ -32,29 +43,30 @@ export interface RoutesAtListener {
 export function routesByHostname(
   listener: ListenerGateway,
   routes: readonly KubernetesRoute[],
-  isWanted: (hostname: string) => boolean,
+  { isWanted = () => true, isMissing }: Wanted,
   mesh: View,
 ): RoutesAtListener {
   const attached = attachedRoutes(listener, routes.filter(isOfRequests), mesh).filter(({ hostname }) =>
     isWanted(hostname),
   );
-  const kept = attached.filter(({ route }) => dropped(route) === undefined);
-  const conversion = { domain: mesh.settings.domain, refusalOf: refusalIn(mesh) };
+  const uses = { refusalOf: refusalIn(mesh), isMissing };
+  const kept = attached.filter(({ route }) => dropped(route, uses) === undefined);
+  const conversion = { domain: mesh.settings.domain, ...uses };
   return {
     all: [...Map.groupBy(kept, ({ hostname }) => hostname)].map(([hostname, some]) => ({
       hostname,
-      converted: converted(some.map(({ route }) => route).toSorted(oldestFirst), { ...conversion, hosts: [hostname] }),
+      converted: converted(
+        some.map(({ route }) => route),
+        { ...conversion, hosts: [hostname] },
+      ),
     })),
     dropped: attached.flatMap(({ route }) => {
-      const because = dropped(route);
+      const because = dropped(route, uses);
       return because === undefined ? [] : [{ route, because }];
     }),
     uncertain: kept.filter(({ isKnown }) => !isKnown).map(({ route }) => route),
   };
 }
-
-const isOfRequests = ({ originKind }: KubernetesRoute): boolean =>
-  originKind === "HTTPRoute" || originKind === "GRPCRoute";
 
 /** A backend in another namespace needs a grant there, of whatever kind it is. */
 export const refusalIn =

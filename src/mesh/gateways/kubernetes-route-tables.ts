@@ -4,11 +4,12 @@ import { oldestFirst } from "../objects/creation-order.ts";
 import { mostSpecificFirst } from "../traffic/hosts.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, WeightedDestination } from "../traffic/virtual-services.ts";
-import type { RouteOrigin } from "./converted-rules.ts";
+import type { Conversion, RouteOrigin } from "./converted-rules.ts";
 import { routesOfListener } from "./gateway-routes.ts";
 import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
 import { type ListenerGateway, listenerGateways, missingCertificate } from "./listener-gateways.ts";
-import { gatewaysOfRoute, type KubernetesRoute } from "./routes.ts";
+import { serviceByName } from "../objects/indexes.ts";
+import { backendOf, gatewaysOfRoute, type KubernetesRoute } from "./routes.ts";
 
 /** A rule at a listener, for one of its matches. */
 export interface ListedRule {
@@ -48,7 +49,10 @@ export const listenerLeftOut = (listener: ListenerGateway, mesh: Mesh): string |
 export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables {
   const routes = mesh.lookup(gatewaysOfRoute.from, [nameOf(gateway)]) as readonly KubernetesRoute[];
   const kept = listenerGateways(gateway).filter((one) => listenerLeftOut(one, mesh) === undefined);
-  const found = kept.map((listener) => ({ listener, at: routesByHostname(listener, routes, () => true, mesh) }));
+  const found = kept.map((listener) => ({
+    listener,
+    at: routesByHostname(listener, routes, { isMissing: missingIn(mesh) }, mesh),
+  }));
   const placed = found.flatMap(({ listener, at }) => at.all.map((one) => ({ ...one, listener })));
   const apart = Map.groupBy(placed, ({ listener, hostname }) => {
     const { port, protocol, name, hostname: offered } = listener.listener;
@@ -66,6 +70,15 @@ export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables
     dropped: [...new Map(dropped.map((one) => [one.route, one])).values()],
   };
 }
+
+/** A backend that is none of the Services of its namespace, if all are known. */
+const missingIn =
+  (mesh: Mesh): Conversion["isMissing"] =>
+  (ref, route) => {
+    const { kind, namespace, name } = backendOf(ref, route);
+    if (kind !== "Service" || !mesh.knowsAll("Service")) return false;
+    return mesh.lookup(serviceByName, [`${namespace}/${name}`]).length === 0;
+  };
 
 type Placed = HostnameRoutes & { readonly listener: ListenerGateway };
 

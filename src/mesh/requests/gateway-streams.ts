@@ -79,14 +79,14 @@ function boundTo(
   const refusalOf = refusalIn(mesh);
   return {
     all: routes
-      .filter((route) => dropped(route) === undefined)
+      .filter((route) => dropped(route, { refusalOf }) === undefined)
       .map((httpRoute) => ({
         httpRoute,
         ...convertedStreams(httpRoute, { hosts: hostnamesOf(httpRoute), domain, refusalOf }),
       })),
     doubts: attached.filter(({ isKnown }) => !isKnown).map(({ route }) => unknownLabels(route, listener)),
     dropped: routes.flatMap((route) => {
-      const because = dropped(route);
+      const because = dropped(route, { refusalOf });
       return because === undefined ? [] : [`istiod drops all rules of ${idOf(route)}: ${because}`];
     }),
   };

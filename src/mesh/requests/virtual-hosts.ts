@@ -160,7 +160,8 @@ function ofListener(
 ): BoundTo {
   if (listener === undefined) return { all: [], doubts: [], dropped: [] };
   const { defaultVirtualServiceExportTo } = mesh.settings;
-  const found = routesByHostname(listener, front.routes, (hostname) => covers(hostname.toLowerCase(), host), mesh);
+  const isWanted = (hostname: string) => covers(hostname.toLowerCase(), host);
+  const found = routesByHostname(listener, front.routes, { isWanted }, mesh);
   const all = found.all.flatMap(({ converted }): readonly Bound[] => {
     const { virtualService } = converted;
     const { namespace } = virtualService.metadata;
