@@ -97,7 +97,7 @@ function tableLines(gateway: KubernetesGateway, mesh: Mesh): readonly Explanatio
   const all = tables.flatMap(({ rules }) => rules);
   return [
     ...dropped.map(({ route, because }) =>
-      objectLine("route.dropped", route, `istiod drops all rules of ${idOf(route)}: ${because}`, {
+      objectLine("route.dropped", route, `No rule of ${idOf(route)} is used: ${because}`, {
         value: because,
         counts: false,
       }),

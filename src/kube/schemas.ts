@@ -106,6 +106,15 @@ const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 const present = optional(record({}));
 const loadBalancer = optional(
   record({
+    simple: text,
+    consistentHash: optional(
+      record({
+        httpHeaderName: text,
+        httpQueryParameterName: text,
+        httpCookie: optional(record({ name: text })),
+        useSourceIp: flag,
+      }),
+    ),
     localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
     zoneAwareLbSetting: present,
   }),
@@ -527,6 +536,7 @@ export const service = record({
     type: text,
     selector: map(text),
     externalName: text,
+    trafficDistribution: text,
     clusterIP: text,
     clusterIPs: list(name),
     ports: list(record({ port: int32, name: text, targetPort: intOrText, protocol: text, appProtocol: text })),

@@ -296,6 +296,10 @@ test("a Gateway of the Gateway API has a table of rules for each host and port, 
       ],
     }),
     route("HTTPRoute", "dropped", { rules: [{ filters: [{ type: "ExtensionRef" }] }] }),
+    route("HTTPRoute", "too-large", {
+      hostnames: Array.from({ length: 17 }, (_, i) => `h${i}.example.com`),
+      rules: [{ backendRefs: [] }],
+    }),
     route("GRPCRoute", "every", {
       hostnames: [],
       rules: [
@@ -318,9 +322,10 @@ test("a Gateway of the Gateway API has a table of rules for each host and port, 
     `Requests for ${host} on port ${port} try one rule`,
     '  GRPCRoute shop/every rules[0] for path prefix "/shop.Cart/": 100% to cart.shop.svc.cluster.local:80',
   ];
-  const start = lines.findIndex((line) => line.includes("istiod drops all rules"));
+  const start = lines.findIndex((line) => line.includes("No rule of"));
   assert.deepEqual(lines.slice(start), [
-    '- istiod drops all rules of HTTPRoute shop/dropped: filter "ExtensionRef" is not supported',
+    "- No rule of HTTPRoute shop/too-large is used: it has more than 16 hostnames, which the API server refuses",
+    '- No rule of HTTPRoute shop/dropped is used: filter "ExtensionRef" is not supported',
     ...table(80),
     ...grpc("*.example.com", 80),
     ...table(8080),

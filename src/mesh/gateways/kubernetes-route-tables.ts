@@ -9,7 +9,7 @@ import { routesOfListener } from "./gateway-routes.ts";
 import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
 import { type ListenerGateway, listenerGateways, missingCertificate } from "./listener-gateways.ts";
 import { serviceByName } from "../objects/indexes.ts";
-import { backendOf, gatewaysOfRoute, type KubernetesRoute } from "./routes.ts";
+import { backendOf, gatewaysOfRoute, type KubernetesRoute, mostHostnames } from "./routes.ts";
 
 /** A rule at a listener, for one of its matches. */
 export interface ListedRule {
@@ -47,7 +47,9 @@ export const listenerLeftOut = (listener: ListenerGateway, mesh: Mesh): string |
  * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig).
  */
 export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables {
-  const routes = mesh.lookup(gatewaysOfRoute.from, [nameOf(gateway)]) as readonly KubernetesRoute[];
+  const named = mesh.lookup(gatewaysOfRoute.from, [nameOf(gateway)]) as readonly KubernetesRoute[];
+  const isStorable = ({ spec }: KubernetesRoute) => spec.hostnames.length <= mostHostnames;
+  const routes = named.filter(isStorable);
   const kept = listenerGateways(gateway).filter((one) => listenerLeftOut(one, mesh) === undefined);
   const found = kept.map((listener) => ({
     listener,
@@ -59,7 +61,9 @@ export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables
     const [host = "*"] = [hostname, offered || "*"].map((one) => one.toLowerCase()).sort(mostSpecificFirst);
     return JSON.stringify([port ?? 0, host, protocol === "HTTP" ? "" : name]);
   });
-  const dropped = found.flatMap(({ at }) => at.dropped);
+  const tooLarge = named.filter((route) => !isStorable(route));
+  const because = `it has more than ${mostHostnames} hostnames, which the API server refuses`;
+  const dropped = [...tooLarge.map((route) => ({ route, because })), ...found.flatMap(({ at }) => at.dropped)];
   return {
     tables: [...apart]
       .map(([key, all]) => {

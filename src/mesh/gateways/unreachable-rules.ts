@@ -7,7 +7,7 @@ import { converted, type ConvertedRoutes, dropped, type RouteOrigin } from "./co
 import { routesOfListener } from "./gateway-routes.ts";
 import { type ListenerGateway, listenerGateways } from "./listener-gateways.ts";
 import { hostnamesOf } from "./route-acceptance.ts";
-import { gatewaysOfRoute, isOfRequests, type KubernetesRoute, namespaceOfRoute } from "./routes.ts";
+import { gatewaysOfRoute, isOfRequests, type KubernetesRoute, mostHostnames, namespaceOfRoute } from "./routes.ts";
 
 /** Rules by their position in `spec.rules`, each with one that takes all its requests. */
 export type LostRules = ReadonlyMap<number, RouteOrigin>;
@@ -48,7 +48,7 @@ export interface HostnamePlace {
 }
 
 export const placesOf = (route: KubernetesRoute, settings: MeshSettings): readonly HostnamePlace[] =>
-  isOfRequests(route)
+  isOfRequests(route) && route.spec.hostnames.length <= mostHostnames
     ? [...gatewaysOfRoute.from.keys(route, settings)].flatMap((gateway) =>
         [...new Set(hostnamesOf(route))].map((hostname) => ({ key: `${gateway} ${hostname}`, hostname, gateway })),
       )
