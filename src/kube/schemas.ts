@@ -351,6 +351,9 @@ export const kubernetesRoute = record({
             type: name,
             requestHeaderModifier: headerModifier,
             requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
+            requestRedirect: optional(
+              record({ scheme: text, hostname: text, port: int32, path: optional(record({ type: text })) }),
+            ),
             urlRewrite: optional(
               record({
                 hostname: text,

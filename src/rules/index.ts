@@ -47,6 +47,7 @@ import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
 import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
 import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
+import { httpRouteRedirectLoop } from "./http-route/redirect-loop.ts";
 import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted.ts";
 import { httpRouteRuleUnreachable } from "./http-route/rule-unreachable.ts";
 import { httpRouteTimeoutCutOff } from "./http-route/timeout-cut-off.ts";
@@ -199,6 +200,7 @@ export const rules: readonly BuiltInRule[] = [
   httpRouteHostMismatch,
   httpRouteNotAllowed,
   httpRouteParentNotFound,
+  httpRouteRedirectLoop,
   httpRouteReferenceNotGranted,
   httpRouteRuleUnreachable,
   httpRouteTimeoutCutOff,

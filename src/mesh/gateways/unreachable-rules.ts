@@ -1,6 +1,6 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
-import { hasClassOfIstio, type KubernetesGateway } from "../membership/gateways.ts";
+import { hasClassOfIstio } from "../membership/gateways.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import { attachedRoutes } from "./attached-routes.ts";
 import { converted, type ConvertedRoutes, dropped, type RouteOrigin } from "./converted-rules.ts";
@@ -61,55 +61,55 @@ const routeByGatewayAndHostname = index("KubernetesRoute", (route, settings) =>
 /** A route and all routes that name one of its Gateways and have one of its hostnames, itself among them. */
 export const routesBesideRoute = relation("routesBesideRoute", routeByGatewayAndHostname, routeByGatewayAndHostname);
 
+/** The routes for one hostname at a listener, and what they lose to each other there. */
+export interface RoutesOfHost {
+  readonly listener: ListenerGateway;
+  readonly routes: readonly KubernetesRoute[];
+  readonly lost: ReadonlyMap<KubernetesRoute, LostRules>;
+}
+
 /**
- * The rules for a hostname at a Gateway that get no request, because another route with the hostname takes them at every listener
- * that has both: istiod merges the rules of all routes with one hostname, and of equal ones that of the oldest route comes first
- * (Istio pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes).
+ * The routes for a hostname at each listener of a Gateway. istiod merges the rules of all routes with one hostname, and of equal ones
+ * that of the oldest route comes first (Istio pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes).
  */
-export const rulesTaken = fact(
-  "rulesTaken",
+export const routesAtListeners = fact(
+  "routesAtListeners",
   "key",
   [routesBesideRoute, gatewaysOfRoute, namespaceOfRoute],
-  (key, mesh): ReadonlyMap<KubernetesRoute, LostRules> => {
+  (key, mesh): readonly RoutesOfHost[] => {
     const routes = mesh.under(routesBesideRoute, [key]).filter((route) => dropped(route) === undefined);
-    if (routes.length < 2) return new Map();
     const [name = ""] = key.split(" ", 1);
     const gateway = mesh.under(gatewaysOfRoute, [name]).find((one) => nameOf(one) === name && hasClassOfIstio(one));
-    if (gateway === undefined) return new Map();
+    if (gateway === undefined) return [];
     const hostname = key.slice(name.length + 1);
     mesh.visited(routes.length);
-    const attached = attachedAt(gateway, (listener) =>
-      attachedRoutes(listener, routes, mesh).flatMap((one) =>
-        one.hostname === hostname && one.isKnown ? one.route : [],
-      ),
-    );
-    return lostEverywhere(attached, { hosts: [hostname], domain: mesh.settings.domain });
+    const compared = new Map<string, ReadonlyMap<KubernetesRoute, LostRules>>();
+    const kept = listenerGateways(gateway).filter(({ leftOut }) => leftOut === undefined);
+    return kept.map((listener): RoutesOfHost => {
+      const attached = attachedRoutes(listener, routes, mesh).filter((one) => one.hostname === hostname && one.isKnown);
+      const own = [...new Set(attached.map(({ route }) => route))];
+      const same = own.map((route) => `${route.originKind} ${nameOf(route)}`).join();
+      const conversion = { hosts: [hostname], domain: mesh.settings.domain };
+      const lost = compared.get(same) ?? lostAmong([converted(own, conversion)]);
+      compared.set(same, lost);
+      return { listener, routes: own, lost };
+    });
   },
 );
 
-function attachedAt(
-  gateway: KubernetesGateway,
-  routesOf: (listener: ListenerGateway) => readonly KubernetesRoute[],
-): readonly (readonly KubernetesRoute[])[] {
-  const kept = listenerGateways(gateway).filter(({ leftOut }) => leftOut === undefined);
-  return kept.map((listener) => [...new Set(routesOf(listener))]);
-}
-
-function lostEverywhere(
-  listeners: readonly (readonly KubernetesRoute[])[],
-  conversion: Parameters<typeof converted>[1],
-): ReadonlyMap<KubernetesRoute, LostRules> {
-  const known = new Map<string, ReadonlyMap<KubernetesRoute, LostRules>>();
-  const result = new Map<KubernetesRoute, LostRules>();
-  for (const routes of listeners) {
-    const same = routes.map((route) => `${route.originKind} ${nameOf(route)}`).join();
-    const lost = known.get(same) ?? (routes.length < 2 ? new Map() : lostAmong([converted(routes, conversion)]));
-    known.set(same, lost);
-    for (const route of routes) {
-      const before = result.get(route);
-      const here = lost.get(route) ?? none;
-      result.set(route, before === undefined ? here : new Map([...before].filter(([i]) => here.has(i))));
-    }
-  }
-  return result;
-}
+/** The rules for a hostname at a Gateway that get no request at any of its listeners that have the route. */
+export const rulesTaken = fact(
+  "rulesTaken",
+  "key",
+  [routesAtListeners],
+  (key, mesh): ReadonlyMap<KubernetesRoute, LostRules> => {
+    const result = new Map<KubernetesRoute, LostRules>();
+    for (const { routes, lost } of mesh.get(routesAtListeners, key))
+      for (const route of routes) {
+        const before = result.get(route);
+        const here = lost.get(route) ?? none;
+        result.set(route, before === undefined ? here : new Map([...before].filter(([i]) => here.has(i))));
+      }
+    return result;
+  },
+);
