@@ -14,9 +14,11 @@ import {
 } from "../mesh/traffic/destination-rule-choices.ts";
 import type { MergedDestinationRule } from "../mesh/traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../mesh/traffic/destination-rules.ts";
+import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { policyAt } from "../mesh/traffic/effective-policy.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
+import { type Balanced, balancingLines, localityLines, trafficDistributionOf } from "./load-balancing.ts";
 import { listed } from "./wording.ts";
 
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
@@ -37,7 +39,9 @@ export function destinationRuleLines(
   const owner = destination.namespace;
   const hidden = used.find((one) => one && owner && isHiddenFrom(destination.client, one, owner, mesh));
   if (hidden !== undefined) return [{ ...hiddenLine(hidden, destination.client), lines: passed }];
-  const lines = used.map((merged) => usedLine(merged, workloads, mesh.settings.autoMtls));
+  const { service } = hostIn(mesh, destination.host);
+  const balanced = { settings: mesh.settings, distribution: service && trafficDistributionOf(service, mesh) };
+  const lines = used.map((merged) => usedLine(merged, workloads, balanced));
   const [only] = lines;
   if (lines.length === 1 && only !== undefined) return [{ ...only, lines: [...(only.lines ?? []), ...passed] }];
   return [
@@ -56,14 +60,17 @@ const hiddenLine = ({ from }: MergedDestinationRule, client: string): Explanatio
 function usedLine(
   merged: MergedDestinationRule | undefined,
   workloads: readonly Workload[] | undefined,
-  autoMtls: boolean,
+  balanced: Balanced,
 ): ExplanationLine {
-  const otherwise = autoMtls ? "mTLS if the server supports it" : "plaintext, because auto mTLS is disabled";
+  const otherwise = balanced.settings.autoMtls
+    ? "mTLS if the server supports it"
+    : "plaintext, because auto mTLS is disabled";
   if (merged === undefined)
     return {
       key: "destinationRule",
       text: `No DestinationRule is used: ${otherwise}, no subsets`,
       value: [],
+      lines: localityLines(undefined, balanced),
     };
   const { from, selector, trafficPolicy, subsets } = merged;
   const who = selector === undefined ? "" : ` for clients with ${formatLabels(selector) || "any labels"}`;
@@ -77,6 +84,7 @@ function usedLine(
     lines: [
       tlsLine("", trafficPolicy, otherwise),
       ...limitLines(trafficPolicy),
+      ...balancingLines(trafficPolicy, balanced),
       ...(trafficPolicy?.portLevelSettings ?? []).map(portLine),
       ...subsets.map((subset) => subsetLine(subset, trafficPolicy, workloads)),
     ],

@@ -1,13 +1,10 @@
 import { byId, idOf } from "../kube/identity.ts";
 import {
-  type BoundRoute,
   type BoundVirtualService,
   type GatewayBeside,
   gatewaysBesideServer,
   type LostRoute,
   proxiesOfGateway,
-  proxiesOfKubernetesGateway,
-  routesBoundTo,
   routesLostAt,
   virtualServicesBoundTo,
 } from "../mesh/gateways/bound-routes.ts";
@@ -15,7 +12,6 @@ import { routeTablesOf } from "../mesh/gateways/route-tables.ts";
 import { gatewayRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
 import { type ServerConflict, serverConflictsOf } from "../mesh/gateways/server-conflicts.ts";
 import { formatServerHost, type Gateway, type Server, serverHosts } from "../mesh/gateways/servers.ts";
-import type { KubernetesGateway } from "../mesh/membership/gateways.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
@@ -85,12 +81,12 @@ function tableLines(gateway: Gateway, { conflicts, bound }: Served, mesh: Mesh):
   return tables.length === 0 ? [] : [...tables, ...defaultLines("routes.defaults", used, mesh.settings)];
 }
 
-function triedInWords(routes: number): string {
-  if (routes === 0) return "find no route, and get 404";
-  return routes === 1 ? "try one route" : `try ${routes} routes, in this order`;
+export function triedInWords(routes: number, what = "route"): string {
+  if (routes === 0) return `find no ${what}, and get 404`;
+  return routes === 1 ? `try one ${what}` : `try ${routes} ${what}s, in this order`;
 }
 
-function proxiesLine(proxies: readonly Workload[], which: string, ifNone: string, mesh: Mesh): ExplanationLine {
+export function proxiesLine(proxies: readonly Workload[], which: string, ifNone: string, mesh: Mesh): ExplanationLine {
   if (!mesh.knows("Workload"))
     return { key: "proxies", text: `Proxies: workloads ${which}; none are known`, value: "unknown" };
   const sorted = proxies.toSorted(byId);
@@ -181,66 +177,5 @@ function boundLine(
     value: because,
     counts: because === "used",
     lines: lost,
-  });
-}
-
-/** Explains a Gateway of the Gateway API: its proxies, its listeners, and the routes that name it. */
-export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh): readonly ExplanationLine[] {
-  const routes = routesBoundTo(gateway, mesh);
-  const { gatewayClassName, listeners } = gateway.spec;
-  return [
-    { key: "class", text: `Class ${gatewayClassName}`, value: gatewayClassName },
-    proxiesLine(
-      proxiesOfKubernetesGateway(gateway, mesh),
-      "that istiod runs for it",
-      "istiod creates them with the Gateway, if its class is one of Istio",
-      mesh,
-    ),
-    ...listeners.map(listenerLine),
-    {
-      key: "routes",
-      text: `Routes that name it: ${routes.length === 0 ? "none" : routes.length}`,
-      value: routes.length,
-      lines: routes.map(routeLine),
-    },
-  ];
-}
-
-const allowedFrom: Readonly<Record<string, string>> = {
-  Same: "its own namespace",
-  All: "all namespaces",
-  Selector: "namespaces with the labels of its selector",
-};
-
-const allowedNamespaces = ({ allowedRoutes }: Listener): string => allowedRoutes?.namespaces?.from ?? "Same";
-
-type Listener = KubernetesGateway["spec"]["listeners"][number];
-
-function listenerLine(listener: Listener): ExplanationLine {
-  const { name, port = 0, protocol = "?", hostname, tls } = listener;
-  const from = allowedNamespaces(listener);
-  const shownTls = tls === undefined ? "" : `; TLS ${tls.mode || "Terminate"}`;
-  return {
-    key: "listener",
-    of: name,
-    text: `Listener ${name}, port ${port} ${protocol}: ${hostname || "every host"}${shownTls}; routes of ${allowedFrom[from] ?? from}`,
-    value: hostname || "*",
-  };
-}
-
-function routeLine({ route, result, offered }: BoundRoute): ExplanationLine {
-  const hosts = offered.includes("*") ? "every host of its listeners" : listedNames(offered);
-  const reasons: Readonly<Record<NonNullable<typeof result> | "no listener", string>> = {
-    accepted: `is accepted for ${hosts}`,
-    host: `has no effect: no listener offers ${listedNames(route.spec.hostnames)}`,
-    kind: `has no effect: no listener for its hosts accepts a ${route.originKind}`,
-    namespace: `has no effect: no listener for its hosts accepts routes of namespace ${route.metadata.namespace}`,
-    "unknown namespace": `is accepted for ${hosts} if namespace ${route.metadata.namespace} has the labels of the selector, which are not known`,
-    "no listener": "has no effect: it names a listener that does not exist",
-  };
-  const because = result ?? "no listener";
-  return objectLine("route", route, `${idOf(route)} ${reasons[because]}`, {
-    value: because,
-    counts: because === "accepted" || because === "unknown namespace",
   });
 }

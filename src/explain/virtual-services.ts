@@ -118,15 +118,18 @@ export function defaultLines(
 ): readonly ExplanationLine[] {
   const routes = all.flatMap(({ spec }) => spec.http);
   if (!routes.some(({ route, timeout, retries }) => route.length > 0 && !(timeout && retries))) return [];
+  return [defaultRetriesLine(key, "route", settings)];
+}
+
+/** The default of a route, or of a rule. */
+export function defaultRetriesLine(key: string, what: string, settings: AllMeshSettings): ExplanationLine {
   const retries = retriesOf({ retries: undefined }, settings);
   const reason = settings.defaultRetries === undefined ? "" : " by the mesh config";
   const unless = settings.seen ? "" : " unless the mesh config has others";
-  return [
-    {
-      key,
-      text: `Where a route sets none, there is no timeout, and ${retriesInWords(retries)}${reason}${unless}`,
-    },
-  ];
+  return {
+    key,
+    text: `Where a ${what} sets none, there is no timeout, and ${retriesInWords(retries)}${reason}${unless}`,
+  };
 }
 
 /** The routes that gateways merge for a host, in the order in which they are tried; none without such VirtualServices. */
@@ -260,7 +263,7 @@ function delegateOf(route: HttpRoute, { metadata, spec }: VirtualService, mesh: 
 }
 
 /** Whether nothing defines a destination, if everything is known that could. */
-function isMissing(said: string, { metadata }: VirtualService, mesh: Mesh): boolean {
+export function isMissing(said: string, { metadata }: Pick<VirtualService, "metadata">, mesh: Mesh): boolean {
   if (mesh.knowledge("Service") !== "complete" || !mesh.knowsAll("ServiceEntry")) return false;
   const host = fullHost(said, metadata.namespace, mesh.settings.domain);
   const { service, entries } = hostIn(mesh, host);
@@ -268,7 +271,7 @@ function isMissing(said: string, { metadata }: VirtualService, mesh: Mesh): bool
 }
 
 /** The timeout and the retries, where the route sets them; else there is no timeout, and Istio's default retries. */
-function attemptsOf(route: Route["route"], settings: AllMeshSettings): string {
+export function attemptsOf(route: Route["route"], settings: AllMeshSettings): string {
   if (!("mirrors" in route)) return "";
   const timeoutMs = timeoutMsOf(route);
   const retries = retriesOf(route, settings);

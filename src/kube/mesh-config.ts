@@ -81,6 +81,7 @@ const meshConfig = record({
   configSources: list(record({ address: text })),
   outboundTrafficPolicy: optional(record({ mode: text })),
   defaultHttpRetryPolicy: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
+  localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
   defaultConfig: optional(record(proxyConfigFields)),
 });
 export type MeshConfigFields = ReturnType<typeof meshConfig>;

@@ -106,6 +106,15 @@ const tlsRoute = record({ match: list(tlsMatch), route: list(weighted) });
 const present = optional(record({}));
 const loadBalancer = optional(
   record({
+    simple: text,
+    consistentHash: optional(
+      record({
+        httpHeaderName: text,
+        httpQueryParameterName: text,
+        httpCookie: optional(record({ name: text })),
+        useSourceIp: flag,
+      }),
+    ),
     localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
     zoneAwareLbSetting: present,
   }),
@@ -342,6 +351,9 @@ export const kubernetesRoute = record({
             type: name,
             requestHeaderModifier: headerModifier,
             requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
+            requestRedirect: optional(
+              record({ scheme: text, hostname: text, port: int32, path: optional(record({ type: text })) }),
+            ),
             urlRewrite: optional(
               record({
                 hostname: text,
@@ -352,7 +364,7 @@ export const kubernetesRoute = record({
         ),
         backendRefs: list(backendRef),
         timeouts: optional(record({ request: text, backendRequest: text })),
-        retry: optional(record({ attempts: int32 })),
+        retry: optional(record({ attempts: int32, codes: list(int32) })),
       }),
     ),
   }),
@@ -527,6 +539,7 @@ export const service = record({
     type: text,
     selector: map(text),
     externalName: text,
+    trafficDistribution: text,
     clusterIP: text,
     clusterIPs: list(name),
     ports: list(record({ port: int32, name: text, targetPort: intOrText, protocol: text, appProtocol: text })),

@@ -47,7 +47,9 @@ import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
 import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
 import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
+import { httpRouteRedirectLoop } from "./http-route/redirect-loop.ts";
 import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted.ts";
+import { httpRouteRuleUnreachable } from "./http-route/rule-unreachable.ts";
 import { httpRouteTimeoutCutOff } from "./http-route/timeout-cut-off.ts";
 import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
 import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
@@ -198,7 +200,9 @@ export const rules: readonly BuiltInRule[] = [
   httpRouteHostMismatch,
   httpRouteNotAllowed,
   httpRouteParentNotFound,
+  httpRouteRedirectLoop,
   httpRouteReferenceNotGranted,
+  httpRouteRuleUnreachable,
   httpRouteTimeoutCutOff,
   httpRouteWeightsNot100,
   httpRouteWithoutBackend,

@@ -34,6 +34,8 @@ export interface DeclaredSettings extends ControlPlanes {
   readonly dnsCapture: string;
   /** The retries of routes that set none; undefined: Istio's default. */
   readonly defaultRetries: MeshConfigFields["defaultHttpRetryPolicy"];
+  /** How requests are distributed over localities where no DestinationRule says it; undefined: Istio's default, which is failover. */
+  readonly localityBalancing: MeshConfigFields["localityLbSetting"];
 }
 export type AllMeshSettings = MeshSettings & DeclaredSettings;
 /** No object contains the domain of the cluster, so that no change changes it. */
@@ -55,6 +57,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   outboundTrafficPolicy: "ALLOW_ANY",
   dnsCapture: "",
   defaultRetries: undefined,
+  localityBalancing: undefined,
   revisions: ["default"],
   configured: [],
   injectors: [],
@@ -95,6 +98,7 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
     dnsCapture: (mesh.defaultConfig?.proxyMetadata["ISTIO_META_DNS_CAPTURE"] ?? "").replaceAll('"', ""),
     defaultRetries: mesh.defaultHttpRetryPolicy ?? base.defaultRetries,
+    localityBalancing: mesh.localityLbSetting ?? base.localityBalancing,
     seen: true,
   };
 }

@@ -146,6 +146,24 @@ export const gatewayShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "n HTTPRoutes for one host at one Gateway, whose rules an older one takes",
+    world: (n) => {
+      const one = (i: number, path: string): Raw =>
+        manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named(`r-${i}`), {
+          spec: {
+            parentRefs: [{ name: "g" }],
+            hostnames: ["one.shapes.example.com"],
+            rules: [{ matches: [{ path: { value: path } }], backendRefs: [{ name: "s-0", port: 1000 }] }],
+          },
+        });
+      const gateways = [kubernetesGateway("g", [{ name: "http", port: 80, protocol: "HTTP" }])];
+      return {
+        objects: [namespace({}), service(0), ...gateways, ...list(n, (i) => one(i, `/${i}`))],
+        change: { old: one(0, "/0"), object: one(0, "/") },
+      };
+    },
+  },
+  {
     title: "a route with n hosts for a Gateway with n listeners for others, and one that allows nobody",
     n: 12,
     most: 4.4,

@@ -222,7 +222,8 @@ test("a Gateway of the Gateway API: listeners, and the routes that name it", () 
     "Class istio",
     "Proxies: Deployment ingress/public-istio, that istiod runs for it",
     "Listener own, port 80 HTTP: shop.example.com; routes of its own namespace",
-    "Listener all, port 443 HTTPS: *.example.com; TLS Terminate; routes of all namespaces",
+    "- Listener all, port 443 HTTPS: *.example.com; TLS Terminate; routes of all namespaces",
+    "  istiod leaves it out: it names no certificate",
     "Routes that name it: 4",
     "  HTTPRoute shop/cart is accepted for cart.example.com",
     "  - HTTPRoute shop/elsewhere has no effect: no listener offers cart.example.net",
@@ -248,4 +249,106 @@ test("a Gateway is found by its name, of either API; both are explained if both 
   });
   const tops = explained(istio, kubernetes, proxy).filter((line) => !line.startsWith(" "));
   assert.deepEqual(tops, ["The Gateway of Istio (networking.istio.io)", "The Gateway of the Gateway API"]);
+});
+
+test("a Gateway of the Gateway API has a table of rules for each host and port, as istiod sorts them", () => {
+  const route = (kind: string, name: string, spec: object) =>
+    readObject("KubernetesRoute", {
+      kind,
+      metadata: { name, namespace: "shop" },
+      spec: { parentRefs: [{ name: "public", namespace: "ingress" }], hostnames: ["cart.example.com"], ...spec },
+    });
+  const path = (type: string, value: string) => ({ path: { type, value } });
+  const allowedRoutes = { namespaces: { from: "All" } };
+  const lines = explained(
+    readObject("KubernetesGateway", {
+      metadata: { name: "public", namespace: "ingress" },
+      spec: {
+        gatewayClassName: "istio",
+        listeners: [
+          { name: "wide", port: 80, protocol: "HTTP", hostname: "*.example.com", allowedRoutes },
+          { name: "every", port: 8080, protocol: "HTTP", allowedRoutes },
+        ],
+      },
+    }),
+    readObject("Service", { metadata: { name: "cart", namespace: "shop" }, spec: { ports: [{ port: 80 }] } }),
+    route("HTTPRoute", "cart", {
+      rules: [
+        {
+          backendRefs: [
+            { name: "cart", port: 80, weight: 90 },
+            { name: "canary", port: 80, weight: 10 },
+          ],
+        },
+        { matches: [path("RegularExpression", "/v[0-9]+")], backendRefs: [{ name: "cart", port: 80 }] },
+        {
+          matches: [{ ...path("PathPrefix", "/pay/"), method: "POST", headers: [{ name: "x-user", value: "1" }] }],
+          backendRefs: [{ name: "pay", namespace: "bank", port: 80 }],
+          timeouts: { request: "10s", backendRequest: "2s" },
+          retry: { attempts: 3, codes: [503] },
+        },
+        {
+          matches: [path("Exact", "/old")],
+          filters: [{ type: "RequestRedirect" }],
+          timeouts: { backendRequest: "2s" },
+        },
+        { matches: [path("PathPrefix", "/none")], backendRefs: [] },
+      ],
+    }),
+    route("HTTPRoute", "dropped", { rules: [{ filters: [{ type: "ExtensionRef" }] }] }),
+    route("HTTPRoute", "too-large", {
+      hostnames: Array.from({ length: 17 }, (_, i) => `h${i}.example.com`),
+      rules: [{ backendRefs: [] }],
+    }),
+    route("GRPCRoute", "every", {
+      hostnames: [],
+      rules: [
+        {
+          matches: [{ method: { service: "shop.Cart" }, queryParams: [] }],
+          backendRefs: [{ name: "cart", port: 80 }],
+        },
+      ],
+    }),
+  );
+  const table = (port: number) => [
+    `Requests for cart.example.com on port ${port} try 5 rules, in this order`,
+    '  HTTPRoute shop/cart rules[3] for path "/old": redirects; timeout 2 s',
+    '  HTTPRoute shop/cart rules[4] for path prefix "/none": no backend with a weight above 0: 500',
+    '  HTTPRoute shop/cart rules[2] for path prefix "/pay", POST, header x-user=1: 100% to pay.bank.svc.cluster.local:80 (no ReferenceGrant in namespace bank lets HTTPRoute shop/cart use Service pay: 500); timeout 10 s; 3 retries on connect-failure, refused-stream, unavailable, cancelled, 503, each up to 2 s',
+    "  HTTPRoute shop/cart rules[0]: 90% to cart.shop.svc.cluster.local:80, 10% to canary.shop.svc.cluster.local:80 (no such host: 500)",
+    '  - HTTPRoute shop/cart rules[1] for path expression "/v[0-9]+": 100% to cart.shop.svc.cluster.local:80; no request reaches it, because HTTPRoute shop/cart rules[0] takes them',
+  ];
+  const grpc = (host: string, port: number) => [
+    `Requests for ${host} on port ${port} try one rule`,
+    '  GRPCRoute shop/every rules[0] for path prefix "/shop.Cart/": 100% to cart.shop.svc.cluster.local:80',
+  ];
+  const start = lines.findIndex((line) => line.includes("No rule of"));
+  assert.deepEqual(lines.slice(start), [
+    "- No rule of HTTPRoute shop/too-large is used: it has more than 16 hostnames, which the API server refuses",
+    '- No rule of HTTPRoute shop/dropped is used: filter "ExtensionRef" is not supported',
+    ...table(80),
+    ...grpc("*.example.com", 80),
+    ...table(8080),
+    ...grpc("every other host", 8080),
+    "Where a rule sets none, there is no timeout, and 2 retries on connect-failure, refused-stream, unavailable, cancelled, retriable-status-codes",
+  ]);
+});
+
+test("nothing is said of the routes of a Gateway of another controller", () => {
+  const [first, ...lines] = explained(
+    readObject("KubernetesGateway", {
+      metadata: { name: "public", namespace: "ingress" },
+      spec: { gatewayClassName: "nginx", listeners: [{ name: "tls", port: 443, protocol: "HTTPS" }] },
+    }),
+    readObject("KubernetesRoute", {
+      kind: "HTTPRoute",
+      metadata: { name: "cart", namespace: "ingress" },
+      spec: { parentRefs: [{ name: "public" }], rules: [{ backendRefs: [] }] },
+    }),
+  );
+  assert.equal(first, "Class nginx, which is none of Istio's: another controller decides about it");
+  assert.deepEqual(
+    lines.filter((line) => line.startsWith("Requests for") || line.includes("istiod leaves it out")),
+    [],
+  );
 });

@@ -217,6 +217,59 @@ test("the mesh config can have other retries for routes that set none", () => {
     ]);
 });
 
+test("which localities come first is said where something decides about it", () => {
+  const config = (text: string) =>
+    readObject("MeshConfig", { metadata: { name: "istio", namespace: "istio-system" }, data: { mesh: text } });
+  const rule = (trafficPolicy: object) =>
+    readObject("DestinationRule", {
+      metadata: { name: "cart", namespace: "shop" },
+      spec: { host: "cart", trafficPolicy },
+    });
+  const close = (metadata: object, spec: object) =>
+    readObject("Service", {
+      metadata: { name: "cart", namespace: "shop", ...metadata },
+      spec: { ports: [{ port: 80 }], ...spec },
+    });
+  const plain = service("cart");
+  const detecting = rule({ outlierDetection: {} });
+  const failover = rule({ loadBalancer: { localityLbSetting: { failover: [{ from: "a", to: "b" }] } } });
+  const near = "pods in the locality of the client come first";
+  const alike = "pods of all localities get requests alike";
+  const table: [objects: Parameters<typeof explained>[2], said: string | undefined][] = [
+    [[plain], undefined],
+    [[plain, rule({ loadBalancer: { simple: "RANDOM" } })], undefined],
+    [[plain, detecting], `${near}, and others get requests when those are ejected`],
+    [[plain, failover], `${alike}: without outlierDetection, nothing fails over to another locality`],
+    [
+      [plain, config("localityLbSetting: {failover: [{from: a, to: b}]}")],
+      `${alike}: without outlierDetection, nothing fails over to another locality`,
+    ],
+    [
+      [plain, detecting, config("localityLbSetting: {enabled: false}")],
+      `${alike}: localityLbSetting is switched off by the mesh config`,
+    ],
+    [
+      [plain, config("localityLbSetting: {distribute: [{from: a, to: {b: 100}}]}")],
+      "localities get the shares of localityLbSetting.distribute by the mesh config",
+    ],
+    [
+      [plain, rule({ loadBalancer: { zoneAwareLbSetting: {} } })],
+      "requests stay in the zone of the client as far as its pods suffice",
+    ],
+    [[close({}, { trafficDistribution: "PreferClose" })], `${near}, by trafficDistribution PreferClose`],
+    [
+      [close({ annotations: { "networking.istio.io/traffic-distribution": "prefersamenode" } }, {}), detecting],
+      `${near}, by trafficDistribution PreferSameNode`,
+    ],
+  ];
+  for (const [objects, said] of table)
+    assert.deepEqual(explained(host, "shop", objects, "destinationRule.localities"), said === undefined ? [] : [said]);
+  const hashed = rule({ loadBalancer: { consistentHash: { httpHeaderName: "x-user" } } });
+  assert.deepEqual(explained(host, "shop", [plain, hashed], "destinationRule.balancing"), [
+    "requests with the same header x-user go to the same pod",
+  ]);
+});
+
 test("the routes of a delegate are shown under the route that delegates to it", () => {
   const objects = [
     service("cart"),

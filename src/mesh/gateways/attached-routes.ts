@@ -2,7 +2,7 @@ import type { MeshView } from "../../view/view.ts";
 import { covers, isWildcard, overlaps } from "../traffic/hosts.ts";
 import { type Listener, type ListenerGateway, listenerGateways } from "./listener-gateways.ts";
 import { acceptanceOf, hostnamesOf, listenersOf } from "./route-acceptance.ts";
-import { type KubernetesRoute, namespaceOfRoute, parentOf } from "./routes.ts";
+import { isOfRequests, type KubernetesRoute, namespaceOfRoute, parentOf } from "./routes.ts";
 
 /** A route that a listener uses for one of its hostnames. */
 export interface AttachedRoute {
@@ -31,7 +31,8 @@ export function attachedRoutes(
     const result = acceptanceOf(listener, of, route, mesh.related(namespaceOfRoute, route)[0]);
     if (result !== "accepted" && result !== "unknown namespace") return [];
     return hostnamesOf(route)
-      .filter((hostname) => overlaps(listener.hostname || "*", hostname) && isLeftTo(listener, hostname, beside))
+      .filter((hostname) => overlaps(listener.hostname || "*", hostname))
+      .filter((hostname) => !isOfRequests(route) || isLeftTo(listener, hostname, beside))
       .map((hostname) => ({ route, hostname, isKnown: result === "accepted" }));
   });
 }
@@ -43,7 +44,10 @@ const names = (route: KubernetesRoute, { metadata, spec }: ListenerGateway["of"]
     return isParent && listenersOf({ spec }, ref).includes(listener);
   });
 
-/** Whether no other listener of the same port and protocol is more specific for a hostname. */
+/**
+ * Whether no other listener of the same port and protocol is more specific for a hostname. istiod does not ask for routes of
+ * connections (route_collections.go TLSRouteCollection).
+ */
 function isLeftTo({ hostname: own = "" }: Listener, hostname: string, beside: readonly Listener[]): boolean {
   if (own !== "" && !isWildcard(own)) return true;
   return !beside.some(

@@ -158,6 +158,8 @@ interface Placed {
   readonly i: number;
   readonly route: HttpRoute;
   readonly matches: readonly RouteMatch[];
+  /** The route of the same VirtualService that matches all requests before it, so that istiod leaves it out. */
+  readonly behind: Placed | undefined;
 }
 
 function* takenAt(gateway: string, bound: readonly VirtualService[]): Iterable<readonly [VirtualService, TakenRoute]> {
@@ -167,7 +169,7 @@ function* takenAt(gateway: string, bound: readonly VirtualService[]): Iterable<r
       yield [virtualService, { i, route, gateway, by: by.virtualService }];
 }
 
-/** A route of a gateway, in the order in which Envoy tries them. */
+/** A route of a gateway, in the order in which Envoy tries them; those that istiod leaves out come last. */
 export interface GatewayRoute {
   readonly virtualService: VirtualService;
   /** Its position in `spec.http`. */
@@ -196,9 +198,10 @@ export function routesOfListener(
   bound: readonly { readonly virtualService: VirtualService; readonly gateway: string }[],
   port?: number,
 ): readonly GatewayRoute[] {
-  const routes = bound.flatMap(({ virtualService, gateway }) => [...routesAt(gateway, virtualService, port)]);
+  const all = bound.flatMap(({ virtualService, gateway }) => [...routesAt(gateway, virtualService, port)]);
+  const routes = all.filter(({ behind }) => behind === undefined);
   // A route that has a match for all requests counts as such: its other matches come first and are left out.
-  const isLast = ({ matches }: Placed) => matches.some(({ isCatchAll }) => isCatchAll);
+  const isLast = ({ route, matches }: Placed) => !isDelegating(route) && matches.some(({ isCatchAll }) => isCatchAll);
   const inOrder = [...routes.filter((one) => !isLast(one)), ...routes.filter(isLast)];
   const order = new RouteOrder();
   const places = new Map<HttpRoute, Placed>();
@@ -206,23 +209,33 @@ export function routesOfListener(
     order.add(place, one.route, one.matches);
     places.set(one.route, one);
   }
-  return inOrder.map(({ virtualService, i, route, matches }, place) => {
+  const tried = inOrder.map(({ virtualService, i, route, matches }, place) => {
     const first = order.firstTaking(place, matches);
     return { virtualService, i, route, by: first && places.get(first) };
   });
+  const leftOut = all.flatMap(({ virtualService, i, route, behind }) =>
+    behind === undefined ? [] : [{ virtualService, i, route, by: behind }],
+  );
+  return [...tried, ...leftOut];
 }
 
-/** The routes that a gateway gets of a VirtualService, up to the first that matches all requests. */
+/** The routes that a gateway gets of a VirtualService, and those that istiod leaves out behind one that matches all requests. */
 function* routesAt(gateway: string, virtualService: VirtualService, port: number | undefined): Iterable<Placed> {
+  let behind: Placed | undefined;
   for (const [i, route] of virtualService.spec.http.entries()) {
     const here = atPort(port, route);
     if (here === undefined) continue;
     const matches = matchesOf(here, virtualService).flatMap((match) => matchAt(gateway, match) ?? []);
     if (matches.length === 0) continue;
-    yield { virtualService, i, route, matches };
-    if (matches.some(({ isCatchAll, conditions }) => isCatchAll && conditions.length === 0)) return;
+    const placed: Placed = { virtualService, i, route, matches, behind };
+    yield placed;
+    if (!isDelegating(route) && matches.some(takesEverything)) behind ??= placed;
   }
 }
+
+const takesEverything = ({ isCatchAll, conditions }: RouteMatch): boolean => isCatchAll && conditions.length === 0;
+/** The routes of a delegate take its place, each with its own matches. */
+const isDelegating = ({ delegate }: HttpRoute): boolean => delegate !== undefined;
 
 /** The route with the matches that are for a port; none: it is not for this port. */
 function atPort(port: number | undefined, route: HttpRoute): HttpRoute | undefined {

@@ -4,6 +4,14 @@ import { hasClassOfIstio } from "../membership/gateways.ts";
 import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
 
 export type KubernetesRoute = ObjectOf<"KubernetesRoute">;
+/** Whether a route is for requests of HTTP, as opposed to connections. */
+export const isOfRequests = ({ originKind }: KubernetesRoute): boolean =>
+  originKind === "HTTPRoute" || originKind === "GRPCRoute";
+/**
+ * The hostnames that a route can have, by its definition (gateway-api apis/v1/httproute_types.go). Files can have routes with
+ * more, for each of which all rules would be sorted.
+ */
+export const mostHostnames = 16;
 export type ParentRef = KubernetesRoute["spec"]["parentRefs"][number];
 /** A backend of a rule, or of a mirror, which has no weight. */
 export type BackendObject = Omit<BackendRef, "weight" | "filters">;

@@ -12,6 +12,10 @@ export function oldestFirst(a: AnyObject, b: AnyObject): number {
   );
 }
 
+/** The same for routes of the Gateway API, which istiod sorts by their namespaces before their names (Istio pilot/pkg/config/kube/gateway/conversion.go sortRoutesByCreationTime). */
+export const oldestRouteFirst = (a: AnyObject, b: AnyObject): number =>
+  compare(createdAt(a), createdAt(b)) || compare(a.metadata.namespace, b.metadata.namespace) || oldestFirst(a, b);
+
 /** Whether two objects were created at the same time, so that only the name decides their order. */
 export const isSameAge = (a: AnyObject, b: AnyObject): boolean => createdAt(a) === createdAt(b);
 

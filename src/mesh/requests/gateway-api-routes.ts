@@ -1,9 +1,9 @@
 import { idOf } from "../../kube/identity.ts";
-import { type KubernetesRoute, parentOf } from "../gateways/routes.ts";
+import { isOfRequests, type KubernetesRoute, parentOf } from "../gateways/routes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { isWildcard } from "../traffic/hosts.ts";
-import { converted, type ConvertedRoutes, dropped } from "./converted-rules.ts";
+import { converted, type ConvertedRoutes, dropped } from "../gateways/converted-rules.ts";
 
 /** What the routes are for. */
 export interface RoutedPort {
@@ -29,7 +29,7 @@ export function convertedRoutes(all: readonly KubernetesRoute[], to: RoutedPort)
   const { namespace } = to.definition.metadata;
   const routes = all
     .filter((route) => [namespace, to.client].includes(route.metadata.namespace) && portsOf(route, to).length > 0)
-    .filter((route) => !(to.isStream && isOfHttp(route)))
+    .filter((route) => !(to.isStream && isOfRequests(route)))
     .sort(oldestFirst);
   const [first] = routes;
   if (first === undefined || (isWildcard(to.name) && !to.isWaypoint)) return undefined;
@@ -40,12 +40,10 @@ export function convertedRoutes(all: readonly KubernetesRoute[], to: RoutedPort)
   );
   if (keys.size > 1)
     return `routes of several namespaces, or for one port and for all, route requests to ${idOf(to.definition)}`;
-  const strange = routes.find((route) => !isOfHttp(route) || dropped(route) !== undefined);
+  const strange = routes.find((route) => !isOfRequests(route) || dropped(route) !== undefined);
   if (strange !== undefined) return `${idOf(strange)} routes requests in a way that is not examined`;
   return converted(routes, { hosts: [to.name], domain: to.domain });
 }
-
-const isOfHttp = ({ originKind }: KubernetesRoute): boolean => originKind === "HTTPRoute" || originKind === "GRPCRoute";
 
 /** The ports of its references to the parent: undefined for all of them. */
 const portsOf = (route: KubernetesRoute, { definition, port }: RoutedPort): readonly (number | undefined)[] =>

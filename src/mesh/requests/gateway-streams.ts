@@ -1,6 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { attachedRoutes } from "../gateways/attached-routes.ts";
+import { refusalIn } from "../gateways/hostname-routes.ts";
 import { hostnamesOf } from "../gateways/route-acceptance.ts";
 import type { KubernetesRoute } from "../gateways/routes.ts";
 import { serverHosts } from "../gateways/servers.ts";
@@ -10,11 +11,10 @@ import { covers, mostSpecificHost, overlaps } from "../traffic/hosts.ts";
 import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import { fullGatewayName, gatewaysOfVirtualService, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
-import { convertedStreams, type ConvertedStreams, dropped } from "./converted-rules.ts";
+import { convertedStreams, type ConvertedStreams, dropped } from "../gateways/converted-rules.ts";
 import type { StreamAtGateway } from "./route-table.ts";
 import {
   type Offer,
-  refusalIn,
   type Surroundings as HostSurroundings,
   unknownLabels,
   virtualServicesAt,
@@ -79,14 +79,14 @@ function boundTo(
   const refusalOf = refusalIn(mesh);
   return {
     all: routes
-      .filter((route) => dropped(route) === undefined)
+      .filter((route) => dropped(route, { refusalOf }) === undefined)
       .map((httpRoute) => ({
         httpRoute,
         ...convertedStreams(httpRoute, { hosts: hostnamesOf(httpRoute), domain, refusalOf }),
       })),
     doubts: attached.filter(({ isKnown }) => !isKnown).map(({ route }) => unknownLabels(route, listener)),
     dropped: routes.flatMap((route) => {
-      const because = dropped(route);
+      const because = dropped(route, { refusalOf });
       return because === undefined ? [] : [`istiod drops all rules of ${idOf(route)}: ${because}`];
     }),
   };

@@ -24,7 +24,7 @@ import type {
   VirtualService,
   WeightedDestination,
 } from "../traffic/virtual-services.ts";
-import type { ConvertedRoutes } from "./converted-rules.ts";
+import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
 import type { Destinations } from "./destinations.ts";
 import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
 import { convertedRoutes } from "./gateway-api-routes.ts";
@@ -422,8 +422,8 @@ const overAlias =
 const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };
 
 /** A converted route with the object that the user wrote. */
-const withOrigin = (entry: Entry, { from, refused }: ConvertedRoutes): Entry => ({
+const withOrigin = (entry: Entry, { origins, refused }: ConvertedRoutes): Entry => ({
   ...entry,
-  httpRoute: "redirect" in entry.route ? from.get(entry.route) : undefined,
+  httpRoute: "redirect" in entry.route ? origins.get(entry.route)?.object : undefined,
   refused,
 });

@@ -321,19 +321,18 @@ class Router {
     return another === undefined ? only : undefined;
   }
 
-  #named(weighted: WeightedDestination, { virtualService, route, protocol, index }: Entry): Named {
+  #named(weighted: WeightedDestination, { virtualService, route, protocol }: Entry): Named {
     const { metadata } = virtualService;
     const host = fullHost(weighted.destination.host, metadata.namespace, this.#mesh.settings.domain);
     const objects = this.#definitionsOf(host, virtualService);
     const [only] = objects;
     const isHidden = only?.kind === "Service" && protocol === "http" && this.#isAliasElsewhere(only);
     const { subset, port } = weighted.destination;
-    const destinations = route.route;
     return {
       host,
       port: port?.number ?? this.#onlyPort(objects.length === 1 ? only : undefined, protocol) ?? this.#to.port,
       subset: subset || undefined,
-      share: shareOf(weighted, { at: ["spec", protocol, index, "route"], protocol, route, destinations }),
+      share: shareOf(weighted, { destinations: route.route }),
       objects,
       ...(isHidden ? { missing: `${idOf(only)} has no port ${this.#to.port}, at which the route is` } : {}),
     };

@@ -1,9 +1,9 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
-import { attachedRoutes, type AttachedRoute } from "../gateways/attached-routes.ts";
+import { hostnameRouteReads, routesByHostname } from "../gateways/hostname-routes.ts";
 import type { ListenerGateway } from "../gateways/listener-gateways.ts";
-import { backendOf, grantedServices, grantKeyOf, type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
+import type { KubernetesRoute } from "../gateways/routes.ts";
 import { type Gateway, isPlainHttp, type Server, serverHosts } from "../gateways/servers.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
@@ -12,7 +12,6 @@ import { covers, mostSpecificFirst } from "../traffic/hosts.ts";
 import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import { gatewaysOf, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
-import { type Conversion, converted, dropped } from "./converted-rules.ts";
 import type { Front } from "./front.ts";
 import type { BoundRoutes, VirtualHost } from "./route-table.ts";
 
@@ -26,7 +25,7 @@ export interface Offer {
 }
 
 /** What `virtualHostsOf` reads. */
-export const virtualHostReads = [namespaceOfRoute, grantedServices] as const;
+export const virtualHostReads = hostnameRouteReads;
 type View = MeshView<(typeof virtualHostReads)[number]>;
 
 /** What requests for a host find at servers of one listener. */
@@ -160,56 +159,25 @@ function ofListener(
   { front, proxyNamespace, mesh }: Surroundings,
 ): BoundTo {
   if (listener === undefined) return { all: [], doubts: [], dropped: [] };
-  const { domain, defaultVirtualServiceExportTo } = mesh.settings;
-  const attached = attachedRoutes(listener, front.routes.filter(isHttp), mesh).filter(({ hostname }) =>
-    covers(hostname.toLowerCase(), host),
-  );
-  const reasonOf = ({ route }: AttachedRoute) => dropped(route);
-  const lost = attached.flatMap((one) => {
-    const because = reasonOf(one);
-    return because === undefined ? [] : [`istiod drops all rules of ${idOf(one.route)}: ${because}`];
-  });
-  const kept = attached.filter((one) => reasonOf(one) === undefined);
-  const conversion = { domain, refusalOf: refusalIn(mesh) };
-  const all = [...Map.groupBy(kept, ({ hostname }) => hostname)].flatMap(([hostname, some]): readonly Bound[] => {
-    const routes = some.map(({ route }) => route).toSorted(oldestFirst);
-    const found = converted(routes, { ...conversion, hosts: [hostname] });
-    const { virtualService } = found;
+  const { defaultVirtualServiceExportTo } = mesh.settings;
+  const isWanted = (hostname: string) => covers(hostname.toLowerCase(), host);
+  const found = routesByHostname(listener, front.routes, { isWanted }, mesh);
+  const all = found.all.flatMap(({ converted }): readonly Bound[] => {
+    const { virtualService } = converted;
     const { namespace } = virtualService.metadata;
     const isSeen = includesNamespace(visibleTo([], namespace, defaultVirtualServiceExportTo), proxyNamespace);
-    return isSeen ? [{ virtualService, gateway: nameOf(gateway), converted: found, namespace }] : [];
+    return isSeen ? [{ virtualService, gateway: nameOf(gateway), converted, namespace }] : [];
   });
   const isNear = ({ namespace }: Bound) => Number(namespace !== proxyNamespace);
   return {
     all: all.toSorted((a, b) => isNear(a) - isNear(b) || oldestFirst(a.virtualService, b.virtualService)),
-    doubts: kept.filter(({ isKnown }) => !isKnown).map(({ route }) => unknownLabels(route, listener)),
-    dropped: lost,
+    doubts: found.uncertain.map((route) => unknownLabels(route, listener)),
+    dropped: found.dropped.map(({ route, because }) => `istiod drops all rules of ${idOf(route)}: ${because}`),
   };
 }
 
-const isHttp = ({ originKind }: KubernetesRoute): boolean => originKind === "HTTPRoute" || originKind === "GRPCRoute";
-
 export const unknownLabels = (route: KubernetesRoute, { of, listener }: ListenerGateway): string =>
   `listener ${listener.name} of ${idOf(of)} selects the namespaces of its routes by labels, and those of the namespace of ${idOf(route)} are not known`;
-
-/** A backend in another namespace needs a grant there, of whatever kind it is. */
-export const refusalIn =
-  (mesh: View): Conversion["refusalOf"] =>
-  (ref, route) => {
-    const { namespace, name, kind: known } = backendOf(ref, route);
-    if (namespace === route.metadata.namespace) return undefined;
-    const { services, grants } = mesh.get(grantedServices, grantKeyOf(route, namespace));
-    const { group = "", kind = "Service" } = ref;
-    const isGranted =
-      known === "Service"
-        ? services === undefined || services.has(name)
-        : grants.some(({ spec }) =>
-            spec.to.some((to) => to.group === group && to.kind === kind && (to.name === undefined || to.name === name)),
-          );
-    return isGranted
-      ? undefined
-      : `no ReferenceGrant in namespace ${namespace} lets ${idOf(route)} use ${kind} ${name}`;
-  };
 
 /** The names of virtual hosts over a host that a VirtualService and a server have in common. */
 function commonNames(

@@ -14,7 +14,7 @@ export interface UnreachableRoute {
 /**
  * The http routes of a VirtualService that no request reaches: each of their matches is contained in a match of an earlier
  * route (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; Envoy takes the first route that
- * matches). Regular expressions are compared as text only, so what they contain is not decided. A delegate may not take
+ * matches). Of a regular expression, only the text that it begins with is compared with prefixes; what else it contains is not decided. A delegate may not take
  * all requests of the route that refers to it, so such a route hides none.
  */
 export function* unreachableRoutes(virtualService: VirtualService): Iterable<UnreachableRoute> {
@@ -208,10 +208,36 @@ class Uris {
 
   first(uri: Uri): number {
     const same = this.#same.get(textOf(uri)) ?? Number.POSITIVE_INFINITY;
-    if (uri.regex || this.#prefixes.size === 0) return same;
+    if (this.#prefixes.size === 0) return same;
     this.#forest ??= new PrefixForest(this.#prefixes);
-    return Math.min(same, this.#forest.first(uri.exact || uri.prefix || ""));
+    return Math.min(same, this.#forest.first(uri.exact || uri.prefix || literalHead(uri.regex ?? "")));
   }
+}
+
+const alternatives = /\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()|]/gsu;
+
+/** Whether an expression is for one of several texts as a whole, such as `/a|/b`. */
+function isAlternative(regex: string): boolean {
+  let depth = 0;
+  for (const [part] of regex.matchAll(alternatives)) {
+    if (part === "|" && depth === 0) return true;
+    if (part === "(") depth++;
+    else if (part === ")") depth--;
+  }
+  return false;
+}
+
+const literals = /^\^?((?:\\[^\p{L}\p{N}]|[^\\^$.|?*+()[\]{}])*)(.?)/su;
+
+/**
+ * The text that all paths begin with which an expression matches, as a whole path (Envoy's RE2 FullMatch); empty: it is not known.
+ * A character that may occur no time is none of it.
+ */
+function literalHead(regex: string): string {
+  const [, written = "", next = ""] = literals.exec(regex) ?? [];
+  if (written === "" || regex.includes("\\Q") || isAlternative(regex)) return "";
+  const sure = ["?", "*", "{"].includes(next) ? written.replace(/\\?.$/su, "") : written;
+  return sure.replace(/\\(.)/gsu, "$1");
 }
 
 function setFirst(places: Map<string, number>, key: string, place: number): void {

@@ -30,7 +30,7 @@ export const shownSum = (destinations: readonly WeightedDestination[]): string =
  * The share of the requests that a destination of a route receives, 0 to 1. A single destination receives all,
  * regardless of its weight.
  */
-export function shareOf({ weight }: WeightedDestination, { destinations }: Route): number {
+export function shareOf({ weight }: WeightedDestination, { destinations }: Pick<Route, "destinations">): number {
   if (destinations.length === 1) return 1;
   const sum = destinations.reduce((total, other) => total + (other.weight ?? 0), 0);
   return sum === 0 ? 0 : (weight ?? 0) / sum;

@@ -2,6 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
+import { type BackendEffects, backendEffects, notMirrored } from "../../mesh/gateways/backend-effects.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import {
   type BackendObject,
@@ -43,22 +44,26 @@ export const httpRouteBackendNotFound = defineRule({
     );
     for (const { at, ref, isMirror } of backendsOf(route)) {
       const { kind, namespace, name } = backendOf(ref, route);
-      const effect = isMirror ? "requests are not mirrored" : "requests to it get 500";
-      if (kind !== "Service") yield* ofOtherKind(ref, at, effect);
+      const { lost, invalid } = backendEffects(route, isMirror);
+      if (kind !== "Service") yield* ofOtherKind(ref, at, { lost, invalid });
       else if (name.includes("."))
         yield {
           at: [...at, "name"],
-          message: `${JSON.stringify(name)} is a host name; a backend is named by its Service and its namespace, so all rules of this route are invalid`,
+          message: `${JSON.stringify(name)} is a host name; a backend is named by its Service and its namespace, so ${invalid}`,
           fix: "Write the name of the Service in `name`, and its namespace in `namespace`.",
         };
       else if (ref.port === undefined)
         yield {
           at,
-          message: `The backend ${namespace}/${name} has no port, so all rules of this route are invalid`,
+          message: `The backend ${namespace}/${name} has no port, so ${invalid}`,
           fix: "Set the port of the Service.",
         };
       else
-        yield* ofService(services.get(`${namespace}/${name}`), { namespace, name, port: ref.port, at, effect }, mesh);
+        yield* ofService(
+          services.get(`${namespace}/${name}`),
+          { namespace, name, port: ref.port, at, isMirror, lost },
+          mesh,
+        );
     }
   },
 });
@@ -68,22 +73,23 @@ interface Wanted {
   readonly name: string;
   readonly port: number;
   readonly at: Path;
-  readonly effect: string;
+  readonly isMirror: boolean;
+  readonly lost: string;
 }
 
 function* ofService(service: Service | undefined, wanted: Wanted, mesh: Pick<MeshView, "knowsAll">): Iterable<Problem> {
-  const { namespace, name, port, at, effect } = wanted;
+  const { namespace, name, port, at, isMirror, lost } = wanted;
   if (service === undefined)
     yield {
       at,
-      message: `Service ${namespace}/${name} does not exist: ${effect}`,
+      message: `Service ${namespace}/${name} does not exist: ${lost}`,
       evidence: [absent("Service", namespace, name)],
       ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
     };
   else if (service.spec.type !== "ExternalName" && !service.spec.ports.some((one) => one.port === port))
     yield {
       at: [...at, "port"],
-      message: `${idOf(service)} has no port ${port}: ${effect}`,
+      message: `${idOf(service)} has no port ${port}: ${isMirror ? notMirrored : lost}`,
       related: [service],
       evidence: [service],
     };
@@ -96,21 +102,21 @@ function* ofService(service: Service | undefined, wanted: Wanted, mesh: Pick<Mes
 function* ofOtherKind(
   { group = "", kind = "Service", namespace }: BackendObject,
   at: Path,
-  effect: string,
+  { lost, invalid }: BackendEffects,
 ): Iterable<Problem> {
   if (group !== "" && group !== istioGroup) return;
   if (group === istioGroup && kind === "Hostname") {
     if (namespace)
       yield {
         at: [...at, "namespace"],
-        message: "A backend of kind Hostname has no namespace, so all rules of this route are invalid",
+        message: `A backend of kind Hostname has no namespace, so ${invalid}`,
         fix: "Remove `namespace`: a host is looked up as clients in the namespace of the route see it.",
       };
     return;
   }
   yield {
     at,
-    message: `No requests are sent to a ${kind} of group ${JSON.stringify(group)}: ${effect}`,
+    message: `No requests are sent to a ${kind} of group ${JSON.stringify(group)}: ${lost}`,
     fix: `Name a Service. For a host of a ServiceEntry, write \`group: ${istioGroup}\`, \`kind: Hostname\` and the host as \`name\`.`,
   };
 }

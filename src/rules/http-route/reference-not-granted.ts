@@ -1,5 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
+import { backendEffects } from "../../mesh/gateways/backend-effects.ts";
 import {
   backendOf,
   backendsOf,
@@ -37,7 +38,7 @@ export const httpRouteReferenceNotGranted = defineRule({
       if (services === undefined || services.has(name)) continue;
       yield {
         at: [...at, "namespace"],
-        message: `No ReferenceGrant in namespace ${namespace} lets ${route.originKind}s of namespace ${route.metadata.namespace} use Service ${name}: ${isMirror ? "requests are not mirrored" : "requests to it get 500"}`,
+        message: `No ReferenceGrant in namespace ${namespace} lets ${route.originKind}s of namespace ${route.metadata.namespace} use Service ${name}: ${backendEffects(route, isMirror).lost}`,
         related: grants,
         evidence: grants.length > 0 ? grants : [absent("ReferenceGrant", namespace)],
         ...(mesh.knowsAll("ReferenceGrant") ? {} : { guess: "all ReferenceGrants" }),

@@ -12,7 +12,7 @@ export const virtualServiceRouteUnreachable = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "No request reaches a route, because an earlier route takes all its requests.",
-  why: "Envoy takes the first route whose match fits, in the order of the list, and istiod leaves out everything behind a route that matches all requests (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts for tcp and tls). Two tls matches with one server name in different lists are both kept, and Envoy refuses the listener. Regular expressions are compared as text only: what one contains is not decided.",
+  why: "Envoy takes the first route whose match fits, in the order of the list, and istiod leaves out everything behind a route that matches all requests (Istio pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts for tcp and tls). Two tls matches with one server name in different lists are both kept, and Envoy refuses the listener. Of a regular expression, only the text that it begins with is compared with prefixes: what else it contains is not decided.",
   fix: "Move the more specific route before the other one, or remove it.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -20,7 +20,7 @@ export const virtualServiceRouteUnreachable = defineRule({
     seen: "Requests for the later route are answered by the destination of the earlier one.",
     wayOut: "Move the route in front of the other one, or apply the previous version.",
     silentWhen:
-      "Only parts of the matches overlap, or one of them is a regular expression that contains the other in another wording.",
+      "Only parts of the matches overlap, or one of them is a regular expression, unless it begins with the prefix of the earlier route.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 

@@ -112,3 +112,66 @@ test("the source counts only where no gateways are named", () => {
   // All gateways of the VirtualService are named, so the source is not asked for.
   assert.deepEqual(unreachable([[{ ...labels, gateways: ["mesh"] }], []]), [1]);
 });
+
+test("a prefix takes the requests of a regular expression that begins with it", () => {
+  const route = (uri: object) => [{ uri }];
+  const taken = (prefix: string, regex: string) => unreachable([route({ prefix }), route({ regex })]).length > 0;
+  assert.equal(taken("/api", "/api/v[0-9]+"), true);
+  assert.equal(taken("/api/", "^/api/.*"), true);
+  assert.equal(taken("/a.b", "/a\\.b/.*"), true);
+  assert.equal(taken("/api", "/api(/.*)?"), true);
+  assert.equal(taken("/api", "/ap(?:i|is)"), false);
+  assert.equal(taken("/api", "/api?"), false);
+  assert.equal(taken("/api", "/api/.*|/old"), false);
+  assert.equal(taken("/api", "(?i)/api/.*"), false);
+  assert.equal(taken("/api", "/ap\\w/.*"), false);
+  assert.equal(taken("/api", "/API/.*"), false);
+  const ignoring = { uri: { prefix: "/API" }, ignoreUriCase: true };
+  assert.deepEqual(unreachable([[ignoring], route({ regex: "/api/.*" })]), [1]);
+});
+
+test("property: every path that an expression matches reaches the prefix which is said to take it", () => {
+  const piece = fc.constantFrom(
+    "/",
+    "/a",
+    "a",
+    "b",
+    "\\.",
+    ".",
+    "[ab]",
+    "[]|(]",
+    "(a|b)",
+    "(?:/b)?",
+    "a*",
+    "b+",
+    "a{0,2}",
+    "|",
+    "\\d",
+    "\\Q(\\E",
+  );
+  const text = fc.array(fc.constantFrom("/", "a", "b", ".", "(", "|", "]", "1"), { maxLength: 6 });
+  fc.assert(
+    fc.property(
+      fc.array(piece, { minLength: 1, maxLength: 5 }),
+      text,
+      fc.array(text, { minLength: 20 }),
+      (pieces, start, texts) => {
+        const [regex, prefix] = [pieces.join(""), `/${start.join("")}`];
+        if (unreachable([[{ uri: { prefix } }], [{ uri: { regex } }]]).length === 0) return;
+        const matching = texts.map((one) => `/${one.join("")}`).filter((path) => matches(regex, path));
+        assert.ok(matching.every((path) => path.startsWith(prefix)));
+      },
+    ),
+    { numRuns: 2000 },
+  );
+});
+
+/** As RE2 reads it: `]` at the beginning of a class is one of its characters, and a text between \Q and \E stands for itself. */
+function matches(regex: string, path: string): boolean {
+  const inJs = regex.replaceAll("[]|(]", "[\\]|(]").replaceAll("\\Q(\\E", "\\(");
+  try {
+    return new RegExp(`^(?:${inJs})$`).test(path);
+  } catch {
+    return false;
+  }
+}

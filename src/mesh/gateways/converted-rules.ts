@@ -1,16 +1,29 @@
 import { type ObjectOf, readObject } from "../../kube/object.ts";
-import { type KubernetesRoute, weightOf } from "../gateways/routes.ts";
+import { type BackendObject, type KubernetesRoute, weightOf } from "./routes.ts";
+import { oldestRouteFirst } from "../objects/creation-order.ts";
+import { durationMs } from "../traffic/durations.ts";
 import type { HttpRoute, VirtualService, WeightedDestination } from "../traffic/virtual-services.ts";
 
 type Rule = KubernetesRoute["spec"]["rules"][number];
-type Match = Rule["matches"][number];
+export type KubernetesMatch = Rule["matches"][number];
+type Match = KubernetesMatch;
 type BackendRef = Rule["backendRefs"][number];
 type Filter = Rule["filters"][number];
 
-/** Rules of HTTPRoutes and GRPCRoutes as istiod converts them: one VirtualService, with the object of each of its routes. */
+/** Where a converted route is written. Both routes of a prefix have the same origin. */
+export interface RouteOrigin {
+  readonly object: KubernetesRoute;
+  /** Its position in `spec.rules`. */
+  readonly i: number;
+  readonly rule: Rule;
+  /** Undefined: the rule has none, and is for all requests. */
+  readonly match: Match | undefined;
+}
+
+/** Rules of HTTPRoutes and GRPCRoutes as istiod converts them: one VirtualService, with the origin of each of its routes. */
 export interface ConvertedRoutes {
   readonly virtualService: VirtualService;
-  readonly from: ReadonlyMap<HttpRoute, KubernetesRoute>;
+  readonly origins: ReadonlyMap<HttpRoute, RouteOrigin>;
   /** Why requests to a destination reach nothing, where that is decided before the host is looked up. */
   readonly refused: ReadonlyMap<WeightedDestination, string>;
 }
@@ -20,38 +33,43 @@ export interface Conversion {
   readonly hosts: readonly string[];
   readonly domain: string;
   /** Why a route may not use a backend; undefined: it may. Default: every route may. */
-  readonly refusalOf?: ((ref: BackendRef, route: KubernetesRoute) => string | undefined) | undefined;
+  readonly refusalOf?: ((ref: BackendObject, route: KubernetesRoute) => string | undefined) | undefined;
+  /** Whether nothing defines a backend that a route may use. Default: it is not known. */
+  readonly isMissing?: ((ref: BackendObject, route: KubernetesRoute) => boolean) | undefined;
 }
 
 /**
- * The rules of routes, oldest first, in the order in which istiod sorts them (Istio pilot/pkg/config/kube/gateway/conversion.go
+ * The rules of routes in the order in which istiod sorts them (Istio pilot/pkg/config/kube/gateway/conversion.go
  * convertHTTPRoute, convertGRPCRoute, sortHTTPRoutes; route_collections.go mergeHTTPRoutes).
  */
-export function converted(routes: readonly KubernetesRoute[], conversion: Conversion): ConvertedRoutes {
-  const all = routes.flatMap((object) =>
+export function converted(all: readonly KubernetesRoute[], conversion: Conversion): ConvertedRoutes {
+  const routes = all.toSorted(oldestRouteFirst);
+  const rules = routes.flatMap((object) =>
     object.spec.rules.flatMap((rule, i) => {
-      const matches = rule.matches.length === 0 ? [undefined] : rule.matches;
-      return matches.flatMap((match) => {
-        const rank = rankOf(match);
-        return rawRoutes(rule, match, { object, i, conversion }).map((raw) => ({ object, rule, rank, raw }));
+      return matchesOf(rule, object).flatMap((match) => {
+        const origin: RouteOrigin = { object, i, rule, match };
+        const rank = rankOf(origin);
+        return rawRoutes(origin, conversion).map((raw) => ({ origin, rank, raw }));
       });
     }),
   );
-  all.sort((a, b) => before(a.rank, b.rank));
+  rules.sort((a, b) => before(a.rank, b.rank));
   const { namespace, name, creationTimestamp } = routes[0]?.metadata ?? {};
   const virtualService: ObjectOf<"VirtualService"> = readObject("VirtualService", {
     kind: "VirtualService",
     metadata: { namespace, name, creationTimestamp },
-    spec: { hosts: conversion.hosts, http: all.map(({ raw }) => raw) },
+    spec: { hosts: conversion.hosts, http: rules.map(({ raw }) => raw) },
   });
   const pairs = virtualService.spec.http.flatMap((route, i) => {
-    const origin = all[i];
-    return origin === undefined ? [] : [{ route, ...origin }];
+    const origin = rules[i]?.origin;
+    return origin === undefined ? [] : [[route, origin] as const];
   });
   return {
     virtualService,
-    from: new Map(pairs.map(({ route, object }) => [route, object])),
-    refused: new Map(pairs.flatMap((pair) => refusals(pair, conversion))),
+    origins: new Map(pairs),
+    refused: new Map(
+      pairs.flatMap(([{ route }, { rule, object }]) => refusalsAt(route, receiving(rule), object, conversion)),
+    ),
   };
 }
 
@@ -77,7 +95,7 @@ export function convertedStreams(object: KubernetesRoute, conversion: Conversion
 }
 
 /** The same without the origin of each route, which all have the same. */
-export type ConvertedStreams = Omit<ConvertedRoutes, "from">;
+export type ConvertedStreams = Omit<ConvertedRoutes, "origins">;
 
 function destinationsOf({ backendRefs }: Rule, namespace: string, domain: string): readonly object[] {
   const backends = backendRefs.filter((ref) => weightOf(ref) > 0);
@@ -98,7 +116,7 @@ function refusalsAt(
   destinations: readonly WeightedDestination[],
   backends: readonly BackendRef[],
   object: KubernetesRoute,
-  { refusalOf = () => undefined }: Conversion,
+  { refusalOf = everyBackend }: Conversion,
 ): readonly (readonly [WeightedDestination, string])[] {
   return destinations.flatMap((destination, i) => {
     const ref = backends[i];
@@ -107,32 +125,47 @@ function refusalsAt(
   });
 }
 
-function refusals(
-  { route, object, rule }: { readonly route: HttpRoute; readonly object: KubernetesRoute; readonly rule: Rule },
-  conversion: Conversion,
-): readonly (readonly [WeightedDestination, string])[] {
-  return refusalsAt(route.route, receiving(rule), object, conversion);
-}
-
 /**
- * Why istiod drops all rules of a route; undefined: it does not (Istio pilot/pkg/config/kube/gateway/conversion.go
+ * Why istiod drops all rules of a route; undefined: it does not. A backend that a route may not use takes nothing but its own requests (Istio pilot/pkg/config/kube/gateway/conversion.go
  * convertHTTPRoute, convertGRPCRoute, buildDestination).
  */
-export function dropped({ originKind, spec }: KubernetesRoute): string | undefined {
-  const known = originKind === "GRPCRoute" ? filtersOfGrpc : filtersOfHttp;
-  for (const { filters, backendRefs } of spec.rules) {
+export function dropped(route: KubernetesRoute, conversion: Uses = {}): string | undefined {
+  const { refusalOf = everyBackend } = conversion;
+  const known = route.originKind === "GRPCRoute" ? filtersOfGrpc : filtersOfHttp;
+  for (const { filters, backendRefs } of route.spec.rules) {
     const filter = filters.find(({ type }) => !known.has(type));
     if (filter !== undefined) return `filter ${JSON.stringify(filter.type)} is not supported`;
     const fault = backendRefs
-      .filter((one) => weightOf(one) > 0)
+      .filter((one) => weightOf(one) > 0 && refusalOf(one, route) === undefined)
       .map(faultOf)
       .find((one) => one !== undefined);
     if (fault !== undefined) return fault;
+    const mirror = route.originKind === "GRPCRoute" ? mirrorFault(filters, route, conversion) : undefined;
+    if (mirror !== undefined) return mirror;
   }
   return undefined;
 }
 
-function faultOf(ref: BackendRef): string | undefined {
+type Uses = Pick<Conversion, "refusalOf" | "isMissing">;
+
+/** A mirror that cannot be used takes all rules of a GRPCRoute with it, and is left out of those of an HTTPRoute. */
+function mirrorFault(
+  filters: readonly Filter[],
+  route: KubernetesRoute,
+  { refusalOf = everyBackend, isMissing = () => false }: Uses,
+): string | undefined {
+  for (const ref of filters.flatMap(({ requestMirror }) => requestMirror?.backendRef ?? [])) {
+    const because = refusalOf(ref, route) ?? unsupported(ref) ?? faultOf(ref);
+    if (because !== undefined) return `it cannot mirror requests: ${because}`;
+    if (isMissing(ref, route)) return `it cannot mirror requests: Service ${ref.name} does not exist`;
+  }
+  return undefined;
+}
+
+const everyBackend = () => undefined;
+
+/** What a route may use, and istiod cannot convert. */
+function faultOf(ref: BackendObject): string | undefined {
   const { name, namespace, port } = ref;
   const backend = `backend ${JSON.stringify(name)}`;
   if (isService(ref) && name.includes(".")) return `${backend} is not the name of a Service`;
@@ -150,33 +183,41 @@ const filtersOfHttp: ReadonlySet<string> = new Set([...filtersOfGrpc, "RequestRe
 /** Those backends of a rule that receive requests. */
 const receiving = ({ backendRefs }: Rule): readonly BackendRef[] => backendRefs.filter((ref) => weightOf(ref) > 0);
 
-const groupOf = ({ group }: BackendRef): string => group ?? "";
-const kindOf = ({ kind }: BackendRef): string => kind ?? "Service";
-const isService = (ref: BackendRef): boolean => kindOf(ref) === "Service" && groupOf(ref) === "";
-const isHostname = (ref: BackendRef): boolean => kindOf(ref) === "Hostname" && groupOf(ref) === "networking.istio.io";
+const groupOf = ({ group }: BackendObject): string => group ?? "";
+const kindOf = ({ kind }: BackendObject): string => kind ?? "Service";
+const isService = (ref: BackendObject): boolean => kindOf(ref) === "Service" && groupOf(ref) === "";
+const isHostname = (ref: BackendObject): boolean =>
+  kindOf(ref) === "Hostname" && groupOf(ref) === "networking.istio.io";
 /** Istio reads a ServiceImport as the Service of the same name. */
-const isImport = (ref: BackendRef): boolean =>
+const isImport = (ref: BackendObject): boolean =>
   kindOf(ref) === "ServiceImport" && groupOf(ref) === "multicluster.x-k8s.io";
 
 /** Why Istio sends nothing to a backend, whatever exists; undefined: it does. InferencePools and XBackends have to be turned on. */
-const unsupported = (ref: BackendRef): string | undefined =>
+const unsupported = (ref: BackendObject): string | undefined =>
   isService(ref) || isHostname(ref) || isImport(ref)
     ? undefined
     : `${kindOf(ref)} ${ref.name} is no Service, so that nothing is sent to it`;
 
+/** Without a match, a rule of an HTTPRoute is for all paths, which the API server writes into it as the prefix `/`. */
+function matchesOf({ matches }: Rule, { originKind }: KubernetesRoute): readonly (Match | undefined)[] {
+  if (matches.length > 0) return matches;
+  return [originKind === "HTTPRoute" ? everyPath : undefined];
+}
+const everyPath: Match = { path: { type: "PathPrefix", value: "/" }, method: undefined, headers: [], queryParams: [] };
+
 /** Without a match last, then without a path; then exact paths, prefixes, expressions, the longer the earlier; methods, headers, parameters. */
 type Rank = readonly number[];
-function rankOf(match: Match | undefined): Rank {
+function rankOf(origin: RouteOrigin): Rank {
+  const { match } = origin;
   if (match === undefined) return [0];
   const { method, headers, queryParams } = match;
-  const [kind, length] = rankOfPath(match);
+  const [kind, length] = rankOfPath(pathOf(origin));
   const isMethod = typeof method === "string" ? 1 : 0;
   return [1, kind, length, isMethod, namesIn(headers), namesIn(queryParams)];
 }
 const namesIn = (all: Match["headers"]): number => new Set(all.map(({ name }) => name)).size;
 
-function rankOfPath(match: Match): readonly [number, number] {
-  const path = pathOf(match);
+function rankOfPath(path: RulePath | undefined): readonly [number, number] {
   if (path === undefined) return [-1, 0];
   const kinds = ["RegularExpression", "PathPrefix", "Exact"];
   return [kinds.indexOf(path.type), path.value.length];
@@ -187,9 +228,16 @@ function before(a: Rank, b: Rank): number {
   return 0;
 }
 
-/** What a match says about the path; undefined: nothing (conversion.go createURIMatch, createGRPCURIMatch). */
-function pathOf({ path, method }: Match): { readonly type: string; readonly value: string } | undefined {
-  if (typeof method === "object") return pathOfGrpc(method);
+interface RulePath {
+  readonly type: string;
+  readonly value: string;
+}
+
+/** What the match of a route says about the path; undefined: nothing (conversion.go createURIMatch, createGRPCURIMatch). */
+export function pathOf({ object, match }: Pick<RouteOrigin, "object" | "match">): RulePath | undefined {
+  if (match === undefined) return undefined;
+  const { path, method } = match;
+  if (object.originKind === "GRPCRoute") return typeof method === "object" ? pathOfGrpc(method) : undefined;
   const { type = "PathPrefix", value = "/" } = path ?? {};
   return { type, value: type === "PathPrefix" && value !== "/" ? value.replace(/\/$/, "") : value };
 }
@@ -203,14 +251,9 @@ function pathOfGrpc({ type, service, method }: Exclude<Match["method"], string |
   return { type: "RegularExpression", value: `/${service ?? "[^/]+"}/${method ?? ".+"}` };
 }
 
-interface Position {
-  readonly object: KubernetesRoute;
-  readonly i: number;
-  readonly conversion: Conversion;
-}
-
 /** The routes for one match. A prefix is the path itself and what is below it, which a rewrite treats apart. */
-function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion }: Position): readonly object[] {
+function rawRoutes(origin: RouteOrigin, conversion: Conversion): readonly object[] {
+  const { object, i, rule, match } = origin;
   const { namespace, name } = object.metadata;
   const backends = receiving(rule);
   const destinations = backends.map((ref) => ({
@@ -223,14 +266,40 @@ function rawRoutes(rule: Rule, match: Match | undefined, { object, i, conversion
     name: `${namespace}.${name}.${i}`,
     ...(isRedirect || backends.length === 0 ? nothing : { route: destinations }),
     ...rawHeaders(rule.filters),
+    ...rawAttempts(rule),
   };
   const rewrite = rule.filters.find(({ type }) => type === "URLRewrite")?.urlRewrite;
-  const paths = match === undefined ? [undefined] : pathsOf(match);
+  const paths = pathsOf(pathOf(origin));
   return paths.map((path) => ({
     ...raw,
     match: match === undefined ? [] : [{ ...rawMatch(match), ...(path === undefined ? {} : { uri: path.uri }) }],
     ...(rewrite === undefined ? {} : { rewrite: rawRewrite(rewrite, path?.isBelow === true) }),
   }));
+}
+
+const retryOn = ["connect-failure", "refused-stream", "unavailable", "cancelled"];
+/** Retries if `retry` does not say how many. */
+const defaultAttempts = 2;
+
+/**
+ * The timeout and the retries of a rule: with `retry`, `backendRequest` is the timeout of each try, without it that of the whole
+ * request, whatever `request` says. 0 is none.
+ */
+function rawAttempts({ timeouts, retry }: Rule): { readonly timeout?: string; readonly retries?: object } {
+  const [request, backendRequest] = [timeouts?.request, timeouts?.backendRequest].map((text) =>
+    durationMs(text) ? text : undefined,
+  );
+  if (retry === undefined) {
+    const timeout = backendRequest ?? request;
+    return timeout === undefined ? {} : { timeout };
+  }
+  const attempts = retry.attempts ?? defaultAttempts;
+  const retries = {
+    attempts,
+    retryOn: attempts === 0 ? "" : [...retryOn, ...retry.codes].join(","),
+    perTryTimeout: backendRequest,
+  };
+  return { retries, ...(request === undefined ? {} : { timeout: request }) };
 }
 
 function hostOf(ref: BackendRef, own: string, domain: string): string {
@@ -259,8 +328,7 @@ interface RawPath {
 }
 
 /** A prefix of the Gateway API ends at a slash: `/a` is no prefix of `/ab`. Undefined: every path. */
-function pathsOf(match: Match): readonly (RawPath | undefined)[] {
-  const path = pathOf(match);
+function pathsOf(path: RulePath | undefined): readonly (RawPath | undefined)[] {
   if (path === undefined) return [undefined];
   if (path.type === "Exact") return [{ uri: { exact: path.value }, isBelow: false }];
   if (path.type === "RegularExpression") return [{ uri: { regex: path.value }, isBelow: false }];

@@ -1,0 +1,106 @@
+import type { Mesh } from "../../view/view.ts";
+import type { KubernetesGateway } from "../membership/gateways.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { mostSpecificFirst } from "../traffic/hosts.ts";
+import { nameOf } from "../traffic/virtual-service-clients.ts";
+import type { HttpRoute, WeightedDestination } from "../traffic/virtual-services.ts";
+import type { Conversion, RouteOrigin } from "./converted-rules.ts";
+import { routesOfListener } from "./gateway-routes.ts";
+import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
+import { type ListenerGateway, listenerGateways, missingCertificate } from "./listener-gateways.ts";
+import { serviceByName } from "../objects/indexes.ts";
+import { backendOf, gatewaysOfRoute, type KubernetesRoute, mostHostnames } from "./routes.ts";
+
+/** A rule at a listener, for one of its matches. */
+export interface ListedRule {
+  readonly origin: RouteOrigin;
+  /** What istiod makes of it. */
+  readonly route: HttpRoute;
+  /** Why requests to a destination reach nothing, where that is decided before the host is looked up. */
+  readonly refused: ReadonlyMap<WeightedDestination, string>;
+  /** The rule that takes all its requests; undefined: requests reach it. */
+  readonly by: RouteOrigin | undefined;
+}
+
+/** The rules for one host at one port of a Gateway of the Gateway API. */
+export interface RuleTable {
+  readonly port: number;
+  /** The host of requests; a wildcard: all hosts under it that have no table of their own. */
+  readonly host: string;
+  /** In the order in which Envoy tries them; those that istiod leaves out come last. */
+  readonly rules: readonly ListedRule[];
+}
+
+/** What becomes of the HTTPRoutes and GRPCRoutes at a Gateway. */
+export interface RuleTables {
+  readonly tables: readonly RuleTable[];
+  readonly dropped: RoutesAtListener["dropped"];
+}
+
+/** Why istiod leaves a listener out; undefined: it does not. */
+export const listenerLeftOut = (listener: ListenerGateway, mesh: Mesh): string | undefined =>
+  listener.leftOut ?? missingCertificate(listener, mesh);
+
+/**
+ * The rules of all routes at the listeners of a Gateway: listeners for plain HTTP on one port share the tables of a host, each HTTPS
+ * listener has its own (Istio pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes,
+ * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig).
+ */
+export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables {
+  const named = mesh.lookup(gatewaysOfRoute.from, [nameOf(gateway)]) as readonly KubernetesRoute[];
+  const isStorable = ({ spec }: KubernetesRoute) => spec.hostnames.length <= mostHostnames;
+  const routes = named.filter(isStorable);
+  const kept = listenerGateways(gateway).filter((one) => listenerLeftOut(one, mesh) === undefined);
+  const found = kept.map((listener) => ({
+    listener,
+    at: routesByHostname(listener, routes, { isMissing: missingIn(mesh) }, mesh),
+  }));
+  const placed = found.flatMap(({ listener, at }) => at.all.map((one) => ({ ...one, listener })));
+  const apart = Map.groupBy(placed, ({ listener, hostname }) => {
+    const { port, protocol, name, hostname: offered } = listener.listener;
+    const [host = "*"] = [hostname, offered || "*"].map((one) => one.toLowerCase()).sort(mostSpecificFirst);
+    return JSON.stringify([port ?? 0, host, protocol === "HTTP" ? "" : name]);
+  });
+  const tooLarge = named.filter((route) => !isStorable(route));
+  const because = `it has more than ${mostHostnames} hostnames, which the API server refuses`;
+  const dropped = [...tooLarge.map((route) => ({ route, because })), ...found.flatMap(({ at }) => at.dropped)];
+  return {
+    tables: [...apart]
+      .map(([key, all]) => {
+        const [port, host] = JSON.parse(key) as [number, string];
+        return { port, host, rules: rulesOf(all, port) };
+      })
+      .sort((a, b) => a.port - b.port || mostSpecificFirst(a.host, b.host)),
+    dropped: [...new Map(dropped.map((one) => [one.route, one])).values()],
+  };
+}
+
+/** A backend that is none of the Services of its namespace, if all are known. */
+const missingIn =
+  (mesh: Mesh): Conversion["isMissing"] =>
+  (ref, route) => {
+    const { kind, namespace, name } = backendOf(ref, route);
+    if (kind !== "Service" || !mesh.knowsAll("Service")) return false;
+    return mesh.lookup(serviceByName, [`${namespace}/${name}`]).length === 0;
+  };
+
+type Placed = HostnameRoutes & { readonly listener: ListenerGateway };
+
+function rulesOf(all: readonly Placed[], port: number): readonly ListedRule[] {
+  const bound = all
+    .map(({ converted, listener }) => ({ ...converted, gateway: nameOf(listener.generated) }))
+    .sort((a, b) => oldestFirst(a.virtualService, b.virtualService));
+  const origins = new Map(bound.flatMap((one) => [...one.origins]));
+  const refused = new Map(bound.flatMap((one) => [...one.refused]));
+  const inOrder = routesOfListener(bound, port).flatMap(({ route, by }) => {
+    const origin = origins.get(route);
+    return origin === undefined ? [] : [{ origin, route, by: by && origins.get(by.route) }];
+  });
+  // A prefix is two routes, of which the second one is for everything below it.
+  return [...Map.groupBy(inOrder, ({ origin }) => origin)].flatMap(([origin, some]) => {
+    const last = some.at(-1);
+    if (last === undefined) return [];
+    const by = some.every((one) => one.by !== undefined) ? last.by : undefined;
+    return [{ origin, route: last.route, refused, by }];
+  });
+}

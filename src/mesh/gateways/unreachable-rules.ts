@@ -1,0 +1,115 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, relation } from "../../view/view.ts";
+import { hasClassOfIstio } from "../membership/gateways.ts";
+import { nameOf } from "../traffic/virtual-service-clients.ts";
+import { attachedRoutes } from "./attached-routes.ts";
+import { converted, type ConvertedRoutes, dropped, type RouteOrigin } from "./converted-rules.ts";
+import { routesOfListener } from "./gateway-routes.ts";
+import { type ListenerGateway, listenerGateways } from "./listener-gateways.ts";
+import { hostnamesOf } from "./route-acceptance.ts";
+import { gatewaysOfRoute, isOfRequests, type KubernetesRoute, mostHostnames, namespaceOfRoute } from "./routes.ts";
+
+/** Rules by their position in `spec.rules`, each with one that takes all its requests. */
+export type LostRules = ReadonlyMap<number, RouteOrigin>;
+
+/** The rules of a route that get no request, because another rule of the route comes before them and takes them all. */
+export function rulesLostWithin(route: KubernetesRoute, domain: string): LostRules {
+  if (dropped(route) !== undefined) return none;
+  return lostAmong([converted([route], { hosts: hostnamesOf(route), domain })]).get(route) ?? none;
+}
+
+const none: LostRules = new Map();
+
+/** The rules that get no request where these are tried, by their objects: all matches of a rule are taken. */
+function lostAmong(all: readonly ConvertedRoutes[]): ReadonlyMap<KubernetesRoute, LostRules> {
+  const origins = new Map(all.flatMap((one) => [...one.origins]));
+  const found = new Map<KubernetesRoute, Map<number, RouteOrigin>>();
+  const reached = new Map<KubernetesRoute, Set<number>>();
+  for (const { route, by } of routesOfListener(all.map(({ virtualService }) => ({ virtualService, gateway: "" })))) {
+    const origin = origins.get(route);
+    if (origin === undefined) continue;
+    const { object, i } = origin;
+    const taking = by && origins.get(by.route);
+    if (taking === undefined) reached.set(object, (reached.get(object) ?? new Set()).add(i));
+    else found.set(object, (found.get(object) ?? new Map<number, RouteOrigin>()).set(i, taking));
+  }
+  for (const [object, lost] of found) for (const i of reached.get(object) ?? []) lost.delete(i);
+  return found;
+}
+
+/** A hostname of a route at a Gateway that it names. */
+export interface HostnamePlace {
+  /** Of `rulesTaken`. */
+  readonly key: string;
+  /** `*`: the route has none. */
+  readonly hostname: string;
+  /** `namespace/name` */
+  readonly gateway: string;
+}
+
+export const placesOf = (route: KubernetesRoute, settings: MeshSettings): readonly HostnamePlace[] =>
+  isOfRequests(route) && route.spec.hostnames.length <= mostHostnames
+    ? [...gatewaysOfRoute.from.keys(route, settings)].flatMap((gateway) =>
+        [...new Set(hostnamesOf(route))].map((hostname) => ({ key: `${gateway} ${hostname}`, hostname, gateway })),
+      )
+    : [];
+
+const routeByGatewayAndHostname = index("KubernetesRoute", (route, settings) =>
+  placesOf(route, settings).map(({ key }) => key),
+);
+
+/** A route and all routes that name one of its Gateways and have one of its hostnames, itself among them. */
+export const routesBesideRoute = relation("routesBesideRoute", routeByGatewayAndHostname, routeByGatewayAndHostname);
+
+/** The routes for one hostname at a listener, and what they lose to each other there. */
+export interface RoutesOfHost {
+  readonly listener: ListenerGateway;
+  readonly routes: readonly KubernetesRoute[];
+  readonly lost: ReadonlyMap<KubernetesRoute, LostRules>;
+}
+
+/**
+ * The routes for a hostname at each listener of a Gateway. istiod merges the rules of all routes with one hostname, and of equal ones
+ * that of the oldest route comes first (Istio pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes).
+ */
+export const routesAtListeners = fact(
+  "routesAtListeners",
+  "key",
+  [routesBesideRoute, gatewaysOfRoute, namespaceOfRoute],
+  (key, mesh): readonly RoutesOfHost[] => {
+    const routes = mesh.under(routesBesideRoute, [key]).filter((route) => dropped(route) === undefined);
+    const [name = ""] = key.split(" ", 1);
+    const gateway = mesh.under(gatewaysOfRoute, [name]).find((one) => nameOf(one) === name && hasClassOfIstio(one));
+    if (gateway === undefined) return [];
+    const hostname = key.slice(name.length + 1);
+    mesh.visited(routes.length);
+    const compared = new Map<string, ReadonlyMap<KubernetesRoute, LostRules>>();
+    const kept = listenerGateways(gateway).filter(({ leftOut }) => leftOut === undefined);
+    return kept.map((listener): RoutesOfHost => {
+      const attached = attachedRoutes(listener, routes, mesh).filter((one) => one.hostname === hostname && one.isKnown);
+      const own = [...new Set(attached.map(({ route }) => route))];
+      const same = own.map((route) => `${route.originKind} ${nameOf(route)}`).join();
+      const conversion = { hosts: [hostname], domain: mesh.settings.domain };
+      const lost = compared.get(same) ?? lostAmong([converted(own, conversion)]);
+      compared.set(same, lost);
+      return { listener, routes: own, lost };
+    });
+  },
+);
+
+/** The rules for a hostname at a Gateway that get no request at any of its listeners that have the route. */
+export const rulesTaken = fact(
+  "rulesTaken",
+  "key",
+  [routesAtListeners],
+  (key, mesh): ReadonlyMap<KubernetesRoute, LostRules> => {
+    const result = new Map<KubernetesRoute, LostRules>();
+    for (const { routes, lost } of mesh.get(routesAtListeners, key))
+      for (const route of routes) {
+        const before = result.get(route);
+        const here = lost.get(route) ?? none;
+        result.set(route, before === undefined ? here : new Map([...before].filter(([i]) => here.has(i))));
+      }
+    return result;
+  },
+);

@@ -1,0 +1,83 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { RouteOrigin } from "../../mesh/gateways/converted-rules.ts";
+import { isForOtherControllers, type KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import { ruleMatchInWords } from "../../mesh/gateways/rule-wording.ts";
+import {
+  type HostnamePlace,
+  placesOf,
+  routesBesideRoute,
+  rulesLostWithin,
+  rulesTaken,
+} from "../../mesh/gateways/unreachable-rules.ts";
+import { precedence } from "../../mesh/objects/creation-order.ts";
+
+export const httpRouteRuleUnreachable = defineRule({
+  id: "http-route-rule-unreachable",
+  subject: "KubernetesRoute",
+  reads: [isForOtherControllers, rulesTaken, routesBesideRoute],
+  worksWithout: ["KubernetesGateway", "Namespace"],
+  mode: "warn",
+  since: "0.1.0",
+  // Two routes with one hostname may be on their way from one to the other.
+  stage: "trial",
+  tags: ["gateway", "canary"],
+  summary: "No request reaches a rule of an HTTPRoute or a GRPCRoute, because another rule takes all its requests.",
+  why: "The rules of all routes with one hostname at a listener are sorted: exact paths, then prefixes, then regular expressions, at each the longer first, and of equal ones that of the oldest route. istiod leaves out everything behind a rule for all requests, so that no expression counts beside a rule for the prefix `/` or without a match (Istio pilot/pkg/config/kube/gateway/conversion.go sortHTTPRoutes, pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes, pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService). The status of the route does not tell.",
+  fix: "Write the paths as prefixes or exact paths instead of regular expressions, give the other rule a narrower match, or remove one of the two.",
+  incident: {
+    symptoms: ["no-effect", "other-destination"],
+    proxies: ["gateway", "sidecar", "waypoint"],
+    seen: "Requests for the rule are answered by the backends of the other one, although the route is accepted.",
+    wayOut:
+      "Apply the previous version of the route. If two routes have the hostname, remove the rule from the older one.",
+    silentWhen:
+      "Only parts of the matches overlap, a regular expression does not begin with the prefix of the other rule, or the routes have different hostnames or a Service as their parent.",
+    page: "https://gateway-api.sigs.k8s.io/api-types/httproute/",
+  },
+
+  *check(route, mesh) {
+    if (mesh.get(isForOtherControllers, route)) return;
+    const lost = rulesLostWithin(route, mesh.settings.domain);
+    for (const [i, by] of lost) yield problemOf(route, i, by, undefined);
+    const known = new Set(lost.keys());
+    for (const place of placesOf(route, mesh.settings)) {
+      yield;
+      for (const [i, by] of mesh.get(rulesTaken, place.key).get(route) ?? []) {
+        if (known.has(i) || by.object === route) continue;
+        known.add(i);
+        yield problemOf(route, i, by, place);
+      }
+    }
+  },
+});
+
+const sortedByMatches = "because istiod sorts rules by their matches";
+
+function problemOf(route: KubernetesRoute, i: number, by: RouteOrigin, place: HostnamePlace | undefined): Problem {
+  const written = route.spec.rules[i]?.matches ?? [];
+  const lost = { object: route, i, match: written[0] };
+  const at = ["spec", "rules", i];
+  const key = JSON.stringify([place?.key, written, idOf(by.object), by.match]);
+  if (place === undefined)
+    return {
+      at,
+      message: `No request reaches ${inWords(lost)}: ${inWords(by)} comes first and takes them all${by.i > i ? `, ${sortedByMatches}` : ""}`,
+      key,
+    };
+  const hosts = place.hostname === "*" ? "" : ` for "${place.hostname}"`;
+  const isEqual = ruleMatchInWords(lost) === ruleMatchInWords(by);
+  const because = isEqual ? `which ${precedence(by.object, route)}` : sortedByMatches;
+  return {
+    at,
+    message: `No request${hosts} reaches ${inWords(lost)} at Gateway ${place.gateway}: ${inWords(by)} of ${idOf(by.object)} takes them, ${because}`,
+    key,
+    related: [by.object],
+    evidence: [by.object],
+  };
+}
+
+function inWords(origin: Pick<RouteOrigin, "object" | "i" | "match">): string {
+  const shown = ruleMatchInWords(origin);
+  return `rule ${origin.i}${shown === undefined ? "" : ` (${shown})`}`;
+}
