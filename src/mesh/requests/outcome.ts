@@ -34,6 +34,8 @@ export interface Source {
   /** Those of them that are known. */
   readonly workloads: readonly Workload[];
   readonly isGateway: boolean;
+  /** Their sidecars do not use the waypoint that the host has. */
+  readonly isPastWaypoint?: true;
   /** Conditions on the identity in their certificate. */
   readonly identity: Clauses;
 }

@@ -195,7 +195,7 @@ class Sources {
     ];
     const rest = { namespace: undefined, labels: {}, workloads: [], isGateway: false, identity };
     const ofRest: readonly Sender[] = isAmbientUsed ? ["proxy", "ztunnel"] : ["proxy"];
-    return [...ofRest.map((sender) => ({ ...rest, sender })), ...apart];
+    return [...ofRest.map((sender) => ({ ...rest, ...this.#past(sender), sender })), ...apart];
   }
 
   /** Pods that may come, or that the view does not contain. */
@@ -231,7 +231,12 @@ class Sources {
   ): Source {
     const own = [identityIn(this.#mesh.settings, of.namespace.metadata.name, account), ...this.#apart(account)];
     const identity = sender === "nothing" ? withoutIdentity : own;
-    return { ...of, sender, isGateway: of.workloads.length > 0 && of.workloads.every(isProxy), identity };
+    const isGateway = of.workloads.length > 0 && of.workloads.every(isProxy);
+    return { ...of, ...(isGateway ? {} : this.#past(sender)), sender, isGateway, identity };
+  }
+
+  #past(sender: Sender): Pick<Source, "isPastWaypoint"> {
+    return sender === "proxy" && this.#configuration.waypoints.length > 0 ? { isPastWaypoint: true } : {};
   }
 
   /** Any account of a namespace does not mean that of a waypoint. */
