@@ -34,12 +34,14 @@ import type { EntryProxy, Stage } from "./gateway-stage.ts";
 import type { Arriving } from "./gateway-tls.ts";
 import {
   atHop,
+  explained,
   mostGateways,
   nameInTls,
   noIdentity,
   otherHosts,
   resultAt,
   routedBy,
+  seenPast,
   sentOn,
   tooManyGateways,
   toWaypoint,
@@ -54,7 +56,7 @@ import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
 import type { GatewayProxy, Target } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
-import { atGuard, rewritten } from "./server-view.ts";
+import { atGuard, lostToken, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
 import { departing, portIs, sniIs, undecided, unrouted, type Way } from "./way.ts";
 
@@ -133,7 +135,7 @@ export class Journey {
       const payload: Way["payload"] = routes.stream?.protocol ?? "http";
       const beyond = {
         ...next,
-        ...sentOn(next, client, routes),
+        ...sentOn(next, { guard, client }, routes),
         to: routes,
         payload,
       };
@@ -204,7 +206,7 @@ export class Journey {
         yield this.#outcome("denied", { ...next, hops: [...way.hops, before] }, []);
         continue;
       }
-      const beyond = { ...next, ...sentOn(next, client, routes), to: routes, payload };
+      const beyond = { ...next, ...sentOn(next, { guard, client }, routes), to: routes, payload };
       for (const one of routedAtGateway(next.box, { source: client, routes }, this.#mesh, this.#work))
         yield* this.#onRoute(beyond, one, client, proxy);
     }
@@ -298,10 +300,8 @@ export class Journey {
     const client = this.#waypoint(binding);
     for (const next of this.#decided(there, guard, [])) {
       const isDenied = next.authorization.at(-1)?.result === "denied";
-      // What follows sees the waypoint as its client, and neither the identity nor the address of the caller.
-      const view = next.view.with(client.identity, ["source.ip", "remote.ip"]);
       if (isDenied) yield this.#outcome("denied", next, []);
-      else yield* go({ ...next, view }, client);
+      else yield* go({ ...next, view: seenPast(next, { guard, client }) }, client);
     }
   }
 
@@ -396,10 +396,11 @@ export class Journey {
     const view = atGuard(way.view, guard, fixed);
     const seen = view.seen(way.box, this.#work);
     if (seen === undefined) return;
+    const note = lostToken(way.view, guard);
     for (const { box, outcome } of this.#decide(seen, enforcement, this.#work)) {
       const sent = view.sent(way.box, box, this.#work);
       if (sent === undefined) continue;
-      const authorization = [...way.authorization, sent.isCertain ? outcome : uncertain(outcome)];
+      const authorization = [...way.authorization, sent.isCertain ? explained(outcome, note) : uncertain(outcome)];
       yield { ...way, box: sent.box, authorization };
     }
   }

@@ -156,4 +156,6 @@ export interface AuthorizationOutcome {
   /** The rules that match other requests of the same callers, or the same requests of other callers. */
   readonly close: readonly Ruled[];
   readonly because: string | undefined;
+  /** What explains the decision, and is not part of it: a sentence without a full stop. */
+  readonly note?: string;
 }

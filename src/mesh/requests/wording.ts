@@ -55,7 +55,10 @@ function reasonOfDecision(authorization: readonly AuthorizationOutcome[], way: T
 }
 
 /** Why one place decides as it does. */
-export function formatDecision({ result, by, policies, because, at }: AuthorizationOutcome): string {
+export const formatDecision = (decision: AuthorizationOutcome): string =>
+  `${reasonOf(decision)}${decision.note === undefined ? "" : `; ${decision.note}`}`;
+
+function reasonOf({ result, by, policies, because, at }: AuthorizationOutcome): string {
   if (because !== undefined && result !== "allowed") return `because ${because}`;
   if (by !== undefined) return `by ${formatRule(by)}`;
   if (result === "allowed") return "because no ALLOW policy applies";
