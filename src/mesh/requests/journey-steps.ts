@@ -41,7 +41,23 @@ interface Between {
 
 /** What follows a gateway or a waypoint sees it as its client, and neither the identity nor the address of the caller. */
 export const seenPast = ({ view }: Way, { guard, client }: Between): ServerView =>
-  pastGuard(view, guard).with(client.identity, ["source.ip", "remote.ip"]);
+  pastGuard(view, guard).with(client.identity, ["source.ip", "remote.ip", "destination.ip"]);
+
+/**
+ * What all requests have at a waypoint: the port that they are sent to, which is that of the Service, and no TLS around HTTP (Istio
+ * pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).
+ */
+export const atWaypoint = (port: number, protocol: "http" | "tcp"): Clauses =>
+  protocol === "http" ? [portIs(port), sniIs("")] : [portIs(port)];
+
+/** The routes of a gateway ask for something that a proxy before it may have changed. */
+export const unclearRoute = (route: RouteOutcome): RouteOutcome => ({
+  ...route,
+  result: "undecided",
+  destinations: [],
+  because:
+    "the routes there ask for a path, a header or an address that a proxy before it changes in a way that is not known",
+});
 
 /** How a gateway sends requests on. */
 export const sentOn = (way: Way, between: Between, { stream }: GatewayRoutes): Pick<Way, "view" | "sentAs"> => ({

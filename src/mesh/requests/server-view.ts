@@ -157,10 +157,7 @@ function tokensOf(guard: Guard): Tokens {
       .map(({ attribute }) => attribute);
     const claims = new Set(asked.filter((attribute) => attribute.startsWith("claim ")));
     // Without a token there are no claims.
-    const none = [
-      noToken,
-      ...[...claims].map((attribute) => ({ attribute, values: anyElement, not: true })),
-    ];
+    const none = [noToken, ...[...claims].map((attribute) => ({ attribute, values: anyElement, not: true }))];
     const areAsked = claims.size > 0 || asked.includes("token");
     tokensRead.set(guard, (found = { claims: [...claims], none, areAsked }));
   }
