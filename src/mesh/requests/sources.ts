@@ -7,6 +7,7 @@ import { anything } from "../authorization/requests/patterns.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
+import { readers } from "../membership/control-plane.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -77,6 +78,7 @@ export const sourceReads = [
   namespacesThatSeeEntry,
   namespacesApartOfDestinationRule,
   namespaceOfRoute,
+  readers,
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
 
@@ -139,6 +141,28 @@ export const identityIn = ({ trustDomain }: MeshSettings, namespace: string, acc
   not: false,
 });
 
+/** Workloads in groups that the same selectors select. */
+function selectedAlike(workloads: readonly Workload[], selectors: readonly Labels[]): readonly (readonly Workload[])[] {
+  if (selectors.length === 0) return workloads.length === 0 ? [] : [workloads];
+  const groups = new SelectorGroups(selectors.map((selector) => [selector, selector] as const));
+  // The groups are the same list for all labels that the same selectors select.
+  return [...Map.groupBy(workloads, ({ pod }) => groups.selecting(pod.labels)).values()];
+}
+
+/** One source of several. The first condition of each is that on its own identities. */
+function joinedOf(some: readonly Source[]): readonly Source[] {
+  const [first, another] = some;
+  if (first === undefined || another === undefined) return some;
+  const identities = some.flatMap(({ identity: [own] }) =>
+    own?.values instanceof Texts ? [...own.values.exact.values(), ...own.values.patterns] : [],
+  );
+  const identity: Clauses = [
+    { attribute: "identity", values: new Texts(identities), not: false },
+    ...first.identity.slice(1),
+  ];
+  return [{ ...first, workloads: some.flatMap(({ workloads }) => workloads), identity }];
+}
+
 /** The order of sources: the order in which a view has workloads tells nothing, and the first outcome is the one that is named. */
 const senders: readonly Sender[] = ["proxy", "ztunnel", "nothing", "unknown"];
 
@@ -174,8 +198,10 @@ class Sources {
   ofMesh(): readonly Source[] {
     const named = namespacesApart(this.#configuration, this.#mesh);
     const { isAmbientUsed } = this.#configuration;
-    const apart = [...named.values()].flatMap((namespace) =>
-      this.ofNamespace(namespace).filter(({ sender }) => sender !== "nothing"),
+    const apart = this.#joined(
+      [...named.values()].flatMap((namespace) =>
+        this.ofNamespace(namespace).filter(({ sender }) => sender !== "nothing"),
+      ),
     );
     const { settings } = this.#mesh;
     const own = (namespace: Part) =>
@@ -198,6 +224,34 @@ class Sources {
     return [...ofRest.map((sender) => ({ ...rest, ...this.#past(sender), sender })), ...apart];
   }
 
+  /**
+   * Sources of several namespaces that only the exports of a host distinguish from others send in the same way. Routes lead to other
+   * hosts, which may be exported elsewhere, and a Sidecar, or what is in the namespace itself, is for that one alone.
+   */
+  #joined(all: readonly Source[]): readonly Source[] {
+    const { definitions, destinationRules, virtualServices, httpRoutes } = this.#configuration;
+    if (all.length < 2 || virtualServices.length + httpRoutes.length > 0) return all;
+    const homes = new Set([...definitions, ...destinationRules].map(({ metadata }) => metadata.namespace));
+    const exports = [
+      ...definitions.map((one) => serviceVisibleTo(one, this.#mesh.settings)),
+      ...destinationRules.map(({ spec }) => new Set(spec.exportTo)),
+    ];
+    const keyOf = (source: Source): unknown => {
+      const { namespace, sender, isGateway } = source;
+      if (namespace === undefined || isGateway || sender === "unknown" || homes.has(namespace.metadata.name))
+        return source;
+      if (this.#mesh.related(sidecarsOfNamespace, namespace).length > 0) return source;
+      return `${sender} ${this.#readerOf(source)} ${exports.map((to) => to.has(namespace.metadata.name)).join()}`;
+    };
+    return [...Map.groupBy(all, keyOf).values()].flatMap(joinedOf);
+  }
+
+  /** The control plane, which decides which DestinationRules count. */
+  #readerOf({ namespace, labels }: Source): string {
+    if (namespace === undefined || this.#configuration.destinationRules.length === 0) return "";
+    return String(this.#mesh.get(readers, namespace).ofSidecar(labels));
+  }
+
   /** Pods that may come, or that the view does not contain. */
   #toCome(namespace: Namespace, account: Part, known: readonly Workload[]): readonly Source[] {
     const there = new Set(known.map((workload) => senderOf(workload, namespace)));
@@ -209,10 +263,7 @@ class Sources {
 
   of(namespace: Namespace, workloads: readonly Workload[], account: Part): readonly Source[] {
     this.#mesh.visited(workloads.length);
-    const selectors = new SelectorGroups(this.#selectorsIn(namespace).map((selector) => [selector, selector] as const));
-    // The groups are the same list for all labels that the same selectors select.
-    const alike = Map.groupBy(workloads, ({ pod }) => selectors.selecting(pod.labels));
-    const sources = [...alike.values()].flatMap((some) =>
+    const sources = selectedAlike(workloads, this.#selectorsIn(namespace)).flatMap((some) =>
       [
         ...Map.groupBy(some, (workload) => `${senderOf(workload, namespace)} ${workload.pod.labels[revisionLabel]}`),
       ].map(([, group]) => {

@@ -244,7 +244,7 @@ const requests = plainRequests.map(
   }),
 );
 
-const numRuns = Number(process.env["RUNS"] ?? 300);
+const numRuns = Number(process.env["RUNS"] ?? 150);
 
 for (const [way, worldOf] of [
   ["an egress gateway", throughEgress],
