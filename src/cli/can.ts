@@ -46,7 +46,7 @@ export function canCommand(terminal: Terminal, finish: (code: ExitCode) => void)
     )
     .requiredOption(
       "--to <service>",
-      "api.payments:8080, service/payments/api:http, deployment/payments/api:8080, or https://shop.example.com",
+      "api.payments:8080, service/payments/api:http, deployment/payments/api:8080, https://shop.example.com, or tcp://db.example.com:5432",
     )
     .requiredOption("--mesh <path>", "the mesh; a file or folder of manifests, a capture, or the word cluster")
     .option("--method <method...>", "one of these HTTP methods")
@@ -93,7 +93,9 @@ function answerIn(
   const server = isUrl(to) ? findEntry(to) : findServer(to, namespace, mesh);
   if ("problem" in server) return server;
   if (server.target.kind === "entry" && caller.caller.kind !== "outside")
-    return { problem: "--to: a URL is the host of an ingress gateway, to which requests come with --from outside" };
+    return {
+      problem: `--to: a URL is the host of an ingress gateway, to which requests come with --from outside; for callers in the mesh, use ${server.target.host}:${server.target.port}`,
+    };
   return answerTo({ caller: caller.caller, to: server.target, requests }, mesh);
 }
 

@@ -15,7 +15,10 @@ export interface IntentOptions extends MeshOptions {
 export function intentCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("intent")
     .description("write MeshwardIntents that hold today, to edit and to commit")
-    .requiredOption("--from-mesh <namespace>", "the namespace whose Services the intents are about")
+    .requiredOption(
+      "--from-mesh <namespace>",
+      "the namespace whose Services, and hosts of ServiceEntries, the intents are about",
+    )
     .requiredOption("--mesh <path>", "the mesh; a file or folder of manifests, a capture, or the word cluster")
     .addOption(kubeconfigOption())
     .addOption(contextOption())
@@ -32,7 +35,10 @@ export async function intent({ fromMesh, ...options }: IntentOptions, terminal: 
   requireNamespace("--from-mesh", fromMesh, [store]);
   const drafts = draftsOf(fromMesh, sideOf(store));
   if (drafts.length === 0) {
-    tellNote(`nothing is known to hold for any Service in ${fromMesh}, so no intent is written`, terminal);
+    tellNote(
+      `nothing is known to hold for any Service or ServiceEntry in ${fromMesh}, so no intent is written`,
+      terminal,
+    );
     return 0;
   }
   terminal.out(`${header}${drafts.map(shown).join("---\n")}`);

@@ -21,7 +21,7 @@ export type Found<T> = T | { readonly problem: string };
 const callerExamples =
   "use deployment/orders/api, serviceaccount/orders/api, namespace/orders, mesh, outside or ingress";
 const targetExamples =
-  "use api.payments:8080, service/payments/api:8080, deployment/payments/api:8080, api.stripe.com:443 or, from outside, https://shop.example.com";
+  "use api.payments:8080, service/payments/api:8080, deployment/payments/api:8080, api.stripe.com:443 or, from outside, https://shop.example.com or tcp://db.example.com:5432";
 
 /** The caller that `--from` names. `home`: the namespace of names without one. */
 export function findCaller(text: string, home: string, mesh: Mesh): Found<{ readonly caller: Caller }> {
@@ -92,16 +92,28 @@ const proxiesAt = (key: string, mesh: Mesh) =>
 /** Whether `--to` names a host that an ingress gateway offers to the outside. */
 export const isUrl = (text: string): boolean => /^[a-z]+:\/\//i.test(text);
 
-/** The host and the port that a URL names: `https://shop.example.com`. */
+/** The host and the port that a URL names: `https://shop.example.com`, `tcp://db.example.com:5432`. */
 export function findEntry(text: string): Found<{ readonly target: EntryHost }> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const scheme = url?.protocol.slice(0, -1);
+  if (scheme === "tcp" && url !== undefined) return findTcpEntry(url, text);
   if (url === undefined || (scheme !== "http" && scheme !== "https"))
-    return { problem: `--to: ${JSON.stringify(text)} is no URL of a host; use https://shop.example.com` };
+    return {
+      problem: `--to: ${JSON.stringify(text)} is no URL of a host; use https://shop.example.com or tcp://db.example.com:5432`,
+    };
   if (url.href !== `${url.origin}/`)
     return { problem: `--to: give only the host, as ${scheme}://${url.host}, and the path with --path` };
   const port = url.port === "" ? usualPort[scheme] : Number(url.port);
   return { target: { kind: "entry", host: url.hostname, port, scheme } };
+}
+
+/** Connections have no usual port, and ask for no path. */
+function findTcpEntry({ hostname, host, port }: URL, text: string): Found<{ readonly target: EntryHost }> {
+  if (hostname === "" || Number(port) < 1)
+    return { problem: `--to: ${JSON.stringify(text)} names no port; use tcp://db.example.com:5432` };
+  if (text.toLowerCase() !== `tcp://${host.toLowerCase()}`)
+    return { problem: `--to: give only the host and the port, as tcp://${host.toLowerCase()}` };
+  return { target: { kind: "entry", host: hostname.toLowerCase(), port: Number(port), scheme: "tcp" } };
 }
 
 /**

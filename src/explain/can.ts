@@ -65,7 +65,7 @@ export function answerTo(question: AskedQuestion, mesh: Mesh): Answer {
   const [from, target] = [formatCaller(caller), formatTarget(to)];
   const asked = formatConditions(requests.clauses);
   const unknown = kindsNeeded.filter((kind) => !mesh.knows(kind));
-  const sent = to.kind === "entry" ? requestsWith([...requests.clauses, hostSentTo(to)]) : requests;
+  const sent = to.kind === "entry" ? requestsWith([...requests.clauses, ...hostSentTo(to)]) : requests;
   const base = typeof sent === "string" ? question : { ...question, requests: sent };
   const parts = partsOf(outcomes, base);
   const verdict = verdictOf(outcomes);

@@ -413,6 +413,7 @@ export const requestAuthentication = record({
           fromParams: list(name),
           fromCookies: list(name),
           outputPayloadToHeader: text,
+          forwardOriginalToken: flag,
           outputClaimToHeaders: list(record({ header: text, claim: name })),
         }),
       ),

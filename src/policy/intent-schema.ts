@@ -107,7 +107,7 @@ const request: JsonSchema = record(
     destinations: several(
       record("A destination of the requests.", {
         service: text(
-          "The name of a Service in this namespace, or a host. Default: the service or the host of this intent.",
+          "The name of a Service in this namespace, one of another namespace as egress.edge, or a host. Default: the service or the host of this intent.",
         ),
         subset: text("A subset that a DestinationRule defines. Default: every pod of the service."),
         atLeast: {

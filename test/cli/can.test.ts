@@ -546,6 +546,25 @@ spec: { selector: { istio: edge }, ports: [{ name: s, port: 443, targetPort: 844
     assert.equal((await enter(tcpShop + bound(`tcp: [${tcp(444)}]`)))[0], 1);
   });
 
+  test("connections of TCP follow the route for their port, and nothing but a server of TCP takes them", async () => {
+    const tcp = gateway("number: 5432, name: db, protocol: TCP", '["*"]');
+    const route = bound(
+      "tcp: [{ match: [{ port: 5432 }], route: [{ destination: { host: x, port: { number: 80 } } }] }]",
+    );
+    const connect = async (text: string, port: number) => {
+      const argv = ["--from", "outside", "--to", `tcp://db.example.org:${port}`, ...asMesh(text)];
+      const { code, out } = await ask(...argv);
+      return [code, out.split("\n")[0]?.replace(/.*?: /u, "")];
+    };
+    const tcpShop = shop.replace("name: http", "name: tcp") + edge + tcp;
+    assert.deepEqual(await connect(tcpShop + route, 5432), [0, "yes"]);
+    const [code, answer] = await connect(tcpShop, 5432);
+    assert.equal(code, 1);
+    assert.match(String(answer), /reads port 5432 as TCP, and has no route/);
+    const missing = "no: reach nothing: no Gateway offers host db.example.org for tcp at port";
+    assert.deepEqual(await connect(tcpShop + https + route, 443), [1, `${missing} 443`]);
+  });
+
   test("what is not examined is undecided: services by the names of their clusters, two Gateways, gateways between networks", async () => {
     const passing = gateway("number: 443, name: s, protocol: TLS", undefined, ", tls: { mode: AUTO_PASSTHROUGH }");
     assert.deepEqual(await enter(shop + edge + passing + bound(toX)), [
@@ -599,11 +618,16 @@ spec: { gatewayClassName: istio-east-west, listeners: [{ name: s, port: 443, pro
     ]);
     assert.deepEqual(await told("--from", "outside", "--to", "ftp://shop.example.com"), [
       2,
-      'meshward: --to: "ftp://shop.example.com" is no URL of a host; use https://shop.example.com',
+      'meshward: --to: "ftp://shop.example.com" is no URL of a host; use https://shop.example.com or tcp://db.example.com:5432',
     ]);
     assert.deepEqual(await told("--from", "mesh", "--to", "https://shop.example.com"), [
       2,
-      "meshward: --to: a URL is the host of an ingress gateway, to which requests come with --from outside",
+      "meshward: --to: a URL is the host of an ingress gateway, to which requests come with --from outside; for callers in the mesh, use shop.example.com:443",
     ]);
+    for (const [to, problem] of [
+      ["tcp://db.example.com", '"tcp://db.example.com" names no port; use tcp://db.example.com:5432'],
+      ["tcp://DB.example.com:1/x", "give only the host and the port, as tcp://db.example.com:1"],
+    ])
+      assert.deepEqual(await told("--from", "outside", "--to", to ?? ""), [2, `meshward: --to: ${problem}`]);
   });
 });

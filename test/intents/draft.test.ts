@@ -16,7 +16,7 @@ import { meshSettingsOf } from "../../src/view/settings.ts";
 import { sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { someObjects } from "../meshes/arbitrary.ts";
-import { world } from "./story.ts";
+import { objectsIn, world } from "./story.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const ofIntents = rules.filter(({ id }) => id.startsWith("intent-"));
@@ -130,6 +130,56 @@ const policies = [
     spec: { action: "DENY", rules: [{ to: [{ operation: { paths: ["/internal/*"] } }] }] },
   },
 ];
+/** An egress gateway, which takes requests of namespace `pay` alone. */
+const egressGateway = `
+apiVersion: v1
+kind: Namespace
+metadata: { name: edge }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: egress, namespace: edge }
+spec:
+  template:
+    metadata: { labels: { app: egress }, annotations: { inject.istio.io/templates: gateway } }
+    spec: { serviceAccountName: egress, containers: [{ name: istio-proxy, image: auto }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: egress, namespace: edge }
+spec: { selector: { app: egress }, ports: [{ name: https, port: 443, targetPort: 8443 }] }
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: egress, namespace: edge }
+spec:
+  selector: { app: egress }
+  servers: [{ port: { number: 443, name: s, protocol: HTTPS }, hosts: [api.bank.example], tls: { mode: ISTIO_MUTUAL } }]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: egress, namespace: edge }
+spec: { host: egress, trafficPolicy: { tls: { mode: ISTIO_MUTUAL, sni: api.bank.example } } }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: bank, namespace: pay }
+spec:
+  hosts: [api.bank.example]
+  gateways: [mesh, edge/egress]
+  http:
+    - match: [{ gateways: [mesh], port: 80 }]
+      route: [{ destination: { host: egress.edge.svc.cluster.local, port: { number: 443 } } }]
+    - match: [{ gateways: [edge/egress] }]
+      route: [{ destination: { host: api.bank.example, port: { number: 80 } } }]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: egress, namespace: edge }
+spec:
+  selector: { matchLabels: { app: egress } }
+  rules: [{ from: [{ source: { namespaces: [pay] } }] }]
+`;
 const apiVersions = { Deployment: "apps/v1", Namespace: "v1", Service: "v1" };
 const withVersions = policies.map((object) => ({
   apiVersion: apiVersions[object.kind as keyof typeof apiVersions] ?? "security.istio.io/v1",
@@ -162,6 +212,43 @@ test("conditions of policies become those of intents, and what they exclude is d
     { from: ["others"], expect: "denied" },
     { from: ["mesh", "outside"], expect: "encrypted" },
   ]);
+});
+
+test("hosts of ServiceEntries have intents: who gets there, past which gateway, and who does not", () => {
+  const serviceEntry = (name: string, spec: object) => ({
+    ...{ apiVersion: "networking.istio.io/v1", kind: "ServiceEntry", metadata: { name, namespace: "pay" }, spec },
+  });
+  const ports = [
+    { number: 80, name: "http", protocol: "HTTP" },
+    { number: 443, name: "tls", protocol: "TLS" },
+  ];
+  const objects = [
+    ...withVersions,
+    serviceEntry("bank", { hosts: ["api.bank.example", "*.bank.example"], resolution: "DNS", ports }),
+    ...objectsIn(egressGateway),
+  ].flatMap(read);
+  assert.deepEqual(saidOf(objects).said, []);
+  const drafts = draftsOf("pay", sideOf(meshOf(objects))).filter(({ spec }) => "host" in spec.to);
+  assert.deepEqual(
+    drafts.map(({ spec }) => spec),
+    [
+      {
+        to: { host: "api.bank.example", ports: [80] },
+        requests: [
+          { from: ["namespace/pay"], expect: "allowed" },
+          { from: ["namespace/web"], expect: "denied" },
+          { from: ["mesh"], expect: "routed", destinations: [{ service: "egress.edge" }] },
+        ],
+      },
+      {
+        to: { host: "api.bank.example", ports: [443] },
+        requests: [
+          { from: ["mesh"], expect: "allowed" },
+          { from: ["mesh"], expect: "encrypted" },
+        ],
+      },
+    ],
+  );
 });
 
 describe("meshward intent", () => {

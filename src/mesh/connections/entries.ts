@@ -10,7 +10,7 @@ import { isWildcard, mostSpecificFirst, overlaps } from "../traffic/hosts.ts";
 import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import { gatewaysOf, nameOf } from "../traffic/virtual-service-clients.ts";
 import { outcomesOfEntry, usualPort } from "../requests/entry.ts";
-import { type EntryHost, frontOf } from "../requests/front.ts";
+import { frontOf, type WebScheme } from "../requests/front.ts";
 import type { Outcome } from "../requests/outcome.ts";
 import type { SharedLists } from "./callers.ts";
 import { Access } from "./access.ts";
@@ -22,7 +22,7 @@ export interface GatewayEntry {
   readonly namespace: string;
   readonly name: string;
   readonly port: number;
-  readonly scheme: EntryHost["scheme"];
+  readonly scheme: WebScheme;
   /** As it is offered, perhaps with a wildcard, in lower case. */
   readonly host: string;
 }
@@ -37,7 +37,7 @@ type Name = Pick<GatewayEntry, "host" | "port" | "scheme">;
 /** A server that reads HTTP, with the hosts that it offers. */
 interface Offered {
   readonly port: number;
-  readonly scheme: EntryHost["scheme"];
+  readonly scheme: WebScheme;
   readonly hosts: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { Outcome, RouteDestination, RouteOutcome, TransportOutcome } from "../requests/outcome.ts";
-import { fullHost } from "../traffic/hosts.ts";
+import { hostsMeant } from "../traffic/hosts.ts";
 import type { Entry, Intent } from "./intents.ts";
 
 /** Whether what an entry expects is so, and what shows it. */
@@ -18,7 +18,8 @@ export interface Finding {
 /** Collects what becomes of the requests of one entry, until it is clear that it is not what the entry expects. */
 export class Expectation {
   readonly entry: Entry;
-  readonly #hosts: readonly string[];
+  /** Those that each destination may mean. */
+  readonly #hosts: readonly (readonly string[])[];
   readonly #intent: Intent;
   readonly #settings: MeshSettings;
   #broken: Finding | undefined;
@@ -32,7 +33,7 @@ export class Expectation {
     this.#intent = intent;
     this.#settings = settings;
     this.#hosts = entry.destinations.map(({ service = spec.to.service ?? spec.to.host?.toLowerCase() ?? "" }) =>
-      fullHost(service, metadata.namespace, domain),
+      hostsMeant(service, metadata.namespace, domain),
     );
   }
 
@@ -117,7 +118,7 @@ export class Expectation {
       if (atLeast === undefined) continue;
       const own = destinations.filter((one) => this.#isListed(one, i));
       const percent = Math.round(own.reduce((sum, { share }) => sum + share, 0) * 1000) / 10;
-      const listed = formatDestination({ host: this.#hosts[i] ?? "", subset });
+      const listed = formatDestination({ host: own[0]?.host ?? this.#hosts[i]?.at(-1) ?? "", subset });
       if (percent < atLeast)
         return {
           state: "broken",
@@ -129,7 +130,7 @@ export class Expectation {
 
   #isListed({ host, subset }: RouteDestination, i: number): boolean {
     const listed = this.entry.destinations[i];
-    return host === this.#hosts[i] && (listed?.subset === undefined || listed.subset === subset);
+    return this.#hosts[i]?.includes(host) === true && (listed?.subset === undefined || listed.subset === subset);
   }
 }
 

@@ -9,6 +9,7 @@ import {
   gatewayByHost,
   kubernetesGatewayByHost,
   routeByHostname,
+  type WebScheme,
 } from "../requests/front.ts";
 import { coveringHosts, covers, namespaceOfHost } from "../traffic/hosts.ts";
 import { everyVirtualServiceByHost } from "../traffic/virtual-service-choices.ts";
@@ -106,5 +107,5 @@ export function entriesFor({ host, port }: PublicHost, front: Front, isPreferred
 const offersHost = ({ hosts }: Server, host: string): boolean =>
   hosts.some((one) => covers(one.slice(one.indexOf("/") + 1).toLowerCase(), host));
 
-const schemeOf = (server: Server): EntryHost["scheme"] | undefined =>
+const schemeOf = (server: Server): WebScheme | undefined =>
   isPlainHttp(server) ? "http" : isOverTls(server) ? "https" : undefined;

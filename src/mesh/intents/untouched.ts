@@ -19,6 +19,7 @@ import { isGatewayProxy } from "../requests/ingress.ts";
 import { isOfOpenSenders } from "../requests/outcomes.ts";
 import type { Question, Target } from "../requests/question.ts";
 import { virtualServicesOfService } from "../requests/route-table.ts";
+import type { TokenUse } from "../requests/token-use.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import type { HttpRoute, VirtualService } from "../traffic/virtual-services.ts";
 import { isUsable, waypointBindingOfService, waypointBindingOfWorkload } from "../waypoints/bindings.ts";
@@ -246,13 +247,19 @@ function tokensEnd({ entry, arrival }: Asked, { before, after }: Sides): boolean
   if (!isDirect) return true;
   if (isOfWay(entry)) return false;
   const [was, is] = [before.get(attachments, namespace), after.get(attachments, namespace)];
-  const isRead = (pod: Workload) =>
-    was.readsTokens(pod.pod.labels, undefined) !== is.readsTokens(pod.pod.labels, undefined);
-  const changed = pods.filter(isRead);
+  const changed = pods.filter(({ pod: { labels } }) => !isSameUse(was.tokensAt(labels), is.tokensAt(labels)));
+  // A header that the proxy writes can be in any condition.
+  if (changed.some(({ pod: { labels } }) => !hasSameHeaders(was.tokensAt(labels), is.tokensAt(labels)))) return true;
   if (changed.length > 0 && after.get(customPolicies, namespace) !== undefined) return true;
   const applied = changed.flatMap((pod) => after.get(authorization, namespace).appliedTo(pod).lists);
   return [...new Set(applied)].some(({ policies }) => policies.some((one) => asksForTokens(one, after.settings)));
 }
+
+/** What a server passes on goes to its application. */
+const isSameUse = (was: TokenUse, is: TokenUse): boolean =>
+  was.isRead === is.isRead && was.hasOwnPlaces === is.hasOwnPlaces && hasSameHeaders(was, is);
+const hasSameHeaders = ({ headers: was }: TokenUse, { headers: is }: TokenUse): boolean =>
+  was.length === is.length && was.every((name, i) => name === is[i]);
 
 /** A filter or a plugin makes the decisions of a proxy uncertain. */
 function filterEnds({ entry, arrival }: Asked, { before, after }: Sides): boolean {

@@ -8,6 +8,7 @@ import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
+import { type TokenUse, tokenUseOf, unknownTokens } from "./token-use.ts";
 
 type Labels = Readonly<Record<string, string>>;
 type EnvoyFilter = ObjectOf<"EnvoyFilter">;
@@ -66,12 +67,12 @@ const scopeOf = (object: Attaching): ProxyScope =>
     : policyScope(object.spec);
 
 /** Objects of one namespace and of the root namespace by the proxies that they are attached to. */
-class Attached {
-  readonly #selecting: SelectorGroups<Attaching>;
-  readonly #targeting: readonly Attaching[];
+class Attached<T extends Attaching> {
+  readonly #selecting: SelectorGroups<T>;
+  readonly #targeting: readonly T[];
   readonly #settings: MeshSettings;
 
-  constructor(all: readonly Attaching[], settings: MeshSettings) {
+  constructor(all: readonly T[], settings: MeshSettings) {
     const scoped = all.map((object) => [scopeOf(object), object] as const);
     this.#selecting = new SelectorGroups(
       scoped.flatMap(([{ labels, targetRefs }, object]) => (targetRefs.length > 0 ? [] : [[labels, object] as const])),
@@ -81,18 +82,27 @@ class Attached {
   }
 
   /** One that is attached to pods with these labels, or to this gateway. */
-  first(labels: Labels, gateway: GatewayTarget | undefined): Attaching | undefined {
+  first(labels: Labels, gateway: GatewayTarget | undefined): T | undefined {
     if (gateway === undefined) return this.#selecting.selecting(labels)[0]?.members[0];
-    const selecting = gateway.isWaypoint ? [] : this.#selecting.selecting(labels).flatMap(({ members }) => members);
-    return (
-      selecting[0] ?? this.#targeting.find((object) => attachesToGateway(asPolicy(object), gateway, this.#settings))
-    );
+    return this.atGateway(labels, gateway)[0];
   }
 
-  /** One that targets a Service or a ServiceEntry of the namespace. */
-  for({ kind, metadata }: Definition): Attaching | undefined {
+  /** All that are attached to pods with these labels. The list is the same one for all labels that the same selectors select. */
+  atPods(labels: Labels): readonly { readonly members: readonly T[] }[] {
+    return this.#selecting.selecting(labels);
+  }
+
+  /** All that are attached to this gateway. */
+  atGateway(labels: Labels, gateway: GatewayTarget): readonly T[] {
+    const selecting = gateway.isWaypoint ? [] : this.atPods(labels).flatMap(({ members }) => members);
+    const targeting = this.#targeting.filter((object) => attachesToGateway(asPolicy(object), gateway, this.#settings));
+    return [...selecting, ...targeting];
+  }
+
+  /** All that target a Service or a ServiceEntry of the namespace. */
+  for({ kind, metadata }: Definition): readonly T[] {
     const groups = kind === "Service" ? ["", "core"] : ["networking.istio.io"];
-    return this.#targeting.find((object) =>
+    return this.#targeting.filter((object) =>
       scopeOf(object).targetRefs.some(
         (ref) => ref.kind === kind && groups.includes(ref.group) && ref.name === metadata.name,
       ),
@@ -106,12 +116,13 @@ const asPolicy = (object: Attaching): AuthorizationPolicy =>
 
 /** What is attached to the proxies of a namespace beside its policies. */
 export class ProxyAttachments {
-  readonly #filters: Attached;
-  readonly #tokens: Attached;
+  readonly #filters: Attached<EnvoyFilter | Plugin>;
+  readonly #tokens: Attached<RequestAuthentication>;
   readonly #knowsTokens: boolean;
+  readonly #uses = new Map<unknown, TokenUse>();
 
   constructor(
-    filters: readonly Attaching[],
+    filters: readonly (EnvoyFilter | Plugin)[],
     tokens: readonly RequestAuthentication[],
     of: { readonly settings: MeshSettings; readonly knowsTokens: boolean },
   ) {
@@ -121,14 +132,31 @@ export class ProxyAttachments {
   }
 
   /**
-   * Whether a proxy validates tokens. Without a RequestAuthentication no request has a principal or claims, whatever token it
+   * What the proxies of pods do with tokens. Without a RequestAuthentication no request has a principal or claims, whatever token it
    * carries (Istio pilot/pkg/security/authn/policy_applier.go JwtFilter).
    */
-  readsTokens(labels: Labels, gateway: GatewayTarget | undefined): boolean {
-    return !this.#knowsTokens || this.#tokens.first(labels, gateway) !== undefined;
+  tokensAt(labels: Labels): TokenUse {
+    if (!this.#knowsTokens) return unknownTokens;
+    const groups = this.#tokens.atPods(labels);
+    let use = this.#uses.get(groups);
+    if (use === undefined) this.#uses.set(groups, (use = tokenUseOf(groups.flatMap(({ members }) => members))));
+    return use;
   }
-  readsTokensFor(definition: Definition): boolean {
-    return !this.#knowsTokens || this.#tokens.for(definition) !== undefined;
+
+  /** The same of a gateway. `others`: RequestAuthentications that count there, too. */
+  tokensAtGateway(
+    labels: Labels,
+    gateway: GatewayTarget | undefined,
+    others: readonly RequestAuthentication[] = [],
+  ): TokenUse {
+    if (!this.#knowsTokens) return unknownTokens;
+    if (gateway === undefined) return this.tokensAt(labels);
+    return tokenUseOf([...this.#tokens.atGateway(labels, gateway), ...others]);
+  }
+
+  /** Those that target a Service or a ServiceEntry, and count at its waypoint. */
+  tokenRulesFor(definition: Definition): readonly RequestAuthentication[] {
+    return this.#tokens.for(definition);
   }
 
   /** Why it is not certain how a proxy decides; undefined: it is. */
@@ -136,11 +164,11 @@ export class ProxyAttachments {
     return because(this.#filters.first(labels, gateway));
   }
   unclearFor(definition: Definition): string | undefined {
-    return because(this.#filters.for(definition));
+    return because(this.#filters.for(definition)[0]);
   }
 }
 
-function because(object: Attaching | undefined): string | undefined {
+function because(object: EnvoyFilter | Plugin | undefined): string | undefined {
   if (object === undefined) return undefined;
   if (object.kind === "EnvoyFilter")
     return `${idOf(object)} patches the filters of this proxy, so that it may decide otherwise`;

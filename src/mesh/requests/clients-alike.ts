@@ -38,6 +38,7 @@ export const selecting = (selectors: readonly (Labels | undefined)[]): readonly 
 
 /** The clients of a namespace, for all questions about what they send. */
 export interface ClientsOfNamespace {
+  readonly hasSidecars: boolean;
   /** The selectors of Sidecars, which count for every host. */
   readonly selectors: readonly Labels[];
   /** Without gateways and waypoints. */
@@ -58,9 +59,11 @@ export const clientsOfNamespace = fact(
   (namespace, mesh): ClientsOfNamespace => {
     const all = mesh.related(workloadsOfNamespace, namespace);
     const workloads = all.filter((workload) => !isProxy(workload));
-    const selectors = selecting(mesh.related(sidecarsOfNamespace, namespace).map(selectorOfSidecar));
+    const sidecars = mesh.related(sidecarsOfNamespace, namespace);
+    const selectors = selecting(sidecars.map(selectorOfSidecar));
     mesh.visited(all.length);
     return {
+      hasSidecars: sidecars.length > 0,
       selectors,
       workloads,
       alike: clientsAlike(namespace, workloads, selectors),

@@ -19,13 +19,13 @@ import type { Enforcement } from "./decisions.ts";
 import { attachments, type ProxyAttachments } from "./attachments.ts";
 import type { EnforcementPoint } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
+import { noTokens, type TokenUse, unknownTokens } from "./token-use.ts";
 
 /** What decides about requests at one place. */
 export interface Guard {
   /** Undefined: nothing enforces policies there. */
   readonly enforcement: Enforcement | undefined;
-  /** False: no token is validated there, so that callers have none, whatever they send. */
-  readonly readsTokens: boolean;
+  readonly tokens: TokenUse;
   /** What makes every decision of policies uncertain; undefined: nothing. */
   readonly unclear: string | undefined;
 }
@@ -77,7 +77,7 @@ class Guards {
     return this.#sharedBy(applied, this.#custom?.appliedTo(workload), {
       at: "sidecar",
       place: protocol,
-      readsTokens: this.#attached.readsTokens(labels, undefined),
+      tokens: this.#attached.tokensAt(labels),
       unclear: this.#attached.unclear(labels, undefined),
     });
   }
@@ -95,7 +95,7 @@ class Guards {
     return this.#sharedBy(of(this.#authorization), this.#custom && of(this.#custom), {
       at: "gateway",
       place,
-      readsTokens: this.#attached.readsTokens(labels, gateway),
+      tokens: this.#attached.tokensAtGateway(labels, gateway),
       unclear: this.#attached.unclear(labels, gateway),
     });
   }
@@ -107,7 +107,7 @@ class Guards {
   #sharedBy(
     applied: Applied,
     asked: Applied | undefined,
-    of: { readonly at: EnforcementPoint; readonly place: Place } & Pick<Guard, "readsTokens" | "unclear">,
+    of: { readonly at: EnforcementPoint; readonly place: Place } & Pick<Guard, "tokens" | "unclear">,
   ): Guard {
     const byLists = this.#shared.get(applied.lists) ?? new Map<unknown, Map<string, Guard>>();
     this.#shared.set(applied.lists, byLists);
@@ -128,8 +128,8 @@ export const guards = fact(
   (namespace, mesh) => new Guards(namespace, mesh),
 );
 
-const atZtunnel = { at: "ztunnel", place: "ztunnel", readsTokens: false, unclear: undefined } as const;
-const unguarded: Guard = { enforcement: undefined, readsTokens: true, unclear: undefined };
+const atZtunnel = { at: "ztunnel", place: "ztunnel", tokens: noTokens, unclear: undefined } as const;
+const unguarded: Guard = { enforcement: undefined, tokens: unknownTokens, unclear: undefined };
 
 export const unknownCapture = ({ metadata: { name } }: Namespace): string =>
   `the labels of namespace ${name} are not known, so that its pods may have sidecars, be ambient, or neither`;
@@ -174,7 +174,7 @@ export function guardAtWaypoint(
   return guardOf(joined(here, there), asked, {
     at: "waypoint",
     place: protocol,
-    readsTokens: attached.readsTokens({}, waypoint) || (object !== undefined && ofService.readsTokensFor(object)),
+    tokens: attached.tokensAtGateway({}, waypoint, object === undefined ? [] : ofService.tokenRulesFor(object)),
     unclear: attached.unclear({}, waypoint) ?? (object && ofService.unclearFor(object)),
   });
 }

@@ -72,12 +72,8 @@ export interface Entrance {
 
 export type Reading = "http" | "tcp" | "tls";
 
-/** A host, or the name that TLS asks for, and a port. `tcp`: neither TLS nor HTTP. */
-export interface AskedAtGateway {
-  readonly host: string;
-  readonly port: number;
-  readonly scheme: EntryHost["scheme"] | "tcp";
-}
+/** A host, or the name that TLS asks for, and a port. */
+export type AskedAtGateway = Omit<EntryHost, "kind">;
 
 /** The Gateway that the user wrote. */
 export const gatewayOf = ({ gateway, listener }: Offer): Gateway | KubernetesGateway => listener?.of ?? gateway;

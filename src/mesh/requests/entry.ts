@@ -1,10 +1,11 @@
 import type { MeshView } from "../../view/view.ts";
-import type { Box, Clause } from "../authorization/requests/boxes.ts";
+import type { Box } from "../authorization/requests/boxes.ts";
+import type { Clauses } from "../authorization/requests/matches.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { decisionsOf } from "./decisions.ts";
 import { type Entrance, entrancesOf } from "./entrances.ts";
-import type { EntryHost, Front } from "./front.ts";
+import type { EntryHost, Front, WebScheme } from "./front.ts";
 import { type Stage, stageAt } from "./gateway-stage.ts";
 import { Journey, journeyReads, undecided } from "./journey.ts";
 import type { Outcome } from "./outcome.ts";
@@ -19,14 +20,14 @@ type View = MeshView<(typeof entryReads)[number]>;
 const mostWork = 200_000;
 
 /** The port that clients leave out of the name of the host. */
-export const usualPort: Readonly<Record<EntryHost["scheme"], number>> = { http: 80, https: 443 };
+export const usualPort: Readonly<Record<WebScheme, number>> = { http: 80, https: 443 };
 
-/** The host that clients send, with the port where it is not the usual one. */
-export const hostSentTo = ({ host, port, scheme }: EntryHost): Clause => ({
-  attribute: "host",
-  values: new Texts([[port === usualPort[scheme] ? host : `${host}:${port}`]]),
-  not: false,
-});
+/** The host that clients send, with the port where it is not the usual one. Connections without HTTP name none. */
+export function hostSentTo({ host, port, scheme }: EntryHost): Clauses {
+  if (scheme === "tcp") return [];
+  const sent = port === usualPort[scheme] ? host : `${host}:${port}`;
+  return [{ attribute: "host", values: new Texts([[sent]]), not: false }];
+}
 
 /** The host, and the objects that can let requests for it in (`frontOf`). */
 export interface Entering {
@@ -53,7 +54,7 @@ export function* outcomesOfEntry(
   const { limit = mostWork, decide = decisionsOf } = examination;
   const work = new Work(limit);
   try {
-    const box = requests.withAll([...outside.identity, hostSentTo(entering.to)], work);
+    const box = requests.withAll([...outside.identity, ...hostSentTo(entering.to)], work);
     if (box === undefined) return;
     const journey = new Journey(outside, mesh, { work, decide });
     for (const entrance of entrancesFor(entering, mesh, examination))

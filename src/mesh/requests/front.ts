@@ -9,13 +9,18 @@ import { coveringHosts, hostKey } from "../traffic/hosts.ts";
 import { everyVirtualServiceByHost } from "../traffic/virtual-service-choices.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 
-/** A host that clients outside the mesh send requests to, and the port of the gateway at which these come in. */
+export type WebScheme = "http" | "https";
+
+/**
+ * A host that clients outside the mesh send requests to, and the port of the gateway at which these come in. `tcp`: connections that
+ * are neither HTTP nor TLS, of which nothing tells the gateway for which host they are.
+ */
 export interface EntryHost {
   readonly kind: "entry";
   /** Without a wildcard, in lower case. */
   readonly host: string;
   readonly port: number;
-  readonly scheme: "http" | "https";
+  readonly scheme: WebScheme | "tcp";
 }
 
 /** The objects that can let in requests for a host from outside, and route them at a gateway. */

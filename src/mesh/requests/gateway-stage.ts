@@ -54,7 +54,7 @@ export function stageAt(entrance: Entrance, to: AskedAtGateway, front: Front, me
   if (found.doubt !== undefined) return { kind: "ended", result: "undecided", gateway, because: found.doubt };
   const { names, stream } = found;
   const used = gatewayOf(first);
-  const scheme = to.scheme === "http" ? "http" : "https";
+  const scheme = to.scheme === "https" ? "https" : "http";
   return {
     kind: "routed",
     proxy: { ...proxy, doubt: doubtsAt(first), port: portAt(proxy, to.port, mesh) },

@@ -15,7 +15,7 @@ import type {
 } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
-import type { ServerView } from "./server-view.ts";
+import { pastGuard, type ServerView } from "./server-view.ts";
 import { portIs, sniIs, type Way } from "./way.ts";
 
 // What a step of the way makes of it.
@@ -32,13 +32,36 @@ export function routedBy(
   return at === undefined ? { route, destination } : { hops: [...hops, { proxy: at.name, route, destination }] };
 }
 
-/** How a gateway sends requests on. What follows sees the gateway as its client. */
-export const sentOn = (
-  { view }: Way,
-  { identity }: Source,
-  { stream }: GatewayRoutes,
-): Pick<Way, "view" | "sentAs"> => ({
-  view: view.with(identity, ["source.ip", "remote.ip"]),
+/** A gateway or a waypoint. */
+interface Between {
+  readonly guard: Guard;
+  /** As the client of what follows. */
+  readonly client: Source;
+}
+
+/** What follows a gateway or a waypoint sees it as its client, and neither the identity nor the address of the caller. */
+export const seenPast = ({ view }: Way, { guard, client }: Between): ServerView =>
+  pastGuard(view, guard).with(client.identity, ["source.ip", "remote.ip", "destination.ip"]);
+
+/**
+ * What all requests have at a waypoint: the port that they are sent to, which is that of the Service, and no TLS around HTTP (Istio
+ * pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).
+ */
+export const atWaypoint = (port: number, protocol: "http" | "tcp"): Clauses =>
+  protocol === "http" ? [portIs(port), sniIs("")] : [portIs(port)];
+
+/** The routes of a gateway ask for something that a proxy before it may have changed. */
+export const unclearRoute = (route: RouteOutcome): RouteOutcome => ({
+  ...route,
+  result: "undecided",
+  destinations: [],
+  because:
+    "the routes there ask for a path, a header or an address that a proxy before it changes in a way that is not known",
+});
+
+/** How a gateway sends requests on. */
+export const sentOn = (way: Way, between: Between, { stream }: GatewayRoutes): Pick<Way, "view" | "sentAs"> => ({
+  view: seenPast(way, between),
   sentAs: stream === undefined ? "http" : "tcp",
 });
 
@@ -91,6 +114,19 @@ export const unknownStage = (because: string): Extract<Stage, { readonly kind: "
   gateway: undefined,
   because,
 });
+
+/** With what explains that no rule matches. */
+export function explained(outcome: AuthorizationOutcome, note: string | undefined): AuthorizationOutcome {
+  const { at, place, result, by, policies, because } = outcome;
+  if (note === undefined || result !== "denied" || by !== undefined) return outcome;
+  // Which rules come close is found out only if somebody asks.
+  return {
+    ...{ at, place, result, by, policies, because, note },
+    get close() {
+      return outcome.close;
+    },
+  };
+}
 
 /** The decision depends on something that what lies between may have changed. */
 export const uncertain = (outcome: AuthorizationOutcome): AuthorizationOutcome => ({

@@ -34,17 +34,21 @@ import type { EntryProxy, Stage } from "./gateway-stage.ts";
 import type { Arriving } from "./gateway-tls.ts";
 import {
   atHop,
+  atWaypoint,
+  explained,
   mostGateways,
   nameInTls,
   noIdentity,
   otherHosts,
   resultAt,
   routedBy,
+  seenPast,
   sentOn,
   tooManyGateways,
   toWaypoint,
   uncertain,
   unclearAt,
+  unclearRoute,
   unknownHost,
   unknownStage,
 } from "./journey-steps.ts";
@@ -54,7 +58,7 @@ import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
 import type { GatewayProxy, Target } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
-import { atGuard, rewritten } from "./server-view.ts";
+import { atGuard, lostToken, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
 import { departing, portIs, sniIs, undecided, unrouted, type Way } from "./way.ts";
 
@@ -78,6 +82,11 @@ const behindWaypoint = "the gateway sends the requests to the waypoint of the Se
 
 type RoutedStage = Extract<Stage, { readonly kind: "routed" }>;
 type EndedStage = Extract<Stage, { readonly kind: "ended" }>;
+
+/** `seen`: the requests as the proxy that routes them sees them; undefined: as they are sent. */
+interface Followed extends Routed {
+  readonly seen?: Box;
+}
 
 /** What a question is examined with. */
 export interface Means {
@@ -133,12 +142,11 @@ export class Journey {
       const payload: Way["payload"] = routes.stream?.protocol ?? "http";
       const beyond = {
         ...next,
-        ...sentOn(next, client, routes),
+        ...sentOn(next, { guard, client }, routes),
         to: routes,
         payload,
       };
-      for (const one of routedAtGateway(next.box, { source: client, routes }, this.#mesh, this.#work))
-        yield* this.#onRoute(beyond, one, client);
+      yield* this.#routeAt(beyond, routes, client);
     }
   }
 
@@ -204,9 +212,8 @@ export class Journey {
         yield this.#outcome("denied", { ...next, hops: [...way.hops, before] }, []);
         continue;
       }
-      const beyond = { ...next, ...sentOn(next, client, routes), to: routes, payload };
-      for (const one of routedAtGateway(next.box, { source: client, routes }, this.#mesh, this.#work))
-        yield* this.#onRoute(beyond, one, client, proxy);
+      const beyond = { ...next, ...sentOn(next, { guard, client }, routes), to: routes, payload };
+      yield* this.#routeAt(beyond, routes, client, proxy);
     }
   }
 
@@ -229,7 +236,7 @@ export class Journey {
       const binding = waypoint === "" ? undefined : some.map(bindingOf)[0];
       const arrive = (next: Way, client: Source) => this.#arrive(next, backend, client, { tls: "auto" });
       if (binding === undefined) yield* arrive(way, this.#source);
-      else yield* this.#throughWaypoint(way, binding, backend, arrive);
+      else yield* this.#throughWaypoint(way, binding, { ...backend, port }, arrive);
     }
   }
 
@@ -244,7 +251,7 @@ export class Journey {
       yield* this.#route(way, to, this.#source, false);
       return;
     }
-    const front: Backend = { object: definition, namespace, protocol: way.sentAs, pods: [] };
+    const front = { object: definition, namespace, protocol: way.sentAs, port: to.port };
     yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#route(next, to, client, true));
   }
 
@@ -285,7 +292,12 @@ export class Journey {
   *#throughWaypoint(
     way: Way,
     binding: WaypointBinding,
-    { object, namespace, protocol }: Backend,
+    {
+      object,
+      namespace,
+      protocol,
+      port,
+    }: Pick<Backend, "object" | "namespace" | "protocol"> & { readonly port: number },
     go: (way: Way, client: Source) => Iterable<Outcome>,
   ): Generator<Outcome, undefined> {
     const guard = namespace && guardAtWaypoint({ object, namespace }, binding, protocol, this.#mesh);
@@ -296,12 +308,10 @@ export class Journey {
       return;
     }
     const client = this.#waypoint(binding);
-    for (const next of this.#decided(there, guard, [])) {
+    for (const next of this.#decided(there, guard, atWaypoint(port, protocol))) {
       const isDenied = next.authorization.at(-1)?.result === "denied";
-      // What follows sees the waypoint as its client, and neither the identity nor the address of the caller.
-      const view = next.view.with(client.identity, ["source.ip", "remote.ip"]);
       if (isDenied) yield this.#outcome("denied", next, []);
-      else yield* go({ ...next, view }, client);
+      else yield* go({ ...next, view: seenPast(next, { guard, client }) }, client);
     }
   }
 
@@ -310,8 +320,22 @@ export class Journey {
       yield* this.#onRoute(way, one, client);
   }
 
+  /** A gateway routes requests as it sees them, which a route before it may have changed. */
+  *#routeAt(way: Way, routes: GatewayRoutes, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
+    const seen = way.view.seen(way.box, this.#work);
+    if (seen === undefined) return;
+    for (const one of routedAtGateway(seen, { source: client, routes }, this.#mesh, this.#work)) {
+      const sent = way.view.sent(way.box, one.box, this.#work);
+      if (sent === undefined) continue;
+      const { box, isCertain } = sent;
+      if (isCertain) yield* this.#onRoute(way, { ...one, box, seen: one.box }, client, at);
+      else
+        yield this.#outcome("undecided", { ...way, box, ...routedBy(way, unclearRoute(one.route), undefined, at) }, []);
+    }
+  }
+
   /** `at`: the gateway within the way that has the route; undefined: the first proxy of the way has it. */
-  *#onRoute(way: Way, one: Routed, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
+  *#onRoute(way: Way, one: Followed, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
     if (one.arrivals.length === 0) {
       const result = one.route.result === "undecided" ? "undecided" : "nowhere";
       yield this.#outcome(result, { ...way, box: one.box, ...routedBy(way, one.route, undefined, at) }, []);
@@ -321,7 +345,7 @@ export class Journey {
 
   *#alongRoute(
     way: Way,
-    { box, route, arrivals, rewrite, isPassedThrough }: Routed,
+    { box, seen = box, route, arrivals, rewrite, isPassedThrough }: Followed,
     client: Source,
     at: GatewayProxy | undefined,
   ): Generator<Outcome, undefined> {
@@ -331,7 +355,7 @@ export class Journey {
         ...way,
         box,
         ...routedBy(way, route, destination, at),
-        view: rewritten(way.view, { rewrite, headers: destination.headers }, box),
+        view: rewritten(way.view, { rewrite, headers: destination.headers }, seen),
       };
       if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
       else if (client.isGateway && this.#source !== client && this.#isBehindWaypoint(backend))
@@ -396,10 +420,11 @@ export class Journey {
     const view = atGuard(way.view, guard, fixed);
     const seen = view.seen(way.box, this.#work);
     if (seen === undefined) return;
+    const note = lostToken(way.view, guard);
     for (const { box, outcome } of this.#decide(seen, enforcement, this.#work)) {
       const sent = view.sent(way.box, box, this.#work);
       if (sent === undefined) continue;
-      const authorization = [...way.authorization, sent.isCertain ? outcome : uncertain(outcome)];
+      const authorization = [...way.authorization, sent.isCertain ? explained(outcome, note) : uncertain(outcome)];
       yield { ...way, box: sent.box, authorization };
     }
   }

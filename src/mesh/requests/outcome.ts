@@ -34,6 +34,8 @@ export interface Source {
   /** Those of them that are known. */
   readonly workloads: readonly Workload[];
   readonly isGateway: boolean;
+  /** Their sidecars do not use the waypoint that the host has. */
+  readonly isPastWaypoint?: true;
   /** Conditions on the identity in their certificate. */
   readonly identity: Clauses;
 }
@@ -154,4 +156,6 @@ export interface AuthorizationOutcome {
   /** The rules that match other requests of the same callers, or the same requests of other callers. */
   readonly close: readonly Ruled[];
   readonly because: string | undefined;
+  /** What explains the decision, and is not part of it: a sentence without a full stop. */
+  readonly note?: string;
 }

@@ -88,6 +88,7 @@ function clientConfigurationOf(to: Target, mesh: View): ClientConfiguration {
   const open = mesh.get(apartByOpenEntries, String(to.port));
   const apart = clientsApartBy(own, mesh);
   return {
+    host: own,
     apart: open === undefined ? [apart] : [apart, open],
     waypoints,
     isAmbientUsed: isAmbientUsed(to.namespace, mesh),

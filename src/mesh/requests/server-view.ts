@@ -47,6 +47,11 @@ export class ServerView {
     return this.#open.has(attribute);
   }
 
+  /** Whether no request has a token there, whatever the callers send. */
+  get isWithoutToken(): boolean {
+    return this.#fixed.some(({ attribute, values, not }) => attribute === "token" && values === absent && !not);
+  }
+
   /** The requests as the server sees them; undefined: there are none. */
   seen(box: Box, work: Work): Box | undefined {
     return box.without((attribute) => this.#replaced.has(attribute)).withAll(this.#fixed, work);
@@ -135,6 +140,8 @@ interface Tokens {
   readonly claims: readonly Attribute[];
   /** What requests have that have no token. */
   readonly none: Clauses;
+  /** Whether a policy asks for tokens, or for claims. */
+  readonly areAsked: boolean;
 }
 const tokensRead = new WeakMap<Guard, Tokens>();
 
@@ -145,23 +152,48 @@ function tokensOf(guard: Guard): Tokens {
     const applied =
       enforcement === undefined ? [] : [enforcement.applied, ...(enforcement.custom ? [enforcement.custom] : [])];
     const matches = applied.flatMap(rulesOf).flatMap(({ allow, deny }) => [...allow, ...deny]);
-    const claims = new Set(
-      matches
-        .flatMap(({ match: { sources, conditions } }) => [...sources.flat(), ...conditions])
-        .flatMap(({ attribute }) => (attribute.startsWith("claim ") ? attribute : [])),
-    );
+    const asked = matches
+      .flatMap(({ match: { sources, conditions } }) => [...sources.flat(), ...conditions])
+      .map(({ attribute }) => attribute);
+    const claims = new Set(asked.filter((attribute) => attribute.startsWith("claim ")));
     // Without a token there are no claims.
-    const none = [
-      { attribute: "token", values: absent, not: false } as const,
-      ...[...claims].map((attribute) => ({ attribute, values: anyElement, not: true })),
-    ];
-    tokensRead.set(guard, (found = { claims: [...claims], none }));
+    const none = [noToken, ...[...claims].map((attribute) => ({ attribute, values: anyElement, not: true }))];
+    const areAsked = claims.size > 0 || asked.includes("token");
+    tokensRead.set(guard, (found = { claims: [...claims], none, areAsked }));
   }
   return found;
 }
 
-/** What a guard sees: no tokens, if it does not read them; anything in them, if a route replaced them. */
+/**
+ * What a guard sees: no tokens, if it does not read them, or if a proxy before it removed them; anything in them, if a route replaced
+ * them. A header that it writes from tokens is not what the caller sent.
+ */
 export function atGuard(view: ServerView, guard: Guard, fixed: Clauses): ServerView {
-  if (!guard.readsTokens) return view.with([...fixed, ...tokensOf(guard).none]);
-  return view.with(fixed, view.isOpen("token") ? tokensOf(guard).claims : []);
+  const { isRead, hasOwnPlaces } = guard.tokens;
+  const { none, claims } = tokensOf(guard);
+  if (!isRead) return view.with([...fixed, ...none]);
+  const written = headersWritten(guard);
+  const isRemoved = view.isWithoutToken;
+  if (isRemoved && !hasOwnPlaces) return view.with([...fixed, ...none], written);
+  if (isRemoved) return view.with(fixed, ["token", ...claims, ...written]);
+  return view.with(fixed, [...(view.isOpen("token") ? claims : []), ...written]);
 }
+
+/** What follows a guard sees: without the tokens that it has validated, unless it passes them on, and with headers that it writes. */
+export function pastGuard(view: ServerView, guard: Guard): ServerView {
+  const { isRead, passedOn } = guard.tokens;
+  if (!isRead || guard.enforcement?.applied.place !== "http") return view;
+  const written = headersWritten(guard);
+  if (passedOn === "kept") return view.with([], written);
+  return passedOn === "removed" ? view.with([noToken], written) : view.with([], ["token", ...written]);
+}
+
+/** Why policies that ask for tokens find none, if that is so; undefined: it is not. */
+export const lostToken = (view: ServerView, guard: Guard): string | undefined =>
+  view.isWithoutToken && guard.tokens.isRead && tokensOf(guard).areAsked ? tokenRemoved : undefined;
+const tokenRemoved =
+  "a gateway or a waypoint before it has validated the token and removed it, as no forwardOriginalToken says otherwise";
+
+const noToken: Clause = { attribute: "token", values: absent, not: false };
+const headersWritten = ({ tokens }: Guard): readonly Attribute[] =>
+  tokens.headers.map((name) => `header ${name}` as const);

@@ -8,6 +8,7 @@ import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import type { Sender } from "../membership/clients.ts";
+import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -74,6 +75,7 @@ export const sourceReads = [
   namespacesThatSeeEntry,
   namespacesApartOfDestinationRule,
   namespaceOfRoute,
+  readers,
 ] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
 
@@ -98,6 +100,7 @@ export interface ClientsApart {
 
 /** How clients of a host are distinguished. */
 export interface ClientConfiguration {
+  readonly host: HostConfiguration;
   /** By the configuration of the host, and by others that may get its requests. */
   readonly apart: readonly ClientsApart[];
   /** The identities of the waypoints in front of the host, which are no callers of their own. */
@@ -152,6 +155,20 @@ export const identityIn = ({ trustDomain }: MeshSettings, namespace: string, acc
   not: false,
 });
 
+/** One source of several. The first condition of each is that on its own identities. */
+function joinedOf(some: readonly Source[]): readonly Source[] {
+  const [first, another] = some;
+  if (first === undefined || another === undefined) return some;
+  const identities = some.flatMap(({ identity: [own] }) =>
+    own?.values instanceof Texts ? [...own.values.exact.values(), ...own.values.patterns] : [],
+  );
+  const identity: Clauses = [
+    { attribute: "identity", values: new Texts(identities), not: false },
+    ...first.identity.slice(1),
+  ];
+  return [{ ...first, workloads: some.flatMap(({ workloads }) => workloads), identity }];
+}
+
 /** The order of sources: the order in which a view has workloads tells nothing, and the first outcome is the one that is named. */
 const senders: readonly Sender[] = ["proxy", "ztunnel", "nothing", "unknown"];
 
@@ -186,8 +203,10 @@ class Sources {
   ofMesh(): readonly Source[] {
     const named = namespacesApart(this.#configuration, this.#mesh);
     const { isAmbientUsed } = this.#configuration;
-    const apart = [...named.values()].flatMap((namespace) =>
-      this.ofNamespace(namespace).filter(({ sender }) => sender !== "nothing"),
+    const apart = this.#joined(
+      [...named.values()].flatMap((namespace) =>
+        this.ofNamespace(namespace).filter(({ sender }) => sender !== "nothing"),
+      ),
     );
     const { settings } = this.#mesh;
     const own = (namespace: Part) =>
@@ -207,7 +226,37 @@ class Sources {
     ];
     const rest = { namespace: undefined, labels: {}, workloads: [], isGateway: false, identity };
     const ofRest: readonly Sender[] = isAmbientUsed ? ["proxy", "ztunnel"] : ["proxy"];
-    return [...ofRest.map((sender) => ({ ...rest, sender })), ...apart];
+    return [...ofRest.map((sender) => ({ ...rest, ...this.#past(sender), sender })), ...apart];
+  }
+
+  /**
+   * Sources of several namespaces that only the exports of a host distinguish from others send in the same way. Routes, and what else
+   * may get the requests, lead to other hosts, which may be exported elsewhere, and a Sidecar, or what is in the namespace itself, is for
+   * that one alone.
+   */
+  #joined(all: readonly Source[]): readonly Source[] {
+    const { host, apart } = this.#configuration;
+    const { definitions, destinationRules, virtualServices, httpRoutes } = host;
+    if (all.length < 2 || apart.length > 1 || virtualServices.length + httpRoutes.length > 0) return all;
+    const homes = new Set([...definitions, ...destinationRules].map(({ metadata }) => metadata.namespace));
+    const exports = [
+      ...definitions.map((one) => serviceVisibleTo(one, this.#mesh.settings)),
+      ...destinationRules.map(({ spec }) => new Set(spec.exportTo)),
+    ];
+    const keyOf = (source: Source): unknown => {
+      const { namespace, sender, isGateway } = source;
+      if (namespace === undefined || isGateway || sender === "unknown" || homes.has(namespace.metadata.name))
+        return source;
+      if (this.#mesh.get(clientsOfNamespace, namespace).hasSidecars) return source;
+      return `${sender} ${this.#readerOf(source)} ${exports.map((to) => to.has(namespace.metadata.name)).join()}`;
+    };
+    return [...Map.groupBy(all, keyOf).values()].flatMap(joinedOf);
+  }
+
+  /** The control plane, which decides which DestinationRules count. */
+  #readerOf({ namespace, labels }: Source): string {
+    if (namespace === undefined || this.#configuration.host.destinationRules.length === 0) return "";
+    return String(this.#mesh.get(readers, namespace).ofSidecar(labels));
   }
 
   /** With pods that may come, or that the view does not contain. */
@@ -243,7 +292,12 @@ class Sources {
   ): Source {
     const own = [identityIn(this.#mesh.settings, of.namespace.metadata.name, account), ...this.#apart(account)];
     const identity = sender === "nothing" ? withoutIdentity : own;
-    return { ...of, sender, isGateway: of.workloads.length > 0 && of.workloads.every(isProxy), identity };
+    const isGateway = of.workloads.length > 0 && of.workloads.every(isProxy);
+    return { ...of, ...(isGateway ? {} : this.#past(sender)), sender, isGateway, identity };
+  }
+
+  #past(sender: Sender): Pick<Source, "isPastWaypoint"> {
+    return sender === "proxy" && this.#configuration.waypoints.length > 0 ? { isPastWaypoint: true } : {};
   }
 
   /** Any account of a namespace does not mean that of a waypoint. */

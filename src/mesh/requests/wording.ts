@@ -22,9 +22,10 @@ export const formatOutcome = (outcome: Outcome, tense: Tense = "is"): string =>
   `${formatExample(outcome)} ${verbs[outcome.result][tense]}${formatReason(outcome)}`;
 
 /** The example of an outcome in words. */
-export function formatExample({ example, authorization }: Outcome): string {
+export function formatExample({ example, authorization, source }: Outcome): string {
   const isHttp = authorization.every(({ place }) => place !== "tcp");
-  return formatRequest(example, isHttp ? "http" : "tcp");
+  const past = source.isPastWaypoint === true ? " through a sidecar, which does not use the waypoint," : "";
+  return `${formatRequest(example, isHttp ? "http" : "tcp")}${past}`;
 }
 
 /** Why requests have their outcome, to follow its verb: `, by AuthorizationPolicy a/p rule 1`. */
@@ -54,7 +55,10 @@ function reasonOfDecision(authorization: readonly AuthorizationOutcome[], way: T
 }
 
 /** Why one place decides as it does. */
-export function formatDecision({ result, by, policies, because, at }: AuthorizationOutcome): string {
+export const formatDecision = (decision: AuthorizationOutcome): string =>
+  `${reasonOf(decision)}${decision.note === undefined ? "" : `; ${decision.note}`}`;
+
+function reasonOf({ result, by, policies, because, at }: AuthorizationOutcome): string {
   if (because !== undefined && result !== "allowed") return `because ${because}`;
   if (by !== undefined) return `by ${formatRule(by)}`;
   if (result === "allowed") return "because no ALLOW policy applies";

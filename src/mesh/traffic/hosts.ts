@@ -11,6 +11,16 @@ export function fullHost(host: string, namespace: string, domain: string): strin
   return `${host}.${namespace}.svc.${domain}`;
 }
 
+/**
+ * The hosts that a Service may mean as people write it: a name of this namespace, `reviews.prod`, `reviews.prod.svc`, or a whole host,
+ * which the first two can be, too.
+ */
+export function hostsMeant(name: string, namespace: string, domain: string): readonly string[] {
+  const ofCluster = /^[^.]+\.[^.]+(\.svc)?$/.exec(name);
+  if (ofCluster === null) return [fullHost(name, namespace, domain)];
+  return [`${name}${ofCluster[1] === undefined ? ".svc" : ""}.${domain}`, name];
+}
+
 /** Istio pkg/config/host/name.go IsWildCarded: `*`, `*.com`, and also `*-api.com`. */
 export const isWildcard = (host: string): boolean => host.startsWith("*");
 

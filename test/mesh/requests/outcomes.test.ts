@@ -315,6 +315,9 @@ describe("ambient", () => {
         ]),
         [["accepted", 1]],
       );
+    assert.deepEqual(told(meshOf(sidecars + atService), "web/client", "shop/x:80"), [
+      `GET / from ${client} through a sidecar, which does not use the waypoint, ${open}`,
+    ]);
   });
 
   test("the identity of the waypoint is no caller of its own", () => {

@@ -1,0 +1,68 @@
+// What becomes of one request that passes several proxies, read from Istio's and Envoy's documentation as plainly as possible: each
+// proxy decides, picks a route, changes the request, and sends it on as itself. It is the second opinion for
+// src/mesh/requests/journey.ts.
+
+import type { ObjectOf } from "../../../src/kube/object.ts";
+import type { AllMeshSettings } from "../../../src/view/settings.ts";
+import { isAllowed, type PlainPlace, type PlainRequest } from "../authorization/requests/interpreter.ts";
+import { type PlainRoute, routeOf } from "./route-interpreter.ts";
+
+/** A route, and what it changes of the requests that follow it. */
+export interface ChangingRoute extends PlainRoute {
+  readonly rewrite?: { readonly uri?: string };
+  readonly headers?: {
+    readonly request: { readonly set?: Readonly<Record<string, string>>; readonly remove?: string[] };
+  };
+}
+
+/** One proxy on the way, in the order of the way. */
+export interface PlainStop {
+  /** Undefined: it decides nothing, as the sidecar of a client does. */
+  readonly policies: readonly ObjectOf<"AuthorizationPolicy">[] | undefined;
+  readonly place: PlainPlace;
+  readonly port: number;
+  /** What TLS asks for there. */
+  readonly sni: string;
+  /** What it does with tokens. */
+  readonly tokens: "ignored" | "kept" | "removed";
+  /** Undefined: it has no routes, and sends requests on as they are. */
+  readonly routes: readonly ChangingRoute[] | undefined;
+  /** As which it sends them on; undefined: without a certificate. `its own`: that which requests have already. */
+  readonly sendsAs: string | undefined | "its own";
+}
+
+export type PlainResult = "accepted" | "denied" | "nowhere";
+
+export function resultOf(sent: PlainRequest, stops: readonly PlainStop[], settings: AllMeshSettings): PlainResult {
+  let request = sent;
+  for (const stop of stops) {
+    const { policies, place, port, sni, tokens, routes, sendsAs } = stop;
+    const isTokenless = tokens === "ignored";
+    const seen = { ...request, port, sni, ...(isTokenless ? withoutToken : {}) };
+    if (policies !== undefined && !isAllowed(seen, policies, place, settings)) return "denied";
+    const index = routes === undefined ? undefined : routeOf(request, routes);
+    if (routes !== undefined && index === undefined) return "nowhere";
+    request = changed(request, index === undefined ? undefined : routes?.[index]);
+    if (tokens === "removed") request = { ...request, ...withoutToken };
+    if (sendsAs !== "its own") request = { ...request, identity: sendsAs };
+  }
+  return "accepted";
+}
+
+const withoutToken = { token: undefined, claims: {} };
+
+function changed(request: PlainRequest, route: ChangingRoute | undefined): PlainRequest {
+  if (route === undefined) return request;
+  const { set = {}, remove = [] } = route.headers?.request ?? {};
+  const kept = Object.entries(request.headers).filter(([name]) => !remove.includes(name));
+  const written = Object.entries(set).map(([name, value]) => [name, [value]] as const);
+  return { ...request, path: pathOf(request.path, route), headers: Object.fromEntries([...kept, ...written]) };
+}
+
+/** The prefix that the match names is replaced, the whole path if the match is exact, and the leading slash if it names no path. */
+function pathOf(path: string, { match, rewrite }: ChangingRoute): string {
+  if (rewrite?.uri === undefined) return path;
+  const [only] = match;
+  if (only?.uri?.exact !== undefined) return rewrite.uri;
+  return rewrite.uri + path.slice((only?.uri?.prefix ?? "/").length);
+}
