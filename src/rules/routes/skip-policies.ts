@@ -17,13 +17,22 @@ import {
 } from "../../mesh/waypoints/bindings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
+const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);
+
 /** A VirtualService and the Services of this cluster to which it sends requests. */
 const servicesOfDestinations = relation(
   "servicesOfDestinations",
   index("VirtualService", (virtualService, { domain }) =>
     isForMesh(virtualService) ? new Set([...destinationsOf(virtualService, domain)].map(({ host }) => host)) : [],
   ),
-  index("Service", (service, { domain }) => [hostOfService(service, domain)]),
+  serviceByHost,
+);
+
+/** A route of the Gateway API and the Services of this cluster that it names by their hosts. */
+const servicesOfHostnames = relation(
+  "servicesOfHostnames",
+  index("KubernetesRoute", (route) => new Set(hostnamesOf(route).map(({ host }) => host))),
+  serviceByHost,
 );
 
 /** A Service and the policies that target it and can deny requests to it. */
@@ -54,6 +63,7 @@ const reads = [
   servicesOfRoute,
   servicesOfVirtualService,
   servicesOfDestinations,
+  servicesOfHostnames,
   policiesOfService,
   namespaceOfService,
   waypointBinding,
@@ -169,7 +179,21 @@ function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> 
     const service = kind === "Service" ? services.get(`${namespace}/${name}`) : undefined;
     if (service !== undefined) yield { at, service };
   }
+  const { domain } = mesh.settings;
+  const byHost = new Map(
+    mesh.related(servicesOfHostnames, route).map((one) => [hostOfService(one, domain), one] as const),
+  );
+  for (const { at, host } of hostnamesOf(route)) {
+    const service = byHost.get(host);
+    if (service !== undefined) yield { at, service };
+  }
 }
+
+/** Backends of the kind Hostname, which name a Service by its host (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination). */
+const hostnamesOf = (route: KubernetesRoute): readonly { readonly at: Path; readonly host: string }[] =>
+  [...backendsOf(route)].flatMap(({ at, ref }) =>
+    ref.kind === "Hostname" && ref.group === "networking.istio.io" ? [{ at, host: ref.name.toLowerCase() }] : [],
+  );
 
 function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destination> {
   const { domain } = mesh.settings;

@@ -3,7 +3,7 @@ import { isTooLong, proxyConfigAnnotation, proxyConfigOf } from "../../kube/prox
 import { idsOf, readWorkload, type UnusualContainer } from "../../kube/workload.ts";
 import { type Capture, captureOf, hasSidecar, refusesInjection } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
-import { decisiveProxyConfig, decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
+import { decisiveProxyConfig, effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 
@@ -129,7 +129,7 @@ function* proxyUser({ unusual, runAs }: Workload["pod"]): Iterable<Found> {
 function* reserved(container: UnusualContainer): Iterable<Found> {
   if (!isOfIstio(container)) return;
   const { image = "", args, env, securityContext } = container;
-  const variable = env.find(({ name }) => decisiveVariables.test(name))?.name;
+  const variable = env.find(({ name }) => effectOfVariable(name) !== undefined)?.name;
   if (image !== "" && image !== "auto") yield replaced(container, "image", `image ${JSON.stringify(image)}`);
   if (container.command) yield replaced(container, "command", "a command");
   if (args) yield replaced(container, "args", "arguments");
@@ -193,18 +193,56 @@ const ownFolders = [
   "/etc/istio/proxy",
   "/etc/istio/pod",
   "/var/lib/istio",
+  "/usr/local/bin",
+  "/usr/lib",
+  "/lib",
 ];
+/** The injector adds the volumes in this annotation, a map in JSON. */
+const userVolumes = "sidecar.istio.io/userVolume";
+const ownVolumes: ReadonlySet<string> = new Set([
+  "workload-socket",
+  "credential-socket",
+  "workload-certs",
+  "istio-envoy",
+  "istio-data",
+  "istio-podinfo",
+  "istio-token",
+  "istiod-ca-cert",
+]);
 
-/** Whether a mount hides files of the proxy. A text that is not JSON is refused by the injector. */
+/** Whether a mount hides files of the proxy, or its name ends the line of the template that it is put into. */
 function mountsOver(json: string | undefined): boolean {
-  return (json ?? "")
-    .split('"mountPath"')
-    .slice(1)
-    .some((part) => {
-      const path = `${/^\s*:\s*"([^"]*)"/.exec(part)?.[1] ?? "/"}/`.replaceAll(/\\?\/+/g, "/");
-      return ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
-    });
+  return entriesIn(json).some(([name, value]) => {
+    const path = `${textIn(value, "mountPath", "/")}/`.replaceAll(/\/+/g, "/");
+    return name.includes('"') || ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
+  });
 }
+
+/** Whether a volume replaces one that the template gives to the proxy, which is merged by name. */
+const replacesVolume = (json: string | undefined): boolean =>
+  entriesIn(json).some(([name, value]) => name.includes('"') || ownVolumes.has(textIn(value, "name", name)));
+
+/** The entries of a map or a list in JSON. The injector refuses a text that is not JSON. */
+function entriesIn(json = ""): readonly (readonly [string, unknown])[] {
+  try {
+    const parsed: unknown = JSON.parse(json || "{}");
+    return typeof parsed === "object" && parsed !== null ? Object.entries(parsed) : [];
+  } catch {
+    return [];
+  }
+}
+
+function textIn(value: unknown, field: string, otherwise: string): string {
+  const found: unknown = typeof value === "object" && value !== null ? Reflect.get(value, field) : undefined;
+  return typeof found === "string" ? found : otherwise;
+}
+
+/** Variables of the proxy in JSON, where the tracer of the mesh is Datadog (files/injection-template.yaml). */
+const tracerVariables = "apm.datadoghq.com/env";
+const decidesByTracer = (json: string | undefined): boolean =>
+  entriesIn(json).some(
+    ([name, value]) => /[^\w.-]/.test(name) || /["\n]/.test(String(value)) || effectOfVariable(name) !== undefined,
+  );
 const templates = "inject.istio.io/templates";
 const knownTemplates: ReadonlySet<string> = new Set(["", "sidecar", "gateway"]);
 const hasOwnTemplates = (names: string): boolean => names.split(",").some((name) => !knownTemplates.has(name.trim()));
@@ -217,6 +255,10 @@ function* annotated(annotations: Readonly<Record<string, string>>, isInjected: b
     yield annotatedWith(annotations, overrides, "replaces parts of the injected containers");
   if (mountsOver(annotations[userMounts]))
     yield annotatedWith(annotations, userMounts, "mounts a volume over the files of its proxy");
+  if (replacesVolume(annotations[userVolumes]))
+    yield annotatedWith(annotations, userVolumes, "replaces a volume of its proxy");
+  if (decidesByTracer(annotations[tracerVariables]))
+    yield annotatedWith(annotations, tracerVariables, "sets variables that decide what its proxy trusts or runs");
   if (hasOwnTemplates(annotations[templates] ?? ""))
     yield annotatedWith(annotations, templates, "is injected with templates of its own");
 }
