@@ -19,7 +19,10 @@ const decisiveVariables: readonly (readonly [RegExp, string])[] = [
     /^(ISTIOD_SAN|XDS_AUTH_(PROVIDER|PLAINTEXT)|FILE_MOUNTED_CERTS|CREDENTIAL_(FETCHER_TYPE|IDENTITY_PROVIDER)|WORKLOAD_IDENTITY_SOCKET_FILE)$/,
     toAuthority,
   ],
-  [/^HTTP_STRIP_FRAGMENT_FROM_PATH_UNSAFE_IF_DISABLED$/, "lets its proxy compare other paths than the application reads"],
+  [
+    /^HTTP_STRIP_FRAGMENT_FROM_PATH_UNSAFE_IF_DISABLED$/,
+    "lets its proxy compare other paths than the application reads",
+  ],
   [/^DISABLE_ENVOY$/, "runs no proxy"],
   [/^IPTABLES_TRACE_LOGGING$/, "makes its proxy privileged"],
 ];

@@ -30,6 +30,7 @@ export const kubernetesGatewayProxyReplaced = defineRule({
   *check(gateway, { settings }) {
     if (!hasClassOfIstio(gateway) || !isServed(gateway, settings)) return;
     yield* ofImage(gateway);
+    yield* ofInjection(gateway);
     yield* ofProxyConfig(gateway);
     yield* ofParameters(gateway);
     yield* ofAddresses(gateway);
@@ -47,6 +48,23 @@ function* ofImage({ metadata: { annotations } }: KubernetesGateway): Iterable<Pr
       message: `The Gateway chooses the image of its proxy: annotation ${proxyImage} ${JSON.stringify(image)}`,
       key: proxyImage,
       fix: `Remove the annotation ${proxyImage}.`,
+    };
+}
+
+const inject = "sidecar.istio.io/inject";
+
+/**
+ * The templates keep the injector from the pods with a label, which those of spec.infrastructure, or else of the Gateway,
+ * replace. Injected, the pods have the annotations of a sidecar decide about image, bootstrap and templates.
+ */
+function* ofInjection({ metadata, spec: { infrastructure } }: KubernetesGateway): Iterable<Problem> {
+  const own = infrastructure?.labels;
+  if ((own ?? metadata.labels)[inject] === "true")
+    yield {
+      at: [...(own === undefined ? ["metadata", "labels"] : ["spec", "infrastructure", "labels"]), inject],
+      message: `The Gateway has its pods injected, so that its annotations decide what they run: label ${inject} "true"`,
+      key: inject,
+      fix: `Remove the label ${inject}.`,
     };
 }
 
