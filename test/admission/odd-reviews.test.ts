@@ -164,7 +164,7 @@ describe("a weakening in an unusual review is not allowed without a word", () =>
 
 test("a subresource that is not registered is refused, with what to do, and never taken for the object", () => {
   for (const subResource of ["scale", "eviction", "binding", "token", "resize"]) {
-    const reading = readReview(JSON.stringify(review({ oldObject: strict, object: denyAll, subResource })));
+    const reading = readReview(JSON.stringify(review({ oldObject: strict, object: strict, subResource })));
     assert.ok("problem" in reading, subResource);
     assert.match(reading.problem, new RegExp(`subresource "${subResource}"; remove it from the resources`));
   }
