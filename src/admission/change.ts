@@ -45,16 +45,18 @@ function changeOf(request: AdmissionRequest, reader: Reader): ChangeReading {
   const now = request.operation === "DELETE" ? undefined : read(request, request.object, keep);
   const old = request.operation === "CREATE" ? undefined : oldObjectOf(request, now, reader);
   const object = request.operation === "DELETE" ? afterDeletion(old) : now;
-  if (old === undefined && object === undefined)
-    // A ConfigMap is read only if it is one of Istio's; objects of all other kinds in the table are read.
-    return kind === "MeshConfig"
-      ? { unjudged: "the ConfigMap is not one of Istio's" }
-      : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
+  if (old === undefined && object === undefined) return notReadable(kind, request);
   const other = otherIdentity(request, [old, now]);
   if (other !== undefined) return { problem: other };
   if (isUnchanged(old, object) && hasSameLastApplied(request)) return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object: object && asInEffect(object) } };
 }
+
+/** A ConfigMap is read only if it is one of Istio's; objects of all other kinds in the table are read. */
+const notReadable = (kind: Kind, { kind: named }: AdmissionRequest): ChangeReading =>
+  kind === "MeshConfig"
+    ? { unjudged: "the ConfigMap is not one of Istio's" }
+    : { problem: `the object is not of kind ${named.kind}, which the request names` };
 
 /**
  * Says which object of a request is not the one that the request names. The API server sends none such (kubernetes

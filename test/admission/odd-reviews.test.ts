@@ -28,7 +28,7 @@ function meshOf(all: readonly Raw[]): () => MeshStore {
   return () => mesh;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: parts of a review are taken out and replaced by others of any type.
+// oxlint-disable-next-line no-explicit-any -- parts of a review are taken out and replaced by others of any type.
 type Review = any;
 const stored = (kind: string, name: string): Review =>
   objects.find((one) => one["kind"] === kind && (one["metadata"] as Raw)["name"] === name);

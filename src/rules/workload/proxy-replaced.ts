@@ -211,7 +211,7 @@ const ownVolumes: ReadonlySet<string> = new Set([
 ]);
 
 /** Whether a mount hides files of the proxy, or its name ends the line of the template that it is put into. */
-function mountsOver(json: string | undefined): boolean {
+function mountsOver(json: string): boolean {
   return entriesIn(json).some(([name, value]) => {
     const path = `${textIn(value, "mountPath", "/")}/`.replaceAll(/\/+/g, "/");
     return name.includes('"') || ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
@@ -219,11 +219,11 @@ function mountsOver(json: string | undefined): boolean {
 }
 
 /** Whether a volume replaces one that the template gives to the proxy, which is merged by name. */
-const replacesVolume = (json: string | undefined): boolean =>
+const replacesVolume = (json: string): boolean =>
   entriesIn(json).some(([name, value]) => name.includes('"') || ownVolumes.has(textIn(value, "name", name)));
 
 /** The entries of a map or a list in JSON. The injector refuses a text that is not JSON. */
-function entriesIn(json = ""): readonly (readonly [string, unknown])[] {
+function entriesIn(json: string): readonly (readonly [string, unknown])[] {
   try {
     const parsed: unknown = JSON.parse(json || "{}");
     return typeof parsed === "object" && parsed !== null ? Object.entries(parsed) : [];
@@ -239,7 +239,7 @@ function textIn(value: unknown, field: string, otherwise: string): string {
 
 /** Variables of the proxy in JSON, where the tracer of the mesh is Datadog (files/injection-template.yaml). */
 const tracerVariables = "apm.datadoghq.com/env";
-const decidesByTracer = (json: string | undefined): boolean =>
+const decidesByTracer = (json: string): boolean =>
   entriesIn(json).some(
     ([name, value]) => /[^\w.-]/.test(name) || /["\n]/.test(String(value)) || effectOfVariable(name) !== undefined,
   );
@@ -253,15 +253,17 @@ function* annotated(annotations: Readonly<Record<string, string>>, isInjected: b
   const noted = annotations[overrides];
   if (noted && !(isInjected && areOrdinary(noted)))
     yield annotatedWith(annotations, overrides, "replaces parts of the injected containers");
-  if (mountsOver(annotations[userMounts]))
-    yield annotatedWith(annotations, userMounts, "mounts a volume over the files of its proxy");
-  if (replacesVolume(annotations[userVolumes]))
-    yield annotatedWith(annotations, userVolumes, "replaces a volume of its proxy");
-  if (decidesByTracer(annotations[tracerVariables]))
-    yield annotatedWith(annotations, tracerVariables, "sets variables that decide what its proxy trusts or runs");
-  if (hasOwnTemplates(annotations[templates] ?? ""))
-    yield annotatedWith(annotations, templates, "is injected with templates of its own");
+  for (const [name, isDecisive, what] of judgedAnnotations)
+    if (isDecisive(annotations[name] ?? "")) yield annotatedWith(annotations, name, what);
 }
+
+/** Annotations whose value decides whether they change what the proxy runs. */
+const judgedAnnotations: readonly (readonly [name: string, isDecisive: (value: string) => boolean, what: string])[] = [
+  [userMounts, mountsOver, "mounts a volume over the files of its proxy"],
+  [userVolumes, replacesVolume, "replaces a volume of its proxy"],
+  [tracerVariables, decidesByTracer, "sets variables that decide what its proxy trusts or runs"],
+  [templates, hasOwnTemplates, "is injected with templates of its own"],
+];
 
 const annotatedWith = (annotations: Readonly<Record<string, string>>, name: string, what: string): Found => ({
   at: [...annotationsAt, name],
