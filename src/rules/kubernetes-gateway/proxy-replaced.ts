@@ -15,8 +15,8 @@ export const kubernetesGatewayProxyReplaced = defineRule({
   stage: "trial",
   tags: ["authorization", "ambient"],
   summary: "A Gateway of the Gateway API chooses another proxy, or another configuration of it, than istiod would run.",
-  why: "The pods of a Gateway or waypoint are made by istiod from its annotations, from those in spec.infrastructure and from the ConfigMap in parametersRef (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml and kube-gateway.yaml), and none are made if spec.addresses names a host (pilot/pkg/config/kube/gatewaycommon/gateway_utils.go IsManaged). So whoever writes the Gateway decides what enforces the policies that are bound to it.",
-  fix: "Remove the annotation, the address or parametersRef from the Gateway. Ask those who run the mesh to change the proxy of all gateways, in the GatewayClass or in Istio's values.",
+  why: "The pods of a Gateway or waypoint are made by istiod from its annotations, from those in spec.infrastructure and from the ConfigMap in parametersRef (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml and kube-gateway.yaml), their labels can undo the one that keeps the injector away, and none are made if spec.addresses names a host (pilot/pkg/config/kube/gatewaycommon/gateway_utils.go IsManaged). So whoever writes the Gateway decides what enforces the policies that are bound to it.",
+  fix: "Remove the annotation, the label, the address or parametersRef from the Gateway. Ask those who run the mesh to change the proxy of all gateways, in the GatewayClass or in Istio's values.",
   incident: {
     symptoms: ["protection-missing"],
     proxies: ["gateway", "waypoint"],
