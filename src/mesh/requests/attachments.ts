@@ -89,13 +89,16 @@ class Attached {
     );
   }
 
-  /** One that targets a Service or a ServiceEntry of the namespace. */
-  for({ kind, metadata }: Definition): Attaching | undefined {
+  /**
+   * One that targets a Service or a ServiceEntry of its own namespace (Istio pilot/pkg/model/policyattachment.go
+   * ShouldAttachPolicy), so that those of the root namespace target none of others.
+   */
+  for({ kind, metadata: { name, namespace } }: Definition): Attaching | undefined {
     const groups = kind === "Service" ? ["", "core"] : ["networking.istio.io"];
-    return this.#targeting.find((object) =>
-      scopeOf(object).targetRefs.some(
-        (ref) => ref.kind === kind && groups.includes(ref.group) && ref.name === metadata.name,
-      ),
+    const isTarget = (ref: ProxyScope["targetRefs"][number]) =>
+      ref.kind === kind && groups.includes(ref.group) && ref.name === name;
+    return this.#targeting.find(
+      (object) => object.metadata.namespace === namespace && scopeOf(object).targetRefs.some(isTarget),
     );
   }
 }
