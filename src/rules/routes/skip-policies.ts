@@ -7,6 +7,7 @@ import { namespaceOfService, type Service } from "../../mesh/membership/services
 import { serviceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
+import { delegateName, delegatesOfRoot, isDelegate, nameOf } from "../../mesh/traffic/virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import {
   isUsable,
@@ -23,7 +24,9 @@ const serviceByHost = index("Service", (service, { domain }) => [hostOfService(s
 const servicesOfDestinations = relation(
   "servicesOfDestinations",
   index("VirtualService", (virtualService, { domain }) =>
-    isForMesh(virtualService) ? new Set([...destinationsOf(virtualService, domain)].map(({ host }) => host)) : [],
+    isForMesh(virtualService) || isDelegate(virtualService)
+      ? new Set([...destinationsOf(virtualService, domain)].map(({ host }) => host))
+      : [],
   ),
   serviceByHost,
 );
@@ -64,6 +67,7 @@ const reads = [
   servicesOfVirtualService,
   servicesOfDestinations,
   servicesOfHostnames,
+  delegatesOfRoot,
   policiesOfService,
   namespaceOfService,
   waypointBinding,
@@ -98,7 +102,7 @@ export const routesSkipPolicies = defineRule({
     if (called.length === 0) return;
     const destinations = route.kind === "VirtualService" ? toHosts(route, mesh) : toBackends(route, mesh);
     const judged = new Set<Service>();
-    for (const { at, service } of destinations) {
+    for (const { at, service, through } of destinations) {
       yield;
       if (judged.has(service)) continue;
       judged.add(service);
@@ -109,8 +113,8 @@ export const routesSkipPolicies = defineRule({
         at,
         message: `Requests for ${idOf(passed)} that this route sends to ${idOf(service)} are not checked by ${idOf(policy)}, which is for ${idOf(service)} only`,
         key: `${idOf(service)} by ${idOf(passed)}`,
-        evidence: [passed, service, policy],
-        related: [policy],
+        evidence: [passed, service, policy, ...(through === undefined ? [] : [through])],
+        related: [policy, ...(through === undefined ? [] : [through])],
       };
     }
   },
@@ -168,6 +172,8 @@ function isBehindWaypoint(service: Service, mesh: View): boolean {
 interface Destination {
   readonly at: Path;
   readonly service: Service;
+  /** The delegate that names it, if the route does not do so itself. */
+  readonly through?: VirtualService;
 }
 
 function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> {
@@ -196,6 +202,19 @@ const hostnamesOf = (route: KubernetesRoute): readonly { readonly at: Path; read
   );
 
 function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destination> {
+  yield* hostsNamedBy(virtualService, mesh);
+  const left = new Map(mesh.related(delegatesOfRoot, virtualService).map((one) => [nameOf(one), one]));
+  if (left.size === 0) return;
+  for (const [i, route] of virtualService.spec.http.entries()) {
+    const name = route.delegate === undefined ? "" : delegateName(route, virtualService.metadata.namespace);
+    const delegate = left.get(name);
+    if (delegate === undefined || !left.delete(name)) continue;
+    for (const { service } of hostsNamedBy(delegate, mesh))
+      yield { at: ["spec", "http", i, "delegate"], service, through: delegate };
+  }
+}
+
+function* hostsNamedBy(virtualService: VirtualService, mesh: View): Iterable<Destination> {
   const { domain } = mesh.settings;
   const services = new Map(
     mesh.related(servicesOfDestinations, virtualService).map((one) => [hostOfService(one, domain), one]),

@@ -70,7 +70,8 @@ export const telemetryHidesTraffic = defineRule({
   worksWithout: ["KubernetesGateway", "MeshConfig", "Telemetry", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
-  summary: "A Telemetry turns off the access log or the metrics of requests to a namespace, or one that turned them on again no longer does.",
+  summary:
+    "A Telemetry turns off the access log or the metrics of requests to a namespace, or one that turned them on again no longer does.",
   why: "A Telemetry with `disabled: true` turns off access logs or metrics at the proxies that it applies to, also those that the mesh config or the root namespace turns on (Istio pilot/pkg/model/telemetry.go). Requests then leave no trace by which an attack or a wrong policy could be found.",
   fix: "Keep the access log and the metrics of the server side. To log less, use a filter; to save metrics, disable single metrics.",
   incident: {
