@@ -3,6 +3,7 @@ import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
 import { type Kind, kindOf } from "../kube/kinds.ts";
 import { type AnyObject, annotationsWithoutLastApplied, asInEffect, lastApplied, readAny } from "../kube/object.ts";
 import { isObject, member } from "../kube/read.ts";
+import { quoted } from "../text/printable.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import type { AdmissionRequest } from "./review.ts";
@@ -44,14 +45,49 @@ function changeOf(request: AdmissionRequest, reader: Reader): ChangeReading {
   const now = request.operation === "DELETE" ? undefined : read(request, request.object, keep);
   const old = request.operation === "CREATE" ? undefined : oldObjectOf(request, now, reader);
   const object = request.operation === "DELETE" ? afterDeletion(old) : now;
-  if (old === undefined && object === undefined)
-    // A ConfigMap is read only if it is one of Istio's; objects of all other kinds in the table are read.
-    return kind === "MeshConfig"
-      ? { unjudged: "the ConfigMap is not one of Istio's" }
-      : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
+  if (old === undefined && object === undefined) return notReadable(kind, request);
+  const other = otherIdentity(request, [old, now]);
+  if (other !== undefined) return { problem: other };
   if (isUnchanged(old, object) && hasSameLastApplied(request)) return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object: object && asInEffect(object) } };
 }
+
+/** A ConfigMap is read only if it is one of Istio's; objects of all other kinds in the table are read. */
+const notReadable = (kind: Kind, { kind: named }: AdmissionRequest): ChangeReading =>
+  kind === "MeshConfig"
+    ? { unjudged: "the ConfigMap is not one of Istio's" }
+    : { problem: `the object is not of kind ${named.kind}, which the request names` };
+
+/**
+ * Says which object of a request is not the one that the request names. The API server sends none such (kubernetes
+ * apiserver pkg/endpoints/handlers checks names and namespaces before admission), so that nothing is known about what would
+ * be stored, and where.
+ */
+function otherIdentity(
+  { namespace, name }: AdmissionRequest,
+  objects: readonly (AnyObject | undefined)[],
+): string | undefined {
+  for (const object of objects) {
+    if (object === undefined) continue;
+    const { metadata } = object;
+    if (object.kind !== "Namespace" && !isSameOrUnset(metadata.namespace, namespace))
+      return `the object is of namespace ${quoted(metadata.namespace)}, and the request of namespace ${quoted(namespace)}`;
+    if (!isSameOrUnset(metadata.name, name))
+      return `the object has the name ${quoted(metadata.name)}, and the request ${quoted(name)}`;
+  }
+  const [old, now] = objects;
+  return old !== undefined && now !== undefined && isRenamed(old.metadata, now.metadata, name)
+    ? "the object has another name or namespace than before"
+    : undefined;
+}
+
+type Identity = Pick<AnyObject["metadata"], "name" | "namespace">;
+const isRenamed = (old: Identity, now: Identity, requested: string): boolean =>
+  !isSameOrUnset(old.name, now.name) ||
+  !isSameOrUnset(old.namespace, now.namespace) ||
+  (now.name === "" && requested === "");
+
+const isSameOrUnset = (one: string, other: string): boolean => one === other || one === "" || other === "";
 
 /**
  * A deleted Namespace exists in phase Terminating until its contents are deleted, and its labels are in effect until then.

@@ -33,6 +33,7 @@ const calledProvider = optional(record({ service: text }));
 /** The fields of a proxy config, which the mesh config and pods can contain. */
 export const proxyConfigFields = {
   proxyMetadata: map(fingerprint),
+  runtimeValues: map(fingerprint),
   interceptionMode: text,
   customConfigFile: text,
   proxyBootstrapTemplatePath: text,

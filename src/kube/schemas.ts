@@ -279,6 +279,7 @@ export const kubernetesGateway = record({
     addresses: list(record({ type: text, value: name })),
     infrastructure: optional(
       record({
+        labels: optional(map(text)),
         annotations: optional(map(text)),
         parametersRef: optional(record({ group: text, kind: text, name })),
       }),

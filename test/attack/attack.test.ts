@@ -47,11 +47,13 @@ interface Outcome {
 }
 
 function outcomeOf(way: Way, world: World, policies: Policies): Outcome {
-  const cluster = new Cluster(worlds[world], policies);
+  // What is given has come about under the other profile.
+  const cluster = new Cluster(worlds[world], baseline);
   for (const step of way.given ?? []) {
     const { allowed, message } = cluster.request(step);
     assert.ok(allowed, `the given step ${JSON.stringify(step)} is denied: ${message ?? ""}`);
   }
+  cluster.follow(policies);
   const warnings: string[] = [];
   for (const step of way.do) {
     const decision = cluster.request(step);

@@ -21,13 +21,18 @@ const requesters: Readonly<Record<string, Partial<RequestParts>>> = {
 /** A cluster in memory that stores what Meshward allows. Every object is a minute younger than the one before it. */
 export class Cluster {
   readonly #stored = new Map<string, Raw>();
-  readonly #policies: Policies;
+  #policies: Policies;
   #mesh = new MeshStore(defaultMeshSettings);
   #now = Date.UTC(2026, 0, 1);
 
   constructor(objects: readonly Raw[], policies: Policies) {
     this.#policies = policies;
     for (const object of objects) this.#store(this.#dated(object));
+  }
+
+  /** Other policies are in force from now on. */
+  follow(policies: Policies): void {
+    this.#policies = policies;
   }
 
   /** The decision about one step; the step is stored if it is allowed. */

@@ -1,5 +1,5 @@
 // npm run bench: what Meshward costs, as tables in Markdown. It measures, and judges nothing: the ratios are of one run.
-// `npm run bench -- engine` measures one part: webhook, decisions, gate, policies, engine, wide, custom, intents, requests, connections, hostile,
+// `npm run bench -- engine` measures one part: webhook, decisions, gate, policies, engine, wide, core, custom, intents, requests, connections, hostile,
 // growth, audit, page, files, replica or cluster.
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -10,6 +10,7 @@ import { rules } from "../../src/rules/index.ts";
 import { selfSigned } from "../../src/tls/self-signed.ts";
 import { auditTable } from "./audit.ts";
 import { clusterTable } from "./cluster.ts";
+import { coreTable } from "./core.ts";
 import { customRulesTable, keptTable } from "./custom-rules.ts";
 import { connectionsTable } from "./connections.ts";
 import { engineTable, wideTable } from "./engine.ts";
@@ -50,6 +51,7 @@ try {
   await part("intents", () => wideIntentsTable(rules));
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("wide", () => wideTable(rules, policies));
+  await part("core", () => coreTable());
   await part("requests", () => requestsTable([1_000, 100_000]));
   await part("connections", () => connectionsTable());
   await part("hostile", () => hostileTable(rules, policies));

@@ -232,6 +232,70 @@ export const attackShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "n Telemetries turn logs on for some pods, and the one for the namespace turns them off",
+    world: (n) => {
+      const entry = { providers: [{ name: "envoy" }] };
+      const telemetry = (name: string, spec: object) =>
+        manifest("telemetry.istio.io/v1", "Telemetry", named(name), { spec });
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          ...list(n, (i) => workload(i)),
+          ...list(n, (i) =>
+            telemetry(`t-${i}`, { selector: { matchLabels: { app: `app-${i}` } }, accessLogging: [entry] }),
+          ),
+        ],
+        change: {
+          old: telemetry("a", { accessLogging: [entry] }),
+          object: telemetry("a", { accessLogging: [{ ...entry, disabled: true }] }),
+        },
+      };
+    },
+  },
+  {
+    title: "an HTTPRoute at a waypoint names n Services by their hosts",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint-0" }),
+        waypoint(0),
+        ...list(n, (i) => behind(i, 0)),
+        ...list(n, (i) =>
+          policy(`p-${i}`, { targetRefs: [{ group: "", kind: "Service", name: `s-${i}` }], rules: [{}] }),
+        ),
+      ],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), {
+          spec: {
+            parentRefs: [{ group: "", kind: "Service", name: "s-0" }],
+            rules: list(n, (i) => ({
+              backendRefs: [
+                { group: "networking.istio.io", kind: "Hostname", name: `s-${i}.shapes.svc.cluster.local`, port: 80 },
+              ],
+            })),
+          },
+        }),
+      },
+    }),
+  },
+  {
+    title: "a workload with n variables and n mounts of its proxy",
+    world: (n) => {
+      const at = (value: string) => {
+        const proxyMetadata = Object.fromEntries(list(n, (i) => [`V_${i}`, value]));
+        const mounts = Object.fromEntries(list(n, (i) => [`m-${i}`, { mountPath: `/etc/${value}/${i}` }]));
+        const plain = workload(0) as { readonly spec: { readonly template: { readonly metadata: object } } } & Raw;
+        const annotations = {
+          "proxy.istio.io/config": JSON.stringify({ proxyMetadata }),
+          "sidecar.istio.io/userVolumeMount": JSON.stringify(mounts),
+        };
+        const { template } = plain.spec;
+        const metadata = { ...template.metadata, annotations };
+        return { ...plain, spec: { ...plain.spec, template: { ...template, metadata } } };
+      };
+      return { objects: [namespace({ "istio-injection": "enabled" })], change: { old: at("x"), object: at("y") } };
+    },
+  },
+  {
     title: "a ReferenceGrant shares Secrets with the Gateways of n namespaces",
     world: (n) => ({
       objects: [namespace({})],

@@ -1,12 +1,54 @@
 import type { ProxyConfigFields } from "../../kube/proxy-config.ts";
 
+const toIdentity = "changes the identity of its proxy";
+const toAuthority = "chooses whom its proxy trusts";
+
 /**
- * Environment variables with which a proxy obeys another control plane, trusts another certificate authority, claims
- * another identity or captures less (Istio pkg/bootstrap/config.go, security/pkg/nodeagent/cache, pkg/model/proxy.go
- * NodeMetadata).
+ * Environment variables with which a proxy obeys another control plane, trusts another certificate authority, claims to be
+ * another one, or captures less, and what they do (Istio pilot/cmd/pilot-agent/options/options.go and
+ * pilot/cmd/pilot-agent/config/config.go, pkg/bootstrap/config.go, security/pkg/nodeagent/cache). istiod finds the pod of a
+ * proxy by the name that the proxy says (pilot/pkg/serviceregistry/kube/controller/pod.go getPodByProxy), and adds the labels
+ * of the node metadata to those of the pod (pilot/pkg/model/context.go SetWorkloadLabels).
  */
-export const decisiveVariables =
-  /^(PROXY_CONFIG|CA_ADDR|CA_PROVIDER|CA_ROOT_CA|XDS_ROOT_CA|PROV_CERT|TRUST_DOMAIN|ISTIO_BOOTSTRAP(_OVERRIDE)?|ISTIO_META_(INTERCEPTION_MODE|TLS_\w+|SERVICE_ACCOUNT|NAMESPACE))$/;
+const decisiveVariables: readonly (readonly [RegExp, string])[] = [
+  [
+    /^(PROXY_CONFIG|CA_ADDR|CA_PROVIDER|CA_ROOT_CA|XDS_ROOT_CA|PROV_CERT|TRUST_DOMAIN|ISTIO_BOOTSTRAP(_OVERRIDE)?|ISTIO_META_(INTERCEPTION_MODE|TLS_\w+|SERVICE_ACCOUNT|NAMESPACE)|POD_NAME(SPACE)?|SERVICE_ACCOUNT|ISTIO_METAJSON_LABELS)$/,
+    toIdentity,
+  ],
+  [
+    /^(ISTIOD_SAN|XDS_AUTH_(PROVIDER|PLAINTEXT)|FILE_MOUNTED_CERTS|CREDENTIAL_(FETCHER_TYPE|IDENTITY_PROVIDER)|WORKLOAD_IDENTITY_SOCKET_FILE)$/,
+    toAuthority,
+  ],
+  [
+    /^HTTP_STRIP_FRAGMENT_FROM_PATH_UNSAFE_IF_DISABLED$/,
+    "lets its proxy compare other paths than the application reads",
+  ],
+  [/^DISABLE_ENVOY$/, "runs no proxy"],
+  [/^IPTABLES_TRACE_LOGGING$/, "makes its proxy privileged"],
+];
+
+/** Metadata in JSON, of which the name of the variable is ignored (pkg/bootstrap/config.go GetNodeMetaData). */
+const metadataInJson = /^ISTIO_METAJSON_/;
+const decisiveMetadata = /\\?"(LABELS|NAMESPACE|SERVICE_ACCOUNT|INTERCEPTION_MODE|TLS_\w+)\\?"\s*:/;
+
+/** What a variable of a proxy decides, as a predicate. Undefined if it decides nothing that policies or mTLS rest on. */
+export function effectOfVariable(name: string, value = ""): string | undefined {
+  if (metadataInJson.test(name) && decisiveMetadata.test(value)) return toIdentity;
+  return decisiveVariables.find(([names]) => names.test(name))?.[1];
+}
+
+/**
+ * Whether a variable ends the line of the template that it is put into, so that it sets other fields of the proxy: the
+ * template quotes names and values, and escapes nothing (files/injection-template.yaml, `range .ProxyConfig.ProxyMetadata`).
+ */
+const leavesItsLine = (name: string, value: string): boolean =>
+  !/^[\w.-]*$/.test(name) || /(?<!\\)(\\\\)*"/.test(value);
+
+/** A value of proxyMetadata as text; the field keeps it in JSON. */
+const textOf = (json: string): string => String(JSON.parse(json || '""'));
+
+/** Runtime flags of Envoy that decide how paths are read and compared. */
+const pathFlags = /path|fragment|uhv/i;
 
 const decisiveFields = [
   ["customConfigFile", "the bootstrap configuration"],
@@ -32,7 +74,18 @@ export function* decisiveProxyConfig(config: ProxyConfigFields | undefined): Ite
     yield { field: "caCertificatesPem", effect: "lets its proxy trust other certificate authorities" };
   if (config.controlPlaneAuthPolicy === "NONE")
     yield { field: "controlPlaneAuthPolicy", effect: "lets its proxy accept an unauthenticated control plane" };
-  for (const variable of Object.keys(config.proxyMetadata))
-    if (decisiveVariables.test(variable))
-      yield { field: `proxyMetadata.${variable}`, effect: "changes the identity of its proxy" };
+  for (const flag of Object.keys(config.runtimeValues))
+    if (pathFlags.test(flag))
+      yield { field: `runtimeValues.${flag}`, effect: "lets its proxy compare other paths than the application reads" };
+  yield* decisiveMetadataOf(config);
+}
+
+function* decisiveMetadataOf({ proxyMetadata }: ProxyConfigFields): Iterable<DecisiveField> {
+  for (const [variable, json] of Object.entries(proxyMetadata)) {
+    const value = textOf(json);
+    const effect = leavesItsLine(variable, value)
+      ? "sets other fields of its proxy through the template"
+      : effectOfVariable(variable, value);
+    if (effect !== undefined) yield { field: `proxyMetadata.${variable}`, effect };
+  }
 }

@@ -99,13 +99,16 @@ class Attached<T extends Attaching> {
     return [...selecting, ...targeting];
   }
 
-  /** All that target a Service or a ServiceEntry of the namespace. */
-  for({ kind, metadata }: Definition): readonly T[] {
+  /**
+   * All that target a Service or a ServiceEntry of their own namespace (Istio pilot/pkg/model/policyattachment.go
+   * ShouldAttachPolicy), so that those of the root namespace target none of others.
+   */
+  for({ kind, metadata: { name, namespace } }: Definition): readonly T[] {
     const groups = kind === "Service" ? ["", "core"] : ["networking.istio.io"];
-    return this.#targeting.filter((object) =>
-      scopeOf(object).targetRefs.some(
-        (ref) => ref.kind === kind && groups.includes(ref.group) && ref.name === metadata.name,
-      ),
+    const isTarget = (ref: ProxyScope["targetRefs"][number]) =>
+      ref.kind === kind && groups.includes(ref.group) && ref.name === name;
+    return this.#targeting.filter(
+      (object) => object.metadata.namespace === namespace && scopeOf(object).targetRefs.some(isTarget),
     );
   }
 }

@@ -138,7 +138,7 @@ function* removedChecks(
 
 const checksKnown = new WeakMap<EnvoyFilter, readonly string[]>();
 
-/** Envoy's filters that let only some requests pass, and that patches of this EnvoyFilter add: `ext_authz`, `jwt_authn`. */
+/** Envoy's filters that can let only some requests pass, and that patches of this EnvoyFilter add: `ext_authz`, `lua`. */
 function checksOf(filter: EnvoyFilter): readonly string[] {
   let known = checksKnown.get(filter);
   if (known === undefined)
@@ -147,7 +147,13 @@ function checksOf(filter: EnvoyFilter): readonly string[] {
 }
 
 const filterThatChecks =
-  /\benvoy\.(?:extensions\.)?filters\.(?:http|network)\.(ext_authz|rbac|jwt_authn|oauth2|basic_auth|api_key_auth)\b/g;
+  /\benvoy\.(?:extensions\.)?filters\.(?:http|network)\.(ext_authz|ext_proc|rbac|jwt_authn|oauth2|basic_auth|api_key_auth|csrf|lua|wasm)\b/g;
+
+/** Code that sends no response of its own lets all requests pass, and Envoy's built-in code for metrics does so too. */
+const isWithoutResponse: ReadonlyMap<string, (value: string) => boolean> = new Map([
+  ["lua", (value: string) => !/:\s*respond\s*\(/.test(value)],
+  ["wasm", (value: string) => value.includes("envoy.wasm.runtime.null")],
+]);
 
 type Patch = EnvoyFilter["spec"]["configPatches"][number];
 
@@ -156,8 +162,9 @@ function checksAddedBy({ patch: text }: Patch): readonly string[] {
   if (text === "" || text === "too deep") return [];
   const patch: unknown = JSON.parse(text);
   if (member(patch, "operation") === "REMOVE") return [];
-  return [...(JSON.stringify(member(patch, "value")) ?? "").matchAll(filterThatChecks)].flatMap(
-    ([, name]) => name ?? [],
+  const value = JSON.stringify(member(patch, "value")) ?? "";
+  return [...value.matchAll(filterThatChecks)].flatMap(([, name = ""]) =>
+    isWithoutResponse.get(name)?.(value) === true ? [] : name,
   );
 }
 

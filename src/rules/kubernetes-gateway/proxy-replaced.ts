@@ -15,8 +15,8 @@ export const kubernetesGatewayProxyReplaced = defineRule({
   stage: "trial",
   tags: ["authorization", "ambient"],
   summary: "A Gateway of the Gateway API chooses another proxy, or another configuration of it, than istiod would run.",
-  why: "The pods of a Gateway or waypoint are made by istiod from its annotations, from those in spec.infrastructure and from the ConfigMap in parametersRef (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml and kube-gateway.yaml), and none are made if spec.addresses names a host (pilot/pkg/config/kube/gatewaycommon/gateway_utils.go IsManaged). So whoever writes the Gateway decides what enforces the policies that are bound to it.",
-  fix: "Remove the annotation, the address or parametersRef from the Gateway. Ask those who run the mesh to change the proxy of all gateways, in the GatewayClass or in Istio's values.",
+  why: "The pods of a Gateway or waypoint are made by istiod from its annotations, from those in spec.infrastructure and from the ConfigMap in parametersRef (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml and kube-gateway.yaml), their labels can undo the one that keeps the injector away, and none are made if spec.addresses names a host (pilot/pkg/config/kube/gatewaycommon/gateway_utils.go IsManaged). So whoever writes the Gateway decides what enforces the policies that are bound to it.",
+  fix: "Remove the annotation, the label, the address or parametersRef from the Gateway. Ask those who run the mesh to change the proxy of all gateways, in the GatewayClass or in Istio's values.",
   incident: {
     symptoms: ["protection-missing"],
     proxies: ["gateway", "waypoint"],
@@ -30,6 +30,7 @@ export const kubernetesGatewayProxyReplaced = defineRule({
   *check(gateway, { settings }) {
     if (!hasClassOfIstio(gateway) || !isServed(gateway, settings)) return;
     yield* ofImage(gateway);
+    yield* ofInjection(gateway);
     yield* ofProxyConfig(gateway);
     yield* ofParameters(gateway);
     yield* ofAddresses(gateway);
@@ -47,6 +48,23 @@ function* ofImage({ metadata: { annotations } }: KubernetesGateway): Iterable<Pr
       message: `The Gateway chooses the image of its proxy: annotation ${proxyImage} ${JSON.stringify(image)}`,
       key: proxyImage,
       fix: `Remove the annotation ${proxyImage}.`,
+    };
+}
+
+const inject = "sidecar.istio.io/inject";
+
+/**
+ * The templates keep the injector from the pods with a label, which those of spec.infrastructure, or else of the Gateway,
+ * replace. Injected, the pods have the annotations of a sidecar decide about image, bootstrap and templates.
+ */
+function* ofInjection({ metadata, spec: { infrastructure } }: KubernetesGateway): Iterable<Problem> {
+  const own = infrastructure?.labels;
+  if ((own ?? metadata.labels)[inject] === "true")
+    yield {
+      at: [...(own === undefined ? ["metadata", "labels"] : ["spec", "infrastructure", "labels"]), inject],
+      message: `The Gateway has its pods injected, so that its annotations decide what they run: label ${inject} "true"`,
+      key: inject,
+      fix: `Remove the label ${inject}.`,
     };
 }
 

@@ -2,7 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import { believedCertificates, trustedProxies } from "../../mesh/membership/forwarded-headers.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
-import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
+import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 
 const at = ["data", "mesh"];
@@ -134,7 +134,7 @@ function* replacedParts(old: ProxyFields | undefined, now: ProxyFields | undefin
 
 function* variables(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
   for (const [variable, value] of Object.entries(now?.proxyMetadata ?? {}))
-    if (decisiveVariables.test(variable) && value !== old?.proxyMetadata[variable])
+    if (effectOfVariable(variable, value) !== undefined && value !== old?.proxyMetadata[variable])
       yield {
         message: `All proxies use variable ${variable} ${value}, which decides whom they trust, obey or capture`,
         key: variable,

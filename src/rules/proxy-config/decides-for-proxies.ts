@@ -8,7 +8,7 @@ import {
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
-import { decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
+import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
@@ -76,7 +76,7 @@ export const proxyConfigDecidesForProxies = defineRule({
 /** The decisive variables with their values. */
 const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
   Object.entries(spec.environmentVariables).flatMap(([name, value]) =>
-    decisiveVariables.test(name) ? [`${name} ${value}`] : [],
+    effectOfVariable(name, value) !== undefined ? [`${name} ${value}`] : [],
   );
 
 const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope =>

@@ -7,6 +7,7 @@ import { namespaceOfService, type Service } from "../../mesh/membership/services
 import { serviceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
+import { delegateName, delegatesOfRoot, isDelegate, nameOf } from "../../mesh/traffic/virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import {
   isUsable,
@@ -17,13 +18,24 @@ import {
 } from "../../mesh/waypoints/bindings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
+const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);
+
 /** A VirtualService and the Services of this cluster to which it sends requests. */
 const servicesOfDestinations = relation(
   "servicesOfDestinations",
   index("VirtualService", (virtualService, { domain }) =>
-    isForMesh(virtualService) ? new Set([...destinationsOf(virtualService, domain)].map(({ host }) => host)) : [],
+    isForMesh(virtualService) || isDelegate(virtualService)
+      ? new Set([...destinationsOf(virtualService, domain)].map(({ host }) => host))
+      : [],
   ),
-  index("Service", (service, { domain }) => [hostOfService(service, domain)]),
+  serviceByHost,
+);
+
+/** A route of the Gateway API and the Services of this cluster that it names by their hosts. */
+const servicesOfHostnames = relation(
+  "servicesOfHostnames",
+  index("KubernetesRoute", (route) => new Set(hostnamesOf(route).map(({ host }) => host))),
+  serviceByHost,
 );
 
 /** A Service and the policies that target it and can deny requests to it. */
@@ -54,6 +66,8 @@ const reads = [
   servicesOfRoute,
   servicesOfVirtualService,
   servicesOfDestinations,
+  servicesOfHostnames,
+  delegatesOfRoot,
   policiesOfService,
   namespaceOfService,
   waypointBinding,
@@ -88,7 +102,7 @@ export const routesSkipPolicies = defineRule({
     if (called.length === 0) return;
     const destinations = route.kind === "VirtualService" ? toHosts(route, mesh) : toBackends(route, mesh);
     const judged = new Set<Service>();
-    for (const { at, service } of destinations) {
+    for (const { at, service, through } of destinations) {
       yield;
       if (judged.has(service)) continue;
       judged.add(service);
@@ -99,8 +113,8 @@ export const routesSkipPolicies = defineRule({
         at,
         message: `Requests for ${idOf(passed)} that this route sends to ${idOf(service)} are not checked by ${idOf(policy)}, which is for ${idOf(service)} only`,
         key: `${idOf(service)} by ${idOf(passed)}`,
-        evidence: [passed, service, policy],
-        related: [policy],
+        evidence: [passed, service, policy, ...(through === undefined ? [] : [through])],
+        related: [policy, ...(through === undefined ? [] : [through])],
       };
     }
   },
@@ -158,6 +172,8 @@ function isBehindWaypoint(service: Service, mesh: View): boolean {
 interface Destination {
   readonly at: Path;
   readonly service: Service;
+  /** The delegate that names it, if the route does not do so itself. */
+  readonly through?: VirtualService;
 }
 
 function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> {
@@ -169,9 +185,36 @@ function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> 
     const service = kind === "Service" ? services.get(`${namespace}/${name}`) : undefined;
     if (service !== undefined) yield { at, service };
   }
+  const { domain } = mesh.settings;
+  const byHost = new Map(
+    mesh.related(servicesOfHostnames, route).map((one) => [hostOfService(one, domain), one] as const),
+  );
+  for (const { at, host } of hostnamesOf(route)) {
+    const service = byHost.get(host);
+    if (service !== undefined) yield { at, service };
+  }
 }
 
+/** Backends of the kind Hostname, which name a Service by its host (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination). */
+const hostnamesOf = (route: KubernetesRoute): readonly { readonly at: Path; readonly host: string }[] =>
+  [...backendsOf(route)].flatMap(({ at, ref }) =>
+    ref.kind === "Hostname" && ref.group === "networking.istio.io" ? [{ at, host: ref.name.toLowerCase() }] : [],
+  );
+
 function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destination> {
+  yield* hostsNamedBy(virtualService, mesh);
+  const left = new Map(mesh.related(delegatesOfRoot, virtualService).map((one) => [nameOf(one), one]));
+  if (left.size === 0) return;
+  for (const [i, route] of virtualService.spec.http.entries()) {
+    const name = route.delegate === undefined ? "" : delegateName(route, virtualService.metadata.namespace);
+    const delegate = left.get(name);
+    if (delegate === undefined || !left.delete(name)) continue;
+    for (const { service } of hostsNamedBy(delegate, mesh))
+      yield { at: ["spec", "http", i, "delegate"], service, through: delegate };
+  }
+}
+
+function* hostsNamedBy(virtualService: VirtualService, mesh: View): Iterable<Destination> {
   const { domain } = mesh.settings;
   const services = new Map(
     mesh.related(servicesOfDestinations, virtualService).map((one) => [hostOfService(one, domain), one]),

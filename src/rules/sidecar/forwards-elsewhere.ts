@@ -59,7 +59,7 @@ export const sidecarForwardsElsewhere = defineRule({
       objectsIn: forwardingSidecarsIn,
       proxies,
       scopeOf,
-      effectsOf: forwardedBy,
+      effectsOf: (sidecar) => (isFor(after.object.metadata.name, sidecar) ? forwardedBy(sidecar) : []),
     });
     for (const { object, effect, reach } of found)
       yield {
@@ -71,6 +71,10 @@ export const sidecarForwardsElsewhere = defineRule({
       };
   },
 });
+
+/** One of the root namespace counts elsewhere only without a selector (Istio pilot/pkg/model/push_context.go initSidecarScopes). */
+const isFor = (namespace: string, { metadata, spec }: Sidecar): boolean =>
+  metadata.namespace === namespace || spec.workloadSelector === undefined;
 
 /** The ports that a Sidecar forwards to another port or to a socket. */
 const forwardedBy = ({ spec }: Sidecar): readonly string[] =>

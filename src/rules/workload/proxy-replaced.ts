@@ -3,7 +3,7 @@ import { isTooLong, proxyConfigAnnotation, proxyConfigOf } from "../../kube/prox
 import { idsOf, readWorkload, type UnusualContainer } from "../../kube/workload.ts";
 import { type Capture, captureOf, hasSidecar, refusesInjection } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
-import { decisiveProxyConfig, decisiveVariables } from "../../mesh/membership/proxy-variables.ts";
+import { decisiveProxyConfig, effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 
@@ -22,7 +22,7 @@ export const workloadProxyReplaced = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
-  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
+  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. The templates quote names and values without escaping them, and istiod believes the name of the pod that a proxy tells (pilot/pkg/serviceregistry/kube/controller/pod.go getPodByProxy). Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
   fix: "Remove the container, the annotation or the capability from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
   incident: {
     symptoms: ["protection-missing"],
@@ -129,7 +129,7 @@ function* proxyUser({ unusual, runAs }: Workload["pod"]): Iterable<Found> {
 function* reserved(container: UnusualContainer): Iterable<Found> {
   if (!isOfIstio(container)) return;
   const { image = "", args, env, securityContext } = container;
-  const variable = env.find(({ name }) => decisiveVariables.test(name))?.name;
+  const variable = env.find(({ name }) => effectOfVariable(name) !== undefined)?.name;
   if (image !== "" && image !== "auto") yield replaced(container, "image", `image ${JSON.stringify(image)}`);
   if (container.command) yield replaced(container, "command", "a command");
   if (args) yield replaced(container, "args", "arguments");
@@ -193,18 +193,56 @@ const ownFolders = [
   "/etc/istio/proxy",
   "/etc/istio/pod",
   "/var/lib/istio",
+  "/usr/local/bin",
+  "/usr/lib",
+  "/lib",
 ];
+/** The injector adds the volumes in this annotation, a map in JSON. */
+const userVolumes = "sidecar.istio.io/userVolume";
+const ownVolumes: ReadonlySet<string> = new Set([
+  "workload-socket",
+  "credential-socket",
+  "workload-certs",
+  "istio-envoy",
+  "istio-data",
+  "istio-podinfo",
+  "istio-token",
+  "istiod-ca-cert",
+]);
 
-/** Whether a mount hides files of the proxy. A text that is not JSON is refused by the injector. */
-function mountsOver(json: string | undefined): boolean {
-  return (json ?? "")
-    .split('"mountPath"')
-    .slice(1)
-    .some((part) => {
-      const path = `${/^\s*:\s*"([^"]*)"/.exec(part)?.[1] ?? "/"}/`.replaceAll(/\\?\/+/g, "/");
-      return ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
-    });
+/** Whether a mount hides files of the proxy, or its name ends the line of the template that it is put into. */
+function mountsOver(json: string): boolean {
+  return entriesIn(json).some(([name, value]) => {
+    const path = `${textIn(value, "mountPath", "/")}/`.replaceAll(/\/+/g, "/");
+    return name.includes('"') || ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
+  });
 }
+
+/** Whether a volume replaces one that the template gives to the proxy, which is merged by name. */
+const replacesVolume = (json: string): boolean =>
+  entriesIn(json).some(([name, value]) => name.includes('"') || ownVolumes.has(textIn(value, "name", name)));
+
+/** The entries of a map or a list in JSON. The injector refuses a text that is not JSON. */
+function entriesIn(json: string): readonly (readonly [string, unknown])[] {
+  try {
+    const parsed: unknown = JSON.parse(json || "{}");
+    return typeof parsed === "object" && parsed !== null ? Object.entries(parsed) : [];
+  } catch {
+    return [];
+  }
+}
+
+function textIn(value: unknown, field: string, otherwise: string): string {
+  const found: unknown = typeof value === "object" && value !== null ? Reflect.get(value, field) : undefined;
+  return typeof found === "string" ? found : otherwise;
+}
+
+/** Variables of the proxy in JSON, where the tracer of the mesh is Datadog (files/injection-template.yaml). */
+const tracerVariables = "apm.datadoghq.com/env";
+const decidesByTracer = (json: string): boolean =>
+  entriesIn(json).some(
+    ([name, value]) => /[^\w.-]/.test(name) || /["\n]/.test(String(value)) || effectOfVariable(name) !== undefined,
+  );
 const templates = "inject.istio.io/templates";
 const knownTemplates: ReadonlySet<string> = new Set(["", "sidecar", "gateway"]);
 const hasOwnTemplates = (names: string): boolean => names.split(",").some((name) => !knownTemplates.has(name.trim()));
@@ -215,11 +253,17 @@ function* annotated(annotations: Readonly<Record<string, string>>, isInjected: b
   const noted = annotations[overrides];
   if (noted && !(isInjected && areOrdinary(noted)))
     yield annotatedWith(annotations, overrides, "replaces parts of the injected containers");
-  if (mountsOver(annotations[userMounts]))
-    yield annotatedWith(annotations, userMounts, "mounts a volume over the files of its proxy");
-  if (hasOwnTemplates(annotations[templates] ?? ""))
-    yield annotatedWith(annotations, templates, "is injected with templates of its own");
+  for (const [name, isDecisive, what] of judgedAnnotations)
+    if (isDecisive(annotations[name] ?? "")) yield annotatedWith(annotations, name, what);
 }
+
+/** Annotations whose value decides whether they change what the proxy runs. */
+const judgedAnnotations: readonly (readonly [name: string, isDecisive: (value: string) => boolean, what: string])[] = [
+  [userMounts, mountsOver, "mounts a volume over the files of its proxy"],
+  [userVolumes, replacesVolume, "replaces a volume of its proxy"],
+  [tracerVariables, decidesByTracer, "sets variables that decide what its proxy trusts or runs"],
+  [templates, hasOwnTemplates, "is injected with templates of its own"],
+];
 
 const annotatedWith = (annotations: Readonly<Record<string, string>>, name: string, what: string): Found => ({
   at: [...annotationsAt, name],

