@@ -37,8 +37,8 @@ function attached(...objects: readonly AnyObject[]) {
 const toService = { targetRefs: [{ group: "", kind: "Service", name: "api" }] };
 
 test("a Service is targeted from its own namespace only", () => {
-  assert.equal(attached(tokens("payments", toService)).readsTokensFor(service), true);
-  assert.equal(attached(tokens("istio-system", toService)).readsTokensFor(service), false);
+  assert.equal(attached(tokens("payments", toService)).tokenRulesFor(service).length, 1);
+  assert.equal(attached(tokens("istio-system", toService)).tokenRulesFor(service).length, 0);
   assert.match(attached(plugin("payments", toService)).unclearFor(service) ?? "", /WasmPlugin payments\/plugin/);
   assert.equal(attached(plugin("istio-system", toService)).unclearFor(service), undefined);
 });
@@ -48,13 +48,13 @@ test("a selector of the root namespace counts for pods of other namespaces, and 
   const waypoint = { name: "waypoint", namespace: "payments", isWaypoint: true };
   for (const namespace of ["payments", "istio-system"]) {
     const proxies = attached(tokens(namespace, selecting), plugin(namespace, selecting));
-    assert.equal(proxies.readsTokens({ app: "api", version: "v1" }, undefined), true);
-    assert.equal(proxies.readsTokens({ app: "ledger" }, undefined), false);
+    assert.equal(proxies.tokensAt({ app: "api", version: "v1" }).isRead, true);
+    assert.equal(proxies.tokensAt({ app: "ledger" }).isRead, false);
     assert.notEqual(proxies.unclear({ app: "api" }, undefined), undefined);
     assert.equal(proxies.unclear({ app: "ledger" }, undefined), undefined);
-    assert.equal(attached(tokens(namespace, {})).readsTokens({}, waypoint), false);
+    assert.equal(attached(tokens(namespace, {})).tokensAtGateway({}, waypoint).isRead, false);
   }
-  assert.equal(attached(tokens("web", selecting)).readsTokens({ app: "api" }, undefined), false);
+  assert.equal(attached(tokens("web", selecting)).tokensAt({ app: "api" }).isRead, false);
 });
 
 test("the class of waypoints is targeted from the root namespace only", () => {
@@ -62,6 +62,6 @@ test("the class of waypoints is targeted from the root namespace only", () => {
     targetRefs: [{ group: "gateway.networking.k8s.io", kind: "GatewayClass", name: "istio-waypoint" }],
   };
   const waypoint = { name: "waypoint", namespace: "payments", isWaypoint: true };
-  assert.equal(attached(tokens("istio-system", toClass)).readsTokens({}, waypoint), true);
-  assert.equal(attached(tokens("payments", toClass)).readsTokens({}, waypoint), false);
+  assert.equal(attached(tokens("istio-system", toClass)).tokensAtGateway({}, waypoint).isRead, true);
+  assert.equal(attached(tokens("payments", toClass)).tokensAtGateway({}, waypoint).isRead, false);
 });
