@@ -10,22 +10,18 @@ import { MeshStore } from "../../../src/view/store.ts";
 
 // Compared with ShouldAttachPolicy of Istio's pilot/pkg/model in 24,000 random cases of RequestAuthentications and WasmPlugins.
 
-const named = (kind: string, name: string, namespace: string, spec: object, apiVersion: string): AnyObject => {
-  const object = readAny({ apiVersion, kind, metadata: { name, namespace }, spec });
+const named = (apiVersion: string, kind: string, at: object, spec: object): AnyObject => {
+  const object = readAny({ apiVersion, kind, metadata: at, spec });
   assert.ok(object !== undefined);
   return object;
 };
-const tokens = (namespace: string, spec: object): AnyObject =>
-  named(
-    "RequestAuthentication",
-    "jwt",
-    namespace,
-    { jwtRules: [{ issuer: "https://id.example.com" }], ...spec },
-    "security.istio.io/v1",
-  );
+const tokens = (namespace: string, spec: object): AnyObject => {
+  const jwtRules = [{ issuer: "https://id.example.com" }];
+  return named("security.istio.io/v1", "RequestAuthentication", { name: "jwt", namespace }, { jwtRules, ...spec });
+};
 const plugin = (namespace: string, spec: object): AnyObject =>
-  named("WasmPlugin", "plugin", namespace, { url: "oci://plugin", ...spec }, "extensions.istio.io/v1alpha1");
-const service = named("Service", "api", "payments", { ports: [{ port: 80 }] }, "v1") as Definition;
+  named("extensions.istio.io/v1alpha1", "WasmPlugin", { name: "plugin", namespace }, { url: "oci://plugin", ...spec });
+const service = named("v1", "Service", { name: "api", namespace: "payments" }, { ports: [{ port: 80 }] }) as Definition;
 
 function attached(...objects: readonly AnyObject[]) {
   const store = new MeshStore(defaultMeshSettings);
