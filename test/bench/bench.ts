@@ -18,6 +18,7 @@ import { filesTable } from "./files.ts";
 import { gateTable, pendingTable } from "./gate.ts";
 import { growthTable } from "./growth.ts";
 import { requestsTable } from "./requests.ts";
+import { egressIntentsTable } from "./egress-intents.ts";
 import { intentsTable } from "./intents.ts";
 import { rootIntentsTable, wideIntentsTable } from "./root-intents.ts";
 import { replicaTable } from "./replica.ts";
@@ -48,6 +49,7 @@ try {
   await part("custom", () => keptTable());
   await part("intents", () => intentsTable(rules));
   await part("intents", () => rootIntentsTable(rules));
+  await part("intents", () => egressIntentsTable(rules));
   await part("intents", () => wideIntentsTable(rules));
   await part("engine", () => engineTable(rules, policies, [1_000, 100_000]));
   await part("wide", () => wideTable(rules, policies));

@@ -159,7 +159,10 @@ const atServers = fc
     const metadata = { namespace, name: "changed" };
     const mode = (one: string) =>
       readObject("PeerAuthentication", { metadata, spec: { selector, mtls: { mode: one } } });
-    const tokens = readObject("RequestAuthentication", { metadata, spec: { selector, jwtRules: [{ issuer: "x" }] } });
+    const tokensWith = (more: object) =>
+      readObject("RequestAuthentication", { metadata, spec: { selector, jwtRules: [{ issuer: "x", ...more }] } });
+    const tokens = tokensWith({});
+    const writing = tokensWith({ outputPayloadToHeader: "x-a" });
     const labels = selector?.matchLabels;
     const filter = readObject("EnvoyFilter", {
       metadata,
@@ -171,6 +174,8 @@ const atServers = fc
       { old: mode(was) },
       { object: tokens },
       { old: tokens },
+      { old: tokens, object: writing },
+      { old: writing },
       { object: filter },
     );
   });

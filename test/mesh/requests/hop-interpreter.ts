@@ -27,8 +27,8 @@ export interface PlainStop {
   readonly tokens: "ignored" | "kept" | "removed";
   /** Undefined: it has no routes, and sends requests on as they are. */
   readonly routes: readonly ChangingRoute[] | undefined;
-  /** As which it sends them on; undefined: without a certificate. `its own`: that which requests have already. */
-  readonly sendsAs: string | undefined | "its own";
+  /** With which identity requests go on: that which they have, that of the proxy, or none. */
+  readonly sendsAs: "itself" | { readonly account: string } | undefined;
 }
 
 export type PlainResult = "accepted" | "denied" | "nowhere";
@@ -36,17 +36,23 @@ export type PlainResult = "accepted" | "denied" | "nowhere";
 export function resultOf(sent: PlainRequest, stops: readonly PlainStop[], settings: AllMeshSettings): PlainResult {
   let request = sent;
   for (const stop of stops) {
-    const { policies, place, port, sni, tokens, routes, sendsAs } = stop;
-    const isTokenless = tokens === "ignored";
-    const seen = { ...request, port, sni, ...(isTokenless ? withoutToken : {}) };
-    if (policies !== undefined && !isAllowed(seen, policies, place, settings)) return "denied";
-    const index = routes === undefined ? undefined : routeOf(request, routes);
-    if (routes !== undefined && index === undefined) return "nowhere";
-    request = changed(request, index === undefined ? undefined : routes?.[index]);
-    if (tokens === "removed") request = { ...request, ...withoutToken };
-    if (sendsAs !== "its own") request = { ...request, identity: sendsAs };
+    if (!isLetIn(request, stop, settings)) return "denied";
+    const index = stop.routes === undefined ? -1 : routeOf(request, stop.routes);
+    if (index === undefined) return "nowhere";
+    request = sentOn(changed(request, stop.routes?.[index]), stop);
   }
   return "accepted";
+}
+
+function isLetIn(request: PlainRequest, stop: PlainStop, settings: AllMeshSettings): boolean {
+  const { policies, place, port, sni, tokens } = stop;
+  const seen = { ...request, port, sni, ...(tokens === "ignored" ? withoutToken : {}) };
+  return policies === undefined || isAllowed(seen, policies, place, settings);
+}
+
+function sentOn(request: PlainRequest, { tokens, sendsAs }: PlainStop): PlainRequest {
+  const kept = tokens === "removed" ? { ...request, ...withoutToken } : request;
+  return sendsAs === "itself" ? kept : { ...kept, identity: sendsAs?.account };
 }
 
 const withoutToken = { token: undefined, claims: {} };

@@ -124,7 +124,7 @@ const stop: PlainStop = {
   sni: "",
   tokens: "kept",
   routes: undefined,
-  sendsAs: "its own",
+  sendsAs: "itself",
 };
 
 /** From the gateway on. */
@@ -134,7 +134,7 @@ const behindGateway = ({ atGateway, atServer, ofGateway, isForwarded }: Drawn, p
     {
       ...stop,
       ...{ policies: moved(atGateway, "infra"), port, sni, routes: ofGateway },
-      ...{ tokens: isForwarded ? "kept" : "removed", sendsAs: "cluster.local/ns/infra/sa/egress" },
+      ...{ tokens: isForwarded ? "kept" : "removed", sendsAs: { account: "cluster.local/ns/infra/sa/egress" } },
     },
     { ...stop, policies: atServer, port: 8080, sni: nameOfServer },
   ] satisfies readonly PlainStop[],
@@ -163,7 +163,7 @@ function throughEgress(one: Drawn): World {
   ].join("");
   return {
     mesh: meshOf(text, objects),
-    stops: [{ ...stop, routes: ofClient, sendsAs: isMtls ? "its own" : undefined }, ...stops],
+    stops: [{ ...stop, routes: ofClient, sendsAs: isMtls ? "itself" : undefined }, ...stops],
     outcomes: (mesh) => asked(mesh, "mesh", `${host}:80`),
     asSent: (plain) => ({ ...plain, host, identity: certificateOf(plain) }),
   };
@@ -213,7 +213,7 @@ function throughWaypoint({ atGateway, atServer, ofGateway, isForwarded }: Drawn)
     stops: [
       {
         ...stop,
-        ...{ policies: atWaypoint, port: 80, routes: ofGateway, sendsAs: "cluster.local/ns/a/sa/w" },
+        ...{ policies: atWaypoint, port: 80, routes: ofGateway, sendsAs: { account: "cluster.local/ns/a/sa/w" } },
         tokens: isForwarded ? "kept" : "removed",
       },
       { ...stop, policies: atServer, place: "ztunnel", port: 8080, tokens: "ignored" },
