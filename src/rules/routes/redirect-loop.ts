@@ -2,7 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { isOfferedBy } from "../../mesh/gateways/attachment.ts";
 import { routesInOrder } from "../../mesh/gateways/gateway-routes.ts";
-import type { Listener } from "../../mesh/gateways/listener-gateways.ts";
+import type { Listener, ListenerGateway } from "../../mesh/gateways/listener-gateways.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { type Gateway, isPlainHttp, type Server, terminatesHttps } from "../../mesh/gateways/servers.ts";
 import { placesOf, routesAtListeners, routesBesideRoute } from "../../mesh/gateways/unreachable-rules.ts";
@@ -48,24 +48,28 @@ function* inKubernetesRoute(route: KubernetesRoute, mesh: View): Iterable<Proble
   const redirecting = [...redirectsOf(route)];
   if (redirecting.length === 0) return;
   const known = new Set<number>();
-  for (const { key, hostname, gateway } of placesOf(route, mesh.settings)) {
+  for (const place of placesOf(route, mesh.settings)) {
     yield;
-    for (const { listener, routes, lost } of mesh.get(routesAtListeners, key)) {
-      if (!routes.includes(route)) continue;
-      for (const { i, at, redirect } of redirecting) {
-        if (known.has(i) || lost.get(route)?.has(i) || !isToItself(redirect, hostname, listener.listener)) continue;
-        known.add(i);
-        const { name, port = 0, protocol = "" } = listener.listener;
-        yield {
-          at,
-          message: `Requests over ${protocol} on port ${port} are redirected to their own URL: the route is used at listener ${name} of Gateway ${gateway}, too`,
-          key: JSON.stringify([gateway, name, redirect]),
-          related: [listener.of],
-          evidence: [listener.of],
-        };
-      }
+    const listeners = mesh.get(routesAtListeners, place.key).filter(({ routes }) => routes.has(route));
+    const pairs = listeners.flatMap((at) => redirecting.map((one) => ({ ...at, one })));
+    for (const { listener, lost, one } of pairs) {
+      const isReached = !known.has(one.i) && lost.get(route)?.has(one.i) !== true;
+      if (!isReached || !isToItself(one.redirect, place.hostname, listener.listener)) continue;
+      known.add(one.i);
+      yield problemAt(listener, place.gateway, one);
     }
   }
+}
+
+function problemAt({ listener, of }: ListenerGateway, gateway: string, { at, redirect }: WrittenRedirect): Problem {
+  const { name, port = 0, protocol = "" } = listener;
+  return {
+    at,
+    message: `Requests over ${protocol} on port ${port} are redirected to their own URL: the route is used at listener ${name} of Gateway ${gateway}, too`,
+    key: JSON.stringify([gateway, name, redirect]),
+    related: [of],
+    evidence: [of],
+  };
 }
 
 /** What other VirtualServices take at a gateway is not asked: the redirect has to be the first route for some of its requests. */
@@ -136,7 +140,14 @@ const isForScheme = ({ match }: HttpRoute, scheme: string): boolean =>
 
 type Redirect = NonNullable<KubernetesRoute["spec"]["rules"][number]["filters"][number]["requestRedirect"]>;
 
-function* redirectsOf({ spec }: KubernetesRoute) {
+interface WrittenRedirect {
+  /** The position of its rule. */
+  readonly i: number;
+  readonly at: Problem["at"];
+  readonly redirect: Redirect;
+}
+
+function* redirectsOf({ spec }: KubernetesRoute): Iterable<WrittenRedirect> {
   for (const [i, { filters }] of spec.rules.entries()) {
     // Of several redirects, the last one counts.
     const j = filters.findLastIndex(({ requestRedirect }) => requestRedirect !== undefined);
