@@ -59,18 +59,25 @@ function localitiesInWords(policy: Balancing, { settings, distribution }: Balanc
   const { loadBalancer, outlierDetection } = policy ?? {};
   if (loadBalancer?.zoneAwareLbSetting !== undefined)
     return "requests stay in the zone of the client as far as its pods suffice";
+  const isDetecting = outlierDetection !== undefined;
   const own = loadBalancer?.localityLbSetting;
-  const ofService = own === undefined ? distribution : undefined;
-  if (ofService !== undefined) return `${near}, by trafficDistribution ${ofService}`;
-  const setting = own ?? settings.localityBalancing;
-  if (setting === undefined && outlierDetection === undefined) return undefined;
-  const by = own === undefined && setting !== undefined ? " by the mesh config" : "";
-  if (setting?.enabled === false) return `${alike}: localityLbSetting is switched off${by}`;
-  if (setting !== undefined && setting.distribute.length > 0)
-    return `localities get the shares of localityLbSetting.distribute${by}`;
-  return outlierDetection === undefined
-    ? `${alike}: without outlierDetection, nothing fails over to another locality`
-    : `${near}, and others get requests when those are ejected`;
+  if (own !== undefined) return settingInWords(own, "", isDetecting);
+  if (distribution !== undefined) return `${near}, by trafficDistribution ${distribution}`;
+  if (settings.localityBalancing !== undefined)
+    return settingInWords(settings.localityBalancing, " by the mesh config", isDetecting);
+  return isDetecting ? failover : undefined;
+}
+
+const failover = `${near}, and others get requests when those are ejected`;
+
+function settingInWords(
+  { enabled, distribute }: NonNullable<LoadBalancer["localityLbSetting"]>,
+  by: string,
+  isDetecting: boolean,
+): string {
+  if (enabled === false) return `${alike}: localityLbSetting is switched off${by}`;
+  if (distribute.length > 0) return `localities get the shares of localityLbSetting.distribute${by}`;
+  return isDetecting ? failover : `${alike}: without outlierDetection, nothing fails over to another locality`;
 }
 
 /**

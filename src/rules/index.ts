@@ -47,7 +47,6 @@ import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
 import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
 import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
-import { httpRouteRedirectLoop } from "./http-route/redirect-loop.ts";
 import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted.ts";
 import { httpRouteRuleUnreachable } from "./http-route/rule-unreachable.ts";
 import { httpRouteTimeoutCutOff } from "./http-route/timeout-cut-off.ts";
@@ -106,6 +105,7 @@ import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
+import { routesRedirectLoop } from "./routes/redirect-loop.ts";
 import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
@@ -200,7 +200,6 @@ export const rules: readonly BuiltInRule[] = [
   httpRouteHostMismatch,
   httpRouteNotAllowed,
   httpRouteParentNotFound,
-  httpRouteRedirectLoop,
   httpRouteReferenceNotGranted,
   httpRouteRuleUnreachable,
   httpRouteTimeoutCutOff,
@@ -259,6 +258,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
   routesPathHasWildcard,
+  routesRedirectLoop,
   routesSkipPolicies,
   selectorMatchesNothing,
   serviceEntryCapturesTraffic,

@@ -164,6 +164,47 @@ export const gatewayShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "n HTTPRoutes for one host at one Gateway, which redirect requests to their own URL",
+    world: (n) => {
+      const one = (i: number, statusCode: number): Raw =>
+        manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named(`r-${i}`), {
+          spec: {
+            parentRefs: [{ name: "g" }],
+            hostnames: ["one.shapes.example.com"],
+            rules: [
+              {
+                matches: [{ path: { value: `/${i}` } }],
+                filters: [{ type: "RequestRedirect", requestRedirect: { scheme: "http", statusCode } }],
+              },
+            ],
+          },
+        });
+      const gateways = [kubernetesGateway("g", [{ name: "http", port: 80, protocol: "HTTP" }])];
+      return {
+        objects: [namespace({}), ...gateways, ...list(n, (i) => one(i, 301))],
+        change: { old: one(0, 301), object: one(0, 302) },
+      };
+    },
+  },
+  {
+    title: "a VirtualService with n redirects at n Gateways",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) =>
+          gateway(`g-${i}`, [server(0, ["one.shapes.example.com"]), plain(1, ["one.shapes.example.com"])]),
+        ),
+      ],
+      change: {
+        object: virtualService("v", {
+          hosts: ["one.shapes.example.com"],
+          gateways: list(n, (i) => `g-${i}`),
+          http: list(n, (i) => ({ match: [{ uri: { exact: `/${i}` } }], redirect: { scheme: "https" } })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a route with n hosts for a Gateway with n listeners for others, and one that allows nobody",
     n: 12,
     most: 4.4,

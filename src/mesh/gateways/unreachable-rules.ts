@@ -14,8 +14,22 @@ export type LostRules = ReadonlyMap<number, RouteOrigin>;
 
 /** The rules of a route that get no request, because another rule of the route comes before them and takes them all. */
 export function rulesLostWithin(route: KubernetesRoute, domain: string): LostRules {
-  if (dropped(route) !== undefined) return none;
-  return lostAmong([converted([route], { hosts: hostnamesOf(route), domain })]).get(route) ?? none;
+  return lostBy(route, domain)?.lost ?? none;
+}
+
+/** The order of rules depends on nothing but the route. */
+const lostWithin = new WeakMap<KubernetesRoute, { readonly lost: LostRules | undefined }>();
+
+/** Undefined: istiod drops all rules of the route. */
+function lostBy(route: KubernetesRoute, domain: string): { readonly lost: LostRules } | undefined {
+  let known = lostWithin.get(route);
+  if (known === undefined) {
+    const isUsed = dropped(route) === undefined;
+    const all = isUsed ? lostAmong([converted([route], { hosts: hostnamesOf(route), domain })]) : undefined;
+    lostWithin.set(route, (known = { lost: all && (all.get(route) ?? none) }));
+  }
+  const { lost } = known;
+  return lost && { lost };
 }
 
 const none: LostRules = new Map();
@@ -64,7 +78,7 @@ export const routesBesideRoute = relation("routesBesideRoute", routeByGatewayAnd
 /** The routes for one hostname at a listener, and what they lose to each other there. */
 export interface RoutesOfHost {
   readonly listener: ListenerGateway;
-  readonly routes: readonly KubernetesRoute[];
+  readonly routes: ReadonlySet<KubernetesRoute>;
   readonly lost: ReadonlyMap<KubernetesRoute, LostRules>;
 }
 
@@ -77,10 +91,11 @@ export const routesAtListeners = fact(
   "key",
   [routesBesideRoute, gatewaysOfRoute, namespaceOfRoute],
   (key, mesh): readonly RoutesOfHost[] => {
-    const routes = mesh.under(routesBesideRoute, [key]).filter((route) => dropped(route) === undefined);
+    const { domain } = mesh.settings;
     const [name = ""] = key.split(" ", 1);
     const gateway = mesh.under(gatewaysOfRoute, [name]).find((one) => nameOf(one) === name && hasClassOfIstio(one));
     if (gateway === undefined) return [];
+    const routes = mesh.under(routesBesideRoute, [key]).filter((route) => lostBy(route, domain) !== undefined);
     const hostname = key.slice(name.length + 1);
     mesh.visited(routes.length);
     const compared = new Map<string, ReadonlyMap<KubernetesRoute, LostRules>>();
@@ -89,13 +104,22 @@ export const routesAtListeners = fact(
       const attached = attachedRoutes(listener, routes, mesh).filter((one) => one.hostname === hostname && one.isKnown);
       const own = [...new Set(attached.map(({ route }) => route))];
       const same = own.map((route) => `${route.originKind} ${nameOf(route)}`).join();
-      const conversion = { hosts: [hostname], domain: mesh.settings.domain };
-      const lost = compared.get(same) ?? lostAmong([converted(own, conversion)]);
+      const lost = compared.get(same) ?? lostTogether(own, { hosts: [hostname], domain });
       compared.set(same, lost);
-      return { listener, routes: own, lost };
+      return { listener, routes: new Set(own), lost };
     });
   },
 );
+
+function lostTogether(
+  routes: readonly KubernetesRoute[],
+  conversion: Parameters<typeof converted>[1],
+): ReadonlyMap<KubernetesRoute, LostRules> {
+  const [only, another] = routes;
+  if (only === undefined) return new Map();
+  if (another !== undefined) return lostAmong([converted(routes, conversion)]);
+  return new Map([[only, rulesLostWithin(only, conversion.domain)]]);
+}
 
 /** The rules for a hostname at a Gateway that get no request at any of its listeners that have the route. */
 export const rulesTaken = fact(

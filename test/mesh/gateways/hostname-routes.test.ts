@@ -9,18 +9,12 @@ import { MeshStore } from "../../../src/view/store.ts";
 
 // The expected lists are those of istiod's controller for the same objects.
 
-const route = (
-  kind: string,
-  name: string,
-  spec: object,
-  namespace = "shop",
-  creationTimestamp = "2026-01-01T00:00:00Z",
-) =>
+const route = (kind: string, name: string, spec: object, metadata: object = {}) =>
   readObject("KubernetesRoute", {
     kind,
-    metadata: { name, namespace, creationTimestamp },
+    metadata: { name, namespace: "shop", creationTimestamp: "2026-01-01T00:00:00Z", ...metadata },
     spec: { parentRefs: [{ name: "public", namespace: "ingress" }], ...spec },
-  }) as ObjectOf<"KubernetesRoute">;
+  });
 const to = (name: string) => [{ name, port: 80 }];
 const allowedRoutes = { namespaces: { from: "All" } };
 
@@ -28,7 +22,7 @@ function gatewayWith(...listeners: readonly object[]) {
   const gateway = readObject("KubernetesGateway", {
     metadata: { name: "public", namespace: "ingress" },
     spec: { gatewayClassName: "istio", listeners },
-  }) as ObjectOf<"KubernetesGateway">;
+  });
   return listenerGateways(gateway);
 }
 
@@ -71,9 +65,9 @@ test("of equal rules of routes that were created in one second, that of the firs
     rules: [{ matches: [{ path: { type: "Exact", value: "/a" } }], backendRefs: to(name) }],
   });
   const { destinations } = listed(
-    route("HTTPRoute", "a", rules("second"), "b"),
-    route("HTTPRoute", "b", rules("first"), "a"),
-    route("HTTPRoute", "c", rules("oldest"), "z", "2025-01-01T00:00:00Z"),
+    route("HTTPRoute", "a", rules("second"), { namespace: "b" }),
+    route("HTTPRoute", "b", rules("first"), { namespace: "a" }),
+    route("HTTPRoute", "c", rules("oldest"), { namespace: "z", creationTimestamp: "2025-01-01T00:00:00Z" }),
   );
   assert.deepEqual(destinations, ["oldest", "first", "second"]);
 });
