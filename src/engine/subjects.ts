@@ -78,9 +78,8 @@ export class Subjects {
       return this.#changed.length > mostFollowed
         ? allSubjects(rule, this.#after)
         : this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
-    if (this.#own === undefined)
-      return this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
-    return isAny(kinds, subjects) ? this.#own : none;
+    if (!isAny(kinds, subjects)) return none;
+    return this.#own ?? this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
   }
 
   /** On either side, because what the last object of a kind had caused ends with it. */

@@ -200,6 +200,18 @@ export const intentShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "n workloads with an intent each by their label, and a policy of the namespace",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, workload),
+        policy("nobody", {}),
+        ...list(n, (i) => intent(`i-${i}`, { workloads: { app: `app-${i}` } }, others)),
+      ],
+      change: { object: policy("everybody", { rules: [{}] }) },
+    }),
+  },
+  {
     title: "a policy of the root namespace, over n namespaces with an intent",
     isMeshWide: true,
     world: (n) => ({ objects: [...rootPolicies, ...withIntents(n)], change: { object: rootChanges.strangers } }),

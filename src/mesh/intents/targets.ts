@@ -5,7 +5,7 @@ import { anyPort, portsOf } from "../client-tls/destinations.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
-import { selects } from "../objects/selectors.ts";
+import { Labelled } from "../objects/labelled.ts";
 import { aliased, aliasReads, isAlias } from "../requests/aliases.ts";
 import { entriesFor, portNumbersOf, serviceEntryByHost } from "../requests/definitions.ts";
 import { entryByOpenPort } from "../requests/every-address.ts";
@@ -38,11 +38,18 @@ const servicesByName = fact(
     new Map(mesh.related(servicesOfNamespace, namespace).map((service) => [service.metadata.name, service])),
 );
 
+/** The same for workloads. Proxies of gateways are no targets: requests to them are those to what is behind them. */
+const workloadsByLabel = fact("workloadsByLabel", "Namespace", [workloadsOfNamespace], (namespace, mesh) => {
+  const workloads = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+  return new Labelled(workloads, ({ pod }) => pod.labels);
+});
+
 /** What `targetsOf` and `missingTargets` read. */
 export const targetReads = [
   namespaceOfIntent,
   servicesByName,
   servicesOfNamespace,
+  workloadsByLabel,
   workloadsOfNamespace,
   entriesOfIntent,
   ...aliasReads,
@@ -70,18 +77,14 @@ export function targetsOf(intent: Intent, mesh: View): Targets {
   }
   if (host !== undefined) return targetsOutside(host.toLowerCase(), { intent, namespace }, mesh);
   if (labels === undefined) return nothing;
-  const selected = workloadsIn(namespace, mesh).filter(({ pod }) => selects(labels, pod.labels));
+  const selected = mesh.get(workloadsByLabel, namespace).selected(labels);
   mesh.visited(selected.length);
   return targetsAmong(selected, namespace, ports, mesh);
 }
 
 /** The ports of every workload of a namespace that an intent of the root namespace is about. */
 export const targetsIn = (namespace: Namespace, intent: Intent, mesh: View): Targets =>
-  targetsAmong(workloadsIn(namespace, mesh), namespace, intent.spec.to.ports, mesh);
-
-/** Proxies of gateways are no targets: requests to them are those to what is behind them. */
-const workloadsIn = (namespace: Namespace, mesh: View): readonly Workload[] =>
-  mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+  targetsAmong(mesh.get(workloadsByLabel, namespace).all, namespace, intent.spec.to.ports, mesh);
 
 const serviceIn = (namespace: Namespace, name: string, mesh: View): Service | undefined =>
   mesh.get(servicesByName, namespace).get(name);
@@ -169,8 +172,7 @@ export function* missingTargets(intent: Intent, mesh: View): Generator<MissingTa
     else yield* missingPorts(service, ports, mesh);
   }
   if (labels !== undefined && mesh.knowsAll("Workload") && Object.keys(labels).length > 0) {
-    const isSelected = workloadsIn(namespace, mesh).some(({ pod }) => selects(labels, pod.labels));
-    if (!isSelected)
+    if (mesh.get(workloadsByLabel, namespace).selected(labels).length === 0)
       yield {
         at: [...at, "workloads"],
         message: `No workload in ${namespace.metadata.name} has the labels ${Object.entries(labels)

@@ -28,6 +28,8 @@ export class SelectorGroups<T> {
   /** A selector without labels selects everything. */
   readonly #always: readonly SelectorGroup<T>[];
   #count = 0;
+  /** The results for objects with many labels, which several rules ask for. Undefined: there was none. */
+  #ofMany: WeakMap<Labels, readonly SelectorGroup<T>[]> | undefined;
 
   constructor(all: Iterable<readonly [selector: Labels, member: T]>) {
     const groups = new Map<string, { readonly labels: Labels; readonly members: T[] }>();
@@ -46,13 +48,15 @@ export class SelectorGroups<T> {
 
   /** The groups that select these labels. The list is the same one for all labels that the same groups select. */
   selecting(labels: Labels): readonly SelectorGroup<T>[] {
-    const met: Asked<T>[] = [];
-    for (const key in labels) {
-      const asked = this.#asked.get(key)?.get(labels[key] ?? "");
-      if (asked !== undefined) met.push(asked);
-    }
+    const known = this.#ofMany?.get(labels);
+    if (known !== undefined) return known;
+    const met = this.#met(labels);
     if (met.length === 0) return this.#always;
-    if (met.length > mostCompared) return this.#among(met, labels);
+    if (met.length > mostCompared) {
+      const found = this.#among(met, labels);
+      (this.#ofMany ??= new WeakMap()).set(labels, found);
+      return found;
+    }
     const alike = met
       .map(({ id }) => id)
       .sort((a, b) => a - b)
@@ -60,6 +64,16 @@ export class SelectorGroups<T> {
     let found = this.#found.get(alike);
     if (found === undefined) this.#found.set(alike, (found = this.#among(met, labels)));
     return found;
+  }
+
+  /** The labels that some selector asks for. */
+  #met(labels: Labels): readonly Asked<T>[] {
+    const met: Asked<T>[] = [];
+    for (const key in labels) {
+      const asked = this.#asked.get(key)?.get(labels[key] ?? "");
+      if (asked !== undefined) met.push(asked);
+    }
+    return met;
   }
 
   #among(met: readonly Asked<T>[], labels: Labels): readonly SelectorGroup<T>[] {
