@@ -49,7 +49,9 @@ function changeOf(request: AdmissionRequest, reader: Reader): ChangeReading {
     return kind === "MeshConfig"
       ? { unjudged: "the ConfigMap is not one of Istio's" }
       : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
-  if (isUnchanged(old, object) && hasSameLastApplied(request)) return { unjudged: "nothing that a rule reads changes" };
+  const countsAnyway = keep.get(kind)?.isOfEveryChange === true;
+  if (!countsAnyway && isUnchanged(old, object) && hasSameLastApplied(request))
+    return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object: object && asInEffect(object) } };
 }
 

@@ -102,6 +102,7 @@ function ruleOf(draft: Draft): Rule {
   const reach = reachOf(subject, functions.size === 0 ? [] : programs.flatMap(({ constants }) => constants));
   const keeps = new FieldUse();
   for (const use of uses.values()) keeps.add(use);
+  keeps.isOfEveryChange = variables.has("request");
   const evaluation = new Evaluation(draft, reach, keeps);
   const definedBy = `MeshwardPolicy ${policy}`;
   const base = {
@@ -127,7 +128,12 @@ function ruleOf(draft: Draft): Rule {
       ...base,
       compare: (before, after, parameters) => evaluation.of({ ...after, old: before.object, parameters }),
     };
-  return { ...base, check: (object, mesh, parameters) => evaluation.of({ object, mesh, old: undefined, parameters }) };
+  const check: Rule["check"] = (object, mesh, parameters) =>
+    evaluation.of({ object, mesh, old: undefined, parameters });
+  // Whether somebody may send a request was not asked before it was sent, so that no problem was there before.
+  if (variables.has("request"))
+    return { ...base, check, compare: (_before, { object, mesh }, parameters) => check(object, mesh, parameters) };
+  return { ...base, check };
 }
 
 /** What the expressions of a rule need. */
