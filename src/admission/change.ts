@@ -49,11 +49,12 @@ function changeOf(request: AdmissionRequest, reader: Reader): ChangeReading {
     return kind === "MeshConfig"
       ? { unjudged: "the ConfigMap is not one of Istio's" }
       : { problem: `the object is not of kind ${request.kind.kind}, which the request names` };
-  const countsAnyway = keep.get(kind)?.isOfEveryChange === true;
-  if (!countsAnyway && isUnchanged(old, object) && hasSameLastApplied(request))
+  if (!countsAnyway(reader) && isUnchanged(old, object, request))
     return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object: object && asInEffect(object) } };
 }
+
+const countsAnyway = ({ kind, keep }: Reader): boolean => keep.get(kind)?.isOfEveryChange === true;
 
 /**
  * A deleted Namespace exists in phase Terminating until its contents are deleted, and its labels are in effect until then.
@@ -123,14 +124,15 @@ function hasFinalizers(raw: unknown): boolean {
 }
 
 /** Readers keep only fields that rules read, so changes of managed fields, finalizers and most of the status are ignored. */
-function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined): boolean {
+function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined, request: AdmissionRequest): boolean {
   if (old === undefined || object === undefined) return false;
   // The metadata rarely differs, so it is compared last.
   if (!hasEqualMembers(old, object, comparedApart) || !isEqualKept(old.kept?.value, object.kept?.value)) return false;
   const [before, after] = [old.metadata, object.metadata];
   return (
     hasEqualMembers(before, after, ofEachVersion) &&
-    isEqual(annotationsWithoutLastApplied(before), annotationsWithoutLastApplied(after))
+    isEqual(annotationsWithoutLastApplied(before), annotationsWithoutLastApplied(after)) &&
+    hasSameLastApplied(request)
   );
 }
 const comparedApart = ["metadata", "kept"];

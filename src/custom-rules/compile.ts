@@ -16,7 +16,8 @@ import type { SchemaProblem } from "../policy/schema-problems.ts";
 import type { Mesh, Reads } from "../view/view.ts";
 import { type CompiledExpression, compileExpression, type ExpressionContext } from "./expressions.ts";
 import { kindNamed, type NamedKind } from "./kinds.ts";
-import { answering, type Asking, type MeshFunction } from "./mesh-functions.ts";
+import { answering } from "./mesh-calls.ts";
+import type { Asking, MeshFunction } from "./mesh-functions.ts";
 import { type Reach, reachOf } from "./reach.ts";
 
 /** Makes a rule of the engine of each rule that a policy defines. */
