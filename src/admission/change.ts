@@ -48,9 +48,12 @@ function changeOf(request: AdmissionRequest, reader: Reader): ChangeReading {
   if (old === undefined && object === undefined) return notReadable(kind, request);
   const other = otherIdentity(request, [old, now]);
   if (other !== undefined) return { problem: other };
-  if (isUnchanged(old, object) && hasSameLastApplied(request)) return { unjudged: "nothing that a rule reads changes" };
+  if (!countsAnyway(reader) && isUnchanged(old, object, request))
+    return { unjudged: "nothing that a rule reads changes" };
   return { change: { old, object: object && asInEffect(object) } };
 }
+
+const countsAnyway = ({ kind, keep }: Reader): boolean => keep.get(kind)?.isOfEveryChange === true;
 
 /** A ConfigMap is read only if it is one of Istio's; objects of all other kinds in the table are read. */
 const notReadable = (kind: Kind, { kind: named }: AdmissionRequest): ChangeReading =>
@@ -157,14 +160,15 @@ function hasFinalizers(raw: unknown): boolean {
 }
 
 /** Readers keep only fields that rules read, so changes of managed fields, finalizers and most of the status are ignored. */
-function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined): boolean {
+function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined, request: AdmissionRequest): boolean {
   if (old === undefined || object === undefined) return false;
   // The metadata rarely differs, so it is compared last.
   if (!hasEqualMembers(old, object, comparedApart) || !isEqualKept(old.kept?.value, object.kept?.value)) return false;
   const [before, after] = [old.metadata, object.metadata];
   return (
     hasEqualMembers(before, after, ofEachVersion) &&
-    isEqual(annotationsWithoutLastApplied(before), annotationsWithoutLastApplied(after))
+    isEqual(annotationsWithoutLastApplied(before), annotationsWithoutLastApplied(after)) &&
+    hasSameLastApplied(request)
   );
 }
 const comparedApart = ["metadata", "kept"];

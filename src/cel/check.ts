@@ -1,7 +1,7 @@
 import type { CelFunc } from "@bufbuild/cel";
 import { nearest } from "../text/nearest.ts";
 import { internal, patternProblem } from "./bounded-functions.ts";
-import { hint, specials } from "./operators.ts";
+import { hint, type Special, specials } from "./operators.ts";
 import type { Expression, ExpressionProblem, ParsedExpression } from "./program.ts";
 import {
   type ExpressionType,
@@ -190,7 +190,12 @@ class Checker {
     if (qualified !== undefined && isSpace && this.#hasSpace(qualified))
       return this.#functionOf(at, { name: qualified, target: undefined, args }, scope);
     const special = target === undefined ? specials.get(name) : undefined;
-    if (special === undefined) return this.#functionOf(at, { name, target, args }, scope);
+    return special === undefined
+      ? this.#functionOf(at, { name, target, args }, scope)
+      : this.#special(at, { name, args, special }, scope);
+  }
+
+  #special(at: Expression, { name, args, special }: SpecialCall, scope: Scope): ExpressionType {
     const given = args.map((arg) => this.typeOf(arg, scope));
     const found = special(given, args.map(constantText));
     if (typeof found === "string") return this.#wrong(at, found);
@@ -295,6 +300,12 @@ function noField({ title, names, isComplete }: RecordType, name: string): string
   const others = names.length === 0 ? "; it has none" : `; known are ${names.join(", ")}`;
   const advice = isComplete ? others : `; write dyn(…).${name} if your version of the kind has it`;
   return `${title === "" ? "the object" : title} has no field ${name}${hint(name, names) || advice}`;
+}
+
+interface SpecialCall {
+  readonly name: string;
+  readonly args: readonly Expression[];
+  readonly special: Special;
 }
 
 interface Called {

@@ -17,7 +17,7 @@ export const hint = (name: string, known: readonly string[]): string => {
   return near === undefined ? "" : `: did you mean ${JSON.stringify(near)}?`;
 };
 
-type Special = (
+export type Special = (
   given: readonly ExpressionType[],
   constants: readonly (string | undefined)[],
 ) => ExpressionType | string;

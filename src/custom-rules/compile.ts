@@ -16,7 +16,8 @@ import type { SchemaProblem } from "../policy/schema-problems.ts";
 import type { Mesh, Reads } from "../view/view.ts";
 import { type CompiledExpression, compileExpression, type ExpressionContext } from "./expressions.ts";
 import { kindNamed, type NamedKind } from "./kinds.ts";
-import { answering, type Asking, type MeshFunction } from "./mesh-functions.ts";
+import { answering } from "./mesh-calls.ts";
+import type { Asking, MeshFunction } from "./mesh-functions.ts";
 import { type Reach, reachOf } from "./reach.ts";
 
 /** Makes a rule of the engine of each rule that a policy defines. */
@@ -102,6 +103,7 @@ function ruleOf(draft: Draft): Rule {
   const reach = reachOf(subject, functions.size === 0 ? [] : programs.flatMap(({ constants }) => constants));
   const keeps = new FieldUse();
   for (const use of uses.values()) keeps.add(use);
+  keeps.isOfEveryChange = variables.has("request");
   const evaluation = new Evaluation(draft, reach, keeps);
   const definedBy = `MeshwardPolicy ${policy}`;
   const base = {
@@ -127,7 +129,12 @@ function ruleOf(draft: Draft): Rule {
       ...base,
       compare: (before, after, parameters) => evaluation.of({ ...after, old: before.object, parameters }),
     };
-  return { ...base, check: (object, mesh, parameters) => evaluation.of({ object, mesh, old: undefined, parameters }) };
+  const check: Rule["check"] = (object, mesh, parameters) =>
+    evaluation.of({ object, mesh, old: undefined, parameters });
+  // Whether somebody may send a request was not asked before it was sent, so that no problem was there before.
+  if (variables.has("request"))
+    return { ...base, check, compare: (_before, { object, mesh }, parameters) => check(object, mesh, parameters) };
+  return { ...base, check };
 }
 
 /** What the expressions of a rule need. */

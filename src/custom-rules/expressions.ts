@@ -18,7 +18,8 @@ import type { Kind } from "../kube/kinds.ts";
 import type { ParameterValue } from "../policy/documents.ts";
 import { listed } from "../text/phrases.ts";
 import { type NamedKind, schemaOfKind } from "./kinds.ts";
-import { celMeshFunctions, type MeshFunction, meshFunctions, meshResults } from "./mesh-functions.ts";
+import { celMeshFunctions, meshResults } from "./mesh-calls.ts";
+import { type MeshFunction, meshFunctions } from "./mesh-functions.ts";
 import { typeOfNamespace, typeOfObject, typeOfRequest } from "./object-types.ts";
 
 /** The language of custom rules: Kubernetes' policy language and the functions of the mesh. */

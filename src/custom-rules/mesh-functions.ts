@@ -1,18 +1,8 @@
 import { revisionReads } from "../mesh/objects/revision.ts";
-import {
-  type CelFunc,
-  celFunc,
-  type CelInput,
-  celList,
-  celMap,
-  CelScalar,
-  type CelType,
-  listType,
-  mapType,
-} from "@bufbuild/cel";
+import { type CelInput, celList, celMap, CelScalar, type CelType, listType, mapType } from "@bufbuild/cel";
 import { type ExpressionType, listOf, textOf, types } from "../cel/expression-types.ts";
 import { celMapOf } from "../cel/values.ts";
-import { BudgetExceeded } from "../engine/budget.ts";
+import type { BudgetExceeded } from "../engine/budget.ts";
 import { absent, type Evidence } from "../engine/evidence.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
@@ -76,7 +66,7 @@ export interface Asking {
 }
 
 /** What a function takes: the object itself, a namespace or a host, and values. */
-type Argument = "object" | "namespace" | "host" | "port";
+export type Argument = "object" | "namespace" | "host" | "port";
 
 export interface MeshFunction {
   /** Without `mesh.`. */
@@ -94,7 +84,7 @@ export interface MeshFunction {
   evaluate(asking: Asking, ...args: readonly unknown[]): CelInput;
 }
 
-const { STRING, BOOL, DYN, INT } = CelScalar;
+const { STRING, BOOL, DYN } = CelScalar;
 const record = mapType(STRING, DYN);
 const complete = (title: string, fields: Readonly<Record<string, ExpressionType>>): ExpressionType => ({
   ...{ kind: "record", title, isComplete: true, names: Object.keys(fields) },
@@ -389,56 +379,3 @@ function routesFor(host: string, asking: Asking): CelInput {
   );
   return celList(destinations);
 }
-
-// An evaluation is synchronous, and functions of the CEL library receive nothing but their arguments.
-let asking: Asking | undefined;
-
-/** Answers the functions of the mesh while a task runs. */
-export function answering<T>(one: Asking, task: () => T): T {
-  const outer = asking;
-  asking = one;
-  try {
-    return task();
-  } finally {
-    asking = outer;
-  }
-}
-
-const argumentTypes: Readonly<Record<Argument, CelType>> = { object: DYN, namespace: STRING, host: STRING, port: INT };
-
-const celFunctionOf = ({ name, takes, result, evaluate }: MeshFunction): CelFunc =>
-  celFunc(
-    `mesh.${name}`,
-    takes.map((one) => (one === "object" ? mapType(DYN, DYN) : argumentTypes[one])),
-    result,
-    (...args: readonly unknown[]) => {
-      if (asking === undefined) throw new Error(`mesh.${name}() needs a mesh`);
-      // Another argument than a text or a number is the object itself.
-      const key = [name, ...args.map((one) => (typeof one === "string" || typeof one === "bigint" ? one : ""))].join(
-        " ",
-      );
-      const known = asking.answers.get(key);
-      if (known !== undefined) return known;
-      try {
-        const answer = evaluate(asking, ...args);
-        asking.answers.set(key, answer);
-        return answer;
-      } catch (error) {
-        if (error instanceof BudgetExceeded) asking.exceeded = error;
-        throw error;
-      }
-    },
-  );
-
-const celFunctions: readonly (readonly [CelFunc, MeshFunction])[] = meshFunctions.map((one) => [
-  celFunctionOf(one),
-  one,
-]);
-
-/** The functions for the CEL library. */
-export const celMeshFunctions: readonly CelFunc[] = celFunctions.map(([func]) => func);
-
-/** What the library cannot say of their results. */
-export const meshResults: ReadonlyMap<CelFunc, ExpressionType> = new Map(
-  celFunctions.flatMap(([func, { resultType }]) => (resultType === undefined ? [] : [[func, resultType] as const])),
-);

@@ -8,6 +8,8 @@ import { isObject } from "./read.ts";
 export class FieldUse {
   /** The value is used as a whole, with everything in it. */
   isWhole = false;
+  /** Somebody asks who may change the object, so that every change counts, also of what nobody reads. */
+  isOfEveryChange = false;
   readonly fields = new Map<string, FieldUse>();
   /** Of each item of a list and each value of a map. */
   items: FieldUse | undefined;
@@ -31,6 +33,7 @@ export class FieldUse {
   }
   add(other: FieldUse): void {
     this.isWhole ||= other.isWhole;
+    this.isOfEveryChange ||= other.isOfEveryChange;
     for (const [name, inner] of other.fields) this.field(name).add(inner);
     if (other.items !== undefined) this.item().add(other.items);
   }

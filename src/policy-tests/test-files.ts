@@ -137,7 +137,7 @@ class Reading {
   async objectsIn(paths: readonly string[] = [], at: Path): Promise<readonly KubernetesObject[]> {
     const objects: KubernetesObject[] = [];
     for (const [i, path] of paths.entries()) {
-      objects.push(...(await this.#read(path, [...at, i])));
+      objects.push(...(await this.#read(path, [...at, i], "mesh")));
       const several = this.#several.get(path);
       if (several !== undefined)
         this.#report([...at, i], `${several}, and a mesh has only one of them: give the path of one environment`);
@@ -145,14 +145,18 @@ class Reading {
     return objects;
   }
 
-  /** The objects of one path, without policies, which a folder may contain too. */
-  async #read(path: string, at: Path): Promise<readonly KubernetesObject[]> {
+  /**
+   * The objects of one path, without policies, which a folder may contain too. A change of nothing but policies and exceptions
+   * asks who may write them.
+   */
+  async #read(path: string, at: Path, what: "mesh" | "change"): Promise<readonly KubernetesObject[]> {
     const [shown = path] = this.paths([path]);
-    const known = this.#objects.get(shown);
+    const known = this.#objects.get(`${what} ${shown}`);
     if (known !== undefined) return known;
     const { manifests, errors, empty } = await readManifests([shown], { renderer: this.#renderer });
-    const objects = manifests.filter(({ raw }) => !isPolicySource(raw)).map(({ raw }) => raw);
-    this.#objects.set(shown, objects);
+    const others = manifests.filter(({ raw }) => !isPolicySource(raw));
+    const objects = (what === "change" && others.length === 0 ? manifests : others).map(({ raw }) => raw);
+    this.#objects.set(`${what} ${shown}`, objects);
     this.#several.set(path, severalDefinitions(fileMeshOf(manifests, { defaultNamespace: "default" })));
     for (const { file, line, message } of [...errors, ...empty])
       this.#report(at, `${file}${line === undefined ? "" : `:${line}`}: ${message}`);
@@ -192,7 +196,7 @@ class Reading {
   async #given(given: Given | readonly Given[] | undefined, at: Path): Promise<readonly KubernetesObject[]> {
     const objects: KubernetesObject[] = [];
     for (const one of given === undefined ? [] : isList(given) ? given : [given])
-      objects.push(...(typeof one === "string" ? await this.#read(one, at) : [one]));
+      objects.push(...(typeof one === "string" ? await this.#read(one, at, "change") : [one]));
     return objects;
   }
 

@@ -233,6 +233,24 @@ describe("meshward test", () => {
     );
   });
 
+  test("who may write exceptions, of a file with nothing else", async () => {
+    const folder = folderWith({
+      "policies/limits.yaml":
+        "apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: limits }\nspec: { match: { namespaces: { names: [shop] } }, exceptions: { writers: { groups: [leads] } } }\n",
+      "exception.yaml":
+        'apiVersion: meshward.io/v1alpha1\nkind: MeshwardException\nmetadata: { name: e, namespace: shop }\nspec: { rules: [virtual-service-weights-not-100], reason: r, owner: o, expiresAt: "2099-01-01" }\n',
+      "meshward-test.yaml": `policies: [policies]
+cases:
+  - { name: a lead, apply: exception.yaml, by: { user: ann, groups: [leads] }, expect: { allowed: true } }
+  - name: anybody
+    apply: exception.yaml
+    by: { user: bob, groups: [web] }
+    expect: { allowed: false, message: [MeshwardPolicy limits does not let "bob" write exceptions] }
+`,
+    });
+    assert.deepEqual(statuses((await tested(folder)).report), ["passed", "passed"]);
+  });
+
   test("finds tests in folders, and leaves out other files", async () => {
     const one = "cases: [{ name: a, apply: ../ns.yaml, expect: { allowed: true } }]\n";
     const folder = folderWith({

@@ -95,6 +95,16 @@ describe("what an expression sees", () => {
     assert.equal(decided(world, { oldObject: deployment(1), object: deployment(2), groups: ["web"] }).allowed, true);
     assert.deepEqual(audited({ ...world, mesh: JSON.stringify(deployment()) }), []);
   });
+  test("request: who may change an object is asked for each change, also of what no rule reads", () => {
+    const leads = "request.userInfo.groups.exists(g, g == 'leads')";
+    const world = of(`expression: "object.metadata.name != 'web' || ${leads}"`);
+    const paused = { ...deployment(2), spec: { ...deployment(2).spec, paused: true } };
+    for (const object of [deployment(3), paused]) {
+      const by = (group: string) => decided(world, { oldObject: deployment(2), object, groups: [group] });
+      assert.equal(by("leads").allowed, true);
+      assert.match(by("web").message ?? "", /\[own\/rule\] It is wrong/);
+    }
+  });
   test("namespaceObject: the labels of the namespace; if they are not known, nothing is denied and nothing is silent", () => {
     const world = of(`expression: "!('tier' in namespaceObject.metadata.labels) || object.spec.replicas > 1"`);
     assert.equal(decided({ ...world, mesh: namespace("tier: gold") }, { object: deployment() }).allowed, false);
