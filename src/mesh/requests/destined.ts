@@ -1,6 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
 import { type Definition, serviceEntriesBesideServiceEntry } from "../traffic/definition-choice.ts";
 import { hostOfService } from "../traffic/hosts.ts";
 import { ClientScope, scopeReads } from "./client-scope.ts";
@@ -70,7 +71,8 @@ function toEntries(to: NamedHost, { source, scope }: Client, mesh: View): Destin
   if (choice.kind === "nowhere") return { ...undefinedHost, hidden: undefined, missing: choice.because };
   if (!mesh.knowsAll("ServiceEntry") && entries.length === 0)
     return { ...undefinedHost, hidden: undefined, unclear: `${choice.because}, as far as is known` };
-  const inside = entries.find(({ spec }) => spec.workloadSelector !== undefined);
+  // Which one is named does not depend on the order of the view.
+  const [inside] = entries.filter(({ spec }) => spec.workloadSelector !== undefined).sort(oldestFirst);
   const unclearAddress = inside && unknownAddressOf(inside);
   return { ...undefinedHost, hidden: choice.because, unclearAddress };
 }
