@@ -135,7 +135,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(failOnOption())
     .option(
       "--allow-empty",
-      "accept folders that contain no object to check, such as those with only kustomize patches",
+      "accept folders that contain no object to check, such as those with only kustomize patches, and --policies without documents",
     )
     .option(
       "--skip-unknown",
@@ -215,6 +215,7 @@ async function readChanges(
   const reading: Omit<ReadOptions, "input"> = {
     substitution: await substitutionFrom(options),
     skipUnknown: options.skipUnknown,
+    mayBeEmpty: options.allowEmpty,
     onFile: options.onFile,
     renderer: rendererOf(options, terminal),
   };

@@ -27,6 +27,8 @@ export interface PolicyOptions {
   /** Documents from the API server are added. */
   readonly policiesFromCluster?: boolean;
   readonly profile: string;
+  /** A path may contain no document. */
+  readonly allowEmpty?: boolean;
 }
 
 export const policiesOption = () =>
@@ -77,7 +79,7 @@ export interface PoliciesInForce {
  * no object can have, but not for a server, which goes on with what a policy says besides. Throws a UsageError for an unknown profile.
  */
 export async function policiesOf(
-  options: Pick<PolicyOptions, "policies" | "profile"> & Remembering & { readonly isServer?: boolean },
+  options: Omit<PolicyOptions, "policiesFromCluster"> & Remembering & { readonly isServer?: boolean },
   more: readonly PolicySource[] = [],
 ): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
@@ -115,7 +117,7 @@ export async function policiesWith(
 ): Promise<PoliciesInForce> {
   const { profile, pin } = profileOf(options.profile);
   const own = await documentsOf(options);
-  const more = await documentsIn(path);
+  const more = await documentsIn(path, {});
   const replaced = new Set(more.documents.map(({ raw }) => titleOf(raw)));
   const documents = [...own.documents.filter(({ raw }) => !replaced.has(titleOf(raw))), ...more.documents];
   const others = objects.filter(({ raw }) => !replaced.has(titleOf(raw)));
@@ -136,8 +138,12 @@ export function profileOf(name: string): FoundProfile {
 }
 
 /** The documents of `--policies`, which are not validated. */
-export const documentsOf = ({ policies, memory }: Pick<PolicyOptions, "policies"> & Remembering): Promise<Documents> =>
-  documentsInAll(policies ?? [], memory);
+export const documentsOf = ({
+  policies = [],
+  ...reading
+}: Pick<PolicyOptions, "policies"> & Reading): Promise<Documents> => documentsInAll(policies, reading);
+
+type Reading = Pick<PolicyOptions, "allowEmpty"> & Remembering;
 
 export interface Remembering {
   /** For paths that are read again and again. */
@@ -149,17 +155,17 @@ export interface Documents {
   readonly errors: readonly SourceError[];
 }
 
-async function documentsInAll(paths: readonly string[], memory: DocumentMemory | undefined): Promise<Documents> {
-  memory?.begin();
-  const found = await Promise.all(paths.map((path) => documentsIn(path, memory)));
+async function documentsInAll(paths: readonly string[], reading: Reading): Promise<Documents> {
+  reading.memory?.begin();
+  const found = await Promise.all(paths.map((path) => documentsIn(path, reading)));
   return { documents: found.flatMap(({ documents }) => documents), errors: found.flatMap(({ errors }) => errors) };
 }
 
-/** A path without any document is a wrong path, and would protect nothing without a word. */
-async function documentsIn(path: string, memory?: DocumentMemory): Promise<Documents> {
-  const { manifests, errors } = await readManifests([path], { memory });
+/** A path without any document is a wrong path unless it may be empty, and would protect nothing without a word. */
+async function documentsIn(path: string, { memory, allowEmpty = false }: Reading): Promise<Documents> {
+  const { manifests, errors } = await readManifests([path], { memory, mayBeEmpty: allowEmpty });
   const documents = manifests.filter(isDocument);
-  if (documents.length > 0 || errors.length > 0) return { documents, errors };
+  if (documents.length > 0 || errors.length > 0 || allowEmpty) return { documents, errors };
   const kinds = [...new Set(manifests.map(({ kind }) => kind))].sort().slice(0, 5).join(", ");
   const found = kinds === "" ? "" : `, only ${kinds}`;
   const message = `it contains no MeshwardPolicy, MeshwardException or MeshwardIntent${found}; give the path of your policies, or leave --policies out`;

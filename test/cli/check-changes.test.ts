@@ -242,6 +242,15 @@ describe("what was looked at", () => {
     assert.match(error, /it contains no object to check; left out: .*kustomization\.yaml \(kustomization: render it/);
     assert.match(error, /weights\.yaml \(kustomize patch\).* --allow-empty/);
     assert.equal((await meshward(["check", folder, "--allow-empty"])).code, 0);
+    const empty = join(folder, "empty");
+    mkdirSync(empty);
+    assert.equal((await meshward(["check", empty])).code, 2);
+    assert.equal((await meshward(["check", empty, "--allow-empty"])).code, 0);
+    assert.equal((await meshward(["check", join(empty, "missing"), "--allow-empty"])).code, 2);
+    // Policies that are still to be written.
+    const policies = ["check", folder, "--policies", empty];
+    assert.match((await meshward(policies)).error, /this folder contains no \.yaml/);
+    assert.equal((await meshward([...policies, "--allow-empty"])).code, 0);
     assert.equal((await meshward(["check", folder, folderWith(all)])).code, 2);
   });
 
