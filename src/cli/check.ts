@@ -50,7 +50,7 @@ import {
   type PolicyOptions,
   profileOption,
 } from "./policy-options.ts";
-import { basisOf, countedByKind, stepRules } from "./report-basis.ts";
+import { basisOf, countedByKind, unaskedRules } from "./report-basis.ts";
 import {
   exitCode,
   failedRule,
@@ -282,6 +282,11 @@ type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile" | "c
     readonly isCompared: boolean;
   };
 
+const howToAsk = ({ base, request }: { readonly base: unknown; readonly request: unknown }) => ({
+  steps: base === undefined ? "give --mesh or --since" : undefined,
+  requests: request === undefined ? "give --user, --group or --operation" : undefined,
+});
+
 function reportFor(
   { found, base, given, ...deletions }: Changes,
   unread: readonly SourceError[],
@@ -301,7 +306,7 @@ function reportFor(
   const checked = [...files.objects, ...judged.deleted];
   const changed = [...checked, ...sides.flatMap((side) => side.changed), ...found.unread];
   const places = placesOf(changed, [...(base?.objects ?? []), ...given]);
-  const unasked = base ? [] : stepRules({ rules: inForce, selection, mesh: files.mesh }, "give --mesh or --since");
+  const unasked = unaskedRules({ rules: inForce, selection, mesh: after }, howToAsk({ base, request }));
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   return reportOf({
     basis: basisOf({

@@ -70,15 +70,28 @@ function idleness(rule: Rule, mesh: Mesh, settings: Settings): string | undefine
   return isOnlyProtection ? "only for protected namespaces" : "turned off by the policies";
 }
 
-/** The rules that only compare a mesh before and after a change, and would have something to compare. */
-export function stepRules(
+/** What to do about rules that cannot be asked; undefined: they can. */
+interface Advice {
+  /** About rules that only compare a mesh before and after a change. */
+  readonly steps: string | undefined;
+  /** About rules of policies that ask who sends a request. */
+  readonly requests: string | undefined;
+}
+
+/** The rules that are not asked, although they would have something to judge. */
+export function unaskedRules(
   { rules, selection, mesh }: Pick<Examined, "rules" | "selection" | "mesh">,
-  advice: string,
+  { steps, requests }: Advice,
 ): Skipped[] {
   const settings = selection.between(mesh, mesh);
-  return rules
-    .filter((rule) => rule.check === undefined && idleness(rule, mesh, settings) === undefined)
-    .map(({ id }) => ({ rule: id, reason: `compares a change with the mesh before it; ${advice}` }));
+  const reasonOf = (rule: Rule): string | undefined => {
+    if (steps !== undefined && rule.check === undefined) return `compares a change with the mesh before it; ${steps}`;
+    return requests !== undefined && "request" in rule.parameters ? `asks about a request; ${requests}` : undefined;
+  };
+  return rules.flatMap((rule) => {
+    const reason = reasonOf(rule);
+    return reason === undefined || idleness(rule, mesh, settings) !== undefined ? [] : [{ rule: rule.id, reason }];
+  });
 }
 
 /** Counts objects by the kind in their manifests, in the order of the table of kinds. */

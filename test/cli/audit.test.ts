@@ -104,6 +104,31 @@ describe("audit", () => {
     assert.equal((await meshward(["audit", "--mesh", mesh, "--write-exceptions", file, "--expires", "soon"])).code, 2);
   });
 
+  test("a rule that asks who sends a request is named where nobody does", async () => {
+    const policies = join(root, "leads.yaml");
+    const expression = "'leads' in request.userInfo.groups";
+    writeFileSync(
+      policies,
+      `apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: own }
+spec:
+  customRules: [{ id: leads, kinds: [VirtualService], expression: "${expression}", message: wrong, mode: deny }]
+`,
+    );
+    const of = ["--policies", policies];
+    const audited = await meshward(["audit", "--mesh", mesh, ...of]);
+    assert.match(
+      audited.out,
+      /skipped: .*own\/leads \(asks about a request; an audit has none: the webhook, or check with --user/,
+    );
+    const checked = await meshward(["check", mesh, ...of]);
+    assert.match(checked.out, /skipped: .*own\/leads \(asks about a request; give --user, --group or --operation\)/);
+    const asked = await meshward(["check", mesh, ...of, "--user", "bob"]);
+    assert.doesNotMatch(asked.out, /asks about a request/);
+    assert.match(asked.out, /deny .*wrong/);
+  });
+
   test("--write-exceptions writes names that are free and valid, and says what the policies do not allow", async () => {
     const policies = join(root, "own.yaml");
     writeFileSync(

@@ -19,7 +19,7 @@ import type { ProjectOptions } from "../project-options.ts";
 import { policiesFor } from "../cluster-policies.ts";
 import { type PolicyOptions, shownPolicies } from "../policy-options.ts";
 import { objectProgress } from "../progress.ts";
-import { basisOf, countedByKind, stepRules } from "../report-basis.ts";
+import { basisOf, countedByKind, unaskedRules } from "../report-basis.ts";
 import { giveIntents } from "../given-intents.ts";
 import { failedRule, guessed, placesOf, type ReportOptions, skips } from "../report-output.ts";
 import { shownErrors } from "../source-errors.ts";
@@ -97,9 +97,12 @@ export function auditReport(
   const left = [
     ...skips(skipped),
     ...guessed(guesses),
-    ...stepRules(
+    ...unaskedRules(
       { rules: inForce, selection, mesh: files.mesh },
-      "an audit has no change: the webhook, or check with --mesh, asks it",
+      {
+        steps: "an audit has no change: the webhook, or check with --mesh, asks it",
+        requests: "an audit has none: the webhook, or check with --user, asks it",
+      },
     ),
   ];
   const asStored = rulings.map((ruling) => ({ ...ruling, finding: { ...ruling.finding, introduced: false } }));
