@@ -14,7 +14,7 @@ import {
 } from "./audit/report.ts";
 import { auditWhatIf } from "./audit/what-if.ts";
 import { contextOption, kubeconfigOption } from "./cluster-options.ts";
-import { tellAbsentNamespaces, tellExceptions } from "./policy-notes.ts";
+import { tellAbsentNamespaces, tellExceptions, tellUnselective } from "./policy-notes.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
 import { docsUrlOption, policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
@@ -90,6 +90,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   const used = new Set(rulings.flatMap(({ exception }) => exception ?? []));
   tellExceptions(policies, { mesh: files.mesh, used }, terminal);
   tellAbsentNamespaces(policies, files.mesh, terminal);
+  await tellUnselective(policies, files.mesh, terminal);
   writeExceptions({ rulings, policies, mesh: files.mesh }, options, terminal);
   return exitCode(report, options);
 }

@@ -1,3 +1,4 @@
+import { selectedObjects } from "../controllers/policy-status.ts";
 import { absentNamespaces } from "../policy/absent-namespaces.ts";
 import { namespaceKey } from "../kube/identity.ts";
 import type { Exception } from "../policy/documents.ts";
@@ -30,6 +31,21 @@ export function tellExceptions(
     ([state, members]) => `${members.length} ${words[state]}`,
   );
   tellNote(`and ${byException.length - mostNotes} more exceptions: ${counts.join(", ")}`, terminal);
+}
+
+/**
+ * Prints which policies select no object of a whole mesh, as their status says in a cluster: it may come later, or a name is
+ * misspelt.
+ */
+export async function tellUnselective(policies: Policies, mesh: Mesh, terminal: Terminal): Promise<void> {
+  const counts = await selectedObjects(policies, mesh);
+  const limited = policies.documents.filter(
+    ({ title, spec: { match } }) => match?.objects !== undefined && counts.get(title) === 0,
+  );
+  for (const { title } of limited.slice(0, mostNotes))
+    tellNote(printableLine(`${title}: spec.match selects no object of this mesh`, 2_000), terminal);
+  if (limited.length > mostNotes)
+    tellNote(`and ${limited.length - mostNotes} more policies that select no object of this mesh`, terminal);
 }
 
 /** Prints which namespaces the policies name and a mesh does not have, if it contains Namespaces at all. */

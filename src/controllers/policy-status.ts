@@ -14,6 +14,7 @@ import { type Pace, systemPace } from "../sources/cluster/pace.ts";
 import type { PolicyObject } from "../sources/cluster/policy-objects.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { MeshStore } from "../view/store.ts";
+import type { Mesh } from "../view/view.ts";
 import { type Condition, conditionsIn, withTimes } from "./conditions.ts";
 import { ObjectClient } from "./objects.ts";
 
@@ -285,8 +286,11 @@ function exceptionForce(
   return [true, reason, [accepts, all].filter((part) => part !== "").join(" ")];
 }
 
-/** The number of objects of the mesh that the conditions of each policy select, whoever sends a request. */
-async function selectedObjects(policies: Policies, mesh: MeshStore): Promise<ReadonlyMap<string, number>> {
+/** The number of objects of the mesh that the conditions of each policy select, whoever sends a request, by its title. */
+export async function selectedObjects(
+  policies: Policies,
+  mesh: Pick<Mesh, "all" | "find">,
+): Promise<ReadonlyMap<string, number>> {
   const documents = policies.documents.map((document): PolicyDocument => {
     const { namespaces, objects } = document.spec.match ?? {};
     const match = { ...(namespaces ? { namespaces } : {}), ...(objects ? { objects } : {}) };

@@ -129,6 +129,24 @@ spec:
     assert.match(asked.out, /deny .*wrong/);
   });
 
+  test("a policy that selects no object of the mesh is named", async () => {
+    const policies = join(root, "unselective.yaml");
+    const policy = (name: string, objects: string) => `apiVersion: meshward.io/v1alpha1
+kind: MeshwardPolicy
+metadata: { name: ${name} }
+spec:
+  match: { objects: ${objects} }
+  rules: [{ id: virtual-service-weights-not-100, mode: warn }]
+`;
+    writeFileSync(
+      policies,
+      [policy("typo", "{ names: [no-such-*] }"), policy("all", "{ kinds: [VirtualService] }")].join("---\n"),
+    );
+    const { error } = await meshward(["audit", "--mesh", mesh, "--policies", policies]);
+    assert.match(error, /note: MeshwardPolicy typo: spec\.match selects no object of this mesh/);
+    assert.doesNotMatch(error, /MeshwardPolicy all/);
+  });
+
   test("--write-exceptions writes names that are free and valid, and says what the policies do not allow", async () => {
     const policies = join(root, "own.yaml");
     writeFileSync(
