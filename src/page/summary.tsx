@@ -160,13 +160,13 @@ function Rules({ data, change }: { data: PageData; change: Change }) {
             <tr>
               <th scope="col">Rule</th>
               <th scope="col">Findings</th>
-              <th scope="col">What it means</th>
+              <th scope="col">Meaning</th>
             </tr>
           </thead>
           <tbody>
             {rows.map(({ rule, count }) => (
               <tr key={rule.id}>
-                <th scope="row">
+                <th scope="row" class="rule">
                   <button
                     type="button"
                     class="link"
