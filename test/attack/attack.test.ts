@@ -47,8 +47,7 @@ interface Outcome {
 }
 
 function outcomeOf(way: Way, world: World, policies: Policies): Outcome {
-  // What is given has come about under the other profile.
-  const cluster = new Cluster(worlds[world], baseline);
+  const cluster = new Cluster(worlds[world], way.givenUnder === undefined ? policies : baseline);
   for (const step of way.given ?? []) {
     const { allowed, message } = cluster.request(step);
     assert.ok(allowed, `the given step ${JSON.stringify(step)} is denied: ${message ?? ""}`);

@@ -26,6 +26,8 @@ export interface Way {
   readonly way: string;
   readonly in?: readonly World[];
   readonly given?: readonly Step[];
+  /** What is given came about before the profile `strict`, which denies it. */
+  readonly givenUnder?: "baseline";
   readonly do: readonly Step[];
   readonly each?: Readonly<Record<string, unknown>>;
   readonly due: Due;
