@@ -265,6 +265,19 @@ export const alerts: readonly Alert[] = [
     actions: ["Look at the log of the elected replica: the holder of the Lease `meshward`."],
   },
   {
+    name: "MeshwardAuditFindsMore",
+    severity: "info",
+    expression:
+      'sum(max by (rule, namespace) (meshward_audit_findings{mode="deny"})) > sum(max by (rule, namespace) (meshward_audit_findings{mode="deny"} offset 1h))',
+    for: "15m",
+    summary: "The background audit has {{ $value }} findings that would be denied, more than an hour ago.",
+    meaning:
+      "Something that a review would deny is in the cluster: it was admitted while Meshward was unavailable, by break glass or as two changes at once, or a policy is stricter now.",
+    actions: [
+      "Look at the reports and at the Events of the objects, or run `meshward audit --mesh cluster --policies-from-cluster --min-mode deny`.",
+    ],
+  },
+  {
     name: "MeshwardChangesUndecided",
     severity: "info",
     expression: 'sum(increase(meshward_concurrent_changes_total{result="undecided"}[1h])) > 0',

@@ -150,6 +150,15 @@ export const rows: readonly Row[] = [
         "sum by (mode) (meshward_audit_findings)",
         "{{mode}}",
       ]),
+      timeseries(
+        "Duration of audits",
+        "Mean, with the pauses in which reviews are answered, by what began them.",
+        "s",
+        [
+          `sum by (trigger) (${rate("meshward_audit_duration_seconds_sum")}) / sum by (trigger) (${rate("meshward_audit_duration_seconds_count")})`,
+          "{{trigger}}",
+        ],
+      ),
     ],
   },
   {
