@@ -38,14 +38,15 @@ export function tellExceptions(
  * misspelt.
  */
 export async function tellUnselective(policies: Policies, mesh: Mesh, terminal: Terminal): Promise<void> {
+  const limited = policies.documents.filter(({ spec: { match } }) => match?.objects !== undefined);
+  // Usually none, and then the objects need not be gone through.
+  if (limited.length === 0) return;
   const counts = await selectedObjects(policies, mesh);
-  const limited = policies.documents.filter(
-    ({ title, spec: { match } }) => match?.objects !== undefined && counts.get(title) === 0,
-  );
-  for (const { title } of limited.slice(0, mostNotes))
+  const unselective = limited.filter(({ title }) => counts.get(title) === 0);
+  for (const { title } of unselective.slice(0, mostNotes))
     tellNote(printableLine(`${title}: spec.match selects no object of this mesh`, 2_000), terminal);
-  if (limited.length > mostNotes)
-    tellNote(`and ${limited.length - mostNotes} more policies that select no object of this mesh`, terminal);
+  if (unselective.length > mostNotes)
+    tellNote(`and ${unselective.length - mostNotes} more policies that select no object of this mesh`, terminal);
 }
 
 /** Prints which namespaces the policies name and a mesh does not have, if it contains Namespaces at all. */
