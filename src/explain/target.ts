@@ -104,17 +104,29 @@ const namespaceNamed = (name: string, mesh: Mesh): string | undefined =>
 
 function findHost({ host: written, from }: { host: string; from: string | undefined }, mesh: Mesh): Sought {
   const { domain } = mesh.settings;
-  const client = from ?? namespaceOfHost(written, domain);
+  const named = resolvedByDns(written.toLowerCase(), mesh) ?? written;
+  const client = from ?? namespaceOfHost(named, domain);
   if (client === undefined)
     return {
       problem: `the namespace of the clients of ${JSON.stringify(written)} is not known; give it with --from <namespace>`,
     };
   const absent = missingClient(client, mesh);
   if (absent !== undefined) return { problem: absent };
-  const host = fullHost(written, client, domain).toLowerCase();
+  const host = fullHost(named, client, domain).toLowerCase();
   if (host.startsWith("*") || isSpokenOf(hostIn(mesh, host), mesh) || !mesh.knows("Service"))
     return { target: { kind: "host", host, from: client } };
   return { problem: missingHost(host, mesh) };
+}
+
+/**
+ * The whole host of a Service for `api.payments` and `api.payments.svc`, as the DNS of Kubernetes resolves them and
+ * istiod routes them (pilot/pkg/networking/core/httproute.go GenerateAltVirtualHosts). A name that an object has as
+ * it is written, for instance the `hosts` of a VirtualService, stays: there Istio expands no name with a dot.
+ */
+function resolvedByDns(host: string, mesh: Mesh): string | undefined {
+  if (!host.includes(".") || isSpokenOf(hostIn(mesh, host), mesh)) return undefined;
+  const { domain } = mesh.settings;
+  return [`${host}.svc.${domain}`, `${host}.${domain}`].find((longer) => hostIn(mesh, longer).service !== undefined);
 }
 
 /** If all Namespaces are known, a client namespace that does not exist is an error. */
@@ -125,14 +137,9 @@ function missingClient(client: string, mesh: Mesh): string | undefined {
   return `--from: there is no namespace ${JSON.stringify(client)} in this mesh${didYouMean(near)}`;
 }
 
-/** Istio does not expand a name with a dot, although the DNS of Kubernetes would. */
 function missingHost(host: string, mesh: Mesh): string {
-  const { domain } = mesh.settings;
-  const missing = `no object in this mesh refers to host ${host}`;
-  for (const longer of [`${host}.svc.${domain}`, `${host}.${domain}`])
-    if (hostIn(mesh, longer).service !== undefined)
-      return `${missing}: Istio does not expand a name with a dot; did you mean ${longer}?`;
-  return `${missing}${didYouMean(sameName(host, mesh) ?? nearest(host, serviceHosts(mesh)))}`;
+  const meant = [host, `${host}.svc.${mesh.settings.domain}`].map((name) => nearest(name, serviceHosts(mesh)));
+  return `no object in this mesh refers to host ${host}${didYouMean(sameName(host, mesh) ?? meant.find(Boolean))}`;
 }
 
 /** A Service of this name in another namespace. */

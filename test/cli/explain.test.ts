@@ -314,6 +314,19 @@ describe("explain a host", () => {
     assert.match(out, /A request to port 80: mTLS/);
   });
 
+  test("a host is found by the names that the DNS of Kubernetes resolves", async () => {
+    for (const [asked, ...from] of [
+      ["api.payments", "--from", "orders"],
+      ["API.payments.svc", "--from", "orders"],
+    ] as const) {
+      const { code, out } = await explain("host", asked, ...from);
+      assert.equal(code, 0, asked);
+      assert.match(out, /^Host api\.payments\.svc\.cluster\.local, for clients in orders\n/);
+    }
+    const { out } = await explain("host", "api.payments");
+    assert.match(out, /^Host api\.payments\.svc\.cluster\.local, for clients in payments\n/);
+  });
+
   test("clients outside the mesh and ambient clients are told apart", async () => {
     const legacy = await json("service/payments/api", "--from", "legacy");
     assert.deepEqual(found(legacy, "request")[0]?.value, ["refused"]);
@@ -482,8 +495,8 @@ describe("what does not exist is named, with what is near, and the exit code is 
     ],
     [
       "a host of Kubernetes' DNS",
-      ["host", "api.payments", "--from", "orders"],
-      /Istio does not expand a name with a dot; did you mean api\.payments\.svc\.cluster\.local\?/,
+      ["host", "apii.payments", "--from", "orders"],
+      /no object in this mesh refers to host apii\.payments; did you mean api\.payments\.svc\.cluster\.local\?/,
     ],
     [
       "a short name elsewhere",
