@@ -89,7 +89,7 @@ function run(
 ): Ran {
   const { status, stdout, stderr } = spawnSync(join(bin, command), argv, {
     ...{ cwd: folder, encoding: "utf8", timeout: 60_000 },
-    env: { PATH: bin, HOME: root, NO_COLOR: "1", ...env },
+    env: { PATH: bin, HOME: root, NO_COLOR: "1", NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env },
   });
   return { code: status, out: stdout, error: stderr };
 }
