@@ -226,6 +226,11 @@ const bodies: Partial<Record<Kind, string>> = {
   Telemetry: `spec:
   accessLogging:
     - providers: [{ name: envoy }]`,
+  NetworkPolicy: `spec:
+  podSelector:
+    matchLabels: { app: cart }
+  ingress:
+    - ports: [{ port: 8080 }]`,
   WorkloadEntry: `spec:
   address: 192.0.2.1
   labels: { app: cart }`,

@@ -7,6 +7,7 @@ import { suggestion } from "../text/nearest.ts";
 import { draftMark, draftTexts } from "./rule-draft.ts";
 import { partialCitations } from "./sources.ts";
 import { exportNameOf, idOfFile, type RuleFile } from "./rule-files.ts";
+import { symptoms } from "./symptoms.ts";
 
 /** The tags that a rule can have. */
 export const tags: readonly string[] = [
@@ -76,6 +77,9 @@ function* incidentFaults({ incident }: Rule): Iterable<string> {
   }
   for (const field of ["seen", "wayOut", "silentWhen"] as const)
     yield* sentenceFaults(`incident.${field}`, incident[field], draftTexts.incident[field]);
+  for (const symptom of incident.symptoms)
+    if (!(symptom in symptoms))
+      yield `the symptom "${symptom}" is not one of src/engine/incident.ts${suggestion(symptom, Object.keys(symptoms))}`;
   if (!documentation.test(incident.page))
     yield `incident.page is "${incident.page}", and must be a page of https://istio.io/latest/docs/, gateway-api.sigs.k8s.io or kubernetes.io, with "/" at the end`;
 }

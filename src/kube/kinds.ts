@@ -11,6 +11,7 @@ import {
   kubernetesRoute,
   meshwardIntent,
   namespace,
+  networkPolicy,
   peerAuthentication,
   proxyConfig,
   referenceGrant,
@@ -136,6 +137,18 @@ export const kinds = {
   ProxyConfig: entry([{ ...networking("ProxyConfig", "proxyconfigs"), versions: ["v1beta1"] }], proxyConfig),
   WorkloadEntry: entry([networking("WorkloadEntry", "workloadentries")], workloadEntry),
   Service: entry([core("Service", "services", true)], service),
+  NetworkPolicy: entry(
+    [
+      {
+        group: "networking.k8s.io",
+        versions: ["v1"],
+        kind: "NetworkPolicy",
+        plural: "networkpolicies",
+        namespaced: true,
+      },
+    ],
+    networkPolicy,
+  ),
   Workload: entry(
     [
       workload("apps", ["v1"], "Deployment", "deployments"),

@@ -223,6 +223,14 @@ export const workloadEntry = record({
   spec: record({ address: text, labels: map(text), network: text, serviceAccount: text, ports: map(int32) }),
 });
 
+export const networkPolicy = record({
+  spec: record({
+    podSelector: labelSelector,
+    policyTypes: list(name),
+    ingress: list(record({ ports: list(record({ protocol: text, port: intOrText, endPort: int32 })) })),
+  }),
+});
+
 export const sidecar = record({
   spec: record({
     workloadSelector: optional(record({ labels: map(text) })),

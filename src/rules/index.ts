@@ -86,6 +86,7 @@ import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { namespaceTokenCheckRemoved } from "./namespace/token-check-removed.ts";
 import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
+import { networkPolicyBlocksHbone } from "./network-policy/blocks-hbone.ts";
 import { objectInvalid } from "./object/invalid.ts";
 import { objectIstioKeyMisspelt } from "./object/istio-key-misspelt.ts";
 import { objectMalformed } from "./object/malformed.ts";
@@ -239,6 +240,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceTokenCheckRemoved,
   namespaceTokenIssuerAdded,
   namespaceWaypointLeft,
+  networkPolicyBlocksHbone,
   objectInvalid,
   objectIstioKeyMisspelt,
   objectMalformed,

@@ -38,7 +38,7 @@ export function hasBuiltIn(): boolean {
 
 /** The files of the kinds themselves; the others are parts of them. */
 const kindFile =
-  /^(?:(?:[A-Z][a-z]+IstioIoV1[a-z0-9]*|IoK8sSigsGatewayApiApisV1[a-z0-9]*)[A-Z][A-Za-z]+|IoK8sApi(?:CoreV1(?:Pod|Service|Namespace|ReplicationController)|AppsV1(?:Deployment|StatefulSet|DaemonSet|ReplicaSet)|BatchV1(?:Job|CronJob)))\.js$/;
+  /^(?:(?:[A-Z][a-z]+IstioIoV1[a-z0-9]*|IoK8sSigsGatewayApiApisV1[a-z0-9]*)[A-Z][A-Za-z]+|IoK8sApi(?:CoreV1(?:Pod|Service|Namespace|ReplicationController)|AppsV1(?:Deployment|StatefulSet|DaemonSet|ReplicaSet)|BatchV1(?:Job|CronJob)|NetworkingV1NetworkPolicy))\.js$/;
 
 /** The text of a compiled validator. */
 export function readValidator(file: string): string {

@@ -25,6 +25,8 @@ export const list = <T>(count: number, one: (i: number) => T): readonly T[] =>
 export const named = (name: string, labels: Readonly<Record<string, string>> = {}) => ({ namespace: at, name, labels });
 export const namespace = (labels: Readonly<Record<string, string>>) =>
   manifest("v1", "Namespace", { name: at, labels }, {});
+const networkPolicy = (name: string, spec: object) =>
+  manifest("networking.k8s.io/v1", "NetworkPolicy", named(name), { spec });
 export const policy = (name: string, spec: object) =>
   manifest("security.istio.io/v1", "AuthorizationPolicy", named(name), { spec });
 const destinationRule = (name: string, spec: object) =>
@@ -523,6 +525,25 @@ const peer = (name: string, spec: object) =>
 
 /** What is open in a namespace. */
 const ofStates: readonly CostShape[] = [
+  {
+    title: "n NetworkPolicies admit a port of n workloads each, and the namespace becomes ambient",
+    world: (n) => {
+      const ingress = [{ ports: [{ port: 8080 }] }];
+      const exceptFor = (i: number) => ({
+        matchExpressions: [{ key: "app", operator: "NotIn", values: [`app-${i % 7}`] }],
+      });
+      return {
+        objects: [
+          namespace({}),
+          ...list(n, workload),
+          ...list(n, (i) => networkPolicy(`all-${i}`, { podSelector: {}, ingress })),
+          ...list(n, (i) => networkPolicy(`except-${i}`, { podSelector: exceptFor(i), ingress })),
+          ...list(n, (i) => networkPolicy(`one-${i}`, { podSelector: { matchLabels: { app: `app-${i}` } }, ingress })),
+        ],
+        change: { old: namespace({}), object: namespace({ "istio.io/dataplane-mode": "ambient" }) },
+      };
+    },
+  },
   {
     title: "n Telemetries are for one whole namespace, and the first one changes",
     world: (n) => {

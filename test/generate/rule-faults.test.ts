@@ -95,6 +95,10 @@ describe("each fault is said", () => {
     ],
     "a version": [{ since: "next" }, 'since is "next", and must be a version such as "0.1.0"'],
     "a stage": [{ stage: "stable" }, 'the stage "stable" is not "trial", the only stage'],
+    "a symptom": [
+      { incident: { ...rule.incident, symptoms: ["no-routes"] } },
+      'the symptom "no-routes" is not one of src/engine/incident.ts; did you mean "no-route"?',
+    ],
     "a tag": [
       { tags: ["canari"] },
       'the tag "canari" is not one of ambient, authorization, canary, deny-all-gap, gateway, mtls, revisions; did you mean "canary"?',

@@ -237,6 +237,20 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     tracing: fc.constantFrom([], [{ providers: [{ name: "spans" }] }]),
     metrics: fc.constantFrom([], [{ overrides: [{ disabled: true }] }]),
   }),
+  NetworkPolicy: fc.record({
+    podSelector: fc.constantFrom(
+      {},
+      { matchLabels: { app: "x" } },
+      { matchExpressions: [{ key: "app", operator: "NotIn", values: ["x"] }] },
+    ),
+    policyTypes: fc.constantFrom(undefined, ["Ingress"], ["Egress"]),
+    ingress: fc.constantFrom(
+      undefined,
+      [{}],
+      [{ ports: [{ port: 8080 }] }],
+      [{ ports: [{ protocol: "TCP", port: 15000, endPort: 15010 }] }],
+    ),
+  }),
   Sidecar: fc.record({
     workloadSelector: fc.constantFrom(undefined, { labels: {} }, { labels: { app: "x" } }),
     ingress: fc.constantFrom(

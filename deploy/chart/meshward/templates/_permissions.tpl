@@ -111,6 +111,14 @@
     - list
     - watch
 - apiGroups:
+    - networking.k8s.io
+  resources:
+    - networkpolicies
+  verbs:
+    - get
+    - list
+    - watch
+- apiGroups:
     - security.istio.io
   resources:
     - authorizationpolicies
@@ -305,6 +313,14 @@
     - sidecars
     - virtualservices
     - workloadentries
+  verbs:
+    - get
+    - list
+    - watch
+- apiGroups:
+    - networking.k8s.io
+  resources:
+    - networkpolicies
   verbs:
     - get
     - list

@@ -190,6 +190,17 @@
     - jobs
     - jobs/status
   scope: Namespaced
+- apiGroups:
+    - networking.k8s.io
+  apiVersions:
+    - "*"
+  operations:
+    - CREATE
+    - UPDATE
+    - DELETE
+  resources:
+    - networkpolicies
+  scope: Namespaced
 {{- end }}
 
 {{- define "meshward.rules.mesh-config" -}}
