@@ -181,27 +181,54 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
       }),
     ),
   }),
-  "gateway-open-to-all": fc.record({
-    apiVersion: fc.constant("networking.istio.io/v1"),
-    kind: fc.constant("Gateway"),
-    metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
-    spec: optional(
-      fc.record({
-        servers: optional(
-          fc.array(
-            fc.record({
-              hosts: optional(
-                fc.array(fc.constantFrom("*", "*/*", "./*", "shop/*", "*/*.a.com", "*/*/x"), { maxLength: 2 }),
-              ),
-              port: optional(fc.record({ number: optional(fc.constantFrom(80, 443)) })),
-              tls: optional(fc.record({ mode: optional(fc.constantFrom("AUTO_PASSTHROUGH", "SIMPLE")) })),
-            }),
-            { maxLength: 3 },
+  "gateway-open-to-all": fc.oneof(
+    fc.record({
+      apiVersion: fc.constant("networking.istio.io/v1"),
+      kind: fc.constant("Gateway"),
+      metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
+      spec: optional(
+        fc.record({
+          servers: optional(
+            fc.array(
+              fc.record({
+                hosts: optional(
+                  fc.array(fc.constantFrom("*", "*/*", "./*", "shop/*", "*/*.a.com", "*/*/x"), { maxLength: 2 }),
+                ),
+                port: optional(fc.record({ number: optional(fc.constantFrom(80, 443)) })),
+                tls: optional(fc.record({ mode: optional(fc.constantFrom("AUTO_PASSTHROUGH", "SIMPLE")) })),
+              }),
+              { maxLength: 3 },
+            ),
           ),
-        ),
-      }),
-    ),
-  }),
+        }),
+      ),
+    }),
+    fc.record({
+      apiVersion: fc.constant("gateway.networking.k8s.io/v1"),
+      kind: fc.constant("Gateway"),
+      metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
+      spec: optional(
+        fc.record({
+          gatewayClassName: optional(fc.constantFrom("istio", "istio", "istio-waypoint", "nginx")),
+          listeners: optional(
+            fc.array(
+              fc.record({
+                name: fc.constantFrom("a", "b"),
+                protocol: optional(fc.constantFrom("HTTP", "HTTPS", "TLS", "TCP")),
+                hostname: optional(fc.constantFrom("", "*.a.com")),
+                allowedRoutes: optional(
+                  fc.record({
+                    namespaces: optional(fc.record({ from: optional(fc.constantFrom("All", "All", "Same")) })),
+                  }),
+                ),
+              }),
+              { maxLength: 3 },
+            ),
+          ),
+        }),
+      ),
+    }),
+  ),
   "virtual-service-fault-injected": fc.record({
     apiVersion: fc.constant("networking.istio.io/v1"),
     kind: fc.constant("VirtualService"),
