@@ -91,6 +91,13 @@ export function protocolsOf(server: Server): readonly Protocol[] {
 }
 
 /**
+ * Whether a server uses routes of tcp, and tells hosts apart by the name in the TLS that it ends. Plain TCP has no host (Istio
+ * pilot/pkg/networking/core/gateway.go createGatewayTCPFilterChainOpts).
+ */
+export const usesHostsOfStreams = (server: Server): boolean =>
+  server.tls !== undefined && protocolsOf(server).includes("tcp");
+
+/**
  * Whether the name is that of the Gateway which istiod generates for a listener of a Gateway API Gateway, with `~` between its parts
  * and in older versions with `-` (Istio pkg/config/gateway/kube/gatewayapi.go). It is not stored in the API server.
  */
