@@ -1,7 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
-import { usesHostsOfStreams } from "../../mesh/gateways/attachment.ts";
+import { hostsOfStreams } from "../../mesh/gateways/attachment.ts";
 import { hostsOfRoute } from "../../mesh/gateways/route-hosts.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -109,8 +109,10 @@ function claimsOf(object: Exclude<Subject, KubernetesRoute>, mesh: View): Iterab
   if (object.kind === "KubernetesGateway") return listenersOf(object);
   const { namespace } = object.metadata;
   const isService = object.kind === "ServiceEntry";
-  const isSeen = isService ? isExported(object, settings.defaultServiceExportTo) : isForOthers(object, mesh);
+  const isSeen = isService ? isExported(object, settings.defaultServiceExportTo) : isForOthers(object, settings);
   if (!isSeen) return [];
+  const ofStreams = isService ? undefined : claimsOfStreams(object, mesh);
+  if (ofStreams !== undefined) return ofStreams;
   return object.spec.hosts.map((host, i) => ({
     at: ["spec", "hosts", i],
     host: isService ? host : fullHost(host, namespace, settings.domain),
@@ -138,18 +140,21 @@ function offered(host: string, own: string): Pick<Claim, "host" | "namespace"> {
 }
 
 /** What only clients of its own namespace see is their business. */
-const isForOthers = (object: VirtualService, mesh: View): boolean =>
-  object.spec.gateways.some((gateway) => gateway !== meshGateway)
-    ? !isWithoutHosts(object, mesh)
-    : isExported(object, mesh.settings.defaultVirtualServiceExportTo);
+const isForOthers = (object: VirtualService, settings: MeshSettings): boolean =>
+  object.spec.gateways.some((gateway) => gateway !== meshGateway) ||
+  isExported(object, settings.defaultVirtualServiceExportTo);
 
-/** Whether the requests that it is for have no host: connections at gateways that do not end TLS. */
-function isWithoutHosts(object: VirtualService, mesh: View): boolean {
-  if (!isOfStreams(object)) return false;
+/**
+ * The hosts of routes of tcp that Gateways serve; undefined: the object has other routes, or one of its Gateways is not known, so
+ * that all its hosts count.
+ */
+function claimsOfStreams(object: VirtualService, mesh: View): readonly Claim[] | undefined {
+  if (!isOfStreams(object)) return undefined;
   const gateways = mesh.related(gatewaysOfStreams, object);
-  return (
-    gateways.length === gatewaysOf(object).size && !gateways.some(({ spec }) => spec.servers.some(usesHostsOfStreams))
-  );
+  if (gateways.length < gatewaysOf(object).size) return undefined;
+  const { namespace } = object.metadata;
+  const places = new Map(gateways.flatMap((gateway) => [...hostsOfStreams(object, gateway, mesh.settings)]));
+  return [...places].map(([host, i]) => ({ at: ["spec", "hosts", i], host, namespace, isOffer: false }));
 }
 
 function isExported(
