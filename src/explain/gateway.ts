@@ -11,7 +11,7 @@ import {
 import { routeTablesOf } from "../mesh/gateways/route-tables.ts";
 import { gatewayRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
 import { type ServerConflict, serverConflictsOf } from "../mesh/gateways/server-conflicts.ts";
-import { formatServerHost, type Gateway, type Server, serverHosts } from "../mesh/gateways/servers.ts";
+import { formatServerHost, type Gateway, isPlainHttp, type Server, serverHosts } from "../mesh/gateways/servers.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
@@ -70,12 +70,12 @@ function tableLines(gateway: Gateway, { conflicts, bound }: Served, mesh: Mesh):
   const kept = gateway.spec.servers.filter((_, i) => !leftOut.has(i));
   const used = bound.flatMap(({ because, virtualService }) => (because === "used" ? [virtualService] : []));
   const tables = routeTablesOf(gateway, kept, used, mesh.settings).map(
-    ({ port, host, routes }): ExplanationLine => ({
+    ({ port, host, routes, isRedirected }): ExplanationLine => ({
       key: "routes",
       of: `${host}:${port}`,
-      text: `Requests for ${host === "*" ? "every other host" : host} on port ${port} ${triedInWords(routes.length)}`,
-      value: routes.length,
-      lines: routeTableLines(routes, mesh),
+      text: `Requests for ${host === "*" ? "every other host" : host} on port ${port} ${isRedirected ? "are redirected to HTTPS, whatever the routes say" : triedInWords(routes.length)}`,
+      value: isRedirected ? "redirected" : routes.length,
+      lines: isRedirected ? [] : routeTableLines(routes, mesh),
     }),
   );
   return tables.length === 0 ? [] : [...tables, ...defaultLines("routes.defaults", used, mesh.settings)];
@@ -120,7 +120,10 @@ function serverLine(server: Server, gateway: Gateway, { i, conflicts, beside }: 
   };
 }
 
-function tlsOf({ tls }: Server): string {
+function tlsOf(server: Server): string {
+  const { tls } = server;
+  // Only the redirect counts at a server for plain HTTP.
+  if (isPlainHttp(server)) return tls?.httpsRedirect ? "redirects to HTTPS" : "no TLS";
   if (tls === undefined) return "no TLS";
   const mode = tls.mode || "PASSTHROUGH";
   const certificate = tls.credentialName
@@ -128,8 +131,7 @@ function tlsOf({ tls }: Server): string {
     : tls.serverCertificate
       ? `certificate in ${tls.serverCertificate}`
       : undefined;
-  const redirect = tls.httpsRedirect ? "; redirects HTTP to HTTPS" : "";
-  return `TLS ${mode}${certificate === undefined ? "" : `, ${certificate}`}${redirect}`;
+  return `TLS ${mode}${certificate === undefined ? "" : `, ${certificate}`}`;
 }
 
 function conflictLine({ kind, what, other }: ServerConflict, gateway: Gateway): ExplanationLine {

@@ -4,6 +4,7 @@ import type { Gateway } from "../mesh/gateways/servers.ts";
 import type { KubernetesGateway } from "../mesh/membership/gateways.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { ruleTablesForHost } from "../mesh/gateways/kubernetes-route-tables.ts";
 import { hostIn, isSpokenOf } from "../mesh/traffic/host-definition.ts";
 import { fullHost, hostOfService, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import type { ExplanationTarget } from "../report/effects.ts";
@@ -112,8 +113,9 @@ function findHost({ host: written, from }: { host: string; from: string | undefi
   const absent = missingClient(client, mesh);
   if (absent !== undefined) return { problem: absent };
   const host = fullHost(written, client, domain).toLowerCase();
-  if (host.startsWith("*") || isSpokenOf(hostIn(mesh, host), mesh) || !mesh.knows("Service"))
-    return { target: { kind: "host", host, from: client } };
+  const isKnown =
+    host.startsWith("*") || isSpokenOf(hostIn(mesh, host), mesh) || ruleTablesForHost(host, mesh).length > 0;
+  if (isKnown || !mesh.knows("Service")) return { target: { kind: "host", host, from: client } };
   return { problem: missingHost(host, mesh) };
 }
 

@@ -32,9 +32,9 @@ import { listed, listedNames } from "./wording.ts";
 
 /**
  * The VirtualService that sidecars of a namespace use for requests to a host, or else the first for its connections; its
- * routes, others for connections, and those without effect.
+ * routes, others for connections, and those without effect. `isDirect`: without one, requests go to the service itself.
  */
-export function virtualServiceLine(client: string, host: string, mesh: Mesh): ExplanationLine {
+export function virtualServiceLine(client: string, host: string, mesh: Mesh, isDirect: boolean): ExplanationLine {
   const { settings } = mesh;
   const candidates = virtualServicesOfHost(host, mesh);
   const scope = mesh.get(scopeOfNamespace, namespaceIn(mesh, client));
@@ -58,7 +58,7 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
   if (used === undefined)
     return {
       key: "virtualService",
-      text: "No VirtualService is used: requests go to the service directly",
+      text: `No VirtualService is used${isDirect ? ": requests go to the service directly" : ""}`,
       value: "none",
       lines,
     };

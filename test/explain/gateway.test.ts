@@ -352,3 +352,22 @@ test("nothing is said of the routes of a Gateway of another controller", () => {
     [],
   );
 });
+
+test("a server that redirects to HTTPS leaves no request to the routes", () => {
+  const redirecting = { ...plain("*.example.com"), tls: { httpsRedirect: true } };
+  const lines = explained(
+    proxy,
+    gateway("public", "2026-01-01T00:00:00Z", [redirecting, https("*.example.com", "https")]),
+    virtualService("cart", { hosts: ["shop.example.com"] }),
+  );
+  assert.deepEqual(
+    lines.filter((line) => /^(Server|Requests|  http)/.test(line)),
+    [
+      "Server 0, port 80 HTTP: *.example.com; redirects to HTTPS",
+      "Server 1, port 443 HTTPS: *.example.com; TLS SIMPLE, certificate shop-cert",
+      "Requests for shop.example.com on port 80 are redirected to HTTPS, whatever the routes say",
+      "Requests for shop.example.com on port 443 try one route",
+      "  http[0]: 100% to cart (no such host: 503)",
+    ],
+  );
+});

@@ -108,11 +108,13 @@ function tcpPortsOf(services: readonly Service[], mesh: View): ReadonlyMap<numbe
   return found;
 }
 
-function* tcpPortsOfService(service: Service, mesh: View): Iterable<readonly [number, Declaring]> {
-  const { ports } = service.spec;
+function tcpPortsOfService(service: Service, mesh: View): Iterable<readonly [number, Declaring]> {
   const proxies = mesh.get(gatewayService, service);
-  if (proxies !== undefined) return yield* tcpPortsAtGateways(service, proxies.gateways);
-  for (const port of ports) {
+  return proxies === undefined ? declaredAsTcp(service) : tcpPortsAtGateways(service, proxies.gateways);
+}
+
+function* declaredAsTcp(service: Service): Iterable<readonly [number, Declaring]> {
+  for (const port of service.spec.ports) {
     const target = targetOf(port);
     if (target !== undefined && isOfTcp(port)) yield [target, service];
   }
