@@ -431,3 +431,24 @@ test("a host has the rules that Gateways of the Gateway API have for it", () => 
   ]);
   assert.deepEqual(explained("cart.example.org", "shop", objects, ...keys), []);
 });
+
+test("to a host outside of the mesh, proxies start only the TLS that a DestinationRule asks for", () => {
+  const entry = (location: string) =>
+    readObject("ServiceEntry", {
+      metadata: { name: "api", namespace: "shop" },
+      spec: { hosts: ["api.example.com"], location, ports: [{ number: 80, protocol: "HTTP" }] },
+    });
+  const rule = readObject("DestinationRule", {
+    metadata: { name: "api", namespace: "shop" },
+    spec: { host: "api.example.com", trafficPolicy: { tls: { mode: "SIMPLE" } } },
+  });
+  const shown = (...objects: readonly AnyObject[]) =>
+    explained("api.example.com", "shop", objects, "destinationRule", "destinationRule.tls");
+  assert.deepEqual(shown(entry("MESH_EXTERNAL")), [
+    "No DestinationRule is used: no TLS is added, because the host is outside of the mesh, no subsets",
+  ]);
+  assert.deepEqual(shown(entry(""), rule), ["DestinationRule shop/api is used", "tls SIMPLE: the proxy starts TLS"]);
+  assert.deepEqual(shown(entry("MESH_INTERNAL")), [
+    "No DestinationRule is used: mTLS if the server supports it, no subsets",
+  ]);
+});
