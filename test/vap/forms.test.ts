@@ -194,8 +194,18 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
                 hosts: optional(
                   fc.array(fc.constantFrom("*", "*/*", "./*", "shop/*", "*/*.a.com", "*/*/x"), { maxLength: 2 }),
                 ),
-                port: optional(fc.record({ number: optional(fc.constantFrom(80, 443)) })),
-                tls: optional(fc.record({ mode: optional(fc.constantFrom("AUTO_PASSTHROUGH", "SIMPLE")) })),
+                port: optional(
+                  fc.record({
+                    number: optional(fc.constantFrom(80, 443)),
+                    protocol: optional(fc.constantFrom("HTTP", "grpc", "HTTPS", "TCP")),
+                  }),
+                ),
+                tls: optional(
+                  fc.record({
+                    mode: optional(fc.constantFrom("", "PASSTHROUGH", "AUTO_PASSTHROUGH", "SIMPLE")),
+                    httpsRedirect: optional(fc.boolean()),
+                  }),
+                ),
               }),
               { maxLength: 3 },
             ),
@@ -216,6 +226,7 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
                 name: fc.constantFrom("a", "b"),
                 protocol: optional(fc.constantFrom("HTTP", "HTTPS", "TLS", "TCP")),
                 hostname: optional(fc.constantFrom("", "*.a.com")),
+                tls: optional(fc.record({ mode: optional(fc.constantFrom("Passthrough", "Terminate")) })),
                 allowedRoutes: optional(
                   fc.record({
                     namespaces: optional(fc.record({ from: optional(fc.constantFrom("All", "All", "Same")) })),

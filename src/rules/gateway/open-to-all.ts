@@ -1,13 +1,17 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { type Gateway, serverHost } from "../../mesh/gateways/servers.ts";
+import { type Gateway, isPlainHttp, passesThrough, serverHost } from "../../mesh/gateways/servers.ts";
 import { ingressClasses, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
 
-const serversInCel = `(has(object.spec.servers) ? object.spec.servers : []).filter(s, !(has(s.tls) && has(s.tls.mode) && s.tls.mode == 'AUTO_PASSTHROUGH')
+const plainInCel =
+  "has(s.port) && has(s.port.protocol) && s.port.protocol.matches('(?i)^(http|http2|http_proxy|grpc|grpc-web)$')";
+const noRoutesInCel = `has(s.tls) && (${plainInCel} ? has(s.tls.httpsRedirect) && s.tls.httpsRedirect == true
+: !has(s.tls.mode) || s.tls.mode in ['', 'PASSTHROUGH', 'AUTO_PASSTHROUGH'])`;
+const serversInCel = `(has(object.spec.servers) ? object.spec.servers : []).filter(s, !(${noRoutesInCel})
 && has(s.hosts) && s.hosts.exists(h, h in ['*', '*/*'])).map(s, has(s.port) && has(s.port.number) ? string(s.port.number) : '0')`;
 const classesInCel = [...ingressClasses].map((name) => `'${name}'`).join(", ");
 const listenersInCel = `(has(object.spec.gatewayClassName) && object.spec.gatewayClassName in [${classesInCel}] && has(object.spec.listeners) ? object.spec.listeners : [])
-.filter(l, has(l.protocol) && l.protocol in ['HTTP', 'HTTPS', 'TLS'] && !(has(l.hostname) && l.hostname != '')
+.filter(l, has(l.protocol) && l.protocol in ['HTTP', 'HTTPS', 'TLS'] && !(has(l.tls) && has(l.tls.mode) && l.tls.mode == 'Passthrough') && !(has(l.hostname) && l.hostname != '')
 && has(l.allowedRoutes) && has(l.allowedRoutes.namespaces) && has(l.allowedRoutes.namespaces.from) && l.allowedRoutes.namespaces.from == 'All')
 .map(l, 'listener ' + (has(l.name) ? l.name : ''))`;
 
@@ -30,7 +34,7 @@ export const gatewayOpenToAll = defineRule({
     wayOut:
       "Delete the route that took the host (`kubectl get virtualservice,httproute -A`), then list the hosts of the Gateway.",
     silentWhen:
-      "The server has mode AUTO_PASSTHROUGH, where no VirtualService decides, some namespace or part of the host is named, or the class of a Gateway of the Gateway API is none of Istio's.",
+      "The server passes TLS through or only redirects to HTTPS, some namespace or part of the host is named, or the class of a Gateway of the Gateway API is none of Istio's.",
     page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
   },
 
@@ -44,9 +48,10 @@ export const gatewayOpenToAll = defineRule({
 });
 
 function* ofServers({ metadata, spec }: Gateway): Iterable<Problem> {
-  for (const [i, { hosts, tls, port }] of spec.servers.entries()) {
-    // No VirtualService decides what such a server forwards to.
-    if (tls?.mode === "AUTO_PASSTHROUGH") continue;
+  for (const [i, server] of spec.servers.entries()) {
+    const { hosts, port } = server;
+    // Gateways between clusters pass every name through to istiod; gateway-tls-weak reports others in protected namespaces.
+    if (isPlainHttp(server) ? server.tls?.httpsRedirect === true : passesThrough(server)) continue;
     const j = hosts.findIndex((one) => {
       const { host, namespace } = serverHost(one, metadata.namespace);
       return host === "*" && namespace === "*";
@@ -64,8 +69,13 @@ const withHosts = new Set(["HTTP", "HTTPS", "TLS"]);
 
 function* ofListeners(gateway: KubernetesGateway): Iterable<Problem> {
   if (!isForIngress(gateway)) return;
-  for (const [i, { name, port, protocol, hostname, allowedRoutes }] of gateway.spec.listeners.entries())
-    if (withHosts.has(protocol ?? "") && !hostname && allowedRoutes?.namespaces?.from === "All")
+  for (const [i, { name, port, protocol, hostname, allowedRoutes, tls }] of gateway.spec.listeners.entries())
+    if (
+      withHosts.has(protocol ?? "") &&
+      tls?.mode !== "Passthrough" &&
+      !hostname &&
+      allowedRoutes?.namespaces?.from === "All"
+    )
       yield {
         at: ["spec", "listeners", i, "allowedRoutes", "namespaces", "from"],
         message: `Listener ${name} accepts routes of all namespaces for every host on port ${port}`,
