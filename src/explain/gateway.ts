@@ -13,10 +13,11 @@ import { gatewayRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
 import { type ServerConflict, serverConflictsOf } from "../mesh/gateways/server-conflicts.ts";
 import { formatServerHost, type Gateway, isPlainHttp, type Server, serverHosts } from "../mesh/gateways/servers.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
+import { nameOf } from "../mesh/traffic/virtual-service-clients.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-import { defaultLines, routeTableLines } from "./virtual-services.ts";
+import { defaultLines, routeTableLines, streamRouteLinesAt } from "./virtual-services.ts";
 import { listed, listedNames } from "./wording.ts";
 
 /** Explains a Gateway of Istio: its proxies, its servers with what they conflict with, and the VirtualServices bound to it. */
@@ -49,10 +50,8 @@ export function explainGateway(gateway: Gateway, mesh: Mesh): readonly Explanati
       value: bound.length,
       lines: bound.map((one) => {
         const lost = one.because === "used" ? routesLostAt(gateway, one.virtualService, mesh) : [];
-        return boundLine(
-          one,
-          lost.map((route) => lostLine(route, gateway)),
-        );
+        const streams = one.because === "used" ? streamRouteLinesAt(nameOf(gateway), one.virtualService, mesh) : [];
+        return boundLine(one, [...streams, ...lost.map((route) => lostLine(route, gateway))]);
       }),
     },
     ...tableLines(gateway, { conflicts, bound }, mesh),

@@ -371,3 +371,26 @@ test("a server that redirects to HTTPS leaves no request to the routes", () => {
     ],
   );
 });
+
+test("routes of tcp and tls are shown with the VirtualService, as far as they are for the Gateway", () => {
+  const to = (host: string) => [{ destination: { host } }];
+  const lines = explained(
+    proxy,
+    gateway("public", "2026-01-01T00:00:00Z", [
+      { hosts: ["*.example.com"], port: { number: 443, name: "tls", protocol: "TLS" }, tls: { mode: "PASSTHROUGH" } },
+    ]),
+    virtualService("api", {
+      hosts: ["api.example.com"],
+      gateways: ["mesh", "ingress/public"],
+      http: [],
+      tls: [
+        { match: [{ gateways: ["mesh"], sniHosts: ["api.example.com"] }], route: to("egress") },
+        { match: [{ gateways: ["ingress/public"], sniHosts: ["api.example.com"] }], route: to("api.example.com") },
+      ],
+    }),
+  );
+  assert.deepEqual(
+    lines.filter((line) => line.includes("tls[")),
+    ["    tls[1] for server name api.example.com: 100% to api.example.com (no such host: 503)"],
+  );
+});
