@@ -302,55 +302,6 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
       }),
     ),
   }),
-  "service-entry-captures-traffic": fc.record({
-    apiVersion: fc.constant("networking.istio.io/v1"),
-    kind: fc.constant("ServiceEntry"),
-    metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
-    spec: optional(
-      fc.record({
-        hosts: optional(
-          fc.array(
-            fc.constantFrom(
-              ...["*.com", "*.example.com", "*", "*.local", "*l", "*.cluster.local", "*.svc.cluster.local"],
-              ...[
-                "*.bank.svc.cluster.local",
-                "db.bank.svc.cluster.local",
-                "*x.svc.cluster.local",
-                "*-svc.cluster.local",
-              ],
-            ),
-            { maxLength: 2 },
-          ),
-        ),
-        addresses: optional(
-          fc.array(
-            fc.constantFrom(
-              "10.0.0.0/8",
-              "10.0.0.0/9",
-              "10.0.0.1",
-              "::/16",
-              "::/17",
-              "::/008",
-              "/4",
-              "0.0.0.0/0/24",
-              "a/b",
-            ),
-            { maxLength: 2 },
-          ),
-        ),
-        resolution: fc.constantFrom("STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS", "NONE", "", undefined),
-        ports: optional(
-          fc.array(
-            fc.record({
-              number: optional(fc.constantFrom(80, 443)),
-              protocol: optional(fc.constantFrom("TCP", "tcp", "Mongo", "redis", "MySQL", "", "HTTP", "TLS", "TCPS")),
-            }),
-            { maxLength: 2 },
-          ),
-        ),
-      }),
-    ),
-  }),
   "virtual-service-weights-not-100": fc.record({
     apiVersion: fc.constant("networking.istio.io/v1"),
     kind: fc.constant("VirtualService"),
