@@ -187,7 +187,7 @@ describe("odd routes and gateways", () => {
 });
 
 const list = <T>(count: number, one: (i: number) => T): readonly T[] => Array.from({ length: count }, (_, i) => one(i));
-const routesTo = (count: number, match: (i: number) => object, host = (_: number) => "web") => ({
+const routesTo = (count: number, match: (i: number) => object, host: (i: number) => string = () => "web") => ({
   hosts: ["web"],
   http: list(count, (i) => ({ match: [match(i)], route: to(host(i)) })),
 });

@@ -146,7 +146,7 @@ describe("definitions of the Gateway API", { skip }, () => {
     await stillJudges();
     assert.match(await audited(), /http-route-backend-not-found/);
     const kept = (await captured()).filter((one) => one["apiVersion"] === `${group}/v1beta1`);
-    assert.deepEqual(kept.map((one) => one["kind"]).sort(), ["Gateway", "HTTPRoute"]);
+    assert.deepEqual(new Set(kept.map((one) => one["kind"])), new Set(["Gateway", "HTTPRoute"]));
   });
 
   test("an experimental version of one more kind, then the standard version of all of them", async () => {

@@ -67,18 +67,17 @@ function* ofServers({ metadata, spec }: Gateway): Iterable<Problem> {
 /** Routes of TCP and UDP have no host. */
 const withHosts = new Set(["HTTP", "HTTPS", "TLS"]);
 
+type Listener = KubernetesGateway["spec"]["listeners"][number];
+const isForEveryHost = ({ protocol = "", hostname, tls }: Listener): boolean =>
+  withHosts.has(protocol) && tls?.mode !== "Passthrough" && !hostname;
+
 function* ofListeners(gateway: KubernetesGateway): Iterable<Problem> {
   if (!isForIngress(gateway)) return;
-  for (const [i, { name, port, protocol, hostname, allowedRoutes, tls }] of gateway.spec.listeners.entries())
-    if (
-      withHosts.has(protocol ?? "") &&
-      tls?.mode !== "Passthrough" &&
-      !hostname &&
-      allowedRoutes?.namespaces?.from === "All"
-    )
+  for (const [i, listener] of gateway.spec.listeners.entries())
+    if (isForEveryHost(listener) && listener.allowedRoutes?.namespaces?.from === "All")
       yield {
         at: ["spec", "listeners", i, "allowedRoutes", "namespaces", "from"],
-        message: `Listener ${name} accepts routes of all namespaces for every host on port ${port}`,
-        key: `listener ${name}`,
+        message: `Listener ${listener.name} accepts routes of all namespaces for every host on port ${listener.port}`,
+        key: `listener ${listener.name}`,
       };
 }
