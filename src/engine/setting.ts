@@ -146,10 +146,12 @@ class PolicySettings implements Settings {
   of(rule: Rule, subject: AnyObject): RuleSetting {
     const namespace = namespaceOf(subject);
     const setting = this.#withRequest(rule, this.#settingAt(rule, subject, namespace));
-    if (setting.mode === "off" || typeof rule.mode === "string") return setting;
-    const isProtected = this.#isProtected(namespace);
-    if (!isProtected && rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
-    return !isProtected && setting.policy === ownDefault ? { ...setting, mode: rule.mode.elsewhere } : setting;
+    if (typeof rule.mode === "string") return setting;
+    const isOwn = setting.policy === ownDefault;
+    // A rule can be off in protected namespaces and not elsewhere.
+    if ((setting.mode === "off" && !isOwn) || this.#isProtected(namespace)) return setting;
+    if (rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
+    return isOwn ? { ...setting, mode: rule.mode.elsewhere } : setting;
   }
 
   /** The parameter `request` differs for each request, and no cache has it. */

@@ -1,3 +1,4 @@
+import type { ObjectOf } from "../kube/object.ts";
 import { idOf } from "../kube/identity.ts";
 import { isHiddenFrom } from "../mesh/client-tls/hidden-clients.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
@@ -39,9 +40,10 @@ export function destinationRuleLines(
   const owner = destination.namespace;
   const hidden = used.find((one) => one && owner && isHiddenFrom(destination.client, one, owner, mesh));
   if (hidden !== undefined) return [{ ...hiddenLine(hidden, destination.client), lines: passed }];
-  const { service } = hostIn(mesh, destination.host);
+  const { service, entries } = hostIn(mesh, destination.host);
   const balanced = { settings: mesh.settings, distribution: service && trafficDistributionOf(service, mesh) };
-  const lines = used.map((merged) => usedLine(merged, workloads, balanced));
+  const isExternal = service === undefined && entries.length > 0 && entries.every(isOutsideMesh);
+  const lines = used.map((merged) => usedLine(merged, { workloads, isExternal }, balanced));
   const [only] = lines;
   if (lines.length === 1 && only !== undefined) return [{ ...only, lines: [...(only.lines ?? []), ...passed] }];
   return [
@@ -57,14 +59,24 @@ const hiddenLine = ({ from }: MergedDestinationRule, client: string): Explanatio
   objects: from,
 });
 
+interface Served {
+  readonly workloads: readonly Workload[] | undefined;
+  /** Whether the host is outside of the mesh. */
+  readonly isExternal: boolean;
+}
+
+/** What clients send to a host without settings for TLS. Proxies start no mTLS to hosts outside (pilot/pkg/networking/core/cluster_tls.go). */
+function withoutSettings(isExternal: boolean, autoMtls: boolean): string {
+  if (isExternal) return "no TLS is added, because the host is outside of the mesh";
+  return autoMtls ? "mTLS if the server supports it" : "plaintext, because auto mTLS is disabled";
+}
+
 function usedLine(
   merged: MergedDestinationRule | undefined,
-  workloads: readonly Workload[] | undefined,
+  { workloads, isExternal }: Served,
   balanced: Balanced,
 ): ExplanationLine {
-  const otherwise = balanced.settings.autoMtls
-    ? "mTLS if the server supports it"
-    : "plaintext, because auto mTLS is disabled";
+  const otherwise = withoutSettings(isExternal, balanced.settings.autoMtls);
   if (merged === undefined)
     return {
       key: "destinationRule",
@@ -82,7 +94,7 @@ function usedLine(
     value: from.map(idOf),
     objects: from,
     lines: [
-      tlsLine("", trafficPolicy, otherwise),
+      tlsLine("", trafficPolicy, { otherwise, isExternal }),
       ...limitLines(trafficPolicy),
       ...balancingLines(trafficPolicy, balanced),
       ...(trafficPolicy?.portLevelSettings ?? []).map(portLine),
@@ -90,6 +102,10 @@ function usedLine(
     ],
   };
 }
+
+/** MESH_EXTERNAL is the default (istio.io/api networking/v1alpha3/service_entry.proto). */
+const isOutsideMesh = ({ spec }: ObjectOf<"ServiceEntry">): boolean =>
+  (spec.location || "MESH_EXTERNAL") === "MESH_EXTERNAL";
 
 type Policy = { readonly tls: Parameters<typeof tlsModeOf>[0] | undefined } | undefined;
 const tlsMode = (policy: Policy): string | undefined => policy?.tls && tlsModeOf(policy.tls);
@@ -101,10 +117,21 @@ const meanings: Readonly<Record<string, string>> = {
   ISTIO_MUTUAL: "mTLS with mesh certificates",
 };
 
-function tlsLine(where: string, trafficPolicy: TrafficPolicy, otherwise: string): ExplanationLine {
+const meaningsOutside: typeof meanings = {
+  DISABLE: "no TLS is added",
+  SIMPLE: "the proxy starts TLS",
+  MUTUAL: "the proxy starts TLS, with a configured certificate",
+  ISTIO_MUTUAL: "the proxy starts TLS, with its mesh certificate",
+};
+
+function tlsLine(
+  where: string,
+  trafficPolicy: TrafficPolicy,
+  { otherwise, isExternal }: { readonly otherwise: string; readonly isExternal: boolean },
+): ExplanationLine {
   const mode = tlsMode(trafficPolicy);
-  const text =
-    mode === undefined ? `not set: ${otherwise}` : `${mode}: ${meanings[mode] ?? "not a mode that Istio supports"}`;
+  const meaning = mode && (isExternal ? meaningsOutside : meanings)[mode];
+  const text = mode === undefined ? `not set: ${otherwise}` : `${mode}: ${meaning ?? "not a mode that Istio supports"}`;
   return { key: "destinationRule.tls", of: where, text: `tls${where} ${text}`, value: mode ?? "not set" };
 }
 

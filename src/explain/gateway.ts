@@ -11,12 +11,13 @@ import {
 import { routeTablesOf } from "../mesh/gateways/route-tables.ts";
 import { gatewayRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
 import { type ServerConflict, serverConflictsOf } from "../mesh/gateways/server-conflicts.ts";
-import { formatServerHost, type Gateway, type Server, serverHosts } from "../mesh/gateways/servers.ts";
+import { formatServerHost, type Gateway, isPlainHttp, type Server, serverHosts } from "../mesh/gateways/servers.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
+import { nameOf } from "../mesh/traffic/virtual-service-clients.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-import { defaultLines, routeTableLines } from "./virtual-services.ts";
+import { defaultLines, routeTableLines, streamRouteLinesAt } from "./virtual-services.ts";
 import { listed, listedNames } from "./wording.ts";
 
 /** Explains a Gateway of Istio: its proxies, its servers with what they conflict with, and the VirtualServices bound to it. */
@@ -49,10 +50,8 @@ export function explainGateway(gateway: Gateway, mesh: Mesh): readonly Explanati
       value: bound.length,
       lines: bound.map((one) => {
         const lost = one.because === "used" ? routesLostAt(gateway, one.virtualService, mesh) : [];
-        return boundLine(
-          one,
-          lost.map((route) => lostLine(route, gateway)),
-        );
+        const streams = one.because === "used" ? streamRouteLinesAt(nameOf(gateway), one.virtualService, mesh) : [];
+        return boundLine(one, [...streams, ...lost.map((route) => lostLine(route, gateway))]);
       }),
     },
     ...tableLines(gateway, { conflicts, bound }, mesh),
@@ -70,12 +69,12 @@ function tableLines(gateway: Gateway, { conflicts, bound }: Served, mesh: Mesh):
   const kept = gateway.spec.servers.filter((_, i) => !leftOut.has(i));
   const used = bound.flatMap(({ because, virtualService }) => (because === "used" ? [virtualService] : []));
   const tables = routeTablesOf(gateway, kept, used, mesh.settings).map(
-    ({ port, host, routes }): ExplanationLine => ({
+    ({ port, host, routes, isRedirected }): ExplanationLine => ({
       key: "routes",
       of: `${host}:${port}`,
-      text: `Requests for ${host === "*" ? "every other host" : host} on port ${port} ${triedInWords(routes.length)}`,
-      value: routes.length,
-      lines: routeTableLines(routes, mesh),
+      text: `Requests for ${host === "*" ? "every other host" : host} on port ${port} ${isRedirected ? "are redirected to HTTPS, whatever the routes say" : triedInWords(routes.length)}`,
+      value: isRedirected ? "redirected" : routes.length,
+      lines: isRedirected ? [] : routeTableLines(routes, mesh),
     }),
   );
   return tables.length === 0 ? [] : [...tables, ...defaultLines("routes.defaults", used, mesh.settings)];
@@ -120,7 +119,10 @@ function serverLine(server: Server, gateway: Gateway, { i, conflicts, beside }: 
   };
 }
 
-function tlsOf({ tls }: Server): string {
+function tlsOf(server: Server): string {
+  const { tls } = server;
+  // Only the redirect counts at a server for plain HTTP.
+  if (isPlainHttp(server)) return tls?.httpsRedirect ? "redirects to HTTPS" : "no TLS";
   if (tls === undefined) return "no TLS";
   const mode = tls.mode || "PASSTHROUGH";
   const certificate = tls.credentialName
@@ -128,8 +130,7 @@ function tlsOf({ tls }: Server): string {
     : tls.serverCertificate
       ? `certificate in ${tls.serverCertificate}`
       : undefined;
-  const redirect = tls.httpsRedirect ? "; redirects HTTP to HTTPS" : "";
-  return `TLS ${mode}${certificate === undefined ? "" : `, ${certificate}`}${redirect}`;
+  return `TLS ${mode}${certificate === undefined ? "" : `, ${certificate}`}`;
 }
 
 function conflictLine({ kind, what, other }: ServerConflict, gateway: Gateway): ExplanationLine {

@@ -5,6 +5,8 @@ import { type Enrollment, enrollmentOf, isEnrolled } from "../mesh/membership/ca
 import { clientsIn, proxyAmong } from "../mesh/membership/clients.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Host, hiddenDefinitions } from "../mesh/traffic/host-definition.ts";
+import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
+import type { VirtualService } from "../mesh/traffic/virtual-services.ts";
 import { isUsable, type WaypointBinding, waypointBindingOfService } from "../mesh/waypoints/bindings.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -12,6 +14,7 @@ import { waypointAuthorizationLine } from "./authorization.ts";
 import { destinationRuleLines } from "./destination-rules.ts";
 import { workloadsLine } from "./namespace.ts";
 import { requestLine } from "./requests.ts";
+import { kubernetesGatewayLines, parentRuleLines } from "./rule-lines.ts";
 import { sidecarLines } from "./sidecar.ts";
 import { gatewayRouteLines, virtualServiceLine } from "./virtual-services.ts";
 import { atWaypointLine, waypointLine } from "./waypoint.ts";
@@ -27,10 +30,7 @@ export function explainHost(
   const { service } = host;
   const binding = service && backend && waypointBindingOfService(service, backend.namespace, mesh);
   const destination = { client, host: host.host, namespace: backend?.namespace.metadata.name };
-  const routing = [
-    virtualServiceLine(client, host.host, mesh),
-    ...destinationRuleLines(destination, backend?.workloads, mesh),
-  ];
+  const routing = [...routeLines(host, client, mesh), ...destinationRuleLines(destination, backend?.workloads, mesh)];
   const isRead = proxyAmong(clientsIn(namespaceIn(mesh, client), mesh).senders) !== undefined;
   return [
     definitionLine(host, client, mesh),
@@ -40,7 +40,17 @@ export function explainHost(
     ...(backend === undefined ? [] : servedLines(host, backend, { client, binding }, mesh)),
     ...others.map((other) => otherBackendLine(host, other, client, mesh)),
     ...gatewayRouteLines(host.host, mesh),
+    ...kubernetesGatewayLines(host.host, mesh),
   ];
+}
+
+/** The VirtualServices for a host, and the rules of routes of the Gateway API that have its Service as their parent. */
+function routeLines({ host, service, entries }: Host, client: string, mesh: Mesh): readonly ExplanationLine[] {
+  const scope = mesh.get(scopeOfNamespace, namespaceIn(mesh, client));
+  const isImported = scope && ((one: VirtualService) => scope.importsVirtualService(one, mesh));
+  const rules = service === undefined ? [] : parentRuleLines(service, { client, isWaypoint: false, isImported }, mesh);
+  const isDirect = rules.length === 0 && (service !== undefined || entries.length > 0);
+  return [virtualServiceLine(client, host, mesh, isDirect), ...rules];
 }
 
 /** Another ServiceEntry defines the same host for pods of its own namespace. */
@@ -91,7 +101,8 @@ function servedLines(
   if (service !== undefined) lines.push(waypointLine(binding, enrollmentOf(namespace) === "ambient"));
   if (service !== undefined && isUsable(binding)) {
     const destination = { client, host, namespace: namespace.metadata.name };
-    lines.push(atWaypointLine(binding, destination, workloads, mesh));
+    const rules = parentRuleLines(service, { client: binding.named.namespace, isWaypoint: true }, mesh);
+    lines.push(atWaypointLine(binding, destination, { workloads, rules }, mesh));
     lines.push(waypointAuthorizationLine(service.metadata.name, namespace, mesh));
   }
   if (workloads !== undefined) {

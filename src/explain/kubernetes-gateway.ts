@@ -1,20 +1,12 @@
 import { idOf } from "../kube/identity.ts";
 import { type BoundRoute, proxiesOfKubernetesGateway, routesBoundTo } from "../mesh/gateways/bound-routes.ts";
-import type { RouteOrigin } from "../mesh/gateways/converted-rules.ts";
-import {
-  listenerLeftOut,
-  type ListedRule,
-  type RuleTable,
-  ruleTablesOf,
-} from "../mesh/gateways/kubernetes-route-tables.ts";
+import { listenerLeftOut, ruleTablesOf } from "../mesh/gateways/kubernetes-route-tables.ts";
 import { type ListenerGateway, listenerGateways } from "../mesh/gateways/listener-gateways.ts";
-import { ruleMatchInWords } from "../mesh/gateways/rule-wording.ts";
 import { hasClassOfIstio, type KubernetesGateway } from "../mesh/membership/gateways.ts";
-import { shareOf } from "../mesh/traffic/virtual-services.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-import { proxiesLine, triedInWords } from "./gateway.ts";
-import { attemptsOf, defaultRetriesLine, isMissing } from "./virtual-services.ts";
+import { proxiesLine } from "./gateway.ts";
+import { ruleDefaultLines, ruleTableLine } from "./rule-lines.ts";
 import { listedNames } from "./wording.ts";
 
 /**
@@ -94,7 +86,6 @@ function routeLine({ route, result, offered }: BoundRoute): ExplanationLine {
 /** The rules of each host, as requests try them, and the routes of which istiod uses none. */
 function tableLines(gateway: KubernetesGateway, mesh: Mesh): readonly ExplanationLine[] {
   const { tables, dropped } = ruleTablesOf(gateway, mesh);
-  const all = tables.flatMap(({ rules }) => rules);
   return [
     ...dropped.map(({ route, because }) =>
       objectLine("route.dropped", route, `No rule of ${idOf(route)} is used: ${because}`, {
@@ -102,48 +93,10 @@ function tableLines(gateway: KubernetesGateway, mesh: Mesh): readonly Explanatio
         counts: false,
       }),
     ),
-    ...tables.map((table) => tableLine(table, mesh)),
-    ...(all.some(({ route }) => route.route.length > 0 && !(route.timeout && route.retries))
-      ? [defaultRetriesLine("routes.defaults", "rule", mesh.settings)]
-      : []),
+    ...tables.map((table) => ruleTableLine(table, mesh)),
+    ...ruleDefaultLines(
+      tables.flatMap(({ rules }) => rules),
+      mesh,
+    ),
   ];
-}
-
-const tableLine = ({ port, host, rules }: RuleTable, mesh: Mesh): ExplanationLine => ({
-  key: "routes",
-  of: `${host}:${port}`,
-  text: `Requests for ${host === "*" ? "every other host" : host} on port ${port} ${triedInWords(rules.length, "rule")}`,
-  value: rules.length,
-  lines: rules.map((one) => ruleLine(one, mesh)),
-});
-
-const placeOf = ({ object, i }: RouteOrigin): string => `${idOf(object)} rules[${i}]`;
-
-function ruleLine(listed: ListedRule, mesh: Mesh): ExplanationLine {
-  const { origin, route, by } = listed;
-  const place = placeOf(origin);
-  const inWords = ruleMatchInWords(origin);
-  const matched = inWords === undefined ? "" : ` for ${inWords}`;
-  const taken = by === undefined ? "" : `; no request reaches it, because ${placeOf(by)} takes them`;
-  return {
-    key: "routes.rule",
-    of: `${place}${matched}`,
-    text: `${place}${matched}: ${answerOf(listed, mesh)}${attemptsOf(route, mesh.settings)}${taken}`,
-    ...(by === undefined ? {} : { counts: false }),
-    objects: [origin.object],
-  };
-}
-
-function answerOf({ route, refused, origin }: ListedRule, mesh: Mesh): string {
-  if (route.redirect !== undefined) return "redirects";
-  const { status } = route.directResponse ?? {};
-  if (status !== undefined) return `no backend with a weight above 0: ${status}`;
-  const written = { destinations: route.route };
-  const shown = route.route.map((weighted) => {
-    const { host, port } = weighted.destination;
-    const share = Math.round(shareOf(weighted, written) * 1000) / 10;
-    const because = refused.get(weighted) ?? (isMissing(host, origin.object, mesh) ? "no such host" : undefined);
-    return `${share}% to ${host}:${port?.number ?? "?"}${because === undefined ? "" : ` (${because}: 500)`}`;
-  });
-  return shown.join(", ");
 }

@@ -4,6 +4,7 @@ import type { Gateway } from "../mesh/gateways/servers.ts";
 import type { KubernetesGateway } from "../mesh/membership/gateways.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
+import { ruleTablesForHost } from "../mesh/gateways/kubernetes-route-tables.ts";
 import { hostIn, isSpokenOf } from "../mesh/traffic/host-definition.ts";
 import { fullHost, hostOfService, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import type { ExplanationTarget } from "../report/effects.ts";
@@ -113,10 +114,14 @@ function findHost({ host: written, from }: { host: string; from: string | undefi
   const absent = missingClient(client, mesh);
   if (absent !== undefined) return { problem: absent };
   const host = fullHost(named, client, domain).toLowerCase();
-  if (host.startsWith("*") || isSpokenOf(hostIn(mesh, host), mesh) || !mesh.knows("Service"))
+  if (host.startsWith("*") || isKnown(host, mesh) || !mesh.knows("Service"))
     return { target: { kind: "host", host, from: client } };
   return { problem: missingHost(host, mesh) };
 }
+
+/** Whether an object refers to a host, or a Gateway of the Gateway API has routes for it. */
+const isKnown = (host: string, mesh: Mesh): boolean =>
+  isSpokenOf(hostIn(mesh, host), mesh) || ruleTablesForHost(host, mesh).length > 0;
 
 /**
  * The whole host of a Service for `api.payments` and `api.payments.svc`, as the DNS of Kubernetes resolves them and
@@ -124,7 +129,7 @@ function findHost({ host: written, from }: { host: string; from: string | undefi
  * it is written, for instance the `hosts` of a VirtualService, stays: there Istio expands no name with a dot.
  */
 function resolvedByDns(host: string, mesh: Mesh): string | undefined {
-  if (!host.includes(".") || isSpokenOf(hostIn(mesh, host), mesh)) return undefined;
+  if (!host.includes(".") || isKnown(host, mesh)) return undefined;
   const { domain } = mesh.settings;
   return [`${host}.svc.${domain}`, `${host}.${domain}`].find((longer) => hostIn(mesh, longer).service !== undefined);
 }

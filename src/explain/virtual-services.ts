@@ -11,6 +11,7 @@ import { delegatedRoutes } from "../mesh/traffic/delegate-routes.ts";
 import { shownDuration } from "../mesh/traffic/durations.ts";
 import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gateways/gateway-routes.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
+import { fullGatewayName } from "../mesh/traffic/virtual-service-clients.ts";
 import { fullHost } from "../mesh/traffic/hosts.ts";
 import { type Retries, retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
 import { matchInWords, routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
@@ -32,9 +33,9 @@ import { listed, listedNames } from "./wording.ts";
 
 /**
  * The VirtualService that sidecars of a namespace use for requests to a host, or else the first for its connections; its
- * routes, others for connections, and those without effect.
+ * routes, others for connections, and those without effect. `isDirect`: without one, requests go to the service itself.
  */
-export function virtualServiceLine(client: string, host: string, mesh: Mesh): ExplanationLine {
+export function virtualServiceLine(client: string, host: string, mesh: Mesh, isDirect: boolean): ExplanationLine {
   const { settings } = mesh;
   const candidates = virtualServicesOfHost(host, mesh);
   const scope = mesh.get(scopeOfNamespace, namespaceIn(mesh, client));
@@ -58,7 +59,7 @@ export function virtualServiceLine(client: string, host: string, mesh: Mesh): Ex
   if (used === undefined)
     return {
       key: "virtualService",
-      text: "No VirtualService is used: requests go to the service directly",
+      text: `No VirtualService is used${isDirect ? ": requests go to the service directly" : ""}`,
       value: "none",
       lines,
     };
@@ -86,6 +87,24 @@ const streamsLine = (virtualService: VirtualService, mesh: Mesh): ExplanationLin
 
 const streamRouteLines = (virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] =>
   routeLines(virtualService, mesh).filter(({ of }) => !of?.startsWith("http"));
+
+/** The routes of tcp and tls that are for connections at a gateway, `namespace/name`. */
+export const streamRouteLinesAt = (
+  gateway: string,
+  virtualService: VirtualService,
+  mesh: Mesh,
+): readonly ExplanationLine[] =>
+  [...routesOf(virtualService)]
+    .filter(({ protocol, route }) => protocol !== "http" && isForGateway(gateway, route, virtualService))
+    .map((written) => routeLine(written, { virtualService, mesh, by: undefined }));
+
+/** Matches without gateways are for all of the VirtualService. */
+const isForGateway = (gateway: string, { match }: Route["route"], { metadata }: VirtualService): boolean =>
+  match.length === 0 ||
+  match.some(
+    ({ gateways }) =>
+      gateways.length === 0 || gateways.some((one) => fullGatewayName(one, metadata.namespace) === gateway),
+  );
 
 /** The routes of a VirtualService, of which those that no request reaches do not count. */
 function routeLines(virtualService: VirtualService, mesh: Mesh): readonly ExplanationLine[] {

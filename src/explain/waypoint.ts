@@ -37,11 +37,17 @@ export function waypointLine(binding: WaypointBinding | undefined, isAmbient: bo
   return { key: "waypoint", text: `Waypoint: ${name} (${by})${unseen}`, value: name, objects };
 }
 
+interface AtWaypoint {
+  readonly workloads: readonly Workload[] | undefined;
+  /** Those of routes of the Gateway API for the Service. */
+  readonly rules: readonly ExplanationLine[];
+}
+
 /** How a waypoint processes requests to a host. It looks DestinationRules up from its own namespace. */
 export function atWaypointLine(
   binding: WaypointBinding,
   { host, namespace }: DestinationHost,
-  workloads: readonly Workload[] | undefined,
+  { workloads, rules }: AtWaypoint,
   mesh: Mesh,
 ): ExplanationLine {
   const at = binding.named.namespace;
@@ -57,6 +63,7 @@ export function atWaypointLine(
         value: followed.map(idOf),
         objects: followed,
       },
+      ...rules,
       ...destinationRuleLines({ client: at, host, namespace }, workloads, mesh),
     ],
   };

@@ -73,7 +73,6 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "it compares the hosts of all servers together before and after, and CEL can neither join the lists of servers nor make a map of them",
   ],
   ["kubernetes-gateway-proxy-replaced", "it reads YAML inside an annotation, which CEL cannot parse"],
-  ["gateway-plain-http", "it tells servers apart by their hosts, whatever their order, and CEL cannot sort them"],
   ["gateway-server-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],
   ["object-invalid", "it checks files; the API server itself rejects such objects"],

@@ -238,6 +238,17 @@ test("a rule with another mode for protected namespaces has it there, unless a d
   assert.deepEqual(modes(selectionOf(said, person)), ["audit", "audit", "audit"]);
 });
 
+test("a rule that is off in protected namespaces only has its mode elsewhere, unless a document turns it off", () => {
+  const rule: Rule = { ...onlyProtected, mode: { protected: "off", elsewhere: "warn" } };
+  const mesh = meshOf(namespaceObject("payments"), namespaceObject("bank", { "meshward.io/protected": "true" }));
+  const modes = (spec: string) => {
+    const settings = selectionOf(policiesOf(policy("a", spec)), person).between(mesh, mesh);
+    return ["payments", "bank"].map((namespace) => settings.of(rule, virtualService(namespace)).mode);
+  };
+  assert.deepEqual(modes("{protectedNamespaces: {labels: {meshward.io/protected: 'true'}}}"), ["warn", "off"]);
+  assert.deepEqual(modes("{rules: [{id: peer-authentication-permissive, mode: 'off'}]}"), ["off", "off"]);
+});
+
 test("no document turns on, where nothing is protected, a rule that is off there", () => {
   const mesh = meshOf(namespaceObject("payments"));
   const policies = policiesOf(policy("a", "{rules: [{id: peer-authentication-permissive, mode: warn}]}"));

@@ -352,3 +352,45 @@ test("nothing is said of the routes of a Gateway of another controller", () => {
     [],
   );
 });
+
+test("a server that redirects to HTTPS leaves no request to the routes", () => {
+  const redirecting = { ...plain("*.example.com"), tls: { httpsRedirect: true } };
+  const lines = explained(
+    proxy,
+    gateway("public", "2026-01-01T00:00:00Z", [redirecting, https("*.example.com", "https")]),
+    virtualService("cart", { hosts: ["shop.example.com"] }),
+  );
+  assert.deepEqual(
+    lines.filter((line) => /^(Server|Requests|  http)/.test(line)),
+    [
+      "Server 0, port 80 HTTP: *.example.com; redirects to HTTPS",
+      "Server 1, port 443 HTTPS: *.example.com; TLS SIMPLE, certificate shop-cert",
+      "Requests for shop.example.com on port 80 are redirected to HTTPS, whatever the routes say",
+      "Requests for shop.example.com on port 443 try one route",
+      "  http[0]: 100% to cart (no such host: 503)",
+    ],
+  );
+});
+
+test("routes of tcp and tls are shown with the VirtualService, as far as they are for the Gateway", () => {
+  const to = (host: string) => [{ destination: { host } }];
+  const lines = explained(
+    proxy,
+    gateway("public", "2026-01-01T00:00:00Z", [
+      { hosts: ["*.example.com"], port: { number: 443, name: "tls", protocol: "TLS" }, tls: { mode: "PASSTHROUGH" } },
+    ]),
+    virtualService("api", {
+      hosts: ["api.example.com"],
+      gateways: ["mesh", "ingress/public"],
+      http: [],
+      tls: [
+        { match: [{ gateways: ["mesh"], sniHosts: ["api.example.com"] }], route: to("egress") },
+        { match: [{ gateways: ["ingress/public"], sniHosts: ["api.example.com"] }], route: to("api.example.com") },
+      ],
+    }),
+  );
+  assert.deepEqual(
+    lines.filter((line) => line.includes("tls[")),
+    ["    tls[1] for server name api.example.com: 100% to api.example.com (no such host: 503)"],
+  );
+});

@@ -371,3 +371,84 @@ test("a wildcard that an older VirtualService has, without a route for the clien
     "- VirtualService shop/younger has no effect: VirtualService shop/older is for the same wildcard and comes first, although none of its routes is for clients in shop",
   ]);
 });
+
+const httpRoute = (name: string, spec: object) =>
+  readObject("KubernetesRoute", { kind: "HTTPRoute", metadata: { name, namespace: "shop" }, spec });
+const rule = (backend: string, path?: string) => ({
+  ...(path === undefined ? {} : { matches: [{ path: { type: "PathPrefix", value: path } }] }),
+  backendRefs: [{ name: backend, port: 80 }],
+});
+
+test("routes of the Gateway API that have the Service as their parent are its routes, for clients that import them", () => {
+  const routes = httpRoute("cart", {
+    parentRefs: [{ group: "", kind: "Service", name: "cart" }],
+    rules: [rule("cart"), rule("cart-v2", "/next")],
+  });
+  const objects = [service("cart"), service("cart-v2"), routes];
+  const shown = [
+    "No VirtualService is used",
+    "Requests to port 80 try 2 rules, in this order",
+    'HTTPRoute shop/cart rules[1] for path prefix "/next": 100% to cart-v2.shop.svc.cluster.local:80',
+    "HTTPRoute shop/cart rules[0]: 100% to cart.shop.svc.cluster.local:80",
+  ];
+  const keys = ["virtualService", "routes", "routes.rule"];
+  assert.deepEqual(explained(host, "shop", objects, ...keys), shown);
+  assert.deepEqual(explained(host, "blog", objects, ...keys), shown);
+  const sidecar = readObject("Sidecar", {
+    metadata: { name: "default", namespace: "blog" },
+    spec: { egress: [{ hosts: ["./*"] }] },
+  });
+  assert.deepEqual(explained(host, "blog", [...objects, sidecar], ...keys), [
+    "No VirtualService is used: requests go to the service directly",
+  ]);
+});
+
+test("a host has the rules that Gateways of the Gateway API have for it", () => {
+  const gateway = readObject("KubernetesGateway", {
+    kind: "Gateway",
+    metadata: { name: "edge", namespace: "shop" },
+    spec: {
+      gatewayClassName: "istio",
+      listeners: [{ name: "http", port: 80, protocol: "HTTP", hostname: "*.example.com" }],
+    },
+  });
+  const objects = [
+    service("cart"),
+    gateway,
+    httpRoute("cart", { parentRefs: [{ name: "edge" }], hostnames: ["cart.example.com"], rules: [rule("cart")] }),
+    httpRoute("rest", { parentRefs: [{ name: "edge" }], rules: [rule("cart", "/rest")] }),
+  ];
+  const keys = ["gateway", "routes", "routes.rule"];
+  assert.deepEqual(explained("cart.example.com", "shop", objects, ...keys), [
+    "At Gateway shop/edge of the Gateway API:",
+    "Requests for cart.example.com on port 80 try one rule",
+    "HTTPRoute shop/cart rules[0]: 100% to cart.shop.svc.cluster.local:80",
+  ]);
+  assert.deepEqual(explained("other.example.com", "shop", objects, ...keys), [
+    "At Gateway shop/edge of the Gateway API:",
+    "Requests for *.example.com on port 80 try one rule",
+    'HTTPRoute shop/rest rules[0] for path prefix "/rest": 100% to cart.shop.svc.cluster.local:80',
+  ]);
+  assert.deepEqual(explained("cart.example.org", "shop", objects, ...keys), []);
+});
+
+test("to a host outside of the mesh, proxies start only the TLS that a DestinationRule asks for", () => {
+  const entry = (location: string) =>
+    readObject("ServiceEntry", {
+      metadata: { name: "api", namespace: "shop" },
+      spec: { hosts: ["api.example.com"], location, ports: [{ number: 80, protocol: "HTTP" }] },
+    });
+  const rule = readObject("DestinationRule", {
+    metadata: { name: "api", namespace: "shop" },
+    spec: { host: "api.example.com", trafficPolicy: { tls: { mode: "SIMPLE" } } },
+  });
+  const shown = (...objects: readonly AnyObject[]) =>
+    explained("api.example.com", "shop", objects, "destinationRule", "destinationRule.tls");
+  assert.deepEqual(shown(entry("MESH_EXTERNAL")), [
+    "No DestinationRule is used: no TLS is added, because the host is outside of the mesh, no subsets",
+  ]);
+  assert.deepEqual(shown(entry(""), rule), ["DestinationRule shop/api is used", "tls SIMPLE: the proxy starts TLS"]);
+  assert.deepEqual(shown(entry("MESH_INTERNAL")), [
+    "No DestinationRule is used: mTLS if the server supports it, no subsets",
+  ]);
+});

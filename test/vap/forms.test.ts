@@ -181,27 +181,65 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
       }),
     ),
   }),
-  "gateway-open-to-all": fc.record({
-    apiVersion: fc.constant("networking.istio.io/v1"),
-    kind: fc.constant("Gateway"),
-    metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
-    spec: optional(
-      fc.record({
-        servers: optional(
-          fc.array(
-            fc.record({
-              hosts: optional(
-                fc.array(fc.constantFrom("*", "*/*", "./*", "shop/*", "*/*.a.com", "*/*/x"), { maxLength: 2 }),
-              ),
-              port: optional(fc.record({ number: optional(fc.constantFrom(80, 443)) })),
-              tls: optional(fc.record({ mode: optional(fc.constantFrom("AUTO_PASSTHROUGH", "SIMPLE")) })),
-            }),
-            { maxLength: 3 },
+  "gateway-open-to-all": fc.oneof(
+    fc.record({
+      apiVersion: fc.constant("networking.istio.io/v1"),
+      kind: fc.constant("Gateway"),
+      metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
+      spec: optional(
+        fc.record({
+          servers: optional(
+            fc.array(
+              fc.record({
+                hosts: optional(
+                  fc.array(fc.constantFrom("*", "*/*", "./*", "shop/*", "*/*.a.com", "*/*/x"), { maxLength: 2 }),
+                ),
+                port: optional(
+                  fc.record({
+                    number: optional(fc.constantFrom(80, 443)),
+                    protocol: optional(fc.constantFrom("HTTP", "grpc", "HTTPS", "TCP")),
+                  }),
+                ),
+                tls: optional(
+                  fc.record({
+                    mode: optional(fc.constantFrom("", "PASSTHROUGH", "AUTO_PASSTHROUGH", "SIMPLE")),
+                    httpsRedirect: optional(fc.boolean()),
+                  }),
+                ),
+              }),
+              { maxLength: 3 },
+            ),
           ),
-        ),
-      }),
-    ),
-  }),
+        }),
+      ),
+    }),
+    fc.record({
+      apiVersion: fc.constant("gateway.networking.k8s.io/v1"),
+      kind: fc.constant("Gateway"),
+      metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
+      spec: optional(
+        fc.record({
+          gatewayClassName: optional(fc.constantFrom("istio", "istio", "istio-waypoint", "nginx")),
+          listeners: optional(
+            fc.array(
+              fc.record({
+                name: fc.constantFrom("a", "b"),
+                protocol: optional(fc.constantFrom("HTTP", "HTTPS", "TLS", "TCP")),
+                hostname: optional(fc.constantFrom("", "*.a.com")),
+                tls: optional(fc.record({ mode: optional(fc.constantFrom("Passthrough", "Terminate")) })),
+                allowedRoutes: optional(
+                  fc.record({
+                    namespaces: optional(fc.record({ from: optional(fc.constantFrom("All", "All", "Same")) })),
+                  }),
+                ),
+              }),
+              { maxLength: 3 },
+            ),
+          ),
+        }),
+      ),
+    }),
+  ),
   "virtual-service-fault-injected": fc.record({
     apiVersion: fc.constant("networking.istio.io/v1"),
     kind: fc.constant("VirtualService"),
@@ -259,55 +297,6 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
               ),
             }),
             { maxLength: 3 },
-          ),
-        ),
-      }),
-    ),
-  }),
-  "service-entry-captures-traffic": fc.record({
-    apiVersion: fc.constant("networking.istio.io/v1"),
-    kind: fc.constant("ServiceEntry"),
-    metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
-    spec: optional(
-      fc.record({
-        hosts: optional(
-          fc.array(
-            fc.constantFrom(
-              ...["*.com", "*.example.com", "*", "*.local", "*l", "*.cluster.local", "*.svc.cluster.local"],
-              ...[
-                "*.bank.svc.cluster.local",
-                "db.bank.svc.cluster.local",
-                "*x.svc.cluster.local",
-                "*-svc.cluster.local",
-              ],
-            ),
-            { maxLength: 2 },
-          ),
-        ),
-        addresses: optional(
-          fc.array(
-            fc.constantFrom(
-              "10.0.0.0/8",
-              "10.0.0.0/9",
-              "10.0.0.1",
-              "::/16",
-              "::/17",
-              "::/008",
-              "/4",
-              "0.0.0.0/0/24",
-              "a/b",
-            ),
-            { maxLength: 2 },
-          ),
-        ),
-        resolution: fc.constantFrom("STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS", "NONE", "", undefined),
-        ports: optional(
-          fc.array(
-            fc.record({
-              number: optional(fc.constantFrom(80, 443)),
-              protocol: optional(fc.constantFrom("TCP", "tcp", "Mongo", "redis", "MySQL", "", "HTTP", "TLS", "TCPS")),
-            }),
-            { maxLength: 2 },
           ),
         ),
       }),

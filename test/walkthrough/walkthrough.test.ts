@@ -371,4 +371,51 @@ describe("the walkthrough", () => {
     await send(await canary("VirtualService"));
     allows(await send(await withoutCanary(), { user: flux }), /"canary"/);
   });
+
+  test("06: more tries than the timeout has time for, of requests that may have been processed", async () => {
+    startOver();
+    allows(
+      await send(await objectNamed("06", "VirtualService", "invoices")),
+      /virtual-service-retries-unsafe\] .*The timeout of the route without match, 6 s, ends before 5 tries of 2 s each are over/,
+      /virtual-service-retries-unsafe\] .*On "reset", the route without match repeats requests of every method, also POST and PATCH/,
+      /ztunnel ignores these routes/,
+    );
+  });
+
+  test("07: a provider that the mesh config does not have is said where the mesh config is known", async () => {
+    startOver();
+    const traces = () => objectNamed("07", "Telemetry", "traces");
+    const isUnknown =
+      /telemetry-provider-unknown\] .*The mesh config has no extension provider "collector": no spans are sent/;
+    const unknown = await send(await traces());
+    allows(unknown, /telemetry-sampling-too-high\] .*25 percent of the requests are traced, more than 10 percent/);
+    assert.ok(!unknown.warnings.some((warning) => isUnknown.test(warning)));
+    startOver();
+    cluster.put({
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "istio", namespace: "istio-system" },
+      data: {
+        mesh: "extensionProviders:\n- name: other\n  opentelemetry: { service: other.example.com, port: 4317 }\n",
+      },
+    });
+    allows(await send(await traces()), isUnknown);
+  });
+
+  test("08: a gateway open to every namespace in plain HTTP, and a route that looks for it in its own namespace", async () => {
+    startOver();
+    allows(
+      await send(await objectNamed("08", "Gateway", "entrance")),
+      /gateway-open-to-all\] .*Listener web accepts routes of all namespaces for every host on port 80/,
+      /gateway-plain-http\] .*Listener web accepts plain HTTP on port 80/,
+    );
+    const route = await objectNamed("08", "HTTPRoute", "invoices", (raw) => {
+      raw.metadata.namespace = "default";
+    });
+    allows(
+      await send(route),
+      /http-route-parent-not-found\] .*Gateway default\/entrance does not exist/,
+      /http-route-backend-not-found\] .*Service default\/invoices does not exist/,
+    );
+  });
 });

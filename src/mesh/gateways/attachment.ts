@@ -91,6 +91,33 @@ export function protocolsOf(server: Server): readonly Protocol[] {
 }
 
 /**
+ * The hosts of a VirtualService's routes of tcp that a Gateway serves, each with the position in `spec.hosts` of the host that it is
+ * part of: the narrower one where a server's host and one of the VirtualService cover each other. Only a server that ends TLS tells
+ * hosts apart: plain TCP has none (Istio pilot/pkg/networking/core/gateway.go createGatewayTCPFilterChainOpts).
+ */
+export function hostsOfStreams(
+  { metadata, spec }: VirtualService,
+  gateway: Gateway,
+  { domain }: MeshSettings,
+): ReadonlyMap<string, number> {
+  const hosts = spec.hosts.map((host) => fullHost(host, metadata.namespace, domain));
+  const wanted = new HostPatterns(hosts);
+  const places = new Map(hosts.map((host, i) => [host, i]));
+  const found = new Map<string, number>();
+  for (const server of gateway.spec.servers) {
+    if (server.tls === undefined || !protocolsOf(server).includes("tcp")) continue;
+    const names = namesFor(server, gateway, metadata.namespace);
+    for (const name of names) {
+      const [over] = wanted.allOver(name);
+      if (over !== undefined) found.set(name, places.get(over) ?? 0);
+    }
+    const patterns = new HostPatterns(names);
+    for (const [host, i] of places) if (patterns.over(host) !== undefined) found.set(host, i);
+  }
+  return found;
+}
+
+/**
  * Whether the name is that of the Gateway which istiod generates for a listener of a Gateway API Gateway, with `~` between its parts
  * and in older versions with `-` (Istio pkg/config/gateway/kube/gatewayapi.go). It is not stored in the API server.
  */

@@ -1,10 +1,11 @@
-import type { Mesh } from "../../view/view.ts";
-import type { KubernetesGateway } from "../membership/gateways.ts";
+import { byId } from "../../kube/identity.ts";
+import { index, type Mesh } from "../../view/view.ts";
+import { isForIngress, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
-import { mostSpecificFirst } from "../traffic/hosts.ts";
+import { coveringHosts, covers, hostKey, mostSpecificFirst } from "../traffic/hosts.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, WeightedDestination } from "../traffic/virtual-services.ts";
-import type { Conversion, RouteOrigin } from "./converted-rules.ts";
+import type { Conversion, ConvertedRoutes, RouteOrigin } from "./converted-rules.ts";
 import { routesOfListener } from "./gateway-routes.ts";
 import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
 import { type ListenerGateway, listenerGateways, missingCertificate } from "./listener-gateways.ts";
@@ -86,10 +87,18 @@ const missingIn =
 
 type Placed = HostnameRoutes & { readonly listener: ListenerGateway };
 
-function rulesOf(all: readonly Placed[], port: number): readonly ListedRule[] {
-  const bound = all
-    .map(({ converted, listener }) => ({ ...converted, gateway: nameOf(listener.generated) }))
-    .sort((a, b) => oldestFirst(a.virtualService, b.virtualService));
+const rulesOf = (all: readonly Placed[], port: number): readonly ListedRule[] =>
+  rulesInOrder(
+    all.map(({ converted, listener }) => ({ ...converted, gateway: nameOf(listener.generated) })),
+    port,
+  );
+
+/** Converted routes, each at a gateway, as `namespace/name`, or in the mesh, in the order in which their rules are tried. */
+export function rulesInOrder(
+  all: readonly (ConvertedRoutes & { readonly gateway: string })[],
+  port: number,
+): readonly ListedRule[] {
+  const bound = all.toSorted((a, b) => oldestFirst(a.virtualService, b.virtualService));
   const origins = new Map(bound.flatMap((one) => [...one.origins]));
   const refused = new Map(bound.flatMap((one) => [...one.refused]));
   const inOrder = routesOfListener(bound, port).flatMap(({ route, by }) => {
@@ -104,3 +113,28 @@ function rulesOf(all: readonly Placed[], port: number): readonly ListedRule[] {
     return [{ origin, route: last.route, refused, by }];
   });
 }
+
+const ingressGatewaysByHost = index("KubernetesGateway", (gateway) =>
+  isForIngress(gateway) ? new Set(gateway.spec.listeners.map(({ hostname }) => hostKey(hostname || "*"))) : [],
+);
+
+/** What requests for a host meet at one Gateway: for each port the table with the most specific host that covers it. */
+export interface TablesAtGateway {
+  readonly gateway: KubernetesGateway;
+  readonly tables: readonly RuleTable[];
+}
+
+/** The Gateways of the Gateway API with rules for a host, sorted by name. */
+export const ruleTablesForHost = (host: string, mesh: Mesh): readonly TablesAtGateway[] =>
+  (mesh.lookup(ingressGatewaysByHost, coveringHosts(host)) as readonly KubernetesGateway[])
+    .map((gateway) => ({ gateway, tables: tablesFor(host, ruleTablesOf(gateway, mesh)) }))
+    .filter(({ tables }) => tables.length > 0)
+    .sort((a, b) => byId(a.gateway, b.gateway));
+
+const tablesFor = (host: string, { tables }: RuleTables): readonly RuleTable[] =>
+  [...Map.groupBy(tables, ({ port }) => port).values()].flatMap((some) =>
+    some
+      .filter((table) => covers(table.host, host))
+      .sort((a, b) => mostSpecificFirst(a.host, b.host))
+      .slice(0, 1),
+  );

@@ -14,6 +14,8 @@ export interface RouteTable {
   readonly host: string;
   /** In the order in which Envoy tries them. */
   readonly routes: readonly GatewayRoute[];
+  /** Whether all requests get a redirect to HTTPS instead, which one of the servers for the host is enough for. */
+  readonly isRedirected: boolean;
 }
 
 /**
@@ -38,6 +40,7 @@ export function routeTablesOf(
         [...commonHosts(server, gateway, hostsOf(virtualService, settings), virtualService)].map((host) => ({
           host,
           virtualService,
+          isRedirected: isPlainHttp(server) && server.tls?.httpsRedirect === true,
         })),
       ),
     );
@@ -47,7 +50,8 @@ export function routeTablesOf(
       .map(([host, some]) => {
         // A VirtualService that two servers offer the host to counts at its first place.
         const all = [...new Set(some.map(({ virtualService }) => virtualService))];
-        return { port, host, routes: routesInOrder(nameOf(gateway), all, port) };
+        const isRedirected = some.some((one) => one.isRedirected);
+        return { port, host, routes: routesInOrder(nameOf(gateway), all, port), isRedirected };
       });
   });
 }

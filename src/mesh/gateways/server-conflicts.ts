@@ -107,8 +107,17 @@ const claimantsAt = fact("claimantsAt", "key", [gatewaysAtListener], (key, mesh)
 /** Proxies whose Gateways have more different selectors than this do not exist. */
 const mostCompared = 32;
 
-const limitsOf = (server: Server, { metadata }: Gateway): string =>
-  [...new Set(serverHosts(server, metadata.namespace).map(({ namespace }) => namespace))].sort().join(" ");
+const limits = new WeakMap<Server, string>();
+
+/** It is asked for once for each host of the server. */
+function limitsOf(server: Server, { metadata }: Gateway): string {
+  let known = limits.get(server);
+  if (known === undefined) {
+    const namespaces = new Set(serverHosts(server, metadata.namespace).map(({ namespace }) => namespace));
+    limits.set(server, (known = [...namespaces].sort().join(" ")));
+  }
+  return known;
+}
 
 const servers = new WeakMap<Gateway, ReadonlyMap<string, Server>>();
 

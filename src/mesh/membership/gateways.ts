@@ -20,7 +20,7 @@ export const gatewaysOfNamespace = relation(
  * Istio's own classes that are not for waypoints. istiod would bind to any Gateway with an address, and classes of other
  * vendors can be waypoints.
  */
-const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
+export const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
 export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressClasses.has(spec.gatewayClassName);
 
 /** Whether a Gateway has one of the classes that istiod creates. Which controller another class belongs to is not known here. */

@@ -102,11 +102,29 @@ export function* multipliedRetries(
 /** Methods whose repetition has a further effect (RFC 9110, section 9.2.2). */
 const notIdempotent = ["POST", "PATCH"];
 
+type MethodMatch = HttpRoute["match"][number]["method"];
+
+/** Of a regular expression, only a list of words, such as `^(POST|PUT)$`, is decided; it matches the whole method. */
+const words = /^\^?\(?(?:\?:)?([A-Za-z]+(?:\|[A-Za-z]+)*)\)?\$?$/;
+const anyMethod: ReadonlySet<string> = new Set([".*", ".+", "*"]);
+
+function matchesMethod(match: MethodMatch, method: string): boolean {
+  if (match?.exact) return match.exact === method;
+  if (match?.prefix) return method.startsWith(match.prefix);
+  return (
+    words
+      .exec(match?.regex ?? "")?.[1]
+      ?.split("|")
+      .includes(method) ?? false
+  );
+}
+
+const isForEveryMethod = (match: MethodMatch): boolean =>
+  match?.regex === undefined ? !match?.exact && !match?.prefix : anyMethod.has(match.regex);
+
 /** Whether a route names POST or PATCH, leaves them out, or does not mention methods. */
 export function methodsRepeated({ match }: HttpRoute): "named" | "left out" | "not mentioned" {
   const methods = match.map(({ method }) => method);
-  if (methods.some((method) => method?.exact !== undefined && notIdempotent.includes(method.exact))) return "named";
-  return methods.length > 0 && methods.every((method) => method?.exact || method?.prefix || method?.regex)
-    ? "left out"
-    : "not mentioned";
+  if (methods.some((method) => notIdempotent.some((name) => matchesMethod(method, name)))) return "named";
+  return methods.length === 0 || methods.some(isForEveryMethod) ? "not mentioned" : "left out";
 }

@@ -1,8 +1,17 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { authorization, type NamespaceAuthorization } from "../../mesh/authorization/effective-authorization.ts";
-import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import {
+  actionOf,
+  attachesToGateway,
+  type AuthorizationPolicy,
+  isEnforced,
+  targetRefsOf,
+} from "../../mesh/authorization/policies.ts";
+import { routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
+import { gatewaysOfRoute, type KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
+import { gatewaysOfNamespace, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
@@ -11,11 +20,13 @@ import { gatewaysOfVirtualService, workloadsOfGateway } from "../../mesh/traffic
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
-/** An ALLOW policy with a selector whose rules are all for some hosts, and its namespace. */
+/** An ALLOW policy for gateways, by labels or as targets, whose rules are all for some hosts, and its namespace. */
 const namespaceOfHostPolicy = relation(
   "namespaceOfHostPolicy",
   index("AuthorizationPolicy", (policy, settings) => {
-    const isForSome = targetRefsOf(policy).length === 0 && policy.spec.selector !== undefined;
+    const refs = targetRefsOf(policy);
+    const isForSome =
+      refs.length === 0 ? policy.spec.selector !== undefined : refs.some(({ kind }) => kind === "Gateway");
     return isForSome && actionOf(policy) === "ALLOW" && isEnforced(policy, settings) && isForHosts(policy)
       ? [policy.metadata.namespace]
       : [];
@@ -31,14 +42,25 @@ const virtualServicesOfGateway = relation(
   gatewaysOfVirtualService.from,
 );
 
-const reads = [namespaceOfHostPolicy, authorization, gatewaysOfWorkload, virtualServicesOfGateway] as const;
+/** A Gateway of the Gateway API and the routes that name it. */
+const routesOfGateway = relation("routesOfGateway", gatewaysOfRoute.to, gatewaysOfRoute.from);
+
+const reads = [
+  namespaceOfHostPolicy,
+  authorization,
+  gatewaysOfWorkload,
+  virtualServicesOfGateway,
+  gatewaysOfNamespace,
+  routesOfGateway,
+  routeAcceptances,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const authorizationPolicyShutsGateway = defineRule({
   id: "authorization-policy-shuts-gateway",
   subject: "AuthorizationPolicy",
   reads,
-  worksWithout: ["KubernetesGateway"],
+  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   onlyOwnChanges: true,
@@ -53,32 +75,78 @@ export const authorizationPolicyShutsGateway = defineRule({
     seen: "Requests for hosts of other teams get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
     wayOut: "Delete the policy or apply its previous version: the gateway accepts the other hosts again at once.",
     silentWhen:
-      "No VirtualService with a full host name is known for the gateway, or some ALLOW rule there is for every host.",
+      "No VirtualService or route with a full host name is known for the gateway, or some ALLOW rule there is for every host.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-ingress/",
   },
 
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfHostPolicy, policy)) {
       const found = mesh.get(authorization, namespace);
-      const { matchLabels = {} } = policy.spec.selector ?? {};
-      for (const workload of found.workloadsAndProxies) {
-        if (!selects(matchLabels, workload.pod.labels)) continue;
-        yield;
-        const closed = closedHosts(workload, found, mesh);
-        const [first, ...others] = closed.hosts;
-        if (first === undefined) continue;
-        const more = others.length === 0 ? "" : ` and ${others.length} more`;
-        yield {
-          at: ["spec", "rules"],
-          message: `Requests at ${idOf(workload)} for ${JSON.stringify(first)}${more} are denied: no ALLOW policy there is for these hosts`,
-          key: idOf(workload),
-          related: closed.gateways,
-          evidence: [workload, ...closed.virtualServices],
-        };
-      }
+      if (targetRefsOf(policy).length === 0) yield* closedAtWorkloads(policy, found, mesh);
+      for (const gateway of mesh.related(gatewaysOfNamespace, namespace))
+        yield* closedAtGateway(policy, gateway, found, mesh);
     }
   },
 });
+
+function* closedAtWorkloads(
+  policy: AuthorizationPolicy,
+  found: NamespaceAuthorization,
+  mesh: View,
+): Iterable<Problem | undefined> {
+  const { matchLabels = {} } = policy.spec.selector ?? {};
+  for (const workload of found.workloadsAndProxies) {
+    if (!selects(matchLabels, workload.pod.labels)) continue;
+    yield;
+    const { hosts, gateways, virtualServices } = closedHosts(workload, found, mesh);
+    if (hosts.length > 0)
+      yield { ...problemOf(workload, hosts), related: gateways, evidence: [workload, ...virtualServices] };
+  }
+}
+
+function* closedAtGateway(
+  policy: AuthorizationPolicy,
+  gateway: KubernetesGateway,
+  found: NamespaceAuthorization,
+  mesh: View,
+): Iterable<Problem | undefined> {
+  const target = found.gateways.find(
+    ({ namespace, name }) => namespace === gateway.metadata.namespace && name === gateway.metadata.name,
+  );
+  if (target === undefined || !isForIngress(gateway) || !attachesToGateway(policy, target, mesh.settings)) return;
+  const isOpen = openHosts(allowedHosts(found.appliedToGateway(target)));
+  const hosts = new Set<string>();
+  const routes: KubernetesRoute[] = [];
+  for (const route of mesh.related(routesOfGateway, gateway)) {
+    yield;
+    const closed = hostsAt(gateway, route, mesh).filter((host) => !isWildcard(host) && !isOpen(host));
+    if (closed.length > 0) routes.push(route);
+    for (const host of closed) hosts.add(host);
+  }
+  if (hosts.size > 0)
+    yield {
+      ...problemOf(gateway, [...hosts].sort()),
+      related: routes.slice(0, mostShown),
+      evidence: [gateway, ...routes],
+    };
+}
+
+const mostShown = 5;
+
+/** The hostnames of a route for HTTP that the Gateway offers. */
+const hostsAt = (gateway: KubernetesGateway, route: KubernetesRoute, mesh: View): readonly string[] =>
+  ["HTTPRoute", "GRPCRoute"].includes(route.originKind)
+    ? mesh.get(routeAcceptances, route).flatMap((one) => (one.gateway === gateway ? [...one.offered] : []))
+    : [];
+
+function problemOf(place: Workload | KubernetesGateway, [first, ...others]: readonly string[]): Problem {
+  const more = others.length === 0 ? "" : ` and ${others.length} more`;
+  return {
+    at: ["spec", "rules"],
+    message: `Requests at ${idOf(place)} for ${JSON.stringify(first)}${more} are denied: no ALLOW policy there is for these hosts`,
+    key: idOf(place),
+  };
+}
 
 interface Closed {
   readonly hosts: readonly string[];
@@ -92,17 +160,20 @@ function closedHosts(workload: Workload, found: NamespaceAuthorization, mesh: Vi
     .related(gatewaysOfWorkload, workload)
     .filter(({ spec }) => Object.keys(spec.selector).length > 0 && selects(spec.selector, workload.pod.labels));
   if (gateways.length === 0) return { hosts: [], gateways, virtualServices: [] };
-  const patterns = found
-    .appliedTo(workload)
-    .lists.flatMap(({ policies }) => policies)
-    .filter((policy) => actionOf(policy) === "ALLOW")
-    .flatMap(hostsOfRules);
+  const patterns = allowedHosts(found.appliedTo(workload));
   const isOpen = openHosts(patterns);
   const routed = [...new Set(gateways.flatMap((gateway) => mesh.related(virtualServicesOfGateway, gateway)))];
   const closed = routed.filter(({ spec }) => spec.hosts.some((host) => !isWildcard(host) && !isOpen(host)));
   const hosts = new Set(closed.flatMap(({ spec }) => spec.hosts.filter((host) => !isWildcard(host) && !isOpen(host))));
   return { hosts: [...hosts].sort(), gateways, virtualServices: closed };
 }
+
+type Applied = ReturnType<NamespaceAuthorization["appliedTo"]>;
+const allowedHosts = ({ lists }: Applied): readonly string[] =>
+  lists
+    .flatMap(({ policies }) => policies)
+    .filter((policy) => actionOf(policy) === "ALLOW")
+    .flatMap(hostsOfRules);
 
 /** The host patterns of the rules; a rule without hosts is for all of them. */
 const hostsOfRules = ({ spec }: AuthorizationPolicy): readonly string[] =>

@@ -1,50 +1,83 @@
-import { defineRule } from "../../engine/rule.ts";
-import { serverHost } from "../../mesh/gateways/servers.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { type Gateway, isPlainHttp, passesThrough, serverHost } from "../../mesh/gateways/servers.ts";
+import { ingressClasses, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
+
+const plainInCel =
+  "has(s.port) && has(s.port.protocol) && s.port.protocol.matches('(?i)^(http|http2|http_proxy|grpc|grpc-web)$')";
+const noRoutesInCel = `has(s.tls) && (${plainInCel} ? has(s.tls.httpsRedirect) && s.tls.httpsRedirect == true
+: !has(s.tls.mode) || s.tls.mode in ['', 'PASSTHROUGH', 'AUTO_PASSTHROUGH'])`;
+const serversInCel = `(has(object.spec.servers) ? object.spec.servers : []).filter(s, !(${noRoutesInCel})
+&& has(s.hosts) && s.hosts.exists(h, h in ['*', '*/*'])).map(s, has(s.port) && has(s.port.number) ? string(s.port.number) : '0')`;
+const classesInCel = [...ingressClasses].map((name) => `'${name}'`).join(", ");
+const listenersInCel = `(has(object.spec.gatewayClassName) && object.spec.gatewayClassName in [${classesInCel}] && has(object.spec.listeners) ? object.spec.listeners : [])
+.filter(l, has(l.protocol) && l.protocol in ['HTTP', 'HTTPS', 'TLS'] && !(has(l.tls) && has(l.tls.mode) && l.tls.mode == 'Passthrough') && !(has(l.hostname) && l.hostname != '')
+&& has(l.allowedRoutes) && has(l.allowedRoutes.namespaces) && has(l.allowedRoutes.namespaces.from) && l.allowedRoutes.namespaces.from == 'All')
+.map(l, 'listener ' + (has(l.name) ? l.name : ''))`;
 
 export const gatewayOpenToAll = defineRule({
   id: "gateway-open-to-all",
-  subject: "Gateway",
+  subject: ["Gateway", "KubernetesGateway"],
   reads: [],
-  mode: { protected: "warn", elsewhere: "off" },
+  mode: "warn",
   since: "0.1.0",
+  // One team alone may use a mesh, and a network may let nobody else in.
   stage: "trial",
   tags: ["gateway"],
-  summary: "A Gateway of a protected namespace lets VirtualServices of every namespace serve every host.",
-  why: "A host without a namespace is for VirtualServices of all namespaces, and `*` is every host (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace, pkg/config/host NamesForNamespace). Whoever may create a VirtualService anywhere can serve any host at this gateway, with its address and its certificate.",
-  fix: "List the hosts, and the namespace of each: `team-a/shop.example.com`, or `./shop.example.com` for the namespace of the Gateway.",
+  summary: "A Gateway lets routes of every namespace serve every host.",
+  why: "A host without a namespace is for VirtualServices of all namespaces, and `*` is every host (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace, pkg/config/host NamesForNamespace); so is a listener of the Gateway API without a hostname, with `allowedRoutes.namespaces.from: All`. Whoever may create a route anywhere can serve any host at this gateway, with its address and its certificate.",
+  fix: "List the hosts, and the namespace of each: `team-a/shop.example.com`, or `./shop.example.com` for the namespace of the Gateway. At a listener of the Gateway API, set `hostname`, or select the namespaces with `allowedRoutes.namespaces.from: Selector`.",
   incident: {
     symptoms: ["protection-missing", "other-destination"],
     proxies: ["gateway"],
-    seen: "Nothing, until a VirtualService of another namespace serves a host here. Then its requests are answered by another team.",
+    seen: "Nothing, until a route of another namespace serves a host here. Then its requests are answered by another team.",
     wayOut:
-      "Delete the VirtualService that took the host (`kubectl get virtualservice -A`), then list the hosts of the Gateway.",
+      "Delete the route that took the host (`kubectl get virtualservice,httproute -A`), then list the hosts of the Gateway.",
     silentWhen:
-      "The server has mode AUTO_PASSTHROUGH, where no VirtualService decides, or some namespace or part of the host is named.",
+      "The server passes TLS through or only redirects to HTTPS, some namespace or part of the host is named, or the class of a Gateway of the Gateway API is none of Istio's.",
     page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
   },
 
   cel: {
-    problems: `${isServedInCel} && has(object.spec) && has(object.spec.servers)
-? object.spec.servers.filter(s, !(has(s.tls) && has(s.tls.mode) && s.tls.mode == 'AUTO_PASSTHROUGH')
-&& has(s.hosts) && s.hosts.exists(h, h in ['*', '*/*'])).map(s, has(s.port) && has(s.port.number) ? int(s.port.number) : 0)
-: []`,
+    problems: `${isServedInCel} && has(object.spec) ? ${serversInCel} + ${listenersInCel} : []`,
   },
 
   *check(gateway, { settings }) {
-    if (!isServed(gateway, settings)) return;
-    for (const [i, { hosts, tls }] of gateway.spec.servers.entries()) {
-      // No VirtualService decides what such a server forwards to.
-      if (tls?.mode === "AUTO_PASSTHROUGH") continue;
-      const j = hosts.findIndex((one) => {
-        const { host, namespace } = serverHost(one, gateway.metadata.namespace);
-        return host === "*" && namespace === "*";
-      });
-      if (j >= 0)
-        yield {
-          at: ["spec", "servers", i, "hosts", j],
-          message: `VirtualServices of every namespace can serve every host on port ${gateway.spec.servers[i]?.port?.number}`,
-        };
-    }
+    if (isServed(gateway, settings)) yield* gateway.kind === "Gateway" ? ofServers(gateway) : ofListeners(gateway);
   },
 });
+
+function* ofServers({ metadata, spec }: Gateway): Iterable<Problem> {
+  for (const [i, server] of spec.servers.entries()) {
+    const { hosts, port } = server;
+    // Gateways between clusters pass every name through to istiod; gateway-tls-weak reports others in protected namespaces.
+    if (isPlainHttp(server) ? server.tls?.httpsRedirect === true : passesThrough(server)) continue;
+    const j = hosts.findIndex((one) => {
+      const { host, namespace } = serverHost(one, metadata.namespace);
+      return host === "*" && namespace === "*";
+    });
+    if (j >= 0)
+      yield {
+        at: ["spec", "servers", i, "hosts", j],
+        message: `VirtualServices of every namespace can serve every host on port ${port?.number}`,
+      };
+  }
+}
+
+/** Routes of TCP and UDP have no host. */
+const withHosts = new Set(["HTTP", "HTTPS", "TLS"]);
+
+type Listener = KubernetesGateway["spec"]["listeners"][number];
+const isForEveryHost = ({ protocol = "", hostname, tls }: Listener): boolean =>
+  withHosts.has(protocol) && tls?.mode !== "Passthrough" && !hostname;
+
+function* ofListeners(gateway: KubernetesGateway): Iterable<Problem> {
+  if (!isForIngress(gateway)) return;
+  for (const [i, listener] of gateway.spec.listeners.entries())
+    if (isForEveryHost(listener) && listener.allowedRoutes?.namespaces?.from === "All")
+      yield {
+        at: ["spec", "listeners", i, "allowedRoutes", "namespaces", "from"],
+        message: `Listener ${listener.name} accepts routes of all namespaces for every host on port ${listener.port}`,
+        key: `listener ${listener.name}`,
+      };
+}

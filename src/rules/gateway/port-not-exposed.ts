@@ -1,22 +1,12 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { selectsWorkload, type Service, workloadsNearService } from "../../mesh/membership/services.ts";
-import type { Gateway } from "../../mesh/gateways/servers.ts";
-import type { Workload } from "../../mesh/membership/workloads.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
-import { workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
-import { type MeshView, relation } from "../../view/view.ts";
-
-/** A workload and the Services of its namespace that select one of its labels. */
-const servicesNearWorkload = relation("servicesNearWorkload", workloadsNearService.to, workloadsNearService.from);
-
-type View = MeshView<typeof workloadsOfGateway | typeof servicesNearWorkload>;
+import { gatewayServiceReads, podsOfGateway, servicesOfProxies } from "../../mesh/gateways/gateway-services.ts";
+import type { Service } from "../../mesh/membership/services.ts";
 
 export const gatewayPortNotExposed = defineRule({
   id: "gateway-port-not-exposed",
   subject: "Gateway",
-  reads: [workloadsOfGateway, servicesNearWorkload],
+  reads: gatewayServiceReads,
   mode: "warn",
   since: "0.1.0",
   // A load balancer can reach the pods without a Service.
@@ -37,9 +27,9 @@ export const gatewayPortNotExposed = defineRule({
 
   *check(gateway, mesh) {
     if (!mesh.knowsAll("Workload") || !mesh.knowsAll("Service")) return;
-    const proxies = proxiesOf(gateway, mesh);
+    const proxies = podsOfGateway(gateway, mesh);
     if (proxies.some(({ pod }) => pod.hostNetwork || pod.hasHostPort)) return;
-    const services = yield* servicesOf(proxies, mesh);
+    const services = yield* servicesOfProxies(proxies, mesh);
     if (services.size === 0) return;
     const isExposed = exposure(services);
     const known = [...services, ...proxies];
@@ -55,22 +45,6 @@ export const gatewayPortNotExposed = defineRule({
         };
   },
 });
-
-function proxiesOf(gateway: Gateway, mesh: View): readonly Workload[] {
-  const { selector } = gateway.spec;
-  if (!isServed(gateway, mesh.settings) || Object.keys(selector).length === 0) return [];
-  return mesh.related(workloadsOfGateway, gateway).filter(({ pod }) => selects(selector, pod.labels));
-}
-
-function* servicesOf(proxies: readonly Workload[], mesh: View): Generator<undefined, ReadonlySet<Service>> {
-  const services = new Set<Service>();
-  for (const proxy of proxies) {
-    yield;
-    for (const service of mesh.related(servicesNearWorkload, proxy))
-      if (selectsWorkload(service, proxy)) services.add(service);
-  }
-  return services;
-}
 
 /** Whether Services lead to the listener of a server with a port. */
 function exposure(services: ReadonlySet<Service>): (port: number) => boolean {

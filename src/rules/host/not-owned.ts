@@ -1,6 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
+import { hostsOfStreams } from "../../mesh/gateways/attachment.ts";
 import { hostsOfRoute } from "../../mesh/gateways/route-hosts.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -12,16 +13,33 @@ import {
   ownershipOf,
 } from "../../mesh/traffic/host-ownership.ts";
 import { covers, fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { gatewaysOf, isDelegate, meshGateway, nameOf } from "../../mesh/traffic/virtual-service-clients.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import type { MeshView } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** A VirtualService that has routes of tcp alone, for gateways, and these Gateways. */
+const gatewaysOfStreams = relation(
+  "gatewaysOfStreams",
+  index("VirtualService", (virtualService, settings) =>
+    isServed(virtualService, settings) && isOfStreams(virtualService) ? gatewaysOf(virtualService) : [],
+  ),
+  index("Gateway", (gateway, settings) => (isServed(gateway, settings) ? [nameOf(gateway)] : [])),
+);
+
+function isOfStreams(virtualService: VirtualService): boolean {
+  const { http, tls, tcp } = virtualService.spec;
+  const isOfTcp = tcp.length > 0 && http.length === 0 && tls.length === 0;
+  return isOfTcp && !isDelegate(virtualService) && !gatewaysOf(virtualService).has(meshGateway);
+}
 
 type Subject = ObjectOf<"VirtualService" | "Gateway" | "KubernetesGateway" | "KubernetesRoute" | "ServiceEntry">;
 
 export const hostNotOwned = defineRule({
   id: "host-not-owned",
   subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
-  reads: [hostsOfRoute],
-  worksWithout: ["KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
+  reads: [hostsOfRoute, gatewaysOfStreams],
+  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   parameters: { hostOwners: hostOwnersParameter },
@@ -34,7 +52,7 @@ export const hostNotOwned = defineRule({
     seen: "Requests for the host are answered by services of another namespace.",
     wayOut: "Delete the object, or remove the host from it: the routes of the owner count again within seconds.",
     silentWhen:
-      "No policy has hostOwners, no entry covers the host, the only one that does is `*` and the host is that of a Service in the object's own namespace, or only clients of that namespace see it.",
+      "No policy has hostOwners, no entry covers the host, the routes are of tcp at servers of Gateways that see no host because they do not end TLS, the only one that does is `*` and the host is that of a Service in the object's own namespace, or only clients of that namespace see it.",
     page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
   },
 
@@ -42,7 +60,7 @@ export const hostNotOwned = defineRule({
     const { settings } = mesh;
     if (hostOwners.length === 0 || !isRead(object, settings)) return;
     const ownership = ownershipOf(hostOwners);
-    const claims = object.kind === "KubernetesRoute" ? routedBy(object, mesh) : claimsOf(object, settings);
+    const claims = object.kind === "KubernetesRoute" ? routedBy(object, mesh) : claimsOf(object, mesh);
     for (const { at, host, namespace, isOffer, by } of claims)
       for (const owned of againstClaim(ownership, { host, namespace, isOffer }, settings))
         yield {
@@ -80,15 +98,21 @@ function againstClaim(
     .filter((owned) => (!isOffer || covers(owned.host, host.toLowerCase())) && !(isOfOwnService && owned.host === "*"));
 }
 
-const routedBy = (route: KubernetesRoute, mesh: MeshView<typeof hostsOfRoute>): readonly Claim[] =>
+type View = MeshView<typeof hostsOfRoute | typeof gatewaysOfStreams>;
+
+const routedBy = (route: KubernetesRoute, mesh: View): readonly Claim[] =>
   mesh.get(hostsOfRoute, route).map((one) => ({ ...one, namespace: route.metadata.namespace, isOffer: false }));
 
-function claimsOf(object: Exclude<Subject, KubernetesRoute>, settings: MeshSettings): Iterable<Claim> {
+function claimsOf(object: Exclude<Subject, KubernetesRoute>, mesh: View): Iterable<Claim> {
+  const { settings } = mesh;
   if (object.kind === "Gateway") return offersOf(object);
   if (object.kind === "KubernetesGateway") return listenersOf(object);
   const { namespace } = object.metadata;
   const isService = object.kind === "ServiceEntry";
-  if (isService ? !isExported(object, settings.defaultServiceExportTo) : !isForOthers(object, settings)) return [];
+  const isSeen = isService ? isExported(object, settings.defaultServiceExportTo) : isForOthers(object, settings);
+  if (!isSeen) return [];
+  const ofStreams = isService ? undefined : claimsOfStreams(object, mesh);
+  if (ofStreams !== undefined) return ofStreams;
   return object.spec.hosts.map((host, i) => ({
     at: ["spec", "hosts", i],
     host: isService ? host : fullHost(host, namespace, settings.domain),
@@ -116,9 +140,22 @@ function offered(host: string, own: string): Pick<Claim, "host" | "namespace"> {
 }
 
 /** What only clients of its own namespace see is their business. */
-const isForOthers = (object: ObjectOf<"VirtualService">, settings: MeshSettings): boolean =>
-  object.spec.gateways.some((gateway) => gateway !== "mesh") ||
+const isForOthers = (object: VirtualService, settings: MeshSettings): boolean =>
+  object.spec.gateways.some((gateway) => gateway !== meshGateway) ||
   isExported(object, settings.defaultVirtualServiceExportTo);
+
+/**
+ * The hosts of routes of tcp that Gateways serve; undefined: the object has other routes, or one of its Gateways is not known, so
+ * that all its hosts count.
+ */
+function claimsOfStreams(object: VirtualService, mesh: View): readonly Claim[] | undefined {
+  if (!isOfStreams(object)) return undefined;
+  const gateways = mesh.related(gatewaysOfStreams, object);
+  if (gateways.length < gatewaysOf(object).size) return undefined;
+  const { namespace } = object.metadata;
+  const places = new Map(gateways.flatMap((gateway) => [...hostsOfStreams(object, gateway, mesh.settings)]));
+  return [...places].map(([host, i]) => ({ at: ["spec", "hosts", i], host, namespace, isOffer: false }));
+}
 
 function isExported(
   { metadata, spec }: ObjectOf<"VirtualService" | "ServiceEntry">,

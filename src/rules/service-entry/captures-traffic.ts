@@ -2,27 +2,19 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isWildcard, covers } from "../../mesh/traffic/hosts.ts";
 import { isTcpProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
-import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
+import { isTrueText } from "../../mesh/objects/parse-bool.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import type { SettingsWith } from "../../view/settings.ts";
+import { setting } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
-
-// In CEL: the same three kinds of problems.
-const spec = "object.spec";
-const isOfServicesInCel =
-  "(h.endsWith('.svc.' + settings.domain) || ('.svc.' + settings.domain).endsWith(h.substring(1)))";
-const hostsInCel = `(has(${spec}.hosts) ? ${spec}.hosts : []).filter(h, h.startsWith('*') && h != '*' && (${isOfServicesInCel} || h.startsWith('*.') && !h.substring(2).contains('.')))`;
-const addressesInCel = `(has(${spec}.addresses) ? ${spec}.addresses : []).filter(a, [a.split('/')].exists(p, p.size() > 1 && p[1].matches('^[0-9]{1,3}$') && int(p[1]) <= (p[0].contains(':') ? 16 : 8)))`;
-const portsInCel = `(has(${spec}.addresses) && ${spec}.addresses.size() > 0 || !has(${spec}.ports) ? [] : ${spec}.ports).filter(p, has(p.number) && (!has(p.protocol) || p.protocol.matches('(?i)^(tcp|mongo|redis|mysql)?$')))`;
-const problemsInCel = `!${isServedInCel} || !has(${spec}) || !has(${spec}.resolution) || !(${spec}.resolution in ['STATIC', 'DNS', 'DNS_ROUND_ROBIN']) ? [] :
-${hostsInCel}.map(h, [dyn('host'), dyn(h)]) + ${addressesInCel}.map(a, [dyn('address'), dyn(a)]) + ${portsInCel}.map(p, [dyn('port'), dyn(p.number)])`;
 
 export const serviceEntryCapturesTraffic = defineRule({
   id: "service-entry-captures-traffic",
   subject: "ServiceEntry",
-  reads: [],
+  reads: [setting("dnsCapture")],
   mode: "warn",
   since: "0.1.0",
-  // Whether proxies answer DNS queries, and so know hosts without addresses apart, is a setting of each proxy.
   summary: "A ServiceEntry sends requests for other hosts or addresses to its own endpoints.",
   why: "A TCP port without addresses makes Envoy listen for every address of that port, and the connections that no Service takes go to the endpoints of the ServiceEntry (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener). The same happens with an address range that contains others' addresses, and with a wildcard host for names that nothing else defines. With resolution NONE, requests still go to the address that the client asked for.",
   fix: "List the addresses of the host, narrow the range or the wildcard, or limit the ServiceEntry with exportTo.",
@@ -32,23 +24,25 @@ export const serviceEntryCapturesTraffic = defineRule({
     seen: "Connections to other hosts on the same port reach the endpoints of the ServiceEntry: a database client gets the wrong database, or a certificate of another name.",
     wayOut: "Delete the ServiceEntry, or limit it with `exportTo: [.]`.",
     silentWhen:
-      "The resolution is NONE or DYNAMIC_DNS, addresses are given, or the port is for HTTP or TLS, where hosts can be told apart. Proxies that capture DNS give each host its own address.",
+      "The resolution is NONE or DYNAMIC_DNS, addresses are given, the port is for HTTP or TLS, where hosts can be told apart, or the mesh config has ISTIO_META_DNS_CAPTURE in proxyMetadata, so that proxies give each host an address of its own.",
     page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
   },
-
-  cel: { problems: problemsInCel },
 
   *check(entry, { settings }) {
     if (!isServed(entry, settings) || !hasOwnEndpoints(entry)) return;
     yield* broadHosts(entry, settings.domain);
     yield* broadAddresses(entry);
-    yield* wholePorts(entry);
+    if (!hasAddressesOfDns(entry, settings)) yield* wholePorts(entry);
   },
 });
 
 /** With resolution NONE, the requests go on to the address that the client asked for; DYNAMIC_DNS looks up its host. */
 const hasOwnEndpoints = ({ spec }: ServiceEntry): boolean =>
   ["STATIC", "DNS", "DNS_ROUND_ROBIN"].includes(spec.resolution ?? "NONE");
+
+/** Proxies that answer DNS queries give hosts an address of their own (Istio pilot/pkg/model/service.go nodeUsesAutoallocatedIPs). */
+const hasAddressesOfDns = ({ spec }: ServiceEntry, { dnsCapture }: SettingsWith<"dnsCapture">): boolean =>
+  isTrueText(dnsCapture) && !spec.hosts.some(isWildcard);
 
 function* broadHosts({ spec }: ServiceEntry, domain: string): Iterable<Problem> {
   for (const [i, host] of spec.hosts.entries()) {

@@ -21,10 +21,12 @@ export const serviceEntryHostInvalid = defineRule({
 
   *check(entry) {
     const { hosts, ports, resolution } = entry.spec;
-    yield* refusedHosts(entry);
+    const refused = refusedHosts(entry);
+    yield* refused;
     if (resolution === "DYNAMIC_DNS" || !ports.some(({ protocol }) => isTlsProtocol(protocol))) return;
+    const known = new Set(refused.map(({ at }) => at.join(".")));
     for (const [i, host] of hosts.entries())
-      if (isPartialWildcard(host))
+      if (isPartialWildcard(host) && !known.has(`spec.hosts.${i}`))
         yield {
           at: ["spec", "hosts", i],
           message: `Envoy refuses the TLS listener of every proxy with the host ${JSON.stringify(host)}, a wildcard that starts within a label`,

@@ -5,13 +5,14 @@ export const telemetrySamplingTooHigh = defineRule({
   id: "telemetry-sampling-too-high",
   subject: "Telemetry",
   reads: [],
-  mode: { protected: "warn", elsewhere: "off" },
+  mode: "warn",
   since: "0.1.0",
+  // How many spans a collector can take is in no manifest.
   stage: "trial",
   parameters: {
     maxPercentage: { summary: "The highest share of requests that may be traced, in percent", default: 10 },
   },
-  summary: "A Telemetry of a protected namespace traces more requests than the policy allows.",
+  summary: "A Telemetry traces more requests than the policy allows.",
   why: "Each traced request sends spans from every proxy on its way (Istio pilot/pkg/model/telemetry.go Tracing, RandomSamplingPercentage). At a high rate, the collector and the proxies need several times their CPU and memory, and spans of important requests are lost when the collector drops some.",
   fix: "Lower randomSamplingPercentage, or increase the parameter maxPercentage if the collector is made for it.",
   incident: {

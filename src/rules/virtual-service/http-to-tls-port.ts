@@ -1,6 +1,7 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
+import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
 import { isTlsPort } from "../../mesh/membership/service-protocol.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";
@@ -39,14 +40,14 @@ const rulesOfHttpDestinations = relation(
   index("DestinationRule", (rule, settings) => (originatesTls(rule) ? destinationRuleByHost.keys(rule, settings) : [])),
 );
 
-const reads = [registeredHost, rulesOfHttpDestinations] as const;
+const reads = [registeredHost, rulesOfHttpDestinations, gatewayService] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceHttpToTlsPort = defineRule({
   id: "virtual-service-http-to-tls-port",
   subject: "VirtualService",
   reads,
-  worksWithout: ["DestinationRule", "ServiceEntry"],
+  worksWithout: ["DestinationRule", "Gateway", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   // The name of a port can say https, although the application speaks HTTP there.
@@ -61,7 +62,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, the destination has no port, or the protocol of its port is not declared as HTTPS or TLS.",
+      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, the destination has no port, its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -83,7 +84,8 @@ function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Foun
     const port = destination.port?.number;
     if (host === "" || isWildcard(host) || port === undefined) continue;
     const { definitions } = mesh.get(registeredHost, host);
-    if (definitions.length > 0 && definitions.every((one) => hasTlsPort(one, port)))
+    const isTls = definitions.length > 0 && definitions.every((one) => hasTlsPort(one, port));
+    if (isTls && !definitions.some((one) => one.kind === "Service" && mesh.get(gatewayService, one)))
       yield { at: [...at, "port"], host, port, definitions };
   }
 }

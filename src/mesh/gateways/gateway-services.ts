@@ -1,0 +1,70 @@
+import { selectsWorkload, type Service, workloadsNearService } from "../membership/services.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { gatewayNameLabel } from "../objects/labels.ts";
+import { isServed } from "../objects/revision.ts";
+import { selects } from "../objects/selectors.ts";
+import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import type { Gateway } from "./servers.ts";
+
+/** A workload and the Services of its namespace that select one of its labels. */
+const servicesNearWorkload = relation("servicesNearWorkload", workloadsNearService.to, workloadsNearService.from);
+
+/** What `podsOfGateway` and `servicesOfProxies` read. */
+export const gatewayServiceReads = [workloadsOfGateway, servicesNearWorkload] as const;
+type View = MeshView<(typeof gatewayServiceReads)[number]>;
+
+/** The workloads that a Gateway of Istio's kind selects. One without a selector is for proxies that nothing here names. */
+export function podsOfGateway(gateway: Gateway, mesh: View): readonly Workload[] {
+  const { selector } = gateway.spec;
+  if (!isServed(gateway, mesh.settings) || Object.keys(selector).length === 0) return [];
+  return mesh.related(workloadsOfGateway, gateway).filter(({ pod }) => selects(selector, pod.labels));
+}
+
+/** The Services of proxies; a generator, because a Gateway can select very many workloads. */
+export function* servicesOfProxies(
+  proxies: readonly Workload[],
+  mesh: View,
+): Generator<undefined, ReadonlySet<Service>> {
+  const services = new Set<Service>();
+  for (const proxy of proxies) {
+    yield;
+    for (const service of mesh.related(servicesNearWorkload, proxy))
+      if (selectsWorkload(service, proxy)) services.add(service);
+  }
+  return services;
+}
+
+const pairs = (labels: Readonly<Record<string, string>>): readonly string[] =>
+  Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+
+/** A Service and the Gateways of any namespace whose selectors have one of the labels of its own. */
+const gatewaysNearService = relation(
+  "gatewaysNearService",
+  index("Service", ({ spec }) => pairs(spec.selector)),
+  index("Gateway", (gateway, settings) => (isServed(gateway, settings) ? pairs(gateway.spec.selector) : [])),
+);
+
+/** A Service whose pods are proxies of gateways, so that servers of Gateways decide how its ports are read. */
+export interface GatewayService {
+  /** Those of Istio's kind. */
+  readonly gateways: readonly Gateway[];
+}
+
+/** What Gateways make of the ports of a Service; undefined: its pods are no gateways, as far as selectors show. */
+export const gatewayService = fact(
+  "gatewayService",
+  "Service",
+  [gatewaysNearService],
+  (service, mesh): GatewayService | undefined => {
+    const { selector } = service.spec;
+    const gateways = mesh
+      .related(gatewaysNearService, service)
+      .filter(({ spec }) => selectSame(selector, spec.selector));
+    return gateways.length > 0 || gatewayNameLabel in selector ? { gateways } : undefined;
+  },
+);
+
+/** Whether every pod that one selector selects is selected by the other. An empty one selects none here. */
+const selectSame = (a: Service["spec"]["selector"], b: Service["spec"]["selector"]): boolean =>
+  Object.keys(a).length > 0 && Object.keys(b).length > 0 && (selects(a, b) || selects(b, a));
