@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { type KubernetesRoute, routesOfParentEntry, routesOfParentService } from "../gateways/routes.ts";
+import type { KubernetesRoute } from "../gateways/routes.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -27,7 +27,7 @@ import type {
 import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
 import type { Destinations } from "./destinations.ts";
 import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
-import { convertedRoutes } from "./gateway-api-routes.ts";
+import { convertedRoutes, parentReads, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
 import type { Source } from "./outcome.ts";
 import { httpCases, type RouteCase, type RouteClient, streamCases, takesAll } from "./route-conditions.ts";
 
@@ -57,8 +57,7 @@ export const routeTableReads = [
   virtualServicesOfEntry,
   virtualServicesUnderEntry,
   delegatesOfRoot,
-  routesOfParentService,
-  routesOfParentEntry,
+  ...parentReads,
 ] as const;
 type View = MeshView<(typeof routeTableReads)[number]>;
 
@@ -188,11 +187,9 @@ export class RouteTable {
   #routesOfParent(): readonly KubernetesRoute[] {
     const { definition } = this.#to;
     if (definition === undefined) return [];
-    const all =
-      definition.kind === "Service"
-        ? this.#mesh.related(routesOfParentService, definition)
-        : this.#mesh.related(routesOfParentEntry, definition);
-    return all.filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
+    return routesOfParents(parentsOfName(this.#to, this.#mesh), this.#mesh).filter((one) =>
+      isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings),
+    );
   }
 
   /** A Sidecar imports them as it does VirtualServices of their namespace for the host. */
@@ -202,7 +199,17 @@ export class RouteTable {
     if (definition === undefined) return [];
     const all = this.#routesOfParent();
     const isStream = this.#streams !== undefined;
-    const of = { definition, name, port, isStream, client: client.namespace, isWaypoint: this.#isWaypoint, domain };
+    const parents = parentsOfName(this.#to, this.#mesh);
+    const of = {
+      definition,
+      parents,
+      name,
+      port,
+      isStream,
+      client: client.namespace,
+      isWaypoint: this.#isWaypoint,
+      domain,
+    };
     const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
     if (routes === undefined || typeof routes === "string") return routes ?? [];
     if (egress?.importsVirtualService(routes.virtualService, this.#mesh) === false) return [];
