@@ -291,6 +291,7 @@ export const kubernetesGateway = record({
         ),
       }),
     ),
+    allowedListeners: optional(record({ namespaces: optional(record({ from: text })) })),
     listeners: list(
       record({
         name,

@@ -88,8 +88,12 @@ type Placed = HostnameRoutes & { readonly listener: ListenerGateway };
 
 function rulesOf(all: readonly Placed[], port: number): readonly ListedRule[] {
   const bound = all
-    .map(({ converted, listener }) => ({ ...converted, gateway: nameOf(listener.generated) }))
-    .sort((a, b) => oldestFirst(a.virtualService, b.virtualService));
+    .map(({ converted, listener: { of, generated } }) => {
+      // Routes of the namespace of the proxies come first (Istio pilot/pkg/model/push_context.go VirtualServicesForGateway).
+      const isNear = converted.virtualService.metadata.namespace === of.metadata.namespace;
+      return { ...converted, gateway: nameOf(generated), isNear };
+    })
+    .sort((a, b) => Number(b.isNear) - Number(a.isNear) || oldestFirst(a.virtualService, b.virtualService));
   const origins = new Map(bound.flatMap((one) => [...one.origins]));
   const refused = new Map(bound.flatMap((one) => [...one.refused]));
   const inOrder = routesOfListener(bound, port).flatMap(({ route, by }) => {

@@ -2,6 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import {
   grantsOfKubernetesGateway,
+  hasOtherListeners,
   isDeployedByHand,
   listenerGateways,
   missingCertificate,
@@ -95,19 +96,31 @@ export function entrancesOf(to: AskedAtGateway, front: Front, mesh: View): reado
   if (doubt !== undefined) return [{ ...nobody, doubt }];
   const { offers, leftOut } = offersOfListeners(to, front, mesh);
   const all = [...offersOfServers(to, front, mesh), ...offers].sort((a, b) => oldestFirst(a.gateway, b.gateway));
-  if (all.length > 0) return byProxy(all, { to, front }, mesh);
+  const opened = openedTo(all, front);
+  if (all.length > 0) return [...byProxy(all, { to, front }, mesh), ...opened];
+  if (opened.length > 0) return opened;
   const missing = leftOut[0] ?? `no Gateway offers host ${to.host} for ${to.scheme} at port ${to.port}`;
   const isKnown = mesh.knowsAll("Gateway") && mesh.knowsAll("KubernetesGateway");
   return [isKnown ? { ...nobody, closed: missing } : { ...nobody, doubt: `${missing}, as far as is known` }];
 }
+
+/** Gateways without a known listener for a host, where ListenerSets can add one. */
+const openedTo = (offers: readonly Offer[], { kubernetesGateways }: Front): readonly Entrance[] =>
+  kubernetesGateways
+    .filter((gateway) => gateway.spec.gatewayClassName === "istio" && hasOtherListeners(gateway))
+    .filter((gateway) => !offers.some(({ listener }) => listener?.of === gateway))
+    .map((gateway) => ({ ...nobody, gateway, doubt: unreadListeners(gateway) }));
+
+const unreadListeners = (gateway: KubernetesGateway): string =>
+  `${idOf(gateway)} lets ListenerSets add listeners, and these are not read`;
 
 /** The same for one proxy alone. */
 export function entranceAtProxy(to: AskedAtGateway, proxy: GatewayProxy, front: Front, mesh: View): Entrance {
   const all = entrancesOf(to, front, mesh);
   const own = all.find((one) => one.proxy !== undefined && keyOfProxy(one.proxy) === keyOfProxy(proxy));
   if (own !== undefined) return own;
-  const [other] = all;
-  if (other?.doubt !== undefined && other.proxy === undefined) return other;
+  const other = all.find(({ doubt, proxy: of }) => doubt !== undefined && of === undefined);
+  if (other !== undefined) return other;
   return { ...nobody, closed: `no Gateway offers ${to.host} for ${to.scheme} at port ${to.port} of ${proxy.name}` };
 }
 
@@ -274,10 +287,19 @@ function doubtAt(offers: readonly Offer[], { host, scheme }: AskedAtGateway, mes
   if (other !== undefined)
     return `${id} and ${idOf(gatewayOf(other))} both offer host ${host} at the same port and proxy`;
   const { server } = first;
+  const unread = unreadBeside(first, host);
+  if (unread !== undefined) return unread;
   if (server.tls?.mode === "AUTO_PASSTHROUGH")
     return `${id} leads TLS to services that it names by their cluster (AUTO_PASSTHROUGH), which is not examined`;
   const conflicting = offers.find((offer) => offer.listener === undefined && isInConflict(offer, mesh));
   return conflicting && `another server conflicts with the one of ${idOf(conflicting.gateway)} for host ${host}`;
+}
+
+/** A listener that is added cannot have the host of another one, but one that fits better. */
+function unreadBeside({ server, listener }: Offer, host: string): string | undefined {
+  if (listener === undefined || !hasOtherListeners(listener.of)) return undefined;
+  const isExact = sharingOf(server) === "TCP" || listener.listener.hostname?.toLowerCase() === host;
+  return isExact ? undefined : unreadListeners(listener.of);
 }
 
 const isInConflict = ({ gateway, server }: Offer, mesh: View): boolean =>

@@ -100,9 +100,15 @@ export interface StreamAtGateway extends Pick<Entry, "virtualService" | "httpRou
 /** What a gateway has under one name. */
 export interface VirtualHost {
   /** In the order in which their routes are merged. */
-  readonly bound: readonly BoundRoutes[];
-  /** Whether all requests over HTTP are redirected to HTTPS. */
+  readonly bound: readonly BoundToServer[];
+  /** Whether all requests over HTTP are redirected to HTTPS, also without any route. */
   readonly isRedirected: boolean;
+}
+
+/** Routes at one server. */
+interface BoundToServer extends BoundRoutes {
+  /** Whether the server redirects to HTTPS, so that all requests for the name are redirected if it has a route for them. */
+  readonly redirects: boolean;
 }
 
 /** A VirtualService, or what istiod makes of routes of the Gateway API. */
@@ -411,8 +417,9 @@ export class RouteTable {
     };
     // A name for which no VirtualService has a route is not known.
     for (const { bound, isRedirected } of names) {
-      const all = bound.flatMap(routesOf);
-      if (isRedirected) return "redirected";
+      const found = bound.map((one) => ({ ...one, routes: routesOf(one) }));
+      if (isRedirected || found.some(({ redirects, routes }) => redirects && routes.length > 0)) return "redirected";
+      const all = found.flatMap(({ routes }) => routes);
       const isLast = ({ cases }: Entry) => cases.every(takesAll);
       if (all.length > 0) return [...all.filter((one) => !isLast(one)), ...all.filter(isLast)];
     }

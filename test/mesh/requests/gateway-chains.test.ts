@@ -133,3 +133,17 @@ describe("where TLS is terminated", () => {
     assert.equal(taken(terminated + route("r", { kind: "TCPRoute", rules }), "a.example.com"), "internal");
   });
 });
+
+test("where ListenerSets can add listeners, only the host of a listener is decided", () => {
+  const opened = (from: string) =>
+    gateway(listener("one", "a.example.com", "Passthrough"), https("wild", "*.example.com")).replace(
+      "gatewayClassName: istio,",
+      `gatewayClassName: istio, allowedListeners: { namespaces: { from: ${from} } },`,
+    ) + route("db", { section: "one" });
+  const doubt = "Gateway edge/public lets ListenerSets add listeners, and these are not read";
+  assert.equal(taken(opened("All"), "a.example.com"), "db");
+  assert.equal(taken(opened("All"), "b.example.com"), doubt);
+  assert.equal(taken(opened("Same"), "other.org"), doubt);
+  assert.equal(taken(opened("None"), "b.example.com"), "http");
+  assert.equal(taken(opened("None"), "other.org"), "nothing");
+});
