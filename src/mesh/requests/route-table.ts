@@ -218,7 +218,7 @@ export class RouteTable {
     };
     const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
     if (routes === undefined || typeof routes === "string") return routes ?? [];
-    if (egress?.importsVirtualService(routes.virtualService, this.#mesh) === false) return [];
+    if (egress?.importsVirtualService(routes.virtualService, this.#mesh, port) === false) return [];
     return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
 
@@ -287,7 +287,7 @@ export class RouteTable {
   #hasRoutesOf(one: VirtualService, egress: Egress | undefined): boolean {
     return (
       isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings) &&
-      egress?.importsVirtualService(one, this.#mesh) !== false
+      egress?.importsVirtualService(one, this.#mesh, this.#to.port) !== false
     );
   }
 
