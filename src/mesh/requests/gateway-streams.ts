@@ -84,17 +84,17 @@ export interface Surroundings extends Omit<HostSurroundings, "mesh"> {
   readonly mesh: HostSurroundings["mesh"] & MeshView<(typeof gatewayStreamReads)[number]>;
 }
 
-/** The servers of the Gateway of an offer that pass on TLS at its port, in their order. */
-function passingBeside({ gateway, server, listener }: Offer): readonly Offer[] {
-  const all: readonly Offer[] =
-    listener === undefined
-      ? gateway.spec.servers.map((one) => ({ gateway, server: one, listener }))
-      : listenerGateways(listener.of).flatMap((one) =>
-          one.leftOut === undefined
-            ? one.generated.spec.servers.map((own) => ({ gateway: one.generated, server: own, listener: one }))
-            : [],
-        );
-  return all.filter((one) => one.server.port?.number === server.port?.number && passesOn(one.server));
+/**
+ * The listeners of the Gateway of an offer that pass on TLS at its port, in their order. A Gateway of Istio's own kind can have so many
+ * servers that only those that offer the name are compared.
+ */
+function passingBeside(offer: Offer): readonly Offer[] {
+  const { server, listener } = offer;
+  if (listener === undefined) return [offer];
+  const all = listenerGateways(listener.of).filter(({ leftOut }) => leftOut === undefined);
+  return all
+    .flatMap((one) => one.generated.spec.servers.map((own) => ({ gateway: one.generated, server: own, listener: one })))
+    .filter((one) => one.server.port?.number === server.port?.number && passesOn(one.server));
 }
 
 /** Whether a server passes TLS on by routes. */
