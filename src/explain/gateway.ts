@@ -68,7 +68,9 @@ function tableLines(gateway: Gateway, { conflicts, bound }: Served, mesh: Mesh):
   const leftOut = new Set(conflicts.filter(({ kind }) => kind !== "listener refused").map(({ server }) => server));
   const kept = gateway.spec.servers.filter((_, i) => !leftOut.has(i));
   const used = bound.flatMap(({ because, virtualService }) => (because === "used" ? [virtualService] : []));
-  const tables = routeTablesOf(gateway, kept, used, mesh.settings).map(
+  const [proxyNamespace, another] = new Set(proxiesOfGateway(gateway, mesh).map(({ metadata }) => metadata.namespace));
+  const of = { virtualServices: used, proxyNamespace: another === undefined ? proxyNamespace : undefined };
+  const tables = routeTablesOf(gateway, kept, of, mesh.settings).map(
     ({ port, host, routes, isRedirected }): ExplanationLine => ({
       key: "routes",
       of: `${host}:${port}`,

@@ -299,6 +299,7 @@ export const kubernetesGateway = record({
         ),
       }),
     ),
+    allowedListeners: optional(record({ namespaces: optional(record({ from: text })) })),
     listeners: list(
       record({
         name,

@@ -75,13 +75,14 @@ export function converted(all: readonly KubernetesRoute[], conversion: Conversio
 
 /**
  * The rules of a TLSRoute or a TCPRoute (Istio pilot/pkg/config/kube/gateway/conversion.go convertTLSRoute, convertTCPRoute). A rule
- * without a backend that has a weight leads to nothing.
+ * without a backend that has a weight leads to nothing; that of a TLSRoute has no match then, so that no connection uses it.
  */
 export function convertedStreams(object: KubernetesRoute, conversion: Conversion): ConvertedStreams {
   const { namespace, name, creationTimestamp } = object.metadata;
   const routes = object.spec.rules.map((rule) => ({ route: destinationsOf(rule, namespace, conversion.domain) }));
-  const match = [{ sniHosts: conversion.hosts }];
-  const spec = object.originKind === "TLSRoute" ? { tls: routes.map((one) => ({ ...one, match })) } : { tcp: routes };
+  const match = (rule: Rule) => (receiving(rule).length === 0 ? [] : [{ sniHosts: conversion.hosts }]);
+  const tls = () => object.spec.rules.map((rule, i) => ({ ...routes[i], match: match(rule) }));
+  const spec = object.originKind === "TLSRoute" ? { tls: tls() } : { tcp: routes };
   const virtualService: ObjectOf<"VirtualService"> = readObject("VirtualService", {
     kind: "VirtualService",
     metadata: { namespace, name, creationTimestamp },

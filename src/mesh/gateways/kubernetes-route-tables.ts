@@ -87,18 +87,22 @@ const missingIn =
 
 type Placed = HostnameRoutes & { readonly listener: ListenerGateway };
 
-const rulesOf = (all: readonly Placed[], port: number): readonly ListedRule[] =>
-  rulesInOrder(
-    all.map(({ converted, listener }) => ({ ...converted, gateway: nameOf(listener.generated) })),
-    port,
-  );
+function rulesOf(all: readonly Placed[], port: number): readonly ListedRule[] {
+  const bound = all
+    .map(({ converted, listener: { of, generated } }) => {
+      // Routes of the namespace of the proxies come first (Istio pilot/pkg/model/push_context.go VirtualServicesForGateway).
+      const isNear = converted.virtualService.metadata.namespace === of.metadata.namespace;
+      return { ...converted, gateway: nameOf(generated), isNear };
+    })
+    .sort((a, b) => Number(b.isNear) - Number(a.isNear) || oldestFirst(a.virtualService, b.virtualService));
+  return rulesInOrder(bound, port);
+}
 
-/** Converted routes, each at a gateway, as `namespace/name`, or in the mesh, in the order in which their rules are tried. */
+/** The rules of converted routes in the order in which they are tried. Of the routes, each is at a gateway, as `namespace/name`, or in the mesh, and those that win come first. */
 export function rulesInOrder(
-  all: readonly (ConvertedRoutes & { readonly gateway: string })[],
+  bound: readonly (ConvertedRoutes & { readonly gateway: string })[],
   port: number,
 ): readonly ListedRule[] {
-  const bound = all.toSorted((a, b) => oldestFirst(a.virtualService, b.virtualService));
   const origins = new Map(bound.flatMap((one) => [...one.origins]));
   const refused = new Map(bound.flatMap((one) => [...one.refused]));
   const inOrder = routesOfListener(bound, port).flatMap(({ route, by }) => {

@@ -114,6 +114,15 @@ function tooManyCertificates({ tls, port }: Listener, gateway: KubernetesGateway
 const isOwnCertificate = ({ options }: NonNullable<Listener["tls"]>): boolean =>
   (options[terminateMode] ?? "").startsWith("ISTIO_");
 
+/**
+ * Whether ListenerSets of some namespace can add listeners to a Gateway, which are not read (Istio
+ * pilot/pkg/config/kube/gatewaycommon/gateway_utils.go NamespaceAcceptedByAllowListeners).
+ */
+export function hasOtherListeners({ spec: { allowedListeners } }: KubernetesGateway): boolean {
+  const from = allowedListeners?.namespaces?.from;
+  return from !== undefined && from !== "None";
+}
+
 const isStream = ({ protocol }: Listener): boolean => protocol === "TCP" || protocol === "UDP";
 const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].includes(protocol ?? "");
 

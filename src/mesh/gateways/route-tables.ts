@@ -1,7 +1,7 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { HostPatterns } from "../traffic/host-patterns.ts";
-import { hostsOf } from "../traffic/virtual-service-choices.ts";
+import { hostsOf, nearness } from "../traffic/virtual-service-choices.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { type GatewayRoute, routesInOrder } from "./gateway-routes.ts";
@@ -18,19 +18,29 @@ export interface RouteTable {
   readonly isRedirected: boolean;
 }
 
+/** The VirtualServices that the proxies of a Gateway get, and the namespace of these; undefined: they are in several, or not known. */
+interface Bound {
+  readonly virtualServices: readonly VirtualService[];
+  readonly proxyNamespace: string | undefined;
+}
+
 /**
  * The route tables of a Gateway: one for each host that a server and a VirtualService have in common, the narrower of the two where
  * one is a wildcard. All servers for plain HTTP on one port share tables, each HTTPS server has its own (Istio
- * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pkg/config/host/names.go Intersection). `kept` are the servers
- * that istiod keeps, `bound` the VirtualServices that its proxies get. What Gateways beside it add to a port is not in the tables.
+ * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pkg/config/host/names.go Intersection). What only the
+ * namespace of the proxies sees comes first (pilot/pkg/model/push_context.go VirtualServicesForGateway). `kept` are the servers that
+ * istiod keeps. What Gateways beside it add to a port is not in the tables.
  */
 export function routeTablesOf(
   gateway: Gateway,
   kept: readonly Server[],
-  bound: readonly VirtualService[],
+  { virtualServices, proxyNamespace }: Bound,
   settings: MeshSettings,
 ): readonly RouteTable[] {
-  const inOrder = bound.filter(({ spec }) => spec.http.length > 0).toSorted(oldestFirst);
+  const rankOf = (one: VirtualService) => (proxyNamespace === undefined ? 0 : nearness(one, proxyNamespace, settings));
+  const inOrder = virtualServices
+    .filter(({ spec }) => spec.http.length > 0)
+    .sort((a, b) => rankOf(a) - rankOf(b) || oldestFirst(a, b));
   const listeners = Map.groupBy(kept.filter(readsHttp), (server) =>
     isPlainHttp(server) ? JSON.stringify([server.port?.number, server.bind]) : server,
   );

@@ -100,6 +100,13 @@ export const gatewaysOfRoute = relation(
   kubernetesGatewayByName,
 );
 
+/** A Gateway of the Gateway API and the routes of connections that name it as a parent. */
+export const streamRoutesOfGateway = relation(
+  "streamRoutesOfGateway",
+  kubernetesGatewayByName,
+  index("KubernetesRoute", (route) => (isOfRequests(route) ? [] : namesOf(parentsOf(route), "Gateway"))),
+);
+
 /**
  * Whether each parent of a route is a Gateway that exists and whose class is none of Istio's, so that another controller may
  * decide what becomes of its requests.

@@ -63,6 +63,7 @@ import {
   parentOf,
   routesOfParentEntry,
   routesOfParentService,
+  streamRoutesOfGateway,
   servicesOfRoute,
 } from "../gateways/routes.ts";
 import { gatewaysAtListener } from "../gateways/server-conflicts.ts";
@@ -240,6 +241,7 @@ const ofFronts = [
 /** Gateways within the way, at which the same decides as at those by which requests come in. */
 const ofHops = [
   streamsOfGateway,
+  streamRoutesOfGateway,
   ...to(hostsBeyondVirtualService, "BeyondVirtualService", front),
   ...to(hostsBeyondRoute, "BeyondRoute", front),
 ];

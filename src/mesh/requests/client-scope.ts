@@ -46,14 +46,15 @@ export class ClientScope {
     return this.sees(definition) ? undefined : `${idOf(definition)} is not exported to the namespace of these clients`;
   }
 
-  /** Why the proxy of the client does not know a host that is defined so; undefined: it knows it. */
-  hides(host: string, definition: Definition): string | undefined {
+  /** Why the proxy of the client does not know a host that is defined so, at a port or at all; undefined: it knows it. */
+  hides(host: string, definition: Definition, port?: number): string | undefined {
     const kept = this.keeps(definition);
     if (kept !== undefined) return kept;
     const sidecar = this.#sidecarOfClient();
-    if (sidecar === undefined || this.egress?.importsService(host, definition.metadata.namespace) !== false)
-      return undefined;
-    return `${idOf(sidecar)} does not import the host`;
+    const { namespace } = definition.metadata;
+    if (sidecar === undefined || this.egress?.importsService(host, namespace, port) !== false) return undefined;
+    const isOfOthers = port !== undefined && this.egress.importsService(host, namespace);
+    return `${idOf(sidecar)} does not import ${isOfOthers ? `port ${port} of ` : ""}the host`;
   }
 
   /** What refuses requests to hosts that the proxy does not know; undefined: they are passed on. */

@@ -42,7 +42,7 @@ function nameFor(target: HostTarget, { source, scope }: Client, mesh: View): Des
     concrete === undefined
       ? toEntries({ host, port, entries: [...entries, ...covering.filter(isByAddress(port))] }, { source, scope }, mesh)
       : toService(concrete, port, scope, mesh);
-  const hidden = scope.hides(own, service);
+  const hidden = scope.hides(own, service, port);
   if (hidden === undefined) return { ...found, alias: service };
   // A client that does not know the name that requests have does not tell them by it.
   const isByName = found.definition !== undefined && !isByAddress(port)(found.definition);
@@ -54,7 +54,7 @@ const isByAddress = (port: number) => (of: Definition) => portOfDefinition(of, p
 
 function toService(definition: Service, port: number, scope: ClientScope, mesh: View): Destined {
   const host = hostOfService(definition, mesh.settings.domain);
-  return { host, port, definition, name: host, hidden: scope.hides(host, definition) };
+  return { host, port, definition, name: host, hidden: scope.hides(host, definition, port) };
 }
 
 interface Client {
@@ -64,7 +64,7 @@ interface Client {
 
 function toEntries(to: NamedHost, { source, scope }: Client, mesh: View): Destined {
   const { host, port, entries } = to;
-  const choice = chosenEntry(to, source, (name, entry) => scope.hides(name, entry), mesh.settings);
+  const choice = chosenEntry(to, source, (name, entry) => scope.hides(name, entry, to.port), mesh.settings);
   const undefinedHost = { host, port, definition: undefined, name: host };
   if (choice.kind === "defined") return { host, port, definition: choice.entry, name: choice.name, hidden: undefined };
   if (choice.kind === "undecided") return { ...undefinedHost, hidden: undefined, unclear: choice.because };

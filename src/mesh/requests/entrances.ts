@@ -2,6 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import {
   grantsOfKubernetesGateway,
+  hasOtherListeners,
   isDeployedByHand,
   listenerGateways,
   missingCertificate,
@@ -16,6 +17,7 @@ import {
   readsHttp,
   type Server,
   serverHosts,
+  serverNames,
   sharingOf,
 } from "../gateways/servers.ts";
 import { isForIngress, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
@@ -24,10 +26,12 @@ import { namespaceOfWorkload, type Workload, workloadsOfNamespace } from "../mem
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { covers, mostSpecificFirst } from "../traffic/hosts.ts";
+import { covers } from "../traffic/hosts.ts";
 import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { namespaceOfWaypoint } from "./enforcement.ts";
 import type { EntryHost, Front } from "./front.ts";
+import { type Taking, takingName } from "./gateway-chains.ts";
+import { gatewayStreamReads, passesOn, streamAt, type StreamChoice, type Surroundings } from "./gateway-streams.ts";
 import { proxiesOf } from "./ingress.ts";
 import type { GatewayProxy } from "./question.ts";
 import type { Offer } from "./virtual-hosts.ts";
@@ -51,6 +55,7 @@ export const entranceReads = [
   workloadsOfKubernetesGateway,
   servicesOfAddresses,
   grantsOfKubernetesGateway,
+  ...gatewayStreamReads,
 ] as const;
 type View = MeshView<(typeof entranceReads)[number]>;
 
@@ -64,6 +69,8 @@ export interface Entrance {
   readonly offers: readonly Offer[];
   /** How the servers read what comes in: as requests, as connections, or as TLS that they pass on by the name that it asks for. */
   readonly reads: Reading;
+  /** The route of connections; undefined: the servers read requests, or there are none. */
+  readonly stream: StreamChoice | undefined;
   /** Why the requests reach nothing there; undefined: the routes of the servers decide. */
   readonly closed: string | undefined;
   /** Why it is not known what takes them; undefined: it is. */
@@ -75,6 +82,11 @@ export type Reading = "http" | "tcp" | "tls";
 /** A host, or the name that TLS asks for, and a port. */
 export type AskedAtGateway = Omit<EntryHost, "kind">;
 
+interface AskedOfFront {
+  readonly to: AskedAtGateway;
+  readonly front: Front;
+}
+
 /** The Gateway that the user wrote. */
 export const gatewayOf = ({ gateway, listener }: Offer): Gateway | KubernetesGateway => listener?.of ?? gateway;
 
@@ -84,30 +96,42 @@ export function entrancesOf(to: AskedAtGateway, front: Front, mesh: View): reado
   if (doubt !== undefined) return [{ ...nobody, doubt }];
   const { offers, leftOut } = offersOfListeners(to, front, mesh);
   const all = [...offersOfServers(to, front, mesh), ...offers].sort((a, b) => oldestFirst(a.gateway, b.gateway));
-  if (all.length > 0) return byProxy(all, to, mesh);
+  const opened = openedTo(all, front);
+  if (all.length > 0) return [...byProxy(all, { to, front }, mesh), ...opened];
+  if (opened.length > 0) return opened;
   const missing = leftOut[0] ?? `no Gateway offers host ${to.host} for ${to.scheme} at port ${to.port}`;
   const isKnown = mesh.knowsAll("Gateway") && mesh.knowsAll("KubernetesGateway");
   return [isKnown ? { ...nobody, closed: missing } : { ...nobody, doubt: `${missing}, as far as is known` }];
 }
+
+/** Gateways without a known listener for a host, where ListenerSets can add one. */
+const openedTo = (offers: readonly Offer[], { kubernetesGateways }: Front): readonly Entrance[] =>
+  kubernetesGateways
+    .filter((gateway) => gateway.spec.gatewayClassName === "istio" && hasOtherListeners(gateway))
+    .filter((gateway) => !offers.some(({ listener }) => listener?.of === gateway))
+    .map((gateway) => ({ ...nobody, gateway, doubt: unreadListeners(gateway) }));
+
+const unreadListeners = (gateway: KubernetesGateway): string =>
+  `${idOf(gateway)} lets ListenerSets add listeners, and these are not read`;
 
 /** The same for one proxy alone. */
 export function entranceAtProxy(to: AskedAtGateway, proxy: GatewayProxy, front: Front, mesh: View): Entrance {
   const all = entrancesOf(to, front, mesh);
   const own = all.find((one) => one.proxy !== undefined && keyOfProxy(one.proxy) === keyOfProxy(proxy));
   if (own !== undefined) return own;
-  const [other] = all;
-  if (other?.doubt !== undefined && other.proxy === undefined) return other;
+  const other = all.find(({ doubt, proxy: of }) => doubt !== undefined && of === undefined);
+  if (other !== undefined) return other;
   return { ...nobody, closed: `no Gateway offers ${to.host} for ${to.scheme} at port ${to.port} of ${proxy.name}` };
 }
 
 const keyOfProxy = ({ namespace, name }: GatewayProxy): string => `${namespace.metadata.name}/${name}`;
 
 /** A Gateway without proxies counts only if no other one has any. */
-function byProxy(offers: readonly Offer[], to: AskedAtGateway, mesh: View): readonly Entrance[] {
+function byProxy(offers: readonly Offer[], asked: AskedOfFront, mesh: View): readonly Entrance[] {
   const found = new Map<string, { readonly proxy: GatewayProxy; readonly offers: Offer[] }>();
   const unserved: Entrance[] = [];
   for (const offer of offers) {
-    const proxies = proxiesOfOffer(offer, to, mesh);
+    const proxies = proxiesOfOffer(offer, asked.to, mesh);
     if (typeof proxies === "string") unserved.push(closedAt(offer, proxies, mesh));
     else
       for (const proxy of proxies) {
@@ -118,7 +142,7 @@ function byProxy(offers: readonly Offer[], to: AskedAtGateway, mesh: View): read
       }
   }
   if (found.size === 0) return unserved.slice(0, 1);
-  return [...found.values()].map((one) => entranceAt(one.proxy, one.offers, to, mesh));
+  return [...found.values()].map((one) => entranceAt(one.proxy, one.offers, asked, mesh));
 }
 
 const nobody: Entrance = {
@@ -126,6 +150,7 @@ const nobody: Entrance = {
   gateway: undefined,
   offers: [],
   reads: "http",
+  stream: undefined,
   closed: undefined,
   doubt: undefined,
 };
@@ -183,6 +208,7 @@ function isFor(server: Server, { metadata }: Gateway, { host, port, scheme }: As
   const kind = sharingOf(server);
   // A server for TCP takes whatever comes, for whatever host.
   if (kind === "TCP") return true;
+  if (scheme !== "https" && kind === "TLS") return passesOn(server) && serverNames(server, metadata.namespace).has("*");
   if (scheme !== sharing[kind] && !(scheme === "https" && isOverTls(server))) return false;
   return serverHosts(server, metadata.namespace).some((one) => covers(one.host.toLowerCase(), host));
 }
@@ -225,30 +251,30 @@ function proxiesOfListener(
 }
 
 /** All servers for plain HTTP share their port; of those with TLS, the name that the client asks for decides. */
-function entranceAt(proxy: GatewayProxy, all: readonly Offer[], to: AskedAtGateway, mesh: View): Entrance {
-  const offers = to.scheme === "https" ? mostSpecific(all, to.host) : all;
+function entranceAt(proxy: GatewayProxy, all: readonly Offer[], { to, front }: AskedOfFront, mesh: View): Entrance {
+  const surroundings = { front, proxyNamespace: proxy.namespace.metadata.name, mesh };
+  const { offers, stream } = to.scheme === "https" ? takingName(all, to.host, surroundings) : taking(all, surroundings);
   const [first] = offers;
   if (first === undefined) return nobody;
   const doubt = doubtAt(offers, to, mesh);
-  return { proxy, gateway: gatewayOf(first), offers, reads: readingOf(first.server), closed: undefined, doubt };
+  const reads = to.scheme !== "https" && passesOn(first.server) ? "tcp" : readingOf(first.server);
+  return { proxy, gateway: gatewayOf(first), offers, reads, stream, closed: undefined, doubt };
+}
+
+/**
+ * What asks for no name goes to the filter chain for every name, also where the server passes on TLS, because istiod does not
+ * make it a chain for TLS alone (pilot/pkg/networking/core/listener.go toFilterChainMatch).
+ */
+function taking(offers: readonly Offer[], surroundings: Surroundings): Taking {
+  const [first] = offers;
+  if (first !== undefined && passesOn(first.server)) return takingName(offers, "", surroundings);
+  const isStream = first !== undefined && !readsHttp(first.server);
+  return { offers, stream: isStream ? streamAt(first, surroundings) : undefined };
 }
 
 function readingOf(server: Server): Reading {
   if (readsHttp(server)) return "http";
   return passesThrough(server) ? "tls" : "tcp";
-}
-
-function mostSpecific(all: readonly Offer[], host: string): readonly Offer[] {
-  const named = all.map((offer) => ({ offer, name: nameFor(offer, host) }));
-  const [best] = named.map(({ name }) => name).sort(mostSpecificFirst);
-  return named.flatMap(({ offer, name }) => (name === best ? offer : []));
-}
-
-/** The most specific name of a server for a host. One for every name is the only one. */
-function nameFor({ server, gateway }: Offer, host: string): string {
-  const names = serverHosts(server, gateway.metadata.namespace).map((one) => one.host.toLowerCase());
-  if (names.includes("*")) return "*";
-  return names.filter((name) => covers(name, host)).sort(mostSpecificFirst)[0] ?? "*";
 }
 
 /** Why it is not known which server takes the requests, or what it does with them; undefined: it is. */
@@ -261,10 +287,19 @@ function doubtAt(offers: readonly Offer[], { host, scheme }: AskedAtGateway, mes
   if (other !== undefined)
     return `${id} and ${idOf(gatewayOf(other))} both offer host ${host} at the same port and proxy`;
   const { server } = first;
+  const unread = unreadBeside(first, host);
+  if (unread !== undefined) return unread;
   if (server.tls?.mode === "AUTO_PASSTHROUGH")
     return `${id} leads TLS to services that it names by their cluster (AUTO_PASSTHROUGH), which is not examined`;
   const conflicting = offers.find((offer) => offer.listener === undefined && isInConflict(offer, mesh));
   return conflicting && `another server conflicts with the one of ${idOf(conflicting.gateway)} for host ${host}`;
+}
+
+/** A listener that is added cannot have the host of another one, but one that fits better. */
+function unreadBeside({ server, listener }: Offer, host: string): string | undefined {
+  if (listener === undefined || !hasOtherListeners(listener.of)) return undefined;
+  const isExact = sharingOf(server) === "TCP" || listener.listener.hostname?.toLowerCase() === host;
+  return isExact ? undefined : unreadListeners(listener.of);
 }
 
 const isInConflict = ({ gateway, server }: Offer, mesh: View): boolean =>

@@ -92,11 +92,11 @@ function firstOfServices(a: ServiceEntry, b: ServiceEntry): number {
 }
 
 function atProxy(of: Named, port: number, { namespace }: Source, hides: Hides): EntryChoice {
-  const { name, all, byNamespace } = of;
+  const { name, all } = of;
+  const client = namespace?.metadata.name ?? "";
   const isSeen = (entry: ServiceEntry) => hides(name, entry) === undefined;
-  const first = firstFor(namespace?.metadata.name ?? "", of, isSeen);
-  if (first !== undefined)
-    return amongOfNamespace(name, port, (byNamespace.get(first.metadata.namespace) ?? []).filter(isSeen));
+  const first = firstFor(client, of, isSeen);
+  if (first !== undefined) return amongOfNamespace(name, port, besideFor(client, first, of).filter(isSeen));
   const [hidden] = all;
   return { kind: "unknown", because: (hidden && hides(name, hidden)) ?? `nothing defines ${name}` };
 }
@@ -113,6 +113,12 @@ function firstFor(
   }
   return undefined;
 }
+
+/** Those of the namespace of one, in the order in which the client gets them. */
+const besideFor = (client: string, { metadata }: ServiceEntry, { byClient }: Named): readonly ServiceEntry[] => {
+  const inOrder = [client, everyNamespace].flatMap((visible) => byClient.get(visible) ?? []);
+  return [...new Set(inOrder)].filter((one) => one.metadata.namespace === metadata.namespace);
+};
 
 /** istiod merges the ports of ServiceEntries of one namespace that agree in everything else, and the endpoints of all of them. */
 function amongOfNamespace(name: string, port: number, entries: readonly ServiceEntry[]): EntryChoice {

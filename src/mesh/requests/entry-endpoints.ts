@@ -162,11 +162,17 @@ export function machinesOfService(
   return { pods, hasOthers: selected.length > proxied.length };
 }
 
-/** The port of a machine for one of a Service, which may be a name in the ports of the machine. */
+/**
+ * The port of a machine for one of a Service. Its own port of the same name takes precedence over a number (findServiceTargetPort);
+ * undefined: the Service asks for a name that the machine has no port for.
+ */
 export const portOfService = (
-  { port, targetPort }: { readonly port?: number | undefined; readonly targetPort?: number | string | undefined },
+  { name = "", port, targetPort }: ServicePort,
   ports: Machine["ports"],
-): number | undefined => (typeof targetPort === "string" ? ports[targetPort] : targetPort || port);
+): number | undefined =>
+  typeof targetPort === "string" ? ports[targetPort] || undefined : ports[name] || targetPort || port;
+
+type ServicePort = Partial<Pick<ObjectOf<"Service">["spec"]["ports"][number], "name" | "port" | "targetPort">>;
 
 /** Whether clients without any other setting use mTLS for all of these pods. */
 export const haveSidecars = (pods: EntryEndpoints["pods"], namespace: Namespace): boolean =>

@@ -1,13 +1,63 @@
 import { idOf } from "../../kube/identity.ts";
-import { isOfRequests, type KubernetesRoute, parentOf } from "../gateways/routes.ts";
+import type { MeshView } from "../../view/view.ts";
+import {
+  isOfRequests,
+  type KubernetesRoute,
+  parentOf,
+  routesOfParentEntry,
+  routesOfParentService,
+} from "../gateways/routes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
+import {
+  type Definition,
+  serviceEntriesBesideService,
+  serviceEntriesBesideServiceEntry,
+} from "../traffic/definition-choice.ts";
 import { isWildcard } from "../traffic/hosts.ts";
 import { converted, type ConvertedRoutes, dropped } from "../gateways/converted-rules.ts";
+
+/** What `parentsOfName` and `routesOfParents` read. */
+export const parentReads = [
+  routesOfParentService,
+  routesOfParentEntry,
+  serviceEntriesBesideService,
+  serviceEntriesBesideServiceEntry,
+] as const;
+type View = MeshView<(typeof parentReads)[number]>;
+
+/** A name, and what defines it for a client; undefined: nothing does. */
+interface Named {
+  readonly definition: Definition | undefined;
+  readonly name: string;
+}
+
+/**
+ * What routes of the Gateway API can name to count for a name. istiod makes a VirtualService of a route for each host of a ServiceEntry
+ * that it names, which counts for whatever service has the host (Istio pilot/pkg/config/kube/gateway/route_collections.go
+ * HTTPRouteCollection).
+ */
+export function parentsOfName({ definition, name }: Named, mesh: View): readonly Definition[] {
+  if (definition === undefined) return [];
+  const beside =
+    definition.kind === "Service"
+      ? mesh.related(serviceEntriesBesideService, definition)
+      : mesh.related(serviceEntriesBesideServiceEntry, definition);
+  return [definition, ...beside.filter((one) => one !== definition && one.spec.hosts.includes(name))];
+}
+
+/** The routes that name one of these parents. */
+export function routesOfParents(parents: readonly Definition[], mesh: View): readonly KubernetesRoute[] {
+  const all = parents.flatMap((one) =>
+    one.kind === "Service" ? mesh.related(routesOfParentService, one) : mesh.related(routesOfParentEntry, one),
+  );
+  return parents.length > 1 ? [...new Set(all)] : all;
+}
 
 /** What the routes are for. */
 export interface RoutedPort {
   readonly definition: Definition;
+  /** The definitions of the name that routes can have as their parent. */
+  readonly parents: readonly Definition[];
   /** By which clients have it: the host of the Service, or one of the ServiceEntry. */
   readonly name: string;
   readonly port: number;
@@ -46,12 +96,12 @@ export function convertedRoutes(all: readonly KubernetesRoute[], to: RoutedPort)
 }
 
 /** The ports of its references to the parent: undefined for all of them. */
-const portsOf = (route: KubernetesRoute, { definition, port }: RoutedPort): readonly (number | undefined)[] =>
+const portsOf = (route: KubernetesRoute, { parents, port }: RoutedPort): readonly (number | undefined)[] =>
   route.spec.parentRefs
     .filter((ref) => {
-      const parent = parentOf(ref, route);
-      const { namespace, name } = definition.metadata;
-      const isIt = parent.kind === definition.kind && parent.namespace === namespace && parent.name === name;
-      return isIt && (ref.port === undefined || ref.port === port);
+      const { kind, namespace, name } = parentOf(ref, route);
+      const isParent = (one: Definition) =>
+        one.kind === kind && one.metadata.namespace === namespace && one.metadata.name === name;
+      return parents.some(isParent) && (ref.port === undefined || ref.port === port);
     })
     .map((ref) => ref.port);

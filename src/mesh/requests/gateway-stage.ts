@@ -6,14 +6,14 @@ import { isOverTls } from "../gateways/servers.ts";
 import { servicesOfNamespace, servicesOfWorkload } from "../membership/services.ts";
 import { type AskedAtGateway, type Entrance, entranceReads, gatewayOf } from "./entrances.ts";
 import type { Front } from "./front.ts";
-import { streamAt, streamsOfGateway } from "./gateway-streams.ts";
+import type { StreamChoice } from "./gateway-streams.ts";
 import type { RouteOutcome } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
-import { type Offer, virtualHostReads, virtualHostsOf } from "./virtual-hosts.ts";
+import { type Offer, virtualHostsOf } from "./virtual-hosts.ts";
 
 /** What `stageAt` and the entrances read. */
-export const stageReads = [...entranceReads, ...virtualHostReads, servicesOfNamespace, streamsOfGateway] as const;
+export const stageReads = [...entranceReads, servicesOfNamespace] as const;
 type View = MeshView<(typeof stageReads)[number]>;
 
 /** The proxy of a gateway by which requests come in. `doubt`: what is not known of them there. */
@@ -50,7 +50,7 @@ export function stageAt(entrance: Entrance, to: AskedAtGateway, front: Front, me
   const found =
     reads === "http"
       ? { ...virtualHostsOf(to.host, offers, surroundings), stream: undefined }
-      : { ...streamAt(first, reads === "tls" ? to.host : undefined, surroundings), names: [] };
+      : { ...(entrance.stream ?? untaken), names: [] };
   if (found.doubt !== undefined) return { kind: "ended", result: "undecided", gateway, because: found.doubt };
   const { names, stream } = found;
   const used = gatewayOf(first);
@@ -70,6 +70,8 @@ export function stageAt(entrance: Entrance, to: AskedAtGateway, front: Front, me
     },
   };
 }
+
+const untaken: StreamChoice = { stream: undefined, doubt: undefined, dropped: [] };
 
 /** Why no route takes the requests, as far as there is a reason to name. */
 function droppedAt(

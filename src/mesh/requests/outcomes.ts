@@ -1,12 +1,12 @@
 import { fact, type MeshView, setting } from "../../view/view.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
-import { routesOfParentEntry, routesOfParentService } from "../gateways/routes.ts";
+import { routesOfParentEntry } from "../gateways/routes.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
-import { coveringHosts, coveringHostsOfAll } from "../traffic/hosts.ts";
+import { coveringHosts, coveringHostsOfAll, hostOfService } from "../traffic/hosts.ts";
 import {
   identityOfWaypoint,
   isUsable,
@@ -18,6 +18,7 @@ import { aliased, isAlias } from "./aliases.ts";
 import { namespaceOfEntry } from "./definitions.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
 import { openEntriesOfEntry } from "./every-address.ts";
+import { parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
 import { type Decide, decisionsOf } from "./decisions.ts";
 import { Journey, journeyReads, type Means, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
@@ -106,7 +107,10 @@ function configurationOf(to: Target, mesh: View): Configuration {
       definitions: [service],
       virtualServices: mesh.related(virtualServicesOfService, service),
       destinationRules: mesh.related(destinationRulesOfService, service),
-      httpRoutes: mesh.related(routesOfParentService, service),
+      httpRoutes: routesOfParents(
+        parentsOfName({ definition: service, name: hostOfService(service, mesh.settings.domain) }, mesh),
+        mesh,
+      ),
       waypoints: waypointIdentity(waypointBindingOfService(service, namespace, mesh), mesh),
     };
   }

@@ -1,12 +1,11 @@
 import type { Mesh } from "../../view/view.ts";
 import { type ListedRule, rulesInOrder } from "../gateways/kubernetes-route-tables.ts";
-import { routesOfParentService } from "../gateways/routes.ts";
 import { declaredProtocol } from "../membership/service-protocol.ts";
 import type { Service } from "../membership/services.ts";
 import { hostOfService } from "../traffic/hosts.ts";
 import { meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
-import { convertedRoutes } from "./gateway-api-routes.ts";
+import { convertedRoutes, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
 
 /** The rules of routes of the Gateway API that have a Service as their parent, for its requests at one port. */
 export interface ParentRules {
@@ -29,15 +28,18 @@ export function rulesOfParent(
   { client, isWaypoint, isImported = () => true }: Proxy,
   mesh: Mesh,
 ): readonly ParentRules[] {
-  const all = mesh.related(routesOfParentService, service);
-  if (all.length === 0) return [];
   const { domain } = mesh.settings;
+  const name = hostOfService(service, domain);
+  const parents = parentsOfName({ definition: service, name }, mesh);
+  const all = routesOfParents(parents, mesh);
+  if (all.length === 0) return [];
   return service.spec.ports.flatMap((declared): readonly ParentRules[] => {
     const { port } = declared;
     if (port === undefined || declaredProtocol(declared) === "TCP") return [];
     const of = {
       definition: service,
-      name: hostOfService(service, domain),
+      parents,
+      name,
       port,
       isStream: false,
       client,

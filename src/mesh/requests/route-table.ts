@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { type KubernetesRoute, routesOfParentEntry, routesOfParentService } from "../gateways/routes.ts";
+import type { KubernetesRoute } from "../gateways/routes.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -27,7 +27,7 @@ import type {
 import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
 import type { Destinations } from "./destinations.ts";
 import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
-import { convertedRoutes } from "./gateway-api-routes.ts";
+import { convertedRoutes, parentReads, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
 import type { Source } from "./outcome.ts";
 import { httpCases, type RouteCase, type RouteClient, streamCases, takesAll } from "./route-conditions.ts";
 
@@ -57,8 +57,7 @@ export const routeTableReads = [
   virtualServicesOfEntry,
   virtualServicesUnderEntry,
   delegatesOfRoot,
-  routesOfParentService,
-  routesOfParentEntry,
+  ...parentReads,
 ] as const;
 type View = MeshView<(typeof routeTableReads)[number]>;
 
@@ -101,9 +100,15 @@ export interface StreamAtGateway extends Pick<Entry, "virtualService" | "httpRou
 /** What a gateway has under one name. */
 export interface VirtualHost {
   /** In the order in which their routes are merged. */
-  readonly bound: readonly BoundRoutes[];
-  /** Whether all requests over HTTP are redirected to HTTPS. */
+  readonly bound: readonly BoundToServer[];
+  /** Whether all requests over HTTP are redirected to HTTPS, also without any route. */
   readonly isRedirected: boolean;
+}
+
+/** Routes at one server. */
+interface BoundToServer extends BoundRoutes {
+  /** Whether the server redirects to HTTPS, so that all requests for the name are redirected if it has a route for them. */
+  readonly redirects: boolean;
 }
 
 /** A VirtualService, or what istiod makes of routes of the Gateway API. */
@@ -188,11 +193,9 @@ export class RouteTable {
   #routesOfParent(): readonly KubernetesRoute[] {
     const { definition } = this.#to;
     if (definition === undefined) return [];
-    const all =
-      definition.kind === "Service"
-        ? this.#mesh.related(routesOfParentService, definition)
-        : this.#mesh.related(routesOfParentEntry, definition);
-    return all.filter((one) => isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings));
+    return routesOfParents(parentsOfName(this.#to, this.#mesh), this.#mesh).filter((one) =>
+      isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings),
+    );
   }
 
   /** A Sidecar imports them as it does VirtualServices of their namespace for the host. */
@@ -202,10 +205,20 @@ export class RouteTable {
     if (definition === undefined) return [];
     const all = this.#routesOfParent();
     const isStream = this.#streams !== undefined;
-    const of = { definition, name, port, isStream, client: client.namespace, isWaypoint: this.#isWaypoint, domain };
+    const parents = parentsOfName(this.#to, this.#mesh);
+    const of = {
+      definition,
+      parents,
+      name,
+      port,
+      isStream,
+      client: client.namespace,
+      isWaypoint: this.#isWaypoint,
+      domain,
+    };
     const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
     if (routes === undefined || typeof routes === "string") return routes ?? [];
-    if (egress?.importsVirtualService(routes.virtualService, this.#mesh) === false) return [];
+    if (egress?.importsVirtualService(routes.virtualService, this.#mesh, port) === false) return [];
     return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
   }
 
@@ -274,7 +287,7 @@ export class RouteTable {
   #hasRoutesOf(one: VirtualService, egress: Egress | undefined): boolean {
     return (
       isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings) &&
-      egress?.importsVirtualService(one, this.#mesh) !== false
+      egress?.importsVirtualService(one, this.#mesh, this.#to.port) !== false
     );
   }
 
@@ -404,8 +417,9 @@ export class RouteTable {
     };
     // A name for which no VirtualService has a route is not known.
     for (const { bound, isRedirected } of names) {
-      const all = bound.flatMap(routesOf);
-      if (isRedirected) return "redirected";
+      const found = bound.map((one) => ({ ...one, routes: routesOf(one) }));
+      if (isRedirected || found.some(({ redirects, routes }) => redirects && routes.length > 0)) return "redirected";
+      const all = found.flatMap(({ routes }) => routes);
       const isLast = ({ cases }: Entry) => cases.every(takesAll);
       if (all.length > 0) return [...all.filter((one) => !isLast(one)), ...all.filter(isLast)];
     }

@@ -7,9 +7,9 @@ import type { KubernetesRoute } from "../gateways/routes.ts";
 import { type Gateway, isPlainHttp, type Server, serverHosts } from "../gateways/servers.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
-import { everyNamespace, includesNamespace, visibleTo } from "../traffic/export-to.ts";
+import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { covers, mostSpecificFirst } from "../traffic/hosts.ts";
-import { hostsOf } from "../traffic/virtual-service-choices.ts";
+import { hostsOf, nearness } from "../traffic/virtual-service-choices.ts";
 import { gatewaysOf, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import type { Front } from "./front.ts";
@@ -64,11 +64,21 @@ export function virtualHostsOf(host: string, offers: readonly Offer[], surroundi
 
 const isRedirecting = ({ server }: Offer): boolean => isPlainHttp(server) && server.tls?.httpsRedirect === true;
 
+/**
+ * Whether routes are there already. By a second Gateway of the listener they come again, behind all that were there, which makes a
+ * difference only if a match is for one of the Gateways.
+ */
+const isAgain = ({ virtualService, gateway }: Bound, there: BoundRoutes): boolean =>
+  there.virtualService === virtualService &&
+  (there.gateway === gateway || !virtualService.spec.http.some(({ match }) => match.some(isForGateways)));
+const isForGateways = ({ gateways }: VirtualService["spec"]["http"][number]["match"][number]): boolean =>
+  gateways.length > 0;
+
 /** The names of virtual hosts over one host. */
 class Names {
   readonly #host: string;
   readonly #mesh: View;
-  readonly #found = new Map<string, { readonly bound: BoundRoutes[]; isRedirected: boolean }>();
+  readonly #found = new Map<string, { readonly bound: VirtualHost["bound"][number][]; isRedirected: boolean }>();
 
   constructor(host: string, mesh: View) {
     this.#host = host;
@@ -76,10 +86,10 @@ class Names {
   }
 
   add(bound: Bound, offer: Offer): void {
+    const redirects = isRedirecting(offer);
     for (const name of commonNames(bound, offer, this.#host, this.#mesh)) {
       const there = this.#at(name);
-      if (!there.bound.some(({ virtualService }) => virtualService === bound.virtualService)) there.bound.push(bound);
-      if (isRedirecting(offer)) there.isRedirected = true;
+      if (redirects || !there.bound.some((one) => isAgain(bound, one))) there.bound.push({ ...bound, redirects });
     }
   }
 
@@ -127,7 +137,8 @@ function boundTo(offer: Offer, host: string, { front, proxyNamespace, mesh }: Su
 }
 
 /**
- * The VirtualServices of a Gateway that its proxies in a namespace get, in their order (Istio pilot/pkg/model/push_context.go
+ * The VirtualServices of a Gateway that its proxies in a namespace get: first those of that namespace that only some can see, then those
+ * that are exported to it by name, each in order of age (Istio pilot/pkg/model/push_context.go
  * VirtualServicesForGateway). `name`: of the Gateway, as `namespace/name`.
  */
 export function virtualServicesAt(
@@ -141,16 +152,12 @@ export function virtualServicesAt(
     const { metadata, spec } = virtualService;
     const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
     if (!includesNamespace(visible, proxyNamespace)) return [];
-    return [{ virtualService, rank: visible.has(everyNamespace) ? 2 : rankOf(virtualService, proxyNamespace) }];
+    return [{ virtualService, rank: nearness(virtualService, proxyNamespace, settings) }];
   });
   return ranked
     .sort((a, b) => a.rank - b.rank || oldestFirst(a.virtualService, b.virtualService))
     .map(({ virtualService }) => virtualService);
 }
-
-/** Private ones first, then those that are exported by name. */
-const rankOf = ({ metadata, spec }: VirtualService, proxyNamespace: string): number =>
-  metadata.namespace === proxyNamespace && (spec.exportTo.length === 0 || spec.exportTo.includes(".")) ? 0 : 1;
 
 /** The routes of the Gateway API with one hostname are one VirtualService. */
 function ofListener(

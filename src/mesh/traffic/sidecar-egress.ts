@@ -61,36 +61,52 @@ interface ImportedHosts {
   readonly excluded: HostPatterns;
 }
 
+interface EgressListener {
+  /** Undefined: it is for all ports that no other one is for. */
+  readonly port: number | undefined;
+  /** Whether it imports this port alone of each service (needsPortMatch). */
+  readonly isOfPort: boolean;
+  readonly byNamespace: ReadonlyMap<string, ImportedHosts>;
+}
+
 /**
- * The hosts that the egress listeners of a Sidecar import. `~namespace/host` excludes a host; listeners of a port import for
- * that port only, which is not distinguished here, so more may be imported than a port needs (Istio
- * pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, hostClassification).
+ * The hosts that the egress listeners of a Sidecar import. `~namespace/host` excludes a host (Istio
+ * pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, hostClassification). Where no port is given, the answers are about
+ * some port, so that more may be imported than a port has.
  */
 export class Egress {
   /** Without egress, everything is imported. */
   readonly importsAll: boolean;
-  readonly #listeners: readonly ReadonlyMap<string, ImportedHosts>[];
+  readonly #listeners: readonly EgressListener[];
 
   constructor({ metadata, spec }: Sidecar, client = metadata.namespace) {
     this.importsAll = spec.egress.length === 0;
-    this.#listeners = spec.egress.map(({ hosts }) => importedHosts(hosts, client));
+    this.#listeners = spec.egress.map(({ port, hosts }) => ({
+      port: port?.number,
+      isOfPort: Boolean(port?.number) && port?.protocol !== "HTTP_PROXY",
+      byNamespace: importedHosts(hosts, client),
+    }));
   }
 
-  /** Whether the service of a host in a namespace is imported by name, not only as a destination of a VirtualService. */
-  importsService(host: string, namespace: string): boolean {
+  /** Whether a port of the service of a host in a namespace is imported by name, not only as a destination of a VirtualService. */
+  importsService(host: string, namespace: string, at?: number): boolean {
     if (this.importsAll) return true;
-    return this.#listeners.some((byNamespace) => {
+    return this.#listeners.some(({ port, isOfPort, byNamespace }) => {
+      if (isOfPort && at !== undefined && port !== at) return false;
       const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
       if (scopes.some(({ excluded }) => excluded.over(host) !== undefined)) return false;
       return scopes.some(({ exact, wildcards }) => exact.has(host) || wildcards.over(host) !== undefined);
     });
   }
 
-  /** Whether a VirtualService is imported: one of its hosts is (virtualservice.go SelectVirtualServices). */
-  importsVirtualService(virtualService: VirtualService, mesh: MeshView): boolean {
+  /**
+   * Whether a VirtualService is imported for a port: one of its hosts is, by the listener of this port, or else by the one for all
+   * ports (virtualservice.go SelectVirtualServices, sidecar.go GetEgressListenerForRDS).
+   */
+  importsVirtualService(virtualService: VirtualService, mesh: MeshView, at?: number): boolean {
     if (this.importsAll) return true;
     const hosts = hostsOf(virtualService, mesh.settings);
-    return this.#listeners.some((byNamespace) => {
+    return this.#listenersOf(at).some(({ byNamespace }) => {
       const { namespace } = virtualService.metadata;
       const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
       return hosts.some(
@@ -99,6 +115,12 @@ export class Egress {
           scopes.some((scope) => matchesVirtualService(scope, host, mesh)),
       );
     });
+  }
+
+  #listenersOf(at: number | undefined): readonly EgressListener[] {
+    if (at === undefined) return this.#listeners;
+    const found = this.#listeners.find(({ port }) => port === undefined || port === at);
+    return found === undefined ? [] : [found];
   }
 }
 

@@ -156,6 +156,10 @@ describe("a host outside the mesh", () => {
     assert.deepEqual(told(pair(other), "web/client", "api.stripe.com:443"), [
       `GET / from ${client} reaches nothing: ServiceEntry web/a defines api.stripe.com first, and ServiceEntry web/b differs from it, so that its port 443 is left out`,
     ]);
+    // What is exported to the client by name comes before what is exported to everybody, whatever its age is.
+    const named = serviceEntry("shop/a", one + http) + serviceEntry("shop/b", `${other}exportTo: [web]\n${https}`);
+    assert.deepEqual(results(meshOf(shop + named), "web/client", "api.stripe.com:443"), ["accepted"]);
+    assert.deepEqual(results(meshOf(shop + named), "web/client", "api.stripe.com:80"), ["nowhere"]);
     assert.deepEqual(
       results(
         meshOf(shop + serviceEntry("web/a", one + http) + serviceEntry("web/b", one + http)),
@@ -412,6 +416,16 @@ spec: { parentRefs: [{ ${of} }], rules: [${rules}] }
     assert.deepEqual(results(mesh("shop"), "shop/x", "api.stripe.com:80"), ["nowhere"]);
     assert.deepEqual(results(mesh("shop"), "web/client", "api.stripe.com:80"), ["accepted"]);
     assert.deepEqual(results(mesh("shop"), "mesh", "api.stripe.com:80"), ["accepted", "nowhere"]);
+  });
+
+  test("count for whatever ServiceEntry of the host a client uses", () => {
+    const refuse = "{ matches: [{ path: { value: / } }] }";
+    const second = serviceEntry("shop/second", `hosts: [api.stripe.com]\nresolution: DNS\n${port}`);
+    const ofSecond = parent.replace("stripe, namespace: web", "second, namespace: shop");
+    const mesh = (where: string) => meshOf(shop + stripe("", port) + second + route(`${where}/r`, refuse, ofSecond));
+    // Clients of web use the ServiceEntry of their own namespace, which no route names.
+    assert.deepEqual(results(mesh("web"), "web/client", "api.stripe.com:80"), ["nowhere"]);
+    assert.deepEqual(results(mesh("shop"), "web/client", "api.stripe.com:80"), ["accepted"]);
   });
 
   test("are followed by the waypoint of the ServiceEntry, and by no sidecar for a wildcard", () => {

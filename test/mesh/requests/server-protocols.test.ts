@@ -43,3 +43,27 @@ spec: { address: 10.0.0.12, labels: { app: vm }, serviceAccount: vm, ports: { db
     assert.deepEqual(resultOf(mesh + deny(8080)), ["accepted"]);
   }
 });
+
+test("the own port of a WorkloadEntry takes precedence over the number of a Service's port, and a name needs it", () => {
+  const machine = (ports: string) => `
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: { name: vm, namespace: shop }
+spec: { address: 10.0.0.12, labels: { app: vm }, serviceAccount: vm, ports: ${ports} }
+`;
+  const service = (targetPort: string) => `
+---
+apiVersion: v1
+kind: Service
+metadata: { name: vm, namespace: shop }
+spec: { selector: { app: vm }, ports: [{ name: db, port: 81, targetPort: ${targetPort} }] }
+`;
+  const results = (text: string) =>
+    asked(meshOf(shop + text + deny(9090)), "web/client", "shop/vm:81").map(({ result }) => result);
+  const [named, unnamed] = ["{ db: 9090 }", "{ other: 9090 }"];
+  assert.ok(results(service("8080") + machine(named)).includes("denied"));
+  assert.ok(!results(service("8080") + machine(unnamed)).includes("denied"));
+  assert.ok(results(service("other") + machine(unnamed)).includes("denied"));
+  assert.deepEqual(results(service("missing") + machine(named)), ["nowhere"]);
+});
