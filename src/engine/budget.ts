@@ -10,8 +10,10 @@ export class BudgetExceeded extends Error {
   }
 }
 
-/** The number of visited objects after which the clock is read. Most reviews visit fewer and never read it. */
-const stride = 512;
+/** The number of visited objects after which the clock is read, at most. Most reviews visit fewer and never read it. */
+const mostStride = 512;
+/** The time between two readings, in milliseconds: where visits cost much, the clock is read after fewer of them. */
+const betweenMs = 1;
 
 export interface BudgetLimits {
   /** CPU time of one review, in milliseconds. */
@@ -28,34 +30,39 @@ export interface BudgetLimits {
 }
 
 /**
- * The budget of CPU time of one review. The clock is read after a number of visited objects. `cpuMs` is the CPU time of this
- * thread; time of other tasks between two slices does not count.
+ * The budget of CPU time of one review. The clock is read after a number of visited objects, fewer where a visit
+ * costs much. `cpuMs` is the CPU time of this thread; time of other tasks between two slices does not count.
  */
 export class Budget {
   readonly #limitMs: number;
   readonly #sliceMs: number;
   readonly #stepMs: number;
   readonly #cpuMs: () => number;
-  #left = stride;
+  #stride = mostStride;
+  #left = mostStride;
   #usedMs = 0;
   #sliceStart: number;
+  #readMs: number;
   #isOver = false;
   #isEnded = false;
 
-  constructor({ limitMs, sliceMs, stepMs = limitMs, cpuMs }: BudgetLimits) {
+  constructor({ limitMs, sliceMs, stepMs = Number.POSITIVE_INFINITY, cpuMs }: BudgetLimits) {
     this.#limitMs = limitMs;
     this.#sliceMs = sliceMs;
     this.#stepMs = stepMs;
     this.#cpuMs = cpuMs;
-    this.#sliceStart = cpuMs();
+    this.#sliceStart = this.#readMs = cpuMs();
   }
 
   /** Counts visited objects. Throws BudgetExceeded when the time is used up. */
   readonly spend = (objects: number): void => {
     this.#left -= objects;
     if (this.#left > 0 || this.#isEnded) return;
-    this.#left = stride;
-    const sliceMs = this.#cpuMs() - this.#sliceStart;
+    const nowMs = this.#cpuMs();
+    const sliceMs = nowMs - this.#sliceStart;
+    this.#stride = Math.max(1, Math.min(mostStride, (this.#stride * betweenMs) / (nowMs - this.#readMs)));
+    this.#left = this.#stride;
+    this.#readMs = nowMs;
     if (this.#usedMs + sliceMs > this.#limitMs) throw new BudgetExceeded(this.#limitMs);
     if (sliceMs > this.#stepMs) throw new BudgetExceeded(this.#stepMs, "step");
     this.#isOver = sliceMs >= this.#sliceMs;
@@ -74,11 +81,11 @@ export class Budget {
   }
   /** Begins the next slice. */
   resume(): void {
-    this.#sliceStart = this.#cpuMs();
+    this.#sliceStart = this.#readMs = this.#cpuMs();
   }
-  /** Starts to count again, for the next of many evaluations that share the slices. */
+  /** Starts to count again, from the last reading of the clock, for the next of many evaluations that share the slices. */
   renew(): void {
-    this.#usedMs = 0;
+    this.#usedMs = this.#sliceStart - this.#readMs;
   }
   /** Ends the evaluation. Reads of its sides after that are not counted. */
   end(): void {

@@ -19,7 +19,8 @@ export class FindingList {
   readonly #by: FoundBy;
   readonly #most: number;
   readonly #found: Finding[] = [];
-  readonly #rest = new Map<string, Rest>();
+  /** Most objects have few findings. */
+  #rest: Map<string, Rest> | undefined;
 
   constructor(by: FoundBy, most = Number.POSITIVE_INFINITY) {
     this.#by = by;
@@ -32,13 +33,14 @@ export class FindingList {
       return;
     }
     const kind = `${introduced} ${rulingKeyOf(problem)}`;
+    this.#rest ??= new Map();
     const rest = this.#rest.get(kind);
     if (rest === undefined) this.#rest.set(kind, { first: findingOf(problem, this.#by, introduced), others: 0 });
     else rest.others++;
   }
 
   all(): readonly Finding[] {
-    if (this.#rest.size === 0) return this.#found;
+    if (this.#rest === undefined) return this.#found;
     return [...this.#found, ...[...this.#rest.values()].map(({ first, others }) => standingFor(first, others))];
   }
 }

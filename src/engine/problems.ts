@@ -1,5 +1,6 @@
 import type { AnyObject } from "../kube/object.ts";
 import type { Change } from "../view/overlay.ts";
+import { SmallMap } from "../view/small-map.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Budget } from "./budget.ts";
 import type { Finding, FoundBy } from "./finding.ts";
@@ -100,10 +101,11 @@ const checked = (
 /** The problems before the change. */
 interface Known {
   /** Their number by key, without those that were found again. */
-  readonly left: Map<string, number>;
+  readonly left: SmallMap<string, number>;
   /** The keys of the problems that some of them stand for. */
   readonly alsoFor: ReadonlySet<string>;
 }
+const forNoOthers: ReadonlySet<string> = new Set();
 interface Before extends Judged {
   readonly known: Known;
 }
@@ -112,7 +114,8 @@ function addOfState(found: FindingList, problem: Problem, { by, old, known }: Be
   const key = keyOf(problem);
   const left = known.left.get(key) ?? 0;
   if (left > 0) known.left.set(key, left - 1);
-  const isMoreThanKnown = problem.alsoFor?.some((more) => !known.left.has(more) && !known.alsoFor.has(more)) === true;
+  const isKnown = (more: string) => known.left.get(more) !== undefined || known.alsoFor.has(more);
+  const isMoreThanKnown = problem.alsoFor?.some((more) => !isKnown(more)) === true;
   if ((left > 0 || known.alsoFor.has(key)) && !isMoreThanKnown) {
     found.add(problem, false);
     return;
@@ -125,14 +128,15 @@ function addOfState(found: FindingList, problem: Problem, { by, old, known }: Be
 const keyOf = ({ key, message }: Problem): string => key ?? message;
 
 function* knownFrom(problems: Iterable<Problem | undefined>, budget: Budget | undefined): Generator<void, Known> {
-  const left = new Map<string, number>();
-  const alsoFor = new Set<string>();
+  const left = new SmallMap<string, number>();
+  let alsoFor: Set<string> | undefined;
   for (const problem of problems) {
     if (problem !== undefined) {
-      left.set(keyOf(problem), (left.get(keyOf(problem)) ?? 0) + 1);
-      for (const more of problem.alsoFor ?? []) alsoFor.add(more);
+      const key = keyOf(problem);
+      left.set(key, (left.get(key) ?? 0) + 1);
+      for (const more of problem.alsoFor ?? []) (alsoFor ??= new Set()).add(more);
     }
     if (budget?.isSliceOver() === true) yield;
   }
-  return { left, alsoFor };
+  return { left, alsoFor: alsoFor ?? forNoOthers };
 }

@@ -2,7 +2,7 @@
  * A map that needs little memory for one entry. A review makes hundreds of maps, most of which get one entry, and the time to
  * create and to collect them is a good part of its time.
  */
-export class SmallMap<K extends object | string, V extends object | string | boolean> {
+export class SmallMap<K extends object | string, V extends object | string | number | boolean> {
   #key: K | undefined;
   #value: V | undefined;
   #others: Map<K, V> | undefined;

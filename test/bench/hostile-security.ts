@@ -236,6 +236,31 @@ const authorization: readonly Growing[] = [
     body: updatesLast(otherCallers),
   },
   {
+    title: "n policies of addresses for a pod of 50 gateways, which is relabelled",
+    n: 5_000,
+    // The addresses of each policy are compared with those of all others, up to the limit of work. Gateways select pods everywhere.
+    law: { most: 4.2, isMeshWide: true },
+    mesh: (n) => [
+      sidecars,
+      ...list(50, (i) =>
+        manifest("networking.istio.io/v1", "Gateway", named(`g-${i}`), {
+          spec: {
+            selector: { edge: "yes" },
+            servers: [{ port: { number: 80, name: "http", protocol: "HTTP" }, hosts: [`h-${i}.example.com`] }],
+          },
+        }),
+      ),
+      ...list(n, (i) =>
+        authorizationPolicy(named(`p-${i}`), {
+          selector: { matchLabels: { edge: "yes" } },
+          rules: [{ from: [{ source: { ipBlocks: [`10.0.${i >> 8}.${i & 255}`] } }] }],
+        }),
+      ),
+      labelled("edge", { edge: "yes" }),
+    ],
+    body: updatesLast(() => ({ template: { metadata: { labels: { edge: "no" } }, spec: {} } })),
+  },
+  {
     title: "n policies that name the namespace which comes",
     n: 5_000,
     law: { isMeshWide: true },

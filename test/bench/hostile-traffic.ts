@@ -343,6 +343,48 @@ const subsetShapes: readonly Growing[] = [
   }),
 ];
 
+const intent = (i: number, of: string): Raw =>
+  written(
+    "meshward.io/v1alpha1",
+    "MeshwardIntent",
+    { namespace: at, name: `intent-${i}` },
+    { spec: { to: { service: of }, requests: [{ from: [`namespace/${at}`], path: `/${i}`, expect: "allowed" }] } },
+  );
+
+/** What intents expect of requests that many routes divide. */
+const intentShapes: readonly Growing[] = [
+  shape("VirtualService of n routes, 50 intents", 2_000, (n) => ({
+    mesh: [...base, service("a"), deployment("a"), ...list(50, (i) => intent(i, "a"))],
+    object: virtualService("r", {
+      hosts: ["a"],
+      http: list(n, (i) => ({ match: [{ uri: { prefix: `/${i}/` } }], route: [to("a")] })),
+    }),
+  })),
+  square("n VirtualServices of n source labels, n intents; a policy comes", 100, (n) => ({
+    mesh: [
+      ...base,
+      ...list(n, (i) => service(`s-${i}`)),
+      ...list(n, (i) => deployment(`s-${i}`)),
+      ...list(n, (i) =>
+        virtualService(`r-${i}`, {
+          hosts: [`s-${i}`],
+          http: [
+            ...list(n, (j) => ({ match: [{ sourceLabels: { app: `s-${j}` } }], route: [to(`s-${i}`)] })),
+            { route: [to(`s-${i}`)] },
+          ],
+        }),
+      ),
+      ...list(n, (i) => intent(i, `s-${i}`)),
+    ],
+    object: written(
+      "security.istio.io/v1",
+      "AuthorizationPolicy",
+      { namespace: at, name: "p" },
+      { spec: { rules: [{ to: [{ operation: { paths: ["/x"] } }] }] } },
+    ),
+  })),
+];
+
 /** What is refused, or judged, of one VirtualService alone. */
 const virtualServiceShapes: readonly Growing[] = [
   shape("VirtualService, n hosts, n SNI hosts", 10_000, (n) => ({
@@ -581,6 +623,7 @@ const meshWideShapes: readonly Growing[] = [
 
 export const trafficCases: readonly Growing[] = [
   ...subsetShapes,
+  ...intentShapes,
   ...virtualServiceShapes,
   ...clientTlsShapes,
   ...meshWideShapes,

@@ -105,8 +105,9 @@ export function portsOfSelected(
   mesh: MeshView<typeof captured | typeof listening>,
 ): KnownPorts | undefined {
   const workloads = mesh.get(captured, namespace).workloads.selected(selector);
+  if (workloads.length === 0) return undefined;
   const known = mesh.get(listening, namespace).of(workloads);
-  return workloads.length === 0 || known.isOpen ? undefined : { ...known, workloads };
+  return known.isOpen ? undefined : { ...known, workloads };
 }
 
 /** The parts of a problem with a policy for a port at which none of these workloads listens. */

@@ -13,6 +13,8 @@ interface Asked<T> {
   readonly id: number;
   readonly groups: SelectorGroup<T>[];
   uses: number;
+  /** The result for objects that have this label and no other that some selector asks for, as most do. */
+  alone?: readonly SelectorGroup<T>[];
 }
 
 /** With more labels in selectors than this, a result is not shared, because comparing the labels would cost more. */
@@ -51,7 +53,9 @@ export class SelectorGroups<T> {
     const known = this.#ofMany?.get(labels);
     if (known !== undefined) return known;
     const met = this.#met(labels);
-    if (met.length === 0) return this.#always;
+    const [only] = met;
+    if (only === undefined) return this.#always;
+    if (met.length === 1) return (only.alone ??= this.#among(met, labels));
     if (met.length > mostCompared) {
       const found = this.#among(met, labels);
       (this.#ofMany ??= new WeakMap()).set(labels, found);

@@ -1,7 +1,19 @@
 /** Whether the object has every label of the selector; an empty selector selects everything. */
 export function selects(selector: Readonly<Record<string, string>>, labels: Readonly<Record<string, string>>): boolean {
-  for (const key in selector) if (labels[key] !== selector[key]) return false;
+  for (const key of keysOf(selector)) if (labels[key] !== selector[key]) return false;
   return true;
+}
+
+/** To list the keys of a selector with thousands of labels takes longer than to find that the first one differs. */
+const keysOfLong = new WeakMap<Readonly<Record<string, string>>, readonly string[]>();
+const longKeys = 32;
+
+function keysOf(selector: Readonly<Record<string, string>>): readonly string[] {
+  const known = keysOfLong.get(selector);
+  if (known !== undefined) return known;
+  const keys = Object.keys(selector);
+  if (keys.length > longKeys) keysOfLong.set(selector, keys);
+  return keys;
 }
 
 /** The labels that a policy of Istio selects workloads by; none: it selects all of its namespace. */

@@ -101,7 +101,16 @@ type About = readonly [attribute: Attribute, not: boolean];
 /** A route that no request matches is there nevertheless, so that the host has routes. */
 const nothing: Clause = { attribute: "path", values: new Texts([]), not: false };
 
+const cases = { http: new WeakMap<HttpMatch, RouteCase>(), https: new WeakMap<HttpMatch, RouteCase>() };
+
+/** The same for every client and every question, of which there can be very many. */
 function httpCase(match: HttpMatch, sent: "http" | "https"): RouteCase {
+  let found = cases[sent].get(match);
+  if (found === undefined) cases[sent].set(match, (found = caseOf(match, sent)));
+  return found;
+}
+
+function caseOf(match: HttpMatch, sent: "http" | "https"): RouteCase {
   const { scheme } = match;
   if (scheme?.exact === (sent === "http" ? "https" : "http"))
     return { clauses: [nothing], isClear: true, uri: match.uri };

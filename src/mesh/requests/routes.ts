@@ -251,6 +251,7 @@ class Router {
     // Where the conditions of a match are not known, the other matches of the route still are.
     for (const one of entry.cases.toSorted((a, b) => Number(b.isClear) - Number(a.isClear))) {
       const parts = left.flatMap((box) => [...inside(box, matchOf(one), work)]);
+      if (parts.length === 0) continue;
       const without = { result: "undecided", because: inexpressible, at: entry } as const;
       for (const part of parts)
         if (!one.isClear) yield this.ended(part, without);

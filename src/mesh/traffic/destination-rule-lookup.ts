@@ -23,6 +23,13 @@ export type UsedDestinationRules = readonly (MergedDestinationRule | undefined)[
 const unusedDestinationRules: UsedDestinationRules = [undefined];
 const nothing: readonly never[] = [];
 
+/** What clients of a namespace use of the rules there. */
+interface OwnRules {
+  readonly merged: readonly MergedDestinationRule[];
+  readonly used: UsedDestinationRules;
+}
+const noOwnRules: OwnRules = { merged: nothing, used: unusedDestinationRules };
+
 /** The DestinationRules of one host in one namespace. */
 class RulesOfNamespace {
   readonly rules: DestinationRule[] = [];
@@ -123,10 +130,7 @@ export class RulesOverHost {
   readonly #rootNamespace: string;
   /** The most specific host first. */
   readonly #hosts: readonly RulesOfHost[];
-  readonly #own = new Map<
-    string,
-    { readonly merged: readonly MergedDestinationRule[]; readonly used: UsedDestinationRules }
-  >();
+  readonly #own = new Map<string, OwnRules>();
   readonly #places: ReadonlyMap<DestinationRule, number> | undefined;
   #rules: readonly DestinationRule[] | undefined;
   #defining: ReadonlyMap<string, readonly DestinationRule[]> | undefined;
@@ -203,7 +207,9 @@ export class RulesOverHost {
     return merged.length === 0 ? undefined : used;
   }
 
-  #ownOf(client: string) {
+  #ownOf(client: string): OwnRules {
+    // Not stored for clients without rules of their own: exportTo can name tens of thousands.
+    if (!this.#hosts.some(({ byNamespace }) => byNamespace.has(client))) return noOwnRules;
     let own = this.#own.get(client);
     if (own === undefined) {
       const merged = this.#first(client, (there) => there.own(client))?.own(client) ?? nothing;

@@ -1,6 +1,6 @@
 import { fact, relation } from "../../view/view.ts";
 import { everyNamespace } from "./export-to.ts";
-import { DestinationRulesByHost, type RulesOverHost } from "./destination-rule-lookup.ts";
+import { DestinationRulesByHost, type RulesOverHost, type UsedDestinationRules } from "./destination-rule-lookup.ts";
 import type { MergedDestinationRule, RulePart, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";
@@ -49,8 +49,10 @@ export const lossesOfRule = fact(
     const same = mesh.get(rulesOfSameHost, host);
     if (same.over.rules.length < 2) return nothing;
     const owner = namespaceOfHost(host, mesh.settings.domain) ?? rule.metadata.namespace;
-    const clients = clientsOfRule(rule, owner).map((client) => same.usedBy(client, owner));
-    mesh.visited(clients.length);
+    const names = clientsOfRule(rule, owner);
+    mesh.visited(names.length);
+    // Most clients that a rule names in exportTo use the same.
+    const clients = [...new Set(names.map((client) => same.usedBy(client, owner)))];
     const including = clients.flatMap((used) => used.including(rule));
     if (including.length === 0) return { ...nothing, whole: clients.flatMap(({ first }) => first ?? [])[0] };
     const isPolicyUsed = clients.some(({ policies }) => policies.has(rule));
@@ -72,20 +74,16 @@ function clientsOfRule({ metadata, spec }: DestinationRule, owner: string): read
 /** The DestinationRules of one host, and what clients use of them. */
 class SameHost {
   readonly over: RulesOverHost;
-  readonly #used = new Map<string, UsedByClient>();
+  readonly #used = new Map<UsedDestinationRules, UsedByClient>();
 
   constructor(over: RulesOverHost) {
     this.over = over;
   }
 
   usedBy(client: string, owner: string): UsedByClient {
-    const key = `${owner} ${client}`;
-    let used = this.#used.get(key);
-    if (used === undefined)
-      this.#used.set(
-        key,
-        (used = new UsedByClient(this.over.usedBy(client, owner).filter((one) => one !== undefined))),
-      );
+    const rules = this.over.usedBy(client, owner);
+    let used = this.#used.get(rules);
+    if (used === undefined) this.#used.set(rules, (used = new UsedByClient(rules.filter((one) => one !== undefined))));
     return used;
   }
 }

@@ -168,25 +168,24 @@ function outOf(
   const { metadata, spec } = virtualService;
   const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
   if (!includesNamespace(visible, client)) return "not-exported";
-  return routesFor(virtualService, client, settings, protocols) > 0 ? undefined : "no-route";
+  return hasRouteFor(virtualService, client, settings, protocols) ? undefined : "no-route";
 }
 
-/** The number of its routes for clients in the namespace; delegates are assumed to exist. */
-function routesFor(
+/** Whether it has a route for clients in the namespace; delegates are assumed to exist. */
+function hasRouteFor(
   virtualService: VirtualService,
   client: string,
   settings: MeshSettings,
   protocols: readonly Protocol[],
-): number {
+): boolean {
   const { metadata, spec } = virtualService;
   const clients = clientsOf(virtualService, settings);
-  let found = 0;
   for (const protocol of protocols)
     for (const { match } of spec[protocol]) {
       const through = clientsMatching(clients, match, protocol, metadata.namespace).get(meshGateway);
-      if (through !== undefined && includesNamespace(through, client)) found++;
+      if (through !== undefined && includesNamespace(through, client)) return true;
     }
-  return found;
+  return false;
 }
 
 /** 0: private to the namespace; 1: exported to it by name; 2: to all. */

@@ -118,9 +118,15 @@ const isRefused = (destinations: readonly WeightedDestination[]): boolean =>
 const problemKey = (route: Route): string =>
   JSON.stringify([routeKey(route), route.destinations.map(({ weight }) => weight ?? null)]);
 
-/** Identifies the route. */
+const routeKeys = new WeakMap<Route["route"], string>();
+
+/** Identifies the route. It is asked for several times for each route whose weights are wrong. */
 function routeKey({ protocol, route, destinations }: Route): string {
-  const to = destinations.map(({ destination }) => [destination.host, destination.subset, destination.port]);
-  const name = "name" in route ? route.name : undefined;
-  return JSON.stringify([protocol, name ?? route.match, to]);
+  let key = routeKeys.get(route);
+  if (key === undefined) {
+    const to = destinations.map(({ destination }) => [destination.host, destination.subset, destination.port]);
+    const name = "name" in route ? route.name : undefined;
+    routeKeys.set(route, (key = JSON.stringify([protocol, name ?? route.match, to])));
+  }
+  return key;
 }
