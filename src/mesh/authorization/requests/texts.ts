@@ -1,5 +1,5 @@
 import { shortestText } from "./automaton.ts";
-import { exactly, oneSegment, Pattern } from "./patterns.ts";
+import { anything, exactly, oneSegment, Pattern } from "./patterns.ts";
 import { type Found, isFine, type Value, type Values } from "./values.ts";
 import type { Work } from "./work.ts";
 
@@ -187,13 +187,18 @@ function searched(
   const isIdentity = choice.length === 3;
   for (const [i, required] of choice.entries()) {
     const excluded = search.excluded.flatMap((set) => patternsOf(set, i, usual));
-    if (required.length === 0 && excluded.length === 0) continue;
+    if ((required.length === 0 && excluded.length === 0) || isTried(required, excluded)) continue;
     const text = shortestText(isIdentity ? [...required, segment] : required, excluded, search.work);
     const value = usual.map((other, j) => (i === j ? text : other));
     if (isWhole(value) && isIn(value)) return value;
   }
   return undefined;
 }
+
+/** Whether no search is needed: the only text was a candidate already, or one excluded pattern contains all texts. */
+const isTried = (required: readonly Pattern[], excluded: readonly Pattern[]): boolean =>
+  required.some(({ literal }) => literal !== undefined) ||
+  excluded.some((other) => other === anything || required.some((pattern) => other.contains(pattern)));
 
 /** The texts of an identity contain no slash. */
 const segment = new Pattern([oneSegment]);
