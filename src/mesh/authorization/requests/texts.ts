@@ -1,5 +1,5 @@
 import { shortestText } from "./automaton.ts";
-import { anything, exactly, oneSegment, Pattern } from "./patterns.ts";
+import { exactly, oneSegment, Pattern } from "./patterns.ts";
 import { type Found, isFine, type Value, type Values } from "./values.ts";
 import type { Work } from "./work.ts";
 
@@ -16,7 +16,8 @@ export class Texts implements Values {
   readonly exact: ReadonlyMap<string, readonly string[]>;
   readonly patterns: readonly (readonly Pattern[])[];
   #cost: number | undefined;
-  readonly #literals = new Map<number, ReadonlySet<string> | undefined>();
+  /** By place; most sets are never asked for them. */
+  #literals: Map<number, ReadonlySet<string> | undefined> | undefined;
 
   /** Each element has one text or pattern for each text of a value. */
   constructor(all: Iterable<readonly Part[]>) {
@@ -55,6 +56,7 @@ export class Texts implements Values {
 
   /** The literal texts at one place; undefined: a pattern has none there. */
   #literalsAt(i: number): ReadonlySet<string> | undefined {
+    this.#literals ??= new Map();
     if (!this.#literals.has(i)) this.#literals.set(i, this.#findLiterals(i));
     return this.#literals.get(i);
   }
@@ -156,15 +158,22 @@ function exampleOf(
 
 const triedInVain = 200;
 
-/** Whether one pattern of a short set contains one that a single text has to match, so that no search is needed. */
-const isExcluded = ([patterns = [], ...more]: readonly (readonly Pattern[])[], excluded: readonly Texts[]): boolean =>
-  more.length === 0 &&
+/** Whether one element of a short set contains all values of the choice, as far as one pattern for each text shows it. */
+const isExcluded = (choice: readonly (readonly Pattern[])[], excluded: readonly Texts[]): boolean =>
   excluded.some(
-    (set) =>
-      set.patterns.length <= fewPatterns &&
-      set.patterns.some(([other]) => other !== undefined && patterns.some((pattern) => other.contains(pattern))),
+    ({ patterns }) =>
+      patterns.length <= fewPatterns &&
+      patterns.some((element) => choice.every((required, i) => containsAll(element[i], required))),
   );
 const fewPatterns = 8;
+
+/** Whether every text that matches all of the required patterns matches the other one. */
+const containsAll = (other: Pattern | undefined, required: readonly Pattern[]): boolean =>
+  other !== undefined &&
+  (other.isAny ||
+    required.some((pattern) =>
+      pattern.literal === undefined ? other.contains(pattern) : other.matches(pattern.literal),
+    ));
 
 /** Whether the literal starts of all patterns fit together, and their literal ends. */
 function areCompatible(patterns: readonly Pattern[]): boolean {
@@ -197,8 +206,7 @@ function searched(
 
 /** Whether no search is needed: the only text was a candidate already, or one excluded pattern contains all texts. */
 const isTried = (required: readonly Pattern[], excluded: readonly Pattern[]): boolean =>
-  required.some(({ literal }) => literal !== undefined) ||
-  excluded.some((other) => other === anything || required.some((pattern) => other.contains(pattern)));
+  required.some(({ literal }) => literal !== undefined) || excluded.some((other) => containsAll(other, required));
 
 /** The texts of an identity contain no slash. */
 const segment = new Pattern([oneSegment]);
