@@ -41,11 +41,6 @@ export class Pattern {
     return this.#ends === false ? undefined : this.#ends;
   }
 
-  /** Whether it matches every text, the empty one too. */
-  get isAny(): boolean {
-    return this.tokens.length === 1 && this.tokens[0] === anyText;
-  }
-
   /** The literal text that every match starts with. */
   get start(): string {
     const [first] = this.tokens;

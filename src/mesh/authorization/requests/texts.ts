@@ -16,8 +16,7 @@ export class Texts implements Values {
   readonly exact: ReadonlyMap<string, readonly string[]>;
   readonly patterns: readonly (readonly Pattern[])[];
   #cost: number | undefined;
-  /** By place; most sets are never asked for them. */
-  #literals: Map<number, ReadonlySet<string> | undefined> | undefined;
+  readonly #literals = new Map<number, ReadonlySet<string> | undefined>();
 
   /** Each element has one text or pattern for each text of a value. */
   constructor(all: Iterable<readonly Part[]>) {
@@ -56,7 +55,6 @@ export class Texts implements Values {
 
   /** The literal texts at one place; undefined: a pattern has none there. */
   #literalsAt(i: number): ReadonlySet<string> | undefined {
-    this.#literals ??= new Map();
     if (!this.#literals.has(i)) this.#literals.set(i, this.#findLiterals(i));
     return this.#literals.get(i);
   }
@@ -158,22 +156,15 @@ function exampleOf(
 
 const triedInVain = 200;
 
-/** Whether one element of a short set contains all values of the choice, as far as one pattern for each text shows it. */
-const isExcluded = (choice: readonly (readonly Pattern[])[], excluded: readonly Texts[]): boolean =>
+/** Whether one pattern of a short set contains one that a single text has to match, so that no search is needed. */
+const isExcluded = ([patterns = [], ...more]: readonly (readonly Pattern[])[], excluded: readonly Texts[]): boolean =>
+  more.length === 0 &&
   excluded.some(
-    ({ patterns }) =>
-      patterns.length <= fewPatterns &&
-      patterns.some((element) => choice.every((required, i) => containsAll(element[i], required))),
+    (set) =>
+      set.patterns.length <= fewPatterns &&
+      set.patterns.some(([other]) => other !== undefined && patterns.some((pattern) => other.contains(pattern))),
   );
 const fewPatterns = 8;
-
-/** Whether every text that matches all of the required patterns matches the other one. */
-const containsAll = (other: Pattern | undefined, required: readonly Pattern[]): boolean =>
-  other !== undefined &&
-  (other.isAny ||
-    required.some((pattern) =>
-      pattern.literal === undefined ? other.contains(pattern) : other.matches(pattern.literal),
-    ));
 
 /** Whether the literal starts of all patterns fit together, and their literal ends. */
 function areCompatible(patterns: readonly Pattern[]): boolean {
@@ -196,17 +187,13 @@ function searched(
   const isIdentity = choice.length === 3;
   for (const [i, required] of choice.entries()) {
     const excluded = search.excluded.flatMap((set) => patternsOf(set, i, usual));
-    if ((required.length === 0 && excluded.length === 0) || isTried(required, excluded)) continue;
+    if (required.length === 0 && excluded.length === 0) continue;
     const text = shortestText(isIdentity ? [...required, segment] : required, excluded, search.work);
     const value = usual.map((other, j) => (i === j ? text : other));
     if (isWhole(value) && isIn(value)) return value;
   }
   return undefined;
 }
-
-/** Whether no search is needed: the only text was a candidate already, or one excluded pattern contains all texts. */
-const isTried = (required: readonly Pattern[], excluded: readonly Pattern[]): boolean =>
-  required.some(({ literal }) => literal !== undefined) || excluded.some((other) => containsAll(other, required));
 
 /** The texts of an identity contain no slash. */
 const segment = new Pattern([oneSegment]);
