@@ -1,7 +1,12 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { type DecidesByHttp, decidingByHttp, lossesWithoutHttp } from "../../mesh/authorization/losses-without-http.ts";
+import {
+  type DecidesByHttp,
+  decidingByHttp,
+  lossesWithoutHttp,
+  type LossWithoutHttp,
+} from "../../mesh/authorization/losses-without-http.ts";
 import {
   addedEffects,
   noLabels,
@@ -70,11 +75,22 @@ export const sidecarPortNotHttp = defineRule({
       scopeOf,
       effectsOf: (sidecar) => (isFor(after.object.metadata.name, sidecar) ? tcpPortsOf(sidecar) : []),
     });
+    // A Sidecar can have as many listeners as there are Services and policies.
+    const known = new Map<Sidecar, SidecarLosses>();
     for (const { object, effect: port, reach } of found) {
+      yield;
       const { labels } = scopeOf(object);
-      if (after.mesh.related(servicesOfNamespace, after.object).some((one) => isTcpAlready(one, Number(port), labels)))
-        continue;
-      for (const { by, what } of lossesWithoutHttp(after.object, after.mesh, (one) => mayMeet(labels, one)))
+      let losses = known.get(object);
+      if (losses === undefined)
+        known.set(
+          object,
+          (losses = {
+            tcpAlready: tcpPortsFor(labels, after.mesh.related(servicesOfNamespace, after.object)),
+            all: lossesWithoutHttp(after.object, after.mesh, (one) => mayMeet(labels, one)),
+          }),
+        );
+      if (losses.tcpAlready.has(port)) continue;
+      for (const { by, what } of losses.all)
         yield {
           at: [],
           message: `${idOf(object)} declares port ${port} of workloads in namespace ${after.object.metadata.name} as TCP, so ${idOf(by)} ${what}`,
@@ -86,6 +102,11 @@ export const sidecarPortNotHttp = defineRule({
     }
   },
 });
+
+interface SidecarLosses {
+  readonly tcpAlready: ReadonlySet<string>;
+  readonly all: readonly LossWithoutHttp[];
+}
 
 /** One of the root namespace counts elsewhere only without a selector (Istio pilot/pkg/model/push_context.go initSidecarScopes). */
 const isFor = (namespace: string, { metadata, spec }: Sidecar): boolean =>
@@ -111,6 +132,12 @@ function mayMeet(labels: Labels, { spec }: DecidesByHttp): boolean {
   return scope.targetRefs.length === 0 && meet(scope.labels, labels);
 }
 
-const isTcpAlready = ({ spec: { selector, ports } }: Service, port: number, labels: Labels): boolean =>
-  meet(selector, labels) &&
-  ports.some((one) => Number(one.targetPort ?? one.port) === port && declaredProtocol(one) === "TCP");
+/** The ports of workloads with these labels that Services declare as TCP. */
+const tcpPortsFor = (labels: Labels, services: readonly Service[]): ReadonlySet<string> =>
+  new Set(
+    services
+      .filter(({ spec: { selector } }) => meet(selector, labels))
+      .flatMap(({ spec: { ports } }) =>
+        ports.flatMap((one) => (declaredProtocol(one) === "TCP" ? [String(one.targetPort ?? one.port)] : [])),
+      ),
+  );
