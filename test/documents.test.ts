@@ -265,6 +265,11 @@ test("docs/commands.md lists every command", async () => {
 
 const optionsIn = (text: string): string[] => text.match(/--[a-z-]+/g) ?? [];
 
+test("no page has what is left of a merge", () => {
+  const left = pages.filter((page) => /^(?:<{7}|={7}|>{7})(?: |$)/m.test(read(page)));
+  assert.deepEqual(left, []);
+});
+
 test("links between documents lead somewhere", () => {
   assert.ok(pages.length > 5);
   const broken = pages.flatMap((page) =>

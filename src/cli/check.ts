@@ -109,7 +109,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(contextOption())
     .option(
       "--since <revision>",
-      "check what changed in the git repository since this revision, such as origin/main; files that were removed delete their objects",
+      "check what changed in the git repository since this revision, such as origin/main; files that were removed delete their objects; without a path, in the working folder",
     )
     .option(
       "--prune",
@@ -149,7 +149,11 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("-n, --namespace <name>", "namespace for objects that do not name one", namespaceName, "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
-    .action(async (paths: string[], options: CheckOptions) => finish(await check(paths, options, terminal)));
+    .action(async (paths: string[], options: CheckOptions) => {
+      // What changed since a revision is a question about the repository, so that it needs no path.
+      const isAll = paths.length === 0 && options.since !== undefined;
+      finish(await check(isAll ? ["."] : paths, options, terminal));
+    });
   for (const option of [...requesterOptions(), ...baselineOptions(), writeTestOption(), ...reportOutputOptions()])
     command.addOption(option);
   return command;

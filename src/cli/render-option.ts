@@ -1,5 +1,5 @@
 import { Option } from "commander";
-import { type Renderer, type RenderMode, renderModes } from "../sources/manifests/render.ts";
+import { createRenderer, type Renderer, type RenderMode, renderModes } from "../sources/manifests/render.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface RenderOptions {
@@ -16,4 +16,4 @@ export const renderOption = () =>
 
 /** Undefined: nothing is rendered. */
 export const rendererOf = ({ render }: RenderOptions, { env }: Pick<Terminal, "env">): Renderer | undefined =>
-  render === "never" ? undefined : { mode: render, env };
+  render === "never" ? undefined : createRenderer(render, env);

@@ -107,6 +107,7 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
 import { routesRedirectLoop } from "./routes/redirect-loop.ts";
+import { routesRewritePastPolicies } from "./routes/rewrite-past-policies.ts";
 import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
@@ -117,6 +118,7 @@ import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
 import { sidecarHidesDestination } from "./sidecar/hides-destination.ts";
 import { sidecarHostNotFound } from "./sidecar/host-not-found.ts";
+import { sidecarPortNotHttp } from "./sidecar/port-not-http.ts";
 import { telemetryConflict } from "./telemetry/conflict.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
@@ -261,6 +263,7 @@ export const rules: readonly BuiltInRule[] = [
   routesNeedWaypoint,
   routesPathHasWildcard,
   routesRedirectLoop,
+  routesRewritePastPolicies,
   routesSkipPolicies,
   selectorMatchesNothing,
   serviceEntryCapturesTraffic,
@@ -271,6 +274,7 @@ export const rules: readonly BuiltInRule[] = [
   sidecarForwardsElsewhere,
   sidecarHidesDestination,
   sidecarHostNotFound,
+  sidecarPortNotHttp,
   telemetryConflict,
   telemetryHidesTraffic,
   telemetryProviderUnknown,

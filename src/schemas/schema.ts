@@ -44,8 +44,9 @@ export interface ValidationRule {
   readonly messageExpression?: string;
 }
 
+const types: ReadonlySet<string> = new Set(["object", "array", "string", "integer", "number", "boolean"]);
 const shapes: Readonly<Record<keyof Schema, (value: unknown) => boolean>> = {
-  type: isText,
+  type: (value) => typeof value === "string" && types.has(value),
   properties: isSchemaMap,
   additionalProperties: (value) => typeof value === "boolean" || isSchema(value),
   items: isSchema,

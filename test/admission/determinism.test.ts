@@ -3,6 +3,7 @@ import test from "node:test";
 import fc from "fast-check";
 import { answer } from "../../src/admission/answer.ts";
 import { createGate } from "../../src/admission/gate.ts";
+import { PendingChanges } from "../../src/admission/pending-changes.ts";
 import type { AdmissionRequest } from "../../src/admission/review.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { servedAs } from "../../src/kube/kinds.ts";
@@ -58,6 +59,39 @@ function answered(objects: readonly AnyObject[], request: AdmissionRequest): str
   const gate = createGate({ mesh: () => mesh, policies: () => policies, rules });
   return JSON.stringify(answer(request.uid, gate.validate(request), "/validate"));
 }
+
+/** The answers to a review that arrives again and again, while others may be pending. */
+async function answeredAgain(objects: readonly AnyObject[], request: AdmissionRequest): Promise<readonly string[]> {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const object of objects) mesh.set(object);
+  const pending = new PendingChanges({ wait: async () => undefined });
+  const gate = createGate({
+    mesh: () => mesh,
+    policies: () => policies,
+    rules,
+    pending,
+    readAgain: async () => undefined,
+  });
+  const answers: string[] = [];
+  for (let i = 0; i < 3; i++)
+    answers.push(JSON.stringify(answer(request.uid, await gate.validate(request), "/validate")));
+  return answers;
+}
+
+test("a review that is delivered twice gets the same answer each time", async () => {
+  const answers = { denied: 0, allowed: 0 };
+  await fc.assert(
+    fc.asyncProperty(someObjects(20), anObject, fc.boolean(), async (objects, object, wanted) => {
+      if (object.kind === "Workload") return;
+      const old = objects.find((one) => one.kind === object.kind && keyOf(one) === keyOf(object));
+      const again = await answeredAgain(objects, requestOf(object, old, wanted && old !== undefined));
+      assert.deepEqual(new Set(again).size, 1, again.join("\n"));
+      answers[again[0]?.includes('"allowed":true') ? "allowed" : "denied"]++;
+    }),
+    { numRuns: 400 },
+  );
+  assert.ok(answers.denied > 0 && answers.allowed > 0);
+});
 
 test("an answer is the same to the byte, in whatever order the view has met its objects", () => {
   const shuffled = someObjects(20).chain((objects) =>

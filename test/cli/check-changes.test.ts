@@ -175,6 +175,11 @@ describe("--since", () => {
     assert.deepEqual([code, denied(found)], [0, []]);
   });
 
+  test("without a path, everything in the working folder", async () => {
+    const { code, report: found } = await run("--since", "main");
+    assert.deepEqual([code, found.summary.objects], [0, (await run("mesh")).report.summary.objects]);
+  });
+
   test("removed files delete, moved ones do not, and the index stays as it is", async () => {
     mkdirSync(inside("mesh/moved"));
     git("mv", "mesh/subsets.yaml", "mesh/moved/subsets.yaml");
@@ -229,6 +234,15 @@ describe("--since", () => {
       process.chdir(home);
     }
   });
+});
+
+test("a finding without a file of its own stands at the file of what was lost: a mesh-wide mode", async () => {
+  const strict =
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: default, namespace: istio-system }\n";
+  const base = folderWith({ "mesh-wide.yaml": `${strict}spec: { mtls: { mode: STRICT } }\n`, "rest.yaml": denyAll });
+  const { report: found } = await report(folderWith({ "rest.yaml": denyAll }), "--mesh", base, "--prune");
+  const places = found.findings.map(({ rule, file }) => `${rule} ${file}`);
+  assert.deepEqual(places, [`namespace-mesh-mtls-weakened ${join(base, "mesh-wide.yaml")}`]);
 });
 
 describe("what was looked at", () => {
@@ -548,6 +562,23 @@ spec:
       /DestinationRule shop\/cart-3 in .* is replaced/,
     );
   });
+});
+
+test("objects whose names the API server makes, or that have none, do not replace each other", async () => {
+  const made = (metadata: string) => destinationRule.replace(/metadata: .*/, `metadata: ${metadata}`);
+  const text = [made("{ generateName: a-, namespace: shop }"), made("{ name: 5, namespace: shop }")].join("---\n");
+  const { error, report: found } = await report(folderWith({ "a.yaml": text }), "--verbose");
+  assert.doesNotMatch(error, /is replaced by/);
+  assert.equal(found.summary.objects, 2);
+});
+
+test("a host that lacks most of its name is put right with the namespace where the Service is", async () => {
+  const service =
+    "apiVersion: v1\nkind: Service\nmetadata: { name: cart, namespace: shop }\nspec: { ports: [{ port: 80 }] }\n";
+  const text = `${service}---\n${virtualService.replace("host: cart, subset: v1", "host: cart.shopp")}`;
+  const { out } = await meshward(["audit", "--mesh", folderWith({ "a.yaml": text })]);
+  assert.match(out, /"cart\.shopp" is no Service/);
+  assert.match(out, /Did you mean "cart\.shop\.svc\.cluster\.local"\?/);
 });
 
 describe("what was there before, in a Namespace that the files leave as it is", () => {

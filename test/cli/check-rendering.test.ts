@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import type { Report } from "../../src/report/report.ts";
+import { createRenderer, render } from "../../src/sources/manifests/render.ts";
 import { meshward } from "./terminal.ts";
 
 // Charts and overlays, with tools that print what a file in their folder holds.
@@ -221,6 +222,26 @@ test("a tool that fails, prints nothing or is missing", async () => {
     assert.match(report.errors.map(({ message }) => message).join("\n"), says);
     assert.equal(report.summary.objects, 1);
   }
+});
+
+test("a tool that does not end is stopped, and gets less time from then on; what it writes elsewhere is not read", () => {
+  const folder = folderWith(overlay);
+  const env = {
+    PATH: tools({
+      kustomize: 'case "$2" in */prod) sleep 60;; *) echo "a: 1" > "$2/out.yaml";; esac',
+      helm: "sleep 60",
+    }),
+  };
+  const renderer = createRenderer("auto", { PATH: `${env.PATH}:/usr/bin:/bin` }, 400);
+  const problems = ["prod", "base", "prod"].map((name) => render("kustomization", join(folder, name), renderer));
+  problems.push(render("chart", join(folder, "prod"), renderer));
+  for (const [i, says] of [
+    /^`kustomize build \S+prod` did not end within 0\.4 seconds$/,
+    /^`kustomize build \S+base` printed nothing$/,
+    /^`kustomize build \S+prod` did not end within 0\.04 seconds$/,
+    /^`helm template prod \S+prod` did not end within 0\.4 seconds$/,
+  ].entries())
+    assert.match("problem" in problems[i]! ? problems[i].problem : "", says);
 });
 
 test("a base mesh is rendered as the files are", async () => {

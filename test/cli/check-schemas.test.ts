@@ -276,6 +276,7 @@ describe("given definitions", () => {
       /apiextensions\.k8s\.io\/v1$/,
     ],
     ["a schema that is none", definition("{ type: 1 }"), /v2 PeerAuthentication is not a structural schema/],
+    ["a type that there is not", definition("{ type: objekt }"), /v2 PeerAuthentication is not a structural schema/],
     ["not YAML", "kind: CustomResourceDefinition\n a: [\n", /not valid YAML/],
   ] as const)
     test(`unusable: ${title}`, async () => {

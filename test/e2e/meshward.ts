@@ -22,6 +22,10 @@ export interface MeshwardOptions {
   readonly file?: string;
   /** Options in place of --tls-cert and --tls-key. */
   readonly certificates?: readonly string[];
+  /** The address to listen on; 127.0.0.1 unless given. */
+  readonly host?: string;
+  /** More variables of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** How long it serves on when it is asked to stop; 0 unless given. */
   readonly drainSeconds?: number;
 }
@@ -47,7 +51,7 @@ export interface Meshward {
 }
 
 export async function startMeshward(options: MeshwardOptions): Promise<Meshward> {
-  const { plane, name = "meshward", policies = [], args = [], file = built } = options;
+  const { plane, name = "meshward", policies = [], args = [], file = built, env = {} } = options;
   if (!existsSync(file)) throw new Error(`${file} is not there: run npm run build first`);
   const folder = join(plane.folder, name);
   mkdirSync(folder);
@@ -62,7 +66,7 @@ export async function startMeshward(options: MeshwardOptions): Promise<Meshward>
       name,
       path: process.execPath,
       args: [...argsOf({ ...options, folder, port, opsPort, file }), ...args],
-      logPath,
+      ...{ logPath, env },
     });
   let program = start();
   const ops = async (path: string) => {
@@ -115,7 +119,7 @@ function argsOf(
   const certificates = ["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")];
   return [
     ...[file, "serve", "--mesh", "cluster", "--kubeconfig", plane.kubeconfig("meshward")],
-    ...["--host", "127.0.0.1", "--port", String(port), "--ops-port", String(opsPort)],
+    ...["--host", started.host ?? "127.0.0.1", "--port", String(port), "--ops-port", String(opsPort)],
     ...(policies.length > 0 ? ["--policies", join(folder, "policies.json")] : []),
     ...["--drain-seconds", String(started.drainSeconds ?? 0)],
     ...(started.certificates ?? certificates),

@@ -427,6 +427,30 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a VirtualService of a waypoint that rewrites n paths, under a policy of n paths",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" }),
+        waypoint("w"),
+        service(0),
+        policy("p", {
+          targetRefs: [{ group: "", kind: "Service", name: "s-0" }],
+          rules: list(n, (i) => ({ to: [{ operation: { paths: [`/${i}`] } }] })),
+        }),
+      ],
+      change: {
+        object: virtualService("new", {
+          hosts: ["s-0"],
+          http: list(n, (i) => ({
+            match: [{ uri: { prefix: `/${i}/` } }],
+            rewrite: { uri: `/to/${i}` },
+            route: [{ destination: { host: "s-0" } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a VirtualService of a waypoint with n routes to n Services with policies of their own",
     world: (n) => ({
       objects: [

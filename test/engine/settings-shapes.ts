@@ -184,6 +184,30 @@ const attachments: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Sidecar with n ingress listeners of TCP, under n policies",
+    world: (n) => ({
+      objects: [
+        injected(),
+        ...list(n, (i) => workload(i)),
+        ...list(n, (i) =>
+          manifest(
+            "security.istio.io/v1",
+            "AuthorizationPolicy",
+            { namespace: at, name: `p-${i}` },
+            {
+              spec: { rules: [{ to: [{ operation: { methods: ["GET"] } }] }] },
+            },
+          ),
+        ),
+      ],
+      change: {
+        object: attached("Sidecar", "s", {
+          ingress: list(n, (i) => ({ port: { number: i + 1, protocol: "TCP", name: `p-${i}` } })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a ProxyConfig with n variables",
     world: (n) => ({
       objects: [injected(), ...list(n, (i) => workload(i))],

@@ -18,7 +18,11 @@ export function notesOf(
   );
   return [
     ...[...reasons].map(([reason, count]) => `${counted(count, "file")} left out: ${reason}`),
-    ...replacedNotes(replaced, verbose),
+    // Objects whose names the API server makes, or that lack one, do not replace each other.
+    ...replacedNotes(
+      replaced.filter(({ by }) => by.object.metadata.name !== ""),
+      verbose,
+    ),
     ...unreadNotes(unread.get(false) ?? [], "not checked, because no rule reads the kind"),
     ...unreadNotes(unread.get(true) ?? [], "checked only against the definition, because no rule reads the kind"),
   ];

@@ -1,6 +1,13 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import { isWildcard, namespaceOfHost } from "./hosts.ts";
-import { isCoveredByWildcard, isRegistryComplete, neighbours, registeredHost, registryReads } from "./registry.ts";
+import {
+  isCoveredByWildcard,
+  isRegistryComplete,
+  mostNamesakes,
+  neighbours,
+  registeredHost,
+  registryReads,
+} from "./registry.ts";
 
 /** Validation refuses wildcards, and hosts of a cluster set may be in another cluster. */
 export const isLookedUp = (host: string): boolean =>
@@ -45,14 +52,18 @@ interface Known {
   readonly isWild: boolean;
 }
 
-function fixFor(host: string, { namespace, namesakes, isWild }: Known, mesh: MeshView): string | undefined {
-  const { domain } = mesh.settings;
+function fixFor(host: string, { namespace, namesakes, isWild }: Known, { settings }: MeshView): string | undefined {
   const [name = "", second, ...more] = host.split(".");
   if (isWild) return `Add a ServiceEntry for "${host}", or route to the wildcard itself with tls or resolution NONE.`;
-  const isShort = namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc");
-  if (isShort)
-    return `Write the full name: Istio completes only names without a dot. Did you mean "${name}.${second}.svc.${domain}"?`;
+  const hostsIn = (namespaces: readonly string[]) =>
+    namespaces.map((one) => `"${name}.${one}.svc.${settings.domain}"`).join(" or ");
+  if (namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc"))
+    return `Write the full name: Istio completes only names without a dot. Did you mean ${hostsIn(meantBy(second, namesakes))}?`;
   const others = namesakes.filter((one) => one !== namespace);
-  const meant = others.map((one) => `"${name}.${one}.svc.${domain}"`).join(" or ");
-  return others.length === 0 ? undefined : `Write the host of the Service that exists. Did you mean ${meant}?`;
+  if (others.length === 0) return undefined;
+  return `Write the host of the Service that exists. Did you mean ${hostsIn(others)}?`;
 }
+
+/** The namespaces that may be meant by one that is named: others, if all Services of that name are known to be elsewhere. */
+const meantBy = (named: string, namesakes: readonly string[]): readonly string[] =>
+  namesakes.includes(named) || namesakes.length === 0 || namesakes.length >= mostNamesakes ? [named] : namesakes;

@@ -174,11 +174,14 @@ const servicesLikeVirtualService = relation(
   index("Service", ({ metadata }) => [metadata.name]),
 );
 
+/** So many Services of one name are named. */
+export const mostNamesakes = 3;
+
 /** What a message about a missing host says of other Services. */
 export interface Neighbours {
   /** Whether the view has any Service of the host's namespace. */
   readonly hasOthers: boolean;
-  /** The namespaces of the Services with the same first label, at most three. */
+  /** The namespaces of the Services with the same first label, at most `mostNamesakes`. */
   readonly namesakes: readonly string[];
 }
 
@@ -195,7 +198,7 @@ export const servicesNear = fact(
       namesakes: namesakes
         .map(({ metadata }) => metadata.namespace)
         .sort()
-        .slice(0, 3),
+        .slice(0, mostNamesakes),
     };
   },
 );

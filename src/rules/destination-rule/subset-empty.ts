@@ -1,13 +1,14 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { podsNearService, type Service } from "../../mesh/membership/services.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { podsNearService } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
-import type { Labelled } from "../../mesh/objects/labelled.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
 import { areMisspelt } from "../../mesh/objects/misspelt-labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
+import { entriesOfDestinationRule, servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import {
   type DestinationRule,
   hostOfRule,
@@ -16,17 +17,19 @@ import {
 import { routesTo } from "../../mesh/traffic/subset-use.ts";
 import type { MeshView } from "../../view/view.ts";
 
+type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Subset = DestinationRule["spec"]["subsets"][number];
 
 export const destinationRuleSubsetEmpty = defineRule({
   id: "destination-rule-subset-empty",
   subject: "DestinationRule",
-  reads: [servicesOfDestinationRule, podsNearService, virtualServicesOfDestinationRule],
+  reads: [servicesOfDestinationRule, podsNearService, entriesOfDestinationRule, virtualServicesOfDestinationRule],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
-  summary: "Requests are routed to a subset whose labels no workload of the service has.",
-  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label, or one with nearly the same name, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
+  summary:
+    "Requests are routed to a subset whose labels no workload of the Service and no endpoint of the ServiceEntry has.",
+  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). For a ServiceEntry with DNS, there is no cluster at all (pilot/pkg/networking/core/cluster_builder.go buildSubsetCluster). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label, or one with nearly the same name, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
   incident: {
     symptoms: ["no-endpoints"],
@@ -35,12 +38,14 @@ export const destinationRuleSubsetEmpty = defineRule({
     wayOut:
       "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
     silentWhen:
-      "No request is routed to the subset, no workload of the Service has such a label at all, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known.",
+      "No request is routed to the subset, no workload of the Service has such a label at all, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
   *check(rule, mesh) {
-    if (!isServed(rule, mesh.settings) || isLeftAlone(rule) || !mesh.knowsAll("Workload")) return;
+    if (!isServed(rule, mesh.settings) || isLeftAlone(rule)) return;
+    yield* amongEndpoints(rule, mesh);
+    if (!mesh.knowsAll("Workload")) return;
     for (const service of mesh.related(servicesOfDestinationRule, rule)) {
       const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
       // They are elsewhere, or do not run yet.
@@ -48,11 +53,38 @@ export const destinationRuleSubsetEmpty = defineRule({
       const known = podsWithNames(pods);
       for (const [i, subset] of rule.spec.subsets.entries()) {
         yield;
-        if (areVersions(subset, known, mesh)) yield* problemOf({ rule, i, service }, mesh);
+        if (areVersions(subset, known, mesh))
+          yield* problemOf({ rule, i, of: "workload", evidence: absent("Workload", service.metadata.namespace) }, mesh);
       }
     }
   },
 });
+
+/** Subsets of a host that only ServiceEntries define, which list all of its endpoints. */
+function* amongEndpoints(
+  rule: DestinationRule,
+  mesh: MeshView<
+    typeof entriesOfDestinationRule | typeof servicesOfDestinationRule | typeof virtualServicesOfDestinationRule
+  >,
+): Iterable<Problem | undefined> {
+  const entries = mesh.related(entriesOfDestinationRule, rule);
+  const [entry] = entries;
+  if (entry === undefined || !entries.every(listsEndpoints)) return;
+  if (mesh.related(servicesOfDestinationRule, rule).length > 0) return;
+  const endpoints = new Labelled(
+    entries.flatMap(({ spec }) => spec.endpoints),
+    ({ labels }) => labels,
+  );
+  for (const [i, subset] of rule.spec.subsets.entries()) {
+    yield;
+    if (!isPlaced(subset) && endpoints.selected(subset.labels).length === 0)
+      yield* problemOf({ rule, i, of: "endpoint", evidence: entry }, mesh);
+  }
+}
+
+/** Without endpoints, DNS has the host itself as its only one, which has no labels. */
+const listsEndpoints = ({ spec: { resolution, workloadSelector } }: ServiceEntry): boolean =>
+  workloadSelector === undefined && (resolution === "STATIC" || resolution?.startsWith("DNS") === true);
 
 /** Whether pods of the Service have these labels with other values, or misspelt. Otherwise the versions are not deployed yet. */
 function areVersions(subset: Subset, { pods, names }: PodsOfService, mesh: MeshView): boolean {
@@ -78,12 +110,14 @@ interface Empty {
   readonly rule: DestinationRule;
   /** The position of the subset. */
   readonly i: number;
-  readonly service: Service;
+  readonly of: "workload" | "endpoint";
+  /** That there is none. */
+  readonly evidence: Evidence;
 }
 
 /** Only if requests are routed there. */
 function* problemOf(
-  { rule, i, service }: Empty,
+  { rule, i, of, evidence }: Empty,
   mesh: MeshView<typeof virtualServicesOfDestinationRule>,
 ): Iterable<Problem> {
   const { settings } = mesh;
@@ -95,10 +129,10 @@ function* problemOf(
   if (user === undefined) return;
   yield {
     at: ["spec", "subsets", i, "labels"],
-    message: `No workload of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
+    message: `No ${of} of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
     key: JSON.stringify([host, name, labels]),
     related: [user],
-    evidence: [user, absent("Workload", service.metadata.namespace)],
+    evidence: [user, evidence],
   };
 }
 

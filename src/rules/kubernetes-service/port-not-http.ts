@@ -1,9 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { policiesRead } from "../../mesh/authorization/policy-levels.ts";
-import { asksForHttp } from "../../mesh/authorization/rules.ts";
-import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
+import { type DecidesByHttp, decidingByHttp, lossesWithoutHttp } from "../../mesh/authorization/losses-without-http.ts";
+import { targetRefsOf } from "../../mesh/authorization/policies.ts";
+import type { RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { declaredProtocol } from "../../mesh/membership/service-protocol.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
@@ -13,7 +12,7 @@ import { waypointNamed } from "../../mesh/waypoints/bindings.ts";
 export const kubernetesServicePortNotHttp = defineRule({
   id: "kubernetes-service-port-not-http",
   subject: "Service",
-  reads: [namespaceOfService, policiesRead, acceptingTokensInNamespace],
+  reads: [namespaceOfService, ...decidingByHttp],
   worksWithout: ["AuthorizationPolicy", "RequestAuthentication"],
   mode: "warn",
   onlyOwnChanges: true,
@@ -37,18 +36,10 @@ export const kubernetesServicePortNotHttp = defineRule({
     const ports = portsMadeTcp(before.object, after.object);
     const [namespace] = after.mesh.related(namespaceOfService, after.object);
     if (ports.length === 0 || namespace === undefined || isTerminating(namespace)) return;
-    const decides = (object: Attached) => isAttached(object, after.object, namespace);
-    const losses = [
-      ...after.mesh.related(policiesRead, namespace).filter(decides).flatMap(lossOf),
-      ...after.mesh
-        .related(acceptingTokensInNamespace, namespace)
-        .filter(decides)
-        .map((by) => ({ by, what: "checks no tokens there" })),
-    ];
-    // One example of each loss: there may be as many policies as ports.
-    const examples = new Map(losses.toReversed().map((loss) => [loss.what, loss]));
+    const decides = (object: DecidesByHttp) => isAttached(object, after.object, namespace);
+    const losses = lossesWithoutHttp(namespace, after.mesh, decides);
     for (const { at, port } of ports)
-      for (const { by, what } of [...examples.values()].reverse())
+      for (const { by, what } of losses)
         yield {
           at,
           message: `Port ${port} is no longer HTTP, so ${idOf(by)} ${what}`,
@@ -74,10 +65,8 @@ function portsMadeTcp(before: Service, after: Service): readonly TcpPort[] {
   });
 }
 
-type Attached = AuthorizationPolicy | RequestAuthentication;
-
 /** Whether the policy is for the Service, for its waypoint, or for pods that it selects. */
-function isAttached(object: Attached, service: Service, namespace: Namespace): boolean {
+function isAttached(object: DecidesByHttp, service: Service, namespace: Namespace): boolean {
   const { spec, metadata } = object;
   const targets = object.kind === "AuthorizationPolicy" ? targetRefsOf(object) : refsOf(object);
   if (targets.length === 0) {
@@ -97,18 +86,3 @@ function isAttached(object: Attached, service: Service, namespace: Namespace): b
 
 const refsOf = ({ spec }: RequestAuthentication) =>
   spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
-
-interface Loss {
-  readonly by: Attached;
-  /** A predicate: "checks no tokens there". */
-  readonly what: string;
-}
-
-function lossOf(by: AuthorizationPolicy): readonly Loss[] {
-  const action = actionOf(by);
-  if (action === "CUSTOM") return [{ by, what: "asks no provider over HTTP there" }];
-  if (action === "AUDIT" || !by.spec.rules.some(asksForHttp)) return [];
-  return action === "DENY"
-    ? [{ by, what: "denies there by its other fields alone" }]
-    : [{ by, what: "allows nothing there by its rules with attributes of HTTP" }];
-}

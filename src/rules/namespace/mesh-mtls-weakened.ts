@@ -2,10 +2,12 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import {
   acceptsPlaintext,
   meshWideMtls,
+  type PeerAuthentication,
   peerAuthenticationLevel,
   type Plane,
   planes,
 } from "../../mesh/mtls/effective-mtls.ts";
+import { keyOf } from "../../kube/identity.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import type { EffectiveMode } from "../../mesh/mtls/peer-authentications.ts";
 import { plaintextCause } from "../../mesh/mtls/plaintext.ts";
@@ -53,10 +55,17 @@ export const namespaceMeshMtlsWeakened = defineRule({
       topic: "plaintext",
       message: `The mesh-wide mTLS mode is no longer STRICT${weakened.length > 1 ? "" : ` ${places[plane]}`}: ${plaintextCause(is(plane), undefined)}; namespaces without a PeerAuthentication of their own accept plaintext`,
       key: "mesh-wide plaintext",
-      ...(by === undefined ? {} : { related: [by], evidence: [by] }),
+      related: policiesOf(was(plane), is(plane)),
+      ...(by === undefined ? {} : { evidence: [by] }),
     } satisfies Problem;
   },
 });
+
+/** What set the mode before and what sets it now; a policy that the change keeps is named as it is now. */
+function policiesOf({ by: before }: EffectiveMode, { by: after }: EffectiveMode): readonly PeerAuthentication[] {
+  const isKept = before !== undefined && after !== undefined && keyOf(before) === keyOf(after);
+  return [isKept ? undefined : before, after].filter((policy) => policy !== undefined);
+}
 
 /** At ztunnel this mode is PERMISSIVE. */
 const switchedOff = (mode: EffectiveMode): Problem => ({

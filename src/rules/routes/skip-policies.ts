@@ -1,21 +1,20 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
-import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { backendOf, backendsOf, type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
-import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
-import { serviceByName } from "../../mesh/objects/indexes.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
+import { backendOf, backendsOf, type KubernetesRoute, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import type { Service } from "../../mesh/membership/services.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import { delegateName, delegatesOfRoot, isDelegate, nameOf } from "../../mesh/traffic/virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import {
-  isUsable,
-  servicesOfVirtualService,
-  waypointBinding,
-  waypointBindingOfService,
-  waypointOfService,
-} from "../../mesh/waypoints/bindings.ts";
+  isBehindWaypoint,
+  isForMesh,
+  policiesOfService,
+  routedReads,
+  servicesRoutedBy,
+  servicesTargeted,
+} from "../../mesh/waypoints/routed-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
 const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);
@@ -38,40 +37,12 @@ const servicesOfHostnames = relation(
   serviceByHost,
 );
 
-/** A Service and the policies that target it and can deny requests to it. */
-const policiesOfService = relation(
-  "policiesOfService",
-  serviceByName,
-  index("AuthorizationPolicy", (policy, settings) =>
-    isEnforced(policy, settings) && actionOf(policy) !== "AUDIT"
-      ? [...servicesTargeted(policy)].map((name) => `${policy.metadata.namespace}/${name}`)
-      : [],
-  ),
-);
-
-function servicesTargeted(policy: AuthorizationPolicy): ReadonlySet<string> {
-  let found = targeted.get(policy);
-  if (found === undefined) {
-    const names = targetRefsOf(policy).flatMap(({ group, kind, name }) =>
-      kind === "Service" && (group === "" || group === "core") ? [name] : [],
-    );
-    targeted.set(policy, (found = new Set(names)));
-  }
-  return found;
-}
-/** Policies never change, and one can be that of many Services. */
-const targeted = new WeakMap<AuthorizationPolicy, ReadonlySet<string>>();
-
 const reads = [
-  servicesOfRoute,
-  servicesOfVirtualService,
+  ...routedReads,
   servicesOfDestinations,
   servicesOfHostnames,
   delegatesOfRoot,
   policiesOfService,
-  namespaceOfService,
-  waypointBinding,
-  waypointOfService,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -98,7 +69,7 @@ export const routesSkipPolicies = defineRule({
   },
 
   *check(route, mesh) {
-    const called = route.kind === "VirtualService" ? calledBy(route, mesh) : calledOf(route, mesh);
+    const called = servicesRoutedBy(route, mesh);
     if (called.length === 0) return;
     const destinations = route.kind === "VirtualService" ? toHosts(route, mesh) : toBackends(route, mesh);
     const judged = new Set<Service>();
@@ -140,33 +111,6 @@ function skippedBy(policy: AuthorizationPolicy, of: Service, called: readonly Se
   const targets = servicesTargeted(policy);
   const { namespace } = policy.metadata;
   return called.find((one) => one !== of && !(one.metadata.namespace === namespace && targets.has(one.metadata.name)));
-}
-
-/** The Services whose requests a waypoint routes by this route: those of its own namespace among its parents. */
-function calledOf(route: KubernetesRoute, mesh: View): readonly Service[] {
-  if (!isServed(route, mesh.settings)) return [];
-  const names = new Set(
-    route.spec.parentRefs
-      .map((ref) => parentOf(ref, route))
-      .filter(({ kind, namespace }) => kind === "Service" && namespace === route.metadata.namespace)
-      .map(({ name }) => name),
-  );
-  const isParent = ({ metadata }: Service) =>
-    metadata.namespace === route.metadata.namespace && names.has(metadata.name);
-  return mesh.related(servicesOfRoute, route).filter((one) => isParent(one) && isBehindWaypoint(one, mesh));
-}
-
-/** A waypoint uses VirtualServices of the namespace of the Service (or of its own, which is left out here). */
-function calledBy(virtualService: VirtualService, mesh: View): readonly Service[] {
-  if (!isServed(virtualService, mesh.settings) || !isForMesh(virtualService)) return [];
-  return mesh
-    .related(servicesOfVirtualService, virtualService)
-    .filter((one) => one.metadata.namespace === virtualService.metadata.namespace && isBehindWaypoint(one, mesh));
-}
-
-function isBehindWaypoint(service: Service, mesh: View): boolean {
-  const [namespace] = mesh.related(namespaceOfService, service);
-  return isUsable(waypointBindingOfService(service, namespace, mesh));
 }
 
 interface Destination {
@@ -232,6 +176,3 @@ function* destinationsOf(
   for (const { at, destination } of trafficOf(virtualService))
     yield { at: [...at, "host"], host: fullHost(destination.host, virtualService.metadata.namespace, domain) };
 }
-
-const isForMesh = ({ spec }: VirtualService): boolean =>
-  spec.hosts.length > 0 && (spec.gateways.length === 0 || spec.gateways.includes("mesh"));

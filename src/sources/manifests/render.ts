@@ -10,12 +10,19 @@ export const renderModes: readonly RenderMode[] = ["auto", "never", "always"];
 export interface Renderer {
   readonly mode: RenderMode;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** A call of a tool that is slower than this is stopped. */
+  readonly limitMs: number;
+  /** Tools of which a call was stopped: the next ones get a tenth of the time, so that many do not take hours. */
+  readonly stopped: Set<string>;
 }
+
+export const createRenderer = (mode: RenderMode, env: Renderer["env"], limitMs = 60_000): Renderer => ({
+  ...{ mode, env, limitMs },
+  stopped: new Set(),
+});
 
 export type Rendering = { readonly text: string } | { readonly problem: string };
 
-/** A tool that is slower than this is stopped. */
-const timeoutMs = 60_000;
 /** In bytes. */
 const mostOutput = 64 << 20;
 
@@ -24,24 +31,29 @@ export const canRender = (what: "kustomization" | "chart", { env }: Renderer): b
   commandFor(what, "", env) !== undefined;
 
 /** Renders the kustomization or the chart in a folder, as it would be applied without further values. */
-export function render(what: "kustomization" | "chart", folder: string, { env }: Renderer): Rendering {
+export function render(what: "kustomization" | "chart", folder: string, renderer: Renderer): Rendering {
+  const { env, stopped, limitMs } = renderer;
   const command = commandFor(what, folder, env);
   if (command === undefined) return { problem: `install ${toolsFor(what)}, or render it first` };
   const [tool = "", ...args] = command;
   const shown = [basename(tool), ...args].join(" ");
+  const timeout = stopped.has(tool) ? limitMs / 10 : limitMs;
   try {
     const text = execFileSync(tool, args, {
-      ...{ env: { ...env }, encoding: "utf8", timeout: timeoutMs, maxBuffer: mostOutput, killSignal: "SIGKILL" },
+      ...{ env: { ...env }, encoding: "utf8", timeout, maxBuffer: mostOutput, killSignal: "SIGKILL" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     return text.trim() === "" ? { problem: `\`${shown}\` printed nothing` } : { text };
   } catch (error) {
-    return { problem: `\`${shown}\` ${failureOf(error)}` };
+    if (!isTimeout(error)) return { problem: `\`${shown}\` ${failureOf(error)}` };
+    stopped.add(tool);
+    return { problem: `\`${shown}\` did not end within ${timeout / 1000} seconds` };
   }
 }
 
+const isTimeout = (error: unknown): boolean => isSystemError(error) && error.code === "ETIMEDOUT";
+
 function failureOf(error: unknown): string {
-  if (isSystemError(error) && error.code === "ETIMEDOUT") return `did not end within ${timeoutMs / 1000} seconds`;
   if (isSystemError(error) && error.code === "ENOBUFS") return `printed more than ${mostOutput >> 20} MiB`;
   const said = error instanceof Error && "stderr" in error ? String(error.stderr) : String(error);
   const [line = "without a message"] = said.split("\n").filter((one) => one.trim() !== "");

@@ -2,7 +2,7 @@ import { basename, dirname } from "node:path";
 import { kustomizationSource } from "./kustomization-sources.ts";
 import { isComponent, type Reached, reachedFrom } from "./kustomizations.ts";
 import type { LeftOut, ManifestFiles, RenderedFolder } from "./manifest-files.ts";
-import { canRender, render, type Renderer } from "./render.ts";
+import { canRender, createRenderer, render, type Renderer } from "./render.ts";
 import { chartSources, kustomizationSources, type RenderedSources } from "./rendered-sources.ts";
 import type { SourceError } from "./source-error.ts";
 
@@ -29,7 +29,7 @@ const mostInAuto = 50;
 
 /** Renders the charts, and the kustomizations that are no part of another one; nothing without a renderer. */
 export function renderFolders(found: ManifestFiles, renderer: Renderer | undefined): RenderedFolders {
-  const rendering = new Rendering(renderer ?? { mode: "never", env: {} });
+  const rendering = new Rendering(renderer ?? createRenderer("never", {}));
   if (renderer === undefined) return rendering;
   for (const chart of found.charts) rendering.add("chart", chart, () => chartSources);
   const reached = found.kustomizations.map((one): Kustomization => ({ one, reached: reachedFrom(one.folder) }));
