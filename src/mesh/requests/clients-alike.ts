@@ -4,7 +4,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { revisionLabel } from "../objects/labels.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
-import { selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import { type Sidecar, selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -58,17 +58,44 @@ export const clientsOfNamespace = fact(
   [workloadsOfNamespace, sidecarsOfNamespace],
   (namespace, mesh): ClientsOfNamespace => {
     const all = mesh.related(workloadsOfNamespace, namespace);
-    const workloads = all.filter((workload) => !isProxy(workload));
     const sidecars = mesh.related(sidecarsOfNamespace, namespace);
-    const selectors = selecting(sidecars.map(selectorOfSidecar));
     mesh.visited(all.length);
+    const own = groupedIn(namespace, all, sidecars);
     return {
+      ...own,
       hasSidecars: sidecars.length > 0,
-      selectors,
-      workloads,
-      alike: clientsAlike(namespace, workloads, selectors),
-      byAccount: Map.groupBy(all, ({ pod }) => pod.serviceAccountName),
-      senders: clientsIn(namespace, mesh).senders,
+      // Few questions need it, and some ask for very many namespaces.
+      get senders() {
+        return clientsIn(namespace, mesh).senders;
+      },
     };
   },
 );
+
+type Grouped = Omit<ClientsOfNamespace, "senders" | "hasSidecars">;
+interface Known {
+  readonly workloads: readonly Workload[];
+  readonly sidecars: readonly Sidecar[];
+  readonly grouped: Grouped;
+}
+/** What follows from the namespace, its workloads and its Sidecars alone is the same in every review in which these are the same. */
+const known = new WeakMap<Namespace, Known>();
+
+function groupedIn(namespace: Namespace, workloads: readonly Workload[], sidecars: readonly Sidecar[]): Grouped {
+  const found = known.get(namespace);
+  if (found !== undefined && areSame(found.workloads, workloads) && areSame(found.sidecars, sidecars))
+    return found.grouped;
+  const clients = workloads.filter((workload) => !isProxy(workload));
+  const selectors = selecting(sidecars.map(selectorOfSidecar));
+  const grouped = {
+    selectors,
+    workloads: clients,
+    alike: clientsAlike(namespace, clients, selectors),
+    byAccount: Map.groupBy(workloads, ({ pod }) => pod.serviceAccountName),
+  };
+  known.set(namespace, { workloads, sidecars, grouped });
+  return grouped;
+}
+
+const areSame = (some: readonly unknown[], others: readonly unknown[]): boolean =>
+  some.length === others.length && some.every((one, i) => one === others[i]);
