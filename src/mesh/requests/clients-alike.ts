@@ -1,3 +1,4 @@
+import { proxyConfigOf } from "../../kube/proxy-config.ts";
 import { fact } from "../../view/view.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -24,13 +25,20 @@ export function clientsAlike(
   // The groups are the same list for all labels that the same selectors select.
   const alike = Map.groupBy(workloads, ({ pod }) => groups.selecting(pod.labels));
   return [...alike.values()].flatMap((some) => {
-    const sent = Map.groupBy(some, (one) => `${senderOf(one, namespace)} ${one.pod.labels[revisionLabel]}`);
+    const sent = Map.groupBy(
+      some,
+      (one) => `${senderOf(one, namespace)} ${one.pod.labels[revisionLabel]} ${dnsCaptureOf(one)}`,
+    );
     return [...sent.values()].map((group) => {
       const [first] = group;
       return { sender: first === undefined ? "unknown" : senderOf(first, namespace), workloads: group };
     });
   });
 }
+
+/** What an annotation of the pods says of whether their sidecars answer DNS queries; undefined: nothing. */
+export const dnsCaptureOf = ({ pod }: Workload): string | undefined =>
+  proxyConfigOf(pod.annotations)?.proxyMetadata["ISTIO_META_DNS_CAPTURE"]?.replaceAll('"', "");
 
 /** The selectors among these that tell anything apart. */
 export const selecting = (selectors: readonly (Labels | undefined)[]): readonly Labels[] =>
