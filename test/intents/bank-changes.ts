@@ -658,9 +658,7 @@ const restricted: readonly Omit<BankChange, "intent">[] = [
     breaking: changed("PeerAuthentication", "default", ({ spec }) => {
       spec.mtls.mode = "PERMISSIVE";
     }),
-    harmless: changed("PeerAuthentication", "default", ({ spec }) => {
-      spec.portLevelMtls = {};
-    }),
+    harmless: labelled("PeerAuthentication", "default", { team: "mesh" }),
     says: /restricted-namespaces: Requests from outside must be denied: .* would be allowed/,
   },
   {
