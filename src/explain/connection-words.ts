@@ -6,6 +6,7 @@ import type { ReachablePort, Scope } from "../mesh/connections/targets.ts";
 import { allRequests, type RequestSet } from "../mesh/authorization/requests/sets.ts";
 import { Work } from "../mesh/authorization/requests/work.ts";
 import { type WrittenClause, writtenClause } from "../mesh/authorization/requests/written.ts";
+import { senderOf } from "../mesh/membership/clients.ts";
 import { formatCallers, type KnownAccounts, writtenCallers } from "../mesh/requests/caller-wording.ts";
 import type { RouteDestination } from "../mesh/requests/outcome.ts";
 import type { Caller } from "../mesh/requests/question.ts";
@@ -118,12 +119,14 @@ export class Words {
   readonly lists: SharedLists;
   readonly #settings: AllMeshSettings;
   readonly #known: KnownAccounts;
+  readonly #withoutCertificate: ReadonlySet<string>;
 
   constructor(...meshes: readonly [Mesh, ...Mesh[]]) {
     const [{ settings }] = meshes;
     this.#settings = settings;
     this.lists = new SharedLists(settings);
     this.#known = knownAccounts(meshes);
+    this.#withoutCertificate = accountsWithoutCertificate(meshes);
   }
 
   hostOf(target: ReachablePort["target"] | undefined): string | undefined {
@@ -135,7 +138,8 @@ export class Words {
     // Callers without a certificate have no other way.
     const ways = all.filter(({ sender }) => sender !== "nothing");
     const text = (limits: WordingLimits) => {
-      const who = formatCallers(callers, { settings: this.#settings, known: this.#known, limits });
+      const [settings, known, withoutCertificate] = [this.#settings, this.#known, this.#withoutCertificate];
+      const who = formatCallers(callers, { settings, known, withoutCertificate, limits });
       return ways.length === 0 ? who : `${who} (${ways.map(wayText).join("; ")})`;
     };
     return {
@@ -172,6 +176,24 @@ const senders = {
 } as const;
 const wayText = ({ sender, workloads }: Way): string =>
   workloads.length === 0 ? senders[sender] : `${senders[sender]}: ${listedNames(workloads)}`;
+
+/**
+ * What policies allow to a service account is shown whatever its pods are, because one with a certificate can come at any time, and
+ * because a policy that lets nobody in may be a mistake. That no pod has one now is said beside it.
+ */
+function accountsWithoutCertificate(meshes: readonly Mesh[]): ReadonlySet<string> {
+  const [without, having] = [new Set<string>(), new Set<string>()];
+  for (const mesh of meshes) {
+    if (!mesh.knowsAll("Workload")) return new Set();
+    const namespaces = new Map([...mesh.all("Namespace")].map((one) => [one.metadata.name, one]));
+    for (const workload of mesh.all("Workload")) {
+      const namespace = namespaces.get(workload.metadata.namespace);
+      const isOutside = namespace !== undefined && senderOf(workload, namespace) === "nothing";
+      (isOutside ? without : having).add(`${workload.metadata.namespace}/${workload.pod.serviceAccountName}`);
+    }
+  }
+  return without.difference(having);
+}
 
 function knownAccounts(meshes: readonly Mesh[]): KnownAccounts {
   const known = new Map<string, Set<string>>();

@@ -68,6 +68,26 @@ async function json<T>(...argv: string[]): Promise<T> {
 }
 
 describe("connections", () => {
+  test("a service account whose pods are all outside the mesh is shown, and that nobody has its certificate", async () => {
+    const allow = (account: string) =>
+      security(
+        "AuthorizationPolicy",
+        "payments/allow-account",
+        `{ rules: [{ from: [{ source: { principals: [cluster.local/ns/${account}] } }], to: [{ operation: { methods: [PUT] } }] }] }`,
+      );
+    const from = async (account: string) => {
+      const files = fileWith(shop + allow(account));
+      const { out } = await meshward(["connections", "--mesh", files, "--service", "api.payments"]);
+      return out.split("\n").filter((line) => line.includes("PUT"));
+    };
+    const [outside, ...more] = await from("legacy/sa/cron");
+    assert.match(outside ?? "", /mTLS +from legacy\/cron \(no pod of it has a certificate\): PUT/);
+    assert.deepEqual(more, []);
+    assert.match(String(await from("web/sa/shop")), /from web\/shop: PUT/);
+    // One that has no pods yet may get them anywhere.
+    assert.match(String(await from("legacy/sa/new")), /from legacy\/new: PUT/);
+  });
+
   test("of a whole mesh: callers and requests in few words, ports with the same callers together", async () => {
     assert.equal(
       await told(),

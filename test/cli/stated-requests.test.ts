@@ -108,7 +108,9 @@ describe("a case states requests", () => {
         .map((one) => (typeof one === "string" ? one : one.found)),
       [
         "failed",
-        ["in namespace web, GET / from callers without an identity is allowed, because no ALLOW policy applies"],
+        [
+          "in namespace web, GET / from callers without an identity is allowed, because no ALLOW policy applies (Deployment web/storefront)",
+        ],
       ],
     );
     const none = await reportOf({ cases: [{ name: "none", expect: { holds: [of(["nowhere"])] } }] });

@@ -184,6 +184,8 @@ describe("a value that means nothing is named", () => {
       { hosts: ["https://shop.example/"] },
       /The host "https:\/\/shop\.example\/" matches no request .* no scheme and no path/,
     ],
+    [{ methods: ["{*}"] }, /The method "\{\*\}" matches no request .* no spaces, braces or slashes/],
+    [{ notMethods: ["GET /"] }, /The method "GET \/" matches no request/],
     [{ requestPrincipals: ["admin"] }, /The token "admin" matches no request .* issuer\/subject/],
     [
       { ipBlocks: ["10.0.0.0/33"] },

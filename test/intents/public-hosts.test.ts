@@ -189,6 +189,52 @@ describe("an intent that requests from outside are denied", () => {
   });
 });
 
+describe("others, where requests come in by gateways", () => {
+  const strict = objectOf(
+    "{ apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: { namespace: shop, name: d }, spec: { mtls: { mode: STRICT } } }",
+  );
+  const allowed = (account: string) =>
+    policy("shop", "p", `rules: [{ from: [{ source: { principals: [cluster.local/ns/${account}] } }] }]`);
+  const byGateway = allowed("edge/sa/proxy");
+  const withOthers = (named: string, hosts = "") =>
+    objectOf(
+      `{ apiVersion: meshward.io/v1alpha1, kind: MeshwardIntent, metadata: { namespace: shop, name: i }, spec: { to: { service: web }, requests: [{ ${named} }, { from: [others]${hosts}, expect: denied }] } }`,
+    );
+  const before = [...base, strict, istioGateway(), byGateway];
+
+  test("are not the gateways that let in what an entry allows from outside", () => {
+    const own = withOthers("from: [outside], hosts: [shop.example.com], expect: allowed");
+    const all = [...before, virtualService(toWeb), own];
+    // Another gateway, and a gateway that does not offer the host, are among the others.
+    assert.match(
+      String(afterChange(all, policy("shop", "q", "rules: [{ from: [{ source: { namespaces: [edge] } }] }]"))),
+      /others must be denied: .* would be allowed, by AuthorizationPolicy shop\/q rule 1/,
+    );
+    assert.equal(afterChange(all, istioGateway('["shop.example.org"]')).length, 2);
+  });
+
+  test("with public hosts are judged at the gateways that no other entry names", () => {
+    // What a gateway writes into requests, nobody else's sidecar does.
+    const internal = policy(
+      "shop",
+      "p",
+      "rules: [{ from: [{ source: { namespaces: [edge] } }], to: [{ operation: { paths: [/internal] } }] }]",
+    );
+    const rewriting = virtualService(
+      "http: [{ match: [{ uri: { exact: /public } }], rewrite: { uri: /internal }, route: [{ destination: { host: web } }] }]",
+    );
+    const told = (named: string) => {
+      const own = withOthers(`from: [${named}], expect: allowed`, ", hosts: [shop.example.com], paths: [/public]");
+      return String(afterChange([...base, strict, istioGateway(), internal, own], rewriting));
+    };
+    assert.match(
+      told("namespace/shop"),
+      /others must be denied: GET \/public to host shop\.example\.com .* would be allowed/,
+    );
+    assert.doesNotMatch(told("ingress/edge/proxy"), /others/);
+  });
+});
+
 /** Versions of objects, of which a mesh has any. */
 const pool: readonly AnyObject[] = [
   istioGateway(),

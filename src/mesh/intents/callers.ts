@@ -8,7 +8,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { workloadsOfNamespace } from "../membership/workloads.ts";
 import { type CallerName, formatCallerName } from "../requests/caller-names.ts";
 import { everyIngress, ingressGateways, ingressReads, ingressWorkloads, proxiesOf } from "../requests/ingress.ts";
-import type { Caller } from "../requests/question.ts";
+import type { Caller, GatewayProxy } from "../requests/question.ts";
 import { nearest } from "../../text/nearest.ts";
 import type { Running } from "./contradictions.ts";
 import { callerIn, callersOfIntent, entriesBeside, type Entry, type Intent } from "./intents.ts";
@@ -41,8 +41,18 @@ export const callerReads = [
 ] as const;
 type View = MeshView<(typeof callerReads)[number]>;
 
-/** Somebody who sends requests, with a condition on the requests that are meant; or why that is not known. */
-export type Sending = { readonly caller: Caller; readonly identity: readonly Clause[] } | { readonly unknown: string };
+/**
+ * Somebody who sends requests, with a condition on the requests that are meant; or why that is not known. `notBy`: callers outside are
+ * not meant where these gateways let them in.
+ */
+export type Sending =
+  | { readonly caller: Caller; readonly identity: readonly Clause[]; readonly notBy?: readonly GatewayProxy[] }
+  | { readonly unknown: string };
+
+export type Known = Exclude<Sending, { readonly unknown: string }>;
+
+/** The gateways that let in the requests from outside that an entry is about, because it names public hosts. */
+export type LetIn = (entry: Entry) => readonly GatewayProxy[];
 
 /** The callers that the entries of one intent name, in the mesh. */
 export class Callers {
@@ -57,14 +67,14 @@ export class Callers {
   }
 
   /** Whom the texts of `from` stand for. A text that names nobody is reported by intent-invalid. */
-  of(entry: Entry): readonly Sending[] {
-    return entry.from.flatMap((text) => this.#of(text, entry));
+  of(entry: Entry, letIn: LetIn): readonly Sending[] {
+    return entry.from.flatMap((text) => this.#of(text, entry, letIn));
   }
 
-  #of(text: string, entry: Entry): readonly Sending[] {
+  #of(text: string, entry: Entry, letIn: LetIn): readonly Sending[] {
     const caller = callerIn(this.#intent, text);
     if (caller.kind === "unknown") return [{ unknown: `"${text}" is no caller` }];
-    if (caller.kind === "others") return this.#others(entry);
+    if (caller.kind === "others") return this.#others(entry, letIn);
     const found = this.#find(caller);
     return [typeof found === "string" ? { unknown: found } : { caller: found, identity: [] }];
   }
@@ -110,27 +120,39 @@ export class Callers {
     return proxies.length === 0 ? `no gateway ${formatCallerName(name)} is known` : { kind: "ingress", proxies };
   }
 
-  /** Everybody whom no entry beside it names: of the mesh, and without a certificate. */
-  #others(entry: Entry): readonly Sending[] {
-    const named = entriesBeside(this.#intent, entry).flatMap(({ from }) =>
-      from.map((text) => callerIn(this.#intent, text)),
-    );
-    const accounts: (readonly Part[])[] = [];
+  /**
+   * Everybody whom no entry beside it names: of the mesh, and without a certificate. Requests from outside arrive with the identity of
+   * the gateway that lets them in, so an entry that allows them names the gateway, and who comes by a gateway that an entry names is not
+   * among the others.
+   */
+  #others(entry: Entry, letIn: LetIn): readonly Sending[] {
+    const beside = entriesBeside(this.#intent, entry);
+    const named = beside.flatMap(({ from }) => from.map((text) => callerIn(this.#intent, text)));
+    const accounts: (readonly Part[])[] = beside
+      .filter((one) => one.expect === "allowed" && one.from.includes("outside"))
+      .flatMap((one) => identitiesOf({ kind: "ingress", proxies: letIn(one) }));
     const unknown: Sending[] = [];
+    const notBy: GatewayProxy[] = [];
     const kinds = new Set(named.map(({ kind }) => kind));
     for (const one of named) {
       const identities = this.#identitiesOf(one);
       if (typeof identities === "string") unknown.push({ unknown: identities });
       else accounts.push(...identities);
+      if (one.kind === "ingress") notBy.push(...this.#proxiesOf(one));
     }
     const except: Clause = { attribute: "identity", values: new Texts(accounts), not: true };
     return [
-      ...(kinds.has("outside") ? [] : [{ caller: { kind: "outside" }, identity: [] } as const]),
+      ...(kinds.has("outside") ? [] : [{ caller: { kind: "outside" }, identity: [], notBy } as const]),
       ...(kinds.has("mesh")
         ? []
         : [{ caller: { kind: "mesh" }, identity: accounts.length > 0 ? [except] : [] } as const]),
       ...(kinds.has("mesh") ? [] : unknown),
     ];
+  }
+
+  #proxiesOf(name: CallerName & { readonly kind: "ingress" }): readonly GatewayProxy[] {
+    const found = this.#ingress(name);
+    return typeof found !== "string" && found.kind === "ingress" ? found.proxies : [];
   }
 
   /** The identities of a caller, which the others do not have; a string says why they are not known. */

@@ -1,7 +1,9 @@
 import type { MeshView } from "../../view/view.ts";
+import { entrancesOf } from "../requests/entrances.ts";
 import { entryReads, outcomesOfEntry } from "../requests/entry.ts";
 import type { Outcome, RouteDestination } from "../requests/outcome.ts";
 import type { Caller, GatewayProxy, Target } from "../requests/question.ts";
+import type { Known } from "./callers.ts";
 import { mostWork, requestsOf } from "./conditions.ts";
 import type { Expectation } from "./expectations.ts";
 import type { Entry, Intent } from "./intents.ts";
@@ -12,7 +14,9 @@ export const entryVerdictReads = [...entryReads, ...frontReads] as const;
 
 /** Whether what an entry expects of callers outside is judged by the gateways alone: they get in by them. */
 export const isJudgedAtGateways = (entry: Entry, { kind }: Caller, hosts: readonly unknown[]): boolean =>
-  kind === "outside" && hosts.length > 0 && (entry.expect === "allowed" || entry.expect === "routed");
+  kind === "outside" && hosts.length > 0 && expectsArrival(entry);
+
+export const expectsArrival = ({ expect }: Entry): boolean => expect === "allowed" || expect === "routed";
 
 interface Asked {
   readonly intent: Intent;
@@ -25,7 +29,7 @@ interface Asked {
  */
 export function* askEntries(
   expectation: Expectation,
-  caller: Caller,
+  { caller, notBy = [] }: Known,
   { intent, targets }: Asked,
   mesh: MeshView<(typeof entryVerdictReads)[number]>,
 ): Generator<undefined, undefined> {
@@ -34,9 +38,8 @@ export function* askEntries(
   const hosts = publicHosts(entry, intent, mesh.settings);
   if (hosts.length === 0) return;
   const front = frontOfIntent(intent, mesh);
-  const expectsArrival = entry.expect === "allowed" || entry.expect === "routed";
-  const through = proxiesOfCaller(caller);
-  for (const to of hosts.flatMap((host) => entriesFor(host, front, expectsArrival))) {
+  const through = proxiesOfCaller(caller, notBy);
+  for (const to of hosts.flatMap((host) => entriesFor(host, front, expectsArrival(entry)))) {
     if (expectation.isBroken) return;
     // The host that clients send has the port, where it is not the usual one.
     const requests = requestsOf({ ...entry, hosts: [] });
@@ -48,10 +51,22 @@ export function* askEntries(
   }
 }
 
-function proxiesOfCaller(caller: Caller): (proxy: GatewayProxy) => boolean {
-  if (caller.kind !== "ingress") return () => true;
-  const meant = new Set(caller.proxies.map(nameOf));
-  return (proxy) => meant.has(nameOf(proxy));
+function proxiesOfCaller(caller: Caller, notBy: readonly GatewayProxy[]): (proxy: GatewayProxy) => boolean {
+  const isMeant = caller.kind === "ingress";
+  const named = new Set((isMeant ? caller.proxies : notBy).map(nameOf));
+  return (proxy) => named.has(nameOf(proxy)) === isMeant;
+}
+/** The gateways that let in requests for the public hosts of an entry. */
+export function gatewaysFor(
+  entry: Entry,
+  intent: Intent,
+  mesh: MeshView<(typeof entryVerdictReads)[number]>,
+): readonly GatewayProxy[] {
+  const hosts = publicHosts(entry, intent, mesh.settings);
+  if (hosts.length === 0) return [];
+  const front = frontOfIntent(intent, mesh);
+  const all = hosts.flatMap((host) => entriesFor(host, front, false));
+  return all.flatMap((to) => entrancesOf(to, front, mesh)).flatMap(({ proxy }) => proxy ?? []);
 }
 const nameOf = ({ namespace, name }: GatewayProxy): string => `${namespace.metadata.name} ${name}`;
 

@@ -176,7 +176,17 @@ function* faultsOfField(
   }
 }
 
+/** A method is a token of HTTP, and has no templates; `*` at an end stands for any text, as in a policy. */
+const methodFault = (method: string): string | undefined =>
+  /^[\w!#$%&'*+.^`|~-]+$/.test(method) ? undefined : "a method has no spaces, braces or slashes";
+
 const valueFaults = [
+  {
+    fields: ["methods", "notMethods"],
+    faultOf: methodFault,
+    what: "method",
+    fix: "Write the method as clients send it, such as GET.",
+  },
   {
     fields: ["paths", "notPaths"],
     faultOf: pathFault,

@@ -25,10 +25,10 @@ export interface PublicHost {
 
 /**
  * The hosts of an entry by which requests from outside come in through gateways: those that it names without a wildcard, and that
- * are not names of services in the cluster. None if it is not about callers outside, or about gateways.
+ * are not names of services in the cluster. None if it is not about callers outside, or about gateways. Others may be outside.
  */
 export function publicHosts(entry: Entry, intent: Intent, settings: MeshSettings): readonly PublicHost[] {
-  const isAboutThem = entry.from.some((text) => ["outside", "ingress"].includes(callerIn(intent, text).kind));
+  const isAboutThem = entry.from.some((text) => ["outside", "ingress", "others"].includes(callerIn(intent, text).kind));
   if (!isAboutThem) return [];
   return entry.hosts.flatMap((written) => {
     const [host = "", port, ...more] = written.toLowerCase().split(":");

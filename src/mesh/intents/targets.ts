@@ -1,3 +1,4 @@
+import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { nearest } from "../../text/nearest.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -61,6 +62,8 @@ export interface Targets {
   readonly targets: readonly Target[];
   /** Why nothing can be said, or not of everything; undefined: all targets are known. */
   readonly unknown: string | undefined;
+  /** Why no request can get to any of them, so that their denial shows nothing; undefined: they can. */
+  readonly missing?: string;
 }
 
 const nothing: Targets = { targets: [], unknown: undefined };
@@ -73,7 +76,7 @@ export function targetsOf(intent: Intent, mesh: View): Targets {
   if (name !== undefined) {
     const service = serviceIn(namespace, name, mesh);
     if (service === undefined) return { targets: [], unknown: missingService(namespace, name, mesh) };
-    return { targets: targetsAt(service, namespace, ports, mesh), unknown: undefined };
+    return targetsAt(service, namespace, ports, mesh);
   }
   if (host !== undefined) return targetsOutside(host.toLowerCase(), { intent, namespace }, mesh);
   if (labels === undefined) return nothing;
@@ -94,15 +97,16 @@ const missingService = ({ metadata }: Namespace, name: string, mesh: View): stri
     ? `there is no Service ${metadata.name}/${name}`
     : `the Service ${metadata.name}/${name} is not known`;
 
-function targetsAt(
-  service: Service,
-  namespace: Namespace,
-  wanted: Intent["spec"]["to"]["ports"],
-  mesh: View,
-): readonly Target[] {
+/** Requests to ports that are asked for and that the Service does not have reach nothing. */
+function targetsAt(service: Service, namespace: Namespace, wanted: Intent["spec"]["to"]["ports"], mesh: View): Targets {
   const ports = portsOfService(service, mesh);
-  const chosen = wanted.length === 0 ? ports : ports.filter((port) => wanted.includes(port));
-  return chosen.map((port) => ({ kind: "service", service, namespace, port }));
+  const asked = wanted.flatMap((port) => port ?? []);
+  const targets = (asked.length === 0 ? ports : asked).map(
+    (port) => ({ kind: "service", service, namespace, port }) as const,
+  );
+  const isMissing = asked.length > 0 && !asked.some((port) => ports.includes(port));
+  const missing = `${idOf(service)} has no port ${asked.join(", ")}`;
+  return { targets, unknown: undefined, ...(isMissing ? { missing } : {}) };
 }
 
 /** An alias without ports has those of what it stands for. */

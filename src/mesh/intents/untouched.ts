@@ -251,14 +251,20 @@ function tokensEnd({ entry, arrival }: Asked, { before, after }: Sides): boolean
   // A header that the proxy writes can be in any condition.
   if (changed.some(({ pod: { labels } }) => !hasSameHeaders(was.tokensAt(labels), is.tokensAt(labels)))) return true;
   if (changed.length > 0 && after.get(customPolicies, namespace) !== undefined) return true;
+  // Whose tokens a proxy refuses matters to whoever sends them, whatever its policies ask for.
+  if (entry.requestPrincipals.length > 0 && changed.length > 0) return true;
   const applied = changed.flatMap((pod) => after.get(authorization, namespace).appliedTo(pod).lists);
   return [...new Set(applied)].some(({ policies }) => policies.some((one) => asksForTokens(one, after.settings)));
 }
 
 /** What a server passes on goes to its application. */
 const isSameUse = (was: TokenUse, is: TokenUse): boolean =>
-  was.isRead === is.isRead && was.hasOwnPlaces === is.hasOwnPlaces && hasSameHeaders(was, is);
-const hasSameHeaders = ({ headers: was }: TokenUse, { headers: is }: TokenUse): boolean =>
+  was.isRead === is.isRead &&
+  was.hasOwnPlaces === is.hasOwnPlaces &&
+  areSame(was.issuers, is.issuers) &&
+  hasSameHeaders(was, is);
+const hasSameHeaders = ({ headers: was }: TokenUse, { headers: is }: TokenUse): boolean => areSame(was, is);
+const areSame = (was: readonly string[] = [], is: readonly string[] = []): boolean =>
   was.length === is.length && was.every((name, i) => name === is[i]);
 
 /** A filter or a plugin makes the decisions of a proxy uncertain. */

@@ -4,10 +4,9 @@ import { type Decide, decisionsOf } from "../requests/decisions.ts";
 import type { Outcome } from "../requests/outcome.ts";
 import { outcomesOf, requestReads } from "../requests/outcomes.ts";
 import type { Question, Target } from "../requests/question.ts";
-import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
 import { mostWork, requestsOf } from "./conditions.ts";
-import { callerReads, Callers, type Sending } from "./callers.ts";
-import { askEntries, entryVerdictReads, isJudgedAtGateways } from "./entry-verdicts.ts";
+import { callerReads, Callers, type Known } from "./callers.ts";
+import { askEntries, entryVerdictReads, expectsArrival, gatewaysFor, isJudgedAtGateways } from "./entry-verdicts.ts";
 import { Expectation, type Finding } from "./expectations.ts";
 import { type Entry, type Intent, mostEntries } from "./intents.ts";
 import { publicHosts } from "./public-hosts.ts";
@@ -80,9 +79,9 @@ function* verdictOf(
     yield { entry, index, ...expectation.finding };
     return;
   }
-  if (targets.targets.length === 0) expectation.unknown(targets.unknown ?? "nothing receives the requests");
-  else if (targets.unknown !== undefined) expectation.unknown(targets.unknown);
-  const sendings = callers.of(entry);
+  const unknown = unknownOf(targets, entry);
+  if (unknown !== undefined) expectation.unknown(unknown);
+  const sendings = callers.of(entry, (one) => gatewaysFor(one, intent, mesh));
   if (sendings.length === 0) expectation.unknown("nobody is left whom the entry is about");
   for (const sending of sendings) {
     if (expectation.isBroken) break;
@@ -93,7 +92,11 @@ function* verdictOf(
   yield { entry, index, ...expectation.finding };
 }
 
-type Known = Exclude<Sending, { readonly unknown: string }>;
+/** What is not known of the targets, or makes what is known of them worth nothing. */
+function unknownOf({ targets, unknown, missing }: Targets, entry: Entry): string | undefined {
+  if (targets.length === 0) return unknown ?? "nothing receives the requests";
+  return unknown ?? (expectsArrival(entry) ? undefined : missing);
+}
 
 function* askAll(
   expectation: Expectation,
@@ -104,8 +107,7 @@ function* askAll(
   const { entry } = expectation;
   if (!isJudgedAtGateways(entry, sending.caller, publicHosts(entry, intent, mesh.settings)))
     for (const to of targets.targets) yield* ask(expectation, questionOf(entry, sending, to), limits, mesh);
-  if (targets.targets.length > 0)
-    yield* askEntries(expectation, sending.caller, { intent, targets: targets.targets }, mesh);
+  if (targets.targets.length > 0) yield* askEntries(expectation, sending, { intent, targets: targets.targets }, mesh);
 }
 
 function* ask(
@@ -176,9 +178,3 @@ export function relatedObjects({ route, destination, transport, authorization, h
   return [...new Set(of.filter((object) => object !== undefined))];
 }
 const mostNamed = 3;
-
-/** Why an entry does not hold, or why that is not known, as a sentence without a full stop. */
-export function formatVerdict({ outcome, how, because }: Verdict, tense: Tense): string {
-  if (outcome === undefined) return because ?? "";
-  return how === undefined ? formatOutcome(outcome, tense) : `${formatExample(outcome)} ${tense} ${how}`;
-}

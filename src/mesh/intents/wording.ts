@@ -1,9 +1,54 @@
-import { identityOf } from "../../kube/identity.ts";
+import { identityOf, idOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import type { Outcome } from "../requests/outcome.ts";
+import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
+import type { Finding } from "./expectations.ts";
 import type { Entry, Intent } from "./intents.ts";
 
 /** What an entry expects, in words: `Requests (POST; /payments/*) from serviceaccount/orders/api must be allowed`. */
 export const formatEntry = (entry: Entry): string =>
   `${formatRequests(entry)} from ${entry.from.join(", ")} must be ${formatExpectation(entry)}`;
+
+/** Why an entry does not hold, or why that is not known, as a sentence without a full stop. It names what decides. */
+export function formatVerdict({ outcome, how, because }: Finding, tense: Tense): string {
+  if (outcome === undefined) return because ?? "";
+  const said = how === undefined ? formatOutcome(outcome, tense) : `${formatExample(outcome)} ${tense} ${how}`;
+  const names = [...new Set(decidingOf(outcome, how).map((object) => idOf(object)))];
+  const unsaid = names.filter((name) => !said.includes(name));
+  return unsaid.length === 0 ? said : `${said} (${unsaid.join(", ")})`;
+}
+
+/** What decides where requests go, or about what nothing decides. Policies and modes are part of the sentence itself. */
+function decidingOf(outcome: Outcome, how: string | undefined): readonly AnyObject[] {
+  const found = how?.startsWith("routed")
+    ? [routeOf(outcome)]
+    : outcome.result === "nowhere"
+      ? missedBy(outcome)
+      : [decidesNothing(outcome) ? arrivalOf(outcome) : undefined];
+  return [...found, withoutSidecar(outcome)].filter((object) => object !== undefined);
+}
+
+const routeOf = ({ route }: Pick<Outcome, "route">): AnyObject | undefined => route.httpRoute ?? route.virtualService;
+
+/** What leads requests to nothing: the last proxy that routes them. */
+function missedBy({ route, destination, hops, transport }: Outcome): readonly (AnyObject | undefined)[] {
+  const last = hops.at(-1) ?? { route, destination };
+  return [routeOf(last), last.destination?.object, ...(last.destination?.rules ?? []), transport.at(-1)?.rule];
+}
+
+/** Whether requests arrive, or are refused, without a policy, a rule or a mode that can be named. */
+function decidesNothing({ result, transport, authorization }: Outcome): boolean {
+  const last = transport.at(-1);
+  if (result === "refused") return last?.rule === undefined && last?.mode?.by === undefined;
+  return result === "accepted" && authorization.every(({ by }) => by === undefined);
+}
+
+const arrivalOf = ({ transport, destination, workloads }: Outcome): AnyObject | undefined =>
+  transport.at(-1)?.to === "outside" ? destination?.object : workloads[0];
+
+/** One of the callers, if they are pods of the mesh that send without a sidecar and without ztunnel. */
+const withoutSidecar = ({ source }: Outcome): AnyObject | undefined =>
+  source.sender === "nothing" ? source.workloads[0] : undefined;
 
 /** Identifies what an entry says. Fields that say nothing are no part of it, so that later ones change no key. */
 export const keyOfEntry = (entry: Entry): string => {

@@ -15,6 +15,8 @@ export type KnownAccounts = ReadonlyMap<string, ReadonlySet<string>>;
 export interface CallerWording {
   readonly settings: MeshSettings;
   readonly known: KnownAccounts;
+  /** Service accounts, as `namespace/name`, all of whose pods are outside the mesh, so that no caller has their identity now. */
+  readonly withoutCertificate: ReadonlySet<string>;
   readonly limits: WordingLimits;
 }
 
@@ -94,7 +96,7 @@ export function formatCallers(callers: RequestSet, wording: CallerWording): stri
 }
 
 function formatAlternative({ kind, also, but, ...names }: WrittenCallers, wording: CallerWording): string {
-  const excepted = formatNames(but, wording);
+  const excepted = formatNames(but, { ...wording, withoutCertificate: new Set() });
   const exception = excepted === "" ? "" : ` but ${excepted}`;
   if (kind !== "named") return `${collective[kind]}${exception}`;
   return `${[names, ...also].map((one) => formatNames(one, wording)).join(" and also of ")}${exception}`;
@@ -102,13 +104,19 @@ function formatAlternative({ kind, also, but, ...names }: WrittenCallers, wordin
 const collective = { mesh: "everybody in the mesh", outside: "outside the mesh", all: "everybody" } as const;
 
 /** Namespaces first. All known service accounts of a namespace are one phrase. */
-function formatNames({ accounts, namespaces, patterns }: CallerNames, { known, limits }: CallerWording): string {
+function formatNames(
+  { accounts, namespaces, patterns }: CallerNames,
+  { known, withoutCertificate, limits }: CallerWording,
+): string {
   const byNamespace = Map.groupBy(accounts, (account) => account.slice(0, account.indexOf("/")));
   const ofAccounts = [...byNamespace].flatMap(([namespace, own]) => {
     const all = known.get(namespace);
     const isWhole =
       own.length > fewAccounts && all !== undefined && own.length >= all.size && isEach(all, namespace, own);
-    return isWhole ? [`all ${all.size} service accounts of ${namespace}`] : own;
+    if (isWhole) return [`all ${all.size} service accounts of ${namespace}`];
+    return own.map((account) =>
+      withoutCertificate.has(account) ? `${account} (no pod of it has a certificate)` : account,
+    );
   });
   const parts = [
     ...(namespaces.length === 0

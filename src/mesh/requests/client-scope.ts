@@ -2,11 +2,13 @@ import { idOf } from "../../kube/identity.ts";
 import { type MeshView, setting } from "../../view/view.ts";
 import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { includesNamespace } from "../traffic/export-to.ts";
+import { isTrueText } from "../objects/parse-bool.ts";
 import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import { dnsCaptureOf } from "./clients-alike.ts";
 import type { Source } from "./outcome.ts";
 
 /** What `ClientScope` reads. */
-export const scopeReads = [sidecarsOfNamespace, setting("outboundTrafficPolicy")] as const;
+export const scopeReads = [sidecarsOfNamespace, setting("outboundTrafficPolicy"), setting("dnsCapture")] as const;
 type View = MeshView<(typeof scopeReads)[number]>;
 
 /** Which hosts the proxy of a client knows, and what it does with requests to others. */
@@ -55,6 +57,12 @@ export class ClientScope {
     if (sidecar === undefined || this.egress?.importsService(host, namespace, port) !== false) return undefined;
     const isOfOthers = port !== undefined && this.egress.importsService(host, namespace);
     return `${idOf(sidecar)} does not import ${isOfOthers ? `port ${port} of ` : ""}the host`;
+  }
+
+  /** Whether the proxy answers DNS queries of the client, as its pods say, or the mesh config for all of them. */
+  get answersDns(): boolean {
+    const [workload] = this.#source.workloads;
+    return isTrueText((workload && dnsCaptureOf(workload)) ?? this.#mesh.settings.dnsCapture);
   }
 
   /** What refuses requests to hosts that the proxy does not know; undefined: they are passed on. */

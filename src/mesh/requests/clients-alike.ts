@@ -1,10 +1,11 @@
+import { proxyConfigOf } from "../../kube/proxy-config.ts";
 import { fact } from "../../view/view.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { revisionLabel } from "../objects/labels.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
-import { selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import { type Sidecar, selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -24,13 +25,20 @@ export function clientsAlike(
   // The groups are the same list for all labels that the same selectors select.
   const alike = Map.groupBy(workloads, ({ pod }) => groups.selecting(pod.labels));
   return [...alike.values()].flatMap((some) => {
-    const sent = Map.groupBy(some, (one) => `${senderOf(one, namespace)} ${one.pod.labels[revisionLabel]}`);
+    const sent = Map.groupBy(
+      some,
+      (one) => `${senderOf(one, namespace)} ${one.pod.labels[revisionLabel]} ${dnsCaptureOf(one)}`,
+    );
     return [...sent.values()].map((group) => {
       const [first] = group;
       return { sender: first === undefined ? "unknown" : senderOf(first, namespace), workloads: group };
     });
   });
 }
+
+/** What an annotation of the pods says of whether their sidecars answer DNS queries; undefined: nothing. */
+export const dnsCaptureOf = ({ pod }: Workload): string | undefined =>
+  proxyConfigOf(pod.annotations)?.proxyMetadata["ISTIO_META_DNS_CAPTURE"]?.replaceAll('"', "");
 
 /** The selectors among these that tell anything apart. */
 export const selecting = (selectors: readonly (Labels | undefined)[]): readonly Labels[] =>
@@ -58,17 +66,44 @@ export const clientsOfNamespace = fact(
   [workloadsOfNamespace, sidecarsOfNamespace],
   (namespace, mesh): ClientsOfNamespace => {
     const all = mesh.related(workloadsOfNamespace, namespace);
-    const workloads = all.filter((workload) => !isProxy(workload));
     const sidecars = mesh.related(sidecarsOfNamespace, namespace);
-    const selectors = selecting(sidecars.map(selectorOfSidecar));
     mesh.visited(all.length);
+    const own = groupedIn(namespace, all, sidecars);
     return {
+      ...own,
       hasSidecars: sidecars.length > 0,
-      selectors,
-      workloads,
-      alike: clientsAlike(namespace, workloads, selectors),
-      byAccount: Map.groupBy(all, ({ pod }) => pod.serviceAccountName),
-      senders: clientsIn(namespace, mesh).senders,
+      // Few questions need it, and some ask for very many namespaces.
+      get senders() {
+        return clientsIn(namespace, mesh).senders;
+      },
     };
   },
 );
+
+type Grouped = Omit<ClientsOfNamespace, "senders" | "hasSidecars">;
+interface Known {
+  readonly workloads: readonly Workload[];
+  readonly sidecars: readonly Sidecar[];
+  readonly grouped: Grouped;
+}
+/** What follows from the namespace, its workloads and its Sidecars alone is the same in every review in which these are the same. */
+const known = new WeakMap<Namespace, Known>();
+
+function groupedIn(namespace: Namespace, workloads: readonly Workload[], sidecars: readonly Sidecar[]): Grouped {
+  const found = known.get(namespace);
+  if (found !== undefined && areSame(found.workloads, workloads) && areSame(found.sidecars, sidecars))
+    return found.grouped;
+  const clients = workloads.filter((workload) => !isProxy(workload));
+  const selectors = selecting(sidecars.map(selectorOfSidecar));
+  const grouped = {
+    selectors,
+    workloads: clients,
+    alike: clientsAlike(namespace, clients, selectors),
+    byAccount: Map.groupBy(workloads, ({ pod }) => pod.serviceAccountName),
+  };
+  known.set(namespace, { workloads, sidecars, grouped });
+  return grouped;
+}
+
+const areSame = (some: readonly unknown[], others: readonly unknown[]): boolean =>
+  some.length === others.length && some.every((one, i) => one === others[i]);

@@ -84,7 +84,7 @@ function toEntries(to: NamedHost, { source, scope }: Client, mesh: View): Destin
  */
 function asTaken(to: Destined, target: HostTarget, client: Client, mesh: View): Destined {
   const isTcp = isSentAsTcp(to, target);
-  const open = isTcp ? openIn(to, mesh) : undefined;
+  const open = isTcp ? openIn(to, client.scope.answersDns) : undefined;
   if (!isOfSidecar(client) || isDecided(to) || isApart(to, isTcp, open)) return to;
   const listener = sharedListenerAt(to.port, client.scope, mesh);
   if (listener === undefined || (!isTcp && listener.readsHttp)) return to;
@@ -120,8 +120,8 @@ function isSentAsTcp({ definition, port }: Destined, target: HostTarget): boolea
 }
 
 /** The ServiceEntry that defines the host, if it listens for every address. */
-const openIn = ({ definition, name, port }: Destined, mesh: View): ServiceEntry | undefined =>
-  definition?.kind === "ServiceEntry" && isOpenAt(definition, name, port, mesh) ? definition : undefined;
+const openIn = ({ definition, name, port }: Destined, answersDns: boolean): ServiceEntry | undefined =>
+  definition?.kind === "ServiceEntry" && isOpenAt(definition, name, port, answersDns) ? definition : undefined;
 
 const withoutListener = ({ host, port }: Destined, entry: ServiceEntry): Destined => ({
   ...{ host, port, definition: undefined, name: host },

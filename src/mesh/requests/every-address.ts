@@ -1,7 +1,6 @@
-import { fact, index, type MeshView, relation, setting } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { parsedProtocol } from "../membership/service-protocol.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
-import { isTrueText } from "../objects/parse-bool.ts";
 import { isServed } from "../objects/revision.ts";
 import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { everyNamespace } from "../traffic/export-to.ts";
@@ -54,22 +53,19 @@ export const httpEntriesOfOpenEntry = relation(
   ),
 );
 
-const dnsCapture = setting("dnsCapture");
-type SeesDnsCapture = MeshView<typeof dnsCapture>;
-
 /** The host of a ServiceEntry that gets the connections. */
 export interface OpenEntry {
   readonly entry: ServiceEntry;
   readonly name: string;
 }
 
-/** Whether a ServiceEntry takes connections to every address at a port, by one of its names. */
-export const isOpenAt = (entry: ServiceEntry, name: string, port: number, mesh: SeesDnsCapture): boolean =>
-  openPortsOf(entry).some(({ number }) => number === port) && !hasAddressOfDns(entry, name, mesh);
+/** Whether a ServiceEntry takes connections to every address at a port, by one of its names. `isNamed`: the proxy answers DNS queries. */
+export const isOpenAt = (entry: ServiceEntry, name: string, port: number, isNamed: boolean): boolean =>
+  openPortsOf(entry).some(({ number }) => number === port) && !(isNamed && canHaveAddress(entry, name));
 
 /** A proxy that answers DNS queries gives hosts an address of their own (Istio pilot/pkg/model/service.go nodeUsesAutoallocatedIPs). */
-const hasAddressOfDns = ({ spec }: ServiceEntry, name: string, { settings }: SeesDnsCapture): boolean =>
-  isTrueText(settings.dnsCapture) && !isWildcard(name) && (spec.resolution || "NONE") !== "NONE";
+const canHaveAddress = ({ spec }: ServiceEntry, name: string): boolean =>
+  !isWildcard(name) && (spec.resolution || "NONE") !== "NONE";
 
 /** What takes connections to every address of a port, for whoever knows it, in its order. */
 interface OpenAtPort {
@@ -78,12 +74,15 @@ interface OpenAtPort {
   readonly undeclared: readonly Open[];
   readonly hasServerFirst: boolean;
 }
-/** Everything that takes connections to every address of a port. */
-const openAtPort = fact("openAtPort", "key", [openEntriesOfEntry, dnsCapture], (port, mesh): OpenAtPort => {
+/** Everything that takes connections to every address of a port: for proxies that answer DNS queries, and for others. */
+const openAtPort = fact("openAtPort", "key", [openEntriesOfEntry], (port, mesh) => {
   const entries = mesh.under(openEntriesOfEntry, [port]);
-  const open = entries.flatMap((entry) => openAt(entry, Number(port), mesh)).sort(firstOfServices);
-  const undeclared = open.filter(({ protocol }) => protocol === "");
-  return { open, undeclared, hasServerFirst: open.some(isServerFirst) };
+  const [named, others] = [true, false].map((isNamed): OpenAtPort => {
+    const open = entries.flatMap((entry) => openAt(entry, Number(port), isNamed, mesh)).sort(firstOfServices);
+    const undeclared = open.filter(({ protocol }) => protocol === "");
+    return { open, undeclared, hasServerFirst: open.some(isServerFirst) };
+  }) as [OpenAtPort, OpenAtPort];
+  return { named, others };
 });
 
 /** The Services with HTTP at a port, whoever knows them. */
@@ -101,7 +100,6 @@ export const everyAddressReads = [
   openEntriesOfService,
   servicesOfOpenEntry,
   httpEntriesOfOpenEntry,
-  dnsCapture,
 ] as const;
 type View = MeshView<(typeof everyAddressReads)[number]>;
 
@@ -120,7 +118,8 @@ export interface SharedListener {
  * isConflictWithWellKnownPort; pilot/pkg/model/push_context.go servicesExportedToNamespace). Undefined: no ServiceEntry listens so.
  */
 export function sharedListenerAt(port: number, scope: ClientScope, mesh: View): SharedListener | undefined {
-  const { open, undeclared, hasServerFirst } = mesh.get(openAtPort, String(port));
+  const atPort = mesh.get(openAtPort, String(port));
+  const { open, undeclared, hasServerFirst } = scope.answersDns ? atPort.named : atPort.others;
   const isKnown = ({ name, entry }: Open): boolean => scope.hides(name, entry) === undefined;
   if (hasServerFirst) {
     const known = open.filter(isKnown);
@@ -164,14 +163,19 @@ const isNameOfServerFirst = (protocol: string): boolean => nameOfServerFirst.has
 const isServerFirst = ({ protocol }: Listening): boolean => isNameOfServerFirst(protocol);
 const isTcp = ({ entry, protocol }: Listening): boolean => entry !== undefined && protocol !== "";
 
-const isPublic = (object: Definition, { settings }: SeesDnsCapture): boolean =>
+const isPublic = (object: Definition, { settings }: Pick<MeshView, "settings">): boolean =>
   serviceVisibleTo(object, settings).has(everyNamespace);
 
-function openAt(entry: ServiceEntry, port: number, mesh: SeesDnsCapture): readonly Open[] {
+function openAt(
+  entry: ServiceEntry,
+  port: number,
+  isNamed: boolean,
+  mesh: Pick<MeshView, "settings">,
+): readonly Open[] {
   const said = entry.spec.ports.find(({ number }) => number === port)?.protocol ?? "";
   const protocol = parsedProtocol(said) === "undeclared" ? "" : said.toLowerCase();
   return entry.spec.hosts
-    .filter((name) => isOpenAt(entry, name, port, mesh))
+    .filter((name) => isOpenAt(entry, name, port, isNamed))
     .map((name) => ({ object: entry, entry, name, protocol, isPublic: isPublic(entry, mesh) }));
 }
 

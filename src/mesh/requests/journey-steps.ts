@@ -1,7 +1,10 @@
 import type { Attribute } from "../authorization/requests/attributes.ts";
+import { type Box, type Clause, opposite } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { absent } from "../authorization/requests/values.ts";
+import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import type { Enforcement } from "./decisions.ts";
 import type { Guard } from "./enforcement.ts";
 import type { Stage } from "./gateway-stage.ts";
 import { clusterName } from "./gateway-tls.ts";
@@ -16,6 +19,7 @@ import type {
 import type { GatewayProxy } from "./question.ts";
 import type { GatewayRoutes } from "./route-table.ts";
 import { pastGuard, type ServerView } from "./server-view.ts";
+import { refusedTokens } from "./token-use.ts";
 import { portIs, sniIs, type Way } from "./way.ts";
 
 // What a step of the way makes of it.
@@ -139,6 +143,33 @@ export const uncertain = (outcome: AuthorizationOutcome): AuthorizationOutcome =
   because:
     "the policies ask for something that is not known there: a path that a route rewrote, or an address behind a waypoint",
 });
+
+/** Divides requests by whether a guard refuses the tokens that the question names, before it asks its policies. */
+export function withoutTokensRefused(
+  { box, view, tokens }: Way,
+  { enforcement, tokens: use }: Guard,
+  work: Work,
+): { readonly refused: Box | undefined; readonly accepted: Box | undefined } {
+  const isSent = enforcement?.applied.place === "http" && !view.isWithoutToken && !view.isOpen("token");
+  const values = isSent ? refusedTokens(tokens, use) : undefined;
+  if (values === undefined) return { refused: undefined, accepted: box };
+  const refused: Clause = { attribute: "token", values, not: false };
+  return { refused: box.with(refused, work), accepted: box.with(opposite(refused), work) };
+}
+
+export const tokenRefused = ({ at, applied }: Enforcement, { example }: Box): AuthorizationOutcome => {
+  const token = example.get("token");
+  const issuer = typeof token === "object" ? (token[0] ?? "") : "";
+  return {
+    at,
+    place: applied.place,
+    result: "denied",
+    by: undefined,
+    policies: [],
+    close: [],
+    because: `no RequestAuthentication at the ${at} accepts tokens of issuer ${issuer}`,
+  };
+};
 
 export const unclearAt = (enforcement: Guard["enforcement"], because: string): AuthorizationOutcome => ({
   at: enforcement?.at ?? "sidecar",

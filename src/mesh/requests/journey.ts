@@ -45,12 +45,14 @@ import {
   seenPast,
   sentOn,
   tooManyGateways,
+  tokenRefused,
   toWaypoint,
   uncertain,
   unclearAt,
   unclearRoute,
   unknownHost,
   unknownStage,
+  withoutTokensRefused,
 } from "./journey-steps.ts";
 import type { Hop, Outcome, Result, RouteOutcome, Source } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
@@ -417,12 +419,16 @@ export class Journey {
       yield way;
       return;
     }
+    const { refused, accepted } = withoutTokensRefused(way, guard, this.#work);
+    if (refused !== undefined)
+      yield { ...way, box: refused, authorization: [...way.authorization, tokenRefused(enforcement, refused)] };
+    if (accepted === undefined) return;
     const view = atGuard(way.view, guard, fixed);
-    const seen = view.seen(way.box, this.#work);
+    const seen = view.seen(accepted, this.#work);
     if (seen === undefined) return;
     const note = lostToken(way.view, guard);
     for (const { box, outcome } of this.#decide(seen, enforcement, this.#work)) {
-      const sent = view.sent(way.box, box, this.#work);
+      const sent = view.sent(accepted, box, this.#work);
       if (sent === undefined) continue;
       const authorization = [...way.authorization, sent.isCertain ? explained(outcome, note) : uncertain(outcome)];
       yield { ...way, box: sent.box, authorization };

@@ -3,7 +3,7 @@ import { index, type MeshView, relation } from "../../view/view.ts";
 import type { Clause } from "../authorization/requests/boxes.ts";
 import { trustDomainsOf } from "../authorization/requests/identities.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import { anything } from "../authorization/requests/patterns.ts";
+import { anything, exactly } from "../authorization/requests/patterns.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
@@ -155,22 +155,33 @@ export const identityIn = ({ trustDomain }: MeshSettings, namespace: string, acc
   not: false,
 });
 
-/** One source of several. The first condition of each is that on its own identities. */
-function joinedOf(some: readonly Source[]): readonly Source[] {
-  const [first, another] = some;
-  if (first === undefined || another === undefined) return some;
-  const identities = some.flatMap(({ identity: [own] }) =>
-    own?.values instanceof Texts ? [...own.values.exact.values(), ...own.values.patterns] : [],
-  );
-  const identity: Clauses = [
-    { attribute: "identity", values: new Texts(identities), not: false },
-    ...first.identity.slice(1),
-  ];
-  return [{ ...first, workloads: some.flatMap(({ workloads }) => workloads), identity }];
+/** Callers of one namespace that send in the same way. */
+interface Group {
+  readonly sender: Sender;
+  readonly namespace: Namespace;
+  readonly workloads: readonly Workload[];
+  readonly labels: Labels;
 }
 
 /** The order of sources: the order in which a view has workloads tells nothing, and the first outcome is the one that is named. */
 const senders: readonly Sender[] = ["proxy", "ztunnel", "nothing", "unknown"];
+
+const ofAlike = new WeakMap<readonly ClientsAlike[], readonly Group[]>();
+
+/** Of one namespace. The list is the same one for the same clients, of which reviews ask again. */
+function groups(namespace: Namespace, alike: readonly ClientsAlike[]): readonly Group[] {
+  let found = ofAlike.get(alike);
+  if (found === undefined) ofAlike.set(alike, (found = groupsOf(namespace, alike)));
+  return found;
+}
+
+function groupsOf(namespace: Namespace, alike: readonly ClientsAlike[]): readonly Group[] {
+  const found = alike.map(({ sender, workloads }) => ({
+    ...{ sender, namespace, workloads },
+    labels: workloads[0]?.pod.labels ?? {},
+  }));
+  return found.length < 2 ? found : found.sort((a, b) => senders.indexOf(a.sender) - senders.indexOf(b.sender));
+}
 
 class Sources {
   readonly #configuration: ClientConfiguration;
@@ -183,17 +194,17 @@ class Sources {
 
   ofAccount(namespace: Namespace, account: string): readonly Source[] {
     const own = this.#mesh.get(clientsOfNamespace, namespace).byAccount.get(account) ?? [];
-    return this.#andToCome(namespace, this.of(namespace, own, account), account);
+    return this.#sources(this.#andToCome(namespace, this.#groupsOf(namespace, own)), account);
   }
 
   ofNamespace(namespace: Namespace): readonly Source[] {
+    return this.#sources(this.#groupsIn(namespace), anything);
+  }
+
+  #groupsIn(namespace: Namespace): readonly Group[] {
     const { workloads, alike } = this.#mesh.get(clientsOfNamespace, namespace);
-    const own = this.#selectorsIn(namespace);
-    return this.#andToCome(
-      namespace,
-      own.length > 0 ? this.of(namespace, workloads, anything) : this.#ofGroups(namespace, alike, anything),
-      anything,
-    );
+    const isDivided = this.#selectorsIn(namespace).length > 0;
+    return this.#andToCome(namespace, isDivided ? this.#groupsOf(namespace, workloads) : groups(namespace, alike));
   }
 
   /**
@@ -205,7 +216,7 @@ class Sources {
     const { isAmbientUsed } = this.#configuration;
     const apart = this.#joined(
       [...named.values()].flatMap((namespace) =>
-        this.ofNamespace(namespace).filter(({ sender }) => sender !== "nothing"),
+        this.#groupsIn(namespace).filter(({ sender }) => sender !== "nothing"),
       ),
     );
     const { settings } = this.#mesh;
@@ -234,66 +245,72 @@ class Sources {
    * may get the requests, lead to other hosts, which may be exported elsewhere, and a Sidecar, or what is in the namespace itself, is for
    * that one alone.
    */
-  #joined(all: readonly Source[]): readonly Source[] {
+  #joined(all: readonly Group[]): readonly Source[] {
     const { host, apart } = this.#configuration;
     const { definitions, destinationRules, virtualServices, httpRoutes } = host;
-    if (all.length < 2 || apart.length > 1 || virtualServices.length + httpRoutes.length > 0) return all;
+    if (all.length < 2 || apart.length > 1 || virtualServices.length + httpRoutes.length > 0)
+      return this.#sources(all, anything);
     const homes = new Set([...definitions, ...destinationRules].map(({ metadata }) => metadata.namespace));
     const exports = [
       ...definitions.map((one) => serviceVisibleTo(one, this.#mesh.settings)),
       ...destinationRules.map(({ spec }) => new Set(spec.exportTo)),
     ];
-    const keyOf = (source: Source): unknown => {
-      const { namespace, sender, isGateway } = source;
-      if (namespace === undefined || isGateway || sender === "unknown" || homes.has(namespace.metadata.name))
-        return source;
-      if (this.#mesh.get(clientsOfNamespace, namespace).hasSidecars) return source;
-      return `${sender} ${this.#readerOf(source)} ${exports.map((to) => to.has(namespace.metadata.name)).join()}`;
+    const keyOf = (group: Group): unknown => {
+      const { namespace, sender } = group;
+      if (sender === "unknown" || homes.has(namespace.metadata.name)) return group;
+      if (this.#mesh.get(clientsOfNamespace, namespace).hasSidecars) return group;
+      return `${sender} ${this.#readerOf(group)} ${exports.map((to) => to.has(namespace.metadata.name)).join()}`;
     };
-    return [...Map.groupBy(all, keyOf).values()].flatMap(joinedOf);
+    return [...Map.groupBy(all, keyOf).values()].flatMap((some) => this.#joinedOf(some));
+  }
+
+  /** One source of several. The first condition is that on their identities. */
+  #joinedOf(some: readonly Group[]): readonly Source[] {
+    const [first, another] = some;
+    if (first === undefined || another === undefined) return this.#sources(some, anything);
+    const workloads = some.flatMap((group) => group.workloads);
+    const { identity, ...rest } = this.#source({ ...first, workloads }, anything);
+    const trustDomain = exactly(this.#mesh.settings.trustDomain);
+    const values = new Texts(some.map(({ namespace }) => [trustDomain, namespace.metadata.name, anything]));
+    return [{ ...rest, identity: [{ attribute: "identity", values, not: false }, ...identity.slice(1)] }];
   }
 
   /** The control plane, which decides which DestinationRules count. */
-  #readerOf({ namespace, labels }: Source): string {
-    if (namespace === undefined || this.#configuration.host.destinationRules.length === 0) return "";
+  #readerOf({ namespace, labels }: Group): string {
+    if (this.#configuration.host.destinationRules.length === 0) return "";
     return String(this.#mesh.get(readers, namespace).ofSidecar(labels));
   }
 
   /** With pods that may come, or that the view does not contain. */
-  #andToCome(namespace: Namespace, known: readonly Source[], account: Part): readonly Source[] {
+  #andToCome(namespace: Namespace, known: readonly Group[]): readonly Group[] {
     if (known.length > 0 && this.#mesh.knowsAll("Workload")) return known;
     const there = new Set(known.map(({ sender }) => sender));
     const possible = this.#mesh.get(clientsOfNamespace, namespace).senders;
     const toCome = senders.filter((sender) => possible.has(sender) && !there.has(sender));
-    return [
-      ...known,
-      ...toCome.map((sender) => this.#source(sender, { namespace, workloads: [], labels: {} }, account)),
-    ];
+    return [...known, ...toCome.map((sender) => ({ sender, namespace, workloads: [], labels: {} }))];
   }
 
   of(namespace: Namespace, workloads: readonly Workload[], account: Part): readonly Source[] {
+    return this.#sources(this.#groupsOf(namespace, workloads), account);
+  }
+
+  #groupsOf(namespace: Namespace, workloads: readonly Workload[]): readonly Group[] {
     this.#mesh.visited(workloads.length);
     const { selectors } = this.#mesh.get(clientsOfNamespace, namespace);
     const all = [...this.#selectorsIn(namespace), ...selectors];
-    return this.#ofGroups(namespace, clientsAlike(namespace, workloads, all), account);
+    return groups(namespace, clientsAlike(namespace, workloads, all));
   }
 
-  #ofGroups(namespace: Namespace, groups: readonly ClientsAlike[], account: Part): readonly Source[] {
-    const sources = groups.map(({ sender, workloads }) =>
-      this.#source(sender, { namespace, workloads, labels: workloads[0]?.pod.labels ?? {} }, account),
-    );
-    return sources.sort((a, b) => senders.indexOf(a.sender) - senders.indexOf(b.sender));
+  #sources(all: readonly Group[], account: Part): readonly Source[] {
+    return all.map((group) => this.#source(group, account));
   }
 
-  #source(
-    sender: Sender,
-    of: { readonly namespace: Namespace; readonly workloads: readonly Workload[]; readonly labels: Labels },
-    account: Part,
-  ): Source {
-    const own = [identityIn(this.#mesh.settings, of.namespace.metadata.name, account), ...this.#apart(account)];
+  #source(of: Group, account: Part): Source {
+    const { sender, namespace, workloads } = of;
+    const own = [identityIn(this.#mesh.settings, namespace.metadata.name, account), ...this.#apart(account)];
     const identity = sender === "nothing" ? withoutIdentity : own;
-    const isGateway = of.workloads.length > 0 && of.workloads.every(isProxy);
-    return { ...of, ...(isGateway ? {} : this.#past(sender)), sender, isGateway, identity };
+    const isGateway = workloads.length > 0 && workloads.every(isProxy);
+    return { ...of, ...(isGateway ? {} : this.#past(sender)), isGateway, identity };
   }
 
   #past(sender: Sender): Pick<Source, "isPastWaypoint"> {

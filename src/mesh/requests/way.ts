@@ -50,6 +50,8 @@ export interface Way {
   readonly hops: readonly Hop[];
   /** The host that the callers name, and its port; undefined: they ask for addresses of pods. */
   readonly to: { readonly host: string; readonly port: number } | undefined;
+  /** The tokens that the question names; undefined: any, and none. */
+  readonly tokens: Texts | undefined;
   /** What the application sends: HTTP, TLS, or anything else. */
   readonly payload: "http" | "tls" | "tcp";
 }
@@ -67,11 +69,18 @@ export const sniIs = (name: string): Clauses[number] => ({
   not: false,
 });
 
+function tokensNamed(box: Box): Texts | undefined {
+  for (const { attribute, values, not } of box.clauses)
+    if (attribute === "token" && !not && values instanceof Texts) return values;
+  return undefined;
+}
+
 /** Before anything happened. */
 export const departing = (box: Box): Way => ({
   hops: [],
   to: undefined,
   payload: "http",
+  tokens: tokensNamed(box),
   box,
   view: new ServerView(),
   sentAs: "http",

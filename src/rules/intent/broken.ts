@@ -4,9 +4,9 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
 import { effectOf } from "../../mesh/intents/effects.ts";
 import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";
-import { relatedObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
+import { relatedObjects, type Verdict } from "../../mesh/intents/verdicts.ts";
 import { waysToIntents } from "../../mesh/intents/ways.ts";
-import { formatEntry, keyOfEntry, topicOf } from "../../mesh/intents/wording.ts";
+import { formatEntry, formatVerdict, keyOfEntry, topicOf } from "../../mesh/intents/wording.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { reachedBy } from "../../view/view.ts";
 

@@ -2,9 +2,9 @@ import { kindsIn } from "../../engine/declared-reads.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { clusterJudgements, type IntentJudgement, judgementsOf, ownJudgement } from "../../mesh/intents/judged.ts";
-import { relatedObjects, formatVerdict, type Verdict } from "../../mesh/intents/verdicts.ts";
+import { relatedObjects, type Verdict } from "../../mesh/intents/verdicts.ts";
 import { waysToIntents } from "../../mesh/intents/ways.ts";
-import { formatEntry, keyOfEntry, topicOf } from "../../mesh/intents/wording.ts";
+import { formatEntry, formatVerdict, keyOfEntry, topicOf } from "../../mesh/intents/wording.ts";
 import { reachedBy } from "../../view/view.ts";
 
 const reads = [reachedBy(ownJudgement, waysToIntents), reachedBy(clusterJudgements, waysToIntents)] as const;

@@ -58,6 +58,22 @@ describe("a port of TCP for which a ServiceEntry lists no addresses", () => {
     assert.deepEqual(reached(dnsCapture + orders + ledger, "ledger.example.com:5432"), ["ledger.example.com"]);
   });
 
+  test("is what a pod says that overrides what the mesh config says of DNS queries", () => {
+    const annotated = (value: string) =>
+      deployment("web", "named").replace(
+        "metadata: { labels:",
+        `metadata: { annotations: { proxy.istio.io/config: "proxyMetadata: { ISTIO_META_DNS_CAPTURE: '${value}' }" }, labels:`,
+      );
+    const to = "ledger.example.com:5432";
+    const own = orders + ledger + annotated("true");
+    assert.deepEqual(reached(own, to, "web/named"), ["ledger.example.com"]);
+    assert.deepEqual(reached(own, to), ["orders.example.com"]);
+    assert.deepEqual(new Set(reached(own, to, "web")), new Set(["ledger.example.com", "orders.example.com"]));
+    assert.deepEqual(reached(dnsCapture + orders + ledger + annotated("false"), to, "web/named"), [
+      "orders.example.com",
+    ]);
+  });
+
   test("gets connections to hosts that nothing defines", () => {
     assert.deepEqual(reached(orders, "api.stripe.com:5432"), ["orders.example.com"]);
     const taken = database("orders", 1, tcp(443));
