@@ -54,11 +54,6 @@ test("what the README shows of the demo is what the demo prints", async () => {
   assert.ok(readme.includes(`the ${count} steps of a story`), `the tour has ${count} steps`);
 });
 
-test("no document has the markers of a conflict between two versions", () => {
-  const marked = pages.filter((page) => /^(?:<{7} |={7}$|>{7} )/m.test(read(page)));
-  assert.deepEqual(marked, []);
-});
-
 test("each decision has a number of its own, and a decision that is named exists", () => {
   const text = read("docs/decisions.md");
   const numbers = [...text.matchAll(/^\*\*D(\d+)\*\*/gm)].map(([, number]) => number);
