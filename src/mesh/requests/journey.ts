@@ -3,31 +3,14 @@ import type { Box } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
-import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { ingressUseWaypoint } from "../objects/labels.ts";
-import { isTrueText } from "../objects/parse-bool.ts";
-import { namespaceOfService } from "../membership/services.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
 import { hostOfService } from "../traffic/hosts.ts";
-import {
-  formatWaypoint,
-  identityOfWaypoint,
-  isUsable,
-  type WaypointBinding,
-  waypointBinding,
-  waypointBindingOfService,
-  waypointBindingOfServiceEntry,
-  waypointBindingOfWorkload,
-  waypointOfService,
-  waypointOfServiceEntry,
-  waypointOfWorkload,
-} from "../waypoints/bindings.ts";
+import { formatWaypoint, isUsable, type WaypointBinding } from "../waypoints/bindings.ts";
 import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
-import { namespaceOfEntry, portOfDefinition, sentTo } from "./definitions.ts";
+import { portOfDefinition, sentTo } from "./definitions.ts";
 import { destinedFor, destinedReads } from "./destined.ts";
-import { type Guard, guardAtWaypoint, guards, namespaceOfWaypoint } from "./enforcement.ts";
+import { type Guard, guardAtWaypoint, guards } from "./enforcement.ts";
 import { arrivalAtGateway, type GatewayArrival, hopReads } from "./gateway-hops.ts";
 import { namingsAt } from "./gateway-hosts.ts";
 import type { EntryProxy, Stage } from "./gateway-stage.ts";
@@ -62,24 +45,22 @@ import type { GatewayRoutes } from "./route-table.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { atGuard, lostToken, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
+import {
+  isBehindWaypoint,
+  sourceAtWaypoint,
+  waypointBefore,
+  waypointBeforePods,
+  waypointHopReads,
+} from "./waypoint-hops.ts";
 import { departing, portIs, sniIs, undecided, unrouted, type Way } from "./way.ts";
 
 export { undecided } from "./way.ts";
 
 /** What `Journey` reads. */
-export const journeyReads = [
-  ...routeReads,
-  ...podReads,
-  ...destinedReads,
-  ...hopReads,
-  namespaceOfWaypoint,
-  waypointBinding,
-  waypointOfService,
-  waypointOfServiceEntry,
-  waypointOfWorkload,
-] as const;
+export const journeyReads = [...routeReads, ...podReads, ...destinedReads, ...hopReads, ...waypointHopReads] as const;
 type View = MeshView<(typeof journeyReads)[number]>;
 
+const nowhere = { namespace: undefined, binding: undefined };
 const behindWaypoint = "the gateway sends the requests to the waypoint of the Service, which is not examined";
 
 type RoutedStage = Extract<Stage, { readonly kind: "routed" }>;
@@ -227,7 +208,7 @@ export class Journey {
 
   *#toPods(way: Way, { workloads, namespace, port }: Target & { kind: "workloads" }): Generator<Outcome, undefined> {
     const bindingOf = (workload: Workload): WaypointBinding | undefined =>
-      this.#source.sender === "ztunnel" ? waypointBindingOfWorkload(workload, namespace, this.#mesh) : undefined;
+      waypointBeforePods(this.#source, { workload, namespace }, this.#mesh);
     const bound = Map.groupBy(workloads, (workload) => {
       const binding = bindingOf(workload);
       return isUsable(binding) ? formatWaypoint(binding.named) : "";
@@ -244,50 +225,14 @@ export class Journey {
 
   *#toHost(way: Way, to: Destined): Generator<Outcome, undefined> {
     const { definition } = to;
-    const [namespace] = definition === undefined ? [] : this.#namespaceOf(definition);
-    const binding =
-      definition !== undefined && namespace !== undefined && this.#usesWaypoint(definition, namespace)
-        ? this.#bindingOf(definition, namespace)
-        : undefined;
+    const { namespace, binding } =
+      definition === undefined ? nowhere : waypointBefore(this.#source, definition, this.#mesh);
     if (!isUsable(binding)) {
       yield* this.#route(way, to, this.#source, false);
       return;
     }
     const front = { object: definition, namespace, protocol: way.sentAs, port: to.port };
     yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#route(next, to, client, true));
-  }
-
-  #namespaceOf(definition: Definition): readonly Namespace[] {
-    return definition.kind === "Service"
-      ? this.#mesh.related(namespaceOfService, definition)
-      : this.#mesh.related(namespaceOfEntry, definition);
-  }
-
-  #bindingOf(definition: Definition, namespace: Namespace): WaypointBinding | undefined {
-    return definition.kind === "Service"
-      ? waypointBindingOfService(definition, namespace, this.#mesh)
-      : waypointBindingOfServiceEntry(definition, namespace, this.#mesh);
-  }
-
-  /** ztunnel sends requests for a Service to its waypoint, and gateways do if a label says so; sidecars do not (Istio pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint). */
-  #usesWaypoint({ metadata }: Definition, namespace: Namespace): boolean {
-    const { sender, isGateway } = this.#source;
-    const label = metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
-    return sender === "ztunnel" || (isGateway && isTrueText(label));
-  }
-
-  /** Whether a gateway sends what it routes to a Service to a waypoint. */
-  #isBehindWaypoint({ object, namespace }: Backend): boolean {
-    if (object === undefined || namespace === undefined) return false;
-    const label = object.metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint];
-    return isTrueText(label) && isUsable(this.#bindingOf(object, namespace));
-  }
-
-  #waypoint({ named, gateway }: WaypointBinding): Source {
-    const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
-    const [at] = gateway === undefined ? [] : this.#mesh.related(namespaceOfWaypoint, gateway);
-    const identity = [identityIn(this.#mesh.settings, namespace, serviceAccount)];
-    return { sender: "proxy", namespace: at, labels: {}, workloads: [], isGateway: false, identity };
   }
 
   /** What a waypoint denies, and what becomes of the requests that it lets through: `go` sends them on. */
@@ -309,7 +254,7 @@ export class Journey {
       yield { ...undecided(way.box, this.#source, because), transport: there.transport };
       return;
     }
-    const client = this.#waypoint(binding);
+    const client = sourceAtWaypoint(binding, this.#mesh);
     for (const next of this.#decided(there, guard, atWaypoint(port, protocol))) {
       const isDenied = next.authorization.at(-1)?.result === "denied";
       if (isDenied) yield this.#outcome("denied", next, []);
@@ -360,7 +305,7 @@ export class Journey {
         view: rewritten(way.view, { rewrite, headers: destination.headers }, seen),
       };
       if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
-      else if (client.isGateway && this.#source !== client && this.#isBehindWaypoint(backend))
+      else if (client.isGateway && this.#source !== client && isBehindWaypoint(backend, this.#mesh))
         yield this.#outcome(
           "undecided",
           { ...next, ...routedBy(way, { ...route, because: behindWaypoint }, destination, at) },
