@@ -105,7 +105,8 @@ const namespaceNamed = (name: string, mesh: Mesh): string | undefined =>
 
 function findHost({ host: written, from }: { host: string; from: string | undefined }, mesh: Mesh): Sought {
   const { domain } = mesh.settings;
-  const named = resolvedByDns(written.toLowerCase(), mesh) ?? written;
+  const whole = written.replace(/(?<=[^.])\.$/, "");
+  const named = resolvedByDns(whole.toLowerCase(), mesh) ?? whole;
   const client = from ?? namespaceOfHost(named, domain);
   if (client === undefined)
     return {
@@ -125,8 +126,9 @@ const isKnown = (host: string, mesh: Mesh): boolean =>
 
 /**
  * The whole host of a Service for `api.payments` and `api.payments.svc`, as the DNS of Kubernetes resolves them and
- * istiod routes them (pilot/pkg/networking/core/httproute.go GenerateAltVirtualHosts). A name that an object has as
- * it is written, for instance the `hosts` of a VirtualService, stays: there Istio expands no name with a dot.
+ * istiod routes them (pilot/pkg/networking/core/httproute.go GenerateAltVirtualHosts, which knows the dot at the end of an
+ * absolute name, too). A name that an object has as it is written, for instance the `hosts` of a VirtualService, stays: there
+ * Istio expands no name with a dot.
  */
 function resolvedByDns(host: string, mesh: Mesh): string | undefined {
   if (!host.includes(".") || isKnown(host, mesh)) return undefined;

@@ -318,6 +318,7 @@ describe("explain a host", () => {
     for (const [asked, ...from] of [
       ["api.payments", "--from", "orders"],
       ["API.payments.svc", "--from", "orders"],
+      ["api.payments.svc.cluster.local.", "--from", "orders"],
     ] as const) {
       const { code, out } = await explain("host", asked, ...from);
       assert.equal(code, 0, asked);

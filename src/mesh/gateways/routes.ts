@@ -100,6 +100,13 @@ export const gatewaysOfRoute = relation(
   kubernetesGatewayByName,
 );
 
+/** A Gateway of the Gateway API and all routes that name it as a parent. */
+export const routesOfKubernetesGateway = relation(
+  "routesOfKubernetesGateway",
+  gatewaysOfRoute.to,
+  gatewaysOfRoute.from,
+);
+
 /** A Gateway of the Gateway API and the routes of connections that name it as a parent. */
 export const streamRoutesOfGateway = relation(
   "streamRoutesOfGateway",

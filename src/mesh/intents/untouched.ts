@@ -6,7 +6,7 @@ import { portsOf } from "../client-tls/destinations.ts";
 import { routesOfParentService } from "../gateways/routes.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import type { Service } from "../membership/services.ts";
+import { isHeadless, type Service } from "../membership/services.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { atPort } from "../mtls/effective-mtls.ts";
 import type { Modes } from "../mtls/peer-authentications.ts";
@@ -105,12 +105,15 @@ function arrivalOf(to: Target, mesh: VerdictView): Arrival | undefined {
   return to.kind === "service" ? arrivalAtService(to, mesh) : arrivalAtPods(to, mesh);
 }
 
+/** Whether requests to the address of some pod have a waypoint. */
+const areBound = (pods: readonly Workload[], namespace: Namespace, mesh: VerdictView): boolean =>
+  pods.some((pod) => isUsable(waypointBindingOfWorkload(pod, namespace, mesh)));
+
 function arrivalAtPods({ namespace, workloads, port }: Target & { kind: "workloads" }, mesh: VerdictView): Arrival {
   mesh.visited(workloads.length);
   const connected = mesh.get(connections, namespace);
-  const isBound = (workload: Workload) => isUsable(waypointBindingOfWorkload(workload, namespace, mesh));
   const places = new Set(workloads.flatMap((workload) => connected.placesAt(workload, port)));
-  return { namespace, pods: workloads, isDirect: !workloads.some(isBound), places, isUnchanged: true };
+  return { namespace, pods: workloads, isDirect: !areBound(workloads, namespace, mesh), places, isUnchanged: true };
 }
 
 function arrivalAtService(
@@ -131,7 +134,9 @@ function arrivalAtService(
   return {
     namespace,
     pods,
-    isDirect: !isUsable(waypointBindingOfService(service, namespace, mesh)),
+    isDirect: isHeadless(service)
+      ? !areBound(pods, namespace, mesh)
+      : !isUsable(waypointBindingOfService(service, namespace, mesh)),
     places: placesOf(service, pods, mesh.get(connections, namespace)),
     isUnchanged: routes.every(({ spec }) => spec.http.every(isAsSent)),
   };

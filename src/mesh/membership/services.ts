@@ -9,6 +9,9 @@ import { isProxy, type Workload, workloadByLabel, workloadsOfNamespace } from ".
 
 export type Service = ObjectOf<"Service">;
 
+/** Whether the DNS gives the addresses of the pods, so that nothing is sent to the Service itself. */
+export const isHeadless = ({ spec }: Service): boolean => spec.clusterIP === "None";
+
 /** A namespace and its Services. */
 export const servicesOfNamespace = relation("servicesOfNamespace", namespaceByName, serviceByNamespace);
 

@@ -3,6 +3,7 @@ import type { Box } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import { isHeadless } from "../membership/services.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { hostOfService } from "../traffic/hosts.ts";
 import { formatWaypoint, isUsable, type WaypointBinding } from "../waypoints/bindings.ts";
@@ -207,19 +208,28 @@ export class Journey {
   }
 
   *#toPods(way: Way, { workloads, namespace, port }: Target & { kind: "workloads" }): Generator<Outcome, undefined> {
-    const bindingOf = (workload: Workload): WaypointBinding | undefined =>
-      waypointBeforePods(this.#source, { workload, namespace }, this.#mesh);
-    const bound = Map.groupBy(workloads, (workload) => {
-      const binding = bindingOf(workload);
+    const pods = workloads.map((workload) => ({ workload, port }));
+    yield* this.#toAddresses(way, { object: undefined, namespace, protocol: "http", pods }, { tls: "auto" });
+  }
+
+  /** Requests to the addresses of pods, of which some may have a waypoint of their own. */
+  *#toAddresses(way: Way, backend: Backend, tls: ClientTlsChoice): Generator<Outcome, undefined> {
+    const { namespace, protocol } = backend;
+    const bindingOf = ({ workload }: Backend["pods"][number]): WaypointBinding | undefined =>
+      namespace && waypointBeforePods(this.#source, { workload, namespace }, this.#mesh);
+    const bound = Map.groupBy(backend.pods, (pod) => {
+      const binding = bindingOf(pod);
       return isUsable(binding) ? formatWaypoint(binding.named) : "";
     });
-    for (const [waypoint, some] of bound) {
-      const pods = some.map((workload) => ({ workload, port }));
-      const backend: Backend = { object: undefined, namespace, protocol: "http", pods };
-      const binding = waypoint === "" ? undefined : some.map(bindingOf)[0];
-      const arrive = (next: Way, client: Source) => this.#arrive(next, backend, client, { tls: "auto" });
-      if (binding === undefined) yield* arrive(way, this.#source);
-      else yield* this.#throughWaypoint(way, binding, { ...backend, port }, arrive);
+    for (const [waypoint, pods] of bound) {
+      const [first] = pods;
+      const binding = waypoint === "" || first === undefined ? undefined : bindingOf(first);
+      const arrive = (next: Way, client: Source) => this.#arrive(next, { ...backend, pods }, client, tls);
+      if (binding === undefined || first === undefined) yield* arrive(way, this.#source);
+      else {
+        const front = { object: undefined, namespace, protocol, port: first.port };
+        yield* this.#throughWaypoint(way, binding, front, arrive);
+      }
     }
   }
 
@@ -311,8 +321,14 @@ export class Journey {
           { ...next, ...routedBy(way, { ...route, because: behindWaypoint }, destination, at) },
           [],
         );
-      else yield* this.#arrive(next, backend, sender, tls);
+      else yield* this.#reach(next, backend, sender, tls);
     }
+  }
+
+  /** Clients of a headless Service connect to the addresses of its pods. */
+  *#reach(way: Way, backend: Backend, client: Source, tls: ClientTlsChoice): Generator<Outcome, undefined> {
+    const areAddresses = client === this.#source && isOfPodsAlone(backend);
+    yield* areAddresses ? this.#toAddresses(way, backend, tls) : this.#arrive(way, backend, client, tls);
   }
 
   /** The outcomes at what is behind a destination. `client`: who connects to them, the source itself or a waypoint. */
@@ -400,3 +416,7 @@ export class Journey {
     };
   }
 }
+
+/** Whether nothing but pods is behind a headless Service. */
+const isOfPodsAlone = ({ object, pods, outside, gateways = [] }: Backend): boolean =>
+  object?.kind === "Service" && isHeadless(object) && pods.length > 0 && outside === undefined && gateways.length === 0;

@@ -5,7 +5,7 @@ import type { Workload } from "../membership/workloads.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
-import type { Service } from "../membership/services.ts";
+import { isHeadless, type Service } from "../membership/services.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import {
@@ -239,14 +239,15 @@ const meshGateways: ReadonlySet<string> = new Set(["istio.io-mesh-controller", "
 /**
  * The waypoint for requests to a Service. Its own labels take precedence over those of its namespace, even if the
  * waypoint that they name is not usable (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
- * fetchWaypointForService). Waypoints themselves have no waypoint.
+ * fetchWaypointForService). Waypoints themselves have no waypoint, and a headless Service is never called by an address of its own
+ * (ztunnel src/proxy/outbound.rs build_request; Istio pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint).
  */
 export function waypointBindingOfService(
   service: Service,
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding | typeof waypointOfService>,
 ): WaypointBinding | undefined {
-  if (isOfMeshGateway(service.metadata.labels)) return undefined;
+  if (isOfMeshGateway(service.metadata.labels) || isHeadless(service)) return undefined;
   const named = waypointNamed(service.metadata.labels, service.metadata.namespace);
   if (named === "none") return undefined;
   const request = { of: namespace, name: service.metadata.namespace, traffic: "service", mesh } as const;

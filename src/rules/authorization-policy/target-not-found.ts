@@ -4,6 +4,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { isHeadless } from "../../mesh/membership/services.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { waypointClass } from "../../mesh/objects/labels.ts";
@@ -177,12 +178,20 @@ function* withoutWaypoint(ref: TargetRef, at: Path, { known, mesh, of }: Place):
   if (!isForOthers(binding)) return;
   yield {
     at,
-    message: `${idOf(target)} uses no waypoint, so the policy has no effect there`,
-    fix: "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
+    ...(target.kind === "Service" && isHeadless(target) ? headless(target) : withoutOne(target)),
     related: [target],
     evidence: [target, of],
   };
 }
+
+const withoutOne = (target: Target) => ({
+  message: `${idOf(target)} uses no waypoint, so the policy has no effect there`,
+  fix: "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
+});
+const headless = (target: Target) => ({
+  message: `${idOf(target)} is headless, so clients connect to its pods past any waypoint, and the policy has no effect there`,
+  fix: "Name another Service of these pods, one with a cluster IP, or use a selector with rules that ztunnel or sidecars enforce.",
+});
 
 /** Whether there is no waypoint, or that of the namespace is only for requests to the addresses of pods. */
 const isForOthers = (binding: WaypointBinding | undefined): boolean =>

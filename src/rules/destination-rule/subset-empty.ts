@@ -77,7 +77,9 @@ function* amongEndpoints(
   );
   for (const [i, subset] of rule.spec.subsets.entries()) {
     yield;
-    if (!isPlaced(subset) && endpoints.selected(subset.labels).length === 0)
+    // Without labels, all endpoints are its own, also the host that DNS resolves.
+    const isPart = Object.keys(subset.labels).length > 0 && !isPlaced(subset);
+    if (isPart && endpoints.selected(subset.labels).length === 0)
       yield* problemOf({ rule, i, of: "endpoint", evidence: entry }, mesh);
   }
 }

@@ -38,8 +38,8 @@ export const kubernetesServicePortNotHttp = defineRule({
     if (ports.length === 0 || namespace === undefined || isTerminating(namespace)) return;
     const decides = (object: DecidesByHttp) => isAttached(object, after.object, namespace);
     const losses = lossesWithoutHttp(namespace, after.mesh, decides);
-    for (const { at, port } of ports)
-      for (const { by, what } of losses)
+    for (const { at, port, seenAs } of ports)
+      for (const { by, what } of losses.at(seenAs))
         yield {
           at,
           message: `Port ${port} is no longer HTTP, so ${idOf(by)} ${what}`,
@@ -49,9 +49,13 @@ export const kubernetesServicePortNotHttp = defineRule({
   },
 });
 
+type SeenAs = readonly string[] | "any";
+
 interface TcpPort {
   readonly at: Problem["at"];
   readonly port: number;
+  /** The numbers that policies compare: waypoints have that of the Service, and sidecars that of the pods, if it is known. */
+  readonly seenAs: SeenAs;
 }
 
 /** The ports that were HTTP, or of which a proxy found it out, and are declared as TCP. */
@@ -61,9 +65,14 @@ function portsMadeTcp(before: Service, after: Service): readonly TcpPort[] {
     const was = old.get(port.port);
     const isMade = was !== undefined && was !== "TCP" && port.protocol !== "UDP" && declaredProtocol(port) === "TCP";
     const field = port.appProtocol === undefined ? "name" : "appProtocol";
-    return isMade && port.port !== undefined ? [{ at: ["spec", "ports", i, field], port: port.port }] : [];
+    if (!isMade || port.port === undefined) return [];
+    return [{ at: ["spec", "ports", i, field], port: port.port, seenAs: numbersOf(port.port, port.targetPort) }];
   });
 }
+
+/** A target port that is a name stands for numbers that pods know, so policies for any port can be meant. */
+const numbersOf = (port: number, target: number | string | undefined): SeenAs =>
+  typeof target === "string" ? "any" : [...new Set([port, target ?? port])].map(String);
 
 /** Whether the policy is for the Service, for its waypoint, or for pods that it selects. */
 function isAttached(object: DecidesByHttp, service: Service, namespace: Namespace): boolean {

@@ -1,6 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Captured, captured } from "../../mesh/membership/captured.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { selectsByExpression } from "../../mesh/objects/selectors.ts";
@@ -40,7 +41,7 @@ const hboneBlocked = fact(
   [ingressPoliciesOfNamespace, captured],
   (namespace, mesh): ReadonlyMap<string, Workload> => {
     const policies = mesh.related(ingressPoliciesOfNamespace, namespace);
-    if (policies.length === 0) return new Map();
+    if (policies.length === 0 || isTerminating(namespace)) return new Map();
     const selected = selecting(mesh.get(captured, namespace));
     const admitted = new Set(policies.filter(admitsHbone).map(selected));
     const open = new Set([...admitted].flat());

@@ -5,7 +5,7 @@ import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import type { Path } from "../../kube/read.ts";
 import { type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { isHeadless, namespaceOfService, type Service } from "../../mesh/membership/services.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
@@ -109,14 +109,18 @@ function isForMesh({ spec }: VirtualService): boolean {
 
 function lackOf(binding: WaypointBinding | undefined, service: Service): string {
   if (binding !== undefined) return `its waypoint ${formatWaypoint(binding.named)} is not usable`;
+  if (isHeadless(service)) return `Service ${service.metadata.name} is headless, so no waypoint receives its requests`;
   return isOptedOut(service) ? `its Service ${service.metadata.name} opts out of waypoints` : "has no waypoint";
 }
+
+const withAddress = "Route to another Service of these pods, one with a cluster IP, and let clients use that one.";
 
 function fixOf(binding: WaypointBinding | undefined, service: Service): { readonly fix?: string } {
   if (binding !== undefined)
     return {
       fix: `Make waypoint ${formatWaypoint(binding.named)} usable (waypoint-not-found reports why it is not), or use another one.`,
     };
+  if (isHeadless(service)) return { fix: withAddress };
   if (!isOptedOut(service)) return {};
   return { fix: `Remove the label ${useWaypoint} from ${idOf(service)}, or set it to the name of a waypoint.` };
 }

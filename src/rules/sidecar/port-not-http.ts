@@ -4,8 +4,8 @@ import type { ObjectOf } from "../../kube/object.ts";
 import {
   type DecidesByHttp,
   decidingByHttp,
+  type LossesWithoutHttp,
   lossesWithoutHttp,
-  type LossWithoutHttp,
 } from "../../mesh/authorization/losses-without-http.ts";
 import {
   addedEffects,
@@ -64,7 +64,7 @@ export const sidecarPortNotHttp = defineRule({
     seen: "All connections to the port are closed by a DENY policy, or requests that a provider or the check of tokens refused before get answers.",
     wayOut: "Apply the previous version of the Sidecar.",
     silentWhen:
-      "A Service declares the port as TCP for these workloads already, the listener was there before, or the policies are in the root namespace.",
+      "A Service declares the port as TCP for these workloads already, the listener was there before, it has settings of TLS with HTTPS, the rules are limited to other ports, or the policies are in the root namespace.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
@@ -90,7 +90,7 @@ export const sidecarPortNotHttp = defineRule({
           }),
         );
       if (losses.tcpAlready.has(port)) continue;
-      for (const { by, what } of losses.all)
+      for (const { by, what } of losses.all.at([port]))
         yield {
           at: [],
           message: `${idOf(object)} declares port ${port} of workloads in namespace ${after.object.metadata.name} as TCP, so ${idOf(by)} ${what}`,
@@ -105,18 +105,23 @@ export const sidecarPortNotHttp = defineRule({
 
 interface SidecarLosses {
   readonly tcpAlready: ReadonlySet<string>;
-  readonly all: readonly LossWithoutHttp[];
+  readonly all: LossesWithoutHttp;
 }
 
 /** One of the root namespace counts elsewhere only without a selector (Istio pilot/pkg/model/push_context.go initSidecarScopes). */
 const isFor = (namespace: string, { metadata, spec }: Sidecar): boolean =>
   metadata.namespace === namespace || spec.workloadSelector === undefined;
 
-/** The ports of workloads that the listeners of a Sidecar declare as TCP. */
+/**
+ * The ports of workloads that the listeners of a Sidecar declare as TCP. HTTPS with settings of TLS is HTTP, because the proxy
+ * ends TLS (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundListeners).
+ */
 const tcpPortsOf = ({ spec }: Sidecar): readonly string[] =>
-  spec.ingress.flatMap(({ port }) =>
-    port?.number !== undefined && parsedProtocol(port.protocol ?? "") === "TCP" ? [String(port.number)] : [],
-  );
+  spec.ingress.flatMap(({ port, tls }) => {
+    const { number, protocol = "" } = port ?? {};
+    const endsTls = tls !== undefined && protocol.toUpperCase() === "HTTPS";
+    return number !== undefined && !endsTls && parsedProtocol(protocol) === "TCP" ? [String(number)] : [];
+  });
 
 const scopeOf = ({ spec }: Sidecar): ProxyScope => ({
   labels: spec.workloadSelector?.labels ?? noLabels,
