@@ -92,6 +92,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /uses no waypoint/,
       "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
     ],
+    [
+      /is headless/,
+      "Name another Service of these pods, one with a cluster IP, or use a selector with rules that ztunnel or sidecars enforce.",
+    ],
   ],
   "destination-rule-plaintext": [
     [
@@ -361,6 +365,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Namespace (\S+) .* its Service (\S+) opts out/,
       "Remove the label istio.io/use-waypoint from Service $1/$2, or set it to the name of a waypoint.",
     ],
+    [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
   ],
   "virtual-service-route-rejected": [
     [
