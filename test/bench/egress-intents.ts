@@ -42,7 +42,7 @@ function judgedUs(rules: readonly Rule[], exportTo: readonly string[], from: str
   return cpuOf(() => judge(rules, store, [change]), repetition);
 }
 
-/** A review that concerns one intent has to take less than 2 ms, but for a host that very many namespaces are told by name. */
+/** A review that concerns one intent has to take less than 2 ms, also for a host that very many namespaces are told by name. */
 export function egressIntentsTable(rules: readonly Rule[]): string {
   const own = rules.filter(({ id }) => id.includes("intent"));
   const rows = [

@@ -68,17 +68,41 @@ export const clientsOfNamespace = fact(
     const all = mesh.related(workloadsOfNamespace, namespace);
     const sidecars = mesh.related(sidecarsOfNamespace, namespace);
     mesh.visited(all.length);
-    const own = groupedIn(namespace, all, sidecars);
-    return {
-      ...own,
-      hasSidecars: sidecars.length > 0,
-      // Few questions need it, and some ask for very many namespaces.
-      get senders() {
-        return clientsIn(namespace, mesh).senders;
-      },
-    };
+    return new Clients(
+      groupedIn(namespace, all, sidecars),
+      sidecars.length > 0,
+      () => clientsIn(namespace, mesh).senders,
+    );
   },
 );
+
+/** A class, because some questions ask for very many namespaces. */
+class Clients implements ClientsOfNamespace {
+  readonly hasSidecars: boolean;
+  readonly selectors: ClientsOfNamespace["selectors"];
+  readonly workloads: ClientsOfNamespace["workloads"];
+  readonly alike: ClientsOfNamespace["alike"];
+  readonly byAccount: ClientsOfNamespace["byAccount"];
+  readonly #sendersOf: () => ReadonlySet<Sender>;
+
+  constructor(
+    { selectors, workloads, alike, byAccount }: Grouped,
+    hasSidecars: boolean,
+    sendersOf: () => ReadonlySet<Sender>,
+  ) {
+    this.hasSidecars = hasSidecars;
+    this.selectors = selectors;
+    this.workloads = workloads;
+    this.alike = alike;
+    this.byAccount = byAccount;
+    this.#sendersOf = sendersOf;
+  }
+
+  /** Few questions need it. */
+  get senders(): ReadonlySet<Sender> {
+    return this.#sendersOf();
+  }
+}
 
 type Grouped = Omit<ClientsOfNamespace, "senders" | "hasSidecars">;
 interface Known {

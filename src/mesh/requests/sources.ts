@@ -186,10 +186,16 @@ function groupsOf(namespace: Namespace, alike: readonly ClientsAlike[]): readonl
 class Sources {
   readonly #configuration: ClientConfiguration;
   readonly #mesh: View;
+  /** The selectors of routes, which count in every namespace. */
+  readonly #sourceLabels: readonly Labels[];
+  /** By namespace, the selectors that distinguish its clients alone. */
+  readonly #selectors: readonly ClientsApart["selectors"][];
 
   constructor(configuration: ClientConfiguration, mesh: View) {
     this.#configuration = configuration;
     this.#mesh = mesh;
+    this.#sourceLabels = configuration.apart.flatMap(({ sourceLabels }) => sourceLabels);
+    this.#selectors = configuration.apart.flatMap(({ selectors }) => (selectors.size > 0 ? [selectors] : []));
   }
 
   ofAccount(namespace: Namespace, account: string): readonly Source[] {
@@ -325,11 +331,9 @@ class Sources {
 
   /** The selectors that distinguish clients of a namespace, without those of Sidecars. */
   #selectorsIn(namespace: Namespace): readonly Labels[] {
-    const { apart } = this.#configuration;
-    return [
-      ...apart.flatMap(({ sourceLabels }) => sourceLabels),
-      ...apart.flatMap(({ selectors }) => selectors.get(namespace.metadata.name) ?? []),
-    ];
+    if (this.#selectors.length === 0) return this.#sourceLabels;
+    const own = this.#selectors.flatMap((selectors) => selectors.get(namespace.metadata.name) ?? []);
+    return [...this.#sourceLabels, ...own];
   }
 }
 
