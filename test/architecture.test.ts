@@ -9,8 +9,8 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 /** Imports point down: a folder may import those on lines below its own. */
 const levels: readonly (readonly string[])[] = [
   ["main.ts"],
-  ["cli"],
   ["generate"],
+  ["cli"],
   ["policy-tests", "project"],
   ["vap"],
   ["demo", "doctor", "explain", "page"],

@@ -8,7 +8,10 @@ import type { Command, Option } from "commander";
  */
 export function checkMandatoryLast(command: Command): void {
   const mandatory = command.options.filter((option) => option.mandatory);
-  for (const option of mandatory) option.makeOptionMandatory(false);
+  for (const option of mandatory) {
+    option.makeOptionMandatory(false);
+    checkedLast.add(option);
+  }
   if (mandatory.length === 0) return;
   command.hook("preAction", (_command, action) => {
     const missing = mandatory.find((option) => action.getOptionValue(option.attributeName()) === undefined);
@@ -50,3 +53,8 @@ export function explained(text: string, { options, registeredArguments }: Comman
       return description === "" ? whole : `${whole}: ${description}`;
     });
 }
+
+const checkedLast = new WeakSet<Option>();
+
+/** Whether the command does not run without this option. */
+export const isRequired = (option: Option): boolean => checkedLast.has(option);

@@ -76,12 +76,19 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   demo: ["demo", "demo --chapter canary", "demo my-manifests/"],
 };
 
+/** What an exit code means. Numbers are those of `ExitCode`, and of processes that a signal ends. */
+export const exitCodes: readonly { readonly code: string; readonly meaning: string }[] = [
+  { code: "0", meaning: "success" },
+  { code: "1", meaning: "check, audit: findings at or above --fail-on; test: a case that fails; can: no" },
+  { code: "2", meaning: "the command could not run, or not on all of its input" },
+  { code: "3", meaning: "can: only some of the requests, or undecided" },
+  { code: "130", meaning: "ended by Ctrl-C; serve ends with 0 then, after its last answers" },
+  { code: "143", meaning: "ended by SIGTERM; serve ends with 0 then, too" },
+];
+
 const after: Readonly<Record<string, string>> = {
   meshward: `Exit codes:
-  0  success
-  1  findings at or above --fail-on, or tests that fail
-  2  the command could not run, or not on all of its input
-  3  can: only some of the requests, or undecided
+${exitCodes.map(({ code, meaning }) => `  ${code.padEnd(3)}  ${meaning}`).join("\n")}
 
 Files and environment:
   meshward.yaml  settings of a repository, in the working folder or above
@@ -92,6 +99,10 @@ meshward help COMMAND describes a command. Everything else:
 ${homepage}/blob/main/docs/README.md`,
 };
 
+/** The examples of a command, as they are typed; none if it has none. */
+export const exampleLines = (name: string): readonly string[] =>
+  (examples[name] ?? []).map((line) => (line.includes("meshward ") ? line : `meshward ${line}`));
+
 /**
  * How help is written: in groups, with examples, and on narrow terminals with each description below its term, so that no word
  * is broken. `columns` is infinite where nothing is wrapped.
@@ -100,9 +111,9 @@ export function writeHelp(command: Command, columns: number): void {
   const name = command.name();
   command.configureHelp(layout(columns));
   for (const [group, names] of Object.entries(groups)) if (names.includes(name)) command.helpGroup(group);
-  const lines = examples[name]?.map((line) => (line.includes("meshward ") ? `  ${line}` : `  meshward ${line}`));
+  const lines = exampleLines(name);
   const parts = [
-    ...(lines === undefined ? [] : [["Examples:", ...lines].join("\n")]),
+    ...(lines.length === 0 ? [] : [["Examples:", ...lines.map((line) => `  ${line}`)].join("\n")]),
     ...(after[name] ? [after[name]] : []),
   ];
   if (parts.length > 0) command.addHelpText("after", `\n${wrapped(parts.join("\n\n"), columns)}`);

@@ -36,12 +36,32 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
   };
   let code: ExitCode = 0;
   let isProjectBroken = false;
-  const finish = (result: ExitCode) => {
-    code = result;
-  };
+  const program = commands(terminal, {
+    finish: (result) => {
+      code = result;
+    },
+    onProjectErrors: () => (isProjectBroken = true),
+  });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return isProjectBroken ? 2 : code;
+  } catch (error) {
+    return failed(error, terminal);
+  }
+}
+
+interface Outcome {
+  /** Gets the exit code of a command that ended. */
+  finish(code: ExitCode): void;
+  /** Called if the project file has errors, and the command goes on without some of its settings. */
+  onProjectErrors(): void;
+}
+
+/** `meshward` with all its commands and options. */
+export function commands(terminal: Terminal, { finish, onProjectErrors }: Outcome): Command {
   const program = new Command("meshward").description(packageJson.description).version(packageJson.version);
   const inProject = (command: Command) =>
-    withProjectFile(command, { terminal, onErrors: () => (isProjectBroken = true) }).hook("preAction", (_, action) =>
+    withProjectFile(command, { terminal, onErrors: onProjectErrors }).hook("preAction", (_, action) =>
       assertClusterUsed(action.opts()),
     );
   program.addCommand(inProject(checkCommand(terminal, finish)));
@@ -71,12 +91,7 @@ export async function run(argv: readonly string[], given: Terminal): Promise<Exi
       .configureOutput(outputTo(terminal, command))
       .showHelpAfterError("(--help lists the commands and options)");
   }
-  try {
-    await program.parseAsync(argv, { from: "user" });
-    return isProjectBroken ? 2 : code;
-  } catch (error) {
-    return failed(error, terminal);
-  }
+  return program;
 }
 
 /** Help is wrapped at the width of the terminal, also after errors; in a pipe, each option is on one line. */

@@ -15,6 +15,7 @@ import { ladderPage } from "./ladder-page.ts";
 import { kustomizeFiles } from "./kustomize.ts";
 import { monitoringFiles } from "./monitoring.ts";
 import { observabilityPage } from "./observability-page.ts";
+import { optionsPage } from "./options-page.ts";
 import { permissionsPage } from "./permissions-page.ts";
 import { ruleFaults } from "./rule-faults.ts";
 import { findRules, ruleList } from "./rule-files.ts";
@@ -58,6 +59,7 @@ export async function generated(): Promise<Generated> {
         content: `# ${generatedNote}\n${yamlOf([object])}`,
       })),
       { path: "docs/ladder.md", content: ladderPage() },
+      { path: "docs/options.md", content: optionsPage() },
       { path: "docs/permissions.md", content: permissionsPage(rules) },
       { path: "policies/policy.schema.json", content: `${JSON.stringify(policySchema(rules), null, 2)}\n` },
     ],

@@ -3,10 +3,12 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { extname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { AxeResults } from "axe-core";
 import type { Page } from "playwright-core";
-import { root } from "../../src/generate/files.ts";
 import { type Browser, skip, startBrowser } from "./browser.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
 
 // The site as a reader sees it, after `npm run build` in site/. That package is not installed with the project, so `npm test`
 // leaves this out, and the workflow that builds the site runs it.
