@@ -82,7 +82,7 @@ function defaultOf(option: Option, fallback: string): string {
 
 const code = (text: string): string => `\`${text.replaceAll("|", "\\|")}\``;
 
-/** Text of the help in a cell: what reads as a flag, a variable or an angle bracket is code. */
+/** Text of the help in a cell of Markdown: flags, variables and addresses are code, other marks of Markdown are escaped. */
 const textIn = (text: string): string =>
   text
     .replaceAll(/[|*<]/g, "\\$&")
