@@ -56,7 +56,7 @@ export const profileOption = () =>
 
 export const docsUrlOption = () =>
   new Option("--docs-url <url>", "base URL of the rule pages that messages link to")
-    .default(defaultDocsUrl)
+    .default(defaultDocsUrl, "the pages in this repository")
     .argParser(webAddress);
 
 function webAddress(text: string): string {
