@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse as parseYaml } from "yaml";
+import packageJson from "../package.json" with { type: "json" };
 import { run } from "../src/cli/program.ts";
 import { loadPolicies } from "../src/policy/load.ts";
 import { rules } from "../src/rules/index.ts";
@@ -120,29 +121,38 @@ describe("the policies and exceptions of the documents are ones that load", () =
     });
 });
 
-test("what there is to paste into CI is the same in the README and docs/ci.md, and the action and the hooks have it", () => {
-  const ci = read("docs/ci.md");
-  const [github = "", ...others] = blocksOf(section(readme, "Install it"), "yaml");
-  assert.deepEqual(others, []);
-  assert.ok(blocksOf(section(ci, "GitHub"), "yaml").includes(github));
-  const [gitlab = ""] = blocksOf(section(ci, "GitLab"), "yaml");
-  const [preCommit = ""] = blocksOf(section(ci, "pre-commit"), "yaml");
-  assert.ok(gitlab !== "" && preCommit !== "");
-  const inputs = parseYaml(read("action.yml")) as { inputs: object };
-  const steps = (parseYaml(github) as { steps: readonly { uses: string; with: object }[] }).steps;
-  const given = steps.find(({ uses }) => uses.startsWith("meshward/meshward@"))?.with ?? {};
-  assert.ok(Object.keys(given).length > 0);
-  for (const input of Object.keys(given)) assert.ok(input in inputs.inputs, input);
-  const hooks = (parseYaml(read(".pre-commit-hooks.yaml")) as readonly { id: string }[]).map(({ id }) => id);
-  const used = [...preCommit.matchAll(/- id: (.*)/g)].map(([, id = ""]) => id);
-  assert.ok(used.length > 0 && used.every((id) => hooks.includes(id)));
-  const pipeline = read("policies/examples/online-shop/.gitlab-ci.yml");
-  const foreign = gitlab.split("\n").filter((line) => {
-    // The example adds options to the command, and continues it on the next line.
-    const parts = /^ *- (.*meshward\.js check) (--output .*)$/.exec(line)?.slice(1) ?? [line];
-    return !parts.every((part) => pipeline.includes(part));
+describe("what there is to paste into CI", () => {
+  // One block has the parts of three files, each below a comment that names it.
+  const [block = "", ...blocks] = blocksOf(section(readme, "Install it"), "yaml");
+  const [before, github = "", gitlab = "", preCommit = "", ...others] = block.split(/^# .*\n/m);
+
+  test("is the same in the README and docs/ci.md", () => {
+    assert.deepEqual([blocks, before, others], [[], "", []]);
+    const ci = read("docs/ci.md");
+    for (const [title, pasted] of Object.entries({ GitHub: github, GitLab: gitlab, "pre-commit": preCommit }))
+      assert.ok(blocksOf(section(ci, title), "yaml").includes(pasted), title);
   });
-  assert.deepEqual(foreign, []);
+
+  test("has inputs of the action", () => {
+    const { inputs } = parseYaml(read("action.yml")) as { inputs: object };
+    const { steps } = parseYaml(github) as { steps: readonly { uses: string; with: object }[] };
+    const given = steps.find(({ uses }) => uses.startsWith("meshward/meshward@"))?.with ?? {};
+    assert.ok(Object.keys(given).length > 0);
+    for (const input of Object.keys(given)) assert.ok(input in inputs, input);
+  });
+
+  test("includes the job for GitLab in this version, as the example does", () => {
+    assert.equal(read("policies/examples/online-shop/.gitlab-ci.yml"), gitlab);
+    const [, version, file = ""] = /meshward\/meshward\/v([\d.]+)\/(\S+)$/m.exec(gitlab) ?? [];
+    assert.equal(version, packageJson.version);
+    assert.ok("meshward" in (parseYaml(read(file)) as object));
+  });
+
+  test("has hooks of this repository", () => {
+    const hooks = (parseYaml(read(".pre-commit-hooks.yaml")) as readonly { id: string }[]).map(({ id }) => id);
+    const used = [...preCommit.matchAll(/\bid: ([\w-]+)/g)].map(([, id = ""]) => id);
+    assert.ok(used.length > 0 && used.every((id) => hooks.includes(id)));
+  });
 });
 
 test("the README installs Meshward as docs/install.md does", () => {
@@ -152,11 +162,12 @@ test("the README installs Meshward as docs/install.md does", () => {
 });
 
 test("the versions in the README are those of docs/versions.md", () => {
-  const versions = section(readme, "Tested versions").match(/\d+\.\d+(?:\.\d+)?/g) ?? [];
+  const tested = /^- Tested with [\s\S]*?(?=^- )/m.exec(readme)?.[0] ?? "";
+  const versions = tested.match(/\d+\.\d+(?:\.\d+)?/g) ?? [];
   assert.ok(versions.length >= 5);
-  const tested: readonly string[] = read("docs/versions.md").match(/\d+\.\d+(?:\.\d+)?/g) ?? [];
+  const known: readonly string[] = read("docs/versions.md").match(/\d+\.\d+(?:\.\d+)?/g) ?? [];
   assert.deepEqual(
-    versions.filter((version) => !tested.includes(version)),
+    versions.filter((version) => !known.includes(version)),
     [],
   );
 });

@@ -54,23 +54,37 @@ export function certsCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 
 /** One authority, without its key. */
 interface ShownAuthority {
+  /** The one that issues certificates now, the next one, or a former one that is still trusted. */
   readonly role: "next" | "issuer" | "former";
+  /** The subject of its certificate. */
   readonly subject: string;
+  /** The SHA-256 fingerprint of its certificate. */
   readonly fingerprint: string;
+  /** When its certificate begins to be valid, in RFC 3339. */
   readonly notBefore: string;
+  /** When its certificate expires, in RFC 3339. */
   readonly notAfter: string;
 }
 /** Whether caBundle of one webhook has the same authorities as the Secret. */
 interface ShownBundle {
+  /** The kind of the webhook configuration. */
   readonly configuration: string;
+  /** The name of the webhook. */
   readonly webhook: string;
+  /** What the API server trusts, compared with the Secret. */
   readonly state: "same" | "empty" | "without the issuer" | "other authorities";
 }
-interface Shown {
+/** The authorities of a Meshward in a cluster. */
+interface ShownAuthorities {
+  /** The Secret, as `namespace/name`. */
   readonly secret: string;
+  /** The phase of a rotation, in words. */
   readonly phase: string;
-  readonly leader: string | undefined;
+  /** The replica that renews and repairs; absent: none does. */
+  readonly leader?: string | undefined;
+  /** The authorities of the Secret. */
   readonly authorities: readonly ShownAuthority[];
+  /** The webhooks of both configurations. */
   readonly bundles: readonly ShownBundle[];
   /** What somebody has to do something about. */
   readonly problems: readonly string[];
@@ -83,7 +97,7 @@ async function show(options: ShowOptions, terminal: Terminal): Promise<ExitCode>
   return shown.problems.length > 0 ? 1 : 0;
 }
 
-async function lookUp(options: CertsOptions, connection: ClusterConnection): Promise<Shown> {
+async function lookUp(options: CertsOptions, connection: ClusterConnection): Promise<ShownAuthorities> {
   const at = { namespace: options.namespace, name: options.tlsSecret };
   const state = readState(await secretAt(at, connection), at);
   const lease = await orNothing(new ObjectClient(connection, leases).get({ ...at, name: defaultNames.lease }));
@@ -179,7 +193,7 @@ const phases: Readonly<Record<string, string>> = {
   retiring: "retiring: the former authority stays in caBundle until its last certificate has expired",
 };
 
-function textOf({ secret, phase, leader, authorities, bundles, problems }: Shown): string {
+function textOf({ secret, phase, leader, authorities, bundles, problems }: ShownAuthorities): string {
   const same = bundles.filter(({ state }) => state === "same").length;
   return [
     `Secret    ${secret}`,

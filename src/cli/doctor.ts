@@ -62,9 +62,22 @@ async function doctor(options: DoctorCommandOptions, terminal: Terminal): Promis
 const countsOf = (results: readonly CheckResult[]): Readonly<Record<string, number>> =>
   Object.fromEntries(statuses.map((one) => [one, results.filter(({ status }) => status === one).length]));
 
-/** The lines of `results` are for people; `check` and `status` are stable. */
-const asJson = (results: readonly CheckResult[], unlock: string): string =>
-  `${JSON.stringify({ version: 1, summary: countsOf(results), results, unlock }, null, 2)}\n`;
+/** The results of the checks of an installation. */
+interface DoctorReport {
+  /** The version of this format. */
+  readonly version: 1;
+  /** The number of results with each status. */
+  readonly summary: Readonly<Record<string, number>>;
+  /** Their texts are for people; `check` and `status` are stable. */
+  readonly results: readonly CheckResult[];
+  /** The command that lets the cluster accept changes again if Meshward cannot answer. */
+  readonly unlock: string;
+}
+
+function asJson(results: readonly CheckResult[], unlock: string): string {
+  const report: DoctorReport = { version: 1, summary: countsOf(results), results, unlock };
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
 
 const shown = { ok: "OK", warn: "WARN", fail: "FAIL", unknown: "UNKNOWN" } as const;
 const width = Math.max(...Object.values(shown).map(({ length }) => length)) + 2;

@@ -2,7 +2,8 @@ import { Command, Option } from "commander";
 import { asset } from "../config/assets.ts";
 import { pageOf } from "../config/rule-page.ts";
 import { rulesInForce } from "../custom-rules/in-force.ts";
-import { modesOf, type Rule } from "../engine/rule.ts";
+import type { Incident } from "../engine/incident.ts";
+import { modesOf, type ProtectionModes, type Rule } from "../engine/rule.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { hanging, type Page, wrappedMarkdown } from "../report/page.ts";
 import { filledParameters } from "../policy/documents.ts";
@@ -52,16 +53,49 @@ async function showRules(words: readonly string[], options: RulesOptions, termin
   const named = words.length === 1 ? rules.find(({ id }) => id === words[0]) : undefined;
   const isOne = named !== undefined && tag === undefined && kinds.length === 0;
   const shown = isOne ? [named] : foundRules(rules, { words, tag, kinds }, pageOfRule);
-  if (format === "json") terminal.out(`${JSON.stringify({ rules: shown.map(jsonOf) }, undefined, 2)}\n`);
+  const listed: ListedRules = { rules: shown.map(jsonOf) };
+  if (format === "json") terminal.out(`${JSON.stringify(listed, undefined, 2)}\n`);
   else terminal.out(isOne ? wrappedMarkdown(pageOfRule(named), terminal) : catalogue(shown, terminal));
   return errors.length > 0 ? 2 : 0;
 }
 
-/**
- * A rule as other programs read it. `mode` is that of the profile baseline, as in the list. Rules that a policy defines
- * have no `since`, because they belong to no release.
- */
-const jsonOf = (rule: Rule) => ({
+/** The rules that were asked for. */
+interface ListedRules {
+  /** Sorted by id. */
+  readonly rules: readonly ListedRule[];
+}
+
+/** A rule as other programs read it. */
+interface ListedRule {
+  /** The id of the rule. */
+  readonly id: string;
+  /** What it reports, in one sentence. */
+  readonly summary: string;
+  /** What happens if nothing is done. */
+  readonly why: string;
+  /** What to do about a finding. */
+  readonly fix: string;
+  /** The modes in the profile baseline, in protected namespaces and elsewhere. */
+  readonly mode: ProtectionModes;
+  /** The kinds of objects that it checks. */
+  readonly kinds: readonly Kind[];
+  /** What it is about: `mtls`, `canary`. */
+  readonly tags: readonly string[];
+  /** `trial`: it warns at most, until its false findings are known. */
+  readonly stage?: "trial" | undefined;
+  /** The version of Meshward that added it; absent for a rule of a policy. */
+  readonly since?: string | undefined;
+  /** The policy that defines it; absent for a built-in rule. */
+  readonly definedBy?: string | undefined;
+  /** The parameters that a policy can set, by name, with `summary` and `default`. */
+  readonly parameters: Readonly<Record<string, object>>;
+  /** What the page of the rule says to somebody who is paged; absent for a rule of a policy. */
+  readonly incident?: Incident | undefined;
+  /** The URL of the rule's page. */
+  readonly page: string;
+}
+
+const jsonOf = (rule: Rule): ListedRule => ({
   id: rule.id,
   summary: rule.summary,
   why: rule.why,

@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { allKinds, type Kind } from "../kube/kinds.ts";
+import { firstSentence } from "./comment-text.ts";
 
 /** An exported function of `src/mesh` that needs one object and no mesh, so that a rule declares nothing for it. */
 export interface ObjectFunction {
@@ -90,12 +91,3 @@ const lowerFirst = (text: string): string => text.slice(0, 1).toLowerCase() + te
 /** `VirtualService` and `ObjectOf<"VirtualService">` are objects of that kind. */
 const kindOf = (type: string | undefined): Kind | undefined =>
   allKinds.find((kind) => type === kind || type === `ObjectOf<"${kind}">`);
-
-/** The first sentence of a comment, as one line. */
-export function firstSentence(comment: string): string | undefined {
-  const text = comment
-    .replaceAll(/^\s*\/\*\*|\*\/\s*$/g, "")
-    .replaceAll(/\n\s*\* ?/g, " ")
-    .trim();
-  return /^.*?\.(?=\s|$)/.exec(text)?.[0];
-}

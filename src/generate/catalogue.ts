@@ -4,7 +4,8 @@ import { pathToFileURL } from "node:url";
 import { relationsOf, settingsIn } from "../engine/declared-reads.ts";
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyFact, Reads, Relation } from "../view/view.ts";
-import { firstSentence, type ObjectFunction } from "./catalogue-functions.ts";
+import type { ObjectFunction } from "./catalogue-functions.ts";
+import { firstSentence } from "./comment-text.ts";
 import type { RuleFile } from "./rule-files.ts";
 
 /** A relation or a fact, with its description in the source. */

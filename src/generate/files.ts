@@ -8,6 +8,8 @@ import { policyTestSchema } from "../policy-tests/schema.ts";
 import { projectSchema } from "../project/schema.ts";
 import { findObjectFunctions } from "./catalogue-functions.ts";
 import { cataloguePage, findReadable, readableFaults } from "./catalogue.ts";
+import { fieldsPage } from "./fields-page.ts";
+import { formatsPage, outputShapes } from "./formats-page.ts";
 import { functionReference } from "./function-reference.ts";
 import { readerFaults } from "./reader-faults.ts";
 import { chartFiles, generatedNote } from "./chart.ts";
@@ -41,8 +43,15 @@ export async function generated(): Promise<Generated> {
   const fixtures = join(root, "test/rules");
   const rules = found.map(({ rule }) => rule);
   const observability = await observabilityPage();
+  const output = outputShapes(root);
   return {
-    faults: [...faults, ...ruleFaults(found, fixtures), ...readableFaults(readable), ...readerFaults()],
+    faults: [
+      ...faults,
+      ...ruleFaults(found, fixtures),
+      ...readableFaults(readable),
+      ...readerFaults(),
+      ...output.faults,
+    ],
     files: () => [
       { path: "src/rules/index.ts", content: ruleList(found) },
       ...rulePages(rules.filter(isBuiltIn), fixtures),
@@ -58,6 +67,8 @@ export async function generated(): Promise<Generated> {
         path: `deploy/crds/${object.metadata.name.split(".")[0]}.yaml`,
         content: `# ${generatedNote}\n${yamlOf([object])}`,
       })),
+      { path: "docs/fields.md", content: fieldsPage(rules) },
+      { path: "docs/formats.md", content: formatsPage(output.found) },
       { path: "docs/ladder.md", content: ladderPage() },
       { path: "docs/options.md", content: optionsPage() },
       { path: "docs/permissions.md", content: permissionsPage(rules) },

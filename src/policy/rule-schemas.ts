@@ -65,7 +65,7 @@ export function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
         ...text("The URL of a page with what to do, which denials, warnings and reports show.", "^https?://\\S+$"),
         maxLength: 300,
       },
-      parameters: { type: "object", description: "Parameters of the rule." },
+      parameters: { type: "object", description: "Parameters of the rule, which its page lists." },
     },
   );
   const ofRule = (id: JsonSchema, parameters: JsonSchema): JsonSchema => ({
@@ -136,7 +136,7 @@ export const customRules: JsonSchema = {
           minProperties: 1,
           maxProperties: 20,
           description:
-            "Values that the expression reads as params.<name>, with their defaults. Each is a text, a number, true or false, or a list of texts. Settings of the rule can change them.",
+            "Values that the expression reads as `params.<name>`, with their defaults. Each is a text, a number, true or false, or a list of texts. Settings of the rule can change them.",
         },
       },
       ["id", "kinds", "expression", "message"],

@@ -81,7 +81,7 @@ const hostOwners = list(
     },
     ["hosts", "namespaces"],
   ),
-  "Which namespaces may use which hosts in objects that receive traffic. Of several entries that cover a host, the one with the most specific host decides. Hosts that no entry covers belong to everybody. The lists of all documents are combined.",
+  "Which namespaces may use which hosts in objects that receive traffic. Of several entries that cover a host, the one with the most specific host decides. Hosts that no entry covers belong to everybody, and an entry for `*` leaves each namespace the hosts of its own Services. The lists of all documents are combined.",
 );
 
 const exceptionLimits = record(

@@ -1,5 +1,6 @@
 import { allKinds } from "../kube/kinds.ts";
 import type { JsonSchema } from "../policy/json-schema.ts";
+import { listed } from "../text/phrases.ts";
 
 /** The shape of a setting, which says how its value becomes the value of an option. */
 export type SettingShape = "text" | "path" | "texts" | "paths" | "outputs" | "flag" | "assignments";
@@ -26,19 +27,23 @@ const kindNames = "Kinds, such as Service or Deployment.";
  * for `check`, because other commands read other things.
  */
 export const projectSettings = {
-  paths: { option: undefined, shape: "paths", description: "Files and folders that `meshward check` checks." },
+  paths: {
+    option: undefined,
+    shape: "paths",
+    description: "Files and folders to check, if the command line names none.",
+  },
   tests: {
     option: undefined,
     shape: "paths",
     commands: ["test"],
-    description: "Files and folders with tests that `meshward test` runs.",
+    description: "Files and folders with tests, if the command line names none.",
   },
   mesh: {
     option: "mesh",
     shape: "path",
     commands: ["check", "can", "connections"],
     description:
-      "The mesh that the manifests change, or `cluster`. Default: the manifests are the mesh. Also the mesh that `can` and `connections` are asked about.",
+      "The mesh that the manifests change, or `cluster`. Default: the manifests are the mesh. `can` and `connections` then need no `--mesh`.",
   },
   policies: {
     option: "policies",
@@ -91,7 +96,7 @@ export const projectSettings = {
   failOn: {
     option: "failOn",
     shape: "text",
-    commands: every,
+    commands: ["check", "audit"],
     description: "The lowest mode of a finding that fails the command.",
     choices: ["deny", "warn", "never"],
   },
@@ -104,7 +109,7 @@ export const projectSettings = {
   docsUrl: {
     option: "docsUrl",
     shape: "text",
-    commands: every,
+    commands: ["check", "audit"],
     description: "The base URL of the rule pages that findings link to.",
   },
   skipUnknown: {
@@ -137,10 +142,16 @@ export const projectSchema = (): JsonSchema => ({
   properties: Object.fromEntries(
     Object.entries(projectSettings).map(([name, setting]: [string, Setting]) => [
       name,
-      { ...valueOf(setting), description: setting.description, ...examplesOf(name) },
+      { ...valueOf(setting), description: describedSetting(setting), ...examplesOf(name) },
     ]),
   ),
 });
+
+const describedSetting = ({ description, commands = ["check"] }: Setting): string =>
+  `${description} For ${listed(
+    commands.map((command) => `\`${command}\``),
+    "and",
+  )}.`;
 
 const examplesOf = (name: string): JsonSchema =>
   name === "partial" || name === "complete" ? { examples: [[...allKinds].slice(0, 3)] } : {};

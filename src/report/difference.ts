@@ -1,32 +1,45 @@
-import type { Report, ReportedFinding } from "./report.ts";
+import type { Report, ReportCounts, ReportedFinding, ReportedMode, RuleWithoutResult } from "./report.ts";
+
+/** A finding of both reports, with another mode. */
+export interface ChangedFinding {
+  /** The mode in the old report. */
+  readonly from: ReportedMode;
+  /** The finding of the new report. */
+  readonly finding: ReportedFinding;
+}
+
+/** A rule that could run for one of the reports only. */
+export interface NotCompared extends RuleWithoutResult {
+  /** The report for which it could not run. */
+  readonly in: "old" | "new";
+}
 
 /** What is different between the findings of two reports. */
 export interface ReportDifference {
   readonly apiVersion: "meshward.io/v1alpha1";
   readonly kind: "ReportDifference";
+  /** The old report. */
   readonly old: Compared;
+  /** The new report. */
   readonly new: Compared;
   /** Findings that only the new report has. */
   readonly appeared: readonly ReportedFinding[];
   /** Findings that only the old report has. */
   readonly fixed: readonly ReportedFinding[];
   /** Findings of both, with another mode. */
-  readonly changed: readonly { readonly from: ReportedFinding["mode"]; readonly finding: ReportedFinding }[];
+  readonly changed: readonly ChangedFinding[];
   /** The number of findings that are the same in both. */
   readonly unchanged: number;
   /** Rules with findings that could run for one of the reports only, so that nothing is known about them in the other. */
-  readonly notCompared: readonly { readonly rule: string; readonly in: "old" | "new"; readonly reason: string }[];
+  readonly notCompared: readonly NotCompared[];
   /** Why the reports are about more than the mesh: other policies, another version of Meshward, errors. */
   readonly notes: readonly string[];
 }
 
-interface Compared {
+/** One of the reports. */
+interface Compared extends ReportCounts {
   /** As given on the command line. */
   readonly source: string;
-  readonly objects: number;
-  readonly deny: number;
-  readonly warn: number;
-  readonly audit: number;
 }
 
 export interface ReportSource {
@@ -41,7 +54,7 @@ export function reportDifference(old: ReportSource, now: ReportSource): ReportDi
   const known = ({ rule }: ReportedFinding) => !unknown.has(rule);
   const left = Map.groupBy(old.report.findings.filter(known), identityOf);
   const appeared: ReportedFinding[] = [];
-  const changed: { readonly from: ReportedFinding["mode"]; readonly finding: ReportedFinding }[] = [];
+  const changed: ChangedFinding[] = [];
   let unchanged = 0;
   for (const finding of now.report.findings.filter(known)) {
     const before = left.get(identityOf(finding))?.shift();

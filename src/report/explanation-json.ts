@@ -3,26 +3,41 @@ import type { ExplanationTarget } from "./effects.ts";
 import { type Explanation, type ReportedLine, reportedLine } from "./explanation.ts";
 import type { DifferingLine } from "./explanation-difference.ts";
 
-/** The output of `explain --format json`. */
-export interface ReportedExplanation {
+/** What explanations have in common. */
+export interface Explained {
   readonly apiVersion: "meshward.io/v1alpha1";
-  readonly kind: "Explanation";
+  /** What is explained. */
   readonly target: ExplanationTarget;
-  readonly lines: readonly ReportedLine[];
+  /** The kinds of which no object is known, so that they are missing in the explanation. */
   readonly unknown: readonly Kind[];
 }
 
-/** The output of `explain --change --format json`: both sides, and the lines that differ with the keys of their parents. */
-export interface ReportedDifference extends Omit<ReportedExplanation, "kind" | "lines"> {
+/** What applies to one target, and why. */
+export interface ReportedExplanation extends Explained {
+  readonly kind: "Explanation";
+  /** The explanation, from the top. */
+  readonly lines: readonly ReportedLine[];
+}
+
+/** A line that a change removes or adds. */
+export interface ReportedLineDifference {
+  /** Whether the change removes or adds the line. */
+  readonly mark: "-" | "+";
+  /** The keys of the parent lines, from the top. */
+  readonly under: readonly string[];
+  /** The line; with the lines below it, if they are removed or added too. */
+  readonly line: ReportedLine;
+}
+
+/** The explanations before and after a change, and the lines that differ. */
+export interface ReportedDifference extends Explained {
   readonly kind: "ExplanationDifference";
+  /** The explanation before the change. */
   readonly before: readonly ReportedLine[];
+  /** The explanation after it. */
   readonly after: readonly ReportedLine[];
-  readonly differences: readonly {
-    readonly mark: "-" | "+";
-    /** The keys of the parent lines, from the top. */
-    readonly under: readonly string[];
-    readonly line: ReportedLine;
-  }[];
+  /** The lines that differ. */
+  readonly differences: readonly ReportedLineDifference[];
 }
 
 /** Formats an explanation as one JSON document, indented by two spaces, with a final newline. */
@@ -52,10 +67,7 @@ export function jsonDifference(before: Explanation, after: Explanation, differin
 }
 
 /** A line that is added or removed with all its children is one difference. */
-function* flat(
-  differing: readonly DifferingLine[],
-  under: readonly string[],
-): Iterable<ReportedDifference["differences"][number]> {
+function* flat(differing: readonly DifferingLine[], under: readonly string[]): Iterable<ReportedLineDifference> {
   for (const { mark, line, lines } of differing) {
     const isWhole = mark !== " " && lines.every((child) => child.mark === mark);
     if (mark !== " ") yield { mark, under, line: reportedLine(isWhole ? line : { ...line, lines: [] }) };

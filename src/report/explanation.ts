@@ -44,14 +44,21 @@ export const objectLine = (
   more: Omit<ExplanationLine, "key" | "of" | "text" | "objects"> = {},
 ): ExplanationLine => ({ key, of: idOf(object), text, objects: [object], ...more });
 
-/** An explanation for programs, in which every field is always present. */
+/** A line of an explanation for programs, in which every field is always present. */
 export interface ReportedLine {
+  /** The subject of the line: `mtls`, `mtls.port`, `destinationRule.subset`. Stable. */
   readonly key: string;
+  /** Distinguishes several lines with the same key and parent: a port, an object, a subset; null: there is one. */
   readonly of: string | null;
+  /** The line for people, which may change. */
   readonly text: string;
+  /** What the text says, for programs; null: the text alone says it. */
   readonly value: ExplanationValue | null;
+  /** False: it exists, but has no effect here; the text says why. */
   readonly counts: boolean;
+  /** The objects that the line is about. */
   readonly objects: readonly ReportedObject[];
+  /** The lines that explain it. */
   readonly lines: readonly ReportedLine[];
 }
 

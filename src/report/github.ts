@@ -56,7 +56,7 @@ const ofError = ({ file, line, message }: ReportedError): Annotation => ({
   column: null,
 });
 
-const levels = { deny: "error", warn: "warning", audit: "notice" } as const;
+export const githubLevels = { deny: "error", warn: "warning", audit: "notice" } as const;
 
 function ofFinding(finding: ReportedFinding): Annotation {
   const { rule, mode, object, file, line, column, message, fix, docs } = finding;
@@ -65,7 +65,7 @@ function ofFinding(finding: ReportedFinding): Annotation {
   const text = [sentence, `Fix: ${fix}`, ...additionsOf(finding), docs]
     .map((one) => printableLine(one, 2000))
     .join("\n");
-  return { level: levels[mode], title: rule, file, line, column, message: text };
+  return { level: githubLevels[mode], title: rule, file, line, column, message: text };
 }
 
 function commandOf({ level, title, file, line, column, message }: Annotation, to: Pick<Destination, "repositoryPath">) {

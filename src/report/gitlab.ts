@@ -13,7 +13,7 @@ interface Issue {
   readonly location: { readonly path: string; readonly lines: { readonly begin: number } };
 }
 
-const severities = { deny: "critical", warn: "minor", audit: "info" } as const;
+export const gitlabSeverities = { deny: "critical", warn: "minor", audit: "info" } as const;
 
 /** A code quality report of GitLab. A finding that is in no file has the name of its object as path. */
 export function gitlabReport(report: Report, to: Destination): string {
@@ -32,7 +32,7 @@ function ofFinding(finding: ReportedFinding, to: Destination): Issue {
     description: printableLine(text, 2000),
     check_name: rule,
     fingerprint,
-    severity: severities[mode],
+    severity: gitlabSeverities[mode],
     location: { path: pathOf(file, to) ?? printableLine(shownObject(object), 2000), lines: { begin: line ?? 1 } },
   };
 }

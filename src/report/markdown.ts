@@ -16,6 +16,9 @@ import {
 } from "./phrases.ts";
 import type { Report, ReportedError, ReportedFinding } from "./report.ts";
 
+/** The headings of findings by their mode. */
+export const markdownHeadings = { deny: "Denied", warn: "Warnings", audit: "Only recorded" } as const;
+
 /** A comment for a pull request: the outcome, findings by their mode, and what was checked. */
 export function markdownReport(report: Report, to: Destination): string {
   const { findings, accepted, errors } = report;
@@ -25,9 +28,9 @@ export function markdownReport(report: Report, to: Destination): string {
     ...changesOf(report),
     ...(report.connections === undefined ? [] : [connectionsSection(report.connections)]),
     { heading: "Not checked", items: errors.map((error) => errorItem(error, to)), noun: "error" },
-    { heading: "Denied", items: of("deny"), noun: "denial" },
-    { heading: "Warnings", items: of("warn"), noun: "warning", isFolded: of("warn").length > openWarnings },
-    { heading: "Only recorded", items: of("audit"), noun: "finding", isFolded: true },
+    { heading: markdownHeadings.deny, items: of("deny"), noun: "denial" },
+    { heading: markdownHeadings.warn, items: of("warn"), noun: "warning", isFolded: of("warn").length > openWarnings },
+    { heading: markdownHeadings.audit, items: of("audit"), noun: "finding", isFolded: true },
     {
       heading: "Accepted by exceptions",
       items: accepted.map((finding) => `- ${ruleLink(finding)}: ${markdownLine(acceptance(finding))}`),

@@ -5,7 +5,7 @@ import type { Destination } from "./format.ts";
 import { acceptance, loweredBecause, shownObject, additionsOf } from "./phrases.ts";
 import type { AcceptedFinding, Report, ReportedError, ReportedFinding, ReportedRule } from "./report.ts";
 
-const levels = { deny: "error", warn: "warning", audit: "note" } as const;
+export const sarifLevels = { deny: "error", warn: "warning", audit: "note" } as const;
 
 /**
  * SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/) with one run: the rules that found something, a result for
@@ -79,7 +79,7 @@ function shownFinding(finding: ReportedFinding, to: Destination): Result {
   const name = path === "" ? shownObject(object) : `${shownObject(object)} ${path}`;
   return {
     ruleId: rule,
-    level: levels[mode],
+    level: sarifLevels[mode],
     message: {
       text: text(
         [

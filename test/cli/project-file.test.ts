@@ -305,7 +305,7 @@ test("each setting is an option of its commands, with the same choices", () => {
     const own = (setting.commands ?? ["check"]).map((command) => commands[command]);
     if (setting.option === undefined) continue;
     const options = own.flatMap(({ options: all }) => all.filter((one) => one.attributeName() === setting.option));
-    assert.ok(options.length > 0, `no command of ${name} has the option`);
+    assert.equal(options.length, own.length, `a command of ${name} lacks the option`);
     for (const option of options) if (setting.choices) assert.deepEqual(option.argChoices, setting.choices, name);
   }
 });

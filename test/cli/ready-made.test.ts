@@ -336,28 +336,43 @@ describe("action.yml", () => {
   });
 });
 
-test("the pipeline for GitLab writes the reports that it names", () => {
-  const folder = repository();
-  const pipeline = parse(readFileSync(join(folder, ".gitlab-ci.yml"), "utf8")) as {
-    meshward: { script: string[]; artifacts: { reports: { codequality: string; junit: string[] } } };
-  };
-  const { script, artifacts } = pipeline.meshward;
-  // The tests start from a mesh that is right.
-  writeFileSync(
-    join(folder, "apps/base/new.yaml"),
-    readFileSync(join(folder, "tests/canary-typo.yaml"), "utf8").replaceAll("cart", "new"),
-  );
-  commit(folder);
-  const codes = script.map((line) => {
-    const command = line.replaceAll("/opt/meshward", installation);
-    return run("bash", ["-c", command], folder, {
-      CI_MERGE_REQUEST_DIFF_BASE_SHA: "HEAD~1",
-      CI_PROJECT_DIR: folder,
-    }).code;
-  });
-  assert.deepEqual(codes, [0, 1]);
+describe("the job for GitLab", () => {
+  const { script, artifacts } = (
+    parse(readFileSync(join(project, "deploy/gitlab-ci.yml"), "utf8")) as {
+      meshward: { script: string[]; artifacts: { reports: { codequality: string; junit: string[] } } };
+    }
+  ).meshward;
   const { codequality, junit } = artifacts.reports;
-  const [issue] = JSON.parse(readFileSync(join(folder, codequality), "utf8")) as { location: { path: string } }[];
-  assert.equal(issue?.location.path, "apps/base/new.yaml");
-  for (const file of junit) assert.match(readFileSync(join(folder, file), "utf8"), /<testsuites name="meshward"/);
+  const codesIn = (folder: string, base: string) =>
+    script.map((line) => {
+      const command = line.replaceAll("/opt/meshward", installation);
+      return run("bash", ["-c", command], folder, { CI_MERGE_REQUEST_DIFF_BASE_SHA: base, CI_PROJECT_DIR: folder })
+        .code;
+    });
+
+  test("writes the reports that it names", () => {
+    const folder = repository();
+    // The tests start from a mesh that is right.
+    writeFileSync(
+      join(folder, "apps/base/new.yaml"),
+      readFileSync(join(folder, "tests/canary-typo.yaml"), "utf8").replaceAll("cart", "new"),
+    );
+    commit(folder);
+    assert.deepEqual(codesIn(folder, "HEAD~1"), [0, 1]);
+    const [issue] = JSON.parse(readFileSync(join(folder, codequality), "utf8")) as { location: { path: string } }[];
+    assert.equal(issue?.location.path, "apps/base/new.yaml");
+    for (const file of junit) assert.match(readFileSync(join(folder, file), "utf8"), /<testsuites name="meshward"/);
+  });
+
+  test("checks a repository without tests of policies, and all of it for the default branch", () => {
+    const folder = repository();
+    rmSync(join(folder, "tests"), { recursive: true });
+    writeFileSync(join(folder, "meshward.yaml"), "paths: [apps/base]\npolicies: [policies]\n");
+    commit(folder);
+    assert.deepEqual(codesIn(folder, ""), [0, 0]);
+    assert.deepEqual(
+      junit.map((file) => existsSync(join(folder, file))),
+      [true, false],
+    );
+  });
 });
