@@ -38,6 +38,9 @@ export function formatsPage(shapes: readonly Shape[]): string {
     "",
     "# Formats of output",
     "",
+    "What `--format` accepts, and `--output` of `doctor` and `certs show`. The default is `text`. `--output` of other commands",
+    "[writes a report to a file](ci.md#report-formats).",
+    "",
     "| command | formats |",
     "| --- | --- |",
     ...allCommands().flatMap(formatsRow),
@@ -94,11 +97,12 @@ function sectionOf({ name, meaning, fields }: Shape): readonly string[] {
   ];
 }
 
-/** Names of documents are links, and all else is code. */
+/** Names of interfaces are links, and all else is code. */
 const typeCell = (type: string): string =>
   type
     .split(new RegExp(`(${namesInType.source})`, "g"))
-    .map((part, i) => (i % 2 === 1 ? link(part) : part.replaceAll(/[|<>[\]]/g, "\\$&")))
+    .filter((part) => part !== "")
+    .map((part) => (/^[A-Z]/.test(part) ? link(part) : code(cell(part))))
     .join("");
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");

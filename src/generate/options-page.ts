@@ -46,7 +46,7 @@ function sectionOf(command: Command): readonly string[] {
   const terms = [
     ...help.visibleArguments(command).map((argument) => {
       const { text, fallback } = parted(argument.description);
-      return [code(help.argumentTerm(argument)), text, argument.required ? "required" : fallback];
+      return [code(help.argumentTerm(argument)), withDefault(text, argument.required ? "required" : fallback)];
     }),
     ...command.options.filter(({ hidden }) => !hidden).map(rowOf),
   ];
@@ -56,8 +56,8 @@ function sectionOf(command: Command): readonly string[] {
     "",
     `\`${usage}\`: ${textIn(command.description())}.`,
     "",
-    ...(terms.length === 0 ? [] : ["| option | meaning | default |", "| --- | --- | --- |"]),
-    ...terms.map((row) => `| ${row.join(" | ")} |`.replace(/ +\|$/, " |")),
+    ...(terms.length === 0 ? [] : ["| option | meaning |", "| --- | --- |"]),
+    ...terms.map((row) => `| ${row.join(" | ")} |`),
     ...(terms.length === 0 ? [] : [""]),
     ...(examples.length === 0 ? [] : ["```sh", ...examples, "```", ""]),
   ];
@@ -66,7 +66,13 @@ function sectionOf(command: Command): readonly string[] {
 function rowOf(option: Option): readonly string[] {
   const { text, fallback } = parted(option.description);
   const choices = option.argChoices?.map(code).join(", ");
-  return [code(option.flags), text + (choices === undefined ? "" : `: ${choices}`), defaultOf(option, fallback)];
+  const meaning = text + (choices === undefined ? "" : `: ${choices}`);
+  return [code(option.flags), withDefault(meaning, defaultOf(option, fallback))];
+}
+
+function withDefault(meaning: string, fallback: string): string {
+  if (fallback === "") return meaning;
+  return `${meaning}. ${fallback === "required" ? "**Required**" : `**Default:** ${fallback}`}`;
 }
 
 /** A description, and the default that its end names if that is only found out when the command runs. */

@@ -31,7 +31,16 @@ const pathOf = (file: string): string => `/${file.replace(/(^|\/)index\.html$/, 
 const paths = globSync("**/*.html", { cwd: dist }).map(pathOf).sort();
 /** One of each kind, with both widths, in light and in dark. */
 const kinds = [
-  ...["/", "/docs/", "/docs/install", "/docs/concepts", "/docs/commands", "/docs/catalogue", "/docs/observability"],
+  ...[
+    "/",
+    "/docs/",
+    "/docs/install",
+    "/docs/concepts",
+    "/docs/commands",
+    "/docs/fields",
+    "/docs/catalogue",
+    "/docs/observability",
+  ],
   ...[
     "/docs/guides/rollout",
     "/docs/guides/connections",
