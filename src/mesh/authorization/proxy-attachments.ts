@@ -5,6 +5,7 @@ import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
+import { waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
 import { attachesToGateway, type AuthorizationPolicy, type TargetRef } from "./policies.ts";
@@ -70,7 +71,7 @@ class Proxies {
   readonly #workloads: Labelled<Workload>;
   readonly #gateways: readonly KubernetesGateway[];
   readonly #mesh: MeshView;
-  readonly #reach = new Map<readonly Workload[], ProxyReach>();
+  readonly #reach = new Map<readonly Workload[], Map<readonly Workload[], ProxyReach>>();
 
   constructor(
     namespace: Namespace,
@@ -84,20 +85,30 @@ class Proxies {
     this.#mesh = mesh;
   }
 
-  /** Whether an object of this scope applies to some proxy. ztunnel is none. */
-  reachOf(object: AnyObject, { labels, targetRefs }: ProxyScope): ProxyReach {
-    return targetRefs.length === 0 ? this.#reachOfLabels(labels) : this.#reachOfTargets(object, targetRefs);
+  /**
+   * Whether an object of this scope applies to some proxy, of those to which it did not apply with its old scope if that is
+   * given. ztunnel is none.
+   */
+  reachOf(object: AnyObject, scope: ProxyScope, old?: ProxyScope): ProxyReach {
+    if (old !== undefined && covers(old, scope)) return undefined;
+    return scope.targetRefs.length === 0
+      ? this.#reachOfLabels(scope.labels, old)
+      : this.#reachOfTargets(object, scope, old);
   }
 
-  #reachOfLabels(labels: Labels): ProxyReach {
+  #reachOfLabels(labels: Labels, old: ProxyScope | undefined): ProxyReach {
     const selected = this.#workloads.selected(labels);
-    if (!this.#reach.has(selected)) this.#reach.set(selected, this.#look(selected));
-    return this.#reach.get(selected);
+    const known = old === undefined || old.targetRefs.length > 0 ? none : this.#workloads.selected(old.labels);
+    const bySelected = this.#reach.get(selected) ?? new Map<readonly Workload[], ProxyReach>();
+    if (!bySelected.has(known)) bySelected.set(known, this.#look(selected, new Set(known)));
+    this.#reach.set(selected, bySelected);
+    return bySelected.get(known);
   }
 
-  #look(workloads: readonly Workload[]): ProxyReach {
+  #look(workloads: readonly Workload[], known: ReadonlySet<Workload>): ProxyReach {
     let mayBe = !this.#mesh.knowsAll("Workload");
     for (const workload of workloads) {
+      if (known.has(workload)) continue;
       const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
       if (capture === "sidecar") return "sure";
       mayBe ||= capture === "unknown";
@@ -105,21 +116,34 @@ class Proxies {
     return mayBe ? "possible" : undefined;
   }
 
-  #reachOfTargets({ metadata }: AnyObject, targetRefs: readonly TargetRef[]): ProxyReach {
-    // These functions accept policies, and need only where the object is and what it targets.
-    const asPolicy = { metadata, spec: { targetRefs } } as unknown as AuthorizationPolicy;
+  #reachOfTargets({ metadata }: AnyObject, { targetRefs }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
+    // These functions accept policies, and need only where the object is and what it selects or targets.
+    const asPolicy = ({ labels, ...refs }: ProxyScope) =>
+      ({ metadata, spec: { ...refs, selector: { matchLabels: labels } } }) as unknown as AuthorizationPolicy;
     const namespace = this.#namespace.metadata.name;
-    const targetsService = targetRefs.some(({ kind }) => kind === "Service" || kind === "ServiceEntry");
-    const isAttached = this.#gateways.some(({ metadata: { name }, spec: { gatewayClassName } }) =>
-      attachesToGateway(
-        asPolicy,
-        { name, namespace, isWaypoint: gatewayClassName === "istio-waypoint" },
-        this.#mesh.settings,
-      ),
+    const targets = new Set(old?.targetRefs.map((ref) => JSON.stringify(ref)));
+    const targetsService = targetRefs.some(
+      (ref) => (ref.kind === "Service" || ref.kind === "ServiceEntry") && !targets.has(JSON.stringify(ref)),
     );
-    if (isAttached || (metadata.namespace === namespace && targetsService)) return "sure";
+    if (metadata.namespace === namespace && targetsService) return "sure";
+    const [now, before] = [asPolicy({ labels: noLabels, targetRefs }), old && asPolicy(old)];
+    const isAttached = this.#gateways.some(({ metadata: { name }, spec: { gatewayClassName } }) => {
+      const gateway = { name, namespace, isWaypoint: gatewayClassName === waypointClass };
+      const attaches = (policy: AuthorizationPolicy) => attachesToGateway(policy, gateway, this.#mesh.settings);
+      return attaches(now) && (before === undefined || !attaches(before));
+    });
+    if (isAttached) return "sure";
     return this.#mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
   }
+}
+
+const none: readonly Workload[] = [];
+
+/** Whether an object of the first scope applies to all proxies of the second one, whatever these are. */
+function covers(one: ProxyScope, other: ProxyScope): boolean {
+  if (one.targetRefs.length + other.targetRefs.length === 0) return selects(one.labels, other.labels);
+  const targets = new Set(one.targetRefs.map((ref) => JSON.stringify(ref)));
+  return other.targetRefs.length > 0 && other.targetRefs.every((ref) => targets.has(JSON.stringify(ref)));
 }
 
 /** The proxies of a namespace that objects can select or target. */
@@ -174,12 +198,31 @@ export function changedObjects<T extends AnyObject & { readonly spec: unknown }>
   return changed;
 }
 
-/** An effect on the proxies of a namespace that an object has only after a change. */
+/** The fields of a spec that say for which proxies an object is. */
+const scopeFields = new Set(["selector", "workloadSelector", "targetRef", "targetRefs"]);
+const withoutScope = (object: { readonly spec: unknown }): string =>
+  JSON.stringify(object.spec, (field, value: unknown) => (scopeFields.has(field) ? undefined : value));
+
+/**
+ * Whether a changed object does something to proxies of a namespace that it did not do to them before. One that only selects
+ * or targets others does so to these alone.
+ */
+export function reachOfChange<T extends AnyObject & { readonly spec: unknown }>(
+  proxies: Proxies,
+  { object, was }: ChangedObject<T>,
+  scopeOf: (object: T) => ProxyScope,
+): ProxyReach {
+  const isMoved = was !== undefined && withoutScope(was) === withoutScope(object);
+  return proxies.reachOf(object, scopeOf(object), isMoved ? scopeOf(was) : undefined);
+}
+
+/** An effect on proxies of a namespace that an object has only after a change. */
 export interface AddedEffect<T> {
   readonly object: T;
   readonly effect: string;
+  /** Of the proxies that are new to the effect. */
   readonly reach: "sure" | "possible";
-  /** The effects that the object had before. */
+  /** The effects that the object had on all of its proxies before. */
   readonly known: ReadonlySet<string>;
 }
 
@@ -194,8 +237,8 @@ interface Effects<T, F extends OwnObjects<T>> {
 }
 
 /**
- * What new and changed objects of a namespace and of the root namespace do to the proxies of that namespace that they did not
- * before. Nothing in a namespace that is being deleted.
+ * What new and changed objects of a namespace and of the root namespace do to proxies of that namespace that they did not
+ * before, also to those that they select or target only now. Nothing in a namespace that is being deleted.
  */
 export function* addedEffects<T extends AnyObject & { readonly spec: unknown }, F extends OwnObjects<T>>(
   [before, after]: readonly [
@@ -209,13 +252,26 @@ export function* addedEffects<T extends AnyObject & { readonly spec: unknown }, 
     namespacesInForce(object, mesh).map((one) => (mesh as MeshView<OwnObjects<T>>).get<OwnObjects<T>>(objectsIn, one)),
   );
   const changed = now?.flatMap((objects, level) => changedObjects(old?.[level] ?? [], objects)) ?? [];
-  for (const { object, was } of changed) {
-    const reach = after.mesh.get(proxies, after.object).reachOf(object, scopeOf(object));
-    if (reach === undefined) continue;
-    const known = new Set(was === undefined ? [] : effectsOf(was));
-    for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach, known };
-  }
+  for (const change of changed)
+    yield* effectsOfChange(after.mesh.get(proxies, after.object), change, { scopeOf, effectsOf });
 }
+
+function* effectsOfChange<T extends AnyObject>(
+  proxies: Proxies,
+  { object, was }: ChangedObject<T>,
+  { scopeOf, effectsOf }: Pick<Effects<T, never>, "scopeOf" | "effectsOf">,
+): Iterable<AddedEffect<T>> {
+  const scope = scopeOf(object);
+  const reach = proxies.reachOf(object, scope);
+  if (reach === undefined) return;
+  const [old, oldScope] = was === undefined ? [nothing, undefined] : [new Set(effectsOf(was)), scopeOf(was)];
+  // It has none of its effects yet on proxies that it selects or targets only now.
+  const reachOfMove = oldScope && proxies.reachOf(object, scope, oldScope);
+  const known = reachOfMove === undefined ? old : nothing;
+  for (const effect of effectsOf(object))
+    if (!known.has(effect)) yield { object, effect, reach: old.has(effect) ? (reachOfMove ?? reach) : reach, known };
+}
+const nothing: ReadonlySet<string> = new Set();
 
 /** A workload whose labels change, so that an object selects its proxy that did not before. */
 export interface NewlySelected<T> {

@@ -10,6 +10,7 @@ import {
   noLabels,
   proxiesOfNamespace,
   type ProxyScope,
+  reachOfChange,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -82,8 +83,9 @@ export const envoyFilterAffectsProtected = defineRule({
     const { name } = after.object.metadata;
     const [old, now] = [levelsOf(before.object, before.mesh), levelsOf(after.object, after.mesh)];
     const changed = now.flatMap((filters, level) => changedObjects(old[level] ?? [], filters));
-    for (const { object: filter, was } of changed) {
-      const reach = after.mesh.get(proxiesOfNamespace, after.object).reachOf(filter, scopeOf(filter));
+    for (const change of changed) {
+      const { object: filter, was } = change;
+      const reach = reachOfChange(after.mesh.get(proxiesOfNamespace, after.object), change, scopeOf);
       if (reach === undefined) continue;
       yield {
         at: [],

@@ -60,7 +60,7 @@ export const proxyConfigDecidesForProxies = defineRule({
       objectsIn: decisiveProxyConfigsIn,
       proxies,
       scopeOf,
-      effectsOf: variablesOf,
+      effectsOf: (config) => (isFor(after.object.metadata.name, config) ? variablesOf(config) : []),
     });
     for (const { object, effect, reach } of found)
       yield {
@@ -72,6 +72,13 @@ export const proxyConfigDecidesForProxies = defineRule({
       };
   },
 });
+
+/**
+ * One of the root namespace counts elsewhere only without a selector, and an empty selector selects nothing (Istio
+ * pilot/pkg/model/proxy_config.go mergedNamespaceConfig, mergedWorkloadConfig).
+ */
+const isFor = (namespace: string, { metadata, spec: { selector } }: ProxyConfig): boolean =>
+  selector === undefined || (metadata.namespace === namespace && Object.keys(selector.matchLabels ?? {}).length > 0);
 
 /** The decisive variables with their values. */
 const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
