@@ -4,7 +4,13 @@ import { type Fact, fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
-import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
+import {
+  isProxy,
+  isWaypointProxy,
+  type Workload,
+  workloadPairs,
+  workloadsOfNamespace,
+} from "../membership/workloads.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
@@ -19,6 +25,8 @@ type Labels = Readonly<Record<string, string>>;
 export interface ProxyScope {
   readonly labels: Labels;
   readonly targetRefs: readonly TargetRef[];
+  /** Whether it is read when pods are created, so that labels select waypoints, too. */
+  readonly isOfPods?: true;
 }
 
 /** The scope of an object with a selector and targetRefs, of which `targetRef` is the older form. */
@@ -40,10 +48,10 @@ export class EffectScopes {
     this.#scopes.set(effect, (this.#scopes.get(effect) ?? new Map()).set(JSON.stringify(scope), scope));
   }
 
-  /** Whether an object for all proxies, or for the same ones, has this effect. */
-  has(effect: string, scope: ProxyScope): boolean {
+  /** Whether an object for all proxies, or for the same ones, has this effect. No waypoint is among all. */
+  has(effect: string, scope: ProxyScope, isAtWaypoint: boolean): boolean {
     const scopes = this.#scopes.get(effect);
-    return scopes?.has(everywhere) === true || scopes?.has(JSON.stringify(scope)) === true;
+    return (!isAtWaypoint && scopes?.has(everywhere) === true) || scopes?.has(JSON.stringify(scope)) === true;
   }
 
   /** Whether an object that selects these labels has this effect. */
@@ -65,13 +73,19 @@ export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof ro
 /** Whether an object applies to proxies of a namespace for certain or possibly; undefined: it does not. */
 export type ProxyReach = "sure" | "possible" | undefined;
 
+type Reaches = Map<readonly Workload[], ProxyReach>;
+
 /** The sidecars, gateways and waypoints of a namespace. Objects with the same selector share a result. */
 class Proxies {
   readonly #namespace: Namespace;
   readonly #workloads: Labelled<Workload>;
   readonly #gateways: readonly KubernetesGateway[];
   readonly #mesh: MeshView;
-  readonly #reach = new Map<readonly Workload[], Map<readonly Workload[], ProxyReach>>();
+  /** By what is selected, and by what was. */
+  readonly #reach = {
+    ofPods: new Map<readonly Workload[], Reaches>(),
+    ofPolicies: new Map<readonly Workload[], Reaches>(),
+  };
 
   constructor(
     namespace: Namespace,
@@ -91,24 +105,31 @@ class Proxies {
    */
   reachOf(object: AnyObject, scope: ProxyScope, old?: ProxyScope): ProxyReach {
     if (old !== undefined && covers(old, scope)) return undefined;
-    return scope.targetRefs.length === 0
-      ? this.#reachOfLabels(scope.labels, old)
-      : this.#reachOfTargets(object, scope, old);
+    return scope.targetRefs.length === 0 ? this.#reachOfLabels(scope, old) : this.#reachOfTargets(object, scope, old);
   }
 
-  #reachOfLabels(labels: Labels, old: ProxyScope | undefined): ProxyReach {
+  /** Whether some target is, or may be, at a waypoint. Labels select none (policyattachment.go ShouldAttachPolicy). */
+  isAtWaypoint({ targetRefs }: ProxyScope): boolean {
+    return targetRefs.some(({ kind, name }) => {
+      const gateway = kind === "Gateway" ? this.#gateways.find(({ metadata }) => metadata.name === name) : undefined;
+      return gateway === undefined || gateway.spec.gatewayClassName === waypointClass;
+    });
+  }
+
+  #reachOfLabels({ labels, isOfPods }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
     const selected = this.#workloads.selected(labels);
     const known = old === undefined || old.targetRefs.length > 0 ? none : this.#workloads.selected(old.labels);
-    const bySelected = this.#reach.get(selected) ?? new Map<readonly Workload[], ProxyReach>();
-    if (!bySelected.has(known)) bySelected.set(known, this.#look(selected, new Set(known)));
-    this.#reach.set(selected, bySelected);
+    const reach = isOfPods === true ? this.#reach.ofPods : this.#reach.ofPolicies;
+    const bySelected: Reaches = reach.get(selected) ?? new Map();
+    if (!bySelected.has(known)) bySelected.set(known, this.#look(selected, new Set(known), isOfPods === true));
+    reach.set(selected, bySelected);
     return bySelected.get(known);
   }
 
-  #look(workloads: readonly Workload[], known: ReadonlySet<Workload>): ProxyReach {
+  #look(workloads: readonly Workload[], known: ReadonlySet<Workload>, isOfPods: boolean): ProxyReach {
     let mayBe = !this.#mesh.knowsAll("Workload");
     for (const workload of workloads) {
-      if (known.has(workload)) continue;
+      if (known.has(workload) || (!isOfPods && isWaypointProxy(workload))) continue;
       const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
       if (capture === "sidecar") return "sure";
       mayBe ||= capture === "unknown";
@@ -310,5 +331,5 @@ function* relabelled(before: Side, after: Side): Iterable<readonly [was: Workloa
   if (old === now) return;
   for (const [was, is] of workloadPairs(old, now))
     if (was !== is && JSON.stringify(was.pod.labels) !== JSON.stringify(is.pod.labels))
-      if (isProxy(is) || captureOf(is, after.object) === "sidecar") yield [was, is];
+      if ((isProxy(is) && !isWaypointProxy(is)) || captureOf(is, after.object) === "sidecar") yield [was, is];
 }

@@ -40,6 +40,15 @@ export const isOfGateway = (workload: Workload): boolean => {
   return isLabelled && originKind === "Deployment" && owningGateway(workload) !== undefined;
 };
 
+/**
+ * Whether istiod created the workload for a waypoint or an east-west gateway, whose proxies have the type of a waypoint (Istio
+ * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml).
+ */
+export const isWaypointProxy = (workload: Workload): boolean =>
+  isOfGateway(workload) &&
+  managedAsWaypoint.has(workload.metadata.labels[managedGateway] ?? workload.pod.labels[managedGateway] ?? "");
+const managedAsWaypoint: ReadonlySet<string> = new Set(["istio.io-mesh-controller", "istio.io-eastwest-controller"]);
+
 /** A namespace and its workloads, including proxies. */
 export const workloadsOfNamespace = relation(
   "workloadsOfNamespace",

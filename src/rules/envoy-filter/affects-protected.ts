@@ -125,8 +125,9 @@ function* removedChecks(
   for (const filter of now.flat()) for (const check of checksOf(filter)) left.add(check, scopeOf(filter));
   for (const { object: filter } of checking) {
     const scope = scopeOf(filter);
-    const checks = checksOf(filter).filter((check) => !left.has(check, scope));
-    if (checks.length === 0 || mesh.get(proxiesOfNamespace, namespace).reachOf(filter, scope) === undefined) continue;
+    const proxies = mesh.get(proxiesOfNamespace, namespace);
+    const checks = checksOf(filter).filter((check) => !left.has(check, scope, proxies.isAtWaypoint(scope)));
+    if (checks.length === 0 || proxies.reachOf(filter, scope) === undefined) continue;
     yield {
       at: [],
       message: `${idOf(filter)} no longer makes proxies of namespace ${namespace.metadata.name} check requests with ${checks.join(" and ")}`,

@@ -59,8 +59,10 @@ export const namespaceTokenCheckRemoved = defineRule({
     let left: EffectScopes | undefined;
     const scopes = () => (left ??= scopesOf(listsOf(after.object, after.mesh).flat()));
     const lost = addedEffects([after, before], { objectsIn: acceptingTokensIn, proxies, scopeOf, effectsOf });
+    const isKept = (effect: string, scope: ProxyScope): boolean =>
+      scopes().has(effect, scope, before.mesh.get(proxies, before.object).isAtWaypoint(scope));
     for (const { object, effect, reach } of lost)
-      if (isLost(effect, (one) => scopes().has(one, scopeOf(object))) && !isClosed(scopeOf(object), after))
+      if (isLost(effect, (one) => isKept(one, scopeOf(object))) && !isClosed(scopeOf(object), after))
         yield {
           at: [],
           message: `${idOf(object)} ${lossOf(effect, after.object.metadata.name)}`,

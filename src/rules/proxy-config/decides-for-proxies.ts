@@ -86,5 +86,7 @@ const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
     effectOfVariable(name, value) !== undefined ? [`${name} ${value}`] : [],
   );
 
-const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope =>
-  policyScope({ selector, targetRef: undefined, targetRefs: [] });
+const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope => ({
+  ...policyScope({ selector, targetRef: undefined, targetRefs: [] }),
+  isOfPods: true,
+});

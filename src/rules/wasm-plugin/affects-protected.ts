@@ -120,8 +120,9 @@ function* removedChecks(
   const removed = old.flatMap((extensions, i) => changedObjects(now[i] ?? [], extensions));
   for (const { object: extension, was: left } of removed) {
     const scope = scopeOf(extension);
-    if (!checksRequests(extension) || (left !== undefined && checksRequests(left) && !isMoved(left, scope))) continue;
-    if (mesh.get(proxiesOfNamespace, namespace).reachOf(extension, scope) === undefined) continue;
+    const proxies = mesh.get(proxiesOfNamespace, namespace);
+    const isStaying = left !== undefined && checksRequests(left) && !isMoved(left, scope, proxies.isAtWaypoint(scope));
+    if (!checksRequests(extension) || isStaying || proxies.reachOf(extension, scope) === undefined) continue;
     yield {
       at: [],
       message: `${idOf(extension)} no longer checks requests in proxies of namespace ${namespace.metadata.name}: it ran in a phase of authentication or authorization`,
@@ -132,10 +133,10 @@ function* removedChecks(
   }
 }
 
-const isMoved = (left: Extension, from: ProxyScope): boolean => {
+const isMoved = (left: Extension, from: ProxyScope, isAtWaypoint: boolean): boolean => {
   const scopes = new EffectScopes();
   scopes.add(left.kind, scopeOf(left));
-  return !scopes.has(left.kind, from);
+  return !scopes.has(left.kind, from, isAtWaypoint);
 };
 
 const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(spec.phase);
