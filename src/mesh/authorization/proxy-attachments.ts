@@ -1,9 +1,9 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
-import { type Fact, fact, type MeshView, type Reads } from "../../view/view.ts";
+import { fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
-import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
+import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import {
   isProxy,
   isWaypointProxy,
@@ -76,7 +76,7 @@ export type ProxyReach = "sure" | "possible" | undefined;
 type Reaches = Map<readonly Workload[], ProxyReach>;
 
 /** The sidecars, gateways and waypoints of a namespace. Objects with the same selector share a result. */
-class Proxies {
+export class Proxies {
   readonly #namespace: Namespace;
   readonly #workloads: Labelled<Workload>;
   readonly #gateways: readonly KubernetesGateway[];
@@ -182,7 +182,7 @@ export const proxiesOfNamespace = fact(
 );
 
 /** A namespace on one side of a change. */
-interface ComparedSide<in R extends Reads> {
+export interface ComparedSide<in R extends Reads> {
   readonly object: Namespace;
   readonly mesh: MeshView<R>;
 }
@@ -221,8 +221,8 @@ export function changedObjects<T extends AnyObject & { readonly spec: unknown }>
 
 /** The fields of a spec that say for which proxies an object is. */
 const scopeFields = new Set(["selector", "workloadSelector", "targetRef", "targetRefs"]);
-const withoutScope = (object: { readonly spec: unknown }): string =>
-  JSON.stringify(object.spec, (field, value: unknown) => (scopeFields.has(field) ? undefined : value));
+const withoutScope = ({ spec }: { readonly spec: unknown }): string =>
+  JSON.stringify(Object.entries(spec as object).filter(([field]) => !scopeFields.has(field)));
 
 /**
  * Whether a changed object does something to proxies of a namespace that it did not do to them before. One that only selects
@@ -237,66 +237,11 @@ export function reachOfChange<T extends AnyObject & { readonly spec: unknown }>(
   return proxies.reachOf(object, scopeOf(object), isMoved ? scopeOf(was) : undefined);
 }
 
-/** An effect on proxies of a namespace that an object has only after a change. */
-export interface AddedEffect<T> {
-  readonly object: T;
-  readonly effect: string;
-  /** Of the proxies that are new to the effect. */
-  readonly reach: "sure" | "possible";
-  /** The effects that the object had on all of its proxies before. */
-  readonly known: ReadonlySet<string>;
-}
-
-type OwnObjects<T> = Fact<string, "Namespace", Reads, readonly T[]>;
-
-interface Effects<T, F extends OwnObjects<T>> {
-  /** The objects of a namespace itself that may have effects. */
-  readonly objectsIn: F;
-  readonly proxies: typeof proxiesOfNamespace;
-  scopeOf(object: T): ProxyScope;
-  effectsOf(object: T): readonly string[];
-}
-
-/**
- * What new and changed objects of a namespace and of the root namespace do to proxies of that namespace that they did not
- * before, also to those that they select or target only now. Nothing in a namespace that is being deleted.
- */
-export function* addedEffects<T extends AnyObject & { readonly spec: unknown }, F extends OwnObjects<T>>(
-  [before, after]: readonly [
-    before: ComparedSide<F | typeof rootOfNamespace>,
-    after: ComparedSide<F | typeof rootOfNamespace | typeof proxiesOfNamespace>,
-  ],
-  { objectsIn, proxies, scopeOf, effectsOf }: Effects<T, F>,
-): Iterable<AddedEffect<T>> {
-  if (isTerminating(after.object)) return;
-  const [old, now] = [before, after].map(({ object, mesh }) =>
-    namespacesInForce(object, mesh).map((one) => (mesh as MeshView<OwnObjects<T>>).get<OwnObjects<T>>(objectsIn, one)),
-  );
-  const changed = now?.flatMap((objects, level) => changedObjects(old?.[level] ?? [], objects)) ?? [];
-  for (const change of changed)
-    yield* effectsOfChange(after.mesh.get(proxies, after.object), change, { scopeOf, effectsOf });
-}
-
-function* effectsOfChange<T extends AnyObject>(
-  proxies: Proxies,
-  { object, was }: ChangedObject<T>,
-  { scopeOf, effectsOf }: Pick<Effects<T, never>, "scopeOf" | "effectsOf">,
-): Iterable<AddedEffect<T>> {
-  const scope = scopeOf(object);
-  const reach = proxies.reachOf(object, scope);
-  if (reach === undefined) return;
-  const [old, oldScope] = was === undefined ? [nothing, undefined] : [new Set(effectsOf(was)), scopeOf(was)];
-  // It has none of its effects yet on proxies that it selects or targets only now.
-  const reachOfMove = oldScope && proxies.reachOf(object, scope, oldScope);
-  const known = reachOfMove === undefined ? old : nothing;
-  for (const effect of effectsOf(object))
-    if (!known.has(effect)) yield { object, effect, reach: old.has(effect) ? (reachOfMove ?? reach) : reach, known };
-}
-const nothing: ReadonlySet<string> = new Set();
-
 /** A workload whose labels change, so that an object selects its proxy that did not before. */
 export interface NewlySelected<T> {
   readonly workload: Workload;
+  /** The workload with its old labels. */
+  readonly was: Workload;
   readonly object: T;
 }
 
@@ -319,7 +264,7 @@ export function* newlySelected<T extends AnyObject & { readonly spec: unknown }>
       const changed = new Set(changedObjects(old[level] ?? [], objects).map(({ object }) => object));
       after.mesh.visited(objects.length);
       const selected = objects.filter((object) => !changed.has(object) && isNew(object));
-      yield* selected.map((object) => ({ workload: is, object }));
+      yield* selected.map((object) => ({ workload: is, was, object }));
     }
   }
 }
