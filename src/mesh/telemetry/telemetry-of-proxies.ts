@@ -4,12 +4,13 @@ import { captureOf } from "../membership/capture.ts";
 import { readers } from "../membership/control-plane.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { gatewayApiGroup, gatewayNameLabel, waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
+import { selectorText } from "../objects/selector-groups.ts";
 import { isForAll, type ProxySide, telemetriesInOrder, type Telemetry } from "./merged-telemetry.ts";
 
 /** A namespace and its own Telemetries that are for some of its proxies, and say something about their logs or metrics. */
@@ -57,7 +58,7 @@ class TelemetryOfProxies {
   /** Those for all proxies, that of the root namespace first. */
   readonly forAll: readonly Telemetry[];
   readonly forSome: readonly Telemetry[];
-  #proxies: readonly TelemetryProxy[] | undefined;
+  #selecting: ReadonlyMap<Workload, readonly Telemetry[]> | undefined;
 
   constructor(namespace: Namespace, mesh: View) {
     this.#namespace = namespace;
@@ -72,37 +73,86 @@ class TelemetryOfProxies {
     this.forSome = read.ownOfProxies(mesh.related(telemetriesForSome, namespace)).toSorted(oldestFirst);
   }
 
-  get proxies(): readonly TelemetryProxy[] {
-    return (this.#proxies ??= [...this.#find()]);
+  /**
+   * Whether each proxy uses the same Telemetries as on the other side of a change. A workload whose labels change may not.
+   */
+  isSame(other: TelemetryOfProxies): boolean {
+    if (this === other) return true;
+    if (!areSame(this.forAll, other.forAll) || !areSame(this.forSome, other.forSome)) return false;
+    if (this.forSome.length === 0) return true;
+    const [now, old] = [this.#all, other.#all];
+    if (now === old) return true;
+    for (const [was, is] of workloadPairs(old, now))
+      if (was !== is && selectorText(was.pod.labels) !== selectorText(is.pod.labels)) return false;
+    return true;
   }
 
-  *#find(): Iterable<TelemetryProxy> {
-    const bySelector = this.forSome.filter(({ spec }) => targetsOf(spec).length === 0);
+  get #all(): readonly Workload[] {
+    return this.#mesh.related(workloadsOfNamespace, this.#namespace);
+  }
+
+  /**
+   * Proxies on both sides of a change, this one being after it. Of the workloads that no Telemetry selects on either side, there
+   * is one that stands for all of its kind.
+   */
+  *pairsWith(before: TelemetryOfProxies): Iterable<readonly [was: TelemetryProxy, is: TelemetryProxy]> {
+    yield* this.#workloadsWith(before);
+    const known = new Map([...before.#others()].map((proxy) => [proxy.id, proxy]));
+    for (const is of this.#others()) {
+      const was = known.get(is.id);
+      if (was !== undefined) yield [was, is];
+    }
+  }
+
+  *#workloadsWith(before: TelemetryOfProxies): Iterable<readonly [was: TelemetryProxy, is: TelemetryProxy]> {
+    const [selected, old] = [this.#selected(), before.#selected()];
+    const represented = new Set<ProxySide>();
+    for (const [was, is] of pairsOf(before.#all, this.#all)) {
+      const isSelected = selected.has(is) || old.has(was);
+      if (!isSelected && represented.has(sideOf(is))) continue;
+      const [wasProxy, isProxy] = [before.#proxyOf(was), this.#proxyOf(is)];
+      if (wasProxy === undefined || isProxy === undefined) continue;
+      if (!isSelected && wasProxy.isSure && isProxy.isSure) represented.add(isProxy.side);
+      yield [wasProxy, isProxy];
+    }
+  }
+
+  /** The workloads that Telemetries select, and these. */
+  #selected(): ReadonlyMap<Workload, readonly Telemetry[]> {
+    if (this.#selecting !== undefined) return this.#selecting;
+    const selecting = new Map<Workload, Telemetry[]>();
+    const bySelector = this.#bySelector;
+    const labelled = new Labelled(bySelector.length === 0 ? [] : this.#all.filter(isOwnProxy), ({ pod }) => pod.labels);
+    for (const telemetry of bySelector)
+      for (const workload of labelled.selected(labelsOf(telemetry))) enter(selecting, workload, telemetry);
+    return (this.#selecting = selecting);
+  }
+
+  get #bySelector(): readonly Telemetry[] {
+    return this.forSome.filter(({ spec }) => targetsOf(spec).length === 0);
+  }
+
+  /** Undefined: it has no proxy, or that of a Gateway. */
+  #proxyOf(workload: Workload): TelemetryProxy | undefined {
+    if (!isOwnProxy(workload)) return undefined;
+    const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
+    if (capture !== "sidecar" && capture !== "unknown") return undefined;
+    const proxy = { id: idOf(workload), side: sideOf(workload), isSure: capture === "sidecar" };
+    return this.#proxy(proxy, this.#selected().get(workload) ?? nothing);
+  }
+
+  /** All that are no workloads. */
+  *#others(): Iterable<TelemetryProxy> {
+    const bySelector = this.#bySelector;
     const byTarget = new Map<string, Telemetry[]>();
     for (const telemetry of this.forSome)
       for (const target of targetsOf(telemetry.spec)) enter(byTarget, target, telemetry);
-    yield* this.#workloads(bySelector);
     yield* this.#unknownWorkloads(bySelector);
     yield* this.#gateways(bySelector, byTarget);
     // Whether a Service has a waypoint is not asked.
     for (const [target, telemetries] of byTarget)
       if (!target.startsWith(gatewayTarget("")) || !this.#mesh.knowsAll("KubernetesGateway"))
         yield this.#proxy({ id: target, side: "SERVER", isSure: false }, telemetries);
-  }
-
-  *#workloads(bySelector: readonly Telemetry[]): Iterable<TelemetryProxy> {
-    const all = this.#mesh.related(workloadsOfNamespace, this.#namespace).filter(isOwnProxy);
-    const labelled = new Labelled(all, ({ pod }) => pod.labels);
-    const selecting = new Map<Workload, Telemetry[]>();
-    for (const telemetry of bySelector)
-      for (const workload of labelled.selected(labelsOf(telemetry))) enter(selecting, workload, telemetry);
-    for (const workload of all) {
-      const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
-      if (capture !== "sidecar" && capture !== "unknown") continue;
-      const side = isProxy(workload) ? "CLIENT" : "SERVER";
-      const proxy = { id: idOf(workload), side, isSure: capture === "sidecar" } as const;
-      yield this.#proxy(proxy, selecting.get(workload) ?? nothing);
-    }
   }
 
   /** Those that there may be if not all workloads are known: without special labels, and with those that are selected. */
@@ -150,6 +200,18 @@ function enter<K>(telemetries: Map<K, Telemetry[]>, key: K, telemetry: Telemetry
 }
 
 const nothing: readonly Telemetry[] = Object.freeze([]);
+
+const sideOf = (workload: Workload): ProxySide => (isProxy(workload) ? "CLIENT" : "SERVER");
+
+/** Workloads of both sides. Most changes change none. */
+function* pairsOf(old: readonly Workload[], now: readonly Workload[]): Iterable<readonly [Workload, Workload]> {
+  if (old !== now) yield* workloadPairs(old, now);
+  else for (const workload of now) yield [workload, workload];
+}
+
+/** Whether two lists are the same Telemetries, not only equal ones. */
+export const areSame = (some: readonly Telemetry[], others: readonly Telemetry[]): boolean =>
+  some.length === others.length && some.every((one, i) => one === others[i]);
 
 /** The pods of a Gateway of the Gateway API are represented by the Gateway. */
 const isOwnProxy = ({ pod }: Workload): boolean => pod.labels[gatewayNameLabel] === undefined;

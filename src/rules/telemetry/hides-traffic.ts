@@ -13,7 +13,7 @@ import {
   writesLog,
   writesMetrics,
 } from "../../mesh/telemetry/merged-telemetry.ts";
-import { type TelemetryProxy, telemetryOfProxies } from "../../mesh/telemetry/telemetry-of-proxies.ts";
+import { areSame, type TelemetryProxy, telemetryOfProxies } from "../../mesh/telemetry/telemetry-of-proxies.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const reads = [telemetryOfProxies, meshConfigsOfNamespace] as const;
@@ -42,14 +42,11 @@ export const telemetryHidesTraffic = defineRule({
   *compare(before, after) {
     if (isTerminating(after.object)) return;
     const [old, now] = [before, after].map(({ object, mesh }) => mesh.get(telemetryOfProxies, object));
-    if (old === undefined || now === undefined || old === now) return;
-    if (now.forSome.length + old.forSome.length === 0 && isSame(old.forAll, now.forAll)) return;
+    if (old === undefined || now === undefined || now.isSame(old)) return;
     const losses = new Losses(defaultsAt(before));
-    const known = new Map(old.proxies.map((proxy) => [proxy.id, proxy]));
-    for (const proxy of now.proxies) {
+    for (const [was, is] of now.pairsWith(old)) {
       yield;
-      const was = known.get(proxy.id);
-      if (was !== undefined) losses.add(was, proxy);
+      losses.add(was, is);
     }
     for (const loss of losses.all()) yield problemOf(loss, after.object.metadata.name);
   },
@@ -97,7 +94,7 @@ class Losses {
   }
 
   add(was: TelemetryProxy, is: TelemetryProxy): void {
-    if (isSame(was.telemetries, is.telemetries)) return;
+    if (areSame(was.telemetries, is.telemetries)) return;
     const key = [is.side, this.#textOf(was.telemetries), this.#textOf(is.telemetries)].join();
     let losses = this.#known.get(key);
     if (losses === undefined)
@@ -172,9 +169,6 @@ function problemOf({ effect, by, isTurnedOff, hider, isSure }: Loss, namespace: 
     atMost: "warn",
   };
 }
-
-const isSame = (some: readonly Telemetry[], others: readonly Telemetry[]): boolean =>
-  some.length === others.length && some.every((one, i) => one === others[i]);
 
 /** Whether a Telemetry has what may turn on something that is off. */
 const mayShow = ({ spec }: Telemetry): boolean =>
