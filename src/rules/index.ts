@@ -144,6 +144,7 @@ import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
+import { waypointInUse } from "./waypoint/in-use.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
@@ -300,6 +301,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,
   wasmPluginAffectsProtected,
+  waypointInUse,
   waypointNotFound,
   workloadAnnotationInvalid,
   workloadCalledGateway,

@@ -25,6 +25,7 @@ const concerned: ReadonlySet<string> = new Set([
   "namespace-enrolled-backs-webhook",
   "policy-selector-empty",
   "routes-need-waypoint",
+  "waypoint-in-use",
   "waypoint-not-found",
 ]);
 const byThemselves: ReadonlySet<string> = new Set([

@@ -659,6 +659,18 @@ const ofWaypoints: readonly CostShape[] = [
     }),
   },
   {
+    title: "the waypoint that n Services and n workloads name themselves is deleted",
+    world: (n) => ({
+      objects: [
+        namespace({ ...isProtected, "istio.io/dataplane-mode": "ambient" }),
+        ...list(n, (i) => ({ ...service(i), metadata: named(`s-${i}`, { "istio.io/use-waypoint": "waypoint" }) })),
+        ...list(n, (i) => labelled(`w-${i}`, { app: `app-${i}`, "istio.io/use-waypoint": "waypoint" })),
+        waypoint(),
+      ],
+      change: { old: waypoint() },
+    }),
+  },
+  {
     title: "one of n ambient workloads changes behind n policies at a waypoint",
     world: (n) => ({
       objects: [

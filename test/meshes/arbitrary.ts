@@ -396,6 +396,8 @@ const someFields = fc.record(
       ],
     ),
     accessLogFile: fc.constant("/dev/stdout"),
+    enableEnvoyAccessLogService: fc.boolean(),
+    defaultProviders: fc.constantFrom({ accessLogging: ["envoy"] }, { metrics: ["prometheus"] }),
     defaultConfig: fc.record(
       {
         interceptionMode: fc.constantFrom("NONE", "REDIRECT"),

@@ -153,6 +153,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Proxies no longer write access logs/,
       "Keep accessLogFile, or name a provider in defaultProviders.accessLogging.",
     ],
+    [/^Proxies no longer count requests/, "Keep defaultProviders.metrics, which Istio's charts set to prometheus."],
     [
       /^All proxies use .* of their own: (\S+) "/,
       "Remove $1, unless the file or address is under the control of those who run the mesh.",

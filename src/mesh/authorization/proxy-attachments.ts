@@ -1,10 +1,17 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
-import { type Fact, fact, type MeshView, type Reads } from "../../view/view.ts";
+import { fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
-import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
-import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
+import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
+import {
+  isProxy,
+  isWaypointProxy,
+  type Workload,
+  workloadPairs,
+  workloadsOfNamespace,
+} from "../membership/workloads.ts";
+import { waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
 import { attachesToGateway, type AuthorizationPolicy, type TargetRef } from "./policies.ts";
@@ -18,6 +25,8 @@ type Labels = Readonly<Record<string, string>>;
 export interface ProxyScope {
   readonly labels: Labels;
   readonly targetRefs: readonly TargetRef[];
+  /** Whether it is read when pods are created, so that labels select waypoints, too. */
+  readonly isOfPods?: true;
 }
 
 /** The scope of an object with a selector and targetRefs, of which `targetRef` is the older form. */
@@ -39,10 +48,10 @@ export class EffectScopes {
     this.#scopes.set(effect, (this.#scopes.get(effect) ?? new Map()).set(JSON.stringify(scope), scope));
   }
 
-  /** Whether an object for all proxies, or for the same ones, has this effect. */
-  has(effect: string, scope: ProxyScope): boolean {
+  /** Whether an object for all proxies, or for the same ones, has this effect. No waypoint is among all. */
+  has(effect: string, scope: ProxyScope, isAtWaypoint: boolean): boolean {
     const scopes = this.#scopes.get(effect);
-    return scopes?.has(everywhere) === true || scopes?.has(JSON.stringify(scope)) === true;
+    return (!isAtWaypoint && scopes?.has(everywhere) === true) || scopes?.has(JSON.stringify(scope)) === true;
   }
 
   /** Whether an object that selects these labels has this effect. */
@@ -64,13 +73,19 @@ export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof ro
 /** Whether an object applies to proxies of a namespace for certain or possibly; undefined: it does not. */
 export type ProxyReach = "sure" | "possible" | undefined;
 
+type Reaches = Map<readonly Workload[], ProxyReach>;
+
 /** The sidecars, gateways and waypoints of a namespace. Objects with the same selector share a result. */
-class Proxies {
+export class Proxies {
   readonly #namespace: Namespace;
   readonly #workloads: Labelled<Workload>;
   readonly #gateways: readonly KubernetesGateway[];
   readonly #mesh: MeshView;
-  readonly #reach = new Map<readonly Workload[], ProxyReach>();
+  /** By what is selected, and by what was. */
+  readonly #reach = {
+    ofPods: new Map<readonly Workload[], Reaches>(),
+    ofPolicies: new Map<readonly Workload[], Reaches>(),
+  };
 
   constructor(
     namespace: Namespace,
@@ -84,20 +99,37 @@ class Proxies {
     this.#mesh = mesh;
   }
 
-  /** Whether an object of this scope applies to some proxy. ztunnel is none. */
-  reachOf(object: AnyObject, { labels, targetRefs }: ProxyScope): ProxyReach {
-    return targetRefs.length === 0 ? this.#reachOfLabels(labels) : this.#reachOfTargets(object, targetRefs);
+  /**
+   * Whether an object of this scope applies to some proxy, of those to which it did not apply with its old scope if that is
+   * given. ztunnel is none.
+   */
+  reachOf(object: AnyObject, scope: ProxyScope, old?: ProxyScope): ProxyReach {
+    if (old !== undefined && covers(old, scope)) return undefined;
+    return scope.targetRefs.length === 0 ? this.#reachOfLabels(scope, old) : this.#reachOfTargets(object, scope, old);
   }
 
-  #reachOfLabels(labels: Labels): ProxyReach {
+  /** Whether some target is, or may be, at a waypoint. Labels select none (policyattachment.go ShouldAttachPolicy). */
+  isAtWaypoint({ targetRefs }: ProxyScope): boolean {
+    return targetRefs.some(({ kind, name }) => {
+      const gateway = kind === "Gateway" ? this.#gateways.find(({ metadata }) => metadata.name === name) : undefined;
+      return gateway === undefined || gateway.spec.gatewayClassName === waypointClass;
+    });
+  }
+
+  #reachOfLabels({ labels, isOfPods }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
     const selected = this.#workloads.selected(labels);
-    if (!this.#reach.has(selected)) this.#reach.set(selected, this.#look(selected));
-    return this.#reach.get(selected);
+    const known = old === undefined || old.targetRefs.length > 0 ? none : this.#workloads.selected(old.labels);
+    const reach = isOfPods === true ? this.#reach.ofPods : this.#reach.ofPolicies;
+    const bySelected: Reaches = reach.get(selected) ?? new Map();
+    if (!bySelected.has(known)) bySelected.set(known, this.#look(selected, new Set(known), isOfPods === true));
+    reach.set(selected, bySelected);
+    return bySelected.get(known);
   }
 
-  #look(workloads: readonly Workload[]): ProxyReach {
+  #look(workloads: readonly Workload[], known: ReadonlySet<Workload>, isOfPods: boolean): ProxyReach {
     let mayBe = !this.#mesh.knowsAll("Workload");
     for (const workload of workloads) {
+      if (known.has(workload) || (!isOfPods && isWaypointProxy(workload))) continue;
       const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
       if (capture === "sidecar") return "sure";
       mayBe ||= capture === "unknown";
@@ -105,21 +137,34 @@ class Proxies {
     return mayBe ? "possible" : undefined;
   }
 
-  #reachOfTargets({ metadata }: AnyObject, targetRefs: readonly TargetRef[]): ProxyReach {
-    // These functions accept policies, and need only where the object is and what it targets.
-    const asPolicy = { metadata, spec: { targetRefs } } as unknown as AuthorizationPolicy;
+  #reachOfTargets({ metadata }: AnyObject, { targetRefs }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
+    // These functions accept policies, and need only where the object is and what it selects or targets.
+    const asPolicy = ({ labels, ...refs }: ProxyScope) =>
+      ({ metadata, spec: { ...refs, selector: { matchLabels: labels } } }) as unknown as AuthorizationPolicy;
     const namespace = this.#namespace.metadata.name;
-    const targetsService = targetRefs.some(({ kind }) => kind === "Service" || kind === "ServiceEntry");
-    const isAttached = this.#gateways.some(({ metadata: { name }, spec: { gatewayClassName } }) =>
-      attachesToGateway(
-        asPolicy,
-        { name, namespace, isWaypoint: gatewayClassName === "istio-waypoint" },
-        this.#mesh.settings,
-      ),
+    const targets = new Set(old?.targetRefs.map((ref) => JSON.stringify(ref)));
+    const targetsService = targetRefs.some(
+      (ref) => (ref.kind === "Service" || ref.kind === "ServiceEntry") && !targets.has(JSON.stringify(ref)),
     );
-    if (isAttached || (metadata.namespace === namespace && targetsService)) return "sure";
+    if (metadata.namespace === namespace && targetsService) return "sure";
+    const [now, before] = [asPolicy({ labels: noLabels, targetRefs }), old && asPolicy(old)];
+    const isAttached = this.#gateways.some(({ metadata: { name }, spec: { gatewayClassName } }) => {
+      const gateway = { name, namespace, isWaypoint: gatewayClassName === waypointClass };
+      const attaches = (policy: AuthorizationPolicy) => attachesToGateway(policy, gateway, this.#mesh.settings);
+      return attaches(now) && (before === undefined || !attaches(before));
+    });
+    if (isAttached) return "sure";
     return this.#mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
   }
+}
+
+const none: readonly Workload[] = [];
+
+/** Whether an object of the first scope applies to all proxies of the second one, whatever these are. */
+function covers(one: ProxyScope, other: ProxyScope): boolean {
+  if (one.targetRefs.length + other.targetRefs.length === 0) return selects(one.labels, other.labels);
+  const targets = new Set(one.targetRefs.map((ref) => JSON.stringify(ref)));
+  return other.targetRefs.length > 0 && other.targetRefs.every((ref) => targets.has(JSON.stringify(ref)));
 }
 
 /** The proxies of a namespace that objects can select or target. */
@@ -137,7 +182,7 @@ export const proxiesOfNamespace = fact(
 );
 
 /** A namespace on one side of a change. */
-interface ComparedSide<in R extends Reads> {
+export interface ComparedSide<in R extends Reads> {
   readonly object: Namespace;
   readonly mesh: MeshView<R>;
 }
@@ -174,52 +219,29 @@ export function changedObjects<T extends AnyObject & { readonly spec: unknown }>
   return changed;
 }
 
-/** An effect on the proxies of a namespace that an object has only after a change. */
-export interface AddedEffect<T> {
-  readonly object: T;
-  readonly effect: string;
-  readonly reach: "sure" | "possible";
-  /** The effects that the object had before. */
-  readonly known: ReadonlySet<string>;
-}
-
-type OwnObjects<T> = Fact<string, "Namespace", Reads, readonly T[]>;
-
-interface Effects<T, F extends OwnObjects<T>> {
-  /** The objects of a namespace itself that may have effects. */
-  readonly objectsIn: F;
-  readonly proxies: typeof proxiesOfNamespace;
-  scopeOf(object: T): ProxyScope;
-  effectsOf(object: T): readonly string[];
-}
+/** The fields of a spec that say for which proxies an object is. */
+const scopeFields = new Set(["selector", "workloadSelector", "targetRef", "targetRefs"]);
+const withoutScope = ({ spec }: { readonly spec: unknown }): string =>
+  JSON.stringify(Object.entries(spec as object).filter(([field]) => !scopeFields.has(field)));
 
 /**
- * What new and changed objects of a namespace and of the root namespace do to the proxies of that namespace that they did not
- * before. Nothing in a namespace that is being deleted.
+ * Whether a changed object does something to proxies of a namespace that it did not do to them before. One that only selects
+ * or targets others does so to these alone.
  */
-export function* addedEffects<T extends AnyObject & { readonly spec: unknown }, F extends OwnObjects<T>>(
-  [before, after]: readonly [
-    before: ComparedSide<F | typeof rootOfNamespace>,
-    after: ComparedSide<F | typeof rootOfNamespace | typeof proxiesOfNamespace>,
-  ],
-  { objectsIn, proxies, scopeOf, effectsOf }: Effects<T, F>,
-): Iterable<AddedEffect<T>> {
-  if (isTerminating(after.object)) return;
-  const [old, now] = [before, after].map(({ object, mesh }) =>
-    namespacesInForce(object, mesh).map((one) => (mesh as MeshView<OwnObjects<T>>).get<OwnObjects<T>>(objectsIn, one)),
-  );
-  const changed = now?.flatMap((objects, level) => changedObjects(old?.[level] ?? [], objects)) ?? [];
-  for (const { object, was } of changed) {
-    const reach = after.mesh.get(proxies, after.object).reachOf(object, scopeOf(object));
-    if (reach === undefined) continue;
-    const known = new Set(was === undefined ? [] : effectsOf(was));
-    for (const effect of effectsOf(object)) if (!known.has(effect)) yield { object, effect, reach, known };
-  }
+export function reachOfChange<T extends AnyObject & { readonly spec: unknown }>(
+  proxies: Proxies,
+  { object, was }: ChangedObject<T>,
+  scopeOf: (object: T) => ProxyScope,
+): ProxyReach {
+  const isMoved = was !== undefined && withoutScope(was) === withoutScope(object);
+  return proxies.reachOf(object, scopeOf(object), isMoved ? scopeOf(was) : undefined);
 }
 
 /** A workload whose labels change, so that an object selects its proxy that did not before. */
 export interface NewlySelected<T> {
   readonly workload: Workload;
+  /** The workload with its old labels. */
+  readonly was: Workload;
   readonly object: T;
 }
 
@@ -242,7 +264,7 @@ export function* newlySelected<T extends AnyObject & { readonly spec: unknown }>
       const changed = new Set(changedObjects(old[level] ?? [], objects).map(({ object }) => object));
       after.mesh.visited(objects.length);
       const selected = objects.filter((object) => !changed.has(object) && isNew(object));
-      yield* selected.map((object) => ({ workload: is, object }));
+      yield* selected.map((object) => ({ workload: is, was, object }));
     }
   }
 }
@@ -254,5 +276,5 @@ function* relabelled(before: Side, after: Side): Iterable<readonly [was: Workloa
   if (old === now) return;
   for (const [was, is] of workloadPairs(old, now))
     if (was !== is && JSON.stringify(was.pod.labels) !== JSON.stringify(is.pod.labels))
-      if (isProxy(is) || captureOf(is, after.object) === "sidecar") yield [was, is];
+      if ((isProxy(is) && !isWaypointProxy(is)) || captureOf(is, after.object) === "sidecar") yield [was, is];
 }

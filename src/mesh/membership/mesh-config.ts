@@ -15,6 +15,13 @@ export const meshConfigOfNamespace = relation(
   index("MeshConfig", (config) => (isMeshSettings(config) ? [ofTheMesh] : [])),
 );
 
+/** A Namespace and the MeshConfigs of all control planes. */
+export const meshConfigsOfNamespace = relation(
+  "meshConfigsOfNamespace",
+  index("Namespace", () => [ofTheMesh]),
+  index("MeshConfig", () => [ofTheMesh]),
+);
+
 /** The mesh config of one side of a change. Without a ConfigMap, all fields have their defaults. */
 export function meshConfigAt(
   namespace: Namespace,

@@ -40,6 +40,15 @@ export const isOfGateway = (workload: Workload): boolean => {
   return isLabelled && originKind === "Deployment" && owningGateway(workload) !== undefined;
 };
 
+/**
+ * Whether istiod created the workload for a waypoint or an east-west gateway, whose proxies have the type of a waypoint (Istio
+ * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml).
+ */
+export const isWaypointProxy = (workload: Workload): boolean =>
+  isOfGateway(workload) &&
+  managedAsWaypoint.has(workload.metadata.labels[managedGateway] ?? workload.pod.labels[managedGateway] ?? "");
+const managedAsWaypoint: ReadonlySet<string> = new Set(["istio.io-mesh-controller", "istio.io-eastwest-controller"]);
+
 /** A namespace and its workloads, including proxies. */
 export const workloadsOfNamespace = relation(
   "workloadsOfNamespace",
@@ -73,6 +82,10 @@ export function ownerIn(
   return mesh.related(workloadsOfNamespace, namespace).find((other) => isConfirming(other) && isSame(other));
 }
 
+/** Only those with one of these names, because a change is about few. */
+const byKeyOf = (workloads: readonly Workload[], names: ReadonlySet<string>): Map<string, Workload> =>
+  new Map(workloads.flatMap((one) => (names.has(one.metadata.name) ? [[keyOf(one), one] as const] : [])));
+
 /** The workloads that exist before and after a change, in the order after it. Most of them are the same object. */
 export function* workloadPairs(
   before: readonly Workload[],
@@ -83,7 +96,7 @@ export function* workloadPairs(
   for (const workload of after) {
     if (old.has(workload)) yield [workload, workload];
     else {
-      byKey ??= new Map(before.map((one) => [keyOf(one), one]));
+      byKey ??= byKeyOf(before, new Set(after.flatMap((one) => (old.has(one) ? [] : one.metadata.name))));
       const known = byKey.get(keyOf(workload));
       if (known !== undefined) yield [known, workload];
     }

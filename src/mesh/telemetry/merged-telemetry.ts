@@ -1,3 +1,4 @@
+import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -37,9 +38,34 @@ export const usedInsteadOf = (telemetry: Telemetry, inOrder: readonly Telemetry[
   return first === telemetry ? undefined : first;
 };
 
-/** The providers of Telemetries that name none, where the mesh config is not known. */
-const usualLogs: readonly string[] = ["envoy"];
-const usualMetrics: readonly string[] = ["prometheus"];
+/** Which side of requests a proxy is on: a sidecar that receives them and a waypoint are the server, a gateway is the client. */
+export type ProxySide = "SERVER" | "CLIENT";
+
+/** What proxies do for which no Telemetry says anything, and the providers of Telemetries that name none. */
+export interface TelemetryDefaults {
+  readonly logs: readonly string[];
+  readonly metrics: readonly string[];
+  /** Whether the mesh config turns on an access log without a provider. */
+  readonly hasLogFile: boolean;
+}
+
+/** The defaults that a mesh config sets (Istio pilot/pkg/networking/core/accesslog.go, pilot/pkg/model/telemetry.go). */
+export const defaultsOf = ({
+  defaultProviders,
+  accessLogFile = "",
+  enableEnvoyAccessLogService,
+}: MeshConfigFields): TelemetryDefaults => ({
+  logs: defaultProviders?.accessLogging ?? [],
+  metrics: defaultProviders?.metrics ?? [],
+  hasLogFile: accessLogFile !== "" || enableEnvoyAccessLogService === true,
+});
+
+/** What a mesh config that is not known may set: what the charts of Istio do with and without a provider of logs, or nothing. */
+export const possibleDefaults: readonly TelemetryDefaults[] = [
+  { logs: ["envoy"], metrics: ["prometheus"], hasLogFile: false },
+  { logs: [], metrics: ["prometheus"], hasLogFile: true },
+  { logs: [], metrics: [], hasLogFile: false },
+];
 
 interface Entry {
   readonly providers: readonly { readonly name: string }[];
@@ -62,34 +88,44 @@ function* withProviders<E extends Entry>(
 const lastNamed = (lists: readonly (readonly string[])[], otherwise: readonly string[]): ReadonlySet<string> =>
   new Set(lists.findLast((names) => names.length > 0) ?? otherwise);
 
-const isForServer = ({ match }: { readonly match: { readonly mode: string | undefined } | undefined }): boolean =>
-  match?.mode !== "CLIENT";
+const otherSide = { SERVER: "CLIENT", CLIENT: "SERVER" } as const satisfies Record<ProxySide, ProxySide>;
+const isForSide =
+  (side: ProxySide) =>
+  ({ match }: { readonly match: { readonly mode: string | undefined } | undefined }): boolean =>
+    match?.mode !== otherSide[side];
 
 /**
- * Whether the proxies for which these Telemetries count, the root namespace's first, write no access log of the requests
- * that they receive (Istio pilot/pkg/model/telemetry.go mergeLogs). `defaults` are those of `defaultProviders` in the mesh
- * config: without any, an entry that names no provider changes nothing.
+ * Whether Telemetries make the proxies that use them, the root namespace's first, write an access log (Istio
+ * pilot/pkg/model/telemetry.go mergeLogs). Undefined if they say nothing about it. Without default providers, an entry that
+ * names no provider changes nothing.
  */
-export function hidesLog(telemetries: readonly Telemetry[], defaults: readonly string[] = usualLogs): boolean {
+export function logsBy(
+  telemetries: readonly Telemetry[],
+  { logs: defaults }: TelemetryDefaults,
+  side: ProxySide = "SERVER",
+): boolean | undefined {
+  const isFor = isForSide(side);
   const entries = telemetries.flatMap(({ spec }) => spec.accessLogging);
-  if (entries.length === 0) return false;
   const inScope = lastNamed(
-    telemetries.map(({ spec }) => spec.accessLogging.filter(isForServer).flatMap(namesOf)),
+    telemetries.map(({ spec }) => spec.accessLogging.filter(isFor).flatMap(namesOf)),
     defaults,
   );
   // A filter counts for the providers that its entry names, wherever the entry is.
   const filters = new Map(
-    entries
-      .filter(isForServer)
-      .flatMap((entry) => namesOf(entry).map((name) => [name, entry.filter?.expression?.trim()])),
+    entries.filter(isFor).flatMap((entry) => namesOf(entry).map((name) => [name, entry.filter?.expression?.trim()])),
   );
   const logs = new Map<string, boolean>();
   for (const [entry, names] of withProviders(entries, defaults))
-    for (const name of isForServer(entry) ? names.filter((one) => inScope.has(one)) : [])
+    for (const name of isFor(entry) ? names.filter((one) => inScope.has(one)) : [])
       logs.set(name, entry.disabled !== true && filters.get(name) !== "false");
-  // Where no entry is for this side, `accessLogFile` of the mesh config decides (core/accesslog.go setHTTPAccessLog).
-  return logs.size > 0 && ![...logs.values()].includes(true);
+  return logs.size === 0 ? undefined : [...logs.values()].includes(true);
 }
+
+/** Whether proxies write an access log. Where nothing is said for their side, the mesh config decides (core/accesslog.go setHTTPAccessLog). */
+export const writesLog = (telemetries: readonly Telemetry[], defaults: TelemetryDefaults, side: ProxySide): boolean =>
+  logsBy(telemetries, defaults, side) ??
+  (defaults.hasLogFile ||
+    (defaults.logs.length > 0 && telemetries.every(({ spec }) => spec.accessLogging.length === 0)));
 
 interface Counting {
   /** Whether all metrics are turned off. A later override turns those on that are not turned off themselves. */
@@ -98,16 +134,29 @@ interface Counting {
 }
 const isCounted: Counting = { isDropped: false, isDisabled: false };
 
-/** The same for the metrics of requests (mergeMetrics): whether no provider counts them. */
-export function hidesMetrics(telemetries: readonly Telemetry[]): boolean {
+/** The same for the metrics of requests (mergeMetrics): whether some provider counts them. */
+export function metricsBy(
+  telemetries: readonly Telemetry[],
+  { metrics: defaults }: TelemetryDefaults,
+  side: ProxySide = "SERVER",
+): boolean | undefined {
+  const isFor = isForSide(side);
   const entries = telemetries.flatMap(({ spec }) => spec.metrics);
-  const inScope = lastNamed(entries.map(namesOf), usualMetrics);
+  const inScope = lastNamed(entries.map(namesOf), defaults);
   const counts = new Map<string, Counting>();
-  for (const [entry, names] of withProviders(entries, usualMetrics))
+  for (const [entry, names] of withProviders(entries, defaults))
     for (const name of names.filter((one) => inScope.has(one)))
-      counts.set(name, entry.overrides.filter(isForServer).reduce(overridden, counts.get(name) ?? isCounted));
-  return counts.size > 0 && [...counts.values()].every(({ isDropped, isDisabled }) => isDropped || isDisabled);
+      counts.set(name, entry.overrides.filter(isFor).reduce(overridden, counts.get(name) ?? isCounted));
+  if (counts.size === 0) return undefined;
+  return [...counts.values()].some(({ isDropped, isDisabled }) => !isDropped && !isDisabled);
 }
+
+/** Whether proxies count requests. */
+export const writesMetrics = (
+  telemetries: readonly Telemetry[],
+  defaults: TelemetryDefaults,
+  side: ProxySide,
+): boolean => metricsBy(telemetries, defaults, side) ?? defaults.metrics.length > 0;
 
 type Override = Telemetry["spec"]["metrics"][number]["overrides"][number];
 

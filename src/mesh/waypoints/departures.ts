@@ -50,7 +50,7 @@ export function* departures(before: Side, after: Side): Iterable<Departure> {
 }
 
 /** Whether the namespace is deleted: the view contains an implied one as long as there are objects in it. */
-const isGone = (old: Namespace, now: Namespace): boolean =>
+export const isGone = (old: Namespace, now: Namespace): boolean =>
   isTerminating(now) || (now.implied === true && old.implied !== true);
 
 function* unlabelledDepartures(old: WaypointGuards, now: WaypointGuards): Iterable<Departure> {

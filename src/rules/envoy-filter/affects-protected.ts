@@ -10,6 +10,7 @@ import {
   noLabels,
   proxiesOfNamespace,
   type ProxyScope,
+  reachOfChange,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -82,8 +83,9 @@ export const envoyFilterAffectsProtected = defineRule({
     const { name } = after.object.metadata;
     const [old, now] = [levelsOf(before.object, before.mesh), levelsOf(after.object, after.mesh)];
     const changed = now.flatMap((filters, level) => changedObjects(old[level] ?? [], filters));
-    for (const { object: filter, was } of changed) {
-      const reach = after.mesh.get(proxiesOfNamespace, after.object).reachOf(filter, scopeOf(filter));
+    for (const change of changed) {
+      const { object: filter, was } = change;
+      const reach = reachOfChange(after.mesh.get(proxiesOfNamespace, after.object), change, scopeOf);
       if (reach === undefined) continue;
       yield {
         at: [],
@@ -123,8 +125,9 @@ function* removedChecks(
   for (const filter of now.flat()) for (const check of checksOf(filter)) left.add(check, scopeOf(filter));
   for (const { object: filter } of checking) {
     const scope = scopeOf(filter);
-    const checks = checksOf(filter).filter((check) => !left.has(check, scope));
-    if (checks.length === 0 || mesh.get(proxiesOfNamespace, namespace).reachOf(filter, scope) === undefined) continue;
+    const proxies = mesh.get(proxiesOfNamespace, namespace);
+    const checks = checksOf(filter).filter((check) => !left.has(check, scope, proxies.isAtWaypoint(scope)));
+    if (checks.length === 0 || proxies.reachOf(filter, scope) === undefined) continue;
     yield {
       at: [],
       message: `${idOf(filter)} no longer makes proxies of namespace ${namespace.metadata.name} check requests with ${checks.join(" and ")}`,

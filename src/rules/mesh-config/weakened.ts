@@ -3,6 +3,7 @@ import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import { believedCertificates, trustedProxies } from "../../mesh/membership/forwarded-headers.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
+import { defaultsOf, type TelemetryDefaults } from "../../mesh/telemetry/merged-telemetry.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 
 const at = ["data", "mesh"];
@@ -16,13 +17,13 @@ export const meshConfigWeakened = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls", "authorization"],
-  summary: "The mesh config weakens the mesh: its identities, its mTLS, its proxies or its access logs.",
+  summary: "The mesh config weakens the mesh: its identities, its mTLS, its proxies, its access logs or its metrics.",
   why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, pilot/pkg/model/authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). The default proxy config applies to every proxy.",
   fix: "Copy the mesh-wide policies into the new root namespace before moving it, give every host a DestinationRule with ISTIO_MUTUAL before disabling auto mTLS, and add an alias only for a domain whose certificate authority is as trustworthy as that of this mesh.",
   incident: {
     symptoms: ["plaintext", "open-access"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
-    seen: "Depending on the field: requests without mTLS, policies in the old root namespace without effect, identities of another domain that policies accept, or no access log.",
+    seen: "Depending on the field: requests without mTLS, policies in the old root namespace without effect, identities of another domain that policies accept, or neither access logs nor metrics.",
     wayOut:
       "Apply the previous ConfigMap. istiod reads it again without a restart; what proxies get only when they start, such as the default proxy config, needs a restart of the pods that started meanwhile.",
     silentWhen:
@@ -32,7 +33,7 @@ export const meshConfigWeakened = defineRule({
 
   *compare(before, after) {
     const [old, now] = [before.object.mesh, after.object.mesh];
-    for (const losses of [rootNamespaceMoved, identities, mtls, traffic, controlPlane])
+    for (const losses of [rootNamespaceMoved, identities, mtls, traffic, telemetry, controlPlane])
       for (const found of losses(old, now)) yield { at, ...found };
     for (const losses of [replacedParts, variables, trust, capture, forwardedHeaders])
       for (const found of losses(old.defaultConfig, now.defaultConfig)) yield { at, ...found };
@@ -85,10 +86,21 @@ function* traffic(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found>
       message: `Proxies normalize paths less (${normalizationOf(now)} instead of ${normalizationOf(old)}), so that requests can evade paths in AuthorizationPolicies`,
       fix: "Keep pathNormalization.",
     };
-  if (logsAccess(old) && !logsAccess(now))
+}
+
+/** What nobody sees any more. A Telemetry that turns it off is another problem. */
+function* telemetry(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  const [was, is] = [defaultsOf(old), defaultsOf(now)];
+  const logs = (defaults: TelemetryDefaults): boolean => defaults.hasLogFile || defaults.logs.length > 0;
+  if (logs(was) && !logs(is))
     yield {
       message: "Proxies no longer write access logs, unless a Telemetry enables them",
       fix: "Keep accessLogFile, or name a provider in defaultProviders.accessLogging.",
+    };
+  if (was.metrics.length > 0 && is.metrics.length === 0)
+    yield {
+      message: "Proxies no longer count requests, unless a Telemetry enables metrics",
+      fix: "Keep defaultProviders.metrics, which Istio's charts set to prometheus.",
     };
 }
 
@@ -108,9 +120,6 @@ function* controlPlane(old: MeshConfigFields, now: MeshConfigFields): Iterable<F
         fix: "Keep the configuration of the mesh in the Kubernetes API only.",
       };
 }
-
-const logsAccess = ({ accessLogFile = "", defaultProviders }: MeshConfigFields): boolean =>
-  accessLogFile !== "" || (defaultProviders?.accessLogging.length ?? 0) > 0;
 
 type ProxyFields = NonNullable<MeshConfigFields["defaultConfig"]>;
 

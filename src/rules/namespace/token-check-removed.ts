@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
+import { effectsOfChanges } from "../../mesh/authorization/added-effects.ts";
 import {
-  addedEffects,
   EffectScopes,
   namespacesInForce,
   newlySelected,
@@ -58,9 +58,11 @@ export const namespaceTokenCheckRemoved = defineRule({
     // Most changes remove no check.
     let left: EffectScopes | undefined;
     const scopes = () => (left ??= scopesOf(listsOf(after.object, after.mesh).flat()));
-    const lost = addedEffects([after, before], { objectsIn: acceptingTokensIn, proxies, scopeOf, effectsOf });
+    const lost = effectsOfChanges([after, before], { objectsIn: acceptingTokensIn, proxies, scopeOf, effectsOf });
+    const isKept = (effect: string, scope: ProxyScope): boolean =>
+      scopes().has(effect, scope, before.mesh.get(proxies, before.object).isAtWaypoint(scope));
     for (const { object, effect, reach } of lost)
-      if (isLost(effect, (one) => scopes().has(one, scopeOf(object))) && !isClosed(scopeOf(object), after))
+      if (isLost(effect, (one) => isKept(one, scopeOf(object))) && !isClosed(scopeOf(object), after))
         yield {
           at: [],
           message: `${idOf(object)} ${lossOf(effect, after.object.metadata.name)}`,

@@ -1,8 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { type AddedEffect, addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
 import {
-  type AddedEffect,
-  addedEffects,
   namespacesInForce,
   proxiesOfNamespace,
   policyScope,
@@ -11,6 +10,7 @@ import {
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
 
@@ -32,13 +32,13 @@ const tokensNamed = fact(
     new Set(mesh.related(decidingByTokenInNamespace, namespace).flatMap(tokensIn)),
 );
 
-// A workload that comes or goes adds no such object.
+// A workload that comes or goes adds no such object; one with other labels is read besides.
 const proxies = forWording(proxiesOfNamespace);
 
 export const namespaceTokenIssuerAdded = defineRule({
   id: "namespace-token-issuer-added",
   subject: "Namespace",
-  reads: [acceptingTokensIn, tokensNamed, rootOfNamespace, proxies],
+  reads: [acceptingTokensIn, tokensNamed, rootOfNamespace, workloadsOfNamespace, proxies],
   worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -90,6 +90,7 @@ interface Accepted {
   /** The audience if tokens of this issuer with these keys were accepted before, but not for it. */
   readonly audience: string | undefined;
   readonly reach: "sure" | "possible";
+  readonly workload: Workload | undefined;
 }
 
 const anyAudience = "any audience";
@@ -123,13 +124,13 @@ class AcceptedTokens {
     let last: ReadonlySet<string> | undefined;
     let accepted = new Set<string>();
     let said = new Set<string>();
-    for (const { object, effect, reach, known } of found) {
+    for (const { object, effect, reach, known, workload } of found) {
       if (known !== last) [last, accepted, said] = [known, new Set([...known].map(numberIn)), new Set()];
       const number = numberIn(effect);
       const by = this.#issuers[Number(number)];
       if (by === undefined || known.has(number) || said.has(number)) continue;
-      if (accepted.has(number)) yield { object, by, reach, audience: audienceIn(effect) };
-      else yield { object, by, reach, audience: undefined };
+      if (accepted.has(number)) yield { object, by, reach, workload, audience: audienceIn(effect) };
+      else yield { object, by, reach, workload, audience: undefined };
       if (!accepted.has(number)) said.add(number);
     }
   }
@@ -144,11 +145,11 @@ function keysFrom(jwksUri: string, jwks: string): string {
   return jwks === "" ? "the keys that the issuer publishes" : "keys in the object";
 }
 
-function problemOf({ object, by, reach, audience }: Accepted, namespace: string): Problem {
+function problemOf({ object, by, reach, audience, workload }: Accepted, namespace: string): Problem {
   const who = by.issuer === "" ? "any issuer" : `issuer ${JSON.stringify(by.issuer)}`;
   const whom = audience === undefined ? "" : ` for ${audience}`;
   const isOverHttp = by.keys.startsWith('the keys of "http://');
-  const message = `${idOf(object)} accepts tokens of ${who}${whom} with ${by.keys}${isOverHttp ? ", read without TLS," : ""} for policies of namespace ${namespace}`;
+  const message = `${byLabelsOf(workload)}${idOf(object)} accepts tokens of ${who}${whom} with ${by.keys}${isOverHttp ? ", read without TLS," : ""} for policies of namespace ${namespace}`;
   return {
     at: [],
     message,

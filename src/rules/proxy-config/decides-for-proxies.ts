@@ -1,14 +1,11 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import {
-  addedEffects,
-  proxiesOfNamespace,
-  policyScope,
-  type ProxyScope,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
+import { proxiesOfNamespace, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
@@ -32,13 +29,13 @@ const decisiveProxyConfigsIn = fact(
   (namespace, mesh): readonly ProxyConfig[] => mesh.related(decisiveProxyConfigsInNamespace, namespace),
 );
 
-// A workload that comes or goes adds no such object.
+// A workload that comes or goes adds no such object; one with other labels is read besides.
 const proxies = forWording(proxiesOfNamespace);
 
 export const proxyConfigDecidesForProxies = defineRule({
   id: "proxy-config-decides-for-proxies",
   subject: "Namespace",
-  reads: [decisiveProxyConfigsIn, rootOfNamespace, proxies],
+  reads: [decisiveProxyConfigsIn, rootOfNamespace, workloadsOfNamespace, proxies],
   worksWithout: ["KubernetesGateway", "ProxyConfig", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -60,18 +57,25 @@ export const proxyConfigDecidesForProxies = defineRule({
       objectsIn: decisiveProxyConfigsIn,
       proxies,
       scopeOf,
-      effectsOf: variablesOf,
+      effectsOf: (config) => (isFor(after.object.metadata.name, config) ? variablesOf(config) : []),
     });
-    for (const { object, effect, reach } of found)
+    for (const { object, effect, reach, workload } of found)
       yield {
         at: [],
-        message: `${idOf(object)} sets variable ${effect} of proxies of namespace ${after.object.metadata.name}`,
-        key: `${idOf(object)} ${effect}`,
+        message: `${byLabelsOf(workload)}${idOf(object)} sets variable ${effect} of proxies of namespace ${after.object.metadata.name}`,
+        key: `${byLabelsOf(workload)}${idOf(object)} ${effect}`,
         related: [object],
         ...(reach === "sure" ? {} : { atMost: "warn" }),
       };
   },
 });
+
+/**
+ * One of the root namespace counts elsewhere only without a selector, and an empty selector selects nothing (Istio
+ * pilot/pkg/model/proxy_config.go mergedNamespaceConfig, mergedWorkloadConfig).
+ */
+const isFor = (namespace: string, { metadata, spec: { selector } }: ProxyConfig): boolean =>
+  selector === undefined || (metadata.namespace === namespace && Object.keys(selector.matchLabels ?? {}).length > 0);
 
 /** The decisive variables with their values. */
 const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
@@ -79,5 +83,7 @@ const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
     effectOfVariable(name, value) !== undefined ? [`${name} ${value}`] : [],
   );
 
-const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope =>
-  policyScope({ selector, targetRef: undefined, targetRefs: [] });
+const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope => ({
+  ...policyScope({ selector, targetRef: undefined, targetRefs: [] }),
+  isOfPods: true,
+});

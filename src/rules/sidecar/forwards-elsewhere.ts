@@ -1,13 +1,10 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import {
-  addedEffects,
-  proxiesOfNamespace,
-  noLabels,
-  type ProxyScope,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
+import { proxiesOfNamespace, noLabels, type ProxyScope } from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
@@ -31,13 +28,13 @@ const forwardingSidecarsIn = fact(
   (namespace, mesh): readonly Sidecar[] => mesh.related(forwardingSidecarsInNamespace, namespace),
 );
 
-// A workload that comes or goes adds no such object.
+// A workload that comes or goes adds no such object; one with other labels is read besides.
 const proxies = forWording(proxiesOfNamespace);
 
 export const sidecarForwardsElsewhere = defineRule({
   id: "sidecar-forwards-elsewhere",
   subject: "Namespace",
-  reads: [forwardingSidecarsIn, rootOfNamespace, proxies],
+  reads: [forwardingSidecarsIn, rootOfNamespace, workloadsOfNamespace, proxies],
   worksWithout: ["KubernetesGateway", "Sidecar", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -61,11 +58,11 @@ export const sidecarForwardsElsewhere = defineRule({
       scopeOf,
       effectsOf: (sidecar) => (isFor(after.object.metadata.name, sidecar) ? forwardedBy(sidecar) : []),
     });
-    for (const { object, effect, reach } of found)
+    for (const { object, effect, reach, workload } of found)
       yield {
         at: [],
-        message: `${idOf(object)} forwards ${effect} of workloads in namespace ${after.object.metadata.name}, without the policies for the port that it forwards to`,
-        key: `${idOf(object)} ${effect}`,
+        message: `${byLabelsOf(workload)}${idOf(object)} forwards ${effect} of workloads in namespace ${after.object.metadata.name}, without the policies for the port that it forwards to`,
+        key: `${byLabelsOf(workload)}${idOf(object)} ${effect}`,
         related: [object],
         ...(reach === "sure" ? {} : { atMost: "warn" }),
       };

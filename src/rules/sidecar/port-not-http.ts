@@ -7,8 +7,8 @@ import {
   type LossesWithoutHttp,
   lossesWithoutHttp,
 } from "../../mesh/authorization/losses-without-http.ts";
+import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
 import {
-  addedEffects,
   noLabels,
   policyScope,
   proxiesOfNamespace,
@@ -17,6 +17,7 @@ import {
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { declaredProtocol, parsedProtocol } from "../../mesh/membership/service-protocol.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
@@ -42,13 +43,13 @@ const tcpSidecarsIn = fact(
   (namespace, mesh): readonly Sidecar[] => mesh.related(tcpSidecarsInNamespace, namespace),
 );
 
-// A workload that comes or goes adds no such object.
+// A workload that comes or goes adds no such object; one with other labels is read besides.
 const proxies = forWording(proxiesOfNamespace);
 
 export const sidecarPortNotHttp = defineRule({
   id: "sidecar-port-not-http",
   subject: "Namespace",
-  reads: [tcpSidecarsIn, rootOfNamespace, proxies, servicesOfNamespace, ...decidingByHttp],
+  reads: [tcpSidecarsIn, rootOfNamespace, workloadsOfNamespace, proxies, servicesOfNamespace, ...decidingByHttp],
   worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Service", "Sidecar", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -77,7 +78,7 @@ export const sidecarPortNotHttp = defineRule({
     });
     // A Sidecar can have as many listeners as there are Services and policies.
     const known = new Map<Sidecar, SidecarLosses>();
-    for (const { object, effect: port, reach } of found) {
+    for (const { object, effect: port, reach, workload } of found) {
       yield;
       const { labels } = scopeOf(object);
       let losses = known.get(object);
@@ -93,8 +94,8 @@ export const sidecarPortNotHttp = defineRule({
       for (const { by, what } of losses.all.at([port]))
         yield {
           at: [],
-          message: `${idOf(object)} declares port ${port} of workloads in namespace ${after.object.metadata.name} as TCP, so ${idOf(by)} ${what}`,
-          key: `${idOf(object)} ${port} ${what}`,
+          message: `${byLabelsOf(workload)}${idOf(object)} declares port ${port} of workloads in namespace ${after.object.metadata.name} as TCP, so ${idOf(by)} ${what}`,
+          key: `${byLabelsOf(workload)}${idOf(object)} ${port} ${what}`,
           related: [object, by],
           evidence: [by],
           ...(reach === "sure" ? {} : { atMost: "warn" }),

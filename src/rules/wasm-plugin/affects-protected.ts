@@ -9,6 +9,7 @@ import {
   policyScope,
   type ProxyScope,
   proxiesOfNamespace,
+  reachOfChange,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -89,10 +90,9 @@ export const wasmPluginAffectsProtected = defineRule({
     const { name } = after.object.metadata;
     const [old, now] = [listsOf(before.object, before.mesh), listsOf(after.object, after.mesh)];
     const changed = now.flatMap((extensions, i) => changedObjects(old[i] ?? [], extensions));
-    for (const { object: extension, was } of changed) {
-      const reach = after.mesh
-        .get(proxiesOfNamespace, after.object)
-        .reachOf(extension, policyScope(asAttached(extension)));
+    for (const change of changed) {
+      const { object: extension, was } = change;
+      const reach = reachOfChange(after.mesh.get(proxiesOfNamespace, after.object), change, scopeOf);
       if (reach === undefined) continue;
       yield {
         at: [],
@@ -119,9 +119,10 @@ function* removedChecks(
 ): Iterable<Problem> {
   const removed = old.flatMap((extensions, i) => changedObjects(now[i] ?? [], extensions));
   for (const { object: extension, was: left } of removed) {
-    const scope = policyScope(asAttached(extension));
-    if (!checksRequests(extension) || (left !== undefined && checksRequests(left) && !isMoved(left, scope))) continue;
-    if (mesh.get(proxiesOfNamespace, namespace).reachOf(extension, scope) === undefined) continue;
+    const scope = scopeOf(extension);
+    const proxies = mesh.get(proxiesOfNamespace, namespace);
+    const isStaying = left !== undefined && checksRequests(left) && !isMoved(left, scope, proxies.isAtWaypoint(scope));
+    if (!checksRequests(extension) || isStaying || proxies.reachOf(extension, scope) === undefined) continue;
     yield {
       at: [],
       message: `${idOf(extension)} no longer checks requests in proxies of namespace ${namespace.metadata.name}: it ran in a phase of authentication or authorization`,
@@ -132,10 +133,10 @@ function* removedChecks(
   }
 }
 
-const isMoved = (left: Extension, from: ProxyScope): boolean => {
+const isMoved = (left: Extension, from: ProxyScope, isAtWaypoint: boolean): boolean => {
   const scopes = new EffectScopes();
-  scopes.add(left.kind, policyScope(asAttached(left)));
-  return !scopes.has(left.kind, from);
+  scopes.add(left.kind, scopeOf(left));
+  return !scopes.has(left.kind, from, isAtWaypoint);
 };
 
 const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(spec.phase);
@@ -143,5 +144,6 @@ const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(s
 /** A TrafficExtension has only targetRefs (Istio pilot/pkg/model/extensions.go GetTargetRef). */
 const asAttached = (extension: Extension) =>
   extension.kind === "WasmPlugin" ? extension.spec : { ...extension.spec, targetRef: undefined };
+const scopeOf = (extension: Extension): ProxyScope => policyScope(asAttached(extension));
 const labelsOf = (extension: Extension) =>
-  policyScope(asAttached(extension)).targetRefs.length === 0 ? extension.spec.selector?.matchLabels : undefined;
+  scopeOf(extension).targetRefs.length === 0 ? extension.spec.selector?.matchLabels : undefined;

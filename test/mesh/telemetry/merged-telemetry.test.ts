@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { readObject } from "../../../src/kube/object.ts";
-import { hidesLog, hidesMetrics, type Telemetry } from "../../../src/mesh/telemetry/merged-telemetry.ts";
+import {
+  logsBy,
+  metricsBy,
+  type Telemetry,
+  type TelemetryDefaults,
+} from "../../../src/mesh/telemetry/merged-telemetry.ts";
 
 // The results are those of mergeLogs and mergeMetrics of Istio, with the default providers `envoy` and `prometheus`.
+
+const usual: TelemetryDefaults = { logs: ["envoy"], metrics: ["prometheus"], hasLogFile: false };
+const hidesLog = (telemetries: readonly Telemetry[], logs = usual.logs): boolean =>
+  logsBy(telemetries, { ...usual, logs }) === false;
+const hidesMetrics = (telemetries: readonly Telemetry[]): boolean => metricsBy(telemetries, usual) === false;
 
 const telemetry = (spec: object): Telemetry =>
   readObject("Telemetry", { metadata: { name: "t", namespace: "shop" }, spec });

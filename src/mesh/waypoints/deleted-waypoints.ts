@@ -1,0 +1,71 @@
+import type { AnyObject } from "../../kube/object.ts";
+import type { MeshView } from "../../view/view.ts";
+import type { KubernetesGateway } from "../membership/gateways.ts";
+import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import { formatWaypoint, isUsable, type WaypointName } from "./bindings.ts";
+import { isGone } from "./departures.ts";
+import { type GuardedTraffic, waypointGuards, type WaypointGuards } from "./guarded-traffic.ts";
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof waypointGuards>;
+}
+
+/** A waypoint that served objects of a namespace, is deleted, and is still named. */
+export interface DeletedWaypoint {
+  readonly named: WaypointName;
+  /** As it was before. */
+  readonly gateway: KubernetesGateway;
+  /** The objects whose own labels name it. */
+  readonly users: readonly AnyObject[];
+  /** Whether the label of the namespace names it, and objects of the namespace use it by that. */
+  readonly isOfNamespace: boolean;
+}
+
+/**
+ * The waypoints that a change deletes while labels of a namespace, or of what is in it, still name them. A Gateway of the same
+ * name that is there after the change is none, and neither is one that served nothing.
+ */
+export function deletedWaypoints(before: Side, after: Side): readonly DeletedWaypoint[] {
+  if (isTerminating(before.object) || isGone(before.object, after.object)) return [];
+  const old = before.mesh.get(waypointGuards, before.object);
+  if (old.areNone) return [];
+  const found = new Map<string, DeletedWaypoint>();
+  const now = after.mesh.get(waypointGuards, after.object);
+  for (const [was, is] of pairs(old, now)) {
+    const gateway = deletedGateway(was, is);
+    if (gateway === undefined || is.binding === undefined) continue;
+    const { named, by } = is.binding;
+    const key = formatWaypoint(named);
+    const known = found.get(key) ?? { named, gateway, users: [], isOfNamespace: false };
+    found.set(
+      key,
+      by === "own" && is.object !== undefined
+        ? { ...known, users: [...known.users, is.object] }
+        : { ...known, isOfNamespace: true },
+    );
+  }
+  return [...found.values()];
+}
+
+/** What labels give a waypoint, before and after. */
+function* pairs(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [GuardedTraffic, GuardedTraffic]> {
+  for (const kind of ["Service", "Workload"] as const) {
+    const was = old.ofUnlabelled(kind);
+    if (isUsable(was.binding) && old.hasUnlabelled(kind) && now.hasUnlabelled(kind))
+      yield [was, now.ofUnlabelled(kind)];
+  }
+  for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
+    for (const name of old.labelled(kind)) {
+      const [was, is] = [old.ofNamed(kind, name), now.ofNamed(kind, name)];
+      if (was !== undefined && is !== undefined) yield [was, is];
+    }
+}
+
+/** The Gateway that served the traffic and that is gone, although the same one is still named. */
+function deletedGateway(was: GuardedTraffic, is: GuardedTraffic): KubernetesGateway | undefined {
+  if (!isUsable(was.binding) || is.binding === undefined) return undefined;
+  if (formatWaypoint(was.binding.named) !== formatWaypoint(is.binding.named)) return undefined;
+  const { trouble } = is.binding;
+  return trouble === "missing" || trouble === "deleting" ? was.binding.gateway : undefined;
+}
