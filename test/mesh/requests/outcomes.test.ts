@@ -698,14 +698,6 @@ describe("routes of the Gateway API for a Service", () => {
     assert.deepEqual(shares(withWaypoint), [0.9, 0.1]);
     assert.deepEqual(shares(ambientShop), [1], "ztunnel has no routes");
   });
-
-  test("beside a VirtualService, and with a filter that is not examined, are undecided", () => {
-    const route = httpRoute("shop/r", `rules: [{ ${backends} }]`);
-    const both = virtualService("shop/x", "hosts: [x]\nhttp:\n- route: [{ destination: { host: x } }]");
-    const extension = httpRoute("shop/r", `rules: [{ filters: [{ type: ExtensionRef }], ${backends} }]`);
-    for (const text of [route + both, extension])
-      assert.equal(asked(meshOf(shop + canary + text), "web/client", "shop/x:80")[0]?.result, "undecided");
-  });
 });
 
 describe("what is not known is undecided", () => {
