@@ -617,6 +617,28 @@ http:
   });
 });
 
+test("a sidecar never gets the ports for metrics and probes, so that no mode and no policy counts there", () => {
+  const denied = authorizationPolicy("shop/p", "{}");
+  const results = (labels = "") =>
+    [8080, 15008, 15020, 15021, 15090].map((port) => {
+      const text = shop.replace("metadata: { labels: { app: x } }", `metadata: { labels: { app: x }${labels} }`);
+      return asked(meshOf(text + strict + denied), "outside", `shop/pod/x:${port}`)[0]?.result;
+    });
+  assert.deepEqual(results(), ["refused", "accepted", "accepted", "accepted", "accepted"]);
+  const status = `, annotations: { status.sidecar.istio.io/port: "15021" }`;
+  assert.deepEqual(
+    results(status),
+    ["refused", "accepted", "refused", "accepted", "accepted"],
+    "it takes the place of 15020",
+  );
+  const listed = `, annotations: { traffic.sidecar.istio.io/includeInboundPorts: "8080,15020" }`;
+  assert.deepEqual(
+    results(listed),
+    ["refused", "accepted", "refused", "accepted", "accepted"],
+    "a list says which it gets",
+  );
+});
+
 describe("routes of the Gateway API for a Service", () => {
   const canary = [deployment("shop", "x2"), service("shop", "x2")].join("");
   const backends = "backendRefs: [{ name: x, port: 80, weight: 9 }, { name: x2, port: 80, weight: 1 }]";
