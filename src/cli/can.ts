@@ -10,6 +10,7 @@ import {
   principalFault,
   type WrittenRequests,
 } from "../mesh/requests/written-requests.ts";
+import type { Caller } from "../mesh/requests/question.ts";
 import { type Answer, jsonAnswer, type Verdict } from "../report/answer.ts";
 import { textExplanation } from "../report/explanation-text.ts";
 import { knowledgeOfMesh } from "../sources/manifests/file-mesh.ts";
@@ -90,7 +91,7 @@ function answerIn(
   const mesh = sideOf(read);
   const caller = findCaller(from, namespace, mesh);
   if ("problem" in caller) return caller;
-  const server = isUrl(to) ? findEntry(to) : findServer(to, namespace, mesh);
+  const server = isUrl(to) ? findEntry(to) : findServerFor(caller.caller, { to, namespace }, mesh);
   if ("problem" in server) return server;
   if (server.target.kind === "entry" && caller.caller.kind !== "outside")
     return {
@@ -160,4 +161,12 @@ function pairsOf(option: string, all: readonly string[] = []): Readonly<Record<s
     else known.push(one.slice(at + 1));
   }
   return Object.fromEntries(pairs);
+}
+
+/** A name without a namespace is one of the namespace of the options, or else of that of the caller, where DNS looks for it. */
+function findServerFor(caller: Caller, { to, namespace }: Pick<CanOptions, "to" | "namespace">, mesh: Mesh) {
+  const found = findServer(to, namespace, mesh);
+  if (!("problem" in found && "namespace" in caller)) return found;
+  const own = findServer(to, caller.namespace.metadata.name, mesh);
+  return "problem" in own ? found : own;
 }

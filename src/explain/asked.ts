@@ -148,9 +148,12 @@ interface ServiceName {
   readonly text?: string;
 }
 
+/** A name that ends with a dot is whole. Proxies of clients know it, too (Istio pilot/pkg/networking/core/httproute.go GenerateAltVirtualHosts). */
+const withoutDot = (host: string): string => host.replace(/\.$/, "");
+
 /** `api`, `api.payments`, `api.payments.svc` and the whole host, as the DNS of the cluster resolves them. */
 function serviceNamed(text: string, home: string, { settings: { domain } }: Mesh): ServiceName {
-  const host = text.toLowerCase();
+  const host = withoutDot(text.toLowerCase());
   const short = host.endsWith(`.svc.${domain}`) ? host.slice(0, -`.svc.${domain}`.length) : host.replace(/\.svc$/, "");
   const [name = "", namespace = home, ...more] = short.split(".");
   const isFull = host.endsWith(`.svc.${domain}`);

@@ -115,7 +115,7 @@ class Comparison {
     const key = `${before.shape(host)}\n${after.shape(host)}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const found = accessChanges(before, after, new Work(2 * workForWords));
+    const found = accessChanges(before, after, new Work(2 * workForWords, this.#words.lists.memory));
     const changes = found.map((change) => reportedChange(change, target, this.#words)).sort(byCallers);
     // Where routes change, names of destinations are told.
     if (found.every(({ change }) => change.kind === "status")) this.#known.set(key, changes);
@@ -186,7 +186,7 @@ function ingressChanges(
 
 function changesOfEntry(before: Access, after: Access, words: Words): readonly ConnectionChange[] {
   try {
-    const found = accessChanges(before, after, new Work(2 * workForWords));
+    const found = accessChanges(before, after, new Work(2 * workForWords, words.lists.memory));
     return found.map((change) => reportedChange(change, undefined, words)).sort(byCallers);
   } catch (error) {
     if (!(error instanceof Undecided)) throw error;

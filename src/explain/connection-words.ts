@@ -158,8 +158,8 @@ export class Words {
 
   requests(set: RequestSet): ReportedRequests {
     return {
-      text: formatSet(set, everything, new Work(workForWords)),
-      short: formatSet(set, short, new Work(workForWords)),
+      text: formatSet(set, everything, new Work(workForWords, this.lists.memory)),
+      short: formatSet(set, short, new Work(workForWords, this.lists.memory)),
       alternatives: set.map(({ clauses }) => clauses.map(writtenClause).sort(byAttribute)),
     };
   }

@@ -91,7 +91,7 @@ interface Shown {
 }
 
 function describedAccess(find: () => Access, { host, isPlain }: Shown, words: Words): Described {
-  const work = new Work(workForWords);
+  const work = new Work(workForWords, words.lists.memory);
   try {
     const access = find();
     const rows = acceptedRows(access, work);

@@ -62,17 +62,13 @@ export function parentRuleLines(
   proxy: Parameters<typeof rulesOfParent>[1],
   mesh: Mesh,
 ): readonly ExplanationLine[] {
-  return rulesOfParent(service, proxy, mesh).map(({ port, rules }) =>
-    typeof rules === "string"
-      ? { key: "routes", of: String(port), text: `Requests to port ${port}: not known: ${rules}`, value: "unknown" }
-      : {
-          key: "routes",
-          of: String(port),
-          text: `Requests to port ${port} ${triedInWords(rules.length, "rule")}`,
-          value: rules.length,
-          lines: [...rules.map((one) => ruleLine(one, mesh)), ...ruleDefaultLines(rules, mesh)],
-        },
-  );
+  return rulesOfParent(service, proxy, mesh).map(({ port, rules }) => ({
+    key: "routes",
+    of: String(port),
+    text: `Requests to port ${port} ${triedInWords(rules.length, "rule")}`,
+    value: rules.length,
+    lines: [...rules.map((one) => ruleLine(one, mesh)), ...ruleDefaultLines(rules, mesh)],
+  }));
 }
 
 /** The rules for a host at the Gateways of the Gateway API that istiod runs. */

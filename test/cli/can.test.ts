@@ -33,6 +33,23 @@ const ask = (...argv: readonly string[]) =>
   meshward(["can", ...(argv.includes("--mesh") ? [] : ["--mesh", mesh]), ...argv]);
 const fromClient = ["--from", "deployment/web/client", "--to", "x.shop:80"];
 
+describe("a Service", () => {
+  test("has the names that DNS of the cluster resolves, in any case, with or without a dot at the end", async () => {
+    const full = "x.shop.svc.cluster.local";
+    for (const to of ["x.shop", "x.shop.svc", full, `${full}.`, "x.shop.", "X.Shop", full.toUpperCase()]) {
+      const { out } = await ask("--from", "deployment/web/client", "--to", `${to}:80`, "--method", "GET");
+      assert.equal(out.split("\n")[0], "GET from Deployment web/client to x.shop:80: yes", to);
+    }
+  });
+
+  test("without a namespace is one of the namespace of the caller, if the default one has none", async () => {
+    const { out } = await ask("--from", "serviceaccount/shop/x", "--to", "x:80", "--method", "GET");
+    assert.match(out, /^GET from service account shop\/x to x\.shop:80: no/);
+    const { error } = await ask("--from", "deployment/web/client", "--to", "x:80");
+    assert.match(error, /there is no Service default\/x in this mesh; did you mean x\.shop\?/);
+  });
+});
+
 describe("the answer and its exit code", () => {
   test("yes, no, some and undecided", async () => {
     const yes = await ask(...fromClient, "--method", "GET");

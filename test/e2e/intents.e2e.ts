@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { changes, intents, world } from "../intents/story.ts";
+import { changes, intents, witness, world } from "../intents/story.ts";
 import { first, intents as ofSteps, later, pairs, start } from "../intents/steps.ts";
 import type { ControlPlane, Output } from "./control-plane.ts";
 import { isDenied, isFree, isWarned, type Raw, send, skip, stored, succeeds } from "./environment.ts";
@@ -12,6 +12,13 @@ import { startWithIntents, type WithIntents } from "./with-intents.ts";
 
 const [ofPayments, ofLedger, ofPlatform] = intents as readonly [Raw, Raw, Raw];
 const delay = { everyMs: 250 };
+
+/** Each message about a broken intent is a line of kubectl's. */
+function haveWitnesses({ stderr }: Output): void {
+  const messages = stderr.split("\n").filter((line) => line.includes("intent-broken") && line.includes(" must be "));
+  assert.notEqual(messages.length, 0, stderr);
+  for (const message of messages) assert.match(message, witness);
+}
 
 describe("intents of the cluster", { skip }, () => {
   let started: WithIntents | undefined;
@@ -112,6 +119,7 @@ describe("intents of the cluster", { skip }, () => {
       );
       isDenied(output, /intent-broken/);
       assert.match(output.stderr, message);
+      haveWitnesses(output);
       await succeeds(plane, ["apply", "-f", "-"], [harmless]);
     });
 });
@@ -143,6 +151,7 @@ describe("the steps of payments", { skip }, () => {
       const output = await change();
       isDenied(output, /intent-broken/);
       assert.match(output.stderr, message);
+      haveWitnesses(output);
       isQuietAboutIntents(await apply([harmless]));
     });
 });

@@ -8,7 +8,7 @@ import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { rules } from "../../src/rules/index.ts";
 import { meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
-import { changes, intents, world } from "./story.ts";
+import { changes, intents, witness, world } from "./story.ts";
 
 const read = (raw: Readonly<Record<string, unknown>>): AnyObject => {
   const object = readAny(raw);
@@ -44,6 +44,7 @@ describe("each kind of object can end an intent", () => {
         found.some((one) => message.test(one)),
         JSON.stringify(found),
       );
+      for (const one of found) assert.match(one, witness);
       assert.deepEqual(brokenBy(read(harmless)), []);
     });
 });

@@ -161,6 +161,10 @@ spec:
       expect: denied
 `);
 
+/** What each message about a broken intent has: a request, its callers, and an object that decides what becomes of it. */
+export const witness =
+  /must be .*: (GET|POST) \/\S* from \S.* (would|is) .*\b[A-Z][A-Za-z]+ [a-z][a-z0-9-]*\/[a-z][a-z0-9-]*/;
+
 /** A change that ends an intent, and a harmless one of the same kind of object. */
 export interface StoryChange {
   readonly kind: string;

@@ -155,15 +155,17 @@ function wayOf({ sender, workloads: all }: Source): Way {
 
 /** Undefined: no caller of this mesh is meant. */
 function partOf(outcome: Outcome, way: Way, lists: SharedLists): Part | undefined {
-  const callers = boxOf(lists.clauses(outcome.source.identity));
+  const callers = boxOf(lists, outcome.source.identity);
   if (callers === undefined) return undefined;
-  const requests = boxOf(lists.clauses([...callers.clauses, ...outcome.requests.clauses]));
+  const requests = boxOf(lists, [...callers.clauses, ...outcome.requests.clauses]);
   if (requests === undefined) return undefined;
   return { way, callers, requests, status: statusOf(outcome), because: becauseOf(outcome), outcome };
 }
 
-const boxOf = (clauses: readonly Clause[] | undefined): Box | undefined =>
-  clauses && everyRequest.withAll(clauses, new Work(100_000));
+function boxOf(lists: SharedLists, all: readonly Clause[]): Box | undefined {
+  const clauses = lists.clauses(all);
+  return clauses && everyRequest.withAll(clauses, new Work(100_000, lists.memory));
+}
 
 function statusOf({ result, transport }: Outcome): Status | undefined {
   if (result === "undecided") return "undecided";

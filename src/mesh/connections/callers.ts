@@ -5,7 +5,7 @@ import { trustDomainsOf } from "../authorization/requests/identities.ts";
 import { anything } from "../authorization/requests/patterns.ts";
 import { type Part, partOf, Texts } from "../authorization/requests/texts.ts";
 import { absent, type Values } from "../authorization/requests/values.ts";
-import type { Work } from "../authorization/requests/work.ts";
+import { Memory, type Work } from "../authorization/requests/work.ts";
 import { keyOfClause, keyOfSet, type RequestSet, simplified } from "../authorization/requests/sets.ts";
 
 /**
@@ -14,6 +14,8 @@ import { keyOfClause, keyOfSet, type RequestSet, simplified } from "../authoriza
  * TrustDomainsForValidation), so identities of others are left out, and a trust domain or an alias that a list has stands for all of them.
  */
 export class SharedLists {
+  /** What questions about these lists have found. */
+  readonly memory = new Memory();
   readonly #own: ReadonlySet<string>;
   readonly #trustDomain: string;
   readonly #byText = new Map<string, Values>();

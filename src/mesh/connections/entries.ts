@@ -145,7 +145,13 @@ export class Entries {
     const to = { kind: "entry", host, port, scheme } as const;
     const decide = this.#decisions.of.bind(this.#decisions);
     const entering = { to, front: frontOf(host, this.#mesh) };
-    return [...outcomesOfEntry(entering, everyRequest, this.#mesh, { limit: workForPort, decide })];
+    return [
+      ...outcomesOfEntry(entering, everyRequest, this.#mesh, {
+        limit: workForPort,
+        decide,
+        memory: this.#lists.memory,
+      }),
+    ];
   }
 }
 

@@ -3,12 +3,13 @@ import type { Applied } from "../authorization/requests/applied.ts";
 import { type Box, everyRequest } from "../authorization/requests/boxes.ts";
 import { keyOfSet } from "../authorization/requests/sets.ts";
 import type { Work } from "../authorization/requests/work.ts";
-import { type Decision, decisionsOf, type Enforcement } from "../requests/decisions.ts";
+import { decisionsBy, type Decision, decisionsOf, type Enforcement } from "../requests/decisions.ts";
 import { outcomesOf } from "../requests/outcomes.ts";
 import { hasProxy } from "../membership/workload-entries.ts";
 import type { Caller, Target } from "../requests/question.ts";
 import { Access } from "./access.ts";
 import type { SharedLists } from "./callers.ts";
+import { SharedRules } from "./shared-rules.ts";
 import type { ReachablePort } from "./targets.ts";
 
 /** The work for one port and its callers, in compared values: more than for a question of a rule, because a person waits. */
@@ -31,6 +32,7 @@ export class SharedDecisions {
   readonly #known = new Map<string, readonly Decision[]>();
   readonly #keys = new WeakMap<Applied["lists"], string>();
   readonly #numbers = new WeakMap<object, number>();
+  readonly #rules = new SharedRules();
   #count = 0;
 
   /** As decisionsOf. */
@@ -41,7 +43,7 @@ export class SharedDecisions {
     const trust = [settings.trustDomain, ...settings.trustDomainAliases].join();
     const key = [at, place, trust, this.#keyOf(lists), keyOfSet([box])].join("\n");
     let found = this.#known.get(key);
-    if (found === undefined) this.#known.set(key, (found = [...decisionsOf(box, enforcement, work)]));
+    if (found === undefined) this.#known.set(key, (found = [...decisionsBy(this.#rules, box, enforcement, work)]));
     return found;
   }
 
@@ -93,7 +95,7 @@ export class PortAccess {
     const decide = this.#decisions.of.bind(this.#decisions);
     const callers = this.#callers.filter((caller) => caller !== outside || isInMesh(port.target));
     const outcomes = callers.flatMap((caller) => [
-      ...outcomesOf({ caller, ...question }, this.#mesh, { limit: workForPort, decide }),
+      ...outcomesOf({ caller, ...question }, this.#mesh, { limit: workForPort, decide, memory: this.#lists.memory }),
     ]);
     return new Access(outcomes, this.#lists);
   }

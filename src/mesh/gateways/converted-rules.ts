@@ -1,6 +1,7 @@
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { type BackendObject, type KubernetesRoute, weightOf } from "./routes.ts";
 import { oldestRouteFirst } from "../objects/creation-order.ts";
+import { routeSemantics } from "../objects/labels.ts";
 import { durationMs } from "../traffic/durations.ts";
 import type { HttpRoute, VirtualService, WeightedDestination } from "../traffic/virtual-services.ts";
 
@@ -32,6 +33,12 @@ export interface ConvertedRoutes {
 export interface Conversion {
   readonly hosts: readonly string[];
   readonly domain: string;
+  /** The name of the VirtualService that istiod makes. Default: that of the first route. */
+  readonly name?: string;
+  /** The only port that the rules are for. Default: all ports. */
+  readonly port?: number | undefined;
+  /** The names in TLS that the rules of a TLSRoute are for. Default: `hosts`. */
+  readonly sniHosts?: readonly string[];
   /** Why a route may not use a backend; undefined: it may. Default: every route may. */
   readonly refusalOf?: ((ref: BackendObject, route: KubernetesRoute) => string | undefined) | undefined;
   /** Whether nothing defines a backend that a route may use. Default: it is not known. */
@@ -54,12 +61,7 @@ export function converted(all: readonly KubernetesRoute[], conversion: Conversio
     }),
   );
   rules.sort((a, b) => before(a.rank, b.rank));
-  const { namespace, name, creationTimestamp } = routes[0]?.metadata ?? {};
-  const virtualService: ObjectOf<"VirtualService"> = readObject("VirtualService", {
-    kind: "VirtualService",
-    metadata: { namespace, name, creationTimestamp },
-    spec: { hosts: conversion.hosts, http: rules.map(({ raw }) => raw) },
-  });
+  const virtualService = virtualServiceFor(routes[0], conversion, { http: rules.map(({ raw }) => raw) });
   const pairs = virtualService.spec.http.flatMap((route, i) => {
     const origin = rules[i]?.origin;
     return origin === undefined ? [] : [[route, origin] as const];
@@ -78,21 +80,36 @@ export function converted(all: readonly KubernetesRoute[], conversion: Conversio
  * without a backend that has a weight leads to nothing; that of a TLSRoute has no match then, so that no connection uses it.
  */
 export function convertedStreams(object: KubernetesRoute, conversion: Conversion): ConvertedStreams {
-  const { namespace, name, creationTimestamp } = object.metadata;
-  const routes = object.spec.rules.map((rule) => ({ route: destinationsOf(rule, namespace, conversion.domain) }));
-  const match = (rule: Rule) => (receiving(rule).length === 0 ? [] : [{ sniHosts: conversion.hosts }]);
-  const tls = () => object.spec.rules.map((rule, i) => ({ ...routes[i], match: match(rule) }));
-  const spec = object.originKind === "TLSRoute" ? { tls: tls() } : { tcp: routes };
-  const virtualService: ObjectOf<"VirtualService"> = readObject("VirtualService", {
-    kind: "VirtualService",
-    metadata: { namespace, name, creationTimestamp },
-    spec: { hosts: conversion.hosts, ...spec },
-  });
+  const { port, hosts, sniHosts = hosts } = conversion;
+  const isTls = object.originKind === "TLSRoute";
+  const matchOf = (rule: Rule) => {
+    if (!isTls) return port === undefined ? [] : [{ port }];
+    return receiving(rule).length === 0 ? [] : [{ sniHosts, port }];
+  };
+  const routes = object.spec.rules.map((rule) => ({
+    match: matchOf(rule),
+    route: destinationsOf(rule, object.metadata.namespace, conversion.domain),
+  }));
+  const virtualService = virtualServiceFor(object, conversion, isTls ? { tls: routes } : { tcp: routes });
   const all = [...virtualService.spec.tls, ...virtualService.spec.tcp];
   const refused = object.spec.rules.flatMap((rule, i) =>
     refusalsAt(all[i]?.route ?? [], receiving(rule), object, conversion),
   );
   return { virtualService, refused: new Map(refused) };
+}
+
+/** The VirtualService that istiod makes of routes, of which this is the oldest. */
+function virtualServiceFor(
+  route: KubernetesRoute | undefined,
+  { hosts, name: given }: Conversion,
+  routes: object,
+): ObjectOf<"VirtualService"> {
+  const { namespace, name, creationTimestamp } = route?.metadata ?? {};
+  return readObject("VirtualService", {
+    kind: "VirtualService",
+    metadata: { namespace, name: given ?? name, creationTimestamp, annotations: { [routeSemantics]: "gateway" } },
+    spec: { hosts, ...routes },
+  });
 }
 
 /** The same without the origin of each route, which all have the same. */
@@ -273,7 +290,7 @@ function rawRoutes(origin: RouteOrigin, conversion: Conversion): readonly object
   const paths = pathsOf(pathOf(origin));
   return paths.map((path) => ({
     ...raw,
-    match: match === undefined ? [] : [{ ...rawMatch(match), ...(path === undefined ? {} : { uri: path.uri }) }],
+    match: rawMatches(match, path, conversion.port),
     ...(rewrite === undefined ? {} : { rewrite: rawRewrite(rewrite, path?.isBelow === true) }),
   }));
 }
@@ -308,6 +325,11 @@ function hostOf(ref: BackendRef, own: string, domain: string): string {
   const kind = isService(ref) || isImport(ref) ? "svc" : kindOf(ref).toLowerCase();
   // A backend of another kind is no host that anything defines.
   return `${ref.name}.${ref.namespace || own}.${kind}.${domain}`;
+}
+
+function rawMatches(match: Match | undefined, path: RawPath | undefined, port: number | undefined): readonly object[] {
+  if (match === undefined) return port === undefined ? [] : [{ port }];
+  return [{ ...rawMatch(match), ...(path === undefined ? {} : { uri: path.uri }), port }];
 }
 
 function rawMatch({ method, headers, queryParams }: Match): object {

@@ -10,10 +10,11 @@ import {
   isOfRequests,
   type KubernetesRoute,
   namespaceOfRoute,
+  servicesOfRoute,
 } from "./routes.ts";
 
 /** What `routesByHostname` reads. */
-export const hostnameRouteReads = [namespaceOfRoute, grantedServices] as const;
+export const hostnameRouteReads = [namespaceOfRoute, grantedServices, servicesOfRoute] as const;
 type View = MeshView<(typeof hostnameRouteReads)[number]>;
 
 /** The HTTPRoutes and GRPCRoutes of one hostname at a listener, which istiod merges into one VirtualService. */
@@ -31,25 +32,20 @@ export interface RoutesAtListener {
   readonly uncertain: readonly KubernetesRoute[];
 }
 
-interface Wanted extends Pick<Conversion, "isMissing"> {
-  /** Default: all hostnames are. */
-  readonly isWanted?: (hostname: string) => boolean;
-}
-
 /**
  * The routes of a listener for requests, by their hostnames, as far as these are wanted (Istio
- * pilot/pkg/config/kube/gateway/route_collections.go HTTPRouteCollection, mergeHTTPRoutes).
+ * pilot/pkg/config/kube/gateway/route_collections.go HTTPRouteCollection, mergeHTTPRoutes). Default: all hostnames are wanted.
  */
 export function routesByHostname(
   listener: ListenerGateway,
   routes: readonly KubernetesRoute[],
-  { isWanted = () => true, isMissing }: Wanted,
   mesh: View,
+  isWanted: (hostname: string) => boolean = () => true,
 ): RoutesAtListener {
   const attached = attachedRoutes(listener, routes.filter(isOfRequests), mesh).filter(({ hostname }) =>
     isWanted(hostname),
   );
-  const uses = { refusalOf: refusalIn(mesh), isMissing };
+  const uses = usesAtGateways(mesh);
   const kept = attached.filter(({ route }) => dropped(route, uses) === undefined);
   const conversion = { domain: mesh.settings.domain, ...uses };
   return {
@@ -68,8 +64,24 @@ export function routesByHostname(
   };
 }
 
+/** What routes may use at gateways, and whether it exists. */
+export const usesAtGateways = (mesh: View): Pick<Conversion, "refusalOf" | "isMissing"> => ({
+  refusalOf: refusalIn(mesh),
+  isMissing: missingIn(mesh),
+});
+
+/** Whether a backend of a route is none of the Services, if all are known. */
+export const missingIn =
+  (mesh: MeshView<typeof servicesOfRoute>): Conversion["isMissing"] =>
+  (ref, route) => {
+    const { kind, namespace, name } = backendOf(ref, route);
+    if (kind !== "Service" || !mesh.knowsAll("Service")) return false;
+    const all = mesh.related(servicesOfRoute, route);
+    return !all.some(({ metadata }) => metadata.namespace === namespace && metadata.name === name);
+  };
+
 /** A backend in another namespace needs a grant there, of whatever kind it is. */
-export const refusalIn =
+const refusalIn =
   (mesh: View): Conversion["refusalOf"] =>
   (ref, route) => {
     const { namespace, name, kind: known } = backendOf(ref, route);

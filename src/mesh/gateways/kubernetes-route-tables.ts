@@ -5,12 +5,11 @@ import { oldestFirst } from "../objects/creation-order.ts";
 import { coveringHosts, covers, hostKey, mostSpecificFirst } from "../traffic/hosts.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, WeightedDestination } from "../traffic/virtual-services.ts";
-import type { Conversion, ConvertedRoutes, RouteOrigin } from "./converted-rules.ts";
+import type { ConvertedRoutes, RouteOrigin } from "./converted-rules.ts";
 import { routesOfListener } from "./gateway-routes.ts";
 import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
 import { type ListenerGateway, listenerGateways, missingCertificate } from "./listener-gateways.ts";
-import { serviceByName } from "../objects/indexes.ts";
-import { backendOf, gatewaysOfRoute, type KubernetesRoute, mostHostnames } from "./routes.ts";
+import { gatewaysOfRoute, type KubernetesRoute, mostHostnames } from "./routes.ts";
 
 /** A rule at a listener, for one of its matches. */
 export interface ListedRule {
@@ -54,7 +53,7 @@ export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables
   const kept = listenerGateways(gateway).filter((one) => listenerLeftOut(one, mesh) === undefined);
   const found = kept.map((listener) => ({
     listener,
-    at: routesByHostname(listener, routes, { isMissing: missingIn(mesh) }, mesh),
+    at: routesByHostname(listener, routes, mesh),
   }));
   const placed = found.flatMap(({ listener, at }) => at.all.map((one) => ({ ...one, listener })));
   const apart = Map.groupBy(placed, ({ listener, hostname }) => {
@@ -75,15 +74,6 @@ export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables
     dropped: [...new Map(dropped.map((one) => [one.route, one])).values()],
   };
 }
-
-/** A backend that is none of the Services of its namespace, if all are known. */
-const missingIn =
-  (mesh: Mesh): Conversion["isMissing"] =>
-  (ref, route) => {
-    const { kind, namespace, name } = backendOf(ref, route);
-    if (kind !== "Service" || !mesh.knowsAll("Service")) return false;
-    return mesh.lookup(serviceByName, [`${namespace}/${name}`]).length === 0;
-  };
 
 type Placed = HostnameRoutes & { readonly listener: ListenerGateway };
 

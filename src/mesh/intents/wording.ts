@@ -21,7 +21,7 @@ export function formatVerdict({ outcome, how, because }: Finding, tense: Tense):
 /** What decides where requests go, or about what nothing decides. Policies and modes are part of the sentence itself. */
 function decidingOf(outcome: Outcome, how: string | undefined): readonly AnyObject[] {
   const found = how?.startsWith("routed")
-    ? [routeOf(outcome)]
+    ? [routeOf(outcome) ?? outcome.destination?.object]
     : outcome.result === "nowhere"
       ? missedBy(outcome)
       : [decidesNothing(outcome) ? arrivalOf(outcome) : undefined];

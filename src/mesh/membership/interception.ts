@@ -111,6 +111,19 @@ export const portsOfProbes: ReadonlySet<number> = new Set([15020, 15021, 15090])
 /** All ports of the sidecar itself, which it never redirects to itself. */
 const ownPorts: ReadonlySet<number> = new Set([...portsOfProbes, 15000, 15001, 15004, 15006, 15008, 15053]);
 
+/** The status port of the agent, and 15008, which is left to ztunnel; 15021 and 15090 are those of the proxy. */
+const defaultStatusPort = 15020;
+const neverRedirected: ReadonlySet<number> = new Set([15008, 15021, 15090]);
+
+/**
+ * Whether a port of a pod with a sidecar is never redirected to it, although no annotation says so (Istio
+ * files/injection-template.yaml, tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude).
+ */
+export function isNeverRedirected(pod: Pod, port: number): boolean {
+  if (interceptionOf(pod, "sidecar").onlyPorts !== undefined) return false;
+  return neverRedirected.has(port) || port === (portIn(pod.annotations[statusPort] ?? "") ?? defaultStatusPort);
+}
+
 /** A port that bypasses the mesh only after a change: a number, `all` ports, or the `rest` that no list contains. */
 export interface PortLost {
   readonly port: number | "all" | "rest";

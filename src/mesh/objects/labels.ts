@@ -33,6 +33,8 @@ export const gatewayServiceAccount = "gateway.istio.io/service-account";
 export const gatewayApiGroup = "gateway.networking.k8s.io";
 /** The label on workloads that istiod creates for a Gateway of the Gateway API. */
 export const managedGateway = "gateway.istio.io/managed";
+/** The annotation with the value `gateway` on what istiod makes of routes of the Gateway API (Istio pkg/config/constants InternalRouteSemantics). */
+export const routeSemantics = "internal.istio.io/route-semantics";
 export const gatewayNameLabel = "gateway.networking.k8s.io/gateway-name";
 
 /** Labels that Kubernetes' controllers, Argo Rollouts and Istio's injector (pkg/kube/inject) set on pods, and no template has. */

@@ -4,10 +4,11 @@ import { type Place, places } from "../authorization/requests/matches.ts";
 import { fitAt } from "../client-tls/requests.ts";
 import type { Sender } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
+import { isNeverRedirected } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { disabledBy, mtlsOf, type NamespaceMtls, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
-import { mtlsOfWorkload, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
+import { mtlsOfWorkload, type PortMtls, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
 import { idOf } from "../../kube/identity.ts";
 import { unknownCapture } from "./enforcement.ts";
 import type { TransportOutcome } from "./outcome.ts";
@@ -33,13 +34,20 @@ export class Connections {
 
   /** Whether the port of a pod bypasses the mesh. */
   isBypassed(workload: Workload, port: number): boolean {
-    return this.serverOf(workload).at(port).passedBy !== undefined;
+    return this.#at(workload, port).passedBy !== undefined;
+  }
+
+  #at(workload: Workload, port: number): PortMtls {
+    const server = this.serverOf(workload);
+    const at = server.at(port);
+    const isCaptured = server.capture !== "sidecar" || !isNeverRedirected(workload.pod, port);
+    return isCaptured ? at : { ...at, passedBy: at.passedBy ?? "the port itself", mode: undefined };
   }
 
   /** The TLS of a connection from a client to a port of a pod. */
   to(workload: Workload, port: number, sender: Sender, choice: ClientTlsChoice): TransportOutcome {
     const server = this.serverOf(workload);
-    const at = server.at(port);
+    const at = this.#at(workload, port);
     const sent = this.#sentBy(sender, choice);
     const mode = at.passedBy === undefined ? weakestOf(at.byPlane.map((one) => one.mode)) : undefined;
     const of = { to: "workload", tls: sent.tls, mode, rule: sent.rule, waypoint: undefined } as const;

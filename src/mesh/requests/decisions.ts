@@ -1,5 +1,5 @@
 import type { AuthorizationPolicy } from "../authorization/policies.ts";
-import { type Applied, rulesOf } from "../authorization/requests/applied.ts";
+import { type Applied, type Rules, rulesOf } from "../authorization/requests/applied.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
@@ -22,6 +22,11 @@ export interface Decision {
   readonly outcome: AuthorizationOutcome;
 }
 
+/** Reads the rules of policies; somebody with many questions can let equal rules share what they consist of. */
+export interface RulesIn {
+  of(applied: Applied): readonly Rules[];
+}
+
 /** As decisionsOf. */
 export type Decide = (box: Box, enforcement: Enforcement, work: Work) => Iterable<Decision>;
 
@@ -31,9 +36,17 @@ export type Decide = (box: Box, enforcement: Enforcement, work: Work) => Iterabl
  * asked first makes no difference, because every one of the three can only deny. The parts together are the whole box; those
  * that several ALLOW rules allow overlap. Throws Undecided if it takes too much work.
  */
-export function* decisionsOf(box: Box, enforcement: Enforcement, work: Work): Generator<Decision, undefined> {
+export const decisionsOf: Decide = (box, enforcement, work) => decisionsBy({ of: rulesOf }, box, enforcement, work);
+
+/** The same with rules that somebody else reads. */
+export function* decisionsBy(
+  rulesIn: RulesIn,
+  box: Box,
+  enforcement: Enforcement,
+  work: Work,
+): Generator<Decision, undefined> {
   const { at, applied, custom } = enforcement;
-  const rules = rulesOf(applied);
+  const rules = rulesIn.of(applied);
   const deny = rules.flatMap((one) => one.deny);
   const isMet = ({ match }: Ruled) => inside(box, match, work).next().done !== true;
   const denying = deny.filter(isMet);

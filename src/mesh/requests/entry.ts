@@ -51,8 +51,8 @@ export function* outcomesOfEntry(
   mesh: View,
   examination: EntryExamination = {},
 ): Generator<Outcome, undefined> {
-  const { limit = mostWork, decide = decisionsOf } = examination;
-  const work = new Work(limit);
+  const { limit = mostWork, decide = decisionsOf, memory } = examination;
+  const work = new Work(limit, memory);
   try {
     const box = requests.withAll([...outside.identity, ...hostSentTo(entering.to)], work);
     if (box === undefined) return;

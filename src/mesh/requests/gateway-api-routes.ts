@@ -1,23 +1,34 @@
-import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
+import {
+  type Conversion,
+  converted,
+  type ConvertedRoutes,
+  convertedStreams,
+  dropped,
+} from "../gateways/converted-rules.ts";
+import { missingIn } from "../gateways/hostname-routes.ts";
 import {
   isOfRequests,
   type KubernetesRoute,
   parentOf,
+  type ParentRef,
   routesOfParentEntry,
   routesOfParentService,
+  servicesOfRoute,
 } from "../gateways/routes.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
+import { oldestRouteFirst } from "../objects/creation-order.ts";
 import {
   type Definition,
   serviceEntriesBesideService,
   serviceEntriesBesideServiceEntry,
 } from "../traffic/definition-choice.ts";
-import { isWildcard } from "../traffic/hosts.ts";
-import { converted, type ConvertedRoutes, dropped } from "../gateways/converted-rules.ts";
+import { hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
+import { hasGatewaySemantics, hostsOf } from "../traffic/virtual-service-choices.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
 
-/** What `parentsOfName` and `routesOfParents` read. */
+/** What `parentsOfName`, `routesOfParents` and `madeOfRoutes` read. */
 export const parentReads = [
+  servicesOfRoute,
   routesOfParentService,
   routesOfParentEntry,
   serviceEntriesBesideService,
@@ -53,55 +64,109 @@ export function routesOfParents(parents: readonly Definition[], mesh: View): rea
   return parents.length > 1 ? [...new Set(all)] : all;
 }
 
-/** What the routes are for. */
-export interface RoutedPort {
-  readonly definition: Definition;
-  /** The definitions of the name that routes can have as their parent. */
+/** A VirtualService that istiod makes of routes of the Gateway API, for one host of their parents. */
+export interface MadeOfRoutes extends Pick<ConvertedRoutes, "virtualService" | "refused"> {
+  /** The oldest of the routes; all rules of connections are its. */
+  readonly object: KubernetesRoute;
+  /** Where the rules for requests are written. */
+  readonly origins: ConvertedRoutes["origins"];
+}
+
+/** The name that routes are for, and the definitions that they can have as their parent. */
+interface Wanted {
   readonly parents: readonly Definition[];
-  /** By which clients have it: the host of the Service, or one of the ServiceEntry. */
   readonly name: string;
-  readonly port: number;
-  /** Whether the port is declared as TCP or TLS, so that no route of HTTP counts. */
-  readonly isStream: boolean;
-  /** The namespace of the proxy that has the routes. */
-  readonly client: string;
-  readonly isWaypoint: boolean;
-  readonly domain: string;
+}
+
+/** A reference to a parent, for one of its hosts that a name is among, or that is among the hosts of the name. */
+interface AtHost {
+  readonly route: KubernetesRoute;
+  readonly host: string;
+  readonly ref: ParentRef;
+  /** Its place among the references of the route. */
+  readonly place: number;
+  /** All hosts of the parent. */
+  readonly hosts: readonly string[];
 }
 
 /**
- * The routes of the Gateway API that name a Service or a ServiceEntry as their parent, for proxies of a namespace: those of the
- * namespace of the parent, and those of their own. A sidecar has none for wildcards, which stand for no single service (Istio pilot/pkg/config/kube/gateway/route_collections.go HTTPRouteCollection;
- * pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). No grant is needed for their backends. A text: why that is not decided;
- * undefined: there are none.
+ * What istiod makes of routes for the hosts of their parents: one VirtualService of all routes for requests of one namespace that name
+ * the same port, or none, and one of each reference of a route for connections. No grant is needed for their backends (Istio
+ * pilot/pkg/config/kube/gateway/route_collections.go HTTPRouteCollection, mergeHTTPRoutes, TCPRouteCollection, TLSRouteCollection).
  */
-export function convertedRoutes(all: readonly KubernetesRoute[], to: RoutedPort): ConvertedRoutes | string | undefined {
-  const { namespace } = to.definition.metadata;
-  const routes = all
-    .filter((route) => [namespace, to.client].includes(route.metadata.namespace) && portsOf(route, to).length > 0)
-    .filter((route) => !(to.isStream && isOfRequests(route)))
-    .sort(oldestFirst);
-  const [first] = routes;
-  if (first === undefined || (isWildcard(to.name) && !to.isWaypoint)) return undefined;
-  if (isWildcard(to.name)) return `${idOf(first)} is for wildcard ${to.name}, which is not examined at waypoints`;
-  // istiod merges the routes of one namespace and one port, and tries several of the results in an order of their own.
-  const keys = new Set(
-    routes.flatMap((route) => portsOf(route, to).map((port) => `${route.metadata.namespace} ${port}`)),
+export function madeOfRoutes(all: readonly KubernetesRoute[], wanted: Wanted, mesh: View): readonly MadeOfRoutes[] {
+  const { domain } = mesh.settings;
+  const conversion = { domain, isMissing: missingIn(mesh) };
+  const named = all.flatMap((route) => [...atHosts(route, wanted, domain)]);
+  const ofRequests = named.filter(({ route }) => isOfRequests(route) && dropped(route, conversion) === undefined);
+  const merged = Map.groupBy(ofRequests, ({ route, host, ref: { port } }) =>
+    [route.metadata.namespace, ...(port === undefined ? [] : [port]), host].join("~"),
   );
-  if (keys.size > 1)
-    return `routes of several namespaces, or for one port and for all, route requests to ${idOf(to.definition)}`;
-  const strange = routes.find((route) => !isOfRequests(route) || dropped(route) !== undefined);
-  if (strange !== undefined) return `${idOf(strange)} routes requests in a way that is not examined`;
-  return converted(routes, { hosts: [to.name], domain: to.domain });
+  const requests = [...merged].flatMap(([name, some]): readonly MadeOfRoutes[] => {
+    const routes = [...new Set(some.map(({ route }) => route))].sort(oldestRouteFirst);
+    const [object, of] = [routes[0], some[0]];
+    if (object === undefined || of === undefined) return [];
+    return [{ ...converted(routes, { ...conversion, hosts: [of.host], name, port: of.ref.port }), object }];
+  });
+  const streams = named.filter(({ route }) => !isOfRequests(route)).map((one) => madeOfStream(one, conversion));
+  return [...requests, ...streams];
 }
 
-/** The ports of its references to the parent: undefined for all of them. */
-const portsOf = (route: KubernetesRoute, { parents, port }: RoutedPort): readonly (number | undefined)[] =>
-  route.spec.parentRefs
-    .filter((ref) => {
-      const { kind, namespace, name } = parentOf(ref, route);
-      const isParent = (one: Definition) =>
-        one.kind === kind && one.metadata.namespace === namespace && one.metadata.name === name;
-      return parents.some(isParent) && (ref.port === undefined || ref.port === port);
-    })
-    .map((ref) => ref.port);
+function* atHosts(route: KubernetesRoute, { parents, name }: Wanted, domain: string): Iterable<AtHost> {
+  for (const [place, ref] of route.spec.parentRefs.entries()) {
+    const to = parentOf(ref, route);
+    const parent = parents.find(
+      ({ kind, metadata }) => kind === to.kind && metadata.namespace === to.namespace && metadata.name === to.name,
+    );
+    if (parent === undefined) continue;
+    const hosts = parent.kind === "Service" ? [hostOfService(parent, domain)] : parent.spec.hosts;
+    for (const host of hosts) if (overlaps(host, name)) yield { route, host, ref, place, hosts };
+  }
+}
+
+type Uses = Omit<Conversion, "hosts">;
+
+/** A route that istiod drops is there nevertheless, without rules. */
+function madeOfStream({ route, host, ref: { port }, place, hosts }: AtHost, conversion: Uses): MadeOfRoutes {
+  const isTls = route.originKind === "TLSRoute";
+  const name = `${route.metadata.name}~${isTls ? "tls" : "tcp"}~${place}~istio-autogenerated-k8s-gateway`;
+  const written = dropped(route, conversion) === undefined ? route : { ...route, spec: { ...route.spec, rules: [] } };
+  const sniHosts = isTls ? namesInTls(route, host, hosts) : [];
+  return {
+    ...convertedStreams(written, { ...conversion, hosts: [host], name, port, sniHosts }),
+    object: route,
+    origins: none,
+  };
+}
+const none: ConvertedRoutes["origins"] = new Map();
+
+/** Without hostnames, a TLSRoute is for the hosts of its parent. Of several names, only those count that the host is among, which may be none (augmentTLSPortMatch, compatibleRoutesForHost). */
+function namesInTls({ spec }: KubernetesRoute, host: string, hosts: readonly string[]): readonly string[] {
+  const names = spec.hostnames.length === 0 || spec.hostnames.join() === "*" ? hosts : spec.hostnames;
+  return names.length > 1 ? names.filter((name) => overlaps(name, host)) : names;
+}
+
+/** A host as the proxies of a namespace have it. */
+interface HostOfClient {
+  readonly definition: Definition;
+  /** The host, or a wildcard. */
+  readonly name: string;
+  /** The namespace of the proxies. */
+  readonly client: string;
+}
+
+/**
+ * Whether sidecars use the routes for requests of a VirtualService for a host. Of the Gateway API, they use routes of their own
+ * namespace and of that of the host, and none for wildcards (Istio pilot/pkg/networking/core/route/route.go
+ * separateVSHostsAndServices, buildSidecarVirtualHostsForVirtualService).
+ */
+export function isForSidecars(
+  virtualService: VirtualService,
+  { definition, name, client }: HostOfClient,
+  settings: Parameters<typeof hostsOf>[1],
+): boolean {
+  if (!hasGatewaySemantics(virtualService)) return true;
+  const { namespace } = virtualService.metadata;
+  const isNear = namespace === client || namespace === definition.metadata.namespace;
+  return isNear && !isWildcard(name) && hostsOf(virtualService, settings).includes(name);
+}

@@ -9,7 +9,7 @@ import type { Front } from "./front.ts";
 import type { StreamChoice } from "./gateway-streams.ts";
 import type { RouteOutcome } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
-import type { GatewayRoutes } from "./route-table.ts";
+import type { GatewayRoutes } from "./table-entries.ts";
 import { type Offer, virtualHostsOf } from "./virtual-hosts.ts";
 
 /** What `stageAt` and the entrances read. */

@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { attachedRoutes } from "../gateways/attached-routes.ts";
-import { hostnameRouteReads, refusalIn } from "../gateways/hostname-routes.ts";
+import { hostnameRouteReads, usesAtGateways } from "../gateways/hostname-routes.ts";
 import { type Listener, type ListenerGateway, listenerGateways } from "../gateways/listener-gateways.ts";
 import { hostnamesOf } from "../gateways/route-acceptance.ts";
 import { type KubernetesRoute, streamRoutesOfGateway } from "../gateways/routes.ts";
@@ -13,7 +13,7 @@ import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import { fullGatewayName, gatewaysOfVirtualService, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
 import { convertedStreams, type ConvertedStreams, dropped } from "../gateways/converted-rules.ts";
-import type { StreamAtGateway } from "./route-table.ts";
+import type { StreamAtGateway } from "./table-entries.ts";
 import {
   type Offer,
   type Surroundings as HostSurroundings,
@@ -62,7 +62,7 @@ const streamsOfListeners = fact(
   [streamRoutesOfGateway, ...hostnameRouteReads],
   (gateway, mesh): ReadonlyMap<Listener, readonly ListenerStream[]> => {
     const routes = mesh.related(streamRoutesOfGateway, gateway).toSorted(oldestFirst);
-    const uses = { refusalOf: refusalIn(mesh) };
+    const uses = usesAtGateways(mesh);
     const { domain } = mesh.settings;
     const all = listenerGateways(gateway).map((listener) => {
       const known = new Map(attachedRoutes(listener, routes, mesh).map(({ route, isKnown }) => [route, isKnown]));

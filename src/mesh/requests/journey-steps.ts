@@ -17,7 +17,7 @@ import type {
   TransportOutcome,
 } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
-import type { GatewayRoutes } from "./route-table.ts";
+import type { GatewayRoutes } from "./table-entries.ts";
 import { pastGuard, type ServerView } from "./server-view.ts";
 import { refusedTokens } from "./token-use.ts";
 import { portIs, sniIs, type Way } from "./way.ts";

@@ -42,7 +42,7 @@ import type { Hop, Outcome, Result, RouteOutcome, Source } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
 import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
 import type { GatewayProxy, Target } from "./question.ts";
-import type { GatewayRoutes } from "./route-table.ts";
+import type { GatewayRoutes } from "./table-entries.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { atGuard, lostToken, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";

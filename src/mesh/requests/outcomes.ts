@@ -1,6 +1,6 @@
 import { fact, type MeshView, setting } from "../../view/view.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
-import { Undecided, Work } from "../authorization/requests/work.ts";
+import { type Memory, Undecided, Work } from "../authorization/requests/work.ts";
 import { routesOfParentEntry } from "../gateways/routes.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Sender } from "../membership/clients.ts";
@@ -72,9 +72,9 @@ const mostWork = 200_000;
 export function* outcomesOf(
   question: Question,
   mesh: View,
-  { limit = mostWork, decide = decisionsOf }: Examination = {},
+  { limit = mostWork, decide = decisionsOf, memory }: Examination = {},
 ): Generator<Outcome, undefined> {
-  const means = { work: new Work(limit), decide };
+  const means = { work: new Work(limit, memory), decide };
   const { caller, to, requests } = question;
   for (const source of sourcesOf(caller, clientConfigurationOf(to, mesh), mesh))
     yield* outcomesFrom(source, { to, requests }, mesh, means);
@@ -157,6 +157,8 @@ export interface Examination {
   readonly limit?: number;
   /** Decides what policies decide; somebody with many questions can keep what many of them share. */
   readonly decide?: Decide;
+  /** What other questions have found. */
+  readonly memory?: Memory;
 }
 
 function* outcomesFrom(

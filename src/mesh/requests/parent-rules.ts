@@ -3,15 +3,22 @@ import { type ListedRule, rulesInOrder } from "../gateways/kubernetes-route-tabl
 import { declaredProtocol } from "../membership/service-protocol.ts";
 import type { Service } from "../membership/services.ts";
 import { hostOfService } from "../traffic/hosts.ts";
+import { selectedFirst, waypointVirtualServices } from "../traffic/virtual-service-choices.ts";
 import { meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
-import { convertedRoutes, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
+import {
+  isForSidecars,
+  type MadeOfRoutes,
+  madeOfRoutes,
+  parentsOfName,
+  routesOfParents,
+} from "./gateway-api-routes.ts";
 
 /** The rules of routes of the Gateway API that have a Service as their parent, for its requests at one port. */
 export interface ParentRules {
   readonly port: number;
-  /** In the order in which they are tried. A text: why that is not decided. */
-  readonly rules: readonly ListedRule[] | string;
+  /** In the order in which they are tried. */
+  readonly rules: readonly ListedRule[];
 }
 
 interface Proxy {
@@ -23,34 +30,36 @@ interface Proxy {
 }
 
 /** The rules for each port of a Service at which requests are routed; empty: no route of the Gateway API is for it. */
-export function rulesOfParent(
-  service: Service,
-  { client, isWaypoint, isImported = () => true }: Proxy,
-  mesh: Mesh,
-): readonly ParentRules[] {
+export function rulesOfParent(service: Service, proxy: Proxy, mesh: Mesh): readonly ParentRules[] {
   const { domain } = mesh.settings;
   const name = hostOfService(service, domain);
   const parents = parentsOfName({ definition: service, name }, mesh);
   const all = routesOfParents(parents, mesh);
   if (all.length === 0) return [];
+  const made = inOrder(madeOfRoutes(all, { parents, name }, mesh), { ...proxy, service, name }, mesh);
   return service.spec.ports.flatMap((declared): readonly ParentRules[] => {
     const { port } = declared;
     if (port === undefined || declaredProtocol(declared) === "TCP") return [];
-    const of = {
-      definition: service,
-      parents,
-      name,
-      port,
-      isStream: false,
-      client,
-      isWaypoint,
-      domain,
-    };
-    const found = convertedRoutes(all, of);
-    if (found === undefined) return [];
-    if (typeof found === "string") return [{ port, rules: found }];
-    return isImported(found.virtualService)
-      ? [{ port, rules: rulesInOrder([{ ...found, gateway: meshGateway }], port) }]
-      : [];
+    const lists = made
+      .map((one) => rulesInOrder([{ ...one, gateway: meshGateway }], port))
+      .filter(({ length }) => length > 0);
+    // A sidecar uses those of the first VirtualService, and a waypoint those of all of them.
+    const rules = proxy.isWaypoint ? lists.flat() : (lists[0] ?? []);
+    return rules.length === 0 ? [] : [{ port, rules }];
   });
+}
+
+/** What the proxy has for requests, in the order in which it is tried. */
+function inOrder(
+  made: readonly MadeOfRoutes[],
+  { client, isWaypoint, isImported = () => true, service, name }: Proxy & { service: Service; name: string },
+  { settings }: Mesh,
+): readonly MadeOfRoutes[] {
+  const of = new Map(made.map((one) => [one.virtualService, one]));
+  const all = [...of.keys()].filter(({ spec }) => spec.http.length > 0).filter(isImported);
+  const host = { definition: service, name, client };
+  const tried = isWaypoint
+    ? waypointVirtualServices(client, { host: name, namespace: service.metadata.namespace }, all, settings)
+    : all.filter((one) => isForSidecars(one, host, settings)).sort(selectedFirst(client, settings));
+  return tried.flatMap((one) => of.get(one) ?? []);
 }

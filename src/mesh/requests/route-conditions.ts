@@ -15,6 +15,7 @@ import {
 } from "../authorization/requests/patterns.ts";
 import { partOf, Texts } from "../authorization/requests/texts.ts";
 import { selects } from "../objects/selectors.ts";
+import { mostSpecificFirst } from "../traffic/hosts.ts";
 import { fullGatewayName, meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
 
@@ -29,6 +30,8 @@ export interface RouteCase {
   readonly isClear: boolean;
   /** What a rewrite of the path replaces. */
   readonly uri: StringMatch;
+  /** The name that TLS has to ask for; undefined: any, or the route is none of tls. */
+  readonly sni?: string;
 }
 
 /** The proxy that has the routes: its namespace, the labels of its pod, and the port of the listener. */
@@ -76,23 +79,53 @@ export function streamCases(
   { metadata }: VirtualService,
   client: RouteClient,
 ): readonly RouteCase[] {
+  if (route.route.length === 0) return [];
   // A route of TLS has a connection only by a match (buildSidecarOutboundTLSFilterChainOpts).
   if (route.match.length === 0) return protocol === "tls" ? [] : [everything];
-  return route.match.flatMap((match: StreamMatch) => {
+  return route.match.flatMap((match: StreamMatch): readonly RouteCase[] => {
     if (match.port && match.port !== client.port) return [];
     if (match.gateways.length > 0 && !isFor(meshGateway, match.gateways, metadata.namespace)) return [];
     if (!selects(match.sourceLabels, client.labels) || !isFrom(match.sourceNamespace, client)) return [];
-    const names = "sniHosts" in match ? match.sniHosts : [];
-    const clauses = names.length === 0 ? [] : [clause("sni", new Texts(names.map((name) => [partOf(sniOf(name))])))];
-    return [{ clauses, isClear: match.destinationSubnets.length === 0, uri: undefined }];
+    const isClear = match.destinationSubnets.length === 0;
+    const names = "sniHosts" in match ? match.sniHosts.map((name) => name.toLowerCase()) : [];
+    if (names.length === 0 || names.includes("*")) return [{ clauses: [], isClear, uri: undefined }];
+    return names.map((sni) => {
+      const clauses = [clause("sni", new Texts([[partOf(sniOf(sni))]]))];
+      return { clauses, isClear, uri: undefined, sni };
+    });
   });
 }
+
+/**
+ * Whether a route of tcp or tls takes the connections that a waypoint has for a port of a host: it has no condition that depends on the
+ * client or on what TLS asks for, but for the host itself (Istio pilot/pkg/networking/core/listener_waypoint.go
+ * getTLSRouteMatch, getTCPRouteMatch).
+ */
+export function takesAtWaypoint(
+  { route, protocol }: { readonly route: StreamRoute; readonly protocol: "tcp" | "tls" },
+  { host, port }: { readonly host: string; readonly port: number },
+): boolean {
+  if (route.match.length === 0) return true;
+  return route.match.some((match: StreamMatch) => {
+    const names = "sniHosts" in match ? match.sniHosts : [];
+    if (protocol === "tls" && (names.length !== 1 || names[0] !== host)) return false;
+    const isForEveryClient = Object.keys(match.sourceLabels).length === 0 && !match.sourceNamespace;
+    const isInMesh = match.gateways.length === 0 || match.gateways.includes(meshGateway);
+    return isForEveryClient && isInMesh && (!match.port || match.port === port);
+  });
+}
+
+/**
+ * Sorts the cases of routes of tls as a sidecar tries them, whatever their order is: Envoy looks for the filter chain with the
+ * address first, and then for that with the most specific name. Of several with one name, it is the first.
+ */
+export const bestNameFirst = (a: RouteCase, b: RouteCase): number =>
+  Number(a.isClear) - Number(b.isClear) || mostSpecificFirst(a.sni ?? "*", b.sni ?? "*");
 
 const isFor = (name: string, gateways: readonly string[], namespace: string): boolean =>
   gateways.some((gateway) => fullGatewayName(gateway, namespace) === name);
 const isFrom = (asked: string | undefined, { namespace }: RouteClient): boolean => !asked || asked === namespace;
-const sniOf = (name: string): Pattern =>
-  name.startsWith("*") ? new Pattern([anyText, name.slice(1).toLowerCase()]) : exactly(name.toLowerCase());
+const sniOf = (name: string): Pattern => (name.startsWith("*") ? new Pattern([anyText, name.slice(1)]) : exactly(name));
 const clause = (attribute: Attribute, values: Clause["values"], not = false): Clause => ({ attribute, values, not });
 
 /** What a condition is about, and whether it is negated. */

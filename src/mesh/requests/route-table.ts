@@ -1,11 +1,8 @@
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import type { KubernetesRoute } from "../gateways/routes.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
 import { delegatedRoutes } from "../traffic/delegate-routes.ts";
 import { coveringHosts, hostKey, hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Egress } from "../traffic/sidecar-egress.ts";
@@ -17,19 +14,28 @@ import {
   waypointVirtualServices,
 } from "../traffic/virtual-service-choices.ts";
 import { delegateName, delegatesOfRoot, isDelegate, nameOf } from "../traffic/virtual-service-clients.ts";
-import type {
-  HttpRoute,
-  Protocol,
-  StreamRoute,
-  VirtualService,
-  WeightedDestination,
-} from "../traffic/virtual-services.ts";
+import type { HttpRoute, Protocol, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
 import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
 import type { Destinations } from "./destinations.ts";
 import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
-import { convertedRoutes, parentReads, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
+import {
+  isForSidecars,
+  type MadeOfRoutes,
+  madeOfRoutes,
+  parentReads,
+  parentsOfName,
+  routesOfParents,
+} from "./gateway-api-routes.ts";
 import type { Source } from "./outcome.ts";
-import { httpCases, type RouteCase, type RouteClient, streamCases, takesAll } from "./route-conditions.ts";
+import type { BoundRoutes, Entry, GatewayRoutes, HostPort } from "./table-entries.ts";
+import {
+  httpCases,
+  type RouteCase,
+  type RouteClient,
+  streamCases,
+  takesAll,
+  takesAtWaypoint,
+} from "./route-conditions.ts";
 
 /** A Service and every VirtualService with a host that covers its own. */
 export const virtualServicesOfService = relation(
@@ -61,76 +67,6 @@ export const routeTableReads = [
 ] as const;
 type View = MeshView<(typeof routeTableReads)[number]>;
 
-/** A host and a port. */
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
-  /** What the client has for it; undefined: nothing, or a gateway offers the host to the outside. */
-  readonly definition: Definition | undefined;
-  /** The name by which the client has it: the host, or a wildcard that covers it. */
-  readonly name: string;
-  /** The host that the client asks for, if a ServiceEntry takes its connections that is for another host; undefined: for this one. */
-  readonly asked?: string;
-  /** The ExternalName Service by whose name clients send the requests, if they know it. */
-  readonly alias?: Service | undefined;
-}
-
-/** The routes that a gateway has for a host that one of its servers offers. */
-export interface GatewayRoutes {
-  /** The Gateway by which requests come in. */
-  readonly gateway: ObjectOf<"Gateway"> | ObjectOf<"KubernetesGateway">;
-  readonly host: string;
-  /** Of the server. */
-  readonly port: number;
-  readonly scheme: "http" | "https";
-  /** The names of virtual hosts that cover the host, the most specific first. */
-  readonly names: readonly VirtualHost[];
-  /** The route that takes the connections, if the server does not read them as HTTP. */
-  readonly stream?: StreamAtGateway | undefined;
-  /** Why routes that name the Gateway are not used. */
-  readonly dropped: readonly string[];
-}
-
-/** A route of tcp or tls at a gateway. */
-export interface StreamAtGateway extends Pick<Entry, "virtualService" | "httpRoute" | "index" | "refused"> {
-  readonly protocol: "tcp" | "tls";
-  readonly route: StreamRoute;
-}
-
-/** What a gateway has under one name. */
-export interface VirtualHost {
-  /** In the order in which their routes are merged. */
-  readonly bound: readonly BoundToServer[];
-  /** Whether all requests over HTTP are redirected to HTTPS, also without any route. */
-  readonly isRedirected: boolean;
-}
-
-/** Routes at one server. */
-interface BoundToServer extends BoundRoutes {
-  /** Whether the server redirects to HTTPS, so that all requests for the name are redirected if it has a route for them. */
-  readonly redirects: boolean;
-}
-
-/** A VirtualService, or what istiod makes of routes of the Gateway API. */
-export interface BoundRoutes {
-  readonly virtualService: VirtualService;
-  /** The Gateway that it is bound to, as `namespace/name`. */
-  readonly gateway: string;
-  readonly converted?: ConvertedRoutes;
-}
-
-/** One route with the VirtualService that it is in, or that istiod makes of an HTTPRoute, and its conditions. */
-export interface Entry {
-  readonly virtualService: VirtualService;
-  readonly httpRoute?: KubernetesRoute | undefined;
-  readonly protocol: Protocol;
-  readonly index: number;
-  readonly route: HttpRoute | StreamRoute;
-  readonly cases: readonly RouteCase[];
-  /** Why requests to some of its destinations reach nothing, whatever their hosts are. */
-  readonly refused?: ReadonlyMap<WeightedDestination, string> | undefined;
-}
-
 /** The proxy that has the routes, and what its requests are sent to. */
 interface Asked {
   readonly source: Source;
@@ -143,15 +79,14 @@ interface Asked {
 /** The routes of one proxy for a host and a port, in the order in which it tries them. */
 export class RouteTable {
   readonly #to: HostPort;
-  readonly #host: string;
   readonly #source: Source;
   readonly #isWaypoint: boolean;
   readonly #destinations: Pick<Destinations, "controlPlane">;
   readonly #mesh: View;
+  #made: ReadonlyMap<VirtualService, MadeOfRoutes> | undefined;
 
   constructor({ source, to, isWaypoint, destinations }: Asked, mesh: View) {
     this.#to = to;
-    this.#host = to.host;
     this.#source = source;
     this.#isWaypoint = isWaypoint;
     this.#destinations = destinations;
@@ -173,53 +108,30 @@ export class RouteTable {
   }
 
   #ofKnownHost(egress: Egress | undefined, client: RouteClient): readonly Entry[] | string {
-    const ofGatewayApi = this.#converted(egress, client);
-    if (typeof ofGatewayApi === "string") return ofGatewayApi;
     const among = this.#amongOtherHosts(egress, client);
     if (among !== undefined)
       return `${idOf(among)} names other hosts too, and it routes this one at the ports of those that the client knows`;
-    const own = this.#ofVirtualServices(egress, client);
-    // A route that this client does not use still takes the host away from VirtualServices for wildcards.
-    const isTaken = own.some((entry) => !this.#isForName(entry)) && this.#routesOfParent().length > 0;
-    if (isTaken || (own.length > 0 && ofGatewayApi.length > 0))
-      return `a VirtualService and an HTTPRoute both route requests to ${this.#host}, and which of them counts is not examined`;
-    return own.length > 0 ? own : ofGatewayApi;
+    return this.#ofVirtualServices(egress, client);
   }
 
-  #isForName({ virtualService }: Entry): boolean {
-    return hostsOf(virtualService, this.#mesh.settings).includes(this.#to.name);
+  /** What istiod makes of routes of the Gateway API for the host. */
+  get #ofGatewayApi(): ReadonlyMap<VirtualService, MadeOfRoutes> {
+    this.#made ??= new Map(this.#findMade().map((one) => [one.virtualService, one]));
+    return this.#made;
   }
 
-  #routesOfParent(): readonly KubernetesRoute[] {
-    const { definition } = this.#to;
-    if (definition === undefined) return [];
-    return routesOfParents(parentsOfName(this.#to, this.#mesh), this.#mesh).filter((one) =>
-      isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings),
-    );
-  }
-
-  /** A Sidecar imports them as it does VirtualServices of their namespace for the host. */
-  #converted(egress: Egress | undefined, client: RouteClient): readonly Entry[] | string {
-    const { definition, port, name } = this.#to;
+  #findMade(): readonly MadeOfRoutes[] {
+    const { definition, alias, name } = this.#to;
     const { domain } = this.#mesh.settings;
-    if (definition === undefined) return [];
-    const all = this.#routesOfParent();
-    const isStream = this.#streams !== undefined;
-    const parents = parentsOfName(this.#to, this.#mesh);
-    const of = {
-      definition,
-      parents,
-      name,
-      port,
-      isStream,
-      client: client.namespace,
-      isWaypoint: this.#isWaypoint,
-      domain,
-    };
-    const routes = all.length === 0 ? undefined : convertedRoutes(all, of);
-    if (routes === undefined || typeof routes === "string") return routes ?? [];
-    if (egress?.importsVirtualService(routes.virtualService, this.#mesh, port) === false) return [];
-    return this.#entriesOf(routes.virtualService, "http", client).map((entry) => withOrigin(entry, routes));
+    const named = definition === undefined ? [] : [{ definition, name }];
+    const ofAlias = alias === undefined ? [] : [{ definition: alias, name: hostOfService(alias, domain) }];
+    return [...named, ...ofAlias].flatMap((of) => {
+      const parents = parentsOfName(of, this.#mesh);
+      const routes = routesOfParents(parents, this.#mesh).filter((one) =>
+        isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings),
+      );
+      return routes.length === 0 ? [] : madeOfRoutes(routes, { parents, name: of.name }, this.#mesh);
+    });
   }
 
   /**
@@ -245,7 +157,9 @@ export class RouteTable {
     const { alias } = this.#to;
     if (alias === undefined || this.#isWaypoint || !this.#isToldByName(alias)) return [];
     const host = hostOfService(alias, this.#mesh.settings.domain);
-    const all = this.#mesh.related(virtualServicesOfService, alias).filter((one) => this.#hasRoutesOf(one, egress));
+    const all = [...this.#mesh.related(virtualServicesOfService, alias), ...this.#ofGatewayApi.keys()].filter((one) =>
+      this.#hasRoutesOf(one, egress),
+    );
     return this.#firstOf(this.#ofHttp(host, all).map((one) => this.#entriesOf(one, "http", client)));
   }
 
@@ -301,12 +215,32 @@ export class RouteTable {
 
   #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
     const streams = this.#streams;
-    const all = this.#candidates(streams !== undefined).filter((one) => this.#hasRoutesOf(one, egress));
+    const all = [...this.#candidates(streams !== undefined), ...this.#ofGatewayApi.keys()].filter((one) =>
+      this.#hasRoutesOf(one, egress),
+    );
     if (all.length === 0) return [];
     const entriesOf = (one: VirtualService) => this.#entriesOf(one, streams ?? "http", client);
+    if (this.#isWaypoint && streams !== undefined) return this.#streamAtWaypoint(this.#inOrder(all, false));
     if (this.#isWaypoint || streams !== undefined) return this.#inOrder(all, streams === undefined).flatMap(entriesOf);
     const named = this.#firstOf(this.#ofExactName(all).map(entriesOf));
     return named.length > 0 ? named : this.#firstOf(this.#inOrder(all, true).map(entriesOf));
+  }
+
+  /**
+   * The one route that a waypoint has for connections, whatever they ask for in TLS: the first of tls, or else the first of tcp. A
+   * VirtualService of which the first one leads nowhere has none (Istio pilot/pkg/networking/core/listener_waypoint.go getWaypointTCPRoutes).
+   */
+  #streamAtWaypoint(inOrder: readonly VirtualService[]): readonly Entry[] {
+    const { name, port } = this.#to;
+    for (const protocol of ["tls", "tcp"] as const)
+      for (const virtualService of inOrder) {
+        const all: readonly StreamRoute[] = virtualService.spec[protocol];
+        const index = all.findIndex((route) => takesAtWaypoint({ route, protocol }, { host: name, port }));
+        const route = all[index];
+        if (route === undefined || route.route.length === 0) continue;
+        return [this.#withOrigin({ virtualService, protocol, index, route, cases: [everyConnection] })];
+      }
+    return [];
   }
 
   #candidates(isStream: boolean): readonly VirtualService[] {
@@ -376,13 +310,29 @@ export class RouteTable {
     if (protocol !== "http")
       return virtualService.spec[protocol].flatMap((route, index) => {
         const cases = streamCases({ route, protocol }, virtualService, client);
-        return cases.length === 0 ? [] : [{ virtualService, protocol, index, route, cases }];
+        return cases.length === 0 ? [] : [this.#withOrigin({ virtualService, protocol, index, route, cases })];
       });
+    if (!this.#usesForHttp(virtualService, client)) return [];
     return virtualService.spec.http.flatMap((route, index) => {
       if (route.delegate !== undefined) return this.#delegated(virtualService, route, client);
       const cases = httpCases(route, virtualService, client);
-      return cases.length === 0 ? [] : [{ virtualService, protocol, index, route, cases }];
+      return cases.length === 0 ? [] : [this.#withOrigin({ virtualService, protocol, index, route, cases })];
     });
+  }
+
+  #usesForHttp(virtualService: VirtualService, { namespace, isWaypoint, gateway }: RouteClient): boolean {
+    const { definition, alias, name } = this.#to;
+    const of = alias ?? definition;
+    if (isWaypoint || gateway !== undefined || of === undefined) return true;
+    const { settings } = this.#mesh;
+    const known = alias === undefined ? name : hostOfService(alias, settings.domain);
+    return isForSidecars(virtualService, { definition: of, name: known, client: namespace }, settings);
+  }
+
+  /** With the route of the Gateway API that the user wrote. */
+  #withOrigin(entry: Entry): Entry {
+    const made = this.#ofGatewayApi.get(entry.virtualService);
+    return made === undefined ? entry : withOrigin(entry, made);
   }
 
   /** The routes of the delegate, as they are in effect through the route of the root. */
@@ -436,8 +386,11 @@ const overAlias =
 const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };
 
 /** A converted route with the object that the user wrote. */
-const withOrigin = (entry: Entry, { origins, refused }: ConvertedRoutes): Entry => ({
+const withOrigin = (
+  entry: Entry,
+  { origins, refused, object }: Omit<ConvertedRoutes, "virtualService"> & Partial<Pick<MadeOfRoutes, "object">>,
+): Entry => ({
   ...entry,
-  httpRoute: "redirect" in entry.route ? origins.get(entry.route)?.object : undefined,
+  httpRoute: ("redirect" in entry.route ? origins.get(entry.route)?.object : undefined) ?? object,
   refused,
 });

@@ -10,20 +10,18 @@ import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import type { Service } from "../membership/services.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
-import {
-  type HttpRoute,
-  type Protocol,
-  shareOf,
-  type VirtualService,
-  type WeightedDestination,
-} from "../traffic/virtual-services.ts";
+import { hostsOf } from "../traffic/virtual-service-choices.ts";
+import { type Protocol, shareOf, type VirtualService, type WeightedDestination } from "../traffic/virtual-services.ts";
 import { isAlias } from "./aliases.ts";
 import { portNumbersOf, portOfDefinition } from "./definitions.ts";
 import { type Arrival, Destinations, destinationReads, type Named, noArrival } from "./destinations.ts";
 import { type HeaderChanges, headerChanges } from "./header-changes.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
-import type { RouteCase } from "./route-conditions.ts";
-import { type Entry, type GatewayRoutes, type HostPort, RouteTable, routeTableReads } from "./route-table.ts";
+import { endOf, type Rewrite, rewriteOf } from "./route-effects.ts";
+import { bestNameFirst, type RouteCase } from "./route-conditions.ts";
+import { RouteTable, routeTableReads } from "./route-table.ts";
+import type { Entry, GatewayRoutes, HostPort } from "./table-entries.ts";
+import { areAtOneWaypoint, waypointHopReads } from "./waypoint-hops.ts";
 
 /** What `routed` reads. */
 export const routeReads = [
@@ -31,6 +29,7 @@ export const routeReads = [
   ...routeTableReads,
   servicesOfVirtualService,
   entriesOfVirtualService,
+  ...waypointHopReads,
 ] as const;
 type View = MeshView<(typeof routeReads)[number]>;
 
@@ -44,13 +43,6 @@ export interface Routed {
   readonly rewrite: Rewrite | undefined;
   /** Nothing routes the requests, so that they are sent as plaintext to the address that the client looked up. */
   readonly isPassedThrough: boolean;
-}
-
-/** What a route changes; undefined: it leaves it. */
-export interface Rewrite {
-  readonly authority: string | undefined;
-  /** `prefix`: only this beginning of the path is replaced; undefined: the whole path. `unknown`: by a regular expression. */
-  readonly path: { readonly to: string; readonly prefix: string | undefined } | "unknown" | undefined;
 }
 
 /** A host that a client sends its requests to. */
@@ -207,7 +199,6 @@ class Router {
    */
   #passedOn(box: Box, at: Entry): Routed {
     const { definition, port } = this.#to;
-    if (this.#isWaypoint) return this.ended(box, { result: "undecided", because: `${otherName}, at a waypoint`, at });
     if (this.#destinations.scope.refusing !== undefined || definition?.kind !== "ServiceEntry")
       return this.#unknownHost(box, otherName);
     if (definition.spec.workloadSelector !== undefined) {
@@ -220,7 +211,7 @@ class Router {
   /** Clients ask in TLS for the host that a ServiceEntry defines. Services have several names. */
   #asking(box: Box, work: Work): readonly Box[] {
     const { alias, definition, host } = this.#to;
-    if (definition?.kind !== "ServiceEntry") return [box];
+    if (definition?.kind !== "ServiceEntry" || this.#isWaypoint) return [box];
     const asked = alias === undefined ? host : hostOfService(alias, this.#mesh.settings.domain);
     const sent = box.withAll([{ attribute: "sni", values: new Texts([[asked]]), not: false }], work);
     return sent === undefined ? [] : [sent];
@@ -230,11 +221,11 @@ class Router {
   *#through(box: Box, entries: readonly Entry[], work: Work): Generator<Routed, undefined> {
     const [first] = entries;
     let left: readonly Box[] = first?.protocol === "tls" ? this.#asking(box, work) : [box];
-    for (const entry of entries) {
+    for (const tried of triedInOrder(entries)) {
       if (left.length === 0) return;
-      work.spend(entry.cases.length);
+      work.spend(tried.cases.length);
       const rest: Box[] = [];
-      for (const one of left) rest.push(...(yield* this.#tried(one, entry, work)));
+      for (const one of left) rest.push(...(yield* this.#tried(one, tried, work)));
       left = rest;
     }
     for (const one of left)
@@ -244,12 +235,12 @@ class Router {
   }
 
   /** The requests that follow a route, and perhaps follow it, each in one part. Returns those that do not. */
-  *#tried(box: Box, entry: Entry, work: Work): Generator<Routed, readonly Box[]> {
+  *#tried(box: Box, { entry, cases }: Tried, work: Work): Generator<Routed, readonly Box[]> {
     const { route } = entry;
     const rewrite = "rewrite" in route ? route.rewrite : undefined;
     let left: readonly Box[] = [box];
     // Where the conditions of a match are not known, the other matches of the route still are.
-    for (const one of entry.cases.toSorted((a, b) => Number(b.isClear) - Number(a.isClear))) {
+    for (const one of cases.toSorted((a, b) => Number(b.isClear) - Number(a.isClear))) {
       const parts = left.flatMap((box) => [...inside(box, matchOf(one), work)]);
       if (parts.length === 0) continue;
       const without = { result: "undecided", because: inexpressible, at: entry } as const;
@@ -306,13 +297,28 @@ class Router {
       .filter(([{ share }]) => share > 0)
       .map(([named, weighted]) => {
         const refused = entry.refused?.get(weighted);
-        const arrival = refused === undefined ? this.#destinations.arrivalAt(named) : noArrival(named, refused);
+        const arrival =
+          refused === undefined ? this.#reached(this.#destinations.arrivalAt(named), entry) : noArrival(named, refused);
         return withHeaders(arrival, headerChanges(ofRoute, "headers" in weighted ? weighted.headers : undefined));
       });
     const because = arrivals.length === 0 ? "the route has no destination with a weight" : undefined;
     const result = arrivals.length === 0 ? "nowhere" : resultOf(arrivals);
     const destinations = arrivals.map(({ destination }) => destination);
     return { route: { ...of, result, destinations, because }, arrivals, isPassedThrough: false };
+  }
+
+  /**
+   * A waypoint has the services behind it, and those to which a VirtualService sends requests that names one of these as its host, and
+   * not by a wildcard (Istio pilot/pkg/networking/core/waypoint.go filterWaypointOutboundServices).
+   */
+  #reached(arrival: Arrival, { virtualService }: Entry): Arrival {
+    const { definition, name } = this.#to;
+    const to = arrival.backend?.object;
+    if (!this.#isWaypoint || definition === undefined || to === undefined) return arrival;
+    if (hostsOf(virtualService, this.#mesh.settings).includes(name)) return arrival;
+    if (areAtOneWaypoint(definition, to, this.#mesh)) return arrival;
+    const destination = { ...arrival.destination, because: `${idOf(to)} ${notOfWaypoint}` };
+    return { ...arrival, destination, backend: undefined, isUnknown: true };
   }
 
   /** A sidecar reads HTTP routes knowing only the port that it was asked for (Istio pilot/pkg/networking/core/httproute.go). */
@@ -363,12 +369,27 @@ class Router {
 /** Only if the proxy has a listener there (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). */
 const routedAnyway =
   "a VirtualService routes requests for it at port 80 if the proxy knows another service with that port, which is not examined";
+const notOfWaypoint =
+  "is not behind the waypoint, which has it only if a VirtualService without a wildcard sends requests there";
 const otherName = "the routes of TLS are for other names than the client asks for";
 /** Of what a ServiceEntry selects. */
 export const unknownAddressOf = (entry: ObjectOf<"ServiceEntry">): string =>
   `the host stands for what ${idOf(entry)} selects, whose address is not known`;
 const inexpressible =
   "which requests the conditions of a route match is not decided (a regular expression, the scheme, case or claims)";
+
+/** Cases of a route that are tried one after the other, before those of any other route. */
+interface Tried {
+  readonly entry: Entry;
+  readonly cases: readonly RouteCase[];
+}
+
+/** Those of tls are tried by their names, and not route by route. */
+function triedInOrder(entries: readonly Entry[]): readonly Tried[] {
+  if (entries[0]?.protocol !== "tls") return entries.map((entry) => ({ entry, cases: entry.cases }));
+  const apart = entries.flatMap((entry) => entry.cases.map((one) => ({ entry, case: one })));
+  return apart.sort((a, b) => bestNameFirst(a.case, b.case)).map(({ entry, case: one }) => ({ entry, cases: [one] }));
+}
 
 const matchOf = ({ clauses }: RouteCase): Match => ({ sources: [[]], operations: [clauses], conditions: [] });
 
@@ -391,28 +412,4 @@ function withHeaders(arrival: Arrival, headers: HeaderChanges | undefined): Arri
 function resultOf(arrivals: readonly Arrival[]): RouteOutcome["result"] {
   if (arrivals.some(({ backend }) => backend !== undefined)) return "arrives";
   return arrivals.some(({ isUnknown }) => isUnknown) ? "undecided" : "nowhere";
-}
-
-/** Why a route answers requests itself; undefined: it sends them on. */
-function endOf({ redirect, directResponse, fault }: HttpRoute): string | undefined {
-  if (redirect !== undefined) return "the route redirects the client";
-  if (directResponse !== undefined)
-    return `the route itself answers with status ${directResponse.status ?? "(not set)"}`;
-  const abort = fault?.abort;
-  // Without a percentage, no request is aborted (Istio pilot/pkg/networking/core/route/route.go TranslateFault).
-  if ((abort?.percentage?.value ?? 0) >= 100) return "the route aborts every request (fault injection)";
-  return undefined;
-}
-
-type HttpRewrite = NonNullable<HttpRoute["rewrite"]>;
-
-/** What every path matches is replaced as a whole, if the new one names no part of it. */
-const wholePath = ({ match, rewrite: to }: NonNullable<HttpRewrite["uriRegexRewrite"]>): Rewrite["path"] =>
-  match === "/.*" && to?.includes("\\") === false ? { to, prefix: undefined } : undefined;
-
-/** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. */
-function rewriteOf({ authority, uri: to, uriRegexRewrite: regex }: HttpRewrite, uri: RouteCase["uri"]): Rewrite {
-  if (regex !== undefined) return { authority, path: wholePath(regex) ?? "unknown" };
-  if (!to) return { authority, path: undefined };
-  return { authority, path: uri?.regex ? "unknown" : { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") } };
 }

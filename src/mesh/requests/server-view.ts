@@ -9,7 +9,7 @@ import { absent } from "../authorization/requests/values.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { Guard } from "./enforcement.ts";
 import type { HeaderChanges } from "./header-changes.ts";
-import type { Rewrite } from "./routes.ts";
+import type { Rewrite } from "./route-effects.ts";
 
 /**
  * How requests appear at a server that sees them otherwise than their callers send them: with another identity, or none, with

@@ -13,7 +13,7 @@ import { hostsOf, nearness } from "../traffic/virtual-service-choices.ts";
 import { gatewaysOf, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import type { Front } from "./front.ts";
-import type { BoundRoutes, VirtualHost } from "./route-table.ts";
+import type { BoundRoutes, VirtualHost } from "./table-entries.ts";
 
 /** A server that offers a host. */
 export interface Offer {
@@ -168,7 +168,7 @@ function ofListener(
   if (listener === undefined) return { all: [], doubts: [], dropped: [] };
   const { defaultVirtualServiceExportTo } = mesh.settings;
   const isWanted = (hostname: string) => covers(hostname.toLowerCase(), host);
-  const found = routesByHostname(listener, front.routes, { isWanted }, mesh);
+  const found = routesByHostname(listener, front.routes, mesh, isWanted);
   const all = found.all.flatMap(({ converted }): readonly Bound[] => {
     const { virtualService } = converted;
     const { namespace } = virtualService.metadata;

@@ -6,6 +6,7 @@ import { ingressUseWaypoint } from "../objects/labels.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import {
+  formatWaypoint,
   identityOfWaypoint,
   isUsable,
   type WaypointBinding,
@@ -49,12 +50,29 @@ export function waypointBefore(
   definition: Definition,
   mesh: View,
 ): { readonly namespace: Namespace | undefined; readonly binding: WaypointBinding | undefined } {
+  const namespace = namespaceOf(definition, mesh);
+  const isUsed = namespace !== undefined && usesWaypoint(source, definition, namespace);
+  return { namespace, binding: isUsed ? bindingOf(definition, namespace, mesh) : undefined };
+}
+
+/** Whether requests for both go through the same waypoint. */
+export function areAtOneWaypoint(one: Definition, other: Definition, mesh: View): boolean {
+  const name = waypointOf(one, mesh);
+  return name !== undefined && name === waypointOf(other, mesh);
+}
+
+function waypointOf(definition: Definition, mesh: View): string | undefined {
+  const namespace = namespaceOf(definition, mesh);
+  const binding = namespace && bindingOf(definition, namespace, mesh);
+  return isUsable(binding) ? formatWaypoint(binding.named) : undefined;
+}
+
+function namespaceOf(definition: Definition, mesh: View): Namespace | undefined {
   const [namespace] =
     definition.kind === "Service"
       ? mesh.related(namespaceOfService, definition)
       : mesh.related(namespaceOfEntry, definition);
-  const isUsed = namespace !== undefined && usesWaypoint(source, definition, namespace);
-  return { namespace, binding: isUsed ? bindingOf(definition, namespace, mesh) : undefined };
+  return namespace;
 }
 
 /** Whether a gateway sends what it routes to a Service to a waypoint. */

@@ -8,7 +8,7 @@ import { selects } from "../objects/selectors.ts";
 import { everyNamespace } from "./export-to.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { isWildcard } from "./hosts.ts";
-import { hostsOf } from "./virtual-service-choices.ts";
+import { hasGatewaySemantics, hostsOf } from "./virtual-service-choices.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
 export type Sidecar = ObjectOf<"Sidecar">;
@@ -106,13 +106,14 @@ export class Egress {
   importsVirtualService(virtualService: VirtualService, mesh: MeshView, at?: number): boolean {
     if (this.importsAll) return true;
     const hosts = hostsOf(virtualService, mesh.settings);
+    const isWhole = hasGatewaySemantics(virtualService);
     return this.#listenersOf(at).some(({ byNamespace }) => {
       const { namespace } = virtualService.metadata;
       const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
       return hosts.some(
         (host) =>
           !scopes.some(({ excluded }) => excluded.over(host) !== undefined) &&
-          scopes.some((scope) => matchesVirtualService(scope, host, mesh)),
+          scopes.some((scope) => (isWhole ? importsWhole(scope, host) : matchesVirtualService(scope, host, mesh))),
       );
     });
   }
@@ -124,10 +125,15 @@ export class Egress {
   }
 }
 
-/** A wildcard matches in both directions. */
-function matchesVirtualService({ exact, wildcards, all }: ImportedHosts, host: string, mesh: MeshView): boolean {
-  if (exact.has(host) || wildcards.over(host) !== undefined) return true;
+/** Whether all hosts of a wildcard are imported. */
+const importsWhole = ({ exact, wildcards }: ImportedHosts, host: string): boolean =>
+  exact.has(host) || wildcards.over(host) !== undefined;
+
+/** A wildcard matches in both directions, unless it is of a route of the Gateway API (hostClassification.VSMatches). */
+function matchesVirtualService(scope: ImportedHosts, host: string, mesh: MeshView): boolean {
+  if (importsWhole(scope, host)) return true;
   if (!isWildcard(host)) return false;
+  const { all } = scope;
   mesh.visited(all.length);
   const end = host.slice(1);
   return all.some((imported) => (isWildcard(imported) ? imported.slice(1) : imported).endsWith(end));

@@ -1,6 +1,15 @@
 import { oldestFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "./export-to.ts";
-import { coveringHosts, fullHost, hostKey, isWildcard, mostSpecificFirst, mostSpecificHost } from "./hosts.ts";
+import {
+  coveringHosts,
+  fullHost,
+  hostKey,
+  isWildcard,
+  mostSpecificFirst,
+  mostSpecificHost,
+  overlaps,
+} from "./hosts.ts";
+import { routeSemantics } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Mesh } from "../../view/view.ts";
@@ -94,9 +103,7 @@ function choicesFor(
     })
     .sort(
       (a, b) =>
-        mostSpecificFirst(a.host, b.host) ||
-        nearness(a.virtualService, client, settings) - nearness(b.virtualService, client, settings) ||
-        oldestFirst(a.virtualService, b.virtualService),
+        mostSpecificFirst(a.host, b.host) || selectedFirst(client, settings)(a.virtualService, b.virtualService),
     );
   const seen = entries.filter(({ out }) => out === undefined || out === "no-route");
   const best = seen[0]?.host;
@@ -127,7 +134,7 @@ export const streamVirtualServices = (
 ): readonly VirtualService[] =>
   candidates
     .filter((virtualService) => outOf(virtualService, client, settings, ["tcp", "tls"]) === undefined)
-    .sort((a, b) => nearness(a, client, settings) - nearness(b, client, settings) || oldestFirst(a, b));
+    .sort(selectedFirst(client, settings));
 
 /** The one that sidecars of a namespace use for HTTP requests to a host, or else the first for its connections. */
 export const usedVirtualService = (
@@ -141,7 +148,7 @@ export const usedVirtualService = (
 
 /**
  * The VirtualServices that a waypoint uses for a host: all that are visible to its namespace, from its own and the
- * service's namespace (Istio pilot/pkg/networking/core/listener_waypoint.go getWaypointVirtualServices).
+ * service's namespace, however specific their hosts are (Istio pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint).
  */
 export function waypointVirtualServices(
   waypointNamespace: string,
@@ -149,11 +156,11 @@ export function waypointVirtualServices(
   candidates: readonly VirtualService[],
   settings: MeshSettings,
 ): readonly VirtualService[] {
-  const { used, passedOver } = virtualServiceChoices(waypointNamespace, host, candidates, settings);
-  const beaten = passedOver.filter(({ because }) => because === "younger" || because === "nearer");
-  return [...(used === undefined ? [] : [used]), ...beaten.map(({ virtualService }) => virtualService)].filter(
-    ({ metadata }) => metadata.namespace === waypointNamespace || metadata.namespace === namespace,
-  );
+  return candidates
+    .filter(({ metadata }) => metadata.namespace === waypointNamespace || metadata.namespace === namespace)
+    .filter((one) => hostsOf(one, settings).some((own) => overlaps(own, host)))
+    .filter((one) => hiddenFrom(one, waypointNamespace, settings) === undefined)
+    .sort(selectedFirst(waypointNamespace, settings));
 }
 
 /** Why clients of the namespace cannot use it, regardless of other VirtualServices. */
@@ -163,12 +170,21 @@ function outOf(
   settings: MeshSettings,
   protocols: readonly Protocol[],
 ): "not-read" | "gateways-only" | "not-exported" | "no-route" | undefined {
+  const hidden = hiddenFrom(virtualService, client, settings);
+  return hidden ?? (hasRouteFor(virtualService, client, settings, protocols) ? undefined : "no-route");
+}
+
+/** Why proxies of the namespace do not have it, whatever its routes are. */
+function hiddenFrom(
+  virtualService: VirtualService,
+  client: string,
+  settings: MeshSettings,
+): "not-read" | "gateways-only" | "not-exported" | undefined {
   if (!isServed(virtualService, settings)) return "not-read";
   if (!gatewaysOf(virtualService).has(meshGateway)) return "gateways-only";
   const { metadata, spec } = virtualService;
   const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
-  if (!includesNamespace(visible, client)) return "not-exported";
-  return hasRouteFor(virtualService, client, settings, protocols) ? undefined : "no-route";
+  return includesNamespace(visible, client) ? undefined : "not-exported";
 }
 
 /** Whether it has a route for clients in the namespace; delegates are assumed to exist. */
@@ -186,6 +202,20 @@ function hasRouteFor(
       if (through !== undefined && includesNamespace(through, client)) return true;
     }
   return false;
+}
+
+/** Whether it has the meaning of a route of the Gateway API: it is one that istiod has converted (Istio pilot/pkg/model/virtualservice.go UseGatewaySemantics). */
+export const hasGatewaySemantics = ({ metadata }: VirtualService): boolean =>
+  metadata.annotations[routeSemantics] === "gateway";
+
+/**
+ * Sorts VirtualServices as istiod selects them for proxies of a namespace: by `nearness`, then routes of the Gateway API in the
+ * namespace itself, then the oldest (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices).
+ */
+export function selectedFirst(client: string, settings: MeshSettings) {
+  const isOther = (one: VirtualService) => Number(one.metadata.namespace !== client || !hasGatewaySemantics(one));
+  return (a: VirtualService, b: VirtualService): number =>
+    nearness(a, client, settings) - nearness(b, client, settings) || isOther(a) - isOther(b) || oldestFirst(a, b);
 }
 
 /** 0: private to the namespace; 1: exported to it by name; 2: to all. */

@@ -38,7 +38,7 @@ const http = { name: "http", port: 80, protocol: "HTTP", allowedRoutes };
 function listed(...routes: readonly ObjectOf<"KubernetesRoute">[]) {
   const [listener] = gatewayWith(http);
   assert.ok(listener);
-  const { all, dropped } = routesByHostname(listener, routes, {}, meshOf(routes));
+  const { all, dropped } = routesByHostname(listener, routes, meshOf(routes));
   const destinations = all.flatMap(({ converted: { virtualService } }) =>
     virtualService.spec.http.map((one) => one.route[0]?.destination.host.split(".")[0]),
   );

@@ -617,6 +617,28 @@ http:
   });
 });
 
+test("a sidecar never gets the ports for metrics and probes, so that no mode and no policy counts there", () => {
+  const denied = authorizationPolicy("shop/p", "{}");
+  const results = (labels = "") =>
+    [8080, 15008, 15020, 15021, 15090].map((port) => {
+      const text = shop.replace("metadata: { labels: { app: x } }", `metadata: { labels: { app: x }${labels} }`);
+      return asked(meshOf(text + strict + denied), "outside", `shop/pod/x:${port}`)[0]?.result;
+    });
+  assert.deepEqual(results(), ["refused", "accepted", "accepted", "accepted", "accepted"]);
+  const status = `, annotations: { status.sidecar.istio.io/port: "15021" }`;
+  assert.deepEqual(
+    results(status),
+    ["refused", "accepted", "refused", "accepted", "accepted"],
+    "it takes the place of 15020",
+  );
+  const listed = `, annotations: { traffic.sidecar.istio.io/includeInboundPorts: "8080,15020" }`;
+  assert.deepEqual(
+    results(listed),
+    ["refused", "accepted", "refused", "accepted", "accepted"],
+    "a list says which it gets",
+  );
+});
+
 describe("routes of the Gateway API for a Service", () => {
   const canary = [deployment("shop", "x2"), service("shop", "x2")].join("");
   const backends = "backendRefs: [{ name: x, port: 80, weight: 9 }, { name: x2, port: 80, weight: 1 }]";
@@ -697,14 +719,6 @@ describe("routes of the Gateway API for a Service", () => {
       asked(meshOf(text + canary + route), "web/client", "shop/x:80").map(({ destination }) => destination?.share);
     assert.deepEqual(shares(withWaypoint), [0.9, 0.1]);
     assert.deepEqual(shares(ambientShop), [1], "ztunnel has no routes");
-  });
-
-  test("beside a VirtualService, and with a filter that is not examined, are undecided", () => {
-    const route = httpRoute("shop/r", `rules: [{ ${backends} }]`);
-    const both = virtualService("shop/x", "hosts: [x]\nhttp:\n- route: [{ destination: { host: x } }]");
-    const extension = httpRoute("shop/r", `rules: [{ filters: [{ type: ExtensionRef }], ${backends} }]`);
-    for (const text of [route + both, extension])
-      assert.equal(asked(meshOf(shop + canary + text), "web/client", "shop/x:80")[0]?.result, "undecided");
   });
 });
 

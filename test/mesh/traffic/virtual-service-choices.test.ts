@@ -117,7 +117,7 @@ test("each is used or passed over, once, in whatever order they come", () => {
   );
 });
 
-test("a waypoint follows all that are for the host, of its own and the service's namespace", () => {
+test("a waypoint follows all that are for the host, however specific, of its own and the service's namespace", () => {
   const candidates = services({
     "shop/owner": {},
     "way/too": {},
@@ -127,5 +127,5 @@ test("a waypoint follows all that are for the host, of its own and the service's
     "shop/private": { exportTo: ["."] },
   });
   const followed = waypointVirtualServices("way", { host, namespace: "shop" }, candidates, defaultMeshSettings);
-  assert.deepEqual(followed.map(short), ["shop/owner", "way/too"]);
+  assert.deepEqual(followed.map(short), ["shop/owner", "way/too", "way/wide"]);
 });

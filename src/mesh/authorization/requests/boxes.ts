@@ -27,6 +27,7 @@ interface Cell {
  */
 export class Box {
   readonly #cells: ReadonlyMap<Attribute, Cell>;
+  #clauses: readonly Clause[] | undefined;
 
   constructor(cells: ReadonlyMap<Attribute, Cell> = new Map()) {
     this.#cells = cells;
@@ -62,18 +63,39 @@ export class Box {
 
   /** The conditions that the box consists of. */
   get clauses(): readonly Clause[] {
-    return [...this.#cells].flatMap(([attribute, { required, excluded }]) => [
-      ...required.map((values) => ({ attribute, values, not: false })),
-      ...excluded.map((values) => ({ attribute, values, not: true })),
-    ]);
+    return (this.#clauses ??= this.#findClauses());
+  }
+
+  #findClauses(): readonly Clause[] {
+    const found: Clause[] = [];
+    for (const [attribute, { required, excluded }] of this.#cells) {
+      for (const values of required) found.push({ attribute, values, not: false });
+      for (const values of excluded) found.push({ attribute, values, not: true });
+    }
+    return found;
   }
 }
 
 /** The values that meet the condition too; the same cell, if all do, and undefined, if none does. */
-function narrowed(cell: Cell, { attribute, values, not }: Clause, work: Work): Cell | undefined {
-  const { required, excluded, example } = cell;
+function narrowed(cell: Cell, clause: Clause, work: Work): Cell | undefined {
+  const { required, excluded } = cell;
+  const { values, not, attribute } = clause;
   if ((not ? excluded : required).includes(values)) return cell;
   if ((not ? required : excluded).includes(values)) return undefined;
+  const known = work.memory?.after(cell === anyValue ? attribute : cell, not);
+  const kept = known?.get(values);
+  if (kept !== undefined) {
+    work.spend(kept.spent);
+    return kept.result as Cell | undefined;
+  }
+  const before = work.spent;
+  const result = narrowedAnew(cell, clause, work);
+  known?.set(values, { result, spent: work.spent - before });
+  return result;
+}
+
+function narrowedAnew(cell: Cell, { attribute, values, not }: Clause, work: Work): Cell | undefined {
+  const { required, excluded, example } = cell;
   const next = not ? { required, excluded: [...excluded, values] } : { required: [...required, values], excluded };
   work.spend(1);
   if (example !== unset && values.has(example) !== not) return { ...next, example };

@@ -55,6 +55,7 @@ export function simplified(set: RequestSet, work: Work): RequestSet {
 
 /** Boxes that include these requests and none of others, with few conditions. What is in neither of them does not matter. */
 export function separated(set: RequestSet, others: RequestSet, work: Work): RequestSet {
+  if (others.length === 0) return set.length === 0 ? set : allRequests;
   const isApart = (wider: Box) => others.every(({ clauses }) => wider.withAll(clauses, work) === undefined);
   const all = joined(distinct(set.map((box) => withExactLists(box, work))), work);
   const wide = distinct(all.map((box) => widened(box, isApart, work, callersLast)));

@@ -1,13 +1,39 @@
 /** The work for one question is used up: its answer stays open. */
 export class Undecided extends Error {}
 
+/** What a step has found, and the work that it took, which is spent again wherever the result is used. */
+export interface Kept {
+  readonly result: object | undefined;
+  readonly spent: number;
+}
+
+/**
+ * What steps have found for many questions about the same policies: that values meet a condition, by what they met before and by the
+ * list of the condition. Each result is that of the step itself, so that it does not matter which question has found it.
+ */
+export class Memory {
+  readonly #in = new Map<unknown, Map<object, Kept>>();
+  readonly #out = new Map<unknown, Map<object, Kept>>();
+
+  /** By the lists of the next condition. */
+  after(before: unknown, not: boolean): Map<object, Kept> {
+    const all = not ? this.#out : this.#in;
+    let found = all.get(before);
+    if (found === undefined) all.set(before, (found = new Map()));
+    return found;
+  }
+}
+
 /** Limits the work for one question, in compared values. Questions that policies can make arbitrarily hard end here. */
 export class Work {
+  /** What other questions have found; undefined: nothing is kept. */
+  readonly memory: Memory | undefined;
   #left: number;
   #spent = 0;
 
-  constructor(limit: number) {
+  constructor(limit: number, memory?: Memory) {
     this.#left = limit;
+    this.memory = memory;
   }
 
   /** Throws Undecided if too much is spent. */
