@@ -80,6 +80,9 @@ const shapes: Readonly<Record<keyof Schema, (value: unknown) => boolean>> = {
 };
 const keywords = Object.entries(shapes);
 
+/** All that is read of a schema. */
+export const schemaKeywords: ReadonlySet<string> = new Set(Object.keys(shapes));
+
 /** Whether a value has the form of a schema in all that is read of it. Throws a RangeError if it is nested too deeply. */
 export function isSchema(value: unknown): value is Schema {
   if (!isObject(value)) return false;

@@ -6,7 +6,7 @@ import { after, describe, test } from "node:test";
 import type { Report } from "../../src/report/report.ts";
 import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
-import { head, inDestination, inRoute, mistakes, peerAuthentication } from "./schema-mistakes.ts";
+import { againstRules, head, inDestination, inRoute, mistakes, peerAuthentication } from "./schema-mistakes.ts";
 import { type Ran, meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-schemas-"));
@@ -39,6 +39,14 @@ describe("built-in schemas", () => {
       const found = await check(wrong);
       assert.deepEqual([...found.invalid].sort(), [...said].sort());
       assert.equal(found.code, said.some((line) => line.startsWith("deny")) ? 1 : 0);
+      assert.deepEqual((await check(right)).invalid, []);
+    });
+
+  for (const { title, wrong, right } of againstRules)
+    test(`against a rule: ${title}`, async () => {
+      const found = await check(wrong);
+      assert.ok(found.invalid.length > 0 && found.invalid.every((line) => line.startsWith("deny")), found.out);
+      assert.equal(found.code, 1);
       assert.deepEqual((await check(right)).invalid, []);
     });
 

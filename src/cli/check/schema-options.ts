@@ -1,7 +1,6 @@
 import { clusterWord } from "../cluster-options.ts";
 import { Option } from "commander";
 import { definitionIn, isDefinition, type KindDefinition } from "../../schemas/definitions.ts";
-import { hasBuiltIn } from "../../schemas/built-in.ts";
 import { Schemas } from "../../schemas/schemas.ts";
 import { readDefinitions } from "../../sources/manifests/definitions.ts";
 import type { SourceError } from "../../sources/manifests/manifests.ts";
@@ -29,7 +28,7 @@ export interface FoundSchemas {
   readonly schemas: Schemas;
   /** What `--crds` has and cannot be used. */
   readonly errors: readonly SourceError[];
-  /** What a cluster or the installation lacks. */
+  /** What a cluster lacks. */
   readonly notes: readonly string[];
 }
 
@@ -53,8 +52,6 @@ function notesOf(
     notes.push(
       "the cluster shows no CustomResourceDefinition of Istio, so files are checked against built-in schemas; allow to list customresourcedefinitions, or give --crds",
     );
-  if (given.length === 0 && !hasBuiltIn())
-    notes.push("the built-in schemas are not installed, so fields are not checked; run npm ci, or give --crds");
   return notes;
 }
 
@@ -75,7 +72,6 @@ async function definitionsIn(
 }
 
 async function schemasOf(given: readonly KindDefinition[]): Promise<Schemas> {
-  if (given.length === 0) return new Schemas();
   const { brokenRules } = await import("../../schemas/validation-rules.ts");
   return new Schemas(given, brokenRules);
 }

@@ -90,9 +90,7 @@ export const wasmPluginAffectsProtected = defineRule({
     const [old, now] = [listsOf(before.object, before.mesh), listsOf(after.object, after.mesh)];
     const changed = now.flatMap((extensions, i) => changedObjects(old[i] ?? [], extensions));
     for (const { object: extension, was } of changed) {
-      const reach = after.mesh
-        .get(proxiesOfNamespace, after.object)
-        .reachOf(extension, policyScope(asAttached(extension)));
+      const reach = after.mesh.get(proxiesOfNamespace, after.object).reachOf(extension, policyScope(extension.spec));
       if (reach === undefined) continue;
       yield {
         at: [],
@@ -119,7 +117,7 @@ function* removedChecks(
 ): Iterable<Problem> {
   const removed = old.flatMap((extensions, i) => changedObjects(now[i] ?? [], extensions));
   for (const { object: extension, was: left } of removed) {
-    const scope = policyScope(asAttached(extension));
+    const scope = policyScope(extension.spec);
     if (!checksRequests(extension) || (left !== undefined && checksRequests(left) && !isMoved(left, scope))) continue;
     if (mesh.get(proxiesOfNamespace, namespace).reachOf(extension, scope) === undefined) continue;
     yield {
@@ -134,14 +132,11 @@ function* removedChecks(
 
 const isMoved = (left: Extension, from: ProxyScope): boolean => {
   const scopes = new EffectScopes();
-  scopes.add(left.kind, policyScope(asAttached(left)));
+  scopes.add(left.kind, policyScope(left.spec));
   return !scopes.has(left.kind, from);
 };
 
 const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(spec.phase);
 
-/** A TrafficExtension has only targetRefs (Istio pilot/pkg/model/extensions.go GetTargetRef). */
-const asAttached = (extension: Extension) =>
-  extension.kind === "WasmPlugin" ? extension.spec : { ...extension.spec, targetRef: undefined };
 const labelsOf = (extension: Extension) =>
-  policyScope(asAttached(extension)).targetRefs.length === 0 ? extension.spec.selector?.matchLabels : undefined;
+  policyScope(extension.spec).targetRefs.length === 0 ? extension.spec.selector?.matchLabels : undefined;
