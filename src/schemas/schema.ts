@@ -14,6 +14,7 @@ export interface Schema {
   readonly nullable?: boolean;
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly multipleOf?: number;
   readonly exclusiveMinimum?: boolean;
   readonly exclusiveMaximum?: boolean;
   readonly minLength?: number;
@@ -55,6 +56,7 @@ const shapes: Readonly<Record<keyof Schema, (value: unknown) => boolean>> = {
   nullable: isFlag,
   minimum: isNumber,
   maximum: isNumber,
+  multipleOf: isNumber,
   exclusiveMinimum: isFlag,
   exclusiveMaximum: isFlag,
   minLength: isNumber,

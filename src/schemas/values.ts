@@ -87,8 +87,23 @@ const formats = new Map<string, { readonly named: string; has(text: string): boo
   ],
 ]);
 
-/** The formats that are checked; the API server checks some others as well. */
-export const knownFormats: ReadonlySet<string> = new Set([...formats.keys(), "int32", "uint32"]);
+/** The formats that the API server checks, and this does not. */
+export const uncheckedFormats: ReadonlySet<string> = new Set([
+  ...["bsonobjectid", "uri", "email", "hostname", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "date", "duration"],
+  ...[
+    "datetime",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "k8s-short-name",
+    "k8s-long-name",
+  ],
+]);
+
 const ranges = new Map<string, readonly [number, number]>([
   ["int32", [-(2 ** 31), 2 ** 31 - 1]],
   ["uint32", [0, 2 ** 32 - 1]],

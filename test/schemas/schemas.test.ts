@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { isObject } from "../../src/kube/read.ts";
 import { definitionIn, isDefinition, type KindDefinition } from "../../src/schemas/definitions.ts";
 import { Schemas } from "../../src/schemas/schemas.ts";
+import { publishedKinds } from "../../src/schemas/published.ts";
+import { unsupportedIn } from "../../src/schemas/unsupported.ts";
 import { brokenRules } from "../../src/schemas/validation-rules.ts";
 
 const group = "networking.istio.io";
@@ -69,6 +71,20 @@ describe("values", () => {
       "😀",
       "ab",
       ": The field must have at most 1 characters, not 2",
+    ],
+    [
+      "an address",
+      { type: "string", anyOf: [{ format: "ipv4" }, { format: "ipv6" }] },
+      "fd00::1",
+      "10.0.0",
+      ": The field has a value or a combination of fields that the schema excludes",
+    ],
+    [
+      "distinct items",
+      { type: "array", items: text, "x-kubernetes-list-type": "set" },
+      ["a", "b"],
+      ["a", "b", "a"],
+      "2: The item is the same as item 0",
     ],
     ["a text that is not empty", { type: "string", minLength: 1 }, "a", "", ": The field must not be empty"],
     [
@@ -156,6 +172,13 @@ describe("values", () => {
     assert.deepEqual(said({ a: null }, schema), [': The required field "a" is missing']);
     assert.deepEqual(said([null], { type: "array", items: { ...text, nullable: true } }), []);
   });
+});
+
+test("everything that the built-in definitions ask for is checked", () => {
+  assert.deepEqual(
+    publishedKinds.flatMap((one) => unsupportedIn(one) ?? []),
+    [],
+  );
 });
 
 describe("validation rules", () => {
