@@ -215,8 +215,8 @@ class Audits {
     const { trigger, evaluations, policies, selection, startMs } = about;
     const { mesh } = this.#audited as FrozenMesh;
     const { findings, skipped, errors } = await this.#run(this.#standing.results());
-    const isKnown = findings.every(({ guess }) => guess === undefined) || mentionsAmbient(mesh);
-    const sure = isKnown ? findings : findings.filter(({ guess }) => guess === undefined);
+    const isAmbient = findings.some(({ guessesAmbient }) => guessesAmbient) && mentionsAmbient(mesh);
+    const sure = findings.filter(({ guess, guessesAmbient }) => guess === undefined || (isAmbient && guessesAmbient));
     const rulings = await this.#run(ruled(sure, { after: mesh, exceptionFor: selection.exceptionFor }));
     const durationMs = pace.now() - startMs;
     const outcome = { trigger, evaluations, policies, mesh, rulings, skipped, errors, atMs: wallMs(), durationMs };

@@ -32,6 +32,8 @@ export interface Problem {
    * guesses once for each rule, instead of one warning for each.
    */
   readonly guess?: string;
+  /** The guess is that something is ambient: where anything is, the problem is reported as others are. */
+  readonly guessesAmbient?: true;
   /**
    * The keys of other problems that this one stands for, such as those of clients that the message does not name. If one of
    * them is new, the change introduces the problem.

@@ -394,3 +394,72 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     assert.deepEqual([code, out], [2, "0 objects checked: 0 deny, 0 warn; 1 error\n"]);
   });
 });
+
+describe("hosts that the files do not show", () => {
+  const set = (host: string, port = 80) => `apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { istio.io/dataplane-mode: ambient } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec: { ports: [{ port: 80 }] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart, namespace: shop }
+spec: { hosts: [cart], http: [{ route: [{ destination: { host: ${host}, port: { number: ${port} } } }] }] }
+`;
+  const rule = "virtual-service-destination-not-found";
+  const own = ({ findings }: Report) => findings.filter((finding) => finding.rule === rule);
+
+  test("one that is spelt almost as a Service in them is reported, with the Service", async () => {
+    const { code, report: found } = await report(["-"], set("catr"));
+    assert.equal(code, 0);
+    assert.deepEqual(
+      own(found).map(({ mode, line, fix }) => [mode, line, fix]),
+      [["warn", 13, 'Did you mean "cart.shop.svc.cluster.local"?']],
+    );
+  });
+
+  test("and a port that a Service in them does not have", async () => {
+    const [only] = own((await report(["-"], set("cart", 8080))).report);
+    assert.match(only?.message ?? "", /"cart\.shop\.svc\.cluster\.local" has no port 8080/);
+  });
+
+  for (const host of ["ledger", "pay.bank.svc.cluster.local", "api.example.com"])
+    test(`${host} may exist elsewhere: the rule is named as one that was not asked`, async () => {
+      const { report: found } = await report(["-"], set(host));
+      assert.deepEqual(own(found), []);
+      const reasons = found.skipped.filter((skip) => skip.rule === rule).map(({ reason }) => reason);
+      assert.deepEqual(reasons, ["the files do not show all Services and ServiceEntries"]);
+    });
+
+  test("a Service whose name differs in a number may exist beside the one that is there", async () => {
+    const { report: found } = await report(["-"], set("cart-v2").replace("name: cart,", "name: cart-v1,"));
+    assert.deepEqual(own(found), []);
+  });
+
+  test("the same of DestinationRules and of Sidecars", async () => {
+    const { report: found } = await report(
+      ["-"],
+      `${set("cart")}---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: ledger, namespace: shop }
+spec: { host: ledger }
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: { name: default, namespace: shop }
+spec: { egress: [{ hosts: [./ledger.shop.svc.cluster.local] }] }
+`,
+    );
+    const reason = "the files do not show all Services and ServiceEntries";
+    for (const id of ["destination-rule-never-used", "sidecar-host-not-found"])
+      assert.ok(
+        found.skipped.some((skip) => skip.rule === id && skip.reason === reason),
+        id,
+      );
+  });
+});

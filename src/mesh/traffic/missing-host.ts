@@ -4,6 +4,7 @@ import {
   isCoveredByWildcard,
   isRegistryComplete,
   mostNamesakes,
+  namesNearby,
   neighbours,
   registeredHost,
   registryReads,
@@ -14,7 +15,7 @@ export const isLookedUp = (host: string): boolean =>
   host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
 
 const isMissing = (host: string, mesh: MeshView<typeof registeredHost>): boolean =>
-  isRegistryComplete(mesh) && isLookedUp(host) && mesh.get(registeredHost, host).definitions.length === 0;
+  isLookedUp(host) && mesh.get(registeredHost, host).definitions.length === 0;
 
 /** What to say of a host that nothing defines. */
 export interface MissingHost {
@@ -23,13 +24,13 @@ export interface MissingHost {
   readonly fix: string | undefined;
   /** The namespace that would have the Service; undefined: the host has not the form of a Service's. */
   readonly namespace: string | undefined;
-  /** Whether the mesh has no other Service of that namespace either. */
-  readonly isNamespaceEmpty: boolean;
+  /** What is not known, so that the host may exist; undefined: it does not. */
+  readonly guess: string | undefined;
 }
 
 /**
- * A host (as istiod resolves it) that a VirtualService sends requests to and that nothing defines, for certain; undefined:
- * something defines it, or that is not known.
+ * A host (as istiod resolves it) that a VirtualService sends requests to and that nothing known defines; undefined: something
+ * defines it.
  */
 export const missingHost = fact("missingHost", "key", registryReads, (host, mesh): MissingHost | undefined =>
   isMissing(host, mesh) ? described(host, mesh) : undefined,
@@ -43,8 +44,27 @@ function described(host: string, mesh: MeshView<(typeof registryReads)[number]>)
     ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
     : `"${host}" is no Service and no ServiceEntry`;
   const fix = fixFor(host, { namespace, namesakes, isWild }, mesh);
-  return { message, fix, namespace, isNamespaceEmpty: namespace !== undefined && !hasOthers };
+  if (isRegistryComplete(mesh)) {
+    const guess = namespace !== undefined && !hasOthers ? `the Services of namespace ${namespace}` : undefined;
+    return { message, fix, namespace, guess };
+  }
+  const near = namespace === undefined ? undefined : nearIn(namespace, host.split(".")[0] ?? "", mesh);
+  if (near === undefined) return { message, fix, namespace, guess: "all Services and ServiceEntries" };
+  return {
+    message,
+    fix: `Did you mean "${near}.${namespace}.svc.${mesh.settings.domain}"?`,
+    namespace,
+    guess: undefined,
+  };
 }
+
+/** A Service that was meant. One that differs in a number alone, as v1 and v2 do, may exist beside it. */
+function nearIn(namespace: string, name: string, mesh: MeshView<typeof namesNearby>): string | undefined {
+  const near = mesh.get(namesNearby, namespace).nearest(name);
+  return near === undefined || withoutDigits(near) === withoutDigits(name) ? undefined : near;
+}
+
+const withoutDigits = (name: string): string => name.replaceAll(/\d/g, "");
 
 interface Known {
   readonly namespace: string | undefined;

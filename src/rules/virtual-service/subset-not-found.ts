@@ -8,6 +8,7 @@ import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
+import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
@@ -25,7 +26,13 @@ interface TargetHost extends Omit<Target, "subset"> {
 const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host, mesh): TargetHost => {
   const subsets = mesh.get(subsetsOfHost, host);
   const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
-  return { host, subsets, isUnknown, missing: mesh.get(missingHost, host), said: new Map() };
+  return {
+    host,
+    subsets,
+    isUnknown,
+    missing: isRegistryComplete(mesh) ? mesh.get(missingHost, host) : undefined,
+    said: new Map(),
+  };
 });
 
 /** A VirtualService, and the namespaces of the hosts of which it names subsets. */
