@@ -422,6 +422,29 @@ spec: { hosts: [cart], http: [{ route: [{ destination: { host: ${host}, port: { 
     );
   });
 
+  for (const [host, fix] of [
+    [
+      "cart.shp.svc.cluster.local",
+      'Write the host of the Service that exists. Did you mean "cart.shop.svc.cluster.local"?',
+    ],
+    [
+      "cart.shop",
+      'Write the full name: Istio completes only names without a dot. Did you mean "cart.shop.svc.cluster.local"?',
+    ],
+  ] as const)
+    test(`${host}: the Service is there, with another name`, async () => {
+      const [only, ...others] = own((await report(["-"], set(host))).report);
+      assert.deepEqual([only?.mode, only?.fix, others], ["warn", fix, []]);
+    });
+
+  test("in a change of a mesh that is known in part, nothing is said of it", async () => {
+    const mesh = folderWith({ "a.yaml": set("cart") });
+    for (const partial of [[], ["--partial", "Service"]]) {
+      const found = (await report(["-", "--mesh", mesh, ...partial], set("ledger"))).report;
+      assert.equal(own(found).length, partial.length === 0 ? 1 : 0);
+    }
+  });
+
   test("and a port that a Service in them does not have", async () => {
     const [only] = own((await report(["-"], set("cart", 8080))).report);
     assert.match(only?.message ?? "", /"cart\.shop\.svc\.cluster\.local" has no port 8080/);

@@ -1,3 +1,4 @@
+import { nearest } from "../../text/nearest.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { isWildcard, namespaceOfHost } from "./hosts.ts";
 import {
@@ -26,6 +27,8 @@ export interface MissingHost {
   readonly namespace: string | undefined;
   /** What is not known, so that the host may exist; undefined: it does not. */
   readonly guess: string | undefined;
+  /** Whether Services or ServiceEntries are known to be missing, which is why it is a guess. */
+  readonly isPartial: boolean;
 }
 
 /**
@@ -43,25 +46,28 @@ function described(host: string, mesh: MeshView<(typeof registryReads)[number]>)
   const message = isWild
     ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
     : `"${host}" is no Service and no ServiceEntry`;
-  const fix = fixFor(host, { namespace, namesakes, isWild }, mesh);
-  if (isRegistryComplete(mesh)) {
-    const guess = namespace !== undefined && !hasOthers ? `the Services of namespace ${namespace}` : undefined;
-    return { message, fix, namespace, guess };
-  }
-  const near = namespace === undefined ? undefined : nearIn(namespace, host.split(".")[0] ?? "", mesh);
-  if (near === undefined) return { message, fix, namespace, guess: "all Services and ServiceEntries" };
-  return {
-    message,
-    fix: `Did you mean "${near}.${namespace}.svc.${mesh.settings.domain}"?`,
-    namespace,
-    guess: undefined,
-  };
+  const found = { message, fix: fixFor(host, { namespace, namesakes, isWild }, mesh), namespace, isPartial: false };
+  if (!isRegistryComplete(mesh)) return { ...found, ...amongSome(host, namesakes, mesh) };
+  const guess = namespace !== undefined && !hasOthers ? `the Services of namespace ${namespace}` : undefined;
+  return { ...found, guess };
 }
 
-/** A Service that was meant. One that differs in a number alone, as v1 and v2 do, may exist beside it. */
-function nearIn(namespace: string, name: string, mesh: MeshView<typeof namesNearby>): string | undefined {
-  const near = mesh.get(namesNearby, namespace).nearest(name);
-  return near === undefined || withoutDigits(near) === withoutDigits(name) ? undefined : near;
+/** What is said where only some Services are known: nothing, unless the host is almost that of one of these. */
+function amongSome(
+  host: string,
+  namesakes: readonly string[],
+  mesh: MeshView<typeof namesNearby>,
+): Pick<MissingHost, "guess" | "isPartial"> & { readonly fix?: string } {
+  const [name = "", second = ""] = host.split(".");
+  // The Service itself, of which the host names the namespace without the domain, or misspelt.
+  if (nearest(second, namesakes) !== undefined) return { guess: undefined, isPartial: false };
+  const { domain } = mesh.settings;
+  const namespace = namespaceOfHost(host, domain);
+  const near = namespace === undefined ? undefined : mesh.get(namesNearby, namespace).nearest(name);
+  // One that differs in a number alone, as v1 and v2 do, may exist beside it.
+  if (near === undefined || withoutDigits(near) === withoutDigits(name))
+    return { guess: "all Services and ServiceEntries", isPartial: true };
+  return { guess: undefined, isPartial: false, fix: `Did you mean "${near}.${namespace}.svc.${domain}"?` };
 }
 
 const withoutDigits = (name: string): string => name.replaceAll(/\d/g, "");

@@ -109,8 +109,8 @@ function unknownHost(rule: DestinationRule, host: string, mesh: View): Problem {
   };
 }
 
-function guessOf(namespace: string | undefined, rule: DestinationRule, mesh: View): Pick<Problem, "guess"> {
-  if (!isRegistryComplete(mesh)) return { guess: "all Services and ServiceEntries" };
+function guessOf(namespace: string | undefined, rule: DestinationRule, mesh: View): Pick<Problem, "guess" | "guessOf"> {
+  if (!isRegistryComplete(mesh)) return { guess: "all Services and ServiceEntries", guessOf: "partial" };
   const isGuess = namespace !== undefined && !mesh.get(hasServicesNear, rule);
   return isGuess ? { guess: `the Services of namespace ${namespace}` } : {};
 }

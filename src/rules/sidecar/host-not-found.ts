@@ -144,14 +144,18 @@ function unknownHost({ namespace, host, at }: Entry, sidecar: Sidecar, mesh: Vie
 }
 
 /** Where the host is instead, or what would have to be known. */
-function knownOf(host: string, places: ReadonlySet<string>, mesh: View): Pick<Problem, "evidence" | "fix" | "guess"> {
+function knownOf(
+  host: string,
+  places: ReadonlySet<string>,
+  mesh: View,
+): Pick<Problem, "evidence" | "fix" | "guess" | "guessOf"> {
   const where = namespaceOfHost(host, mesh.settings.domain);
   const evidence = [
     where === undefined ? absent("ServiceEntry", "") : absent("Service", where, host.split(".")[0] ?? ""),
   ];
   const [other] = [...places].sort();
   if (other !== undefined) return { evidence, fix: `Write "${other}/${host}": the host is in namespace "${other}".` };
-  if (!isRegistryComplete(mesh)) return { evidence, guess: "all Services and ServiceEntries" };
+  if (!isRegistryComplete(mesh)) return { evidence, guess: "all Services and ServiceEntries", guessOf: "partial" };
   const isGuess = where !== undefined && !mesh.get(hasServices, where);
   return { evidence, ...(isGuess ? { guess: `the Services of namespace ${where}` } : {}) };
 }

@@ -219,13 +219,14 @@ function isHidden({ metadata, spec }: VirtualService, { definitions }: Registere
 }
 
 function problemOfMissing(host: string, mesh: View): Problem {
-  const { message, fix, namespace, guess } = mesh.get(missingHost, host) as MissingHost;
+  const { message, fix, namespace, guess, isPartial } = mesh.get(missingHost, host) as MissingHost;
   return {
     at: ["host"],
     message,
     key: JSON.stringify([host]),
     evidence: [absentDefinition(host, namespace)],
     ...(guess === undefined ? {} : { guess }),
+    ...(isPartial ? { guessOf: "partial" as const } : {}),
     ...(fix === undefined ? {} : { fix }),
   };
 }
