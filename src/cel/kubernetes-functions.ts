@@ -10,8 +10,9 @@ import {
   mapType,
 } from "@bufbuild/cel";
 import { spend } from "./cost.ts";
+import { formatFunctions } from "./kubernetes-formats.ts";
 
-// The functions that Kubernetes adds to CEL (`apiserver/pkg/cel/library`): URLs, lists, IP addresses.
+// The functions that Kubernetes adds to CEL (`apiserver/pkg/cel/library`): URLs, lists, IP addresses, formats.
 
 const { STRING, BOOL, INT, DYN } = CelScalar;
 const url = mapType(STRING, STRING);
@@ -76,6 +77,7 @@ export const kubernetesFunctions: CelFunc[] = [
   celMethod("lastIndexOf", list, [DYN], INT, function (wanted) {
     return BigInt(itemsOf(this).lastIndexOf(wanted));
   }),
+  ...formatFunctions,
 ];
 
 /** Go's netip.ParseAddr, without zones and without IPv4 in IPv6. */

@@ -215,8 +215,8 @@ class Audits {
     const { trigger, evaluations, policies, selection, startMs } = about;
     const { mesh } = this.#audited as FrozenMesh;
     const { findings, skipped, errors } = await this.#run(this.#standing.results());
-    const isAmbient = findings.some(({ guessOf }) => guessOf === "ambient") && mentionsAmbient(mesh);
-    const sure = findings.filter(({ guess, guessOf }) => guess === undefined || (isAmbient && guessOf === "ambient"));
+    const isKnown = findings.every(({ guess }) => guess === undefined) || mentionsAmbient(mesh);
+    const sure = isKnown ? findings : findings.filter(({ guess }) => guess === undefined);
     const rulings = await this.#run(ruled(sure, { after: mesh, exceptionFor: selection.exceptionFor }));
     const durationMs = pace.now() - startMs;
     const outcome = { trigger, evaluations, policies, mesh, rulings, skipped, errors, atMs: wallMs(), durationMs };

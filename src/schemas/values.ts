@@ -76,7 +76,14 @@ function formatBound({ format = "" }: Schema, value: number): Beyond | undefined
  * (`apiextensions-apiserver/pkg/apiserver/validation/formats.go`, `kube-openapi/pkg/validation/strfmt`).
  */
 const formats = new Map<string, { readonly named: string; has(text: string): boolean }>([
-  ["ipv4", { named: "an IPv4 address", has: (text) => isIP(text) > 0 && text.includes(".") }],
+  // Zeros before a number are allowed, as Go did up to version 1.16.
+  [
+    "ipv4",
+    {
+      named: "an IPv4 address",
+      has: (text) => text.includes(".") && isIP(text.replaceAll(/(?<=^|[.:])0+(?=\d)/g, "")) > 0,
+    },
+  ],
   ["ipv6", { named: "an IPv6 address", has: (text) => isIPv6(text) && !text.includes("%") }],
   [
     "byte",

@@ -458,10 +458,17 @@ spec: { hosts: [cart], http: [{ route: [{ destination: { host: ${host}, port: { 
       assert.deepEqual(reasons, ["the files do not show all Services and ServiceEntries"]);
     });
 
-  test("a Service whose name differs in a number may exist beside the one that is there", async () => {
-    const { report: found } = await report(["-"], set("cart-v2").replace("name: cart,", "name: cart-v1,"));
-    assert.deepEqual(own(found), []);
-  });
+  for (const [existing, host] of [
+    ["cart-v1", "cart-v2"],
+    ["cart-eu", "cart-us"],
+    ["web", "wep"],
+    ["cart", "cart.shop.example.com"],
+    ["cart", "cart.shop2.svc.cluster.local"],
+  ] as const)
+    test(`${host} may exist beside the Service ${existing}`, async () => {
+      const { report: found } = await report(["-"], set(host).replace("name: cart,", `name: ${existing},`));
+      assert.deepEqual(own(found), []);
+    });
 
   test("the same of DestinationRules and of Sidecars", async () => {
     const { report: found } = await report(

@@ -83,7 +83,7 @@ describe("what the API server admits is not malformed", () => {
     assert.deepEqual(
       without.map(({ apiVersion, kind }) => `${apiVersion} ${kind}`),
       [
-        // Removed from the definitions with v1.1 of the Gateway API.
+        // Removed from the definitions with v1.2 of the Gateway API.
         "gateway.networking.k8s.io/v1alpha2 GRPCRoute",
         "argoproj.io/v1alpha1 Rollout",
         "admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration",

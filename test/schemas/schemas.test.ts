@@ -80,6 +80,13 @@ describe("values", () => {
       ": The field has a value or a combination of fields that the schema excludes",
     ],
     [
+      "an IPv4 address with zeros",
+      { type: "string", format: "ipv4" },
+      "010.0.00.001",
+      "010.0.00.0001.1",
+      ": The field must be an IPv4 address",
+    ],
+    [
       "distinct items",
       { type: "array", items: text, "x-kubernetes-list-type": "set" },
       ["a", "b"],
@@ -208,6 +215,12 @@ describe("validation rules", () => {
     ["isURL(self)", { type: "string" }, "/a", "a b"],
     ["isIP(self)", { type: "string" }, "::1", "1.2.3"],
     ["self.matches('^a+$')", { type: "string" }, "aa", "ab"],
+    ["!format.dns1123Subdomain().validate(self).hasValue()", { type: "string" }, "a-b.example.com", "a..b"],
+    ["!format.dns1123LabelPrefix().validate(self).hasValue()", { type: "string" }, "a-", "a."],
+    ["!format.dns1035Label().validate(self).hasValue()", { type: "string" }, "a1", "1a"],
+    ["!format.qualifiedName().validate(self).hasValue()", { type: "string" }, "example.com/A_b", "a/b/c"],
+    ["!format.labelValue().validate(self).hasValue()", { type: "string" }, "", "a/b"],
+    ["format.uuid().validate(self).hasValue()", { type: "string" }, "a", "0f8fad5b-d9cb-469f-a165-70867728950e"],
   ] as const)
     test(rule, () => {
       assert.deepEqual(said(right, of(rule, schema)), []);

@@ -59,18 +59,32 @@ function amongSome(
   mesh: MeshView<typeof namesNearby>,
 ): Pick<MissingHost, "guess" | "isPartial"> & { readonly fix?: string } {
   const [name = "", second = ""] = host.split(".");
-  // The Service itself, of which the host names the namespace without the domain, or misspelt.
-  if (nearest(second, namesakes) !== undefined) return { guess: undefined, isPartial: false };
   const { domain } = mesh.settings;
   const namespace = namespaceOfHost(host, domain);
+  // The Service itself, of which the host names the namespace without the domain, or misspelt.
+  if ((namespace !== undefined || isShort(host)) && isMisspelt(second, nearest(second, namesakes)))
+    return { guess: undefined, isPartial: false };
   const near = namespace === undefined ? undefined : mesh.get(namesNearby, namespace).nearest(name);
-  // One that differs in a number alone, as v1 and v2 do, may exist beside it.
-  if (near === undefined || withoutDigits(near) === withoutDigits(name))
-    return { guess: "all Services and ServiceEntries", isPartial: true };
-  return { guess: undefined, isPartial: false, fix: `Did you mean "${near}.${namespace}.svc.${domain}"?` };
+  return isMisspelt(name, near)
+    ? { guess: undefined, isPartial: false, fix: `Did you mean "${near}.${namespace}.svc.${domain}"?` }
+    : { guess: "all Services and ServiceEntries", isPartial: true };
 }
 
-const withoutDigits = (name: string): string => name.replaceAll(/\d/g, "");
+/** Whether a name is that of another by mistake. */
+const isMisspelt = (name: string, near: string | undefined): boolean => near !== undefined && !areBeside(name, near);
+
+/** Whether two names are such as exist beside each other: `cart-v1` and `cart-v2`, `shop-eu` and `shop-us`, `web` and `wep`. */
+function areBeside(one: string, other: string): boolean {
+  if (one === other) return false;
+  const [parts, others] = [partsOf(one), partsOf(other)];
+  return (
+    parts.length === others.length &&
+    parts.every((part, i) => part === others[i] || Math.max(part.length, others[i]?.length ?? 0) < 4)
+  );
+}
+
+/** Numbers do not tell names apart. */
+const partsOf = (name: string): readonly string[] => name.replaceAll(/\d/g, "").split("-");
 
 interface Known {
   readonly namespace: string | undefined;
@@ -79,16 +93,19 @@ interface Known {
 }
 
 function fixFor(host: string, { namespace, namesakes, isWild }: Known, { settings }: MeshView): string | undefined {
-  const [name = "", second, ...more] = host.split(".");
+  const [name = "", second] = host.split(".");
   if (isWild) return `Add a ServiceEntry for "${host}", or route to the wildcard itself with tls or resolution NONE.`;
   const hostsIn = (namespaces: readonly string[]) =>
     namespaces.map((one) => `"${name}.${one}.svc.${settings.domain}"`).join(" or ");
-  if (namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc"))
+  if (namespace === undefined && second !== undefined && isShort(host))
     return `Write the full name: Istio completes only names without a dot. Did you mean ${hostsIn(meantBy(second, namesakes))}?`;
   const others = namesakes.filter((one) => one !== namespace);
   if (others.length === 0) return undefined;
   return `Write the host of the Service that exists. Did you mean ${hostsIn(others)}?`;
 }
+
+/** Whether a host names a Service and a namespace without the domain, which istiod does not complete. */
+const isShort = (host: string): boolean => /^[^.]+\.[^.]+(?:\.svc)?$/.test(host);
 
 /** The namespaces that may be meant by one that is named: others, if all Services of that name are known to be elsewhere. */
 const meantBy = (named: string, namesakes: readonly string[]): readonly string[] =>

@@ -148,13 +148,20 @@ function knownOf(
   host: string,
   places: ReadonlySet<string>,
   mesh: View,
-): Pick<Problem, "evidence" | "fix" | "guess" | "guessOf"> {
+): Pick<Problem, "atMost" | "evidence" | "fix" | "guess" | "guessOf"> {
   const where = namespaceOfHost(host, mesh.settings.domain);
   const evidence = [
     where === undefined ? absent("ServiceEntry", "") : absent("Service", where, host.split(".")[0] ?? ""),
   ];
   const [other] = [...places].sort();
-  if (other !== undefined) return { evidence, fix: `Write "${other}/${host}": the host is in namespace "${other}".` };
+  // Only that of a Service is in one namespace alone.
+  const isSure = where !== undefined || mesh.knowsAll("ServiceEntry");
+  if (other !== undefined)
+    return {
+      evidence,
+      fix: `Write "${other}/${host}": the host is in namespace "${other}".`,
+      ...(isSure ? {} : { atMost: "warn" }),
+    };
   if (!isRegistryComplete(mesh)) return { evidence, guess: "all Services and ServiceEntries", guessOf: "partial" };
   const isGuess = where !== undefined && !mesh.get(hasServices, where);
   return { evidence, ...(isGuess ? { guess: `the Services of namespace ${where}` } : {}) };
