@@ -1,6 +1,6 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { isServed } from "../objects/revision.ts";
 import type { AuthorizationPolicy } from "./policies.ts";
 import { trustDomainsOf } from "./requests/identities.ts";
@@ -153,3 +153,39 @@ export const namespacesNamedByPolicy = relation(
   ),
   index("Namespace", ({ metadata: { name } }) => [name, `${name[0]}*`, `*${name.at(-1)}`]),
 );
+
+const isPrefix = (pattern: string): boolean => pattern.endsWith("*");
+const backwards = (text: string): string => [...text].reverse().join("");
+
+/** The names of namespaces with a letter at one end, sorted; those with that letter at the end are written backwards. */
+const namesByLetter = fact("namesByLetter", "key", [namespacesNamedByPolicy], (key, mesh): readonly string[] =>
+  mesh
+    .under(namespacesNamedByPolicy, [key])
+    .map(({ metadata: { name } }) => (isPrefix(key) ? name : backwards(name)))
+    .sort(),
+);
+
+/** What {@link isNamespaceThere} reads. */
+export const namespaceReads = [namespacesNamedByPolicy, namesByLetter] as const;
+
+/**
+ * Whether there is a namespace of a name, or one that a pattern matches, that a policy names. Many policies of a mesh have the same
+ * pattern, and a change of one namespace concerns all of them.
+ */
+export function isNamespaceThere(named: string, mesh: MeshView<(typeof namespaceReads)[number]>): boolean {
+  if (!named.includes("*")) return mesh.hasUnder(namespacesNamedByPolicy, named);
+  const start = isPrefix(named) ? named.slice(0, -1) : backwards(named.slice(1));
+  const names = mesh.get(namesByLetter, keyOfNamed(named));
+  return names[firstFrom(start, names)]?.startsWith(start) === true;
+}
+
+/** The place of the first of sorted texts that is not before this one. */
+function firstFrom(text: string, sorted: readonly string[]): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] as string) < text) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

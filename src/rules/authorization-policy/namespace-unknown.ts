@@ -1,11 +1,11 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { callersNamed, type NamedCaller, namespacesNamedByPolicy } from "../../mesh/authorization/named-callers.ts";
+import { callersNamed, isNamespaceThere, namespaceReads } from "../../mesh/authorization/named-callers.ts";
 
 export const authorizationPolicyNamespaceUnknown = defineRule({
   id: "authorization-policy-namespace-unknown",
   subject: "AuthorizationPolicy",
-  reads: [namespacesNamedByPolicy],
+  reads: namespaceReads,
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
@@ -26,13 +26,10 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
   *check(policy, mesh) {
     // Where no Namespaces are known, those that other objects mention are only some of them.
     if (!mesh.knows("Namespace")) return;
-    const callers = callersNamed(policy, mesh.settings).filter(({ isHere }) => !isHere);
     // Files of applications do not have these, and a cluster with a mesh does.
     const elsewhere = mesh.knowsAll("Namespace") ? [] : [mesh.settings.rootNamespace, ...ofKubernetes];
-    const related = mesh.related(namespacesNamedByPolicy, policy).map(({ metadata }) => metadata.name);
-    const known = new KnownNames([...related, ...elsewhere], callers);
-    for (const { namespace: name, at } of callers)
-      if (!known.has(name))
+    for (const { namespace: name, isHere, at } of callersNamed(policy, mesh.settings))
+      if (!isHere && !elsewhere.some((one) => isLike(name, one)) && !isNamespaceThere(name, mesh))
         yield isPattern(name)
           ? {
               at,
@@ -49,29 +46,10 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
 
 const isPattern = (name: string): boolean => name.includes("*");
 
-/** Names of namespaces, with their beginnings and ends, as far as a policy has patterns of that length. */
-class KnownNames {
-  readonly #names: Set<string>;
-
-  constructor(names: readonly string[], callers: readonly NamedCaller[]) {
-    this.#names = new Set(names);
-    const patterns = callers.map(({ namespace }) => namespace).filter(isPattern);
-    for (const [length, ofLength] of Map.groupBy(patterns, (pattern) => pattern.length - 1)) {
-      const [isEnd, isStart] = [ofLength.some(endsName), !ofLength.every(endsName)];
-      for (const name of names) {
-        if (name.length < length) continue;
-        if (isStart) this.#names.add(`${name.slice(0, length)}*`);
-        if (isEnd) this.#names.add(`*${name.slice(-length)}`);
-      }
-    }
-  }
-
-  has(name: string): boolean {
-    return this.#names.has(name);
-  }
-}
-
-const endsName = (pattern: string): boolean => pattern.startsWith("*");
+const isLike = (named: string, name: string): boolean => {
+  if (named.startsWith("*")) return name.endsWith(named.slice(1));
+  return isPattern(named) ? name.startsWith(named.slice(0, -1)) : name === named;
+};
 
 /** The namespaces that the API server creates. */
 const ofKubernetes: readonly string[] = ["default", "kube-system", "kube-public", "kube-node-lease"];
