@@ -437,6 +437,22 @@ spec: { hosts: [cart], http: [{ route: [{ destination: { host: ${host}, port: { 
       assert.deepEqual([only?.mode, only?.fix, others], ["warn", fix, []]);
     });
 
+  test("one mistake in it is one warning, with and without a subset and whatever namespace was meant", async () => {
+    const files = `apiVersion: v1
+kind: Namespace
+metadata: { name: shops }
+---
+${set("cart.shops, subset: v1")}`;
+    const { findings } = (await report(["-"], files)).report;
+    const about = findings.filter(({ rule: by }) => by.startsWith("virtual-service-"));
+    assert.deepEqual(
+      about.map(({ mode, rule: by }) => [mode, by]),
+      [["warn", "virtual-service-subset-not-found"]],
+    );
+    assert.match(about[0]?.message ?? "", /"cart\.shops" names no Service and no ServiceEntry/);
+    assert.match(about[0]?.fix ?? "", /Did you mean "cart\.shop\.svc\.cluster\.local"\?/);
+  });
+
   test("in a change of a mesh that is known in part, nothing is said of it", async () => {
     const mesh = folderWith({ "a.yaml": set("cart") });
     for (const partial of [[], ["--partial", "Service"]]) {
