@@ -28,6 +28,8 @@ const escape = new RegExp(
   [
     ...[escaped, String.raw`\\\r?\n`],
     String.raw`(?:^|[\s{,])\?\s+["']?kind\b`,
+    // An alias as a key.
+    String.raw`(?:^|[\s{,])\*[^\s,[\]{}]+[ \t]+:`,
     String.raw`\bkind["']?\s*:\s*[*&!|>]`,
     String.raw`\bkind["']?\s*:[ \t]*(?:#.*)?\r?\n(?!(?:[ \t]*(?:#.*)?\r?\n)*[ \t]*["']?[-\w.$/]+["']?[ \t]*:(?:\s|$))`,
   ].join("|"),

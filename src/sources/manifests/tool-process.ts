@@ -38,7 +38,7 @@ class ToolProcess {
     this.#child = spawn(tool, args, { env: { ...limits.env }, stdio: ["ignore", "pipe", "pipe"], detached });
     this.#child.stdout?.on("data", (part: Buffer) => this.#take(part));
     this.#child.stderr?.on("data", (part: Buffer) => this.#takeError(part));
-    this.#child.once("error", (error) => this.#end({ problem: `failed: ${error.message}` }));
+    this.#child.on("error", (error) => this.#end({ problem: `failed: ${error.message}` }));
     this.#child.once("close", (code, signal) => this.#end(this.#result(code, signal)));
     const seconds = limits.timeoutMs / 1000;
     this.#timer = setTimeout(

@@ -18,6 +18,7 @@ const ways: readonly (readonly [string, string])[] = [
   ["the next line but one, after comments", `kind: # one\n  # two\n\n  Service\n${rest}`],
   ["the next line, quoted", `kind:\n  "Service"\n${rest}`],
   ["an anchor", `x: &k Service\nkind: *k\n${rest}`],
+  ["an anchor at a key", `x: &k kind\n*k : Service\n${rest}`],
   ["a block", `kind: >-\n  Service\n${rest}`],
   ["a tag", `kind: !!str Service\n${rest}`],
   ["a complex key", `? kind\n: Service\n${rest}`],
