@@ -31,14 +31,19 @@ interface Definition {
   readonly spec: {
     readonly group: string;
     readonly names: { readonly kind: string };
-    readonly versions: readonly { readonly name: string; readonly schema: { readonly openAPIV3Schema: object } }[];
+    readonly versions: readonly {
+      readonly name: string;
+      readonly served: boolean;
+      readonly schema: { readonly openAPIV3Schema: object };
+    }[];
   };
 }
 
 function versionsOf(raw: Record<string, unknown>): readonly (readonly [Names, object])[] {
   const { spec } = raw as unknown as Definition;
   if (!isKnownGroup(spec.group)) return [];
-  return spec.versions.map(({ name, schema: { openAPIV3Schema } }) => [
+  const served = spec.versions.filter((version) => version.served);
+  return served.map(({ name, schema: { openAPIV3Schema } }) => [
     [spec.group, spec.names.kind, name],
     withoutHead(readKeywords(openAPIV3Schema)),
   ]);
