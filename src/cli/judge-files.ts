@@ -67,7 +67,7 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
 
   function add(finding: Finding, changes: readonly Change[]): void {
     const introduced = { ...finding, introduced: true };
-    if (finding.guess !== undefined && !isAmbient) guesses.push(introduced);
+    if (finding.guess !== undefined && !(isAmbient && finding.guessOf === "ambient")) guesses.push(introduced);
     else findings.push(introduced);
     alternatives.foundWith(introduced, changes);
   }

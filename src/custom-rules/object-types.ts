@@ -87,7 +87,7 @@ const metadata: Schema = {
 /** An object of a kind with this schema; without one, nothing in its spec is checked. */
 export function typeOfObject(schema: Schema | undefined, use: FieldUse): ExpressionType {
   const { metadata: _metadata, status, ...fields } = schema?.properties ?? { spec: {}, data: {} };
-  // The built-in schemas have no status.
+  // The schemas of Kubernetes' own kinds have no status here.
   const properties = { ...fields, status: status ?? {}, metadata, apiVersion: text, kind: text };
   return typeOfSchema({ type: "object", properties }, { title: "", use });
 }

@@ -33,6 +33,11 @@ export interface Problem {
    */
   readonly guess?: string;
   /**
+   * `ambient`: that something is ambient; where anything is, the problem is reported as others are. `partial`: that what a view
+   * does not have is not there, though the view is known to lack objects of the kind; only reports on files name such a rule.
+   */
+  readonly guessOf?: "ambient" | "partial";
+  /**
    * The keys of other problems that this one stands for, such as those of clients that the message does not name. If one of
    * them is new, the change introduces the problem.
    */

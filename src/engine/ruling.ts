@@ -206,6 +206,7 @@ export function* ruled(findings: readonly Finding[], context: RulingContext): Ge
   const rulings: Ruling[] = [];
   const including = newIncluding();
   for (const finding of findings) {
+    if (finding.guessOf === "partial") continue;
     const ruling = rulingOf(finding, context);
     rulings.push(ruling);
     addIncluding(ruling, including);

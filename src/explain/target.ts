@@ -69,7 +69,8 @@ function findWorkload({ originKind, namespace, name }: TargetName & { kind: "wor
 
 function missingWorkload(originKind: string | undefined, namespace: string, name: string, mesh: Mesh): string {
   const what = originKind ?? "workload";
-  if (!mesh.knows("Workload")) return `the mesh contains no workloads, so ${namespace}/${name} is not known`;
+  if (!mesh.knows("Workload"))
+    return `the mesh contains no workloads, so ${namespace}/${name} is not known${didYouMean(elsewhere(name, mesh))}`;
   const missing = `there is no ${what} ${namespace}/${name} in this mesh`;
   if (mesh.find("Namespace", namespaceKey(namespace)) === undefined) {
     const near = nearest(namespace, namespaceNames(mesh));

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
+import { type PublishedModule, publishedModules } from "../schemas/published.ts";
 import { packageFolders } from "./third-party-notices.ts";
 
 /** The name of the file that travels beside the built one. */
@@ -16,11 +17,12 @@ interface Component {
 }
 
 /**
- * The packages that the files of a bundle come from, as a software bill of materials: CycloneDX 1.6 in JSON. It contains no
+ * The packages that the files of a bundle come from and the Go modules of the built-in schemas, as a software bill of materials: CycloneDX 1.6 in JSON. It contains no
  * time and no random number, so that the same source gives the same file. `files` are paths below `root`.
  */
 export function billOfMaterials(files: readonly string[], root: string): string {
-  const components = packageFolders(files).map((folder) => componentOf(join(root, folder, "package.json")));
+  const packages = packageFolders(files).map((folder) => componentOf(join(root, folder, "package.json")));
+  const components = [...packages, ...publishedModules.map(componentOfModule)];
   const unique = [...new Map(components.map((component) => [component["bom-ref"], component])).values()];
   const { name, version, license } = packageJson;
   const bom = {
@@ -44,6 +46,15 @@ interface Described {
 
 const componentOf = (path: string): Component =>
   component(JSON.parse(readFileSync(path, "utf8")) as Described, "library");
+
+const componentOfModule = ({ path, version, license }: PublishedModule): Component => ({
+  type: "library",
+  "bom-ref": `pkg:golang/${path}@${version}`,
+  name: path,
+  version,
+  licenses: [{ expression: license }],
+  purl: `pkg:golang/${path}@${version}`,
+});
 
 const component = ({ name, version, license }: Described, type: Component["type"]): Component => ({
   type,

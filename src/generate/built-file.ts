@@ -3,7 +3,7 @@ import { isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import packageJson from "../../package.json" with { type: "json" };
-import { schemaPackages } from "../schemas/built-in.ts";
+import { schemaPackages } from "../schemas/kubernetes-kinds.ts";
 import { billOfMaterials, billOfMaterialsFile } from "./bill-of-materials.ts";
 import { embeddedAssets } from "./embedded-assets.ts";
 import { embeddedPage, filesOfPage } from "./embedded-page.ts";
@@ -23,7 +23,7 @@ const assets: Plugin = {
       loader: "js",
       resolveDir: dirname(path),
     }));
-    bundle.onLoad({ filter: /[\\/]src[\\/]schemas[\\/]built-in\.ts$/ }, ({ path }) => ({
+    bundle.onLoad({ filter: /[\\/]src[\\/]schemas[\\/]kubernetes-kinds\.ts$/ }, ({ path }) => ({
       contents: embeddedSchemas(),
       loader: "js",
       resolveDir: dirname(path),

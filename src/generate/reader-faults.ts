@@ -45,7 +45,7 @@ function faultsOf(definitions: readonly Unknown[]): readonly string[] {
     .filter((field) => definitions.every((one) => lacks(one, field)))
     .map(
       (field) =>
-        `kube/schemas.ts: the reader asks for ${field}, which ${titles} does not have; correct it, or add it to schemas/additions.ts`,
+        `kube/schemas.ts: the reader asks for ${field}, which ${titles} does not have; correct it, or pin a newer version of the definitions (CONTRIBUTING.md)`,
     );
 }
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type PublishedModule, publishedModules } from "../schemas/published.ts";
 
 /** The name of the file that travels beside the built one. */
 export const noticesFile = "THIRD-PARTY-NOTICES.txt";
@@ -14,16 +15,15 @@ interface Package {
 
 /**
  * The notices and licence texts of the packages that the files of a bundle come from, as the packages themselves have
- * them. `files` are paths below `root`. Throws an Error that names a package whose licence cannot be told: what nobody
+ * them, and of the Go modules that the built-in schemas are generated from. `files` are paths below `root`. Throws an Error that names a package whose licence cannot be told: what nobody
  * may pass on must not be in the bundle.
  */
 export function thirdPartyNotices(files: readonly string[], root: string): string {
   // One version may be installed in several places.
   const filesOf = (folder: string) =>
     files.filter((file) => file.startsWith(`${folder}/`)).map((file) => join(root, file));
-  const entries = [
-    ...new Set(packageFolders(files).map((folder) => noticeOf(join(root, folder), filesOf(folder)))),
-  ].sort();
+  const packages = packageFolders(files).map((folder) => noticeOf(join(root, folder), filesOf(folder)));
+  const entries = [...new Set([...packages, ...publishedModules.map(noticeOfModule)])].sort();
   return [
     `Meshward's built file holds code and data of ${entries.length} packages. Their notices and licences:\n`,
     ...entries,
@@ -42,6 +42,11 @@ function noticeOf(folder: string, files: readonly string[]): string {
   const texts = names.sort().map((file) => readFileSync(join(folder, file), "utf8").replace(/\r\n/g, "\n").trim());
   if (texts.length === 0) texts.push(standardText(described, folder, files));
   return `${name} ${version}${license === undefined ? "" : ` (${license})`}\n\n${texts.join("\n\n")}\n`;
+}
+
+function noticeOfModule({ path, version, license }: PublishedModule): string {
+  if (license !== "Apache-2.0") throw new Error(`the text of the licence ${license} of ${path} is not known`);
+  return `${path} ${version} (${license})\n\n${apache()}\n`;
 }
 
 /** Some packages name a licence in their package.json and leave the text out. */

@@ -496,7 +496,8 @@ export const wasmPlugin = record({
 
 export const trafficExtension = record({
   spec: record({
-    ...attached,
+    selector,
+    targetRefs: list(targetRef),
     phase: fingerprint,
     priority: fingerprint,
     match: fingerprint,

@@ -86,7 +86,19 @@ class FieldCheck {
   #checkItems(items: readonly unknown[], schema: Schema, at: Path): void {
     for (const [index, item] of items.entries())
       if (schema.items !== undefined) this.value(item, schema.items, [...at, index]);
-    if (schema["x-kubernetes-list-type"] === "map") this.#checkKeys(items, schema, at);
+    const type = schema["x-kubernetes-list-type"];
+    if (type === "map") this.#checkKeys(items, schema, at);
+    else if (type === "set") this.#checkDistinct(items, at);
+  }
+
+  #checkDistinct(items: readonly unknown[], at: Path): void {
+    const seen = new Map<string, number>();
+    for (const [index, item] of items.entries()) {
+      const text = JSON.stringify(item);
+      const first = seen.get(text);
+      if (first === undefined) seen.set(text, index);
+      else this.#refuse([...at, index], `The item is the same as item ${first}`);
+    }
   }
 
   #checkKeys(items: readonly unknown[], { "x-kubernetes-list-map-keys": keys = [] }: Schema, at: Path): void {

@@ -3,8 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { Schema } from "./schema.ts";
 
 /**
- * Recovers the schema that a validator was compiled from. The packages `@kubernetes-models/*` contain Istio's and the Gateway
- * API's definitions only in this form: one function for each schema, which calls those of the inner schemas and lists its
+ * Recovers the schema that a validator was compiled from. The packages `kubernetes-models` and `@kubernetes-models/apimachinery`
+ * contain Kubernetes' definitions only in this form: one function for each schema, which calls those of the inner schemas and lists its
  * keywords with their values in the errors that it reports. A test compares the results with the validators themselves.
  *
  * `read` returns the text of a file by its name alone, which is unique in all of the packages.

@@ -32,21 +32,26 @@ export function definitionIn(raw: Record<string, unknown>): KindDefinition | str
   const versions = member(spec, "versions");
   if (typeof kind !== "string" || !Array.isArray(versions))
     return "the CustomResourceDefinition has no spec.names.kind or spec.versions; give one of apiextensions.k8s.io/v1";
-  const served = new Map<string, () => Schema | undefined>();
-  for (const version of versions) {
-    const schema = member(member(version, "schema"), "openAPIV3Schema");
-    const name = member(version, "name");
-    if (typeof name !== "string" || member(version, "served") === false) continue;
-    if (schema !== undefined && !isUsable(schema))
-      return `the schema of ${group}/${name} ${kind} is not a structural schema; take it as the project publishes it`;
-    served.set(name, () => schema);
-  }
-  return { group, kind, versions: served };
+  const served = new Map(versions.flatMap(servedIn));
+  if (served.size === 0)
+    return `no version of ${group} ${kind} is served, so that the API server has no such kind; ${take}`;
+  for (const [name, schema] of served)
+    if (!isUsable(schema)) return `the schema of ${group}/${name} ${kind} is not a structural schema; ${take}`;
+  return { group, kind, versions: new Map([...served].map(([name, schema]) => [name, () => schema as Schema])) };
+}
+
+const take = "take the definition as the project publishes it";
+
+/** The name of a version and its schema, if it is served. */
+function servedIn(version: unknown): [string, unknown][] {
+  const name = member(version, "name");
+  if (typeof name !== "string" || member(version, "served") === false) return [];
+  return [[name, member(member(version, "schema"), "openAPIV3Schema")]];
 }
 
 function isUsable(schema: unknown): schema is Schema | undefined {
   try {
-    return isObject(schema) && isSchema(schema);
+    return schema === undefined || (isObject(schema) && isSchema(schema));
   } catch (error) {
     if (error instanceof RangeError) return false;
     throw error;

@@ -1,4 +1,4 @@
-import { builtInKinds, hasBuiltIn } from "./built-in.ts";
+import { hasKubernetesKinds, kubernetesKinds } from "./kubernetes-kinds.ts";
 import type { Schema } from "./schema.ts";
 
 let known: ReadonlyMap<string, () => Schema> | undefined;
@@ -9,10 +9,11 @@ let known: ReadonlyMap<string, () => Schema> | undefined;
  */
 export function kubernetesSchema(apiVersion: string, kind: string): Schema | undefined {
   known ??= new Map(
-    hasBuiltIn() ? builtInKinds().map((one) => [`${one.apiVersion} ${one.kind}`, () => fieldsOf(one.schema())]) : [],
+    hasKubernetesKinds()
+      ? kubernetesKinds().map((one) => [`${one.apiVersion} ${one.kind}`, () => fieldsOf(one.schema())])
+      : [],
   );
-  const isOwn = !apiVersion.split("/")[0]?.includes(".");
-  return isOwn ? known.get(`${apiVersion} ${kind}`)?.() : undefined;
+  return known.get(`${apiVersion} ${kind}`)?.();
 }
 
 /** A schema with the names and types of fields only. */

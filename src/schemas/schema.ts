@@ -14,6 +14,7 @@ export interface Schema {
   readonly nullable?: boolean;
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly multipleOf?: number;
   readonly exclusiveMinimum?: boolean;
   readonly exclusiveMaximum?: boolean;
   readonly minLength?: number;
@@ -55,6 +56,7 @@ const shapes: Readonly<Record<keyof Schema, (value: unknown) => boolean>> = {
   nullable: isFlag,
   minimum: isNumber,
   maximum: isNumber,
+  multipleOf: isNumber,
   exclusiveMinimum: isFlag,
   exclusiveMaximum: isFlag,
   minLength: isNumber,
@@ -79,6 +81,9 @@ const shapes: Readonly<Record<keyof Schema, (value: unknown) => boolean>> = {
     Array.isArray(value) && value.every((one) => isObject(one) && isText(one["rule"])),
 };
 const keywords = Object.entries(shapes);
+
+/** All that is read of a schema. */
+export const schemaKeywords: ReadonlySet<string> = new Set(Object.keys(shapes));
 
 /** Whether a value has the form of a schema in all that is read of it. Throws a RangeError if it is nested too deeply. */
 export function isSchema(value: unknown): value is Schema {

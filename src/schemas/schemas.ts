@@ -3,11 +3,10 @@ import type { Path } from "../kube/read.ts";
 import { nearest } from "../text/nearest.ts";
 import { listed } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
-import { type BuiltInKind, builtInKinds, hasBuiltIn } from "./built-in.ts";
 import { checkFields } from "./check-fields.ts";
 import { checkMetadata } from "./check-metadata.ts";
-import { isKnownGroup, type KindDefinition } from "./definitions.ts";
-import { laterKinds, withAdditions } from "./additions.ts";
+import type { KindDefinition } from "./definitions.ts";
+import { publishedKinds } from "./published.ts";
 import type { Schema } from "./schema.ts";
 
 interface KnownKind extends KindDefinition {
@@ -24,10 +23,10 @@ export class Schemas {
 
   readonly #brokenRules: BrokenRules;
 
-  /** `brokenRules` evaluates the validation rules of the given definitions; the built-in ones have none. */
+  /** `brokenRules` evaluates the validation rules of all definitions; without it, they are not evaluated. */
   constructor(given: readonly KindDefinition[] = [], brokenRules: BrokenRules = () => []) {
     this.#brokenRules = brokenRules;
-    for (const definition of builtInDefinitions()) this.#set({ ...definition, isExact: false });
+    for (const definition of publishedKinds) this.#set({ ...definition, isExact: false });
     for (const definition of given) this.#set({ ...definition, isExact: true });
   }
 
@@ -69,7 +68,7 @@ export class Schemas {
     if (schema === undefined) return [];
     try {
       const faults = checkFields(raw, schema, isExact);
-      const broken = isExact ? this.#brokenRules(raw, schema) : [];
+      const broken = this.#brokenRules(raw, schema);
       return [...faults, ...broken.filter(({ at }) => !faults.some((fault) => isSameBranch(fault.at, at)))];
     } catch (error) {
       // The object or the schema is nested too deeply, and the API server would not read it either.
@@ -105,19 +104,3 @@ const isSameBranch = (one: Path, other: Path): boolean => {
   const common = Math.min(one.length, other.length);
   return one.slice(0, common).every((step, i) => step === other[i]);
 };
-
-let builtIn: readonly KindDefinition[] | undefined;
-
-/** The built-in definitions, which only a checkout without its development packages lacks. */
-function builtInDefinitions(): readonly KindDefinition[] {
-  builtIn ??= hasBuiltIn() ? [...builtInKinds().flatMap(definitionOf), ...laterKinds] : [];
-  return builtIn;
-}
-
-function definitionOf({ apiVersion, kind, schema }: BuiltInKind): readonly KindDefinition[] {
-  const [group = "", version = ""] = apiVersion.split("/");
-  if (!isKnownGroup(group)) return [];
-  let known: Schema | undefined;
-  const once = () => (known ??= withAdditions(kind, schema()));
-  return [{ group, kind, versions: new Map([[version, once]]) }];
-}

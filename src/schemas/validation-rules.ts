@@ -8,7 +8,7 @@ import { withDefaults } from "./defaults.ts";
 import type { Schema, ValidationRule } from "./schema.ts";
 import { isAbsent } from "./values.ts";
 
-// This module is imported only where definitions are given, because CEL takes a tenth of a second to load.
+// This module is imported only where files are checked, because CEL takes a twentieth of a second to load.
 
 /** The API server bounds the cost of rules; here the number of evaluations and the size of what a rule iterates over are bounded. */
 const mostEvaluations = 20_000;
@@ -44,12 +44,26 @@ class RuleCheck {
   checkOwn(value: unknown, schema: Schema, at: Path): void {
     const rules = schema["x-kubernetes-validations"] ?? [];
     if (rules.length === 0) return;
-    const self = celValue(value, schema);
-    for (const rule of rules) {
-      this.#left--;
-      if (this.#left >= 0 && isBroken(rule, self)) this.faults.push({ at, message: messageOf(rule) });
-    }
+    this.#left -= rules.length;
+    if (this.#left >= 0) this.faults.push(...brokenBy(value, schema, rules).map((message) => ({ at, message })));
   }
+}
+
+/** What is said about a value, by its text: files repeat most values, and evaluating a rule takes longer than writing one. */
+const results = new WeakMap<Schema, Map<string, readonly string[]>>();
+const longestKept = 500;
+const mostKept = 500;
+
+function brokenBy(value: unknown, schema: Schema, rules: readonly ValidationRule[]): readonly string[] {
+  const text = JSON.stringify(value);
+  let known = results.get(schema);
+  const found = known?.get(text);
+  if (found !== undefined) return found;
+  const self = celValue(value, schema);
+  const messages = rules.filter((rule) => isBroken(rule, self)).map(messageOf);
+  if (known === undefined) results.set(schema, (known = new Map()));
+  if (text.length <= longestKept && known.size < mostKept) known.set(text, messages);
+  return messages;
 }
 
 function messageOf({ rule, message }: ValidationRule): string {

@@ -1,3 +1,4 @@
+import { isIP, isIPv6 } from "node:net";
 import { durationNamed, isObject } from "../kube/read.ts";
 import { counted } from "../text/phrases.ts";
 import { matches } from "./pattern.ts";
@@ -17,9 +18,12 @@ export function wrongType(schema: Schema, value: unknown): string | undefined {
   return isForDurations(schema) ? durationNamed : known.named;
 }
 
-/** The durations of the Gateway API have no format, but a pattern. */
-const isForDurations = ({ format, pattern }: Schema): boolean =>
-  format === "duration" || pattern === "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+/** Durations of Istio's kinds have a rule, and those of the Gateway API a pattern. */
+const isForDurations = (schema: Schema): boolean =>
+  hasDurationRule(schema) || schema.pattern === "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
+const hasDurationRule = ({ "x-kubernetes-validations": rules = [] }: Schema): boolean =>
+  rules.some(({ message }) => message === "must be a valid duration greater than 1ms");
 
 const types = new Map<string, { readonly named: string; has(value: unknown): boolean }>([
   ["object", { named: "an object", has: isObject }],
@@ -66,20 +70,63 @@ function formatBound({ format = "" }: Schema, value: number): Beyond | undefined
     ? undefined
     : beyond(`must be a number of the format ${format}, and ${value} is outside its range`);
 }
+
+/**
+ * The formats of texts that definitions of Istio and of the Gateway API have, of those that the API server checks
+ * (`apiextensions-apiserver/pkg/apiserver/validation/formats.go`, `kube-openapi/pkg/validation/strfmt`).
+ */
+const formats = new Map<string, { readonly named: string; has(text: string): boolean }>([
+  // Zeros before a number are allowed, as Go did up to version 1.16.
+  [
+    "ipv4",
+    {
+      named: "an IPv4 address",
+      has: (text) => text.includes(".") && isIP(text.replaceAll(/(?<=^|[.:])0+(?=\d)/g, "")) > 0,
+    },
+  ],
+  ["ipv6", { named: "an IPv6 address", has: (text) => isIPv6(text) && !text.includes("%") }],
+  [
+    "byte",
+    {
+      named: "in base64",
+      has: (text) => /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text),
+    },
+  ],
+]);
+
+/** The formats that the API server checks, and this does not. */
+export const uncheckedFormats: ReadonlySet<string> = new Set([
+  ...["bsonobjectid", "uri", "email", "hostname", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "date", "duration"],
+  ...[
+    "datetime",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "k8s-short-name",
+    "k8s-long-name",
+  ],
+]);
+
 const ranges = new Map<string, readonly [number, number]>([
   ["int32", [-(2 ** 31), 2 ** 31 - 1]],
   ["uint32", [0, 2 ** 32 - 1]],
 ]);
 
 function textBound(schema: Schema, value: string): Beyond | undefined {
-  const { pattern, format } = schema;
-  if (format === "duration" && !isDuration(value)) return beyond(notDuration);
+  const { pattern } = schema;
+  const format = formats.get(schema.format ?? "");
+  if (format !== undefined && !format.has(value)) return beyond(`must be ${format.named}`);
+  if (hasDurationRule(schema) && !isDuration(value)) return beyond(notDuration);
   const length = lengthBound(schema, value);
   if (length !== undefined) return beyond(length);
   return pattern === undefined || matches(pattern, value) ? undefined : beyond(`must match the pattern ${pattern}`);
 }
 
-/** `ParseDuration` of Go's time package, without negative ones. The rules of the definitions ask for at least 1ms. */
+/** `ParseDuration` of Go's time package, without negative ones and zero. What is shorter than 1ms is found by the rule itself. */
 const isDuration = (value: string): boolean =>
   value.length <= 100 &&
   /^\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:h|m|s|ms|us|\u00b5s|ns))+$/.test(value) &&

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import type { Report } from "../../src/report/report.ts";
-import { createRenderer, render } from "../../src/sources/manifests/render.ts";
+import { createRenderer, render, type Rendering } from "../../src/sources/manifests/render.ts";
 import { meshward } from "./terminal.ts";
 
 // Charts and overlays, with tools that print what a file in their folder holds.
@@ -224,7 +228,7 @@ test("a tool that fails, prints nothing or is missing", async () => {
   }
 });
 
-test("a tool that does not end is stopped, and gets less time from then on; what it writes elsewhere is not read", () => {
+test("a tool that does not end is stopped, and gets less time from then on; what it writes elsewhere is not read", async () => {
   const folder = folderWith(overlay);
   const env = {
     PATH: tools({
@@ -233,8 +237,10 @@ test("a tool that does not end is stopped, and gets less time from then on; what
     }),
   };
   const renderer = createRenderer("auto", { PATH: `${env.PATH}:/usr/bin:/bin` }, 400);
-  const problems = ["prod", "base", "prod"].map((name) => render("kustomization", join(folder, name), renderer));
-  problems.push(render("chart", join(folder, "prod"), renderer));
+  const problems: Rendering[] = [];
+  for (const name of ["prod", "base", "prod"])
+    problems.push(await render("kustomization", join(folder, name), renderer));
+  problems.push(await render("chart", join(folder, "prod"), renderer));
   for (const [i, says] of [
     /^`kustomize build \S+prod` did not end within 0\.4 seconds$/,
     /^`kustomize build \S+base` printed nothing$/,
@@ -242,6 +248,56 @@ test("a tool that does not end is stopped, and gets less time from then on; what
     /^`helm template prod \S+prod` did not end within 0\.4 seconds$/,
   ].entries())
     assert.match("problem" in problems[i]! ? problems[i].problem : "", says);
+});
+
+const noProc = existsSync("/proc/self/status") ? false : "the test looks into /proc";
+
+/** Whoever adopts the orphan may take its time to collect it. */
+async function ends(pid: number): Promise<void> {
+  const state = () => {
+    try {
+      return /^State:\s+(\w)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    } catch {
+      return undefined;
+    }
+  };
+  const isGone = () => state() === undefined || state() === "Z";
+  for (let i = 0; i < 200 && !isGone(); i++) await setTimeout(10);
+  assert.ok(isGone(), `the child ${pid} is still running`);
+}
+
+test("what a stopped tool started is stopped with it, and one that prints too much as well", {
+  skip: noProc,
+}, async () => {
+  const folder = folderWith(overlay);
+  const PATH = `${tools({
+    kustomize: 'sleep 60 & echo $! > "$2/pid"; wait',
+    helm: 'yes & echo $! > "$3/pid"; wait',
+  })}:/usr/bin:/bin`;
+  const renderer = createRenderer("auto", { PATH }, 400);
+  for (const [what, name, says] of [
+    ["kustomization", "prod", /did not end within 0\.4 seconds$/],
+    ["chart", "base", /(?:did not end within 0\.4 seconds|printed more than 64 MiB)$/],
+  ] as const) {
+    const rendered = await render(what, join(folder, name), renderer);
+    assert.match("problem" in rendered ? rendered.problem : "", says);
+    const pid = Number(readFileSync(join(folder, name, "pid"), "utf8"));
+    await ends(pid);
+  }
+});
+
+test("Ctrl-C ends a renderer with everything that it started", { skip: noProc }, async () => {
+  const folder = folderWith(overlay);
+  const PATH = `${tools({ kustomize: 'sleep 60 & echo $! > "$2/pid.new"; mv "$2/pid.new" "$2/pid"; wait' })}:/usr/bin:/bin`;
+  const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+  const child = spawn(process.execPath, [main, "check", join(folder, "prod"), "--no-config"], { env: { PATH } });
+  const ended = once(child, "exit");
+  const pidFile = join(folder, "prod/pid");
+  for (let i = 0; i < 1000 && !existsSync(pidFile); i++) await setTimeout(10);
+  const pid = Number(readFileSync(pidFile, "utf8"));
+  child.kill("SIGINT");
+  assert.deepEqual(await ended, [null, "SIGINT"]);
+  await ends(pid);
 });
 
 test("a base mesh is rendered as the files are", async () => {

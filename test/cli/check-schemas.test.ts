@@ -6,7 +6,7 @@ import { after, describe, test } from "node:test";
 import type { Report } from "../../src/report/report.ts";
 import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
-import { head, inDestination, inRoute, mistakes, peerAuthentication } from "./schema-mistakes.ts";
+import { againstRules, head, inDestination, inRoute, mistakes, peerAuthentication } from "./schema-mistakes.ts";
 import { type Ran, meshward } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-schemas-"));
@@ -39,6 +39,14 @@ describe("built-in schemas", () => {
       const found = await check(wrong);
       assert.deepEqual([...found.invalid].sort(), [...said].sort());
       assert.equal(found.code, said.some((line) => line.startsWith("deny")) ? 1 : 0);
+      assert.deepEqual((await check(right)).invalid, []);
+    });
+
+  for (const { title, wrong, right } of againstRules)
+    test(`against a rule: ${title}`, async () => {
+      const found = await check(wrong);
+      assert.ok(found.invalid.length > 0 && found.invalid.every((line) => line.startsWith("deny")), found.out);
+      assert.equal(found.code, 1);
       assert.deepEqual((await check(right)).invalid, []);
     });
 
@@ -286,6 +294,75 @@ describe("given definitions", () => {
       assert.equal(report.errors.length, 1);
       assert.equal(invalid.length, 1, "the rest is still judged");
     });
+
+  /** A definition of VirtualService with this schema of its spec. */
+  const definitionOf = (spec: object, served = true) =>
+    JSON.stringify({
+      apiVersion: "apiextensions.k8s.io/v1",
+      kind: "CustomResourceDefinition",
+      metadata: { name: "virtualservices.networking.istio.io" },
+      spec: {
+        group: "networking.istio.io",
+        names: { kind: "VirtualService" },
+        versions: [
+          {
+            name: "v1",
+            served,
+            schema: { openAPIV3Schema: { type: "object", properties: { spec: { type: "object", ...spec } } } },
+          },
+        ],
+      },
+    });
+  const hosts = { type: "array", items: { type: "string" } };
+  const http = { type: "array", items: { type: "object", "x-kubernetes-preserve-unknown-fields": true } };
+
+  for (const [title, spec, said] of [
+    [
+      "a pattern that is none",
+      { properties: { hosts: { ...hosts, items: { type: "string", pattern: "(?=a)" } }, http } },
+      'spec.hosts[], the pattern "(?=a)" (error parsing regexp: invalid or unsupported Perl syntax: `(?=`)',
+    ],
+    [
+      "a rule with syntax that is not known",
+      { properties: { hosts, http }, "x-kubernetes-validations": [{ rule: "self.?hosts.hasValue()" }] },
+      'spec, the rule "self.?hosts.hasValue()" (syntax error: ',
+    ],
+    [
+      "a rule with a function that is not known",
+      { properties: { hosts: { ...hosts, "x-kubernetes-validations": [{ rule: "self.isShiny()" }] }, http } },
+      'spec.hosts, the rule "self.isShiny()" (',
+    ],
+    [
+      "a format that is not known",
+      { properties: { hosts: { ...hosts, items: { type: "string", format: "hostname" } }, http } },
+      "spec.hosts[], the format hostname",
+    ],
+  ] as const)
+    test(`${title} is said once, and the rest is checked`, async () => {
+      const crds = fileWith(definitionOf(spec));
+      const { code, invalid, error } = await check(
+        `${inRoute("name: a")}---\n${inRoute("nam: a")}  exportTo: []\n`,
+        "--crds",
+        crds,
+      );
+      const notes = error.split("\n").filter((line) => line.includes("is not checked here"));
+      assert.equal(notes.length, 1, error);
+      assert.ok(notes[0]?.includes(`${crds}:1: the definition of VirtualService`) && notes[0].includes(said), error);
+      assert.deepEqual(invalid, [
+        'deny 18 spec.exportTo: Unknown field "exportTo": the fields here are hosts and http',
+      ]);
+      assert.equal(code, 1);
+    });
+
+  test("definitions that cannot be used, or that stand twice, are named, and the others count", async () => {
+    const unserved = await check(inRoute("name: a"), "--crds", fileWith(definitionOf({}, false)));
+    assert.equal(unserved.code, 2);
+    assert.match(unserved.error, /no version of networking\.istio\.io VirtualService is served/);
+    const twice = fileWith(`${definitionOf({})}\n---\n${definitionOf({ properties: { hosts } })}\n`);
+    const found = await check(inRoute("name: a"), "--crds", twice);
+    assert.match(found.error, /VirtualService\.networking\.istio\.io is defined more than once, in \S+:1 and \S+:\d/);
+    assert.match(found.invalid.join(), /Unknown field "http"/);
+  });
 
   test("a path that is not there", async () => {
     const { code, report, invalid } = await check(inRoute("retires: {}"), "--crds", join(root, "none"));

@@ -394,3 +394,118 @@ spec: { rules: [peer-authentication-permissive], reason: an old client, owner: s
     assert.deepEqual([code, out], [2, "0 objects checked: 0 deny, 0 warn; 1 error\n"]);
   });
 });
+
+describe("hosts that the files do not show", () => {
+  const set = (host: string, port = 80) => `apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { istio.io/dataplane-mode: ambient } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec: { ports: [{ port: 80 }] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart, namespace: shop }
+spec: { hosts: [cart], http: [{ route: [{ destination: { host: ${host}, port: { number: ${port} } } }] }] }
+`;
+  const rule = "virtual-service-destination-not-found";
+  const own = ({ findings }: Report) => findings.filter((finding) => finding.rule === rule);
+
+  test("one that is spelt almost as a Service in them is reported, with the Service", async () => {
+    const { code, report: found } = await report(["-"], set("catr"));
+    assert.equal(code, 0);
+    assert.deepEqual(
+      own(found).map(({ mode, line, fix }) => [mode, line, fix]),
+      [["warn", 13, 'Did you mean "cart.shop.svc.cluster.local"?']],
+    );
+  });
+
+  for (const [host, fix] of [
+    [
+      "cart.shp.svc.cluster.local",
+      'Write the host of the Service that exists. Did you mean "cart.shop.svc.cluster.local"?',
+    ],
+    [
+      "cart.shop",
+      'Write the full name: Istio completes only names without a dot. Did you mean "cart.shop.svc.cluster.local"?',
+    ],
+  ] as const)
+    test(`${host}: the Service is there, with another name`, async () => {
+      const [only, ...others] = own((await report(["-"], set(host))).report);
+      assert.deepEqual([only?.mode, only?.fix, others], ["warn", fix, []]);
+    });
+
+  test("one mistake in it is one warning, with and without a subset and whatever namespace was meant", async () => {
+    const files = `apiVersion: v1
+kind: Namespace
+metadata: { name: shops }
+---
+${set("cart.shops, subset: v1")}`;
+    const { findings } = (await report(["-"], files)).report;
+    const about = findings.filter(({ rule: by }) => by.startsWith("virtual-service-"));
+    assert.deepEqual(
+      about.map(({ mode, rule: by }) => [mode, by]),
+      [["warn", "virtual-service-subset-not-found"]],
+    );
+    assert.match(about[0]?.message ?? "", /"cart\.shops" names no Service and no ServiceEntry/);
+    assert.match(about[0]?.fix ?? "", /Did you mean "cart\.shop\.svc\.cluster\.local"\?/);
+  });
+
+  test("in a change of a mesh that is known in part, nothing is said of it", async () => {
+    const mesh = folderWith({ "a.yaml": set("cart") });
+    for (const partial of [[], ["--partial", "Service"]]) {
+      const found = (await report(["-", "--mesh", mesh, ...partial], set("ledger"))).report;
+      assert.equal(own(found).length, partial.length === 0 ? 1 : 0);
+    }
+  });
+
+  test("and a port that a Service in them does not have", async () => {
+    const [only] = own((await report(["-"], set("cart", 8080))).report);
+    assert.match(only?.message ?? "", /"cart\.shop\.svc\.cluster\.local" has no port 8080/);
+  });
+
+  for (const host of ["ledger", "pay.bank.svc.cluster.local", "api.example.com"])
+    test(`${host} may exist elsewhere: the rule is named as one that was not asked`, async () => {
+      const { report: found } = await report(["-"], set(host));
+      assert.deepEqual(own(found), []);
+      const reasons = found.skipped.filter((skip) => skip.rule === rule).map(({ reason }) => reason);
+      assert.deepEqual(reasons, ["the files do not show all Services and ServiceEntries"]);
+    });
+
+  for (const [existing, host] of [
+    ["cart-v1", "cart-v2"],
+    ["cart-eu", "cart-us"],
+    ["web", "wep"],
+    ["cart", "cart.shop.example.com"],
+    ["cart", "cart.shop2.svc.cluster.local"],
+  ] as const)
+    test(`${host} may exist beside the Service ${existing}`, async () => {
+      const { report: found } = await report(["-"], set(host).replace("name: cart,", `name: ${existing},`));
+      assert.deepEqual(own(found), []);
+    });
+
+  test("the same of DestinationRules and of Sidecars", async () => {
+    const { report: found } = await report(
+      ["-"],
+      `${set("cart")}---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: ledger, namespace: shop }
+spec: { host: ledger }
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: { name: default, namespace: shop }
+spec: { egress: [{ hosts: [./ledger.shop.svc.cluster.local] }] }
+`,
+    );
+    const reason = "the files do not show all Services and ServiceEntries";
+    for (const id of ["destination-rule-never-used", "sidecar-host-not-found"])
+      assert.ok(
+        found.skipped.some((skip) => skip.rule === id && skip.reason === reason),
+        id,
+      );
+  });
+});

@@ -516,6 +516,7 @@ describe("what does not exist is named, with what is near, and the exit code is 
       /explain supports namespaces, workloads, hosts and gateways, not "virtualservice"/,
     ],
     ["nothing", ["deployment//"], /"deployment\/\/" is not a target/],
+    ["a namespace without its kind", ["payments"], /no namespace "default"; did you mean namespace\/payments\?/],
   ];
   for (const [what, argv, expected] of cases)
     test(what, async () => {
@@ -533,6 +534,9 @@ test("kinds that the mesh shows nothing of are named", async () => {
   assert.match(out, /Not known, because the mesh contains none: Namespaces, Workloads/);
   const workload = await meshward(["explain", "deployment/shop/api", "--mesh", alone]);
   assert.match(workload.error, /the mesh contains no workloads, so shop\/api is not known/);
+  const named = fileWith("apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+  const namespace = await meshward(["explain", "shop", "--mesh", named]);
+  assert.match(namespace.error, /so default\/shop is not known; did you mean namespace\/shop\?/);
 });
 
 test("the tour's mesh, whole, explains the API of the payments: a policy for debugging opens them", async () => {

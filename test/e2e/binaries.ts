@@ -40,6 +40,29 @@ const definitionModules = [
 ] as const;
 
 /**
+ * What the built-in schemas are generated from: the same modules, of the Gateway API with the fields that are experimental, because
+ * a cluster may have them.
+ */
+const publishedModules: readonly Definitions[] = definitionModules.map((module) => ({
+  ...module,
+  files: module.files.replace("config/crd/standard", "config/crd/experimental"),
+}));
+
+/** The modules of the built-in schemas, each with the folder of its definitions; or why they are not there. */
+export function findPublished():
+  | readonly { readonly path: string; readonly version: string; readonly sum: string; readonly folder: string }[]
+  | { readonly missing: string } {
+  const found = publishedModules.map((module) => ({ ...module, folder: folderOf(module) }));
+  if (found.every(({ folder }) => existsSync(folder))) return found;
+  const missing = `there are not all definitions of ${found.map(({ path }) => path).join(", ")} in ${cache}: npm run e2e downloads them`;
+  if (isContinuousIntegration()) throw new BinariesError(missing);
+  return { missing };
+}
+
+/** Downloads what is missing. Throws a BinariesError where that cannot be done. */
+export const takePublished = (say: (line: string) => void): void => takeModules(publishedModules, say);
+
+/**
  * The definitions of reports, of cert-manager and of the Prometheus operator, which clusters have or have not: each group in a
  * folder of its own, and in the cache apart from the programs, which take minutes to build.
  */
@@ -83,9 +106,12 @@ export function findOptionalDefinitions(): OptionalDefinitions | { readonly miss
 }
 
 /** Downloads what is missing. Throws a BinariesError where that cannot be done. */
-export function takeOptionalDefinitions(say: (line: string) => void): void {
+export const takeOptionalDefinitions = (say: (line: string) => void): void =>
+  takeModules(Object.values(optionalModules), say);
+
+function takeModules(modules: readonly Definitions[], say: (line: string) => void): void {
   mkdirSync(cache, { recursive: true });
-  for (const module of Object.values(optionalModules).filter((one) => !existsSync(folderOf(one)))) {
+  for (const module of modules.filter((one) => !existsSync(folderOf(one)))) {
     say(`downloading ${module.path}`);
     const unfinished = mkdtempSync(join(cache, "definitions.unfinished-"));
     takeFiles(module, unfinished);
@@ -277,6 +303,7 @@ if (import.meta.main) {
     buildBinaries(say);
     buildHelms(say);
     takeOptionalDefinitions(say);
+    takePublished(say);
   } catch (error) {
     if (!(error instanceof BinariesError)) throw error;
     const rule = "=".repeat(80);

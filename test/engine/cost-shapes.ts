@@ -729,6 +729,19 @@ const ofGains: readonly CostShape[] = [
     },
   },
   {
+    title: "n policies that name n namespaces by a pattern, one of which gets a label",
+    isMeshWide: true,
+    world(n) {
+      const team = (i: number, labels = {}) => manifest("v1", "Namespace", { name: `team-${i}`, labels }, {});
+      const byPattern = policy("p", { rules: [{ from: [{ source: { namespaces: ["team-*", "*-a"] } }] }] });
+      const policies = list(n, (i) => ({ ...byPattern, metadata: { ...byPattern.metadata, name: `p-${i}` } }));
+      return {
+        objects: [namespace({}), ...list(n, (i) => team(i)), ...policies],
+        change: { old: team(0), object: team(0, { a: "b" }) },
+      };
+    },
+  },
+  {
     title: "n CUSTOM policies, one of which goes",
     world: (n) => ({
       objects: [namespace({}), ...list(n, workload), ...list(n, customPath)],

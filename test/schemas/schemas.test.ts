@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { isObject } from "../../src/kube/read.ts";
 import { definitionIn, isDefinition, type KindDefinition } from "../../src/schemas/definitions.ts";
 import { Schemas } from "../../src/schemas/schemas.ts";
+import { publishedKinds } from "../../src/schemas/published.ts";
+import { unsupportedIn } from "../../src/schemas/unsupported.ts";
 import { brokenRules } from "../../src/schemas/validation-rules.ts";
 
 const group = "networking.istio.io";
@@ -69,6 +71,27 @@ describe("values", () => {
       "😀",
       "ab",
       ": The field must have at most 1 characters, not 2",
+    ],
+    [
+      "an address",
+      { type: "string", anyOf: [{ format: "ipv4" }, { format: "ipv6" }] },
+      "fd00::1",
+      "10.0.0",
+      ": The field has a value or a combination of fields that the schema excludes",
+    ],
+    [
+      "an IPv4 address with zeros",
+      { type: "string", format: "ipv4" },
+      "010.0.00.001",
+      "010.0.00.0001.1",
+      ": The field must be an IPv4 address",
+    ],
+    [
+      "distinct items",
+      { type: "array", items: text, "x-kubernetes-list-type": "set" },
+      ["a", "b"],
+      ["a", "b", "a"],
+      "2: The item is the same as item 0",
     ],
     ["a text that is not empty", { type: "string", minLength: 1 }, "a", "", ": The field must not be empty"],
     [
@@ -158,6 +181,13 @@ describe("values", () => {
   });
 });
 
+test("everything that the built-in definitions ask for is checked", () => {
+  assert.deepEqual(
+    publishedKinds.flatMap((one) => unsupportedIn(one) ?? []),
+    [],
+  );
+});
+
 describe("validation rules", () => {
   const of = (rule: string, schema: object) => ({ ...schema, "x-kubernetes-validations": [{ rule }] });
   const names = {
@@ -185,6 +215,12 @@ describe("validation rules", () => {
     ["isURL(self)", { type: "string" }, "/a", "a b"],
     ["isIP(self)", { type: "string" }, "::1", "1.2.3"],
     ["self.matches('^a+$')", { type: "string" }, "aa", "ab"],
+    ["!format.dns1123Subdomain().validate(self).hasValue()", { type: "string" }, "a-b.example.com", "a..b"],
+    ["!format.dns1123LabelPrefix().validate(self).hasValue()", { type: "string" }, "a-", "a."],
+    ["!format.dns1035Label().validate(self).hasValue()", { type: "string" }, "a1", "1a"],
+    ["!format.qualifiedName().validate(self).hasValue()", { type: "string" }, "example.com/A_b", "a/b/c"],
+    ["!format.labelValue().validate(self).hasValue()", { type: "string" }, "", "a/b"],
+    ["format.uuid().validate(self).hasValue()", { type: "string" }, "a", "0f8fad5b-d9cb-469f-a165-70867728950e"],
   ] as const)
     test(rule, () => {
       assert.deepEqual(said(right, of(rule, schema)), []);

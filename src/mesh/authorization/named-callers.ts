@@ -1,14 +1,15 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { isServed } from "../objects/revision.ts";
 import type { AuthorizationPolicy } from "./policies.ts";
 import { trustDomainsOf } from "./requests/identities.ts";
 
 type RuleOf = AuthorizationPolicy["spec"]["rules"][number];
 
-/** A caller of this mesh that a rule names: a namespace, or a service account of it. */
+/** A caller of this mesh that a rule names: a namespace, several by a pattern, or a service account of one. */
 export interface NamedCaller {
+  /** A name, or a part of one with `*` at one end. */
   readonly namespace: string;
   /** Undefined: any one of the namespace. */
   readonly account: string | undefined;
@@ -18,20 +19,35 @@ export interface NamedCaller {
   readonly at: readonly (string | number)[];
 }
 
-/** What a value names; undefined: nothing of this mesh, or it is a pattern. */
+/** What a value names; undefined: nothing of this mesh, or all of it. */
 type Naming = (value: string, policyNamespace: string, settings: MeshSettings) => Omit<NamedCaller, "at"> | undefined;
 
 const isName = (text: string | undefined): text is string => text !== undefined && text !== "" && !text.includes("*");
 
+/**
+ * A name with `*` at one end. `*a` and `*sa` are for every namespace: proxies compare `.../ns/.*sa/.*` with the whole identity, in
+ * which `/sa/` follows the namespace (Istio pilot/pkg/security/authz/model/generator.go srcNamespaceGenerator).
+ */
+const isPattern = (text: string | undefined): text is string =>
+  text !== undefined && /^(?:\*[^*/]+|[^*/]+\*)$/.test(text) && text !== "*a" && text !== "*sa";
+
+const byPrefix = (text: string | undefined): ReturnType<Naming> =>
+  isPattern(text) && text.endsWith("*") ? { namespace: text, account: undefined, isHere: false } : undefined;
+
 const byName: Naming = (namespace) =>
-  isName(namespace) ? { namespace, account: undefined, isHere: false } : undefined;
+  isName(namespace) || isPattern(namespace) ? { namespace, account: undefined, isHere: false } : undefined;
 /** Of an identity of this mesh. Namespaces of other trust domains are in other meshes, which are not known. */
 const byIdentity: Naming = (principal, _, settings) => {
-  const [trustDomain = "", ns, namespace, sa, account, ...more] = principal.split("/");
-  if (ns !== "ns" || sa !== "sa" || !isName(namespace) || !account || more.length > 0) return undefined;
-  if (!isOwn(trustDomain, settings)) return undefined;
-  return { namespace, account: isName(account) ? account : undefined, isHere: false };
+  const [trustDomain = "", ns, namespace, ...rest] = principal.split("/");
+  if (ns !== "ns" || !isOwn(trustDomain, settings)) return undefined;
+  if (rest.length > 0) return byAccountOf(namespace, rest);
+  // What begins with a part of the name of a namespace; with a star before it as well, both are compared as they stand.
+  return trustDomain === "*" ? undefined : byPrefix(namespace);
 };
+const byAccountOf = (namespace: string | undefined, [sa, account, ...more]: readonly string[]): ReturnType<Naming> =>
+  sa === "sa" && isName(namespace) && account && more.length === 0
+    ? { namespace, account: isName(account) ? account : undefined, isHere: false }
+    : undefined;
 const isOwn = (trustDomain: string, settings: MeshSettings): boolean =>
   trustDomain === "*" || trustDomain === "cluster.local" || trustDomainsOf(settings).includes(trustDomain);
 const byServiceAccount: Naming = (value, policyNamespace) => {
@@ -63,7 +79,7 @@ interface Asked {
 /** The last policy that was asked for: its indexes and several rules ask one after the other, and it can have very many rules. */
 let last: Asked | undefined;
 
-/** The callers in the rules of a policy, without patterns, if a control plane reads it. */
+/** The callers in the rules of a policy, if a control plane reads it. */
 export function callersNamed(policy: AuthorizationPolicy, settings: MeshSettings): readonly NamedCaller[] {
   if (!isServed(policy, settings)) return [];
   if (last?.policy !== policy || last.settings !== settings)
@@ -121,13 +137,55 @@ export const isNamedByTrustDomain = (object: AnyObject): boolean =>
       ),
   );
 
-/** A policy and the namespaces that its rules name. */
+/** A name, or the first or the last letter with the star: the namespaces of a pattern are some of those with that letter. */
+function keyOfNamed(namespace: string): string {
+  if (namespace.startsWith("*")) return `*${namespace.at(-1)}`;
+  return namespace.endsWith("*") ? `${namespace[0]}*` : namespace;
+}
+
+/** A policy, and the namespaces that its rules name or whose names begin or end as a pattern in them does. */
 export const namespacesNamedByPolicy = relation(
   "namespacesNamedByPolicy",
   index(
     "AuthorizationPolicy",
     (policy, settings) =>
-      new Set(callersNamed(policy, settings).flatMap(({ namespace, isHere }) => (isHere ? [] : namespace))),
+      new Set(callersNamed(policy, settings).flatMap(({ namespace, isHere }) => (isHere ? [] : keyOfNamed(namespace)))),
   ),
-  index("Namespace", ({ metadata }) => [metadata.name]),
+  index("Namespace", ({ metadata: { name } }) => [name, `${name[0]}*`, `*${name.at(-1)}`]),
 );
+
+const isPrefix = (pattern: string): boolean => pattern.endsWith("*");
+const backwards = (text: string): string => [...text].reverse().join("");
+
+/** The names of namespaces with a letter at one end, sorted; those with that letter at the end are written backwards. */
+const namesByLetter = fact("namesByLetter", "key", [namespacesNamedByPolicy], (key, mesh): readonly string[] =>
+  mesh
+    .under(namespacesNamedByPolicy, [key])
+    .map(({ metadata: { name } }) => (isPrefix(key) ? name : backwards(name)))
+    .sort(),
+);
+
+/** What {@link isNamespaceThere} reads. */
+export const namespaceReads = [namespacesNamedByPolicy, namesByLetter] as const;
+
+/**
+ * Whether there is a namespace of a name, or one that a pattern matches, that a policy names. Many policies of a mesh have the same
+ * pattern, and a change of one namespace concerns all of them.
+ */
+export function isNamespaceThere(named: string, mesh: MeshView<(typeof namespaceReads)[number]>): boolean {
+  if (!named.includes("*")) return mesh.hasUnder(namespacesNamedByPolicy, named);
+  const start = isPrefix(named) ? named.slice(0, -1) : backwards(named.slice(1));
+  const names = mesh.get(namesByLetter, keyOfNamed(named));
+  return names[firstFrom(start, names)]?.startsWith(start) === true;
+}
+
+/** The place of the first of sorted texts that is not before this one. */
+function firstFrom(text: string, sorted: readonly string[]): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] as string) < text) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

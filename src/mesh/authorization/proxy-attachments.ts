@@ -29,12 +29,14 @@ export interface ProxyScope {
   readonly isOfPods?: true;
 }
 
-/** The scope of an object with a selector and targetRefs, of which `targetRef` is the older form. */
+/** The scope of an object with a selector and targetRefs, of which `targetRef` is the older form; newer kinds do not have it. */
 export const policyScope = ({
   selector,
   targetRef,
   targetRefs,
-}: Pick<AuthorizationPolicy["spec"], "selector" | "targetRef" | "targetRefs">): ProxyScope => ({
+}: Pick<AuthorizationPolicy["spec"], "selector" | "targetRefs"> & {
+  readonly targetRef?: AuthorizationPolicy["spec"]["targetRef"];
+}): ProxyScope => ({
   labels: selector?.matchLabels ?? noLabels,
   targetRefs: targetRefs.length === 0 && targetRef !== undefined ? [targetRef] : targetRefs,
 });

@@ -1,9 +1,11 @@
+import { nearest } from "../../text/nearest.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { isWildcard, namespaceOfHost } from "./hosts.ts";
 import {
   isCoveredByWildcard,
   isRegistryComplete,
   mostNamesakes,
+  namesNearby,
   neighbours,
   registeredHost,
   registryReads,
@@ -14,7 +16,7 @@ export const isLookedUp = (host: string): boolean =>
   host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
 
 const isMissing = (host: string, mesh: MeshView<typeof registeredHost>): boolean =>
-  isRegistryComplete(mesh) && isLookedUp(host) && mesh.get(registeredHost, host).definitions.length === 0;
+  isLookedUp(host) && mesh.get(registeredHost, host).definitions.length === 0;
 
 /** What to say of a host that nothing defines. */
 export interface MissingHost {
@@ -23,13 +25,15 @@ export interface MissingHost {
   readonly fix: string | undefined;
   /** The namespace that would have the Service; undefined: the host has not the form of a Service's. */
   readonly namespace: string | undefined;
-  /** Whether the mesh has no other Service of that namespace either. */
-  readonly isNamespaceEmpty: boolean;
+  /** What is not known, so that the host may exist; undefined: it does not. */
+  readonly guess: string | undefined;
+  /** Whether Services or ServiceEntries are known to be missing, which is why it is a guess. */
+  readonly isPartial: boolean;
 }
 
 /**
- * A host (as istiod resolves it) that a VirtualService sends requests to and that nothing defines, for certain; undefined:
- * something defines it, or that is not known.
+ * A host (as istiod resolves it) that a VirtualService sends requests to and that nothing known defines; undefined: something
+ * defines it.
  */
 export const missingHost = fact("missingHost", "key", registryReads, (host, mesh): MissingHost | undefined =>
   isMissing(host, mesh) ? described(host, mesh) : undefined,
@@ -42,9 +46,45 @@ function described(host: string, mesh: MeshView<(typeof registryReads)[number]>)
   const message = isWild
     ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
     : `"${host}" is no Service and no ServiceEntry`;
-  const fix = fixFor(host, { namespace, namesakes, isWild }, mesh);
-  return { message, fix, namespace, isNamespaceEmpty: namespace !== undefined && !hasOthers };
+  const found = { message, fix: fixFor(host, { namespace, namesakes, isWild }, mesh), namespace, isPartial: false };
+  if (!isRegistryComplete(mesh)) return { ...found, ...amongSome(host, namesakes, mesh) };
+  const guess = namespace !== undefined && !hasOthers ? `the Services of namespace ${namespace}` : undefined;
+  return { ...found, guess };
 }
+
+/** What is said where only some Services are known: nothing, unless the host is almost that of one of these. */
+function amongSome(
+  host: string,
+  namesakes: readonly string[],
+  mesh: MeshView<typeof namesNearby>,
+): Pick<MissingHost, "guess" | "isPartial"> & { readonly fix?: string } {
+  const [name = "", second = ""] = host.split(".");
+  const { domain } = mesh.settings;
+  const namespace = namespaceOfHost(host, domain);
+  // The Service itself, of which the host names the namespace without the domain, or misspelt.
+  if ((namespace !== undefined || isShort(host)) && isMisspelt(second, nearest(second, namesakes)))
+    return { guess: undefined, isPartial: false };
+  const near = namespace === undefined ? undefined : mesh.get(namesNearby, namespace).nearest(name);
+  return isMisspelt(name, near)
+    ? { guess: undefined, isPartial: false, fix: `Did you mean "${near}.${namespace}.svc.${domain}"?` }
+    : { guess: "all Services and ServiceEntries", isPartial: true };
+}
+
+/** Whether a name is that of another by mistake. */
+const isMisspelt = (name: string, near: string | undefined): boolean => near !== undefined && !areBeside(name, near);
+
+/** Whether two names are such as exist beside each other: `cart-v1` and `cart-v2`, `shop-eu` and `shop-us`, `web` and `wep`. */
+function areBeside(one: string, other: string): boolean {
+  if (one === other) return false;
+  const [parts, others] = [partsOf(one), partsOf(other)];
+  return (
+    parts.length === others.length &&
+    parts.every((part, i) => part === others[i] || Math.max(part.length, others[i]?.length ?? 0) < 4)
+  );
+}
+
+/** Numbers do not tell names apart. */
+const partsOf = (name: string): readonly string[] => name.replaceAll(/\d/g, "").split("-");
 
 interface Known {
   readonly namespace: string | undefined;
@@ -53,16 +93,19 @@ interface Known {
 }
 
 function fixFor(host: string, { namespace, namesakes, isWild }: Known, { settings }: MeshView): string | undefined {
-  const [name = "", second, ...more] = host.split(".");
+  const [name = "", second] = host.split(".");
   if (isWild) return `Add a ServiceEntry for "${host}", or route to the wildcard itself with tls or resolution NONE.`;
   const hostsIn = (namespaces: readonly string[]) =>
     namespaces.map((one) => `"${name}.${one}.svc.${settings.domain}"`).join(" or ");
-  if (namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc"))
+  if (namespace === undefined && second !== undefined && isShort(host))
     return `Write the full name: Istio completes only names without a dot. Did you mean ${hostsIn(meantBy(second, namesakes))}?`;
   const others = namesakes.filter((one) => one !== namespace);
   if (others.length === 0) return undefined;
   return `Write the host of the Service that exists. Did you mean ${hostsIn(others)}?`;
 }
+
+/** Whether a host names a Service and a namespace without the domain, which istiod does not complete. */
+const isShort = (host: string): boolean => /^[^.]+\.[^.]+(?:\.svc)?$/.test(host);
 
 /** The namespaces that may be meant by one that is named: others, if all Services of that name are known to be elsewhere. */
 const meantBy = (named: string, namesakes: readonly string[]): readonly string[] =>

@@ -1,5 +1,6 @@
 import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
+import { Candidates } from "../../text/nearest.ts";
 import { isServed } from "../objects/revision.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
 import { coveringHosts, fullHost, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
@@ -185,6 +186,17 @@ export interface Neighbours {
   readonly namesakes: readonly string[];
 }
 
+/** The names of the Services of a namespace that a VirtualService sends requests to. */
+const serviceNames = fact(
+  "serviceNames",
+  "key",
+  [servicesNearVirtualService],
+  (namespace, mesh) =>
+    new Candidates(mesh.under(servicesNearVirtualService, [namespace]).map(({ metadata }) => metadata.name)),
+);
+/** They decide what is a guess, not about whether there is a problem. */
+export const namesNearby = forWording(serviceNames);
+
 /** The Services near a host that does not exist. */
 export const servicesNear = fact(
   "servicesNear",
@@ -206,4 +218,6 @@ export const servicesNear = fact(
 export const neighbours = forWording(servicesNear);
 
 /** What the rules about destinations read. */
-export const registryReads = [registeredHost, wildcardsOverVirtualService, gatewaysOfArrival, neighbours] as const;
+export const registryReads = [
+  ...[registeredHost, wildcardsOverVirtualService, gatewaysOfArrival, neighbours, namesNearby],
+] as const;

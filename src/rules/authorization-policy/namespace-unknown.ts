@@ -1,15 +1,15 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import { callersNamed, namespacesNamedByPolicy } from "../../mesh/authorization/named-callers.ts";
+import { callersNamed, isNamespaceThere, namespaceReads } from "../../mesh/authorization/named-callers.ts";
 
 export const authorizationPolicyNamespaceUnknown = defineRule({
   id: "authorization-policy-namespace-unknown",
   subject: "AuthorizationPolicy",
-  reads: [namespacesNamedByPolicy],
+  reads: namespaceReads,
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "A rule names callers of a namespace that does not exist.",
+  summary: "A rule names callers of a namespace that does not exist, or of namespaces by a pattern that none matches.",
   why: "Namespaces, principals and service accounts are compared as text with the caller's identity (Istio pilot/pkg/security/authz/model/generator.go): no caller has one of a namespace that does not exist, so the rule matches nobody, and `notNamespaces` excludes nobody. Principals of other trust domains belong to other meshes and are not checked.",
   fix: "Correct the name, or create the namespace first. A `*` is allowed at one end.",
   incident: {
@@ -26,18 +26,30 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
   *check(policy, mesh) {
     // Where no Namespaces are known, those that other objects mention are only some of them.
     if (!mesh.knows("Namespace")) return;
-    const known = new Set(mesh.related(namespacesNamedByPolicy, policy).map(({ metadata }) => metadata.name));
     // Files of applications do not have these, and a cluster with a mesh does.
     const elsewhere = mesh.knowsAll("Namespace") ? [] : [mesh.settings.rootNamespace, ...ofKubernetes];
     for (const { namespace: name, isHere, at } of callersNamed(policy, mesh.settings))
-      if (!isHere && !known.has(name) && !elsewhere.includes(name))
-        yield {
-          at,
-          message: `Namespace ${JSON.stringify(name)} does not exist, so this entry matches no caller`,
-          evidence: [absent("Namespace", "", name)],
-        };
+      if (!isHere && !elsewhere.some((one) => isLike(name, one)) && !isNamespaceThere(name, mesh))
+        yield isPattern(name)
+          ? {
+              at,
+              message: `No namespace has a name like ${JSON.stringify(name)}, so this entry matches no caller`,
+              evidence: [absent("Namespace", "")],
+            }
+          : {
+              at,
+              message: `Namespace ${JSON.stringify(name)} does not exist, so this entry matches no caller`,
+              evidence: [absent("Namespace", "", name)],
+            };
   },
 });
+
+const isPattern = (name: string): boolean => name.includes("*");
+
+const isLike = (named: string, name: string): boolean => {
+  if (named.startsWith("*")) return name.endsWith(named.slice(1));
+  return isPattern(named) ? name.startsWith(named.slice(0, -1)) : name === named;
+};
 
 /** The namespaces that the API server creates. */
 const ofKubernetes: readonly string[] = ["default", "kube-system", "kube-public", "kube-node-lease"];

@@ -119,8 +119,8 @@ function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: Waypo
   };
 }
 
-const guessOf = ({ isCertain, namespace }: ZtunnelScope): Pick<Problem, "guess"> =>
-  isCertain ? {} : { guess: `whether namespace ${namespace.metadata.name} is ambient` };
+const guessOf = ({ isCertain, namespace }: ZtunnelScope): Pick<Problem, "guess" | "guessOf"> =>
+  isCertain ? {} : { guess: `whether namespace ${namespace.metadata.name} is ambient`, guessOf: "ambient" };
 
 function whereOf({ namespace, isMeshWide, isCertain }: ZtunnelScope, binding: WaypointBinding | undefined): string {
   if (isMeshWide) return "For ambient workloads, only ztunnel enforces a policy without targetRefs";

@@ -20,7 +20,7 @@ export const authorizationPolicyRulesSplit = defineRule({
     seen: "Callers that the policy does not name get answers for these operations, and those that it names may do more than was meant.",
     wayOut: "Apply the previous version, or join the two list items into one rule.",
     silentWhen:
-      "The policy has action DENY, the conditions of the second rule are about callers (source, request.auth, the header authorization), or its operations are usually public, such as health checks.",
+      "The policy has action DENY, the conditions of the second rule are about callers (source, request.auth, the header authorization, a header that is not there), or its operations are usually public, such as health checks.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -47,8 +47,11 @@ const isOnlyFrom = ({ from, to, when }: Rule): boolean => from.length > 0 && to.
  */
 const isOpenToAll = ({ to, when }: Rule): boolean =>
   (to.length === 0 && when.length === 0) ||
-  when.some(({ key }) => isAboutCallers.test(key)) ||
+  when.some(({ key, notValues }) => isAboutCallers.test(key) || (isHeader(key) && notValues.includes("*"))) ||
   (when.length === 0 && to.length > 0 && to.every(({ operation }) => isPublic(operation.paths)));
+
+/** That a header is missing tells callers apart: a gateway sets it for users, and calls inside the mesh have none. */
+const isHeader = (key: string): boolean => /^request\.headers\[/i.test(key);
 
 /** A token in the header may be checked by the application. */
 const isAboutCallers = /^(?:source\.|remote\.ip$|request\.auth\.|request\.headers\[authorization\]$)/i;

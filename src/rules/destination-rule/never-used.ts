@@ -45,7 +45,7 @@ export const destinationRuleNeverUsed = defineRule({
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Clients use other TLS, other limits or no subset of this DestinationRule. `istioctl proxy-config clusters` shows another object, or none, in the column DESTINATION RULE.",
     wayOut: "Nothing is broken by this object. If clients need its settings, move it to the namespace of the service.",
-    silentWhen: "The host is a wildcard, or not all Services and ServiceEntries of the mesh are known.",
+    silentWhen: "The host is a wildcard or for a cluster set.",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
@@ -54,7 +54,7 @@ export const destinationRuleNeverUsed = defineRule({
     if (!isServed(rule, mesh.settings) || !isOneHost(host)) return;
     const definitions = definitionsOfRule(rule, mesh);
     if (definitions.length > 0) yield* elsewhere(rule, host, definitions, mesh);
-    else if (isRegistryComplete(mesh)) yield unknownHost(rule, host, mesh);
+    else yield unknownHost(rule, host, mesh);
   },
 });
 
@@ -95,19 +95,24 @@ function unknownHost(rule: DestinationRule, host: string, mesh: View): Problem {
   const namespace = namespaceOfHost(host, domain);
   const [name = "", second, ...more] = host.split(".");
   const isShort = namespace === undefined && second !== undefined && (more.length === 0 || more.join(".") === "svc");
-  const isGuess = namespace !== undefined && !mesh.get(hasServicesNear, rule);
   return {
     at: ["spec", "host"],
     message: `No client uses this DestinationRule: "${host}" is no Service and no ServiceEntry`,
     key: JSON.stringify([host, "unknown"]),
     evidence: [namespace === undefined ? absent("ServiceEntry", "") : absent("Service", namespace, name)],
-    ...(isGuess ? { guess: `the Services of namespace ${namespace}` } : {}),
+    ...guessOf(namespace, rule, mesh),
     ...(isShort
       ? {
           fix: `Write the full name: Istio completes only names without a dot. Did you mean "${name}.${second}.svc.${domain}"?`,
         }
       : {}),
   };
+}
+
+function guessOf(namespace: string | undefined, rule: DestinationRule, mesh: View): Pick<Problem, "guess" | "guessOf"> {
+  if (!isRegistryComplete(mesh)) return { guess: "all Services and ServiceEntries", guessOf: "partial" };
+  const isGuess = namespace !== undefined && !mesh.get(hasServicesNear, rule);
+  return isGuess ? { guess: `the Services of namespace ${namespace}` } : {};
 }
 
 /** Only what is written: without exportTo, a rule for the clients of its own namespace looks the same. */

@@ -102,8 +102,7 @@ export const sidecarHostNotFound = defineRule({
     proxies: ["sidecar"],
     seen: "Requests to the intended host get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, routes and load balancing.",
     wayOut: 'Write the entry as `"*/HOST"`, or delete the Sidecar: its workloads then import everything again.',
-    silentWhen:
-      "The entry is a wildcard in a namespace that exists, the Sidecar is in the root namespace, or not all Services and ServiceEntries are known.",
+    silentWhen: "The entry is a wildcard in a namespace that exists, or the Sidecar is in the root namespace.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
@@ -133,7 +132,6 @@ function unknownNamespace({ namespace, at }: Entry, known: ReadonlySet<string>, 
 }
 
 function unknownHost({ namespace, host, at }: Entry, sidecar: Sidecar, mesh: View): Problem | undefined {
-  if (!isRegistryComplete(mesh)) return undefined;
   const places = mesh.get(placesOfHost, host);
   if (namespace === everyNamespace ? places.size > 0 : places.has(namespace)) return undefined;
   const what = isRegistryOnly(sidecar, mesh.settings) ? ", and requests to it are refused" : "";
@@ -146,13 +144,25 @@ function unknownHost({ namespace, host, at }: Entry, sidecar: Sidecar, mesh: Vie
 }
 
 /** Where the host is instead, or what would have to be known. */
-function knownOf(host: string, places: ReadonlySet<string>, mesh: View): Pick<Problem, "evidence" | "fix" | "guess"> {
+function knownOf(
+  host: string,
+  places: ReadonlySet<string>,
+  mesh: View,
+): Pick<Problem, "atMost" | "evidence" | "fix" | "guess" | "guessOf"> {
   const where = namespaceOfHost(host, mesh.settings.domain);
   const evidence = [
     where === undefined ? absent("ServiceEntry", "") : absent("Service", where, host.split(".")[0] ?? ""),
   ];
   const [other] = [...places].sort();
-  if (other !== undefined) return { evidence, fix: `Write "${other}/${host}": the host is in namespace "${other}".` };
+  // Only that of a Service is in one namespace alone.
+  const isSure = where !== undefined || mesh.knowsAll("ServiceEntry");
+  if (other !== undefined)
+    return {
+      evidence,
+      fix: `Write "${other}/${host}": the host is in namespace "${other}".`,
+      ...(isSure ? {} : { atMost: "warn" }),
+    };
+  if (!isRegistryComplete(mesh)) return { evidence, guess: "all Services and ServiceEntries", guessOf: "partial" };
   const isGuess = where !== undefined && !mesh.get(hasServices, where);
   return { evidence, ...(isGuess ? { guess: `the Services of namespace ${where}` } : {}) };
 }

@@ -37,7 +37,7 @@ export const virtualServiceDestinationNotFound = defineRule({
     wayOut:
       "Set the weight of the destination to 0, or apply the previous version. If the Service was deleted, apply it again.",
     silentWhen:
-      "Not all Services and ServiceEntries are known, the host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so.",
+      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -123,7 +123,7 @@ interface Found {
 }
 
 function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found | undefined> {
-  if (!isServed(virtualService, mesh.settings) || !isRegistryComplete(mesh)) return;
+  if (!isServed(virtualService, mesh.settings)) return;
   // Many routes have the same destination.
   const known = new Map<string, Problem | undefined>();
   const isWithoutSubset = hostsWithoutSubset(virtualService, mesh);
@@ -142,7 +142,8 @@ function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found
     if (problem === undefined) continue;
     const isMissing = asked.registered.definitions.length === 0;
     const at = [...traffic.at, ...problem.at];
-    yield { problem: { ...problem, at }, host, isMissing, isUncertain: traffic.isUncertain };
+    const isUncertain = traffic.isUncertain || !isRegistryComplete(mesh);
+    yield { problem: { ...problem, at }, host, isMissing, isUncertain };
   }
 }
 
@@ -218,13 +219,14 @@ function isHidden({ metadata, spec }: VirtualService, { definitions }: Registere
 }
 
 function problemOfMissing(host: string, mesh: View): Problem {
-  const { message, fix, namespace, isNamespaceEmpty } = mesh.get(missingHost, host) as MissingHost;
+  const { message, fix, namespace, guess, isPartial } = mesh.get(missingHost, host) as MissingHost;
   return {
     at: ["host"],
     message,
     key: JSON.stringify([host]),
     evidence: [absentDefinition(host, namespace)],
-    ...(isNamespaceEmpty ? { guess: `the Services of namespace ${namespace}` } : {}),
+    ...(guess === undefined ? {} : { guess }),
+    ...(isPartial ? { guessOf: "partial" as const } : {}),
     ...(fix === undefined ? {} : { fix }),
   };
 }

@@ -25,7 +25,8 @@ interface TargetHost extends Omit<Target, "subset"> {
 const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host, mesh): TargetHost => {
   const subsets = mesh.get(subsetsOfHost, host);
   const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
-  return { host, subsets, isUnknown, missing: mesh.get(missingHost, host), said: new Map() };
+  const missing = mesh.get(missingHost, host);
+  return { host, subsets, isUnknown, missing: missing?.isPartial === true ? undefined : missing, said: new Map() };
 });
 
 /** A VirtualService, and the namespaces of the hosts of which it names subsets. */
@@ -260,10 +261,11 @@ function fixOf(failure: SubsetFailure, { traffic, target, settings }: Asked): st
 }
 
 /** `reviews.prod` is not completed, although a client would resolve it. */
-function hostFix({ host }: Target, domain: string): string {
+function hostFix({ host, missing }: Target, domain: string): string {
   const [name, namespace, ...more] = host.split(".");
   const isShort = name && namespace && (more.length === 0 || (more.length === 1 && more[0] === "svc"));
   const create = "create a ServiceEntry for the host first";
+  if (missing?.fix !== undefined) return `${missing.fix} For a host outside the cluster, ${create}.`;
   return isShort
     ? `Write the full name of the Service: Istio completes only names without a dot, so "${host}" is not "${name}.${namespace}.svc.${domain}". For a host outside the cluster, ${create}.`
     : `Correct the host, or ${create}.`;

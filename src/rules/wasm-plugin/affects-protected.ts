@@ -141,9 +141,6 @@ const isMoved = (left: Extension, from: ProxyScope, isAtWaypoint: boolean): bool
 
 const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(spec.phase);
 
-/** A TrafficExtension has only targetRefs (Istio pilot/pkg/model/extensions.go GetTargetRef). */
-const asAttached = (extension: Extension) =>
-  extension.kind === "WasmPlugin" ? extension.spec : { ...extension.spec, targetRef: undefined };
-const scopeOf = (extension: Extension): ProxyScope => policyScope(asAttached(extension));
+const scopeOf = ({ spec }: Extension): ProxyScope => policyScope(spec);
 const labelsOf = (extension: Extension) =>
   scopeOf(extension).targetRefs.length === 0 ? extension.spec.selector?.matchLabels : undefined;

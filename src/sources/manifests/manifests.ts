@@ -54,7 +54,7 @@ export interface ReadOptions extends FindOptions {
 export async function readManifests(paths: readonly string[], options: ReadOptions = {}): Promise<ManifestSet> {
   const { substitution = (text: string) => text } = options;
   const found = await findManifestFiles(paths, options);
-  const rendered = renderFolders(found, options.renderer);
+  const rendered = await renderFolders(found, options.renderer);
   const { texts, used, errors } = rendered;
   const set: Growing = { manifests: [], errors: [...found.errors, ...errors], ignored: leftOutOf(found, rendered) };
   const slices = new Slices();

@@ -1,7 +1,6 @@
-import { execFileSync } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { basename, delimiter, join, resolve } from "node:path";
-import { isSystemError } from "../../text/file-errors.ts";
+import { runTool } from "./tool-process.ts";
 
 /** `auto` uses the tools that are installed; `always` requires them, and lets them fetch what is remote. */
 export type RenderMode = "auto" | "never" | "always";
@@ -31,33 +30,19 @@ export const canRender = (what: "kustomization" | "chart", { env }: Renderer): b
   commandFor(what, "", env) !== undefined;
 
 /** Renders the kustomization or the chart in a folder, as it would be applied without further values. */
-export function render(what: "kustomization" | "chart", folder: string, renderer: Renderer): Rendering {
+export async function render(what: "kustomization" | "chart", folder: string, renderer: Renderer): Promise<Rendering> {
   const { env, stopped, limitMs } = renderer;
   const command = commandFor(what, folder, env);
   if (command === undefined) return { problem: `install ${toolsFor(what)}, or render it first` };
   const [tool = "", ...args] = command;
   const shown = [basename(tool), ...args].join(" ");
-  const timeout = stopped.has(tool) ? limitMs / 10 : limitMs;
-  try {
-    const text = execFileSync(tool, args, {
-      ...{ env: { ...env }, encoding: "utf8", timeout, maxBuffer: mostOutput, killSignal: "SIGKILL" },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    return text.trim() === "" ? { problem: `\`${shown}\` printed nothing` } : { text };
-  } catch (error) {
-    if (!isTimeout(error)) return { problem: `\`${shown}\` ${failureOf(error)}` };
-    stopped.add(tool);
-    return { problem: `\`${shown}\` did not end within ${timeout / 1000} seconds` };
+  const timeoutMs = stopped.has(tool) ? limitMs / 10 : limitMs;
+  const output = await runTool(tool, args, { env, timeoutMs, mostBytes: mostOutput });
+  if ("problem" in output) {
+    if (output.isTimeout === true) stopped.add(tool);
+    return { problem: `\`${shown}\` ${output.problem}` };
   }
-}
-
-const isTimeout = (error: unknown): boolean => isSystemError(error) && error.code === "ETIMEDOUT";
-
-function failureOf(error: unknown): string {
-  if (isSystemError(error) && error.code === "ENOBUFS") return `printed more than ${mostOutput >> 20} MiB`;
-  const said = error instanceof Error && "stderr" in error ? String(error.stderr) : String(error);
-  const [line = "without a message"] = said.split("\n").filter((one) => one.trim() !== "");
-  return `failed: ${line.slice(0, 300)}`;
+  return output.text.trim() === "" ? { problem: `\`${shown}\` printed nothing` } : output;
 }
 
 const toolsFor = (what: "kustomization" | "chart"): string => (what === "chart" ? "helm" : "kustomize or kubectl");

@@ -28,10 +28,10 @@ export interface RenderedFolders {
 const mostInAuto = 50;
 
 /** Renders the charts, and the kustomizations that are no part of another one; nothing without a renderer. */
-export function renderFolders(found: ManifestFiles, renderer: Renderer | undefined): RenderedFolders {
+export async function renderFolders(found: ManifestFiles, renderer: Renderer | undefined): Promise<RenderedFolders> {
   const rendering = new Rendering(renderer ?? createRenderer("never", {}));
   if (renderer === undefined) return rendering;
-  for (const chart of found.charts) rendering.add("chart", chart, () => chartSources);
+  for (const chart of found.charts) await rendering.add("chart", chart, () => chartSources);
   const reached = found.kustomizations.map((one): Kustomization => ({ one, reached: reachedFrom(one.folder) }));
   const inner = new Set(reached.flatMap(({ reached: { folders } }) => [...folders]));
   const outer = reached.filter(({ one: { folder } }) => !inner.has(folder) && !isComponent(folder));
@@ -39,7 +39,7 @@ export function renderFolders(found: ManifestFiles, renderer: Renderer | undefin
   for (const kustomization of outer) {
     const reason = isTooMany ? `one of ${outer.length} kustomizations` : remoteIn(kustomization, renderer);
     if (reason !== undefined) rendering.leaveOut(kustomization.one, `${reason}: render it, or use --render always`);
-    else if (rendering.add("kustomization", kustomization.one, () => sourcesOf(kustomization)))
+    else if (await rendering.add("kustomization", kustomization.one, () => sourcesOf(kustomization)))
       rendering.use(kustomization, found.kustomizations);
   }
   return rendering;
@@ -67,10 +67,14 @@ class Rendering implements RenderedFolders {
     this.#renderer = renderer;
   }
 
-  add(kind: RenderedText["kind"], { path, folder }: RenderedFolder, sourcesOfIt: () => RenderedSources): boolean {
+  async add(
+    kind: RenderedText["kind"],
+    { path, folder }: RenderedFolder,
+    sourcesOfIt: () => RenderedSources,
+  ): Promise<boolean> {
     const isRequired = this.#renderer.mode === "always";
     if (!isRequired && !canRender(kind, this.#renderer)) return false;
-    const rendered = render(kind, kind === "chart" ? path : dirname(path), this.#renderer);
+    const rendered = await render(kind, kind === "chart" ? path : dirname(path), this.#renderer);
     if ("text" in rendered) this.texts.push({ kind, path, text: rendered.text, sources: sourcesOfIt() });
     else if (isRequired)
       this.errors.push({ file: path, message: `${basename(folder)} was not rendered: ${rendered.problem}` });

@@ -4,31 +4,26 @@ import { dirname, join } from "node:path";
 import { schemaOfValidator } from "./compiled-validators.ts";
 import type { Schema } from "./schema.ts";
 
-/** The packages that the built-in schemas come from. */
-export const schemaPackages = [
-  "@kubernetes-models/istio",
-  "@kubernetes-models/gateway-api",
-  "@kubernetes-models/apimachinery",
-  "kubernetes-models",
-] as const;
+/** The packages that the schemas come from. */
+export const schemaPackages = ["kubernetes-models", "@kubernetes-models/apimachinery"] as const;
 
-/** One version of a kind, as the packages name it: `networking.istio.io/v1`, `VirtualService`. */
-export interface BuiltInKind {
+/** One version of a kind, as the packages name it: `apps/v1`, `Deployment`. */
+export interface KubernetesKind {
   readonly apiVersion: string;
   readonly kind: string;
   schema(): Schema;
 }
 
 /**
- * The schemas of Istio's and the Gateway API's kinds, and of the kinds of Kubernetes that Meshward reads, of one version of each. The built file contains them instead of this
- * module (`generate/embedded-schemas.ts`). Throws an Error if the packages have another form.
+ * The schemas of the kinds of Kubernetes that Meshward reads, of one version. The built file contains them instead of this module
+ * (`generate/embedded-schemas.ts`). Throws an Error if the packages have another form.
  */
-export function builtInKinds(): readonly BuiltInKind[] {
+export function kubernetesKinds(): readonly KubernetesKind[] {
   return validatorFolders().flatMap(kindsIn);
 }
 
 /** Whether the packages are installed; they are development packages. */
-export function hasBuiltIn(): boolean {
+export function hasKubernetesKinds(): boolean {
   try {
     return schemaPackages.every((name) => packageFolder(name) !== "");
   } catch {
@@ -38,7 +33,7 @@ export function hasBuiltIn(): boolean {
 
 /** The files of the kinds themselves; the others are parts of them. */
 const kindFile =
-  /^(?:(?:[A-Z][a-z]+IstioIoV1[a-z0-9]*|IoK8sSigsGatewayApiApisV1[a-z0-9]*)[A-Z][A-Za-z]+|IoK8sApi(?:CoreV1(?:Pod|Service|Namespace|ReplicationController)|AppsV1(?:Deployment|StatefulSet|DaemonSet|ReplicaSet)|BatchV1(?:Job|CronJob)|NetworkingV1NetworkPolicy))\.js$/;
+  /^IoK8sApi(?:CoreV1(?:Pod|Service|Namespace|ReplicationController)|AppsV1(?:Deployment|StatefulSet|DaemonSet|ReplicaSet)|BatchV1(?:Job|CronJob)|NetworkingV1NetworkPolicy)\.js$/;
 
 /** The text of a compiled validator. */
 export function readValidator(file: string): string {
@@ -53,11 +48,11 @@ export function validatorFolders(): readonly string[] {
   return folders;
 }
 
-function kindsIn(folder: string): readonly BuiltInKind[] {
+function kindsIn(folder: string): readonly KubernetesKind[] {
   return readdirSync(folder).flatMap((file) => {
     const code = kindFile.test(file) ? readValidator(file) : "";
     const found = namesIn(code);
-    if (found === undefined || found.kind.endsWith("List")) return [];
+    if (found === undefined) return [];
     return [{ ...found, schema: () => schemaOfValidator(file, readValidator) }];
   });
 }
