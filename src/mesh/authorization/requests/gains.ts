@@ -52,6 +52,8 @@ export class Questions {
     opened: new Set(),
     openedToMesh: new Set(),
   };
+  /** The last change for each way to read rules, because several questions are asked about one place. */
+  readonly #changes = new Map<Place, Change>();
   #left = limits.all;
 
   constructor(visited: (values: number) => void) {
@@ -60,7 +62,7 @@ export class Questions {
 
   /** Whether somebody may gain anything at a place. */
   mayGain({ was, is }: Asked): boolean {
-    return !changeBetween(was, is).isEmpty;
+    return !this.#changeBetween(was, is).isEmpty;
   }
 
   /** Whether some place gains anything. */
@@ -92,7 +94,7 @@ export class Questions {
   }
 
   #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, of: Question) => Iterable<Gain>): Answer {
-    const change = changeBetween(was, is);
+    const change = this.#changeBetween(was, is);
     if (change.isEmpty) return nothing;
     const answered = this.#answered[kind];
     const work = new Work(Math.min(limits.question, this.#left));
@@ -107,6 +109,12 @@ export class Questions {
       this.#left -= work.spent;
       this.#visited(work.spent);
     }
+  }
+
+  #changeBetween(was: Applied, is: Applied): Change {
+    let change = this.#changes.get(is.place);
+    if (change?.isBetween(was, is) !== true) this.#changes.set(is.place, (change = new Change(was, is)));
+    return change;
   }
 }
 
@@ -137,6 +145,10 @@ class Change {
         : { gone: changes.flatMap(({ gone }) => gone), come: changes.flatMap(({ come }) => come) };
     this.#changed = changedRules(policies, before, after);
     this.isEmpty = !changes.some((change) => mayGain(change, before, after));
+  }
+
+  isBetween(before: Applied, after: Applied): boolean {
+    return this.#old === before && this.#now === after;
   }
 
   get #before(): readonly Rules[] {
@@ -220,15 +232,6 @@ class Change {
         work,
       );
   }
-}
-
-const changes = new WeakMap<Applied, { readonly before: Applied; readonly change: Change }>();
-
-/** Several questions are asked about one place. */
-function changeBetween(before: Applied, after: Applied): Change {
-  let found = changes.get(after);
-  if (found?.before !== before) changes.set(after, (found = { before, change: new Change(before, after) }));
-  return found.change;
 }
 
 /**
