@@ -86,18 +86,16 @@ export const placesWithNarrowed = (
 ): Places => placesWhere(before.isSame(after), [before, after], isThere);
 
 function* placesWhere(isSame: boolean, [before, after]: Sides, isThere: (service: string) => boolean): Places {
-  const seen = new Seen();
   if (isSame && before.hasSameWorkloads(after)) return;
-  const places: ChangedPlace[] = [];
+  const [ingress, others] = [new Distinct(), new Distinct()];
   for (const place of workloads(before, after, isSame)) {
-    places.push(place);
+    (place.isIngress ? ingress : others).add(place);
     yield undefined;
   }
+  if (!isSame) for (const place of [unselected(before, after), ...selectors(before, after)]) others.add(place);
+  yield* others.places;
   // Last, because the same policies are worse at a workload that expects no callers from outside the mesh.
-  const ingress = places.filter(({ isIngress }) => isIngress);
-  const others = places.filter(({ isIngress }) => !isIngress);
-  if (!isSame) others.push(unselected(before, after), ...selectors(before, after));
-  for (const place of [...others, ...ingress]) if (seen.isNew(place)) yield place;
+  for (const place of ingress.places) if (others.add(place)) yield place;
   if (isSame) return;
   yield* gateways(before, after);
   yield* services(before, after, isThere);
@@ -120,16 +118,20 @@ function isSetWithoutGain(before: PolicySet | undefined, after: PolicySet | unde
   return before.isSame(after) || after.isEditWithoutGain(before);
 }
 
-/** Most workloads of a namespace have the same policies as others. */
-class Seen {
+/** Places with other policies than before, each combination once: most workloads of a namespace have the same policies as others. */
+class Distinct {
+  readonly places: ChangedPlace[] = [];
   readonly #seen = new Map<Applied["lists"], Set<Applied["lists"]>>();
 
-  isNew({ was, is }: ChangedPlace): boolean {
+  /** Whether the place is another one. */
+  add(place: ChangedPlace): boolean {
+    const { was, is } = place;
     if (was.lists === is.lists && was.place === is.place && was.settings === is.settings) return false;
     const known = this.#seen.get(was.lists) ?? new Set();
     this.#seen.set(was.lists, known);
     if (known.has(is.lists)) return false;
     known.add(is.lists);
+    this.places.push(place);
     return true;
   }
 }

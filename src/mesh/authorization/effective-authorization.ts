@@ -15,7 +15,7 @@ import { enforcerOf, enforcerOfNamespace } from "./enforcement.ts";
 import { NamespaceWorkloads } from "./namespace-workloads.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget } from "./policies.ts";
 import { type NamespacePolicies, type PolicyLevels, policyLevels } from "./policy-levels.ts";
-import type { PolicySet } from "./policy-set.ts";
+import { namedMeshWide, type PolicySet } from "./policy-set.ts";
 import { placeOf } from "./reach.ts";
 import { type Applied, listChange, type NamedList } from "./requests/applied.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
@@ -293,8 +293,7 @@ export class NamespaceAuthorization {
     let known = this.#lists.get(own);
     if (known === undefined) this.#lists.set(own, (known = new Map()));
     let lists = known.get(wide);
-    if (lists === undefined)
-      known.set(wide, (lists = [...own, ...wide.map(({ name, policies }) => ({ name: `mesh ${name}`, policies }))]));
+    if (lists === undefined) known.set(wide, (lists = [...own, ...namedMeshWide(wide)]));
     return { place: placeOf(enforcer), settings: this.#there.settings, lists };
   }
 

@@ -262,6 +262,16 @@ export class PolicySet {
   }
 }
 
+const meshWideNames = new WeakMap<readonly NamedList[], readonly NamedList[]>();
+
+/** Mesh-wide lists by names that differ from those of the namespace's own. Once for all namespaces, so that they share the lists. */
+export function namedMeshWide(lists: readonly NamedList[]): readonly NamedList[] {
+  let named = meshWideNames.get(lists);
+  if (named === undefined)
+    meshWideNames.set(lists, (named = lists.map(({ name, policies }) => ({ name: `mesh ${name}`, policies }))));
+  return named;
+}
+
 /** What is computed so far for one data plane. */
 class Coverages {
   wide: Coverage | undefined;

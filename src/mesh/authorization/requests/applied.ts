@@ -63,7 +63,9 @@ export function listChanges(before: Applied, after: Applied): readonly PolicyCha
   const isSamePlace = before.place === after.place && isSameTrust(before.settings, after.settings);
   if (!isSamePlace) return [{ gone: policiesOf(before), come: policiesOf(after) }];
   if (before.lists === after.lists) return [];
-  const names = new Set([...before.lists, ...after.lists].map(({ name }) => name));
+  // Most lists are the same ones on both sides.
+  const changed = new Set(before.lists).symmetricDifference(new Set(after.lists));
+  const names = new Set([...changed].map(({ name }) => name));
   return [...names]
     .map((name) => listChange(listOf(before, name), listOf(after, name)))
     .filter(({ gone, come }) => gone.length + come.length > 0);

@@ -52,6 +52,8 @@ export class Questions {
     opened: new Set(),
     openedToMesh: new Set(),
   };
+  /** The last change for each way to read rules, because several questions are asked about one place. */
+  readonly #changes = new Map<Place, Change>();
   #left = limits.all;
 
   constructor(visited: (values: number) => void) {
@@ -60,7 +62,7 @@ export class Questions {
 
   /** Whether somebody may gain anything at a place. */
   mayGain({ was, is }: Asked): boolean {
-    return !changeBetween(was, is).isEmpty;
+    return !this.#changeBetween(was, is).isEmpty;
   }
 
   /** Whether some place gains anything. */
@@ -92,7 +94,7 @@ export class Questions {
   }
 
   #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, of: Question) => Iterable<Gain>): Answer {
-    const change = changeBetween(was, is);
+    const change = this.#changeBetween(was, is);
     if (change.isEmpty) return nothing;
     const answered = this.#answered[kind];
     const work = new Work(Math.min(limits.question, this.#left));
@@ -108,6 +110,12 @@ export class Questions {
       this.#visited(work.spent);
     }
   }
+
+  #changeBetween(was: Applied, is: Applied): Change {
+    let change = this.#changes.get(is.place);
+    if (change?.isBetween(was, is) !== true) this.#changes.set(is.place, (change = new Change(was, is)));
+    return change;
+  }
 }
 
 const nothing: Answer = { gain: undefined, isUndecided: false };
@@ -121,10 +129,9 @@ interface Question {
 class Change {
   readonly #old: Applied;
   readonly #now: Applied;
-  readonly #policies: PolicyChange;
+  readonly #changed: ChangedRules;
   /** Nobody can gain anything. */
   readonly isEmpty: boolean;
-  #new: readonly Ruled[] | undefined;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
   constructor(before: Applied, after: Applied) {
@@ -132,11 +139,16 @@ class Change {
     this.#now = after;
     const changes = listChanges(before, after);
     const [only] = changes;
-    this.#policies =
+    const policies =
       only !== undefined && changes.length === 1
         ? only
         : { gone: changes.flatMap(({ gone }) => gone), come: changes.flatMap(({ come }) => come) };
+    this.#changed = changedRules(policies, before, after);
     this.isEmpty = !changes.some((change) => mayGain(change, before, after));
+  }
+
+  isBetween(before: Applied, after: Applied): boolean {
+    return this.#old === before && this.#now === after;
   }
 
   get #before(): readonly Rules[] {
@@ -149,30 +161,12 @@ class Change {
     return (this.#sides ??= { before: rulesOf(this.#old), after: rulesOf(this.#now) });
   }
 
-  /** ALLOW rules that are new. */
-  get #newAllow(): readonly Ruled[] {
-    return (this.#new ??= this.#without(isAllow, [this.#policies.come, this.#now], [this.#policies.gone, this.#old]));
-  }
-  /** DENY rules that are gone. */
-  get #oldDeny(): readonly Ruled[] {
-    return this.#without(isDeny, [this.#policies.gone, this.#old], [this.#policies.come, this.#now]);
-  }
-  #without(
-    isOfAction: (policy: Policy) => boolean,
-    [some, reading]: readonly [readonly Policy[], Reading],
-    [others, otherwise]: readonly [readonly Policy[], Reading],
-  ): readonly Ruled[] {
-    const rules = rulesIn(some.filter(isOfAction), reading);
-    return this.#isSamePlace ? without(rules, rulesIn(others.filter(isOfAction), otherwise)) : rules;
-  }
-  get #isSamePlace(): boolean {
-    return this.#old.place === this.#now.place;
-  }
-
   /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. */
   *allowed(box: Box, { work, isAnswered }: Question): Generator<Gain & { readonly box: Box }, undefined> {
     if (!hasAllow(this.#before)) return;
-    const allowing = (hasAllow(this.#after) ? this.#newAllow : [undefined]).filter((ruled) => !isAnswered(ruled));
+    const allowing = (hasAllow(this.#after) ? this.#changed.newAllow : [undefined]).filter(
+      (ruled) => !isAnswered(ruled),
+    );
     if (allowing.length === 0) return;
     const refusing = [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)];
     for (const by of allowing)
@@ -183,7 +177,7 @@ class Change {
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
   *noLongerDenied({ work, isAnswered }: Question): Generator<Gain, undefined> {
-    for (const lost of this.#oldDeny.filter((ruled) => !isAnswered(ruled)))
+    for (const lost of this.#changed.oldDeny.filter((ruled) => !isAnswered(ruled)))
       for (const denied of inside(everyRequest, lost.match, work))
         for (const { box, by } of this.#allowedNow(denied, work))
           yield { place: this.#old.place, request: box.example, by, lost };
@@ -204,8 +198,8 @@ class Change {
     question: Question,
   ): Generator<Gain, undefined> {
     const { work } = question;
-    if (hasAllow(this.#after) && !this.#newAllow.some(mayMatchUnnamed(who.identity))) return;
-    const rules = this.#newAllow.map(matchOf);
+    if (hasAllow(this.#after) && !this.#changed.mayAllowUnnamed(who.identity)) return;
+    const rules = this.#changed.newAllow.map(matchOf);
     const start = everyRequest.withAll(unnamed(rules, this.#now.place, who), work);
     if (start === undefined) return;
     let strangers: readonly Request[] | undefined;
@@ -240,15 +234,6 @@ class Change {
   }
 }
 
-const changes = new WeakMap<Applied, { readonly before: Applied; readonly change: Change }>();
-
-/** Several questions are asked about one place. */
-function changeBetween(before: Applied, after: Applied): Change {
-  let found = changes.get(after);
-  if (found?.before !== before) changes.set(after, (found = { before, change: new Change(before, after) }));
-  return found.change;
-}
-
 /**
  * Whether a rule may match callers with this identity and without a token, as far as its own conditions about these tell:
  * most rules name their callers, which is decided without other rules.
@@ -263,20 +248,74 @@ const mayMatchUnnamed =
     return conditions.every(isMet) && sources.some((clauses) => clauses.every(isMet));
   };
 
-const known = new WeakMap<PolicyChange, Map<string, boolean>>();
+/** The rules by which the policies of a change differ, whatever other policies there are. Results are computed on demand and kept. */
+class ChangedRules {
+  readonly #policies: PolicyChange;
+  readonly #before: Reading;
+  readonly #after: Reading;
+  readonly #mayAllowUnnamed = new Map<string | undefined, boolean>();
+  #newAllow: readonly Ruled[] | undefined;
+  #oldDeny: readonly Ruled[] | undefined;
+  #mayGain: boolean | undefined;
 
-/**
- * Whether somebody can gain anything by the change of one list, whatever other policies there are. A mesh-wide list is the
- * same for all namespaces, so that this is decided once.
- */
-export function mayGain(change: PolicyChange, before: Reading, after: Reading): boolean {
-  if (before.place !== after.place || !isSameTrust(before.settings, after.settings)) return true;
-  let places = known.get(change);
-  if (places === undefined) known.set(change, (places = new Map()));
+  constructor(policies: PolicyChange, before: Reading, after: Reading) {
+    this.#policies = policies;
+    this.#before = before;
+    this.#after = after;
+  }
+
+  /** ALLOW rules that are new. */
+  get newAllow(): readonly Ruled[] {
+    const { gone, come } = this.#policies;
+    return (this.#newAllow ??= this.#without(isAllow, [come, this.#after], [gone, this.#before]));
+  }
+  /** DENY rules that are gone. */
+  get oldDeny(): readonly Ruled[] {
+    const { gone, come } = this.#policies;
+    return (this.#oldDeny ??= this.#without(isDeny, [gone, this.#before], [come, this.#after]));
+  }
+  #without(
+    isOfAction: (policy: Policy) => boolean,
+    [some, reading]: readonly [readonly Policy[], Reading],
+    [others, otherwise]: readonly [readonly Policy[], Reading],
+  ): readonly Ruled[] {
+    const rules = rulesIn(some.filter(isOfAction), reading);
+    return reading.place === otherwise.place ? without(rules, rulesIn(others.filter(isOfAction), otherwise)) : rules;
+  }
+
+  /** Whether a new ALLOW rule may match unnamed callers with this identity. */
+  mayAllowUnnamed(identity: StrangerIdentity): boolean {
+    const key = identity?.join("/");
+    let found = this.#mayAllowUnnamed.get(key);
+    if (found === undefined) this.#mayAllowUnnamed.set(key, (found = this.newAllow.some(mayMatchUnnamed(identity))));
+    return found;
+  }
+
+  /** Whether somebody can gain anything. */
+  get mayGain(): boolean {
+    return (this.#mayGain ??= mayGainBy(this.#policies, this.#before, this.#after));
+  }
+}
+
+const known = new WeakMap<PolicyChange, Map<Place, ChangedRules>>();
+const isReadAlike = (a: Reading, b: Reading): boolean => a.place === b.place && isSameTrust(a.settings, b.settings);
+
+/** A mesh-wide list is the same for all namespaces, so that its rules are compared once for each place. */
+function changedRules(policies: PolicyChange, before: Reading, after: Reading): ChangedRules {
+  if (!isReadAlike(before, after)) return new ChangedRules(policies, before, after);
+  let places = known.get(policies);
+  if (places === undefined) known.set(policies, (places = new Map()));
   let found = places.get(after.place);
-  if (found === undefined) places.set(after.place, (found = mayGainBy(change, before, after)));
+  if (found === undefined) {
+    const reading = { place: after.place, settings: after.settings };
+    places.set(after.place, (found = new ChangedRules(policies, reading, reading)));
+  }
   return found;
 }
+
+/** Whether somebody can gain anything by the change of one list, whatever other policies there are. */
+export const mayGain = (policies: PolicyChange, before: Reading, after: Reading): boolean =>
+  !isReadAlike(before, after) || changedRules(policies, before, after).mayGain;
 
 function mayGainBy({ gone, come }: PolicyChange, before: Reading, after: Reading): boolean {
   if (gone.some(isAllow) && !come.some(isAllow)) return true;
