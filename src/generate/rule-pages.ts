@@ -158,7 +158,7 @@ const lowering =
 const reconciled =
   "If Argo CD or Flux applies the object, change it in its repository too: the controller undoes what you do by hand.";
 
-/** An exception lasts for two days: long enough to sleep, too short to be forgotten. */
+/** An exception lasts for two to three days: long enough to sleep, too short to be forgotten. */
 function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExample): string[] {
   const { name, namespace } = subject.metadata;
   const names = namespace === "" || namespace === name ? `\`${name}\`` : `\`${namespace}\` and \`${name}\``;
@@ -169,7 +169,7 @@ function waysOutOf({ id, incident, stage }: BuiltInRule, { subject }: RuleExampl
     "",
     `${incident.wayOut} ${reconciled}`,
     "",
-    `${isTrial ? "This rule only warns. To stop its warning" : "If Meshward denies what you have to do now, accept this finding"} for two days (\`date -u -v+2d +%F\` on macOS)${isTrial ? ", accept it" : ""}. Its object is the one`,
+    `${isTrial ? "This rule only warns. To stop its warning" : "If Meshward denies what you have to do now, accept this finding"} until the end of the day after tomorrow (\`date -u -v+2d +%F\` on macOS)${isTrial ? ", accept it" : ""}. Its object is the one`,
     `that the message names after \`[${id}]\`, or else at the beginning; write ${replaced}:`,
     "",
     "```sh",
