@@ -110,9 +110,8 @@ const filesIn = ({ outputs }: Metafile): string[] =>
 
 const codeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
-/** Writes `meshward.js`, its source map, the notices and the bill of materials into a folder. */
-export async function writeBuiltFile(folder: string): Promise<void> {
-  const outfile = join(folder, "meshward.js");
+/** Writes the program and its source map, and nothing of what has to be handed out with it. */
+export async function writeProgram(outfile: string): Promise<Metafile> {
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: ["src/main.ts"],
@@ -133,6 +132,12 @@ export async function writeBuiltFile(folder: string): Promise<void> {
   // V8 keeps the text of a script in two bytes for each character unless all of it is ASCII. What is left are names in comments.
   writeFileSync(outfile, readFileSync(outfile, "utf8").replace(/[^\0-\x7f]/g, codeUnit));
   chmodSync(outfile, 0o755);
+  return metafile;
+}
+
+/** Writes `meshward.js`, its source map, the notices and the bill of materials into a folder. */
+export async function writeBuiltFile(folder: string): Promise<void> {
+  const metafile = await writeProgram(join(folder, "meshward.js"));
   const files = [...filesIn(metafile), ...filesOfPage(), ...packagesOfSchemas];
   writeFileSync(join(folder, noticesFile), thirdPartyNotices(files, root));
   writeFileSync(join(folder, billOfMaterialsFile), billOfMaterials(files, root));

@@ -244,15 +244,22 @@ function wrongKind(raw: unknown): SchemaProblem {
 type Validators = Readonly<Record<DocumentKind | typeof intentKind, ValidateFunction>>;
 const compiled = new WeakMap<readonly RuleMetadata[], Validators>();
 
-/** Compiled once for each list of rules, because compiling costs more than validating. */
+/** Compiled once for each list of rules, and only for kinds that are there, because compiling costs more than validating. */
 function validatorsFor(rules: readonly RuleMetadata[]): Validators {
   const known = compiled.get(rules);
   if (known !== undefined) return known;
   const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, strictTypes: true });
-  const validators = {
-    MeshwardPolicy: ajv.compile(meshwardPolicySchema(rules)),
-    MeshwardException: ajv.compile(meshwardExceptionSchema(rules)),
-    MeshwardIntent: ajv.compile(meshwardIntentSchema()),
+  let [policy, exception, intent]: readonly (ValidateFunction | undefined)[] = [];
+  const validators: Validators = {
+    get MeshwardPolicy() {
+      return (policy ??= ajv.compile(meshwardPolicySchema(rules)));
+    },
+    get MeshwardException() {
+      return (exception ??= ajv.compile(meshwardExceptionSchema(rules)));
+    },
+    get MeshwardIntent() {
+      return (intent ??= ajv.compile(meshwardIntentSchema()));
+    },
   };
   compiled.set(rules, validators);
   return validators;

@@ -4,14 +4,14 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { program } from "./program.ts";
 
 // check --since in the repositories that CI has: submodules, links, folders that were empty. Each in a process of its own,
 // because the working directory counts.
 
 const root = mkdtempSync(join(tmpdir(), "meshward-git-"));
 after(() => rmSync(root, { recursive: true }));
-const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const main = await program();
 const person = Object.fromEntries(
   ["AUTHOR", "COMMITTER"].flatMap((who) => [
     [`GIT_${who}_NAME`, "a"],

@@ -10,6 +10,7 @@ import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
 import { eventually } from "../sources/cluster/manual-pace.ts";
 import { meshward } from "./terminal.ts";
+import { program } from "./program.ts";
 
 const root = mkdtempSync(join(tmpdir(), "meshward-cluster-cli-"));
 after(() => rmSync(root, { recursive: true }));
@@ -130,13 +131,9 @@ describe("serve --mesh cluster", () => {
     const certs = join(root, "certs");
     const argv = ["--mesh", "cluster", "--kubeconfig", kubeconfig, "--self-signed", "--certs", certs];
     const ports = ["--host", "127.0.0.1", "--port", "0", "--ops-port", "0", "--drain-seconds", "0"];
-    const child = spawn(
-      process.execPath,
-      [join(import.meta.dirname, "../../src/main.ts"), "serve", ...argv, ...ports],
-      {
-        stdio: ["ignore", "pipe", "inherit"],
-      },
-    );
+    const child = spawn(process.execPath, [await program(), "serve", ...argv, ...ports], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     context.after(() => child.kill("SIGKILL"));
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (chunk) => (text += String(chunk)));

@@ -19,12 +19,12 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Ajv } from "ajv";
 import { parse, parseAllDocuments } from "yaml";
+import { program as built } from "./program.ts";
 
 // What users copy is run as they would run it: the example repository, the hooks, the action and the pipeline.
 
 const project = fileURLToPath(new URL("../../", import.meta.url));
 const example = join(project, "policies/examples/online-shop");
-const main = join(project, "src/main.ts");
 const root = realpathSync(mkdtempSync(join(tmpdir(), "meshward-ready-made-")));
 after(() => rmSync(root, { recursive: true }));
 
@@ -32,7 +32,7 @@ after(() => rmSync(root, { recursive: true }));
 const installation = join(root, "installation");
 mkdirSync(join(installation, "dist"), { recursive: true });
 const program = join(installation, "dist/meshward.js");
-writeFileSync(program, `import(${JSON.stringify(main)});\n`);
+writeFileSync(program, `import(${JSON.stringify(await built())});\n`);
 const bin = join(root, "bin");
 mkdirSync(bin);
 writeFileSync(join(bin, "meshward"), `#!/bin/sh\nexec "${process.execPath}" "${program}" "$@"\n`);

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { join } from "node:path";
 import { after } from "node:test";
+import { program } from "./program.ts";
 
-const main = join(import.meta.dirname, "../../src/main.ts");
 const children: ChildProcess[] = [];
 after(() => {
   for (const child of children) child.kill("SIGKILL");
@@ -25,21 +24,29 @@ export interface Server {
 export const serve = (...argv: string[]): Promise<Server> => serveWith({}, ...argv);
 
 export interface Started {
-  /** The file to run. */
+  /** The file to run. Default: the program that tests share. */
   readonly file?: string;
   /** Options of Node. */
   readonly node?: readonly string[];
 }
 
-export async function serveWith({ file = main, node = [] }: Started, ...argv: string[]): Promise<Server> {
-  const child = spawn(process.execPath, [...node, file, "serve", ...argv], { stdio: ["ignore", "pipe", "pipe"] });
+export async function serveWith({ file, node = [] }: Started, ...argv: string[]): Promise<Server> {
+  const args = [...node, file ?? (await program()), "serve", ...argv];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   children.push(child);
   let text = "";
   let look = (): void => undefined;
+  // Each line is parsed once: under load there are thousands, and tests ask for them every few milliseconds.
+  const lines: Line[] = [];
+  const unparsed: string[] = [];
+  let rest = "";
   // What collects the logs of containers takes both streams for one.
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (chunk) => {
       text += String(chunk);
+      const parts = (rest + String(chunk)).split("\n");
+      rest = parts.pop() ?? "";
+      unparsed.push(...parts);
       look();
     });
   let hasEnded = false;
@@ -47,17 +54,18 @@ export async function serveWith({ file = main, node = [] }: Started, ...argv: st
     hasEnded = true;
     look();
   });
-  const log = () =>
-    text
-      .split("\n")
-      .slice(0, -1)
-      .map((line) => JSON.parse(line) as Line);
+  const log = (): readonly Line[] => {
+    for (const line of unparsed.splice(0)) lines.push(JSON.parse(line) as Line);
+    return [...lines];
+  };
   const logged = (message: string) =>
     new Promise<Line>((resolve, reject) => {
       look = () => {
         const found = log().find(({ msg }) => msg === message);
+        if (found === undefined && !hasEnded) return;
+        look = () => undefined;
         if (found !== undefined) resolve(found);
-        else if (hasEnded) reject(new Error(`it ended without the line ${message}: ${text}`));
+        else reject(new Error(`it ended without the line ${message}: ${text}`));
       };
       look();
     });

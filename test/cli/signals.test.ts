@@ -29,7 +29,8 @@ async function start(started: Started): Promise<Running> {
   mkdirSync(mesh);
   writeFileSync(join(mesh, "n.yaml"), "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
   const server = await serveWith(
-    started,
+    // As main.ts listens to signals; built-file.test.ts has those that the built file gets before that.
+    { file: source, ...started },
     ...["--mesh", mesh, "--host", "127.0.0.1", "--port", "0", "--ops-port", "0", "--drain-seconds", "0"],
     ...["--tls-cert", join(folder, "tls.crt"), "--tls-key", join(folder, "tls.key")],
     ...["--policies", join(folder, "policies.yaml")],

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { meshward } from "./terminal.ts";
+import { program } from "./program.ts";
 
 const root = join(import.meta.dirname, "../..");
 const typo = join(root, "policies/tour/2-canary/04-typo.yaml");
@@ -69,11 +70,8 @@ test("what goes into a pipe has each finding, rule and option on one line", asyn
 
 describe("colour follows Node's own detection", () => {
   const colours = async (env: Record<string, string>) => {
-    const run = promisify(execFile)(
-      process.execPath,
-      [join(root, "src/main.ts"), "check", typo, "--fail-on", "never"],
-      { env },
-    );
+    const argv = [await program(), "check", typo, "--fail-on", "never"];
+    const run = promisify(execFile)(process.execPath, argv, { env });
     return (await run).stdout.includes("\u001b[");
   };
   for (const [expected, env] of [

@@ -220,8 +220,8 @@ export class World {
     const pem = bundles.join("\n");
     if (this.#bundles.at(-1)?.pem !== pem) this.#bundles.push({ at: this.time, pem });
     for (const replica of this.alive) {
-      const leaf = new X509Certificate(replica.source.current().cert);
-      const isTrusted = bundles.length > 0 && bundles.every((one) => verifies(leaf, one, this.time));
+      const leaf = parsed(replica.source.current().cert);
+      const isTrusted = bundles.length > 0 && bundles.every((one) => leaf.isTrusted(one, this.time));
       this.verifications++;
       replica.isServing ||= isTrusted;
       if (!replica.isServing || this.isExcused) continue;
@@ -232,9 +232,9 @@ export class World {
   }
 
   /** Whether an API server that lags behind accepts it. */
-  #isTrustedLate(leaf: X509Certificate): boolean {
+  #isTrustedLate(leaf: Leaf): boolean {
     const lagging = this.#bundles.findLast(({ at }) => at <= this.time - this.lagMs)?.pem;
-    return lagging === undefined || verifies(leaf, lagging, this.time);
+    return lagging === undefined || leaf.isTrusted(lagging, this.time);
   }
 }
 
@@ -243,10 +243,42 @@ const shown = (pem: string): string =>
     .map(({ subject }) => subject)
     .join(", "); // prettier-ignore
 
-/** As Go's crypto/x509 does it, for a chain of two. */
-function verifies(leaf: X509Certificate, bundle: string, now: number): boolean {
-  const isValid = (one: X509Certificate) => Date.parse(one.validFrom) <= now && now < Date.parse(one.validTo);
-  return certificatesIn(bundle).some(
-    (ca) => isValid(ca) && isValid(leaf) && leaf.checkIssued(ca) && leaf.verify(ca.publicKey),
-  );
+const leaves = new Map<string, Leaf>();
+/** A test verifies the same few certificates thousands of times, and to parse one costs more than all else that it does. */
+function parsed(pem: string): Leaf {
+  const leaf = leaves.get(pem) ?? new Leaf(new X509Certificate(pem));
+  leaves.set(pem, leaf);
+  return leaf;
+}
+
+/** A server's certificate, verified as Go's crypto/x509 does it for a chain of two, with what never changes about it: when it is valid, and which certificates of a bundle signed it. */
+class Leaf {
+  readonly issuer: string;
+  readonly validTo: string;
+  readonly #certificate: X509Certificate;
+  readonly #isValid: (now: number) => boolean;
+  readonly #signers = new Map<string, readonly ((now: number) => boolean)[]>();
+
+  constructor(certificate: X509Certificate) {
+    this.#certificate = certificate;
+    this.#isValid = validity(certificate);
+    this.issuer = certificate.issuer;
+    this.validTo = certificate.validTo;
+  }
+
+  /** Whether the certificate, and one of the bundle that signed it, are valid at this time. */
+  isTrusted(bundle: string, now: number): boolean {
+    const signers = this.#signers.get(bundle) ?? this.#signersIn(bundle);
+    this.#signers.set(bundle, signers);
+    return this.#isValid(now) && signers.some((isValid) => isValid(now));
+  }
+  #signersIn(bundle: string): readonly ((now: number) => boolean)[] {
+    const signed = (ca: X509Certificate) => this.#certificate.checkIssued(ca) && this.#certificate.verify(ca.publicKey);
+    return certificatesIn(bundle).filter(signed).map(validity);
+  }
+}
+
+function validity({ validFrom, validTo }: X509Certificate): (now: number) => boolean {
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
+  return (now) => from <= now && now < to;
 }
