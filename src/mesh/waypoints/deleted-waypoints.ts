@@ -22,6 +22,12 @@ export interface DeletedWaypoint {
   readonly isOfNamespace: boolean;
 }
 
+/** Very many objects can name one waypoint. */
+interface Found extends DeletedWaypoint {
+  readonly users: AnyObject[];
+  isOfNamespace: boolean;
+}
+
 /**
  * The waypoints that a change deletes while labels of a namespace, or of what is in it, still name them. A Gateway of the same
  * name that is there after the change is none, and neither is one that served nothing.
@@ -30,20 +36,17 @@ export function deletedWaypoints(before: Side, after: Side): readonly DeletedWay
   if (isTerminating(before.object) || isGone(before.object, after.object)) return [];
   const old = before.mesh.get(waypointGuards, before.object);
   if (old.areNone) return [];
-  const found = new Map<string, DeletedWaypoint>();
+  const found = new Map<string, Found>();
   const now = after.mesh.get(waypointGuards, after.object);
   for (const [was, is] of pairs(old, now)) {
     const gateway = deletedGateway(was, is);
     if (gateway === undefined || is.binding === undefined) continue;
     const { named, by } = is.binding;
     const key = formatWaypoint(named);
-    const known = found.get(key) ?? { named, gateway, users: [], isOfNamespace: false };
-    found.set(
-      key,
-      by === "own" && is.object !== undefined
-        ? { ...known, users: [...known.users, is.object] }
-        : { ...known, isOfNamespace: true },
-    );
+    const deleted = found.get(key) ?? { named, gateway, users: [], isOfNamespace: false };
+    found.set(key, deleted);
+    if (by === "own" && is.object !== undefined) deleted.users.push(is.object);
+    else deleted.isOfNamespace = true;
   }
   return [...found.values()];
 }
