@@ -4,32 +4,38 @@ import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
+import type { Environment } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 import { type Change, subjectOf } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
 /**
  * Several manifests for one object in one place, such as `rules-all.yaml` and `rules-v1.yaml` beside each other: one of them
- * is applied, and the files do not say which. A finding that another of them resolves is uncertain.
+ * is applied, and the files do not say which. A finding that another of them resolves is uncertain. So is one about an
+ * environment that rests on an object which several other environments define, and this one does not.
  */
 export class Alternatives {
   readonly #mesh: Mesh;
   readonly #selection: PolicySelection;
   readonly #byIdentity: ReadonlyMap<string, readonly FileObject[]>;
+  readonly #repeated: ReadonlySet<string>;
   readonly #files = new Map<AnyObject, string>();
+  readonly #environments: readonly Environment[];
   readonly #changes = new WeakMap<Finding, readonly Change[]>();
 
-  constructor(files: FileMesh, selection: PolicySelection) {
+  constructor(files: FileMesh, selection: PolicySelection, environments: readonly Environment[]) {
     this.#mesh = files.mesh;
     this.#selection = selection;
-    this.#byIdentity = alternativesOf(files);
-    if (this.#byIdentity.size > 0)
+    this.#repeated = new Set(files.replaced.map(({ by }) => identityOf(by.object)));
+    this.#byIdentity = alternativesOf(files, this.#repeated);
+    this.#environments = environments;
+    if (this.#repeated.size > 0)
       for (const { object, manifest } of definitionsOf(files)) this.#files.set(object, manifest.file);
   }
 
   /** Remembers that a finding was made with these changes to the mesh. */
   foundWith(finding: Finding, changes: readonly Change[]): void {
-    if (this.#byIdentity.size > 0) this.#changes.set(finding, changes);
+    if (this.#repeated.size > 0) this.#changes.set(finding, changes);
   }
 
   /** The rest of a sentence that begins with "because"; undefined if no alternative resolves the finding. */
@@ -39,9 +45,27 @@ export class Alternatives {
       const alternatives = this.#byIdentity
         .get(identityOf(one))
         ?.filter(({ object, manifest }) => object !== one && this.#isBeside(dirname(manifest.file), one, finding));
-      const resolving = alternatives?.find(({ object }) => !this.#remains(finding, { object }));
+      const resolving = alternatives?.find(({ object }) => this.#with(finding, [{ one, object }]) === undefined);
       if (resolving !== undefined)
         return `${idOf(resolving.object)} in ${resolving.manifest.file}, which defines it differently, resolves it`;
+    }
+    return this.#reasonOfEnvironments(finding);
+  }
+
+  #reasonOfEnvironments(finding: Finding): string | undefined {
+    const without: AnyObject[] = [];
+    for (let now: Finding | undefined = finding; without.length < mostObjectsOfOthers; ) {
+      const [next] = this.#ofOtherEnvironments(now).filter((one) => !without.includes(one));
+      if (next === undefined) return undefined;
+      without.push(next);
+      now = this.#with(
+        finding,
+        without.map((one) => ({ one })),
+      );
+      if (now === undefined) {
+        const [first = next] = without;
+        return `${idOf(first)} is defined in other environments, such as ${this.#files.get(first)}, and not in this one`;
+      }
     }
     return undefined;
   }
@@ -54,23 +78,47 @@ export class Alternatives {
     );
   }
 
-  #remains(finding: Finding, { object }: Pick<FileObject, "object">): boolean {
-    const others = (this.#changes.get(finding) ?? []).filter(
-      (change) => identityOf(subjectOf(change)) !== identityOf(object),
-    );
-    const old = this.#mesh.find(object.kind, keyOf(object));
-    const changes = [...others, { old: old?.implied ? undefined : old, object }];
-    const { findings } = judge([finding.rule], this.#mesh, changes, { selection: this.#selection });
-    return findings.some(
+  /** What a finding rests on, and several other environments than that of its subject define. */
+  #ofOtherEnvironments({ subject, evidence = [] }: Finding): readonly AnyObject[] {
+    const file = this.#files.get(subject);
+    const own = this.#environments.filter(({ objects }) => objects.some(({ manifest }) => manifest.file === file));
+    if (own.length === 0) return [];
+    return evidence.flatMap((one) => {
+      if ("absent" in one || !this.#repeated.has(identityOf(one))) return [];
+      const isIn = ({ objects }: Environment) => objects.some(({ object }) => identityOf(object) === identityOf(one));
+      return !own.some(isIn) && this.#environments.some(isIn) ? [one] : [];
+    });
+  }
+
+  /** The same finding, if there still is one when these objects are defined like this, or not at all. */
+  #with(finding: Finding, others: readonly Definition[]): Finding | undefined {
+    const changed = new Set(others.map(({ one }) => identityOf(one)));
+    const changes = (this.#changes.get(finding) ?? []).filter((change) => !changed.has(identityOf(subjectOf(change))));
+    const definitions = others.map(({ one, object }) => {
+      const there = this.#mesh.find(one.kind, keyOf(one));
+      return { old: there?.implied ? undefined : there, object };
+    });
+    const { findings } = judge([finding.rule], this.#mesh, [...changes, ...definitions], {
+      selection: this.#selection,
+    });
+    return findings.find(
       ({ subject, key, message }) =>
         identityOf(subject) === identityOf(finding.subject) && (key ?? message) === (finding.key ?? finding.message),
     );
   }
 }
 
+/** Another definition of an object; undefined: none. */
+interface Definition {
+  readonly one: AnyObject;
+  readonly object?: AnyObject;
+}
+
+/** How many objects of other environments a finding may rest on, one after the other. */
+const mostObjectsOfOthers = 8;
+
 /** Those that are alone in their folder belong to environments, which are checked one by one. */
-function alternativesOf(files: FileMesh): ReadonlyMap<string, readonly FileObject[]> {
-  const repeated = new Set(files.replaced.map(({ by }) => identityOf(by.object)));
+function alternativesOf(files: FileMesh, repeated: ReadonlySet<string>): ReadonlyMap<string, readonly FileObject[]> {
   if (repeated.size === 0) return new Map();
   const definitions = [...definitionsOf(files)].filter(({ object }) => repeated.has(identityOf(object)));
   const places = Map.groupBy(definitions, ({ object, manifest }) => `${identityOf(object)}\n${dirname(manifest.file)}`);

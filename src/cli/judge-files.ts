@@ -8,12 +8,13 @@ import { keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { mentionsAmbient } from "../mesh/membership/captured.ts";
 import { objectInvalid } from "../rules/object/invalid.ts";
-import { environmentsOf } from "../sources/manifests/environments.ts";
+import { type Environment, environmentsOf } from "../sources/manifests/environments.ts";
 import type { FileMesh, FileObject } from "../sources/manifests/file-mesh.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 import { Alternatives } from "./alternatives.ts";
 import { Placeholders } from "./placeholders.ts";
+import { placeOf, strictestOfEach } from "./same-rulings.ts";
 
 export interface Judgement {
   readonly rulings: readonly Ruling[];
@@ -41,9 +42,10 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
   const findings: Finding[] = [];
   const skipped: Skip[] = [];
   const errors: RuleError[] = [];
-  const separate = separateGroups(files);
+  const environments = environmentsOf(files);
+  const separate = separateGroups(files, environments);
   const members = new Set(separate.flat().map(({ object }) => object));
-  const alternatives = new Alternatives(files, selection);
+  const alternatives = new Alternatives(files, selection, environments);
   const guesses: Finding[] = [];
   const isAmbient = mentionsAmbient(mesh);
   for (const result of audit(rules, mesh, selection)) {
@@ -62,7 +64,7 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
   const { exceptionFor } = selection;
   const placeholders = new Placeholders([...files.objects, ...unread]);
   const context = { after: mesh, exceptionFor, files: filesContext(placeholders, alternatives), ...by(request) };
-  const rulings = withoutRepetition(rulingsOf(findings, context));
+  const rulings = ofEnvironments(withoutRepetition(rulingsOf(findings, context)), separate);
   return { rulings, skipped, guesses, errors, after: mesh };
 
   function add(finding: Finding, changes: readonly Change[]): void {
@@ -71,6 +73,16 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
     else findings.push(introduced);
     alternatives.foundWith(introduced, changes);
   }
+}
+
+/** An object in a folder above several environments is checked with each of them. */
+function ofEnvironments(rulings: readonly Ruling[], separate: readonly (readonly FileObject[])[]): readonly Ruling[] {
+  if (separate.length < 2) return rulings;
+  const manifests = new Map(separate.flat().map(({ object, manifest }) => [object, manifest]));
+  return strictestOfEach(rulings, (ruling) => {
+    const manifest = manifests.get(ruling.finding.subject);
+    return manifest === undefined ? ruling : placeOf(ruling, manifest);
+  });
 }
 
 export const by = (request: RequestContext | undefined) => (request === undefined ? {} : { request });
@@ -134,10 +146,10 @@ function ownOf(
  * those of the other environments. A manifest that a later one in the same place replaces is checked by itself, because
  * kubectl apply stores it too, if only for a moment.
  */
-function separateGroups(files: FileMesh): readonly (readonly FileObject[])[] {
-  const environments = environmentsOf(files).map(({ objects }) => objects);
-  const members = new Set(environments.flat());
-  return [...environments, ...files.replaced.flatMap(({ earlier }) => (members.has(earlier) ? [] : [[earlier]]))];
+function separateGroups(files: FileMesh, environments: readonly Environment[]): readonly (readonly FileObject[])[] {
+  const groups = environments.map(({ objects }) => objects);
+  const members = new Set(groups.flat());
+  return [...groups, ...files.replaced.flatMap(({ earlier }) => (members.has(earlier) ? [] : [[earlier]]))];
 }
 
 function changeOf(object: AnyObject, mesh: Mesh): Change {

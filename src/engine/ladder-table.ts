@@ -31,7 +31,10 @@ export const ladderTable: Readonly<Record<StepName, StepDescription>> = {
   limitedEffect: { to: "a warning", when: "the effect is uncertain or limited in this case" },
   incompleteEvidence: { to: "a warning", when: "other objects that are not known may resolve it" },
   placeholder: { to: "a warning", when: "in files: a value is replaced before the file is applied" },
-  alternative: { to: "a warning", when: "in files: another definition of an object resolves it" },
+  alternative: {
+    to: "a warning",
+    when: "in files: another definition of an object, or that this environment does not define it, resolves it",
+  },
   existing: {
     to: "a warning",
     when: "the problem existed before the change, on the changed object",

@@ -376,6 +376,7 @@ describe("what files leave open", () => {
     "REPLACE_ME",
     "CART_SERVICE.CART_NAMESPACE.svc.cluster.local",
     "placeholderHost",
+    "$HOST",
     "<host>",
     "<<CART-HOST>>.svc.cluster.local",
     "'{CART_HOST}'",

@@ -146,6 +146,56 @@ describe("changes to a mesh in files with several environments", () => {
     assert.deepEqual(denied(await report(base), base), []);
   });
 
+  test("a manifest in a folder above several environments is checked with each of them, and reported once", async () => {
+    const half = route("v1", "v2").replace("weight: 50", "weight: 40");
+    const service = (name: string, port: number) => `apiVersion: v1
+kind: Service
+metadata: { name: ${name}, namespace: shop }
+spec: { selector: { app: ${name} }, ports: [{ name: http, port: ${port} }] }
+`;
+    const files = {
+      "namespace.yaml": namespace,
+      "first/web.yaml": service("web", 80),
+      "second/web.yaml": service("web", 80),
+      "second/cart.yaml": half,
+      "second/a/api.yaml": service("api", 80),
+      "second/b/api.yaml": service("api", 81),
+    };
+    const head = folderWith({ ...files, "rules.yaml": subsets("v1", "v2") });
+    const base = folderWith({ "namespace.yaml": namespace });
+    const expected = ["virtual-service-weights-not-100 second/cart.yaml"];
+    assert.deepEqual(denied(await report(head), head), expected, "as a set");
+    assert.deepEqual(denied(await report(head, "--mesh", base), head), expected, "as a change");
+  });
+
+  test("what only other environments define makes a finding uncertain", async () => {
+    const forOwn = (text: string) => text.replace("spec: {", 'spec: { exportTo: ["."],');
+    const own = {
+      "route.yaml": route("v2").replace("spec:", 'spec:\n  exportTo: ["."]'),
+      "rules.yaml": forOwn(subsets("v2").replace("name: cart", "name: a-cart")),
+    };
+    const others = {
+      "one/mtls.yaml": mtls("STRICT"),
+      "two/mtls.yaml": mtls("STRICT"),
+      "three/mtls.yaml": mtls("STRICT"),
+    };
+    const three = Object.fromEntries(Object.entries(own).map(([name, text]) => [`three/${name}`, text]));
+    const shared = { "namespace.yaml": namespace, ...others, ...three };
+    const apart = folderWith({ ...shared, "one/rules.yaml": subsets("v1"), "two/rules.yaml": subsets("v1") });
+    const together = folderWith({ ...shared, "rules.yaml": subsets("v1") });
+    const base = folderWith({ "namespace.yaml": namespace });
+    for (const options of [[], ["--mesh", base]]) {
+      const found = await report(apart, ...options);
+      assert.deepEqual(denied(found, apart), []);
+      assert.match(
+        found.findings.find(({ rule }) => rule === "virtual-service-subset-not-found")?.lowered.at(-1)?.reason ?? "",
+        /^DestinationRule shop\/cart is defined in other environments, such as .*rules\.yaml, and not in this one/,
+      );
+      const expected = ["virtual-service-subset-not-found three/route.yaml"];
+      assert.deepEqual(denied(await report(together, ...options), together), expected);
+    }
+  });
+
   test("what moves from all environments to one place deletes nothing, and neither does the way back", async () => {
     const together = folderWith(twoOf({}, {}, { "namespace.yaml": namespace, "base/mtls.yaml": mtls("STRICT") }));
     for (const [base, head] of [

@@ -1,6 +1,5 @@
 import { judge, type RuleError } from "../../engine/evaluate.ts";
 import { rulingsOf, type Ruling } from "../../engine/ruling.ts";
-import { isAsStrict } from "../../engine/setting.ts";
 import { identityOf, keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { stored } from "../../sources/manifests/applied.ts";
@@ -8,12 +7,14 @@ import {
   changedEnvironments,
   type ChangedEnvironment,
   type ChangedEnvironments,
+  type Environment,
 } from "../../sources/manifests/environments.ts";
 import { type FileMesh, type FileObject, meshOf } from "../../sources/manifests/file-mesh.ts";
 import type { Change } from "../../view/overlay.ts";
 import type { Mesh } from "../../view/view.ts";
 import { Alternatives } from "../alternatives.ts";
 import { by, type By, filesContext, invalid, type Judgement, withoutRepetition } from "../judge-files.ts";
+import { placeOf, strictestOfEach } from "../same-rulings.ts";
 import { Placeholders } from "../placeholders.ts";
 
 /** What files change in a mesh. */
@@ -48,7 +49,7 @@ export interface ChangesJudgement extends Judgement {
  */
 export function judgeChanges(files: FileMesh, change: FileChanges, options: By): ChangesJudgement {
   const found = changedEnvironments(files, change.base);
-  const runs = runsOf(found, change).map((run) => judgeRun(run, files, options));
+  const runs = runsOf(found, change).map((run) => judgeRun(run, { files, environments: found.environments }, options));
   const [first] = runs;
   const last = runs.at(-1);
   if (first === undefined || last === undefined) throw new Error("there is always at least one set of changes");
@@ -56,7 +57,7 @@ export function judgeChanges(files: FileMesh, change: FileChanges, options: By):
   const ofUnread = rulingsOf(invalid(unread, last.after, selection), {
     ...{ after: last.after, exceptionFor: selection.exceptionFor, ...by(options.request) },
     changed: new Set(unread.map(({ object }) => identityOf(object))),
-    files: filesContext(new Placeholders(unread), new Alternatives(files, selection)),
+    files: filesContext(new Placeholders(unread), new Alternatives(files, selection, found.environments)),
   });
   return {
     rulings: [...strictest(runs), ...ofUnread],
@@ -142,13 +143,18 @@ function thereIn(mesh: Mesh, object: AnyObject): AnyObject | undefined {
   return there?.implied ? undefined : there;
 }
 
-interface Judged extends Omit<Judgement, "guesses">, ChangedSides {
-  readonly deleted: readonly FileObject[];
-  /** Whether a ruling is about this environment alone, whatever others find. */
-  isOwn(ruling: Ruling): boolean;
+interface Judging {
+  readonly files: FileMesh;
+  readonly environments: readonly Environment[];
 }
 
-function judgeRun(run: Run, files: FileMesh, { rules, selection, request }: By): Judged {
+interface Judged extends Omit<Judgement, "guesses">, ChangedSides {
+  readonly deleted: readonly FileObject[];
+  /** Equal for rulings of several environments that are one finding. */
+  sameAs(ruling: Ruling): unknown;
+}
+
+function judgeRun(run: Run, { files, environments }: Judging, { rules, selection, request }: By): Judged {
   const { mesh } = run;
   const known = new Map<FileObject, FileObject>();
   const applied = (entry: FileObject): FileObject => {
@@ -167,7 +173,7 @@ function judgeRun(run: Run, files: FileMesh, { rules, selection, request }: By):
   const replaced = files.replaced.map(({ by: later, earlier }) => ({ by: applied(later), earlier: applied(earlier) }));
   const changed = [...objects, ...replacedIn(run, files).map(applied), ...run.deleted];
   const seen = { ...files, objects: changed, replaced };
-  const alternatives = new Alternatives({ ...seen, mesh: files.mesh }, selection);
+  const alternatives = new Alternatives({ ...seen, mesh: files.mesh }, selection, environments);
   const context = {
     exceptionFor: selection.exceptionFor,
     changed: new Set(changed.map(({ object }) => identityOf(object))),
@@ -189,7 +195,7 @@ function judgeRun(run: Run, files: FileMesh, { rules, selection, request }: By):
   return {
     ...(run.environment === undefined ? {} : { environment: run.environment }),
     ...{ rulings: withoutRepetition(rulings), skipped, errors: failed, before, after },
-    ...{ changed, deleted: run.deleted, isOwn: ownIn(run, changed) },
+    ...{ changed, deleted: run.deleted, sameAs: samenessIn(run, changed) },
   };
 }
 
@@ -202,16 +208,18 @@ function foreignIn({ foreign }: Run, objects: readonly FileObject[]): (subject: 
 
 /**
  * A ruling about an object that no environment contains is one for all of them, unless it is reported where they differ: at
- * what explains it, because no file defines the object.
+ * what explains it, because no file defines the object. A manifest may be of several environments, which are below its folder.
  */
-function ownIn({ own }: Run, changed: readonly FileObject[]): Judged["isOwn"] {
+function samenessIn({ own }: Run, changed: readonly FileObject[]): Judged["sameAs"] {
   const manifests = new Map(changed.map(({ object, manifest }) => [object, manifest]));
   const isMember = (object: AnyObject) => own?.has(object) === true || own?.has(manifests.get(object)) === true;
-  return ({ finding: { subject, at, related = [], evidence = [] } }) => {
-    const isElsewhere = !manifests.has(subject) || at.length === 0;
-    return (
-      isMember(subject) || (isElsewhere && [...related, ...evidence].some((one) => !("absent" in one) && isMember(one)))
-    );
+  return (ruling) => {
+    const { rule, subject, key, message, at, related = [], evidence = [] } = ruling.finding;
+    const manifest = manifests.get(subject);
+    if (isMember(subject)) return manifest === undefined ? ruling : placeOf(ruling, manifest);
+    const isElsewhere = manifest === undefined || at.length === 0;
+    const isOwn = isElsewhere && [...related, ...evidence].some((one) => !("absent" in one) && isMember(one));
+    return isOwn ? ruling : JSON.stringify([rule.id, identityOf(subject), key ?? message]);
   };
 }
 
@@ -233,13 +241,6 @@ function replacedIn({ applied, foreign, own }: Run, files: FileMesh): readonly F
  */
 function strictest(runs: readonly Judged[]): readonly Ruling[] {
   if (runs.length === 1) return runs[0]?.rulings ?? [];
-  const found = new Map<unknown, Ruling>();
-  for (const { rulings, isOwn } of runs)
-    for (const ruling of rulings) {
-      const { rule, subject, key, message } = ruling.finding;
-      const same = isOwn(ruling) ? ruling : JSON.stringify([rule.id, identityOf(subject), key ?? message]);
-      const known = found.get(same);
-      if (known === undefined || !isAsStrict(known.mode, ruling.mode)) found.set(same, ruling);
-    }
-  return [...found.values()];
+  const same = new Map(runs.flatMap(({ rulings, sameAs }) => rulings.map((ruling) => [ruling, sameAs(ruling)])));
+  return strictestOfEach([...same.keys()], (ruling) => same.get(ruling));
 }

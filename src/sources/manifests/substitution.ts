@@ -1,10 +1,10 @@
 /**
- * Values that a tool replaces before a manifest is applied: variables of Flux and envsubst (`${NS}`), kustomize and Kubernetes
+ * Values that a tool replaces before a manifest is applied: variables of Flux, envsubst and the shell (`${NS}`, `$NS`), kustomize and Kubernetes
  * (`$(NS)`), templates (`{{ .ns }}`), and words that stand for a value (`__NS__`, `{NS}`, `REPLACE_ME`, `HOST_PLACEHOLDER`, `placeholderName`). Kustomize replaces
  * parts of a host, which are often in upper case with underscores, as no host is.
  */
 const placeholder =
-  /\$\{[^{}\n]{1,200}\}|\$\([A-Za-z_][\w.-]{0,200}\)|\{\{[^\n]{0,200}?\}\}|__[A-Z][A-Z0-9_]{0,100}?__|\{[A-Z][A-Z0-9_]{0,100}\}|\bREPLACE_ME\b|\b[A-Z][A-Z0-9_]{0,100}?_PLACEHOLDER\b|\bPLACEHOLDER_[A-Z0-9_]{1,100}\b|\bplaceholder[A-Z]\w{0,100}|\b[A-Z][A-Z0-9]{0,50}_[A-Z0-9_]{1,100}(?=\.[A-Za-z])/;
+  /\$\{[^{}\n]{1,200}\}|\$[A-Za-z_]\w{0,100}|\$\([A-Za-z_][\w.-]{0,200}\)|\{\{[^\n]{0,200}?\}\}|__[A-Z][A-Z0-9_]{0,100}?__|\{[A-Z][A-Z0-9_]{0,100}\}|\bREPLACE_ME\b|\b[A-Z][A-Z0-9_]{0,100}?_PLACEHOLDER\b|\bPLACEHOLDER_[A-Z0-9_]{1,100}\b|\bplaceholder[A-Z]\w{0,100}|\b[A-Z][A-Z0-9]{0,50}_[A-Z0-9_]{1,100}(?=\.[A-Za-z])/;
 
 /** What a reader is asked to fill in (`<namespace>`, `<<CLIENT_IP>>`): in a text of one line, as long as a name, that is neither HTML nor a group of a regex. */
 const blank = /^[^<>\n?]{0,200}(<<?[A-Za-z][\w .-]{0,60}>>?)[^<>\n]{0,200}$/;
