@@ -62,7 +62,7 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
   }
   findings.push(...invalid(unread, mesh, selection));
   const { exceptionFor } = selection;
-  const placeholders = new Placeholders([...files.objects, ...unread]);
+  const placeholders = new Placeholders([...files.objects, ...unread], mesh, selection);
   const context = { after: mesh, exceptionFor, files: filesContext(placeholders, alternatives), ...by(request) };
   const rulings = ofEnvironments(withoutRepetition(rulingsOf(findings, context)), separate);
   return { rulings, skipped, guesses, errors, after: mesh };

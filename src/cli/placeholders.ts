@@ -1,26 +1,54 @@
+import { judge } from "../engine/evaluate.ts";
 import type { Evidence } from "../engine/evidence.ts";
 import type { Finding } from "../engine/finding.ts";
-import type { AnyObject } from "../kube/object.ts";
+import type { PolicySelection } from "../engine/setting.ts";
+import { keyOf } from "../kube/identity.ts";
+import { type AnyObject, readAny } from "../kube/object.ts";
 import { isObject, type Path } from "../kube/read.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
-import { placeholderIn } from "../sources/manifests/substitution.ts";
+import { placeholderIn, withValues } from "../sources/manifests/substitution.ts";
+import type { Mesh } from "../view/view.ts";
 
 /** The values in manifests that something else replaces before they are applied, and what rests on them. */
 export class Placeholders {
   readonly #raws: ReadonlyMap<AnyObject, unknown>;
+  readonly #mesh: Mesh;
+  readonly #selection: PolicySelection;
   readonly #ofObjects = new Map<AnyObject, string | undefined>();
 
-  constructor(objects: readonly FileObject[]) {
+  /** The mesh is the one with the objects in it. */
+  constructor(objects: readonly FileObject[], mesh: Mesh, selection: PolicySelection) {
     this.#raws = new Map(objects.map(({ object, manifest }) => [object, manifest.raw]));
+    this.#mesh = mesh;
+    this.#selection = selection;
   }
 
-  /** The rest of a sentence that begins with "because"; undefined if no placeholder concerns the finding. */
-  reasonFor({ subject, at, evidence = [], related = [] }: Finding): string | undefined {
+  /** The rest of a sentence that begins with "because"; undefined if the finding rests on no placeholder. */
+  reasonFor(finding: Finding): string | undefined {
+    const { subject, at, evidence = [], related = [] } = finding;
     const found = this.#at(subject, at) ?? firstOf(evidence, (one) => this.#inEvidence(one));
     const placeholder = found ?? firstOf(related, (one) => this.#in(one));
-    return placeholder === undefined
+    return placeholder === undefined || this.#isWrongAnyway(finding)
       ? undefined
       : `${JSON.stringify(placeholder)} is a placeholder, whose value is not known here`;
+  }
+
+  /**
+   * Whether an object alone is wrong whatever its placeholders stand for, as weights are that do not sum to 100: it has the
+   * same problem with other values.
+   */
+  #isWrongAnyway({ rule, class: of, subject, at, message }: Finding): boolean {
+    const raw = this.#raws.get(subject);
+    const isOfObject = of === "intrinsic" && at.length > 0 && at[0] !== "metadata" && isObject(raw);
+    if (!isOfObject || placeholderIn(message) !== undefined) return false;
+    const value = valueAt(raw, at);
+    if (typeof value === "string" && placeholderIn(value) !== undefined) return false;
+    const { metadata, ...rest } = raw;
+    const object = readAny({ ...(withValues(rest) as typeof rest), metadata }, subject.metadata.namespace);
+    const there = this.#mesh.find(subject.kind, keyOf(subject));
+    const changes = [{ old: there?.implied ? undefined : there, object }];
+    const { findings } = judge([rule], this.#mesh, changes, { selection: this.#selection });
+    return findings.some((other) => other.message === message && other.at.join("\n") === at.join("\n"));
   }
 
   #at(object: AnyObject, at: Path): string | undefined {

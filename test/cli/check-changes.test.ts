@@ -417,6 +417,32 @@ describe("what files leave open", () => {
     }
   });
 
+  test("an object that is wrong whatever its placeholders stand for is denied", async () => {
+    const routes = (where: string, host: string, second: string) => `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: web, namespace: ${JSON.stringify(where)} }
+spec:
+  hosts: [web]
+  http: [{ route: [{ destination: { host: ${JSON.stringify(host)} }, weight: 30 }, { destination: { host: web }, weight: ${second} }] }]
+`;
+    const weights = "virtual-service-weights-not-100";
+    for (const [where, host] of [
+      ["${NS}", "web"],
+      ["{{ .Release.Namespace }}", "web"],
+      ["shop", "web.${NS}.svc.cluster.local"],
+      ["$NS", "<host>"],
+    ] as const) {
+      const { code, report: found } = await report(folderWith({ "routes.yaml": routes(where, host, "60") }));
+      const denied = found.findings.filter(({ mode }) => mode === "deny").map(({ rule }) => rule);
+      assert.deepEqual([code, denied], [1, [weights]], `${where} ${host}`);
+      const right = await report(folderWith({ "routes.yaml": routes(where, host, "70") }));
+      assert.equal(right.code, 0);
+    }
+    // The sum is not known.
+    const { code, report: found } = await report(folderWith({ "routes.yaml": routes("shop", "web", "'${W}'") }));
+    assert.equal(code, 0, JSON.stringify(found.findings));
+  });
+
   test("a number that is a placeholder, too", async () => {
     const routes = virtualService.replace("subset: v1 }", () => "subset: v1 }, weight: '${CANARY}'");
     const { code, report: found } = await report(folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") }));

@@ -57,7 +57,10 @@ export function judgeChanges(files: FileMesh, change: FileChanges, options: By):
   const ofUnread = rulingsOf(invalid(unread, last.after, selection), {
     ...{ after: last.after, exceptionFor: selection.exceptionFor, ...by(options.request) },
     changed: new Set(unread.map(({ object }) => identityOf(object))),
-    files: filesContext(new Placeholders(unread), new Alternatives(files, selection, found.environments)),
+    files: filesContext(
+      new Placeholders(unread, last.after, selection),
+      new Alternatives(files, selection, found.environments),
+    ),
   });
   return {
     rulings: [...strictest(runs), ...ofUnread],
@@ -177,7 +180,7 @@ function judgeRun(run: Run, { files, environments }: Judging, { rules, selection
   const context = {
     exceptionFor: selection.exceptionFor,
     changed: new Set(changed.map(({ object }) => identityOf(object))),
-    files: filesContext(new Placeholders(changed), alternatives),
+    files: filesContext(new Placeholders(changed, after, selection), alternatives),
     ...by(request),
   };
   const own = findings.filter(({ subject }) => !isForeign(subject));

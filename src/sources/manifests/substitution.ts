@@ -1,3 +1,5 @@
+import { isObject } from "../../kube/read.ts";
+
 /**
  * Values that a tool replaces before a manifest is applied: variables of Flux, envsubst and the shell (`${NS}`, `$NS`), kustomize and Kubernetes
  * (`$(NS)`), templates (`{{ .ns }}`), and words that stand for a value (`__NS__`, `{NS}`, `REPLACE_ME`, `HOST_PLACEHOLDER`, `placeholderName`). Kustomize replaces
@@ -10,6 +12,21 @@ const placeholder =
 const blank = /^[^<>\n?]{0,200}(<<?[A-Za-z][\w .-]{0,60}>>?)[^<>\n]{0,200}$/;
 
 export const placeholderIn = (text: string): string | undefined => placeholder.exec(text)?.[0] ?? blank.exec(text)?.[1];
+
+/** Some value that is valid in names and hosts, and that no file contains. */
+const someValue = "value-of-a-placeholder";
+const placeholders = new RegExp(placeholder, "g");
+
+/** A value of a manifest in which something stands for each placeholder. */
+export function withValues(value: unknown): unknown {
+  if (typeof value === "string") {
+    const text = value.replaceAll(placeholders, someValue);
+    return blank.test(text) ? text.replace(/<<?[^<>]*>>?/, someValue) : text;
+  }
+  if (Array.isArray(value)) return value.map(withValues);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withValues(inner)]));
+}
 
 /** Replaces variables in the text of a file. */
 export type Substitution = (text: string) => string;
