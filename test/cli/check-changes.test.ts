@@ -397,14 +397,28 @@ describe("what files leave open", () => {
     });
 
   test("namespaces that every cluster with a mesh has are not missed in files", async () => {
-    const policy = (names: string) =>
-      `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: a, namespace: shop }\nspec: { rules: [{ from: [{ source: { namespaces: [${names}] } }] }] }\n`;
-    const shop = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
-    const folder = folderWith({ "a.yaml": shop, "b.yaml": policy("istio-system, kube-system, default, gone") });
-    const messages = (found: Report) => found.findings.map(({ message }) => message);
-    const gone = 'Namespace "gone" does not exist, so this entry matches no caller';
-    assert.deepEqual(messages((await report(folder)).report), [gone]);
-    assert.equal(messages((await report(folder, "--complete", "Namespace")).report).length, 4);
+    const header = (kind: string) => `kind: ${kind}\nmetadata: { name: a, namespace: shop }\n`;
+    const shop = `apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\napiVersion: v1\n${header("Service")}spec: { ports: [{ port: 80 }] }\n`;
+    const names = ["istio-system", "kube-system", "default", "gone"];
+    const messages = (found: Report) => found.findings.map(({ message }) => message.replace(/,.*/, ""));
+    for (const [text, gone] of [
+      [
+        `apiVersion: security.istio.io/v1\n${header("AuthorizationPolicy")}spec: { rules: [{ from: [{ source: { namespaces: [${names}] } }] }] }\n`,
+        'Namespace "gone" does not exist',
+      ],
+      [
+        `apiVersion: networking.istio.io/v1\n${header("Sidecar")}spec: { egress: [{ hosts: [${names.map((name) => `${name}/*`)}] }] }\n`,
+        'Namespace "gone" does not exist',
+      ],
+      [
+        `apiVersion: networking.istio.io/v1\n${header("VirtualService")}spec: { hosts: [a.example.com], exportTo: [${names}], http: [{ directResponse: { status: 404 } }] }\n`,
+        'Namespace "gone" in exportTo does not exist',
+      ],
+    ] as const) {
+      const folder = folderWith({ "a.yaml": shop, "b.yaml": text });
+      assert.deepEqual(messages((await report(folder)).report), [gone]);
+      assert.equal(messages((await report(folder, "--complete", "Namespace")).report).length, 4);
+    }
   });
 
   test("angle brackets of a regular expression or of HTML are no placeholder", async () => {

@@ -1,5 +1,6 @@
 import { namespaceKey } from "../../kube/identity.ts";
 import { impliedNamespace, type ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import type { Mesh } from "../../view/view.ts";
 import { index, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
@@ -10,6 +11,21 @@ export type Namespace = ObjectOf<"Namespace">;
 export function namespaceIn(mesh: Mesh, name: string): Namespace {
   const found = mesh.find("Namespace", namespaceKey(name));
   return found?.kind === "Namespace" ? found : impliedNamespace(name);
+}
+
+/** The namespaces that the API server creates. */
+const ofKubernetes: readonly string[] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/**
+ * The namespaces that every cluster with a mesh has, and that files of applications do not show: those of Kubernetes and that
+ * of the control plane. None where all Namespaces are known.
+ */
+export const namespacesNotShown = (mesh: NamespacesKnown): readonly string[] =>
+  mesh.knowsAll("Namespace") ? [] : [mesh.settings.rootNamespace, ...ofKubernetes];
+
+interface NamespacesKnown {
+  readonly settings: Pick<MeshSettings, "rootNamespace">;
+  knowsAll(kind: "Namespace"): boolean;
 }
 
 /** Whether a namespace is being deleted. Its contents are deleted in any order, so nothing counts as weakened there. */

@@ -1,6 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { callersNamed, isNamespaceThere, namespaceReads } from "../../mesh/authorization/named-callers.ts";
+import { namespacesNotShown } from "../../mesh/membership/namespaces.ts";
 
 export const authorizationPolicyNamespaceUnknown = defineRule({
   id: "authorization-policy-namespace-unknown",
@@ -26,8 +27,7 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
   *check(policy, mesh) {
     // Where no Namespaces are known, those that other objects mention are only some of them.
     if (!mesh.knows("Namespace")) return;
-    // Files of applications do not have these, and a cluster with a mesh does.
-    const elsewhere = mesh.knowsAll("Namespace") ? [] : [mesh.settings.rootNamespace, ...ofKubernetes];
+    const elsewhere = namespacesNotShown(mesh);
     for (const { namespace: name, isHere, at } of callersNamed(policy, mesh.settings))
       if (!isHere && !elsewhere.some((one) => isLike(name, one)) && !isNamespaceThere(name, mesh))
         yield isPattern(name)
@@ -50,6 +50,3 @@ const isLike = (named: string, name: string): boolean => {
   if (named.startsWith("*")) return name.endsWith(named.slice(1));
   return isPattern(named) ? name.startsWith(named.slice(0, -1)) : name === named;
 };
-
-/** The namespaces that the API server creates. */
-const ofKubernetes: readonly string[] = ["default", "kube-system", "kube-public", "kube-node-lease"];

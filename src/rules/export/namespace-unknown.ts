@@ -2,6 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { namespacesNotShown } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { exportToAnnotation } from "../../mesh/traffic/definition-choice.ts";
@@ -87,9 +88,8 @@ export const exportNamespaceUnknown = defineRule({
     if (!mesh.knows("Namespace") || !isServed(object, mesh.settings)) return;
     const entries = namespacesIn(object);
     if (entries.length === 0) return;
-    const known = new Set(namespacesOf(object, mesh).map(({ metadata }) => metadata.name));
-    // Files of applications do not have that of the control plane, and a cluster with a mesh does.
-    if (!mesh.knowsAll("Namespace")) known.add(mesh.settings.rootNamespace);
+    const shown = namespacesOf(object, mesh).map(({ metadata }) => metadata.name);
+    const known = new Set([...shown, ...namespacesNotShown(mesh)]);
     const isUsed = exportsOf(object).includes(".") || entries.some(([name]) => known.has(name));
     for (const [name, at] of entries)
       if (!known.has(name))

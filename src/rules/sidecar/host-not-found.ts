@@ -1,5 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { namespacesNotShown } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName, serviceByNamespace } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { entryByHost, serviceByHost } from "../../mesh/traffic/definition-choice.ts";
@@ -122,8 +123,7 @@ export const sidecarHostNotFound = defineRule({
 
 function unknownNamespace({ namespace, at }: Entry, known: ReadonlySet<string>, mesh: View): Problem | undefined {
   if (!mesh.knows("Namespace") || namespace === everyNamespace || known.has(namespace)) return undefined;
-  // Files of applications do not have that of the control plane, and a cluster with a mesh does.
-  if (!mesh.knowsAll("Namespace") && namespace === mesh.settings.rootNamespace) return undefined;
+  if (namespacesNotShown(mesh).includes(namespace)) return undefined;
   return {
     at,
     message: `Namespace "${namespace}" does not exist, so this entry imports nothing`,
