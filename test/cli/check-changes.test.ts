@@ -403,15 +403,15 @@ describe("what files leave open", () => {
     const messages = (found: Report) => found.findings.map(({ message }) => message.replace(/,.*/, ""));
     for (const [text, gone] of [
       [
-        `apiVersion: security.istio.io/v1\n${header("AuthorizationPolicy")}spec: { rules: [{ from: [{ source: { namespaces: [${names}] } }] }] }\n`,
+        `apiVersion: security.istio.io/v1\n${header("AuthorizationPolicy")}spec: { rules: [{ from: [{ source: { namespaces: [${names.join()}] } }] }] }\n`,
         'Namespace "gone" does not exist',
       ],
       [
-        `apiVersion: networking.istio.io/v1\n${header("Sidecar")}spec: { egress: [{ hosts: [${names.map((name) => `${name}/*`)}] }] }\n`,
+        `apiVersion: networking.istio.io/v1\n${header("Sidecar")}spec: { egress: [{ hosts: [${names.map((name) => `${name}/*`).join()}] }] }\n`,
         'Namespace "gone" does not exist',
       ],
       [
-        `apiVersion: networking.istio.io/v1\n${header("VirtualService")}spec: { hosts: [a.example.com], exportTo: [${names}], http: [{ directResponse: { status: 404 } }] }\n`,
+        `apiVersion: networking.istio.io/v1\n${header("VirtualService")}spec: { hosts: [a.example.com], exportTo: [${names.join()}], http: [{ directResponse: { status: 404 } }] }\n`,
         'Namespace "gone" in exportTo does not exist',
       ],
     ] as const) {
