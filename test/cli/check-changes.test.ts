@@ -421,6 +421,24 @@ describe("what files leave open", () => {
     }
   });
 
+  test("one mesh config does not show which revisions and tags a cluster has", async () => {
+    const config =
+      "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: istio-stable, namespace: istio-system }\ndata: { mesh: '' }\n";
+    const label = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop, labels: { istio.io/rev: default } }\n";
+    const tag = `apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: { name: istio-revision-tag-prod, labels: { istio.io/tag: prod, istio.io/rev: stable } }
+webhooks: []
+`;
+    const rule = "injection-revision-unserved";
+    const rules = ({ findings }: Report) => findings.map((finding) => finding.rule);
+    const { report: alone } = await report(folderWith({ "a.yaml": config, "b.yaml": label }));
+    assert.deepEqual(rules(alone), []);
+    assert.ok(alone.skipped.some((one) => JSON.stringify(one).includes(rule)));
+    const { report: tags } = await report(folderWith({ "a.yaml": config, "b.yaml": label, "c.yaml": tag }));
+    assert.deepEqual(rules(tags), [rule]);
+  });
+
   test("angle brackets of a regular expression or of HTML are no placeholder", async () => {
     for (const body of ["<h1>No</h1>", "^/(?<id>a)$", "^/(?P<id>a)$"]) {
       const direct = `directResponse: { status: 9999, body: { string: '${body}' } }`;

@@ -9,6 +9,10 @@ import type { RevisionSettings, SettingsWith } from "../../view/settings.ts";
 import { setting } from "../../view/view.ts";
 
 type InjectionSettings = RevisionSettings & SettingsWith<"injectors">;
+interface Revisions {
+  readonly settings: InjectionSettings;
+  readonly areTagsKnown: boolean;
+}
 
 export const injectionRevisionUnserved = defineRule({
   id: "injection-revision-unserved",
@@ -35,35 +39,32 @@ export const injectionRevisionUnserved = defineRule({
   *check(object, mesh) {
     // Without a mesh config, the control planes are not known.
     if (!areRevisionsKnown(mesh.settings)) return;
-    if (object.kind === "Namespace") yield* ofNamespace(object, mesh.settings);
-    else yield* ofWorkload(object, mesh.related(namespaceOfWorkload, object)[0], mesh.settings);
+    const revisions = { settings: mesh.settings, areTagsKnown: mesh.knows("AdmissionWebhook") };
+    if (object.kind === "Namespace") yield* ofNamespace(object, revisions);
+    else yield* ofWorkload(object, mesh.related(namespaceOfWorkload, object)[0], revisions);
   },
 });
 
-function* ofNamespace(namespace: Namespace, settings: InjectionSettings): Iterable<Problem> {
+function* ofNamespace(namespace: Namespace, revisions: Revisions): Iterable<Problem> {
   const enrollment = enrollmentOf(namespace);
   if (isTerminating(namespace) || (enrollment !== "sidecar" && enrollment !== "ambient-and-sidecar")) return;
   const { labels } = namespace.metadata;
   const label = labels[injectionLabel] === undefined ? revisionLabel : injectionLabel;
   const name = label === injectionLabel ? "default" : (labels[revisionLabel] ?? "");
-  yield* problemsOf(["metadata", "labels", label], name, settings);
+  yield* problemsOf(["metadata", "labels", label], name, revisions);
 }
 
 /** The label of a pod counts only if its namespace has no label about injection. */
-function* ofWorkload(
-  workload: Workload,
-  namespace: Namespace | undefined,
-  settings: InjectionSettings,
-): Iterable<Problem> {
+function* ofWorkload(workload: Workload, namespace: Namespace | undefined, revisions: Revisions): Iterable<Problem> {
   if (namespace === undefined || namespace.implied || isProxy(workload)) return;
   const { [injectionLabel]: enabled, [revisionLabel]: revision } = namespace.metadata.labels;
   if (enabled !== undefined || revision !== undefined || captureOf(workload, namespace) !== "sidecar") return;
   const own = workload.pod.labels[revisionLabel];
   const at = [...workload.podAt, "metadata", "labels", ...(own === undefined ? [] : [revisionLabel])];
-  yield* problemsOf(at, own ?? "default", settings);
+  yield* problemsOf(at, own ?? "default", revisions);
 }
 
-function* problemsOf(at: Problem["at"], name: string, settings: InjectionSettings): Iterable<Problem> {
+function* problemsOf(at: Problem["at"], name: string, { settings, areTagsKnown }: Revisions): Iterable<Problem> {
   const revision = JSON.stringify(name);
   const { config, tag, injector } = objectsOfRevision(name);
   if (revisionNamed(name, settings) === undefined)
@@ -71,6 +72,8 @@ function* problemsOf(at: Problem["at"], name: string, settings: InjectionSetting
       at,
       message: `There is neither a control plane nor a tag for revision ${revision}, so new pods get no sidecar`,
       evidence: [absent("MeshConfig", "istio-system", config), absent("AdmissionWebhook", "", tag)],
+      // One mesh config in files does not show which other control planes and tags a cluster has.
+      ...(areTagsKnown ? {} : { guess: "the tags and the other control planes" }),
     };
   // An injector can have another name, if another tool than Istio's charts and istioctl created it.
   else if (hasInjectorsOfRevisions(settings) && !settings.injectors.includes(name))
