@@ -7,6 +7,7 @@ import { type AnyObject, readAny } from "../kube/object.ts";
 import { isObject, type Path } from "../kube/read.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
 import { placeholderIn, withValues } from "../sources/manifests/substitution.ts";
+import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
 /** The values in manifests that something else replaces before they are applied, and what rests on them. */
@@ -34,25 +35,33 @@ export class Placeholders {
   }
 
   /**
-   * Whether an object alone is wrong whatever its placeholders stand for, as weights are that do not sum to 100: it has the
-   * same problem with other values.
+   * Whether something is wrong whatever the placeholders in it stand for, as weights are that do not sum to 100: there is the
+   * same problem with other values. Names are left as they are, because what belongs to them is not known.
    */
-  #isWrongAnyway({ rule, class: of, subject, at, message }: Finding): boolean {
-    const raw = this.#raws.get(subject);
-    const isOfObject = of === "intrinsic" && at.length > 0 && at[0] !== "metadata" && isObject(raw);
-    if (!isOfObject || placeholderIn(message) !== undefined) return false;
-    const value = valueAt(raw, at);
-    if (typeof value === "string" && placeholderIn(value) !== undefined) return false;
-    const { metadata, ...rest } = raw;
-    const object = readAny({ ...(withValues(rest) as typeof rest), metadata }, subject.metadata.namespace);
-    const there = this.#mesh.find(subject.kind, keyOf(subject));
-    const changes = [{ old: there?.implied ? undefined : there, object }];
+  #isWrongAnyway({ rule, class: of, subject, at, message, evidence = [] }: Finding): boolean {
+    const isOfObject = at.length > 0 && at[0] !== "metadata" && of !== "weakening";
+    const value = valueAt(this.#raws.get(subject), at);
+    const said = typeof value === "string" ? [message, value] : [message];
+    if (!isOfObject || said.some((text) => placeholderIn(text) !== undefined)) return false;
+    const others = evidence.flatMap((one) => ("absent" in one ? [] : [one]));
+    const named = of === "relational" ? [subject, ...others] : [];
+    if (others.length < evidence.length || named.some((one) => inNameOf(one) !== undefined)) return false;
+    const changes = [...new Set([subject, ...others])].flatMap((one) => this.#withOtherValues(one));
     const { findings } = judge([rule], this.#mesh, changes, { selection: this.#selection });
     return findings.some((other) => other.message === message && other.at.join("\n") === at.join("\n"));
   }
 
+  #withOtherValues(one: AnyObject): readonly Change[] {
+    const raw = this.#raws.get(one);
+    if (!isObject(raw)) return [];
+    const { metadata, ...rest } = raw;
+    const object = readAny({ ...withValues(rest), metadata }, one.metadata.namespace);
+    const there = this.#mesh.find(one.kind, keyOf(one));
+    return [{ old: there?.implied ? undefined : there, object }];
+  }
+
   #at(object: AnyObject, at: Path): string | undefined {
-    const inName = placeholderIn(`${object.metadata.namespace}/${object.metadata.name}`);
+    const inName = inNameOf(object);
     if (inName !== undefined) return inName;
     return at.length === 0 ? this.#in(object) : placeholderBelow(valueAt(this.#raws.get(object), at));
   }
@@ -72,6 +81,9 @@ export class Placeholders {
     return this.#ofObjects.get(object);
   }
 }
+
+const inNameOf = ({ metadata: { namespace, name } }: AnyObject): string | undefined =>
+  placeholderIn(`${namespace}/${name}`);
 
 function firstOf<T>(all: readonly T[], find: (one: T) => string | undefined): string | undefined {
   for (const one of all) {

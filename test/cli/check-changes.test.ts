@@ -475,6 +475,17 @@ spec:
     assert.equal(code, 0, JSON.stringify(found.findings));
   });
 
+  test("a placeholder on which nothing rests excuses nothing", async () => {
+    const rules = subsets("v2").replace("{ host: cart,", "{ host: cart, trafficPolicy: { tls: { sni: '${SNI}' } },");
+    assert.notEqual(rules, subsets("v2"));
+    const { code, report: found } = await report(folderWith({ "routes.yaml": virtualService, "rules.yaml": rules }));
+    assert.deepEqual([code, modes(found)], [1, [denial]]);
+    // The name of the subset may be the one that the route has.
+    const open = await report(folderWith({ "routes.yaml": virtualService, "rules.yaml": subsets("'${SUBSET}'") }));
+    assert.ok(open.report.findings.length > 0);
+    assert.equal(open.code, 0, modes(open.report).join());
+  });
+
   test("a number that is a placeholder, too", async () => {
     const routes = virtualService.replace("subset: v1 }", () => "subset: v1 }, weight: '${CANARY}'");
     const { code, report: found } = await report(folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") }));

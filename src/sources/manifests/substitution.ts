@@ -17,15 +17,15 @@ export const placeholderIn = (text: string): string | undefined => placeholder.e
 const someValue = "value-of-a-placeholder";
 const placeholders = new RegExp(placeholder, "g");
 
-/** A value of a manifest in which something stands for each placeholder. */
-export function withValues(value: unknown): unknown {
-  if (typeof value === "string") {
-    const text = value.replaceAll(placeholders, someValue);
-    return blank.test(text) ? text.replace(/<<?[^<>]*>>?/, someValue) : text;
-  }
-  if (Array.isArray(value)) return value.map(withValues);
-  if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withValues(inner)]));
+/** A part of a manifest in which something stands for each placeholder. */
+export const withValues = (part: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(part).map(([key, inner]) => [key, withValue(inner)]));
+
+function withValue(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withValue);
+  if (typeof value !== "string") return isObject(value) ? withValues(value) : value;
+  const text = value.replaceAll(placeholders, someValue);
+  return blank.test(text) ? text.replace(/<<?[^<>]*>>?/, someValue) : text;
 }
 
 /** Replaces variables in the text of a file. */
