@@ -91,7 +91,7 @@ function* requestConditions(match: HttpMatch): Iterable<readonly [string, string
   for (const [name, value] of Object.entries(match.headers)) yield withPresence(`header ${name.toLowerCase()}`, value);
   for (const [name, value] of Object.entries(match.queryParams)) yield withPresence(`query ${name}`, value);
   for (const [name, value] of Object.entries(match.withoutHeaders))
-    yield [`without ${name.toLowerCase()} ${textOf(value)}`];
+    yield [["requests without header", name.toLowerCase(), textOf(value)].join(" ").trimEnd()];
 }
 
 function withPresence(name: string, value: StringMatch): readonly [string, string?] {
