@@ -23,7 +23,7 @@ export class PathChange {
   }
 
   /** This change and then that of another proxy, which sees paths that begin with its `from`; undefined: none of these do. */
-  then(from: string, to: string): PathChange | undefined {
+  followedBy(from: string, to: string): PathChange | undefined {
     if (this.#to.startsWith(from)) return new PathChange(this.#from, to + this.#to.slice(from.length));
     if (from.startsWith(this.#to)) return new PathChange(this.#from + from.slice(this.#to.length), to);
     return undefined;

@@ -28,7 +28,10 @@ const wholePath = ({ match, rewrite: to }: NonNullable<HttpRewrite["uriRegexRewr
 /** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. What becomes of a path without a slash at its start is not known. */
 export function rewriteOf({ authority, uri: to, uriRegexRewrite: regex }: HttpRewrite, uri: RouteCase["uri"]): Rewrite {
   if (regex !== undefined) return { authority, path: wholePath(regex) ?? "unknown" };
-  if (!to) return { authority, path: undefined };
-  const isUnknown = Boolean(uri?.regex) || !to.startsWith("/");
-  return { authority, path: isUnknown ? "unknown" : { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") } };
+  return { authority, path: to ? pathOf(to, uri) : undefined };
+}
+
+function pathOf(to: string, uri: RouteCase["uri"]): Rewrite["path"] {
+  if (uri?.regex || !to.startsWith("/")) return "unknown";
+  return { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") };
 }

@@ -44,7 +44,7 @@ export class ServerView {
     if (this.isOpen("path")) return this;
     const text = this.textOf("path");
     if (text !== undefined) return this.with([only("path", to + text.slice(from.length))]);
-    const path = this.#path === undefined ? new PathChange(from, to) : this.#path.then(from, to);
+    const path = this.#path === undefined ? new PathChange(from, to) : this.#path.followedBy(from, to);
     return path === undefined ? this.with([], ["path"]) : new ServerView(this.#fixed, this.#open, path);
   }
 

@@ -62,7 +62,7 @@ describe("properties", () => {
   test("a path that is sent meets a condition, if and only if what it becomes meets the condition on what it becomes", () => {
     const sets = fc.array(pattern, { maxLength: 3 }).map((all) => new Texts(all.map((one) => [one])));
     fc.assert(
-      fc.property(sets, fc.boolean(), text(3), text(3), text(4), (values, not, from, to, rest) => {
+      fc.property(sets, fc.boolean(), fc.tuple(text(3), text(3), text(4)), (values, not, [from, to, rest]) => {
         const change = new PathChange(from, to);
         const isIn = (set: Texts, path: string) => set.has([path]) !== not;
         const [, become] = change.seen([clause(values, not)]);
@@ -80,16 +80,21 @@ describe("properties", () => {
 
   test("two changes are one", () => {
     fc.assert(
-      fc.property(text(3), text(4), text(4), text(3), text(4), pattern, (from, to, next, last, rest, one) => {
-        const both = new PathChange(from, to).then(next, last);
-        const second = to + rest;
-        if (!second.startsWith(next)) return;
-        assert.ok(both !== undefined, "some path has this way");
-        const becomes = last + second.slice(next.length);
-        const [sent] = both.sent([clause(new Texts([[one]]))]);
-        assert.ok(sent?.values instanceof Texts);
-        assert.equal(sent.values.has([from + rest]), one.matches(becomes));
-      }),
+      fc.property(
+        fc.tuple(text(3), text(4), text(4), text(3)),
+        text(4),
+        pattern,
+        ([from, to, next, last], rest, one) => {
+          const both = new PathChange(from, to).followedBy(next, last);
+          const second = to + rest;
+          if (!second.startsWith(next)) return;
+          assert.ok(both !== undefined, "some path has this way");
+          const becomes = last + second.slice(next.length);
+          const [sent] = both.sent([clause(new Texts([[one]]))]);
+          assert.ok(sent?.values instanceof Texts);
+          assert.equal(sent.values.has([from + rest]), one.matches(becomes));
+        },
+      ),
       { numRuns: 2000 },
     );
   });
