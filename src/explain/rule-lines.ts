@@ -3,7 +3,7 @@ import type { RouteOrigin } from "../mesh/gateways/converted-rules.ts";
 import { type ListedRule, type RuleTable, ruleTablesForHost } from "../mesh/gateways/kubernetes-route-tables.ts";
 import { ruleMatchInWords } from "../mesh/gateways/rule-wording.ts";
 import type { Service } from "../mesh/membership/services.ts";
-import { rulesOfParent } from "../mesh/requests/parent-rules.ts";
+import { doubtOfParent, rulesOfParent } from "../mesh/requests/parent-rules.ts";
 import { shareOf } from "../mesh/traffic/virtual-services.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -62,6 +62,9 @@ export function parentRuleLines(
   proxy: Parameters<typeof rulesOfParent>[1],
   mesh: Mesh,
 ): readonly ExplanationLine[] {
+  const doubt = doubtOfParent(service, mesh);
+  if (doubt !== undefined)
+    return [{ key: "routes", text: `It is not known which routes count: ${doubt}`, value: "unknown" }];
   return rulesOfParent(service, proxy, mesh).map(({ port, rules }) => ({
     key: "routes",
     of: String(port),

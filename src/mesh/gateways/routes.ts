@@ -1,6 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, relation } from "../../view/view.ts";
-import { hasClassOfIstio } from "../membership/gateways.ts";
 import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
 
 export type KubernetesRoute = ObjectOf<"KubernetesRoute">;
@@ -112,27 +111,6 @@ export const streamRoutesOfGateway = relation(
   "streamRoutesOfGateway",
   kubernetesGatewayByName,
   index("KubernetesRoute", (route) => (isOfRequests(route) ? [] : namesOf(parentsOf(route), "Gateway"))),
-);
-
-/**
- * Whether each parent of a route is a Gateway that exists and whose class is none of Istio's, so that another controller may
- * decide what becomes of its requests.
- */
-export const isForOtherControllers = fact(
-  "isForOtherControllers",
-  "KubernetesRoute",
-  [gatewaysOfRoute],
-  (route, mesh): boolean => {
-    const others = new Set(
-      mesh
-        .related(gatewaysOfRoute, route)
-        .filter((gateway) => !hasClassOfIstio(gateway))
-        .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
-    );
-    const parents = parentsOf(route);
-    const isOther = ({ kind, namespace, name }: Referenced) => kind === "Gateway" && others.has(`${namespace}/${name}`);
-    return parents.length > 0 && parents.every(isOther);
-  },
 );
 
 /** A route of the Gateway API and the Services that it names as its parents or as its backends. */

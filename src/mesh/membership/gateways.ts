@@ -11,9 +11,7 @@ export type KubernetesGateway = ObjectOf<"KubernetesGateway">;
 export const gatewaysOfNamespace = relation(
   "gatewaysOfNamespace",
   namespaceByName,
-  index("KubernetesGateway", ({ metadata, spec }) =>
-    spec.gatewayClassName === waypointClass || spec.gatewayClassName === "istio" ? [metadata.namespace] : [],
-  ),
+  index("KubernetesGateway", (gateway) => (isIstiosWaypointOrGateway(gateway) ? [gateway.metadata.namespace] : [])),
 );
 
 /**
@@ -26,6 +24,13 @@ export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressCla
 /** Whether a Gateway has one of the classes that istiod creates. Which controller another class belongs to is not known here. */
 export const hasClassOfIstio = (gateway: KubernetesGateway): boolean =>
   isForIngress(gateway) || gateway.spec.gatewayClassName === waypointClass;
+
+/**
+ * Whether istiod's controllers for gateways and for waypoints have the class of a Gateway. Those of its classes for remote networks and
+ * east-west gateways are others (Istio pilot/pkg/config/kube/gatewaycommon/classinfo.go GetBuiltinGatewayClasses).
+ */
+export const isIstiosWaypointOrGateway = ({ spec }: KubernetesGateway): boolean =>
+  spec.gatewayClassName === waypointClass || spec.gatewayClassName === "istio";
 
 /** A workload that looks like the proxy of a Gateway, and that Gateway. */
 export const gatewayOfProxy = relation(

@@ -9,12 +9,14 @@ import { authorization, type Gateway, type NamespaceAuthorization } from "../aut
 import type { Applied } from "../authorization/requests/applied.ts";
 import type { Place } from "../authorization/requests/matches.ts";
 import { captureOf } from "../membership/capture.ts";
+import { isIstiosWaypointOrGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
-import type { WaypointBinding } from "../waypoints/bindings.ts";
+import { formatWaypoint, type WaypointBinding } from "../waypoints/bindings.ts";
+import { unknownClass } from "../waypoints/other-controllers.ts";
 import type { Enforcement } from "./decisions.ts";
 import { attachments, type ProxyAttachments } from "./attachments.ts";
 import type { EnforcementPoint } from "./outcome.ts";
@@ -175,9 +177,15 @@ export function guardAtWaypoint(
     at: "waypoint",
     place: protocol,
     tokens: attached.tokensAtGateway({}, waypoint, object === undefined ? [] : ofService.tokenRulesFor(object)),
-    unclear: attached.unclear({}, waypoint) ?? (object && ofService.unclearFor(object)),
+    unclear: unclearClass(binding) ?? attached.unclear({}, waypoint) ?? (object && ofService.unclearFor(object)),
   });
 }
+
+/** Proxies of other vendors have policies of their own, and may not read AuthorizationPolicies. */
+const unclearClass = ({ named, gateway }: WaypointBinding): string | undefined =>
+  gateway === undefined || isIstiosWaypointOrGateway(gateway)
+    ? undefined
+    : `waypoint ${formatWaypoint(named)} has ${unknownClass(gateway)}`;
 
 /** Classes of other vendors can be waypoints, too. */
 function gatewayNamed(

@@ -1,3 +1,4 @@
+import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import {
   type Conversion,
@@ -16,6 +17,7 @@ import {
   routesOfParentService,
   servicesOfRoute,
 } from "../gateways/routes.ts";
+import { namespaceOfService } from "../membership/services.ts";
 import { oldestRouteFirst } from "../objects/creation-order.ts";
 import {
   type Definition,
@@ -25,14 +27,19 @@ import {
 import { hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
 import { hasGatewaySemantics, hostsOf } from "../traffic/virtual-service-choices.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
+import { doubtOfRoutesTo, otherControllerReads } from "../waypoints/other-controllers.ts";
+import { namespaceOfEntry } from "./definitions.ts";
 
-/** What `parentsOfName`, `routesOfParents` and `madeOfRoutes` read. */
+/** What `parentsOfName`, `routesOfParents`, `doubtOfRoutes` and `madeOfRoutes` read. */
 export const parentReads = [
   servicesOfRoute,
   routesOfParentService,
   routesOfParentEntry,
   serviceEntriesBesideService,
   serviceEntriesBesideServiceEntry,
+  namespaceOfService,
+  namespaceOfEntry,
+  ...otherControllerReads,
 ] as const;
 type View = MeshView<(typeof parentReads)[number]>;
 
@@ -63,6 +70,30 @@ export function routesOfParents(parents: readonly Definition[], mesh: View): rea
   );
   return parents.length > 1 ? [...new Set(all)] : all;
 }
+
+/** Why it is not known whether istiod reads those of the routes that count for a port; undefined: it does. */
+export function doubtOfRoutes(
+  routes: readonly KubernetesRoute[],
+  { parents, port }: { readonly parents: readonly Definition[]; readonly port: number },
+  mesh: View,
+): string | undefined {
+  if (routes.length === 0) return undefined;
+  for (const parent of parents) {
+    const [namespace] =
+      parent.kind === "Service" ? mesh.related(namespaceOfService, parent) : mesh.related(namespaceOfEntry, parent);
+    const doubt = doubtOfRoutesTo(parent, namespace, mesh);
+    const route = doubt === undefined ? undefined : routes.find((one) => namesPort(one, parent, port));
+    if (route !== undefined) return `${idOf(route)} counts if istiod reads it: ${doubt}`;
+  }
+  return undefined;
+}
+
+const namesPort = (route: KubernetesRoute, { kind, metadata }: Definition, port: number): boolean =>
+  route.spec.parentRefs.some((ref) => {
+    const { kind: named, namespace, name } = parentOf(ref, route);
+    const isParent = named === kind && namespace === metadata.namespace && name === metadata.name;
+    return isParent && (ref.port ?? port) === port;
+  });
 
 /** A VirtualService that istiod makes of routes of the Gateway API, for one host of their parents. */
 export interface MadeOfRoutes extends Pick<ConvertedRoutes, "virtualService" | "refused"> {

@@ -67,11 +67,6 @@ const behindWaypoint = "the gateway sends the requests to the waypoint of the Se
 type RoutedStage = Extract<Stage, { readonly kind: "routed" }>;
 type EndedStage = Extract<Stage, { readonly kind: "ended" }>;
 
-/** `seen`: the requests as the proxy that routes them sees them; undefined: as they are sent. */
-interface Followed extends Routed {
-  readonly seen?: Box;
-}
-
 /** What a question is examined with. */
 export interface Means {
   readonly work: Work;
@@ -285,14 +280,14 @@ export class Journey {
       const sent = way.view.sent(way.box, one.box, this.#work);
       if (sent === undefined) continue;
       const { box, isCertain } = sent;
-      if (isCertain) yield* this.#onRoute(way, { ...one, box, seen: one.box }, client, at);
+      if (isCertain) yield* this.#onRoute(way, { ...one, box }, client, at);
       else
         yield this.#outcome("undecided", { ...way, box, ...routedBy(way, unclearRoute(one.route), undefined, at) }, []);
     }
   }
 
   /** `at`: the gateway within the way that has the route; undefined: the first proxy of the way has it. */
-  *#onRoute(way: Way, one: Followed, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
+  *#onRoute(way: Way, one: Routed, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
     if (one.arrivals.length === 0) {
       const result = one.route.result === "undecided" ? "undecided" : "nowhere";
       yield this.#outcome(result, { ...way, box: one.box, ...routedBy(way, one.route, undefined, at) }, []);
@@ -302,7 +297,7 @@ export class Journey {
 
   *#alongRoute(
     way: Way,
-    { box, seen = box, route, arrivals, rewrite, isPassedThrough }: Followed,
+    { box, route, arrivals, rewrite, isPassedThrough }: Routed,
     client: Source,
     at: GatewayProxy | undefined,
   ): Generator<Outcome, undefined> {
@@ -312,7 +307,7 @@ export class Journey {
         ...way,
         box,
         ...routedBy(way, route, destination, at),
-        view: rewritten(way.view, { rewrite, headers: destination.headers }, seen),
+        view: rewritten(way.view, { rewrite, headers: destination.headers }),
       };
       if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
       else if (client.isGateway && this.#source !== client && isBehindWaypoint(backend, this.#mesh))

@@ -7,6 +7,7 @@ import { selectedFirst, waypointVirtualServices } from "../traffic/virtual-servi
 import { meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import {
+  doubtOfRoutes,
   isForSidecars,
   type MadeOfRoutes,
   madeOfRoutes,
@@ -27,6 +28,17 @@ interface Proxy {
   readonly isWaypoint: boolean;
   /** Whether a Sidecar lets the proxy see what istiod makes of the routes. Default: it does. */
   readonly isImported?: ((virtualService: VirtualService) => boolean) | undefined;
+}
+
+/** Why it is not known whether istiod reads the routes that have a Service as their parent; undefined: it does, or there are none. */
+export function doubtOfParent(service: Service, mesh: Mesh): string | undefined {
+  const parents = [service];
+  const routes = routesOfParents(parents, mesh);
+  for (const { port } of service.spec.ports) {
+    const doubt = port === undefined ? undefined : doubtOfRoutes(routes, { parents, port }, mesh);
+    if (doubt !== undefined) return doubt;
+  }
+  return undefined;
 }
 
 /** The rules for each port of a Service at which requests are routed; empty: no route of the Gateway API is for it. */

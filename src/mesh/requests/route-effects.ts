@@ -23,11 +23,15 @@ type HttpRewrite = NonNullable<HttpRoute["rewrite"]>;
 
 /** What every path matches is replaced as a whole, if the new one names no part of it. */
 const wholePath = ({ match, rewrite: to }: NonNullable<HttpRewrite["uriRegexRewrite"]>): Rewrite["path"] =>
-  match === "/.*" && to?.includes("\\") === false ? { to, prefix: undefined } : undefined;
+  match === "/.*" && to?.startsWith("/") === true && !to.includes("\\") ? { to, prefix: undefined } : undefined;
 
-/** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. */
+/** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. What becomes of a path without a slash at its start is not known. */
 export function rewriteOf({ authority, uri: to, uriRegexRewrite: regex }: HttpRewrite, uri: RouteCase["uri"]): Rewrite {
   if (regex !== undefined) return { authority, path: wholePath(regex) ?? "unknown" };
-  if (!to) return { authority, path: undefined };
-  return { authority, path: uri?.regex ? "unknown" : { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") } };
+  return { authority, path: to ? pathOf(to, uri) : undefined };
+}
+
+function pathOf(to: string, uri: RouteCase["uri"]): Rewrite["path"] {
+  if (uri?.regex || !to.startsWith("/")) return "unknown";
+  return { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") };
 }

@@ -16,9 +16,12 @@ import {
 import { delegateName, delegatesOfRoot, isDelegate, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, Protocol, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
 import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
+import type { KubernetesRoute } from "../gateways/routes.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import type { Destinations } from "./destinations.ts";
 import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
 import {
+  doubtOfRoutes,
   isForSidecars,
   type MadeOfRoutes,
   madeOfRoutes,
@@ -76,6 +79,13 @@ interface Asked {
   readonly destinations: Pick<Destinations, "controlPlane">;
 }
 
+/** The routes of the Gateway API that name what has a name. */
+interface NamedRoutes {
+  readonly name: string;
+  readonly parents: readonly Definition[];
+  readonly routes: readonly KubernetesRoute[];
+}
+
 /** The routes of one proxy for a host and a port, in the order in which it tries them. */
 export class RouteTable {
   readonly #to: HostPort;
@@ -84,6 +94,7 @@ export class RouteTable {
   readonly #destinations: Pick<Destinations, "controlPlane">;
   readonly #mesh: View;
   #made: ReadonlyMap<VirtualService, MadeOfRoutes> | undefined;
+  #routesNamed: readonly NamedRoutes[] | undefined;
 
   constructor({ source, to, isWaypoint, destinations }: Asked, mesh: View) {
     this.#to = to;
@@ -95,6 +106,7 @@ export class RouteTable {
 
   /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. A text: why they are not known. */
   of(egress: Egress | undefined, isHidden: boolean): readonly Entry[] | string {
+    if (this.#doubt !== undefined) return this.#doubt;
     const { port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     if (isHidden) {
@@ -121,17 +133,38 @@ export class RouteTable {
   }
 
   #findMade(): readonly MadeOfRoutes[] {
+    return this.#named.flatMap(({ routes, parents, name }) =>
+      routes.length === 0 ? [] : madeOfRoutes(routes, { parents, name }, this.#mesh),
+    );
+  }
+
+  /** The routes of the Gateway API for the host and for its alias, by the name that they are for. */
+  get #named(): readonly NamedRoutes[] {
+    return (this.#routesNamed ??= this.#findNamed());
+  }
+
+  #findNamed(): readonly NamedRoutes[] {
     const { definition, alias, name } = this.#to;
     const { domain } = this.#mesh.settings;
     const named = definition === undefined ? [] : [{ definition, name }];
     const ofAlias = alias === undefined ? [] : [{ definition: alias, name: hostOfService(alias, domain) }];
-    return [...named, ...ofAlias].flatMap((of) => {
+    return [...named, ...ofAlias].map((of) => {
       const parents = parentsOfName(of, this.#mesh);
       const routes = routesOfParents(parents, this.#mesh).filter((one) =>
         isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings),
       );
-      return routes.length === 0 ? [] : madeOfRoutes(routes, { parents, name: of.name }, this.#mesh);
+      return { name: of.name, parents, routes };
     });
+  }
+
+  /** Why it is not known which routes of the Gateway API there are; undefined: it is. */
+  get #doubt(): string | undefined {
+    const { port } = this.#to;
+    for (const { routes, parents } of this.#named) {
+      const doubt = doubtOfRoutes(routes, { parents, port }, this.#mesh);
+      if (doubt !== undefined) return doubt;
+    }
+    return undefined;
   }
 
   /**

@@ -9,6 +9,7 @@ import { absent } from "../authorization/requests/values.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { Guard } from "./enforcement.ts";
 import type { HeaderChanges } from "./header-changes.ts";
+import { PathChange } from "./path-change.ts";
 import type { Rewrite } from "./route-effects.ts";
 
 /**
@@ -21,8 +22,11 @@ export class ServerView {
   /** What may be anything there, whatever the callers send. */
   readonly #open: ReadonlySet<Attribute>;
   readonly #replaced: ReadonlySet<Attribute>;
+  /** The beginning that routes gave to paths; undefined: they left it, or the path is fixed or open. */
+  readonly #path: PathChange | undefined;
 
-  constructor(fixed: Clauses = [], open: Iterable<Attribute> = []) {
+  constructor(fixed: Clauses = [], open: Iterable<Attribute> = [], path?: PathChange) {
+    this.#path = path;
     this.#fixed = fixed;
     this.#open = new Set(open);
     this.#replaced = new Set([...this.#open, ...fixed.map(({ attribute }) => attribute)]);
@@ -32,7 +36,16 @@ export class ServerView {
     const changed = new Set([...open, ...fixed.map(({ attribute }) => attribute)]);
     const kept = this.#fixed.filter(({ attribute }) => !changed.has(attribute));
     const stillOpen = [...this.#open].filter((attribute) => !changed.has(attribute));
-    return new ServerView([...kept, ...fixed], [...stillOpen, ...open]);
+    return new ServerView([...kept, ...fixed], [...stillOpen, ...open], changed.has("path") ? undefined : this.#path);
+  }
+
+  /** With another beginning of paths, which have this one here. */
+  withBeginning(from: string, to: string): ServerView {
+    if (this.isOpen("path")) return this;
+    const text = this.textOf("path");
+    if (text !== undefined) return this.with([only("path", to + text.slice(from.length))]);
+    const path = this.#path === undefined ? new PathChange(from, to) : this.#path.followedBy(from, to);
+    return path === undefined ? this.with([], ["path"]) : new ServerView(this.#fixed, this.#open, path);
   }
 
   /** The only text that an attribute has there, whatever the callers send; undefined: it is as they send it, or it is not known. */
@@ -54,7 +67,11 @@ export class ServerView {
 
   /** The requests as the server sees them; undefined: there are none. */
   seen(box: Box, work: Work): Box | undefined {
-    return box.without((attribute) => this.#replaced.has(attribute)).withAll(this.#fixed, work);
+    const left = box.without(
+      (attribute) => this.#replaced.has(attribute) || (attribute === "path" && this.#path !== undefined),
+    );
+    const paths = this.#path?.seen(box.clauses.filter(isOfPath)) ?? [];
+    return left.withAll([...this.#fixed, ...paths], work);
   }
 
   /**
@@ -63,7 +80,10 @@ export class ServerView {
    */
   sent(box: Box, part: Box, work: Work): { readonly box: Box; readonly isCertain: boolean } | undefined {
     const clauses = part.clauses;
-    const own = clauses.filter(({ attribute }: Clause) => !this.#replaced.has(attribute));
+    const same = clauses.filter(({ attribute }: Clause) => !this.#replaced.has(attribute));
+    const path = this.#path;
+    const own =
+      path === undefined ? same : [...same.filter((one) => !isOfPath(one)), ...path.sent(same.filter(isOfPath))];
     const sent = box.withAll(own, work);
     return sent && { box: sent, isCertain: !clauses.some(({ attribute }) => this.#open.has(attribute)) };
   }
@@ -75,20 +95,22 @@ interface Changes {
   readonly headers: HeaderChanges | undefined;
 }
 
-/** What a server sees after these changes. A path is known there only if it is known here. */
-export function rewritten(view: ServerView, { rewrite, headers }: Changes, box: Box): ServerView {
+/** What a server sees after these changes. */
+export function rewritten(view: ServerView, { rewrite, headers }: Changes): ServerView {
   if (rewrite === undefined && headers === undefined) return view;
   const authority = rewrite?.authority || headers?.authority;
   const host = authority ? [only("host", authority.toLowerCase())] : [];
-  return withHeaders(withPath(view.with(host), rewrite?.path, box), headers);
+  return withHeaders(withPath(view.with(host), rewrite?.path), headers);
 }
 
+const isOfPath = ({ attribute }: Clause): boolean => attribute === "path";
 const only = (attribute: Attribute, text: string): Clause => ({ attribute, values: new Texts([[text]]), not: false });
 
-function withPath(view: ServerView, path: Rewrite["path"], box: Box): ServerView {
+function withPath(view: ServerView, path: Rewrite["path"]): ServerView {
   if (path === undefined) return view;
-  const to = rewrittenPath(path, box);
-  return to === undefined ? view.with([], ["path"]) : view.with([only("path", to)]);
+  if (path === "unknown") return view.with([], ["path"]);
+  const { to, prefix } = path;
+  return prefix === undefined ? view.with([only("path", to)]) : view.withBeginning(prefix, to);
 }
 
 function withHeaders(view: ServerView, changes: HeaderChanges | undefined): ServerView {
@@ -111,24 +133,6 @@ function ofHeader(attribute: Attribute, value: "absent" | { readonly is: string 
     { attribute, values: wanted, not: false },
     { attribute, values: new ListsBeyond(wanted), not: true },
   ];
-}
-
-/** Undefined: the requests have several paths there, or it is not known which. */
-function rewrittenPath(path: NonNullable<Rewrite["path"]>, box: Box): string | undefined {
-  if (path === "unknown") return undefined;
-  const { to, prefix } = path;
-  if (prefix === undefined) return to;
-  const only = onlyPath(box);
-  return only === undefined ? undefined : to + only.slice(prefix.length);
-}
-
-/** The path of all requests of a box; undefined: they have several. */
-function onlyPath(box: Box): string | undefined {
-  for (const { attribute, values, not } of box.clauses) {
-    const only = attribute === "path" && !not && values instanceof Texts ? onlyText(values) : undefined;
-    if (only !== undefined) return only;
-  }
-  return undefined;
 }
 
 const onlyText = ({ exact, patterns }: Texts): string | undefined =>

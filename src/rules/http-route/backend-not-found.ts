@@ -4,13 +4,8 @@ import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { type BackendEffects, backendEffects, notMirrored } from "../../mesh/gateways/backend-effects.ts";
 import type { Service } from "../../mesh/membership/services.ts";
-import {
-  type BackendObject,
-  backendOf,
-  backendsOf,
-  isForOtherControllers,
-  servicesOfRoute,
-} from "../../mesh/gateways/routes.ts";
+import { type BackendObject, backendOf, backendsOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const httpRouteBackendNotFound = defineRule({
@@ -30,7 +25,7 @@ export const httpRouteBackendNotFound = defineRule({
     seen: "Requests for this backend get 500, so its share of the requests fails; if the whole route is invalid, all of them. If the Service does not exist, the condition `ResolvedRefs` of the route is False, with reason `BackendNotFound`.",
     wayOut: "Apply the previous version of the route, or give the backend weight 0.",
     silentWhen:
-      "The backend has weight 0 and is not a mirror, is of another kind than Service, or the Services are not known. All parents are Gateways of classes other than Istio's.",
+      "The backend has weight 0 and is not a mirror, is of another kind than Service, or the Services are not known. All parents are Gateways of classes other than Istio's, or Services with waypoints of such classes.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 

@@ -1,7 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { RouteOrigin } from "../../mesh/gateways/converted-rules.ts";
-import { isForOtherControllers, type KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import { ruleMatchInWords } from "../../mesh/gateways/rule-wording.ts";
 import {
   type HostnamePlace,
@@ -16,7 +17,7 @@ export const httpRouteRuleUnreachable = defineRule({
   id: "http-route-rule-unreachable",
   subject: "KubernetesRoute",
   reads: [isForOtherControllers, rulesTaken, routesBesideRoute],
-  worksWithout: ["KubernetesGateway", "Namespace"],
+  worksWithout: ["KubernetesGateway", "Namespace", "Service"],
   mode: "warn",
   since: "0.1.0",
   // Two routes with one hostname may be on their way from one to the other.

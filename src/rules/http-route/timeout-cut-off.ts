@@ -1,12 +1,13 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { isForOtherControllers, type KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import { durationMs, shownDuration } from "../../mesh/traffic/durations.ts";
 
 export const httpRouteTimeoutCutOff = defineRule({
   id: "http-route-timeout-cut-off",
   subject: "KubernetesRoute",
   reads: [isForOtherControllers],
-  worksWithout: ["KubernetesGateway"],
+  worksWithout: ["KubernetesGateway", "Service"],
   mode: "warn",
   since: "0.1.0",
   // A short timeout of the whole request may be what is wanted.

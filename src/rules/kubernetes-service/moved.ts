@@ -7,7 +7,7 @@ import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wordin
 import { Questions } from "../../mesh/authorization/requests/gains.ts";
 import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
-import { passedBy } from "../../mesh/membership/interception.ts";
+import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
@@ -169,9 +169,6 @@ function* lost(
   }
 }
 
-/** The agent answers at 15020 with what the application publishes, and 15008 is left to ztunnel (tools/istio-iptables). */
-const neverCaptured: ReadonlySet<number> = new Set([15008, 15020]);
-
 function* newPorts(before: Service, after: Side, namespace: Namespace): Iterable<Problem> {
   const known = new Set(before.spec.ports.map(targetOf));
   const pods = podsOf(after);
@@ -192,7 +189,7 @@ function* newPorts(before: Service, after: Side, namespace: Namespace): Iterable
 
 function passes(workload: Workload, namespace: Namespace, port: number): boolean {
   const capture = captureOf(workload, namespace);
-  if (capture === "sidecar" && neverCaptured.has(port)) return true;
+  if (capture === "sidecar" && isNeverRedirected(workload.pod, port)) return true;
   return passedBy(workload, namespace, port) !== undefined;
 }
 

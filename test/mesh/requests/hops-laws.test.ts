@@ -49,6 +49,7 @@ const stringMatch = fc.constantFrom(
   { prefix: "/" },
   { prefix: "/a" },
   { prefix: "/b" },
+  { prefix: "/a/" },
   { exact: "/b/b" },
 );
 const valueMatch = fc.constantFrom({ exact: "x" }, { prefix: "x" }, { exact: "y" });
@@ -57,7 +58,7 @@ const changing: fc.Arbitrary<ChangingRoute> = fc
     match: fc.array(fc.record({ uri: stringMatch, headers: fc.record({ "x-a": valueMatch }) }, { requiredKeys: [] }), {
       maxLength: 1,
     }),
-    rewrite: fc.option(fc.constantFrom({ uri: "/b" }, { uri: "/a/b" }), { nil: undefined, freq: 2 }),
+    rewrite: fc.option(fc.constantFrom({ uri: "/b" }, { uri: "/a/b" }, { uri: "/" }), { nil: undefined, freq: 2 }),
     headers: fc.option(
       fc.constantFrom(
         { request: { set: { "x-a": "x" } } },

@@ -398,6 +398,8 @@ http:
       asked(of(expression), "web/client", "shop/x:80", texts("path", path)).map(({ result }) => result);
     assert.deepEqual(results("/a/[^/]+/b", "/a/x/b"), ["nowhere"]);
     assert.deepEqual(results("/a/[^/]+/b", "/a/x/y/b"), ["accepted"]);
+    assert.deepEqual(results(".*admin.*", "/x/admin/y"), ["nowhere"]);
+    assert.deepEqual(results(".*admin.*", "/x"), ["accepted"]);
     assert.deepEqual(results("/a(b|c)", "/ab"), ["undecided"]);
   });
 
@@ -416,8 +418,17 @@ http:
       );
     assert.deepEqual(results("/a/admin"), ["denied"]);
     assert.deepEqual(results("/a/x"), ["accepted"]);
-    assert.deepEqual(results("/a/x", "/a/y"), ["undecided", "undecided"]);
+    assert.deepEqual(results("/a/x", "/a/y"), ["accepted"]);
+    assert.deepEqual(results("/a/x", "/a/admin/y"), ["denied", "accepted"]);
     assert.deepEqual(results("/admin"), ["denied"]);
+    const denied = asked(meshOf(shop + routes + deny), "web/client", "shop/x:80").filter(
+      ({ result }) => result === "denied",
+    );
+    assert.deepEqual(
+      denied.map(({ example }) => example.get("path")),
+      [["/a/admin"], ["/admin"]],
+      "the paths that callers send",
+    );
   });
 
   describe("change headers, which policies of the server see", () => {

@@ -235,3 +235,71 @@ describe("at a waypoint", () => {
     assert.deepEqual([by(host), by("*.shop.svc.cluster.local")], [["y"], ["undecided"]]);
   });
 });
+
+describe("a waypoint that may be another controller's", () => {
+  const ofClass = (name: string) => waypoint("shop", "w").replace("istio-waypoint", name);
+  const serviceWith = (labels: string) => shop.replace(service("shop", "x"), service("shop", "x", { labels }));
+  const bound = serviceWith("istio.io/use-waypoint: w");
+  const toA = httpRoute("shop/r", to("a"));
+  const cases: readonly (readonly [string, string, readonly string[]])[] = [
+    ["Istio's own class", bound + ofClass("istio-waypoint") + toA, ["a"]],
+    ["Istio's class of gateways", bound + ofClass("istio") + toA, ["a"]],
+    ["another class", bound + ofClass("vendor") + toA, ["undecided"]],
+    ["Istio's class for remote networks, of another controller", bound + ofClass("istio-remote") + toA, ["undecided"]],
+    ["without routes, sidecars ask no waypoint", bound + ofClass("vendor"), ["x"]],
+    [
+      "a VirtualService is not left out",
+      bound + ofClass("vendor") + vs("shop/v", "hosts: [x]\nhttp: [{ route: [{ destination: { host: b } }] }]"),
+      ["b"],
+    ],
+    [
+      "the route is for another port",
+      bound + ofClass("vendor") + route("HTTPRoute", "shop/r", { parents: parent(", port: 81"), spec: to("a") }),
+      ["x"],
+    ],
+    ["there is no such Gateway", bound + toA, ["a"]],
+    ["the Service itself has none", serviceWith("istio.io/use-waypoint: none") + ofClass("vendor") + toA, ["a"]],
+    [
+      "the namespace names it",
+      shop.replace(
+        namespace("shop", "sidecar"),
+        namespace("shop", "sidecar").replace("labels: { ", "labels: { istio.io/use-waypoint: w, "),
+      ) +
+        ofClass("vendor") +
+        toA,
+      ["undecided"],
+    ],
+  ];
+  for (const [name, text, expected] of cases) test(name, () => assert.deepEqual(reached(text + backends), expected));
+
+  test("a Gateway of which nothing is known leaves it open, too", () => {
+    const mesh = meshOf(bound + backends + toA, { KubernetesGateway: "unknown" });
+    const [only] = asked(mesh, "web/client", "shop/x:80");
+    assert.equal(only?.result, "undecided");
+    assert.match(
+      only.route.because ?? "",
+      /HTTPRoute shop\/r counts if istiod reads it: waypoint shop\/w of Service shop\/x is not known/,
+    );
+  });
+
+  test("a ServiceEntry has the same", () => {
+    const entry = serviceEntry(
+      "shop/e",
+      "hosts: [one.org]\nresolution: DNS\nports: [{ number: 80, name: http, protocol: HTTP }]",
+    );
+    const named = entry.replace("namespace: shop", "namespace: shop, labels: { istio.io/use-waypoint: w }");
+    const toA = route("HTTPRoute", "shop/r", { parents: ofEntry, spec: to("a") });
+    const at = (text: string) => reached(shop + backends + text + toA, "one.org:80");
+    assert.deepEqual([at(named + ofClass("istio-waypoint")), at(named + ofClass("vendor"))], [["a"], ["undecided"]]);
+  });
+
+  test("what it enforces is not known", () => {
+    const text = withWaypoint().replace("istio-waypoint", "vendor");
+    const [only] = asked(meshOf(text), "web/client", "shop/x:80");
+    assert.equal(only?.result, "undecided");
+    assert.match(
+      only.authorization.map(({ because }) => because).join(),
+      /waypoint shop\/w has class "vendor", of which it is not known/,
+    );
+  });
+});

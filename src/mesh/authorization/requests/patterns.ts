@@ -98,10 +98,49 @@ function afterWildcard({ atLeast, slash }: Wildcard, starts: readonly number[], 
   return ends;
 }
 
+/**
+ * What follows a beginning in the texts that a pattern matches: no pattern, if none of them has it, and several, if a wildcard can end at
+ * several places. There are at most as many as the pattern has wildcards and characters.
+ */
+export function restsAfter(pattern: Pattern, beginning: string): readonly Pattern[] {
+  if (beginning === "") return [pattern];
+  const found: Pattern[] = [];
+  /** Where in the beginning the next token can start. */
+  let reached: readonly number[] = [0];
+  for (const [i, token] of pattern.tokens.entries()) {
+    if (reached.length === 0) break;
+    const { rests, ends } =
+      typeof token === "string" ? literalIn(token, reached, beginning) : wildcardIn(token, reached, beginning);
+    found.push(...rests.map((rest) => new Pattern([rest, ...pattern.tokens.slice(i + 1)])));
+    reached = ends.filter((end) => end < beginning.length);
+  }
+  return found;
+}
+
+/** What is left of a token after the beginning, and where in the beginning it can end. */
+interface Taken {
+  readonly rests: readonly Token[];
+  readonly ends: readonly number[];
+}
+
+function literalIn(token: string, starts: readonly number[], beginning: string): Taken {
+  const isLast = (at: number) => at + token.length >= beginning.length && token.startsWith(beginning.slice(at));
+  return {
+    rests: starts.filter(isLast).map((at) => token.slice(beginning.length - at)),
+    ends: starts.flatMap((at) => (beginning.startsWith(token, at) ? at + token.length : [])),
+  };
+}
+
+function wildcardIn(wildcard: Wildcard, starts: readonly number[], beginning: string): Taken {
+  const ends = afterWildcard(wildcard, starts, beginning);
+  const goesOn = ends.at(-1) === beginning.length;
+  return { rests: goesOn ? [wildcard.slash ? anyText : withinSegment] : [], ends };
+}
+
 function endsOf(tokens: readonly Token[]): { readonly prefix: string; readonly suffix: string } | false {
   const at = tokens.findIndex((token) => typeof token !== "string");
   const wildcard = tokens[at];
-  if (wildcard !== anyText || tokens.length > 3 || at > 1) return false;
+  if (wildcard !== anyText || at > 1 || tokens.length > at + 2) return false;
   const [prefix = "", suffix = ""] = [tokens[at - 1], tokens[at + 1]];
   return typeof prefix === "string" && typeof suffix === "string" ? { prefix, suffix } : false;
 }
