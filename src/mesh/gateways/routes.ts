@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { hasClassOfIstio } from "../membership/gateways.ts";
+import { gatewayOfListenerSet } from "./listener-sets.ts";
 import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
 
 export type KubernetesRoute = ObjectOf<"KubernetesRoute">;
@@ -21,7 +22,7 @@ const gatewayGroup = "gateway.networking.k8s.io";
 
 /** An object that a route names. */
 export interface Referenced {
-  readonly kind: "Gateway" | "Service" | "ServiceEntry" | "other";
+  readonly kind: "Gateway" | "ListenerSet" | "Service" | "ServiceEntry" | "other";
   readonly namespace: string;
   readonly name: string;
 }
@@ -37,6 +38,7 @@ export function parentOf(ref: ParentRef, route: KubernetesRoute): Referenced {
 }
 const parentKinds: ReadonlyMap<string, Referenced["kind"]> = new Map([
   [`${gatewayGroup}/Gateway`, "Gateway"],
+  [`${gatewayGroup}/ListenerSet`, "ListenerSet"],
   ["/Service", "Service"],
   ["networking.istio.io/ServiceEntry", "ServiceEntry"],
 ]);
@@ -100,6 +102,25 @@ export const gatewaysOfRoute = relation(
   kubernetesGatewayByName,
 );
 
+const listenerSetByName = index("ListenerSet", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]);
+
+/** A route of the Gateway API and the ListenerSets that it names as its parents. */
+export const listenerSetsOfRoute = relation(
+  "listenerSetsOfRoute",
+  index("KubernetesRoute", (route) => namesOf(parentsOf(route), "ListenerSet")),
+  listenerSetByName,
+);
+
+/** A ListenerSet and all routes that name it as a parent. */
+export const routesOfListenerSet = relation("routesOfListenerSet", listenerSetsOfRoute.to, listenerSetsOfRoute.from);
+
+/** A ListenerSet and the routes of connections that name it as a parent. */
+export const streamRoutesOfListenerSet = relation(
+  "streamRoutesOfListenerSet",
+  listenerSetByName,
+  index("KubernetesRoute", (route) => (isOfRequests(route) ? [] : namesOf(parentsOf(route), "ListenerSet"))),
+);
+
 /** A Gateway of the Gateway API and all routes that name it as a parent. */
 export const routesOfKubernetesGateway = relation(
   "routesOfKubernetesGateway",
@@ -115,23 +136,23 @@ export const streamRoutesOfGateway = relation(
 );
 
 /**
- * Whether each parent of a route is a Gateway that exists and whose class is none of Istio's, so that another controller may
- * decide what becomes of its requests.
+ * Whether each parent of a route is a Gateway that exists and whose class is none of Istio's, or a ListenerSet of one, so that another
+ * controller may decide what becomes of its requests.
  */
 export const isForOtherControllers = fact(
   "isForOtherControllers",
   "KubernetesRoute",
-  [gatewaysOfRoute],
+  [gatewaysOfRoute, listenerSetsOfRoute, gatewayOfListenerSet],
   (route, mesh): boolean => {
+    const gateways = mesh.related(gatewaysOfRoute, route).filter((gateway) => !hasClassOfIstio(gateway));
+    const sets = mesh
+      .related(listenerSetsOfRoute, route)
+      .filter((set) => mesh.related(gatewayOfListenerSet, set).some((gateway) => !hasClassOfIstio(gateway)));
     const others = new Set(
-      mesh
-        .related(gatewaysOfRoute, route)
-        .filter((gateway) => !hasClassOfIstio(gateway))
-        .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
+      [...gateways, ...sets].map((one) => `${one.originKind} ${one.metadata.namespace}/${one.metadata.name}`),
     );
     const parents = parentsOf(route);
-    const isOther = ({ kind, namespace, name }: Referenced) => kind === "Gateway" && others.has(`${namespace}/${name}`);
-    return parents.length > 0 && parents.every(isOther);
+    return parents.length > 0 && parents.every((one) => others.has(`${one.kind} ${nameOf(one)}`));
   },
 );
 
