@@ -101,6 +101,7 @@ function rawHostsOf(object: AnyObject): readonly string[] {
     case "Gateway":
       return object.spec.servers.flatMap(({ hosts }) => hosts.map((host) => host.slice(host.indexOf("/") + 1)));
     case "KubernetesGateway":
+    case "ListenerSet":
       return object.spec.listeners.map(({ hostname }) => hostname ?? "");
     default:
       return [];

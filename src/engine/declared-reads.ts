@@ -121,9 +121,12 @@ export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rul
 export const readsSetting = (rule: Rule, settings: ReadonlySet<SettingName>): boolean =>
   !declared(rule).settings.isDisjointFrom(settings);
 
-/** The kinds that a view does not know. Namespaces are always known, at least as implied Namespaces. */
+/**
+ * The kinds that a view does not know. Namespaces are always known, at least as implied Namespaces. About ListenerSets, facts say
+ * themselves what is not known: only Gateways that allow them depend on them, and most clusters have neither.
+ */
 export const unknownKinds = (mesh: Mesh): ReadonlySet<Kind> =>
-  new Set(allKinds.filter((kind) => kind !== "Namespace" && !mesh.knows(kind)));
+  new Set(allKinds.filter((kind) => kind !== "Namespace" && kind !== "ListenerSet" && !mesh.knows(kind)));
 
 /** A kind that the rule requires and that is among these unknown ones. */
 export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefined {

@@ -1,7 +1,8 @@
 import { idOf } from "../kube/identity.ts";
 import { type BoundRoute, proxiesOfKubernetesGateway, routesBoundTo } from "../mesh/gateways/bound-routes.ts";
 import { listenerLeftOut, ruleTablesOf } from "../mesh/gateways/kubernetes-route-tables.ts";
-import { type ListenerGateway, listenerGateways } from "../mesh/gateways/listener-gateways.ts";
+import { allowsListenerSet, listenerSetsOfGateway, listenersOfGateway } from "../mesh/gateways/listener-sets.ts";
+import type { ListenerGateway } from "../mesh/gateways/listener-gateways.ts";
 import { hasClassOfIstio, type KubernetesGateway } from "../mesh/membership/gateways.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -10,11 +11,12 @@ import { ruleDefaultLines, ruleTableLine } from "./rule-lines.ts";
 import { listedNames } from "./wording.ts";
 
 /**
- * Explains a Gateway of the Gateway API: its proxies, its listeners, the routes that name it, and the rules of each host as
+ * Explains a Gateway of the Gateway API: its proxies, its listeners and those of its ListenerSets, the routes that name them, and the rules of each host as
  * requests try them.
  */
 export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh): readonly ExplanationLine[] {
   const routes = routesBoundTo(gateway, mesh);
+  const listeners = mesh.get(listenersOfGateway, gateway);
   const { gatewayClassName } = gateway.spec;
   const isOfIstio = hasClassOfIstio(gateway);
   const who = isOfIstio ? "" : ", which is none of Istio's: another controller decides about it";
@@ -26,7 +28,17 @@ export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh)
       "istiod creates them with the Gateway, if its class is one of Istio",
       mesh,
     ),
-    ...listenerGateways(gateway).map((one) => listenerLine(one, isOfIstio, mesh)),
+    ...listeners.all.map((one) => listenerLine(one, isOfIstio, mesh)),
+    ...(listeners.others === undefined
+      ? []
+      : [
+          {
+            key: "listeners.others",
+            text: `There can be other listeners: ${listeners.others}`,
+            value: listeners.others,
+          },
+        ]),
+    ...leftOutSets(gateway, mesh),
     {
       key: "routes",
       text: `Routes that name it: ${routes.length === 0 ? "none" : routes.length}`,
@@ -46,6 +58,21 @@ const allowedFrom: Readonly<Record<string, string>> = {
 type Listener = ListenerGateway["listener"];
 const allowedNamespaces = ({ allowedRoutes }: Listener): string => allowedRoutes?.namespaces?.from ?? "Same";
 
+/** The ListenerSets that name a Gateway which does not allow them. */
+const leftOutSets = (gateway: KubernetesGateway, mesh: Mesh): readonly ExplanationLine[] =>
+  mesh
+    .related(listenerSetsOfGateway, gateway)
+    .filter((set) => allowsListenerSet(gateway, set, mesh) === false)
+    .map((set) =>
+      objectLine("listenerSet", set, `${idOf(set)} adds no listener: the Gateway does not allow it`, {
+        value: idOf(set),
+        counts: false,
+      }),
+    );
+
+const titleOf = ({ listener: { name }, owner }: ListenerGateway): string =>
+  owner.kind === "ListenerSet" ? `Listener ${name} of ${idOf(owner)}` : `Listener ${name}`;
+
 function listenerLine(one: ListenerGateway, isOfIstio: boolean, mesh: Mesh): ExplanationLine {
   const { listener } = one;
   const { name, port = 0, protocol = "?", hostname, tls } = listener;
@@ -55,16 +82,16 @@ function listenerLine(one: ListenerGateway, isOfIstio: boolean, mesh: Mesh): Exp
   return {
     key: "listener",
     of: name,
-    text: `Listener ${name}, port ${port} ${protocol}: ${hostname || "every host"}${shownTls}; routes of ${allowedFrom[from] ?? from}`,
+    text: `${titleOf(one)}, port ${port} ${protocol}: ${hostname || "every host"}${shownTls}; routes of ${allowedFrom[from] ?? from}`,
     value: hostname || "*",
-    ...(because === undefined
-      ? {}
-      : {
-          counts: false,
-          lines: [{ key: "listener.leftOut", of: name, text: `istiod leaves it out: ${because}`, value: because }],
-        }),
+    ...(because === undefined ? {} : leftOut(name, because)),
   };
 }
+
+const leftOut = (name: string, because: string): Pick<ExplanationLine, "counts" | "lines"> => ({
+  counts: false,
+  lines: [{ key: "listener.leftOut", of: name, text: `istiod leaves it out: ${because}`, value: because }],
+});
 
 function routeLine({ route, result, offered }: BoundRoute): ExplanationLine {
   const hosts = offered.includes("*") ? "every host of its listeners" : listedNames(offered);

@@ -162,6 +162,10 @@ const bodies: Partial<Record<Kind, string>> = {
   gatewayClassName: istio
   listeners:
     - { name: http, port: 80, protocol: HTTP }`,
+  ListenerSet: `spec:
+  parentRef: { name: public }
+  listeners:
+    - { name: http, port: 80, protocol: HTTP, hostname: shop.example.com }`,
   KubernetesRoute: `spec:
   parentRefs:
     - { name: public }

@@ -9,6 +9,7 @@ import {
   gateway,
   kubernetesGateway,
   kubernetesRoute,
+  listenerSet,
   meshwardIntent,
   namespace,
   networkPolicy,
@@ -104,6 +105,8 @@ export const kinds = {
   ServiceEntry: entry([networking("ServiceEntry", "serviceentries")], serviceEntry),
   Gateway: entry([networking("Gateway", "gateways")], gateway),
   KubernetesGateway: entry([gatewayApi("Gateway", "gateways", ["v1", "v1beta1"])], kubernetesGateway),
+  /** More listeners for a Gateway of the Gateway API. */
+  ListenerSet: entry([gatewayApi("ListenerSet", "listenersets", ["v1"])], listenerSet),
   /** The routes of the Gateway API. */
   KubernetesRoute: entry(
     [

@@ -281,6 +281,35 @@ const clientValidation = optional(
   record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
 );
 
+const listeners = list(
+  record({
+    name,
+    port: int32,
+    protocol: text,
+    hostname: text,
+    tls: optional(
+      record({
+        mode: text,
+        certificateRefs: list(record({ group: text, kind: text, namespace: text, name })),
+        options: map(text),
+      }),
+    ),
+    allowedRoutes: optional(
+      record({
+        namespaces: optional(record({ from: text, selector: optional(labelSelector) })),
+        kinds: list(record({ group: text, kind: name })),
+      }),
+    ),
+  }),
+);
+
+export const listenerSet = record({
+  spec: record({
+    parentRef: record({ group: text, kind: text, namespace: text, name }),
+    listeners,
+  }),
+});
+
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,
@@ -299,28 +328,10 @@ export const kubernetesGateway = record({
         ),
       }),
     ),
-    allowedListeners: optional(record({ namespaces: optional(record({ from: text })) })),
-    listeners: list(
-      record({
-        name,
-        port: int32,
-        protocol: text,
-        hostname: text,
-        tls: optional(
-          record({
-            mode: text,
-            certificateRefs: list(record({ group: text, kind: text, namespace: text, name })),
-            options: map(text),
-          }),
-        ),
-        allowedRoutes: optional(
-          record({
-            namespaces: optional(record({ from: text, selector: optional(labelSelector) })),
-            kinds: list(record({ group: text, kind: name })),
-          }),
-        ),
-      }),
+    allowedListeners: optional(
+      record({ namespaces: optional(record({ from: text, selector: optional(labelSelector) })) }),
     ),
+    listeners,
   }),
   status: record({
     addresses: list(record({ value: name })),

@@ -63,6 +63,7 @@ import { kubernetesServiceMoved } from "./kubernetes-service/moved.ts";
 import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { kubernetesServiceSelectsNothing } from "./kubernetes-service/selects-nothing.ts";
+import { listenerSetNotUsed } from "./listener-set/not-used.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceAuthorizationOpened } from "./namespace/authorization-opened.ts";
 import { namespaceAuthorizationWidened } from "./namespace/authorization-widened.ts";
@@ -220,6 +221,7 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesServicePortNotHttp,
   kubernetesServiceRoutesTakenOver,
   kubernetesServiceSelectsNothing,
+  listenerSetNotUsed,
   meshConfigWeakened,
   namespaceAuthorizationOpened,
   namespaceAuthorizationWidened,

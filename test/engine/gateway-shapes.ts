@@ -146,6 +146,34 @@ export const gatewayShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "n ListenerSets of one Gateway, each with a route, and its only listener takes the host of one",
+    world(n) {
+      const opened = (hostname: string): Raw =>
+        manifest("gateway.networking.k8s.io/v1", "Gateway", named("g"), {
+          spec: {
+            gatewayClassName: "istio",
+            allowedListeners: { namespaces: { from: "All" } },
+            listeners: [listener(0, hostname)],
+          },
+        });
+      const sets = list(n, (i) =>
+        manifest("gateway.networking.k8s.io/v1", "ListenerSet", named(`s-${i}`), {
+          spec: { parentRef: { name: "g" }, listeners: [listener(0, `h-${i}.shapes.example.com`)] },
+        }),
+      );
+      const routes = list(n, (i) =>
+        manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named(`r-${i}`), {
+          spec: { ...noRoute, parentRefs: [{ kind: "ListenerSet", name: `s-${i}` }] },
+        }),
+      );
+      const old = opened("own.shapes.example.com");
+      return {
+        objects: [namespace({}), service(0), old, ...sets, ...routes],
+        change: { old, object: opened("h-1.shapes.example.com") },
+      };
+    },
+  },
+  {
     title: "n HTTPRoutes for one host at one Gateway, whose rules an older one takes",
     world: (n) => {
       const one = (i: number, path: string): Raw =>

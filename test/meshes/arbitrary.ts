@@ -162,14 +162,30 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
   }),
   KubernetesGateway: fc.record({
     gatewayClassName: fc.constantFrom("istio-waypoint", "istio-waypoint", "istio"),
+    allowedListeners: fc.constantFrom<unknown>(
+      undefined,
+      { namespaces: { from: "All" } },
+      { namespaces: { from: "Selector", selector: fromAmbient } },
+    ),
     listeners: fc.constantFrom<unknown>(
       undefined,
       [{ port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } }],
       [{ port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "Selector", selector: fromAmbient } } }],
     ),
   }),
+  ListenerSet: fc.record({
+    parentRef: fc.constantFrom<unknown>({ name: "w" }, { name: "w", namespace: "b" }, { name: "w", kind: "Service" }),
+    listeners: fc.constantFrom<unknown[]>(
+      [{ name: "s", port: 80, protocol: "HTTP", hostname: "x.example.com" }],
+      [
+        { name: "s", port: 80, protocol: "HTTP", allowedRoutes: { namespaces: { from: "All" } } },
+        { name: "t", port: 443, protocol: "HTTPS", tls: { certificateRefs: [{ name: "c", namespace: "b" }] } },
+      ],
+    ),
+  }),
   KubernetesRoute: fc.record({
     parentRefs: fc.constantFrom<unknown[]>(
+      [{ name: "x", kind: "ListenerSet" }],
       [{ name: "w" }],
       [
         { name: "w", namespace: "b" },

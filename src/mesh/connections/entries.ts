@@ -2,6 +2,7 @@ import type { Mesh } from "../../view/view.ts";
 import { idOf } from "../../kube/identity.ts";
 import { everyRequest } from "../authorization/requests/boxes.ts";
 import { listenerGateways } from "../gateways/listener-gateways.ts";
+import { listenersOfGateway } from "../gateways/listener-sets.ts";
 import { hostnamesOf } from "../gateways/route-acceptance.ts";
 import { type KubernetesRoute, parentOf } from "../gateways/routes.ts";
 import { type Gateway, isPlainHttp, serverHosts, terminatesHttps } from "../gateways/servers.ts";
@@ -73,9 +74,17 @@ function* ofRoutes(mesh: Mesh): Iterable<Pair> {
       listenerGateways(gateway).flatMap(({ generated }) => offeredBy(generated)),
     ]),
   );
+  const ofSets = gateways.flatMap((gateway) => mesh.get(listenersOfGateway, gateway).all);
+  const bySet = Map.groupBy(ofSets, ({ owner }) => (owner.kind === "ListenerSet" ? nameOf(owner) : undefined));
   for (const route of mesh.all("KubernetesRoute"))
-    for (const gateway of gatewaysNamed(route))
-      yield { offered: listeners.get(gateway) ?? [], routed: hostnamesOf(route).map((host) => host.toLowerCase()) };
+    for (const { kind, name } of parentsNamed(route))
+      yield {
+        offered:
+          kind === "Gateway"
+            ? (listeners.get(name) ?? [])
+            : (bySet.get(name) ?? []).flatMap((one) => offeredBy(one.generated)),
+        routed: hostnamesOf(route).map((host) => host.toLowerCase()),
+      };
 }
 
 const commonNames = ({ hosts, port, scheme }: Offered, routed: readonly string[]): readonly Name[] =>
@@ -93,15 +102,13 @@ const offeredBy = (gateway: Gateway): readonly Offered[] =>
     return [{ port: server.port.number, scheme, hosts }];
   });
 
-const gatewaysNamed = (route: KubernetesRoute): ReadonlySet<string> =>
+const parentsNamed = (route: KubernetesRoute): readonly { readonly kind: string; readonly name: string }[] =>
   route.originKind === "HTTPRoute" || route.originKind === "GRPCRoute"
-    ? new Set(
-        route.spec.parentRefs
-          .map((ref) => parentOf(ref, route))
-          .filter(({ kind }) => kind === "Gateway")
-          .map(({ namespace, name }) => `${namespace}/${name}`),
-      )
-    : new Set();
+    ? route.spec.parentRefs
+        .map((ref) => parentOf(ref, route))
+        .filter(({ kind }) => kind === "Gateway" || kind === "ListenerSet")
+        .map(({ kind, namespace, name }) => ({ kind, name: `${namespace}/${name}` }))
+    : [];
 
 /** A host that stands for all those under a wildcard that no other name takes. */
 const standingFor = (host: string): string => (isWildcard(host) ? `any-name${host.slice(1) || ".example"}` : host);

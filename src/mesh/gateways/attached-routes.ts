@@ -1,6 +1,6 @@
 import type { MeshView } from "../../view/view.ts";
 import { covers, isWildcard, overlaps } from "../traffic/hosts.ts";
-import { type Listener, type ListenerGateway, listenerGateways } from "./listener-gateways.ts";
+import type { Listener, ListenerGateway } from "./listener-gateways.ts";
 import { acceptanceOf, hostnamesOf, listenersOf } from "./route-acceptance.ts";
 import { isOfRequests, type KubernetesRoute, namespaceOfRoute, parentOf } from "./routes.ts";
 
@@ -18,17 +18,17 @@ export interface AttachedRoute {
  * extractParentReferenceInfo, referenceAllowed, hostnameAllowedByIsolation).
  */
 export function attachedRoutes(
-  { of, listener }: ListenerGateway,
+  { owner, listener, siblings }: ListenerGateway,
   routes: readonly KubernetesRoute[],
   mesh: MeshView<typeof namespaceOfRoute>,
 ): readonly AttachedRoute[] {
-  const beside = listenerGateways(of)
+  const beside = siblings
     .filter(({ leftOut }) => leftOut === undefined)
     .map((one) => one.listener)
     .filter((other) => other !== listener && other.port === listener.port && other.protocol === listener.protocol);
   return routes.flatMap((route) => {
-    if (!names(route, of, listener)) return [];
-    const result = acceptanceOf(listener, of, route, mesh.related(namespaceOfRoute, route)[0]);
+    if (!names(route, owner, listener)) return [];
+    const result = acceptanceOf(listener, owner, route, mesh.related(namespaceOfRoute, route)[0]);
     if (result !== "accepted" && result !== "unknown namespace") return [];
     return hostnamesOf(route)
       .filter((hostname) => overlaps(listener.hostname || "*", hostname))
@@ -37,11 +37,13 @@ export function attachedRoutes(
   });
 }
 
-const names = (route: KubernetesRoute, { metadata, spec }: ListenerGateway["of"], listener: Listener): boolean =>
+/** A reference to a Gateway is for its own listeners alone. */
+const names = (route: KubernetesRoute, owner: ListenerGateway["owner"], listener: Listener): boolean =>
   route.spec.parentRefs.some((ref) => {
     const { kind, namespace, name } = parentOf(ref, route);
-    const isParent = kind === "Gateway" && namespace === metadata.namespace && name === metadata.name;
-    return isParent && listenersOf({ spec }, ref).includes(listener);
+    const isParent =
+      namespace === owner.metadata.namespace && name === owner.metadata.name && kind === owner.originKind;
+    return isParent && listenersOf(owner, ref).includes(listener);
   });
 
 /**

@@ -12,7 +12,10 @@ import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
 import { attachmentsOf } from "./attachment.ts";
 import { type Acceptance, routeAcceptances } from "./route-acceptance.ts";
-import { gatewaysOfRoute, type KubernetesRoute } from "./routes.ts";
+import type { ListenerOwner } from "./listener-gateways.ts";
+import { listenersOfGateway } from "./listener-sets.ts";
+import type { KubernetesRoute } from "./routes.ts";
+import { routesNaming } from "./routes-at-gateway.ts";
 import { takenAtGateways } from "./gateway-routes.ts";
 import { takenAtListeners } from "./listener-routes.ts";
 import { type Gateway, isPlainHttp, type Server } from "./servers.ts";
@@ -116,7 +119,7 @@ export function routesLostAt(gateway: Gateway, virtualService: VirtualService, m
   });
 }
 
-/** A route of the Gateway API that names a Gateway; `result` undefined: its reference names no listener that exists. */
+/** A route of the Gateway API that names a Gateway, or one of its ListenerSets; `result` undefined: its reference names no listener that exists. */
 export interface BoundRoute {
   readonly route: KubernetesRoute;
   readonly result: Acceptance | undefined;
@@ -124,12 +127,13 @@ export interface BoundRoute {
   readonly offered: readonly string[];
 }
 
-/** The routes that name a Gateway of the Gateway API, sorted by name. */
+/** The routes that name a Gateway of the Gateway API, or one of its ListenerSets, sorted by name. */
 export function routesBoundTo(gateway: KubernetesGateway, mesh: Mesh): readonly BoundRoute[] {
-  const routes = mesh.lookup(gatewaysOfRoute.from, [nameOf(gateway)]) as readonly KubernetesRoute[];
-  return routes
+  const owners = new Set<ListenerOwner>([gateway]);
+  for (const { owner } of mesh.get(listenersOfGateway, gateway).all) owners.add(owner);
+  return routesNaming(gateway, mesh)
     .map((route): BoundRoute => {
-      const parents = mesh.get(routeAcceptances, route).filter((one) => nameOf(one.gateway) === nameOf(gateway));
+      const parents = mesh.get(routeAcceptances, route).filter(({ parent }) => owners.has(parent));
       const accepted = parents.find(({ result }) => result === "accepted") ?? parents[0];
       const offered = new Set(parents.flatMap((one) => [...one.offered]));
       return { route, result: accepted?.result, offered: [...offered] };

@@ -1,4 +1,4 @@
-import { byId } from "../../kube/identity.ts";
+import { byId, idOf } from "../../kube/identity.ts";
 import { index, type Mesh } from "../../view/view.ts";
 import { isForIngress, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
@@ -8,8 +8,10 @@ import type { HttpRoute, WeightedDestination } from "../traffic/virtual-services
 import type { ConvertedRoutes, RouteOrigin } from "./converted-rules.ts";
 import { routesOfListener } from "./gateway-routes.ts";
 import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
-import { type ListenerGateway, listenerGateways, missingCertificate } from "./listener-gateways.ts";
-import { gatewaysOfRoute, type KubernetesRoute, mostHostnames } from "./routes.ts";
+import { type ListenerGateway, missingCertificate } from "./listener-gateways.ts";
+import { canHaveListenerSets, listenersOfGateway } from "./listener-sets.ts";
+import { type KubernetesRoute, mostHostnames } from "./routes.ts";
+import { routesNaming } from "./routes-at-gateway.ts";
 
 /** A rule at a listener, for one of its matches. */
 export interface ListedRule {
@@ -47,10 +49,10 @@ export const listenerLeftOut = (listener: ListenerGateway, mesh: Mesh): string |
  * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig).
  */
 export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables {
-  const named = mesh.lookup(gatewaysOfRoute.from, [nameOf(gateway)]) as readonly KubernetesRoute[];
+  const named = routesNaming(gateway, mesh);
   const isStorable = ({ spec }: KubernetesRoute) => spec.hostnames.length <= mostHostnames;
   const routes = named.filter(isStorable);
-  const kept = listenerGateways(gateway).filter((one) => listenerLeftOut(one, mesh) === undefined);
+  const kept = mesh.get(listenersOfGateway, gateway).all.filter((one) => listenerLeftOut(one, mesh) === undefined);
   const found = kept.map((listener) => ({
     listener,
     at: routesByHostname(listener, routes, mesh),
@@ -59,7 +61,7 @@ export function ruleTablesOf(gateway: KubernetesGateway, mesh: Mesh): RuleTables
   const apart = Map.groupBy(placed, ({ listener, hostname }) => {
     const { port, protocol, name, hostname: offered } = listener.listener;
     const [host = "*"] = [hostname, offered || "*"].map((one) => one.toLowerCase()).sort(mostSpecificFirst);
-    return JSON.stringify([port ?? 0, host, protocol === "HTTP" ? "" : name]);
+    return JSON.stringify([port ?? 0, host, protocol === "HTTP" ? "" : `${idOf(listener.owner)} ${name}`]);
   });
   const tooLarge = named.filter((route) => !isStorable(route));
   const because = `it has more than ${mostHostnames} hostnames, which the API server refuses`;
@@ -108,9 +110,12 @@ export function rulesInOrder(
   });
 }
 
-const ingressGatewaysByHost = index("KubernetesGateway", (gateway) =>
-  isForIngress(gateway) ? new Set(gateway.spec.listeners.map(({ hostname }) => hostKey(hostname || "*"))) : [],
-);
+/** ListenerSets can add listeners for any host. */
+const ingressGatewaysByHost = index("KubernetesGateway", (gateway) => {
+  if (!isForIngress(gateway)) return [];
+  const hosts = gateway.spec.listeners.map(({ hostname }) => hostname || "*");
+  return new Set((canHaveListenerSets(gateway) ? [...hosts, "*"] : hosts).map(hostKey));
+});
 
 /** What requests for a host meet at one Gateway: for each port the table with the most specific host that covers it. */
 export interface TablesAtGateway {

@@ -1,15 +1,25 @@
+import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { gatewayOfProxy, type KubernetesGateway } from "../membership/gateways.ts";
+import { oldestSetFirst } from "../objects/creation-order.ts";
 import { kubernetesGatewayByName, serviceByName } from "../objects/indexes.ts";
 import type { Gateway } from "./servers.ts";
 
+export type ListenerSet = ObjectOf<"ListenerSet">;
+/** What the user wrote listeners in. */
+export type ListenerOwner = KubernetesGateway | ListenerSet;
 export type Listener = KubernetesGateway["spec"]["listeners"][number];
 type CertificateRef = NonNullable<Listener["tls"]>["certificateRefs"][number];
 
-/** A listener of a Gateway of the Gateway API, and the Gateway of Istio's kind that istiod generates for it. */
+/** A listener at a Gateway of the Gateway API, and the Gateway of Istio's kind that istiod generates for it. */
 export interface ListenerGateway {
+  /** The Gateway whose proxies have the listener. */
   readonly of: KubernetesGateway;
+  /** That Gateway, or the ListenerSet that adds the listener to it. */
+  readonly owner: ListenerOwner;
+  /** All listeners of the same owner, with this one. */
+  readonly siblings: readonly ListenerGateway[];
   readonly listener: Listener;
   /** With one server. It is not stored in the API server. */
   readonly generated: Gateway;
@@ -20,34 +30,76 @@ export interface ListenerGateway {
 const known = new WeakMap<KubernetesGateway, readonly ListenerGateway[]>();
 
 /**
- * What istiod generates for the listeners of a Gateway (Istio pilot/pkg/config/kube/gateway/gateway_collection.go
+ * What istiod generates for a Gateway's own listeners, which ListenerSets take nothing from (Istio pilot/pkg/config/kube/gateway/gateway_collection.go
  * GatewayCollection, conversion.go buildListener, buildTLS; gatewaycommon/listener_conflict.go). Which routes a listener allows is
  * decided where routes are attached, so the server offers its host to every namespace.
  */
 export function listenerGateways(gateway: KubernetesGateway): readonly ListenerGateway[] {
   let found = known.get(gateway);
-  if (found === undefined) known.set(gateway, (found = generated(gateway)));
+  if (found === undefined) known.set(gateway, (found = generatedFor([gateway], gateway)));
   return found;
 }
 
-function generated(gateway: KubernetesGateway): readonly ListenerGateway[] {
-  const accepted: Listener[] = [];
-  return gateway.spec.listeners.map((listener) => {
-    const taking = accepted.find((other) => !areDistinct(listener, other));
-    if (taking === undefined) accepted.push(listener);
-    return {
-      of: gateway,
-      listener,
-      generated: generatedFor(listener, gateway),
-      leftOut: taking === undefined ? unusable(listener, gateway) : `listener ${taking.name} takes its port and host`,
-    };
+/** The same with the listeners that ListenerSets add, which come after those of the Gateway in the order of the sets. */
+export const listenersWithSets = (
+  gateway: KubernetesGateway,
+  sets: readonly ListenerSet[],
+): readonly ListenerGateway[] =>
+  sets.length === 0 ? listenerGateways(gateway) : generatedFor([gateway, ...sets.toSorted(oldestSetFirst)], gateway);
+
+function generatedFor(owners: readonly ListenerOwner[], of: KubernetesGateway): readonly ListenerGateway[] {
+  const accepted = new AcceptedListeners();
+  return owners.flatMap((owner) => {
+    const siblings: ListenerGateway[] = [];
+    for (const listener of owner.spec.listeners) {
+      const taking = accepted.take(listener, owner);
+      const leftOut = taking === undefined ? unusable(listener, of) : takenBy(taking, owner);
+      siblings.push({ of, owner, siblings, listener, generated: gatewayFor(listener, owner, of), leftOut });
+    }
+    return siblings;
   });
 }
 
+interface Accepted {
+  readonly listener: Listener;
+  readonly owner: ListenerOwner;
+}
+
+const takenBy = ({ listener, owner }: Accepted, own: ListenerOwner): string =>
+  `listener ${listener.name}${owner === own ? "" : ` of ${idOf(owner)}`} takes its port and host`;
+
+/**
+ * The listeners that no earlier one excludes (gatewaycommon/listener_conflict.go listenersDistinct): of those with hosts, each host is
+ * there once, and what takes a port for connections leaves it to nothing else.
+ */
+class AcceptedListeners {
+  readonly #accepted = new Map<string, Accepted>();
+
+  /** The listener that excludes this one, which is accepted otherwise. */
+  take(listener: Listener, owner: ListenerOwner): Accepted | undefined {
+    const { own, others } = placesOf(listener);
+    for (const place of [...own.slice(0, 1), ...others]) {
+      const taking = this.#accepted.get(place);
+      if (taking !== undefined) return taking;
+    }
+    for (const place of own) if (!this.#accepted.has(place)) this.#accepted.set(place, { listener, owner });
+    return undefined;
+  }
+}
+
+/** The places at a port that a listener takes, of which the first one is its alone, and others that it cannot be beside. */
+function placesOf(listener: Listener): { readonly own: readonly string[]; readonly others: readonly string[] } {
+  const { port = 0, hostname, protocol = "" } = listener;
+  const anyHost = `${port} host`;
+  const stream = `${port} stream`;
+  if (isStream(listener)) return { own: [stream], others: [anyHost] };
+  if (hasHost(listener)) return { own: [`${anyHost} ${hostname || "*"}`, anyHost], others: [stream] };
+  return { own: [`${port} protocol ${protocol}`], others: [] };
+}
+
 /** The name is that of Istio pkg/config/gateway/kube/gatewayapi.go InternalGatewayName. */
-const generatedFor = (listener: Listener, of: KubernetesGateway): Gateway => {
+const gatewayFor = (listener: Listener, { metadata }: ListenerOwner, of: KubernetesGateway): Gateway => {
   const { port, hostname, protocol } = listener;
-  const { metadata } = of;
   const gateway: ObjectOf<"Gateway"> = readObject("Gateway", {
     kind: "Gateway",
     metadata: {
@@ -57,7 +109,11 @@ const generatedFor = (listener: Listener, of: KubernetesGateway): Gateway => {
     },
     spec: {
       servers: [
-        { port: { number: port, name: "default", protocol }, hosts: [hostname || "*"], ...tlsOf(listener, of) },
+        {
+          port: { number: port, name: "default", protocol },
+          hosts: [hostname || "*"],
+          ...tlsOf(listener, metadata, of),
+        },
       ],
     },
   });
@@ -69,11 +125,11 @@ const terminateMode = "gateway.istio.io/tls-terminate-mode";
 const ownCertificate = "ISTIO_SIMPLE";
 const ownModes: ReadonlySet<string> = new Set(["MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"]);
 
-function tlsOf(listener: Listener, of: KubernetesGateway): object {
+function tlsOf(listener: Listener, { labels }: ListenerOwner["metadata"], of: KubernetesGateway): object {
   const { tls } = listener;
   if (tls === undefined) return {};
   if (tls.mode === "Passthrough")
-    return { tls: { mode: passesOnToOthers(listener, of) ? "AUTO_PASSTHROUGH" : "PASSTHROUGH" } };
+    return { tls: { mode: passesOnToOthers(listener, labels) ? "AUTO_PASSTHROUGH" : "PASSTHROUGH" } };
   const asked = tls.options[terminateMode] ?? "";
   if (ownModes.has(asked)) return { tls: { mode: asked } };
   const validation = asked === ownCertificate ? undefined : validationOf(of, listener.port);
@@ -83,7 +139,7 @@ function tlsOf(listener: Listener, of: KubernetesGateway): object {
 }
 
 /** A gateway between networks passes on what is for other clusters (Istio pilot/pkg/serviceregistry/kube/conversion.go IsAutoPassthrough). */
-function passesOnToOthers({ port }: Listener, { metadata: { labels } }: KubernetesGateway): boolean {
+function passesOnToOthers({ port }: Listener, labels: Readonly<Record<string, string>>): boolean {
   const own = labels["networking.istio.io/gatewayPort"] ?? "15443";
   return labels["topology.istio.io/network"] !== undefined && String(port) === own;
 }
@@ -114,72 +170,72 @@ function tooManyCertificates({ tls, port }: Listener, gateway: KubernetesGateway
 const isOwnCertificate = ({ options }: NonNullable<Listener["tls"]>): boolean =>
   (options[terminateMode] ?? "").startsWith("ISTIO_");
 
-/**
- * Whether ListenerSets of some namespace can add listeners to a Gateway, which are not read (Istio
- * pilot/pkg/config/kube/gatewaycommon/gateway_utils.go NamespaceAcceptedByAllowListeners).
- */
-export function hasOtherListeners({ spec: { allowedListeners } }: KubernetesGateway): boolean {
-  const from = allowedListeners?.namespaces?.from;
-  return from !== undefined && from !== "None";
-}
-
 const isStream = ({ protocol }: Listener): boolean => protocol === "TCP" || protocol === "UDP";
 const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].includes(protocol ?? "");
 
-/** Whether two listeners can be beside each other (gatewaycommon/listener_conflict.go listenersDistinct). */
-function areDistinct(a: Listener, b: Listener): boolean {
-  if (a.port !== b.port) return true;
-  if (hasHost(a) && hasHost(b)) return (a.hostname || "*") !== (b.hostname || "*");
-  if ((isStream(a) || hasHost(a)) && (isStream(b) || hasHost(b))) return false;
-  return a.protocol !== b.protocol;
-}
-
 const gatewayGroup = "gateway.networking.k8s.io";
 const isSecret = ({ group, kind }: CertificateRef): boolean => (group ?? "") === "" && (kind ?? "Secret") === "Secret";
-const namespaceOf = ({ namespace }: CertificateRef, { metadata }: KubernetesGateway): string =>
+const namespaceOf = ({ namespace }: CertificateRef, { metadata }: ListenerOwner): string =>
   namespace || metadata.namespace;
+/** The namespaces of certificates that are not in the namespace of the listeners, each with what grants for it say. */
+function foreignCertificates(owner: ListenerOwner): readonly string[] {
+  const refs = owner.spec.listeners.flatMap(({ tls }) => tls?.certificateRefs ?? []);
+  const others = new Set(refs.map((ref) => namespaceOf(ref, owner)));
+  others.delete(owner.metadata.namespace);
+  return [...others].map((namespace) => `${owner.metadata.namespace} ${namespace}`);
+}
+const grantsFor = (kind: "Gateway" | "ListenerSet") =>
+  index("ReferenceGrant", ({ metadata, spec }) => {
+    const from = spec.from.filter((one) => one.group === gatewayGroup && one.kind === kind);
+    return new Set(from.map(({ namespace }) => `${namespace} ${metadata.namespace}`));
+  });
 
 /** A Gateway of the Gateway API with certificates in other namespaces, and the ReferenceGrants there for Gateways of its namespace. */
 export const grantsOfKubernetesGateway = relation(
   "grantsOfKubernetesGateway",
-  index("KubernetesGateway", (gateway) => {
-    const refs = gateway.spec.listeners.flatMap(({ tls }) => tls?.certificateRefs ?? []);
-    const others = new Set(refs.map((ref) => namespaceOf(ref, gateway)));
-    others.delete(gateway.metadata.namespace);
-    return [...others].map((namespace) => `${gateway.metadata.namespace} ${namespace}`);
-  }),
-  index("ReferenceGrant", ({ metadata, spec }) => {
-    const from = spec.from.filter(({ group, kind }) => group === gatewayGroup && kind === "Gateway");
-    return new Set(from.map(({ namespace }) => `${namespace} ${metadata.namespace}`));
-  }),
+  index("KubernetesGateway", foreignCertificates),
+  grantsFor("Gateway"),
 );
+
+/** The same of a ListenerSet, and the ReferenceGrants for ListenerSets of its namespace. */
+export const grantsOfListenerSet = relation(
+  "grantsOfListenerSet",
+  index("ListenerSet", foreignCertificates),
+  grantsFor("ListenerSet"),
+);
+
+/** What `missingCertificate` reads. */
+export const certificateReads = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
 
 /**
  * Why a listener has no certificate; undefined: it has one, or needs none. Whether the Secret exists is not known here (Istio
  * pilot/pkg/config/kube/gateway/conversion.go buildTLS, gatewaycommon/references.go SecretAllowed).
  */
 export function missingCertificate(
-  { of, listener: { tls } }: ListenerGateway,
-  mesh: MeshView<typeof grantsOfKubernetesGateway>,
+  { owner, listener: { tls } }: ListenerGateway,
+  mesh: MeshView<(typeof certificateReads)[number]>,
 ): string | undefined {
   if (tls === undefined || tls.mode === "Passthrough") return undefined;
   if (isOwnCertificate(tls)) return undefined;
   if (tls.certificateRefs.length === 0) return "it names no certificate";
-  const grants = mesh.related(grantsOfKubernetesGateway, of);
+  const grants =
+    owner.kind === "ListenerSet"
+      ? mesh.related(grantsOfListenerSet, owner)
+      : mesh.related(grantsOfKubernetesGateway, owner);
   const isGranted = (ref: CertificateRef): boolean =>
     grants.some(
       ({ metadata, spec }) =>
-        metadata.namespace === namespaceOf(ref, of) &&
+        metadata.namespace === namespaceOf(ref, owner) &&
         spec.to.some(
           ({ group, kind, name }) => group === "" && kind === "Secret" && (name === undefined || name === ref.name),
         ),
     );
   const isUsable = (ref: CertificateRef): boolean =>
-    isSecret(ref) && (namespaceOf(ref, of) === of.metadata.namespace || isGranted(ref));
+    isSecret(ref) && (namespaceOf(ref, owner) === owner.metadata.namespace || isGranted(ref));
   if (tls.certificateRefs.some(isUsable)) return undefined;
   const [first] = tls.certificateRefs;
   if (first === undefined || !isSecret(first)) return "its certificate is no Secret";
-  return `no ReferenceGrant in namespace ${namespaceOf(first, of)} lets it use Secret ${first.name}`;
+  return `no ReferenceGrant in namespace ${namespaceOf(first, owner)} lets it use Secret ${first.name}`;
 }
 
 /** A Gateway of the Gateway API with the Services that its addresses name: then istiod creates no Deployment for it. */

@@ -1,22 +1,28 @@
-import type { KubernetesGateway } from "../membership/gateways.ts";
 import type { Path } from "../../kube/read.ts";
 import { fact } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
 import { overlaps } from "../traffic/hosts.ts";
-import { gatewaysOfRoute, type KubernetesRoute, namespaceOfRoute, type ParentRef, parentOf } from "./routes.ts";
-
-type Listener = KubernetesGateway["spec"]["listeners"][number];
+import type { Listener, ListenerOwner } from "./listener-gateways.ts";
+import {
+  gatewaysOfRoute,
+  listenerSetsOfRoute,
+  type KubernetesRoute,
+  namespaceOfRoute,
+  type ParentRef,
+  parentOf,
+  type Referenced,
+} from "./routes.ts";
 
 /** Whether a listener accepts a route, or the first reason why it does not. */
 export type Acceptance = "accepted" | "host" | "kind" | "namespace" | "unknown namespace";
 
 /** The listeners that a parent reference of a route is for. */
 export const listenersOf = (
-  gateway: Pick<KubernetesGateway, "spec">,
+  { spec }: Pick<ListenerOwner, "spec">,
   { sectionName, port }: ParentRef,
 ): readonly Listener[] =>
-  gateway.spec.listeners.filter(
+  spec.listeners.filter(
     (listener) =>
       (!sectionName || listener.name === sectionName) && (port === undefined || port === 0 || listener.port === port),
   );
@@ -27,22 +33,22 @@ export const listenersOf = (
  */
 export function acceptanceOf(
   listener: Listener,
-  gateway: KubernetesGateway,
+  owner: ListenerOwner,
   route: KubernetesRoute,
   namespace: Namespace | undefined,
 ): Acceptance {
   if (!hostnamesOf(route).some((host) => isOffered(host, listener))) return "host";
-  const isAllowed = allowsNamespace(listener, gateway, route, namespace);
+  const isAllowed = allowsNamespace(listener, owner, route, namespace);
   if (isAllowed === false) return "namespace";
   if (!kindsOf(listener).includes(route.originKind)) return "kind";
   return isAllowed === undefined ? "unknown namespace" : "accepted";
 }
 
-/** What one Gateway that a route names makes of it. */
+/** What one Gateway or ListenerSet that a route names makes of it. */
 export interface ParentAcceptance {
   /** The path of the reference in the route. */
   readonly at: Path;
-  readonly gateway: KubernetesGateway;
+  readonly parent: ListenerOwner;
   /** If no listener accepts the route, the reason of the listener that comes closest. */
   readonly result: Acceptance;
   /** The hostnames of the route that listeners which accept it offer. */
@@ -53,36 +59,38 @@ export interface ParentAcceptance {
 const order: readonly Acceptance[] = ["host", "namespace", "kind", "unknown namespace", "accepted"];
 
 /**
- * For each Gateway that exists and that a route names, whether its listeners accept the route. References to listeners that
- * do not exist are left out.
+ * For each Gateway and each ListenerSet that exists and that a route names, whether its listeners accept the route. References to
+ * listeners that do not exist are left out.
  */
 export const routeAcceptances = fact(
   "routeAcceptances",
   "KubernetesRoute",
-  [gatewaysOfRoute, namespaceOfRoute],
+  [gatewaysOfRoute, listenerSetsOfRoute, namespaceOfRoute],
   (route, mesh): readonly ParentAcceptance[] => {
-    const gateways = mesh.related(gatewaysOfRoute, route);
+    const owners = ownersByName([...mesh.related(gatewaysOfRoute, route), ...mesh.related(listenerSetsOfRoute, route)]);
     const [namespace] = mesh.related(namespaceOfRoute, route);
     return route.spec.parentRefs.flatMap((ref, i) => {
-      const parent = parentOf(ref, route);
-      const gateway =
-        parent.kind === "Gateway"
-          ? gateways.find(({ metadata }) => metadata.namespace === parent.namespace && metadata.name === parent.name)
-          : undefined;
-      const listeners = gateway === undefined ? [] : listenersOf(gateway, ref);
-      if (gateway === undefined || listeners.length === 0) return [];
+      const parent = owners.get(nameOfReferenced(parentOf(ref, route)));
+      const listeners = parent === undefined ? [] : listenersOf(parent, ref);
+      if (parent === undefined || listeners.length === 0) return [];
       const accepting: Listener[] = [];
       let best = 0;
       for (const listener of listeners) {
-        const result = acceptanceOf(listener, gateway, route, namespace);
+        const result = acceptanceOf(listener, parent, route, namespace);
         best = Math.max(best, order.indexOf(result));
         if (result === "accepted" || result === "unknown namespace") accepting.push(listener);
       }
       const offered = hostnamesOf(route).filter((host) => accepting.some((listener) => isOffered(host, listener)));
-      return [{ at: ["spec", "parentRefs", i], gateway, result: order[best] as Acceptance, offered: new Set(offered) }];
+      return [{ at: ["spec", "parentRefs", i], parent, result: order[best] as Acceptance, offered: new Set(offered) }];
     });
   },
 );
+
+/** The key of `ownersByName` for what a route names. */
+export const nameOfReferenced = ({ kind, namespace, name }: Referenced): string => `${kind} ${namespace}/${name}`;
+/** Gateways and ListenerSets under what `parentOf` says of references to them. */
+export const ownersByName = (owners: readonly ListenerOwner[]): ReadonlyMap<string, ListenerOwner> =>
+  new Map(owners.map((owner) => [`${owner.originKind} ${owner.metadata.namespace}/${owner.metadata.name}`, owner]));
 
 /** A route without hostnames, and every TCPRoute, is for all hosts of its listeners. */
 export const hostnamesOf = ({ spec }: KubernetesRoute): readonly string[] =>
@@ -94,12 +102,12 @@ const isOffered = (host: string, { hostname }: Listener): boolean => overlaps(ho
 /** Istio pilot/pkg/config/kube/gateway/conversion.go namespacesFromSelector. */
 function allowsNamespace(
   { allowedRoutes }: Listener,
-  gateway: KubernetesGateway,
+  owner: ListenerOwner,
   route: KubernetesRoute,
   namespace: Namespace | undefined,
 ): boolean | undefined {
   const { from = "Same", selector } = allowedRoutes?.namespaces ?? {};
-  if (from === "Same") return route.metadata.namespace === gateway.metadata.namespace;
+  if (from === "Same") return route.metadata.namespace === owner.metadata.namespace;
   if (from !== "Selector" || selector === undefined) return true;
   if (namespace === undefined || namespace.implied) return undefined;
   const { name, labels } = namespace.metadata;

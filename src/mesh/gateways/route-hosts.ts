@@ -1,11 +1,11 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { fact, index, relation } from "../../view/view.ts";
-import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isServed } from "../objects/revision.ts";
 import { covers, isWildcard } from "../traffic/hosts.ts";
-import { listenersOf } from "./route-acceptance.ts";
-import { gatewaysOfRoute, type KubernetesRoute, type ParentRef, parentOf } from "./routes.ts";
+import type { ListenerOwner } from "./listener-gateways.ts";
+import { listenersOf, nameOfReferenced, ownersByName } from "./route-acceptance.ts";
+import { gatewaysOfRoute, listenerSetsOfRoute, type KubernetesRoute, type ParentRef, parentOf } from "./routes.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
@@ -32,11 +32,11 @@ export interface RouteHost {
   readonly at: Path;
   readonly host: string;
   /** The parent that decides which host it is; undefined: the route alone. */
-  readonly by: KubernetesGateway | ServiceEntry | undefined;
+  readonly by: ListenerOwner | ServiceEntry | undefined;
 }
 
 /**
- * The hosts whose requests a route decides about. At a Gateway, these are its hostnames as far as the listeners offer them,
+ * The hosts whose requests a route decides about. At a Gateway or a ListenerSet, these are its hostnames as far as the listeners offer them,
  * or all hosts of the listeners if it has no hostnames; in the mesh, the host of the Service or those of the ServiceEntry
  * that is its parent, whatever its hostnames are (Istio pilot/pkg/config/kube/gateway/route_collections.go
  * HTTPRouteCollection). TCPRoutes have no hosts at a Gateway. Of a Gateway that is not known, only the hostnames are.
@@ -44,20 +44,20 @@ export interface RouteHost {
 export const hostsOfRoute = fact(
   "hostsOfRoute",
   "KubernetesRoute",
-  [gatewaysOfRoute, serviceEntriesOfRoute],
+  [gatewaysOfRoute, listenerSetsOfRoute, serviceEntriesOfRoute],
   (route, mesh): readonly RouteHost[] => {
-    const gateways = mesh.related(gatewaysOfRoute, route);
+    const owners = ownersByName([...mesh.related(gatewaysOfRoute, route), ...mesh.related(listenerSetsOfRoute, route)]);
     const entries = mesh.related(serviceEntriesOfRoute, route);
     const found: RouteHost[] = [];
     for (const [i, ref] of route.spec.parentRefs.entries()) {
       const at: Path = ["spec", "parentRefs", i];
       const parent = parentOf(ref, route);
-      const isParent = ({ metadata }: KubernetesGateway | ServiceEntry) =>
+      const isParent = ({ metadata }: ServiceEntry) =>
         metadata.namespace === parent.namespace && metadata.name === parent.name;
       if (parent.kind === "Service")
         found.push({ at, host: `${parent.name}.${parent.namespace}.svc.${mesh.settings.domain}`, by: undefined });
-      else if (parent.kind === "Gateway" && route.originKind !== "TCPRoute")
-        found.push(...atGateway(route, { at, ref, gateway: gateways.find(isParent) }));
+      else if ((parent.kind === "Gateway" || parent.kind === "ListenerSet") && route.originKind !== "TCPRoute")
+        found.push(...atListeners(route, { at, ref, owner: owners.get(nameOfReferenced(parent)) }));
       else if (namesServiceEntry(ref)) {
         const entry = entries.find(isParent);
         found.push(...(entry?.spec.hosts ?? []).map((host) => ({ at, host, by: entry })));
@@ -67,23 +67,23 @@ export const hostsOfRoute = fact(
   },
 );
 
-interface AtGateway {
+interface AtListeners {
   readonly at: Path;
   readonly ref: ParentRef;
-  readonly gateway: KubernetesGateway | undefined;
+  readonly owner: ListenerOwner | undefined;
 }
 
-function atGateway({ spec }: KubernetesRoute, { at, ref, gateway }: AtGateway): readonly RouteHost[] {
+function atListeners({ spec }: KubernetesRoute, { at, ref, owner }: AtListeners): readonly RouteHost[] {
   const hostnames = spec.hostnames.map((host, i): RouteHost => ({ at: ["spec", "hostnames", i], host, by: undefined }));
-  if (gateway === undefined) return hostnames;
-  const withHosts = listenersOf(gateway, ref).filter(({ protocol }) => protocol !== "TCP" && protocol !== "UDP");
+  if (owner === undefined) return hostnames;
+  const withHosts = listenersOf(owner, ref).filter(({ protocol }) => protocol !== "TCP" && protocol !== "UDP");
   const offered = new Set(withHosts.map(({ hostname }) => hostname || "*"));
-  if (hostnames.length === 0) return [...offered].map((host) => ({ at, host, by: gateway }));
+  if (hostnames.length === 0) return [...offered].map((host) => ({ at, host, by: owner }));
   return hostnames.flatMap((one) => {
     if (!isWildcard(one.host)) return [one];
     const narrower = [...offered].filter((host) => covers(one.host, host) && host !== one.host);
     const isWhole = [...offered].some((host) => covers(host, one.host));
-    return isWhole ? [one] : narrower.map((host) => ({ ...one, host, by: gateway }));
+    return isWhole ? [one] : narrower.map((host) => ({ ...one, host, by: owner }));
   });
 }
 

@@ -20,7 +20,7 @@ const gatewayGroup = "gateway.networking.k8s.io";
 
 /** An object that a route names. */
 export interface Referenced {
-  readonly kind: "Gateway" | "Service" | "ServiceEntry" | "other";
+  readonly kind: "Gateway" | "ListenerSet" | "Service" | "ServiceEntry" | "other";
   readonly namespace: string;
   readonly name: string;
 }
@@ -36,6 +36,7 @@ export function parentOf(ref: ParentRef, route: KubernetesRoute): Referenced {
 }
 const parentKinds: ReadonlyMap<string, Referenced["kind"]> = new Map([
   [`${gatewayGroup}/Gateway`, "Gateway"],
+  [`${gatewayGroup}/ListenerSet`, "ListenerSet"],
   ["/Service", "Service"],
   ["networking.istio.io/ServiceEntry", "ServiceEntry"],
 ]);
@@ -97,6 +98,25 @@ export const gatewaysOfRoute = relation(
   "gatewaysOfRoute",
   index("KubernetesRoute", (route) => namesOf(parentsOf(route), "Gateway")),
   kubernetesGatewayByName,
+);
+
+const listenerSetByName = index("ListenerSet", ({ metadata }) => [`${metadata.namespace}/${metadata.name}`]);
+
+/** A route of the Gateway API and the ListenerSets that it names as its parents. */
+export const listenerSetsOfRoute = relation(
+  "listenerSetsOfRoute",
+  index("KubernetesRoute", (route) => namesOf(parentsOf(route), "ListenerSet")),
+  listenerSetByName,
+);
+
+/** A ListenerSet and all routes that name it as a parent. */
+export const routesOfListenerSet = relation("routesOfListenerSet", listenerSetsOfRoute.to, listenerSetsOfRoute.from);
+
+/** A ListenerSet and the routes of connections that name it as a parent. */
+export const streamRoutesOfListenerSet = relation(
+  "streamRoutesOfListenerSet",
+  listenerSetByName,
+  index("KubernetesRoute", (route) => (isOfRequests(route) ? [] : namesOf(parentsOf(route), "ListenerSet"))),
 );
 
 /** A Gateway of the Gateway API and all routes that name it as a parent. */

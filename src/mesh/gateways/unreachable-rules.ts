@@ -1,5 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, relation, type MeshView } from "../../view/view.ts";
 import { hasClassOfIstio } from "../membership/gateways.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import { attachedRoutes } from "./attached-routes.ts";
@@ -7,7 +7,15 @@ import { converted, type ConvertedRoutes, dropped, type RouteOrigin } from "./co
 import { routesOfListener } from "./gateway-routes.ts";
 import { type ListenerGateway, listenerGateways } from "./listener-gateways.ts";
 import { hostnamesOf } from "./route-acceptance.ts";
-import { gatewaysOfRoute, isOfRequests, type KubernetesRoute, mostHostnames, namespaceOfRoute } from "./routes.ts";
+import { gatewayOfListenerSet, listenersOfGateway } from "./listener-sets.ts";
+import {
+  gatewaysOfRoute,
+  isOfRequests,
+  type KubernetesRoute,
+  listenerSetsOfRoute,
+  mostHostnames,
+  namespaceOfRoute,
+} from "./routes.ts";
 
 /** Rules by their position in `spec.rules`, each with one that takes all its requests. */
 export type LostRules = ReadonlyMap<number, RouteOrigin>;
@@ -51,22 +59,32 @@ function lostAmong(all: readonly ConvertedRoutes[]): ReadonlyMap<KubernetesRoute
   return found;
 }
 
-/** A hostname of a route at a Gateway that it names. */
+/** A hostname of a route at a Gateway or a ListenerSet that it names. */
 export interface HostnamePlace {
   /** Of `rulesTaken`. */
   readonly key: string;
   /** `*`: the route has none. */
   readonly hostname: string;
-  /** `namespace/name` */
-  readonly gateway: string;
+  /** `Gateway namespace/name` or `ListenerSet namespace/name` */
+  readonly parent: string;
 }
 
 export const placesOf = (route: KubernetesRoute, settings: MeshSettings): readonly HostnamePlace[] =>
   isOfRequests(route) && route.spec.hostnames.length <= mostHostnames
-    ? [...gatewaysOfRoute.from.keys(route, settings)].flatMap((gateway) =>
-        [...new Set(hostnamesOf(route))].map((hostname) => ({ key: `${gateway} ${hostname}`, hostname, gateway })),
-      )
+    ? [...gatewaysOfRoute.from.keys(route, settings)]
+        .map((name) => ({ name, parent: `Gateway ${name}` }))
+        .concat(
+          [...listenerSetsOfRoute.from.keys(route, settings)].map((name) => ({
+            name: `${ofSet}${name}`,
+            parent: `ListenerSet ${name}`,
+          })),
+        )
+        .flatMap(({ name, parent }) =>
+          [...new Set(hostnamesOf(route))].map((hostname) => ({ key: `${name} ${hostname}`, hostname, parent })),
+        )
     : [];
+/** Before the name of a ListenerSet in a key, to tell it from a Gateway of the same name. */
+const ofSet = "ListenerSet:";
 
 const routeByGatewayAndHostname = index("KubernetesRoute", (route, settings) =>
   placesOf(route, settings).map(({ key }) => key),
@@ -83,23 +101,23 @@ export interface RoutesOfHost {
 }
 
 /**
- * The routes for a hostname at each listener of a Gateway. istiod merges the rules of all routes with one hostname, and of equal ones
+ * The routes for a hostname at each listener of a Gateway, or of a ListenerSet. istiod merges the rules of all routes with one hostname, and of equal ones
  * that of the oldest route comes first (Istio pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes).
  */
 export const routesAtListeners = fact(
   "routesAtListeners",
   "key",
-  [routesBesideRoute, gatewaysOfRoute, namespaceOfRoute],
+  [routesBesideRoute, gatewaysOfRoute, namespaceOfRoute, listenerSetsOfRoute, gatewayOfListenerSet, listenersOfGateway],
   (key, mesh): readonly RoutesOfHost[] => {
     const { domain } = mesh.settings;
     const [name = ""] = key.split(" ", 1);
-    const gateway = mesh.under(gatewaysOfRoute, [name]).find((one) => nameOf(one) === name && hasClassOfIstio(one));
-    if (gateway === undefined) return [];
+    const listeners = listenersOfParent(name, mesh);
+    if (listeners.length === 0) return [];
     const routes = mesh.under(routesBesideRoute, [key]).filter((route) => lostBy(route, domain) !== undefined);
     const hostname = key.slice(name.length + 1);
     mesh.visited(routes.length);
     const compared = new Map<string, ReadonlyMap<KubernetesRoute, LostRules>>();
-    const kept = listenerGateways(gateway).filter(({ leftOut }) => leftOut === undefined);
+    const kept = listeners.filter(({ leftOut }) => leftOut === undefined);
     return kept.map((listener): RoutesOfHost => {
       const attached = attachedRoutes(listener, routes, mesh).filter((one) => one.hostname === hostname && one.isKnown);
       const own = [...new Set(attached.map(({ route }) => route))];
@@ -110,6 +128,23 @@ export const routesAtListeners = fact(
     });
   },
 );
+
+type ParentView = MeshView<
+  typeof gatewaysOfRoute | typeof listenerSetsOfRoute | typeof gatewayOfListenerSet | typeof listenersOfGateway
+>;
+
+/** The listeners of a Gateway of Istio's classes, or those that a ListenerSet adds to one; `name` as in keys. */
+function listenersOfParent(name: string, mesh: ParentView): readonly ListenerGateway[] {
+  if (!name.startsWith(ofSet)) {
+    const gateway = mesh.under(gatewaysOfRoute, [name]).find((one) => nameOf(one) === name && hasClassOfIstio(one));
+    return gateway === undefined ? [] : listenerGateways(gateway);
+  }
+  const named = name.slice(ofSet.length);
+  const set = mesh.under(listenerSetsOfRoute, [named]).find((one) => nameOf(one) === named);
+  const [gateway] = set === undefined ? [] : mesh.related(gatewayOfListenerSet, set);
+  if (gateway === undefined || !hasClassOfIstio(gateway)) return [];
+  return mesh.get(listenersOfGateway, gateway).all.filter(({ owner }) => owner === set);
+}
 
 function lostTogether(
   routes: readonly KubernetesRoute[],

@@ -39,7 +39,7 @@ export function* askEntries(
   if (hosts.length === 0) return;
   const front = frontOfIntent(intent, mesh);
   const through = proxiesOfCaller(caller, notBy);
-  for (const to of hosts.flatMap((host) => entriesFor(host, front, expectsArrival(entry)))) {
+  for (const to of hosts.flatMap((host) => entriesFor(host, front, expectsArrival(entry), mesh))) {
     if (expectation.isBroken) return;
     // The host that clients send has the port, where it is not the usual one.
     const requests = requestsOf({ ...entry, hosts: [] });
@@ -65,7 +65,7 @@ export function gatewaysFor(
   const hosts = publicHosts(entry, intent, mesh.settings);
   if (hosts.length === 0) return [];
   const front = frontOfIntent(intent, mesh);
-  const all = hosts.flatMap((host) => entriesFor(host, front, false));
+  const all = hosts.flatMap((host) => entriesFor(host, front, false, mesh));
   return all.flatMap((to) => entrancesOf(to, front, mesh)).flatMap(({ proxy }) => proxy ?? []);
 }
 const nameOf = ({ namespace, name }: GatewayProxy): string => `${namespace.metadata.name} ${name}`;

@@ -1,7 +1,7 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { isOverTls, isPlainHttp, type Server } from "../gateways/servers.ts";
-import { listenerGateways } from "../gateways/listener-gateways.ts";
+import { listenersOfGateway } from "../gateways/listener-sets.ts";
 import { usualPort } from "../requests/entry.ts";
 import {
   type EntryHost,
@@ -86,10 +86,17 @@ export const frontOfIntent = (intent: Intent, mesh: MeshView<(typeof frontReads)
  * The ports and schemes by which clients can ask for a host: all that some Gateway offers, or what is usual if none does.
  * `isPreferred`: clients use HTTPS where it is offered.
  */
-export function entriesFor({ host, port }: PublicHost, front: Front, isPreferred: boolean): readonly EntryHost[] {
+export function entriesFor(
+  { host, port }: PublicHost,
+  front: Front,
+  isPreferred: boolean,
+  mesh: MeshView<typeof listenersOfGateway>,
+): readonly EntryHost[] {
   const servers = [
     ...front.gateways.flatMap(({ spec }) => spec.servers),
-    ...front.kubernetesGateways.flatMap(listenerGateways).flatMap(({ generated }) => generated.spec.servers),
+    ...front.kubernetesGateways
+      .flatMap((gateway) => mesh.get(listenersOfGateway, gateway).all)
+      .flatMap(({ generated }) => generated.spec.servers),
   ];
   const all = servers.flatMap((server): readonly EntryHost[] => {
     const scheme = schemeOf(server);

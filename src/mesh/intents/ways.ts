@@ -49,11 +49,8 @@ import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import { everyVirtualServiceByHost, hostsOf } from "../traffic/virtual-service-choices.ts";
 import { delegatesOfRoot, gatewaysOf, meshGateway, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
-import {
-  grantsOfKubernetesGateway,
-  servicesOfAddresses,
-  workloadsOfKubernetesGateway,
-} from "../gateways/listener-gateways.ts";
+import { gatewayOfListenerSet, listenerSetsOfGateway, namespaceOfListenerSet } from "../gateways/listener-sets.ts";
+import { certificateReads, servicesOfAddresses, workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
 import {
   backendOf,
   backendsOf,
@@ -230,7 +227,10 @@ const ofFronts = [
   workloadsOfGateway,
   workloadsOfKubernetesGateway,
   servicesOfAddresses,
-  grantsOfKubernetesGateway,
+  ...certificateReads,
+  gatewayOfListenerSet,
+  namespaceOfListenerSet,
+  listenerSetsOfGateway,
   grantsOfRoute,
   namespaceOfRoute,
   servicesOfRoute,

@@ -16,6 +16,11 @@ export function oldestFirst(a: AnyObject, b: AnyObject): number {
 export const oldestRouteFirst = (a: AnyObject, b: AnyObject): number =>
   compare(createdAt(a), createdAt(b)) || compare(a.metadata.namespace, b.metadata.namespace) || oldestFirst(a, b);
 
+/** The same for ListenerSets, which istiod sorts by namespace and name as one text (Istio pilot/pkg/config/kube/gatewaycommon/listener_conflict.go orderedMergedListeners). */
+export const oldestSetFirst = (a: AnyObject, b: AnyObject): number =>
+  compare(createdAt(a), createdAt(b)) || compare(pathOf(a), pathOf(b));
+const pathOf = ({ metadata }: AnyObject): string => `${metadata.namespace}/${metadata.name}`;
+
 /** Whether two objects were created at the same time, so that only the name decides their order. */
 export const isSameAge = (a: AnyObject, b: AnyObject): boolean => createdAt(a) === createdAt(b);
 

@@ -1,14 +1,14 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import {
-  grantsOfKubernetesGateway,
-  hasOtherListeners,
+  certificateReads,
   isDeployedByHand,
-  listenerGateways,
+  type ListenerOwner,
   missingCertificate,
   servicesOfAddresses,
   workloadsOfKubernetesGateway,
 } from "../gateways/listener-gateways.ts";
+import { canHaveListenerSets, listenersOfGateway } from "../gateways/listener-sets.ts";
 import { readsOfConflicts, serverConflictsOf } from "../gateways/server-conflicts.ts";
 import {
   type Gateway,
@@ -54,7 +54,8 @@ export const entranceReads = [
   namespaceOfWaypoint,
   workloadsOfKubernetesGateway,
   servicesOfAddresses,
-  grantsOfKubernetesGateway,
+  listenersOfGateway,
+  ...certificateReads,
   ...gatewayStreamReads,
 ] as const;
 type View = MeshView<(typeof entranceReads)[number]>;
@@ -64,7 +65,7 @@ export interface Entrance {
   /** Undefined: none is known. */
   readonly proxy: GatewayProxy | undefined;
   /** The Gateway of the first offer; undefined: none offers the host. */
-  readonly gateway: Gateway | KubernetesGateway | undefined;
+  readonly gateway: Gateway | ListenerOwner | undefined;
   /** The servers that take the requests, in the order of their Gateways. */
   readonly offers: readonly Offer[];
   /** How the servers read what comes in: as requests, as connections, or as TLS that they pass on by the name that it asks for. */
@@ -87,8 +88,8 @@ interface AskedOfFront {
   readonly front: Front;
 }
 
-/** The Gateway that the user wrote. */
-export const gatewayOf = ({ gateway, listener }: Offer): Gateway | KubernetesGateway => listener?.of ?? gateway;
+/** What the user wrote the server in. */
+export const gatewayOf = ({ gateway, listener }: Offer): Gateway | ListenerOwner => listener?.owner ?? gateway;
 
 /** The proxies that let in requests for a host, each with the servers that take them (Istio pilot/pkg/model/gateway.go mergeGateways). */
 export function entrancesOf(to: AskedAtGateway, front: Front, mesh: View): readonly Entrance[] {
@@ -96,23 +97,25 @@ export function entrancesOf(to: AskedAtGateway, front: Front, mesh: View): reado
   if (doubt !== undefined) return [{ ...nobody, doubt }];
   const { offers, leftOut } = offersOfListeners(to, front, mesh);
   const all = [...offersOfServers(to, front, mesh), ...offers].sort((a, b) => oldestFirst(a.gateway, b.gateway));
-  const opened = openedTo(all, front);
+  const opened = openedTo(all, front, mesh);
   if (all.length > 0) return [...byProxy(all, { to, front }, mesh), ...opened];
   if (opened.length > 0) return opened;
   const missing = leftOut[0] ?? `no Gateway offers host ${to.host} for ${to.scheme} at port ${to.port}`;
-  const isKnown = mesh.knowsAll("Gateway") && mesh.knowsAll("KubernetesGateway");
+  const isKnown = mesh.knowsAll("Gateway") && mesh.knowsAll("KubernetesGateway") && knowsSets(front, mesh);
   return [isKnown ? { ...nobody, closed: missing } : { ...nobody, doubt: `${missing}, as far as is known` }];
 }
 
-/** Gateways without a known listener for a host, where ListenerSets can add one. */
-const openedTo = (offers: readonly Offer[], { kubernetesGateways }: Front): readonly Entrance[] =>
-  kubernetesGateways
-    .filter((gateway) => gateway.spec.gatewayClassName === "istio" && hasOtherListeners(gateway))
-    .filter((gateway) => !offers.some(({ listener }) => listener?.of === gateway))
-    .map((gateway) => ({ ...nobody, gateway, doubt: unreadListeners(gateway) }));
+const knowsSets = ({ kubernetesGateways }: Front, mesh: View): boolean =>
+  mesh.knowsAll("ListenerSet") || !kubernetesGateways.some(canHaveListenerSets);
 
-const unreadListeners = (gateway: KubernetesGateway): string =>
-  `${idOf(gateway)} lets ListenerSets add listeners, and these are not read`;
+/** Gateways without a known listener for a host, where ListenerSets that are not known can add one. */
+const openedTo = (offers: readonly Offer[], { kubernetesGateways }: Front, mesh: View): readonly Entrance[] => {
+  const offering = new Set(offers.map(({ listener }) => listener?.of));
+  return kubernetesGateways
+    .filter((gateway) => gateway.spec.gatewayClassName === "istio" && !offering.has(gateway))
+    .map((gateway) => ({ ...nobody, gateway, doubt: mesh.get(listenersOfGateway, gateway).others }))
+    .filter(({ doubt }) => doubt !== undefined);
+};
 
 /** The same for one proxy alone. */
 export function entranceAtProxy(to: AskedAtGateway, proxy: GatewayProxy, front: Front, mesh: View): Entrance {
@@ -192,13 +195,13 @@ function offersOfListeners(
   const offers: Offer[] = [];
   const leftOut: string[] = [];
   const own = kubernetesGateways.filter(({ spec }) => spec.gatewayClassName === "istio");
-  for (const listener of own.flatMap(listenerGateways)) {
-    const { of, generated } = listener;
+  for (const listener of own.flatMap((gateway) => mesh.get(listenersOfGateway, gateway).all)) {
+    const { owner, generated } = listener;
     const [server] = generated.spec.servers;
     if (server === undefined || !isFor(server, generated, to)) continue;
     const because = listener.leftOut ?? missingCertificate(listener, mesh);
     if (because === undefined) offers.push({ gateway: generated, server, listener });
-    else leftOut.push(`listener ${listener.listener.name} of ${idOf(of)} does not work: ${because}`);
+    else leftOut.push(`listener ${listener.listener.name} of ${idOf(owner)} does not work: ${because}`);
   }
   return { offers, leftOut };
 }
@@ -287,7 +290,7 @@ function doubtAt(offers: readonly Offer[], { host, scheme }: AskedAtGateway, mes
   if (other !== undefined)
     return `${id} and ${idOf(gatewayOf(other))} both offer host ${host} at the same port and proxy`;
   const { server } = first;
-  const unread = unreadBeside(first, host);
+  const unread = unreadBeside(first, host, mesh);
   if (unread !== undefined) return unread;
   if (server.tls?.mode === "AUTO_PASSTHROUGH")
     return `${id} leads TLS to services that it names by their cluster (AUTO_PASSTHROUGH), which is not examined`;
@@ -296,10 +299,10 @@ function doubtAt(offers: readonly Offer[], { host, scheme }: AskedAtGateway, mes
 }
 
 /** A listener that is added cannot have the host of another one, but one that fits better. */
-function unreadBeside({ server, listener }: Offer, host: string): string | undefined {
-  if (listener === undefined || !hasOtherListeners(listener.of)) return undefined;
+function unreadBeside({ server, listener }: Offer, host: string, mesh: View): string | undefined {
+  if (listener === undefined) return undefined;
   const isExact = sharingOf(server) === "TCP" || listener.listener.hostname?.toLowerCase() === host;
-  return isExact ? undefined : unreadListeners(listener.of);
+  return isExact ? undefined : mesh.get(listenersOfGateway, listener.of).others;
 }
 
 const isInConflict = ({ gateway, server }: Offer, mesh: View): boolean =>

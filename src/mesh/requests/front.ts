@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type Mesh } from "../../view/view.ts";
 import { hostnamesOf } from "../gateways/route-acceptance.ts";
-import { hasOtherListeners } from "../gateways/listener-gateways.ts";
+import { canHaveListenerSets } from "../gateways/listener-sets.ts";
 import type { KubernetesRoute } from "../gateways/routes.ts";
 import { type Gateway, serverHosts, sharingOf } from "../gateways/servers.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
@@ -49,7 +49,7 @@ export const gatewayByHost = index("Gateway", (gateway, settings) =>
 /** Gateways of the Gateway API by the hosts of their listeners; where ListenerSets can add listeners, these have any host. */
 export const kubernetesGatewayByHost = index("KubernetesGateway", (gateway) => {
   const hosts = gateway.spec.listeners.map(({ hostname }) => hostname || "*");
-  return keysOf(hasOtherListeners(gateway) ? [...hosts, "*"] : hosts);
+  return keysOf(canHaveListenerSets(gateway) ? [...hosts, "*"] : hosts);
 });
 /** Routes of the Gateway API by their hostnames. */
 export const routeByHostname = index("KubernetesRoute", (route) => keysOf(hostnamesOf(route)));

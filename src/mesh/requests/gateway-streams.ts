@@ -2,9 +2,11 @@ import { idOf } from "../../kube/identity.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { attachedRoutes } from "../gateways/attached-routes.ts";
 import { hostnameRouteReads, usesAtGateways } from "../gateways/hostname-routes.ts";
-import { type Listener, type ListenerGateway, listenerGateways } from "../gateways/listener-gateways.ts";
+import type { Listener, ListenerGateway } from "../gateways/listener-gateways.ts";
+import { listenersOfGateway } from "../gateways/listener-sets.ts";
+import { streamRoutesNaming, streamRoutesNamingReads } from "../gateways/routes-at-gateway.ts";
 import { hostnamesOf } from "../gateways/route-acceptance.ts";
-import { type KubernetesRoute, streamRoutesOfGateway } from "../gateways/routes.ts";
+import type { KubernetesRoute } from "../gateways/routes.ts";
 import { passesThrough, readsHttp, type Server, serverHosts } from "../gateways/servers.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
@@ -59,12 +61,12 @@ interface ListenerStream extends ConvertedStreams {
 const streamsOfListeners = fact(
   "streamsOfListeners",
   "KubernetesGateway",
-  [streamRoutesOfGateway, ...hostnameRouteReads],
+  [...streamRoutesNamingReads, ...hostnameRouteReads],
   (gateway, mesh): ReadonlyMap<Listener, readonly ListenerStream[]> => {
-    const routes = mesh.related(streamRoutesOfGateway, gateway).toSorted(oldestFirst);
+    const routes = streamRoutesNaming(gateway, mesh).toSorted(oldestFirst);
     const uses = usesAtGateways(mesh);
     const { domain } = mesh.settings;
-    const all = listenerGateways(gateway).map((listener) => {
+    const all = mesh.get(listenersOfGateway, gateway).all.map((listener) => {
       const known = new Map(attachedRoutes(listener, routes, mesh).map(({ route, isKnown }) => [route, isKnown]));
       mesh.visited(routes.length);
       const streams = [...known].map(([httpRoute, isKnown]) => ({
@@ -78,7 +80,12 @@ const streamsOfListeners = fact(
 );
 
 /** What routes of connections at gateways are read by. */
-export const gatewayStreamReads = [...virtualHostReads, streamsOfGateway, streamsOfListeners] as const;
+export const gatewayStreamReads = [
+  ...virtualHostReads,
+  streamsOfGateway,
+  streamsOfListeners,
+  listenersOfGateway,
+] as const;
 
 export interface Surroundings extends Omit<HostSurroundings, "mesh"> {
   readonly mesh: HostSurroundings["mesh"] & MeshView<(typeof gatewayStreamReads)[number]>;
@@ -88,11 +95,13 @@ export interface Surroundings extends Omit<HostSurroundings, "mesh"> {
  * The listeners of the Gateway of an offer that pass on TLS at its port, in their order. A Gateway of Istio's own kind can have so many
  * servers that only those that offer the name are compared.
  */
-function passingBeside(offer: Offer): readonly Offer[] {
+function passingBeside(offer: Offer, mesh: MeshView<typeof listenersOfGateway>): readonly Offer[] {
   const { server, listener } = offer;
   if (listener === undefined) return [offer];
-  const all = listenerGateways(listener.of).filter(({ leftOut }) => leftOut === undefined);
-  return all
+  return mesh
+    .get(listenersOfGateway, listener.of)
+    .all.filter(({ leftOut }) => leftOut === undefined)
+    .toSorted((a, b) => oldestFirst(a.owner, b.owner))
     .flatMap((one) => one.generated.spec.servers.map((own) => ({ gateway: one.generated, server: own, listener: one })))
     .filter((one) => one.server.port?.number === server.port?.number && passesOn(one.server));
 }
@@ -132,7 +141,9 @@ export interface PassedOn {
 export function* passedOn(offers: readonly Offer[], name: string, surroundings: Surroundings): Iterable<PassedOn> {
   const byName = new Map<string, { readonly offer: Offer; readonly stream: StreamAtGateway }>();
   const lost: string[] = [];
-  const servers = new Map(offers.flatMap(passingBeside).map((one) => [one.server, one]));
+  const servers = new Map(
+    offers.flatMap((offer) => passingBeside(offer, surroundings.mesh)).map((one) => [one.server, one]),
+  );
   for (const offer of servers.values()) {
     const { all, doubts, dropped: others } = boundTo(offer, surroundings);
     lost.push(...others);

@@ -1,3 +1,4 @@
+import type { ListenerOwner } from "../gateways/listener-gateways.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { AuthorizationPolicy } from "../authorization/policies.ts";
@@ -89,7 +90,7 @@ export interface RouteOutcome {
   /** The host that the requests are sent to; undefined: they are sent to addresses of pods. */
   readonly host: string | undefined;
   /** The Gateway by which the requests come into the mesh; undefined: they come from inside, or by none. */
-  readonly gateway?: ObjectOf<"Gateway"> | ObjectOf<"KubernetesGateway"> | undefined;
+  readonly gateway?: ObjectOf<"Gateway"> | ListenerOwner | undefined;
   /** The ServiceEntry that takes the connections to every address of the port, those to the host that was asked for among them; undefined: the host itself takes them. */
   readonly takenBy?: ObjectOf<"ServiceEntry"> | undefined;
   /** Undefined: no VirtualService is used. */

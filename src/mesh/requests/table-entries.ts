@@ -1,3 +1,4 @@
+import type { ListenerOwner } from "../gateways/listener-gateways.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
 import type { KubernetesRoute } from "../gateways/routes.ts";
@@ -31,7 +32,7 @@ export interface HostPort {
 /** The routes that a gateway has for a host that one of its servers offers. */
 export interface GatewayRoutes {
   /** The Gateway by which requests come in. */
-  readonly gateway: ObjectOf<"Gateway"> | ObjectOf<"KubernetesGateway">;
+  readonly gateway: ObjectOf<"Gateway"> | ListenerOwner;
   readonly host: string;
   /** Of the server. */
   readonly port: number;

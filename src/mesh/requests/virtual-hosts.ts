@@ -183,8 +183,8 @@ function ofListener(
   };
 }
 
-export const unknownLabels = (route: KubernetesRoute, { of, listener }: ListenerGateway): string =>
-  `listener ${listener.name} of ${idOf(of)} selects the namespaces of its routes by labels, and those of the namespace of ${idOf(route)} are not known`;
+export const unknownLabels = (route: KubernetesRoute, { owner, listener }: ListenerGateway): string =>
+  `listener ${listener.name} of ${idOf(owner)} selects the namespaces of its routes by labels, and those of the namespace of ${idOf(route)} are not known`;
 
 /** The names of virtual hosts over a host that a VirtualService and a server have in common. */
 function commonNames(

@@ -1,7 +1,14 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
-import { gatewaysOfRoute, type KubernetesRoute, parentOf, servicesOfRoute } from "../gateways/routes.ts";
+import { gatewayOfListenerSet } from "../gateways/listener-sets.ts";
+import {
+  gatewaysOfRoute,
+  type KubernetesRoute,
+  listenerSetsOfRoute,
+  parentOf,
+  servicesOfRoute,
+} from "../gateways/routes.ts";
 import { hasClassOfIstio, isIstiosWaypointOrGateway, type KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
@@ -74,14 +81,25 @@ function unclearOf(gateway: KubernetesGateway | undefined, mesh: MeshView): stri
 export const unknownClass = ({ spec }: KubernetesGateway): string =>
   `class ${JSON.stringify(spec.gatewayClassName)}, of which it is not known whether it is Istio's`;
 
+/** What `isForOtherControllers` reads. */
+const parentsRead = [
+  gatewaysOfRoute,
+  listenerSetsOfRoute,
+  gatewayOfListenerSet,
+  servicesOfRoute,
+  namespaceOfService,
+  waypointOfService,
+  waypointOfNamespace,
+] as const;
+
 /**
- * Whether each parent of a route is a Gateway that exists and whose class is none of Istio's, or a Service whose waypoint is such a
- * Gateway, so that another controller may decide what becomes of its requests.
+ * Whether each parent of a route is a Gateway that exists and whose class is none of Istio's, a ListenerSet of one, or a Service whose
+ * waypoint is such a Gateway, so that another controller may decide what becomes of its requests.
  */
 export const isForOtherControllers = fact(
   "isForOtherControllers",
   "KubernetesRoute",
-  [gatewaysOfRoute, servicesOfRoute, namespaceOfService, waypointOfService, waypointOfNamespace],
+  parentsRead,
   (route, mesh): boolean => {
     const parents = route.spec.parentRefs.map((ref) => parentOf(ref, route));
     return parents.length > 0 && parents.every((parent) => isOther(parent, route, mesh));
@@ -91,21 +109,17 @@ export const isForOtherControllers = fact(
 function isOther(
   { kind, namespace, name }: ReturnType<typeof parentOf>,
   route: KubernetesRoute,
-  mesh: MeshView<
-    | typeof gatewaysOfRoute
-    | typeof servicesOfRoute
-    | typeof namespaceOfService
-    | typeof waypointOfService
-    | typeof waypointOfNamespace
-  >,
+  mesh: MeshView<(typeof parentsRead)[number]>,
 ): boolean {
-  const isNamed = ({ metadata }: KubernetesGateway | Definition) =>
-    metadata.namespace === namespace && metadata.name === name;
-  if (kind === "Gateway") {
-    const gateway = mesh.related(gatewaysOfRoute, route).find(isNamed);
-    return gateway !== undefined && !hasClassOfIstio(gateway);
+  const isNamed = ({ metadata }: AnyObject) => metadata.namespace === namespace && metadata.name === name;
+  if (kind === "Gateway") return mesh.related(gatewaysOfRoute, route).filter(isNamed).some(isOfOthers);
+  if (kind === "ListenerSet") {
+    const sets = mesh.related(listenerSetsOfRoute, route).filter(isNamed);
+    return sets.some((set) => mesh.related(gatewayOfListenerSet, set).some(isOfOthers));
   }
   const service = kind === "Service" ? mesh.related(servicesOfRoute, route).find(isNamed) : undefined;
   if (service === undefined) return false;
   return doubtOfService(service, mesh.related(namespaceOfService, service)[0], mesh) !== undefined;
 }
+
+const isOfOthers = (gateway: KubernetesGateway): boolean => !hasClassOfIstio(gateway);

@@ -8,8 +8,10 @@ import {
   isEnforced,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
-import { gatewaysOfRoute, type KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
+import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import { routesNaming, routesNamingReads } from "../../mesh/gateways/routes-at-gateway.ts";
+import { listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
 import { gatewaysOfNamespace, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
@@ -42,16 +44,13 @@ const virtualServicesOfGateway = relation(
   gatewaysOfVirtualService.from,
 );
 
-/** A Gateway of the Gateway API and the routes that name it. */
-const routesOfGateway = relation("routesOfGateway", gatewaysOfRoute.to, gatewaysOfRoute.from);
-
 const reads = [
   namespaceOfHostPolicy,
   authorization,
   gatewaysOfWorkload,
   virtualServicesOfGateway,
   gatewaysOfNamespace,
-  routesOfGateway,
+  ...routesNamingReads,
   routeAcceptances,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -117,7 +116,7 @@ function* closedAtGateway(
   const isOpen = openHosts(allowedHosts(found.appliedToGateway(target)));
   const hosts = new Set<string>();
   const routes: KubernetesRoute[] = [];
-  for (const route of mesh.related(routesOfGateway, gateway)) {
+  for (const route of routesNaming(gateway, mesh)) {
     yield;
     const closed = hostsAt(gateway, route, mesh).filter((host) => !isWildcard(host) && !isOpen(host));
     if (closed.length > 0) routes.push(route);
@@ -133,10 +132,13 @@ function* closedAtGateway(
 
 const mostShown = 5;
 
+const isOwnerAt = (gateway: KubernetesGateway, owner: ParentAcceptance["parent"], mesh: View): boolean =>
+  owner === gateway || mesh.get(listenersOfGateway, gateway).all.some((one) => one.owner === owner);
+
 /** The hostnames of a route for HTTP that the Gateway offers. */
 const hostsAt = (gateway: KubernetesGateway, route: KubernetesRoute, mesh: View): readonly string[] =>
   ["HTTPRoute", "GRPCRoute"].includes(route.originKind)
-    ? mesh.get(routeAcceptances, route).flatMap((one) => (one.gateway === gateway ? [...one.offered] : []))
+    ? mesh.get(routeAcceptances, route).flatMap((one) => (isOwnerAt(gateway, one.parent, mesh) ? [...one.offered] : []))
     : [];
 
 function problemOf(place: Workload | KubernetesGateway, [first, ...others]: readonly string[]): Problem {

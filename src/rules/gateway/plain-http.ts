@@ -1,22 +1,40 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { attachedRoutes } from "../../mesh/gateways/attached-routes.ts";
 import { gatewayServiceReads, podsOfGateway, servicesOfProxies } from "../../mesh/gateways/gateway-services.ts";
-import { type ListenerGateway, listenerGateways, servicesOfAddresses } from "../../mesh/gateways/listener-gateways.ts";
-import { type KubernetesRoute, namespaceOfRoute, routesOfKubernetesGateway } from "../../mesh/gateways/routes.ts";
+import {
+  type ListenerGateway,
+  type ListenerOwner,
+  servicesOfAddresses,
+} from "../../mesh/gateways/listener-gateways.ts";
+import { gatewayOfListenerSet, listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
+import {
+  type KubernetesRoute,
+  namespaceOfRoute,
+  routesOfKubernetesGateway,
+  routesOfListenerSet,
+} from "../../mesh/gateways/routes.ts";
 import { type Gateway, isPlainHttp } from "../../mesh/gateways/servers.ts";
 import { isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [...gatewayServiceReads, servicesOfAddresses, routesOfKubernetesGateway, namespaceOfRoute] as const;
+const reads = [
+  ...gatewayServiceReads,
+  servicesOfAddresses,
+  routesOfKubernetesGateway,
+  routesOfListenerSet,
+  gatewayOfListenerSet,
+  listenersOfGateway,
+  namespaceOfRoute,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const gatewayPlainHttp = defineRule({
   id: "gateway-plain-http",
-  subject: ["Gateway", "KubernetesGateway"],
+  subject: ["Gateway", "KubernetesGateway", "ListenerSet"],
   reads,
-  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "Namespace", "Service", "Workload"],
+  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "Namespace", "Service", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // A load balancer in front of the gateway can terminate TLS, which no manifest shows.
@@ -57,26 +75,34 @@ function* ofServers({ spec }: Gateway): Iterable<Problem> {
 const serviceType = "networking.istio.io/service-type";
 
 /** Of a Gateway whose other listeners are for HTTPS, one for HTTP is usually there for redirects. */
-function* ofListeners(gateway: KubernetesGateway, mesh: View): Iterable<Problem | undefined> {
-  if (!isForIngress(gateway) || gateway.metadata.annotations[serviceType] === "ClusterIP") return;
-  if (gateway.spec.listeners.some(({ protocol }) => protocol === "HTTPS" || protocol === "TLS")) return;
-  const services = mesh.related(servicesOfAddresses, gateway);
-  if (services.length >= gateway.spec.addresses.length && areInternal(services)) return;
-  for (const [i, one] of listenerGateways(gateway).entries()) {
+function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | undefined> {
+  const [gateway] = owner.kind === "ListenerSet" ? mesh.related(gatewayOfListenerSet, owner) : [owner];
+  if (gateway === undefined || !isForIngress(gateway) || isInternalGateway(gateway, mesh)) return;
+  const { all } = mesh.get(listenersOfGateway, gateway);
+  if (all.some(({ listener: { protocol } }) => protocol === "HTTPS" || protocol === "TLS")) return;
+  for (const [i, one] of all.filter((other) => other.owner === owner).entries()) {
     const { name, port, protocol } = one.listener;
     if (protocol === "HTTP" && !(yield* onlyRedirects(one, mesh)))
       yield {
         at: ["spec", "listeners", i],
         message: `Listener ${name} accepts plain HTTP on port ${port}, and no listener of the Gateway is for HTTPS`,
         key: `${name} ${port}`,
+        ...(gateway === owner ? {} : { related: [gateway], evidence: [gateway] }),
       };
   }
+}
+
+/** Whether a Gateway of the Gateway API is reached from inside the cluster only. */
+function isInternalGateway(gateway: KubernetesGateway, mesh: View): boolean {
+  if (gateway.metadata.annotations[serviceType] === "ClusterIP") return true;
+  const services = mesh.related(servicesOfAddresses, gateway);
+  return services.length >= gateway.spec.addresses.length && areInternal(services);
 }
 
 /** Whether a listener has routes, and all of them redirect to HTTPS, which another Gateway serves. */
 function* onlyRedirects(listener: ListenerGateway, mesh: View): Generator<undefined, boolean> {
   let redirects = false;
-  for (const route of mesh.related(routesOfKubernetesGateway, listener.of)) {
+  for (const route of routesOfOwner(listener, mesh)) {
     yield;
     if (attachedRoutes(listener, [route], mesh).length === 0) continue;
     if (!redirectsToHttps(route)) return false;
@@ -84,6 +110,11 @@ function* onlyRedirects(listener: ListenerGateway, mesh: View): Generator<undefi
   }
   return redirects;
 }
+
+const routesOfOwner = ({ owner }: ListenerGateway, mesh: View): readonly KubernetesRoute[] =>
+  owner.kind === "ListenerSet"
+    ? mesh.related(routesOfListenerSet, owner)
+    : mesh.related(routesOfKubernetesGateway, owner);
 
 const redirectsToHttps = ({ spec: { rules } }: KubernetesRoute): boolean =>
   rules.length > 0 &&

@@ -2,6 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { hostsOfStreams } from "../../mesh/gateways/attachment.ts";
+import type { ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { hostsOfRoute } from "../../mesh/gateways/route-hosts.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -33,13 +34,15 @@ function isOfStreams(virtualService: VirtualService): boolean {
   return isOfTcp && !isDelegate(virtualService) && !gatewaysOf(virtualService).has(meshGateway);
 }
 
-type Subject = ObjectOf<"VirtualService" | "Gateway" | "KubernetesGateway" | "KubernetesRoute" | "ServiceEntry">;
+type Subject = ObjectOf<
+  "VirtualService" | "Gateway" | "KubernetesGateway" | "KubernetesRoute" | "ListenerSet" | "ServiceEntry"
+>;
 
 export const hostNotOwned = defineRule({
   id: "host-not-owned",
-  subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
+  subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "ServiceEntry"],
   reads: [hostsOfRoute, gatewaysOfStreams],
-  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ServiceEntry"],
+  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   parameters: { hostOwners: hostOwnersParameter },
@@ -73,7 +76,7 @@ export const hostNotOwned = defineRule({
 });
 
 const isRead = (object: Subject, settings: MeshSettings): boolean =>
-  object.kind === "KubernetesGateway" || object.kind === "KubernetesRoute" || isServed(object, settings);
+  ["KubernetesGateway", "KubernetesRoute", "ListenerSet"].includes(object.kind) || isServed(object, settings);
 
 interface Claim {
   readonly at: Path;
@@ -83,7 +86,7 @@ interface Claim {
   /** A gateway offers hosts, and routes use them: an offer of a wildcard takes no narrower host from anybody. */
   readonly isOffer: boolean;
   /** The object that decides which hosts these are; undefined: the subject alone. */
-  readonly by?: ObjectOf<"KubernetesGateway" | "ServiceEntry"> | undefined;
+  readonly by?: ObjectOf<"KubernetesGateway" | "ListenerSet" | "ServiceEntry"> | undefined;
 }
 
 function againstClaim(
@@ -106,7 +109,7 @@ const routedBy = (route: KubernetesRoute, mesh: View): readonly Claim[] =>
 function claimsOf(object: Exclude<Subject, KubernetesRoute>, mesh: View): Iterable<Claim> {
   const { settings } = mesh;
   if (object.kind === "Gateway") return offersOf(object);
-  if (object.kind === "KubernetesGateway") return listenersOf(object);
+  if (object.kind === "KubernetesGateway" || object.kind === "ListenerSet") return listenersOf(object);
   const { namespace } = object.metadata;
   const isService = object.kind === "ServiceEntry";
   const isSeen = isService ? isExported(object, settings.defaultServiceExportTo) : isForOthers(object, settings);
@@ -127,7 +130,7 @@ function* offersOf({ metadata, spec }: ObjectOf<"Gateway">): Iterable<Claim> {
       yield { at: ["spec", "servers", i, "hosts", j], ...offered(host, metadata.namespace), isOffer: true };
 }
 
-function* listenersOf({ metadata: { namespace }, spec }: ObjectOf<"KubernetesGateway">): Iterable<Claim> {
+function* listenersOf({ metadata: { namespace }, spec }: ListenerOwner): Iterable<Claim> {
   for (const [i, { hostname }] of spec.listeners.entries())
     if (hostname) yield { at: ["spec", "listeners", i, "hostname"], host: hostname, namespace, isOffer: true };
 }

@@ -23,13 +23,13 @@ export const httpRouteHostMismatch = defineRule({
 
   *check(route, mesh) {
     const parents = mesh.get(routeAcceptances, route);
-    for (const { at, gateway, result } of parents)
+    for (const { at, parent, result } of parents)
       if (result === "host")
         yield {
           at,
-          message: `${idOf(gateway)} offers none of the hostnames of this route, so the route has no effect there`,
-          related: [gateway],
-          evidence: [gateway],
+          message: `${idOf(parent)} offers none of the hostnames of this route, so the route has no effect there`,
+          related: [parent],
+          evidence: [parent],
         };
     // Other parents, and those that are not known, can be for any host.
     if (parents.length < route.spec.parentRefs.length || !parents.some(({ result }) => result === "accepted")) return;
@@ -37,10 +37,10 @@ export const httpRouteHostMismatch = defineRule({
       if (!parents.some(({ offered }) => offered.has(host)))
         yield {
           at: ["spec", "hostnames", i],
-          message: `No listener of ${parents.map(({ gateway }) => idOf(gateway)).join(" or ")} offers host ${JSON.stringify(host)}`,
+          message: `No listener of ${parents.map(({ parent }) => idOf(parent)).join(" or ")} offers host ${JSON.stringify(host)}`,
           key: host,
-          related: parents.map(({ gateway }) => gateway),
-          evidence: parents.map(({ gateway }) => gateway),
+          related: parents.map(({ parent }) => parent),
+          evidence: parents.map(({ parent }) => parent),
         };
   },
 });

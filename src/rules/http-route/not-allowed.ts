@@ -11,8 +11,8 @@ export const httpRouteNotAllowed = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "No listener of a Gateway allows routes of this namespace or of this kind, so the route has no effect there.",
-  why: "A listener accepts only routes of the Gateway's own namespace, unless `allowedRoutes.namespaces` says otherwise, and only the kinds of its protocol: HTTPRoute and GRPCRoute for HTTP and HTTPS, TLSRoute for TLS, TCPRoute for TCP (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds).",
+    "No listener of a Gateway or a ListenerSet allows routes of this namespace or of this kind, so the route has no effect there.",
+  why: "A listener accepts only routes of the Gateway's own namespace, or of that of its ListenerSet, unless `allowedRoutes.namespaces` says otherwise, and only the kinds of its protocol: HTTPRoute and GRPCRoute for HTTP and HTTPS, TLSRoute for TLS, TCPRoute for TCP (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds).",
   fix: "Allow the namespace or the kind in `allowedRoutes` of the listener, or use a Gateway of the route's own namespace.",
   incident: {
     symptoms: ["no-route"],
@@ -24,13 +24,13 @@ export const httpRouteNotAllowed = defineRule({
   },
 
   *check(route, mesh) {
-    for (const { at, gateway, result } of mesh.get(routeAcceptances, route))
+    for (const { at, parent, result } of mesh.get(routeAcceptances, route))
       if (result === "namespace" || result === "kind")
         yield {
           at,
-          message: `${idOf(gateway)} does not allow ${whatOf(result, route)}, so the route has no effect there`,
-          related: [gateway],
-          evidence: [gateway],
+          message: `${idOf(parent)} does not allow ${whatOf(result, route)}, so the route has no effect there`,
+          related: [parent],
+          evidence: [parent],
         };
   },
 });

@@ -1,14 +1,15 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
-import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import type { ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { listenersOf } from "../../mesh/gateways/route-acceptance.ts";
 import {
   gatewaysOfRoute,
+  listenerSetsOfRoute,
   type KubernetesRoute,
   type ParentRef,
   parentOf,
@@ -31,33 +32,34 @@ const serviceEntriesOfRoute = relation(
   ),
 );
 
-const reads = [gatewaysOfRoute, servicesOfRoute, serviceEntriesOfRoute] as const;
+const reads = [gatewaysOfRoute, listenerSetsOfRoute, servicesOfRoute, serviceEntriesOfRoute] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteParentNotFound = defineRule({
   id: "http-route-parent-not-found",
   subject: "KubernetesRoute",
   reads,
-  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
+  worksWithout: ["KubernetesGateway", "ListenerSet", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
     "A parent of a route does not exist, is of a kind that has no routes, or has no listener or port of this name or number, so the route has no effect there.",
-  why: "A route of the Gateway API applies only to listeners of its parents. One that names a missing Gateway, Service, ServiceEntry, sectionName or port is not accepted (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed); at the gateway its requests get 404. The group of a parent is that of the Gateway API unless it is written, and other kinds of it are ignored without a status (toInternalParentReference).",
+  why: "A route of the Gateway API applies only to listeners of its parents. One that names a missing Gateway, ListenerSet, Service, ServiceEntry, sectionName or port is not accepted (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed); at the gateway its requests get 404. The group of a parent is that of the Gateway API unless it is written, and other kinds of it are ignored without a status (toInternalParentReference).",
   fix: "Correct the name, the namespace, the sectionName or the port of the parent, or create the parent first.",
   incident: {
     symptoms: ["no-route"],
     proxies: ["gateway", "waypoint"],
     seen: "Requests get 404 at the gateway, or do not follow the route. The status of the route has no parent, or its condition `Accepted` is False.",
     wayOut: "Apply the Gateway again if it was deleted, or the previous version of the route.",
-    silentWhen: "Parents of other kinds, such as ListenerSets, and kinds that are not known.",
+    silentWhen: "Parents of other kinds, and kinds that are not known.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
   *check(route, mesh) {
     const found = {
       Gateway: byName(mesh.related(gatewaysOfRoute, route)),
+      ListenerSet: byName(mesh.related(listenerSetsOfRoute, route)),
       Service: byName(mesh.related(servicesOfRoute, route)),
       ServiceEntry: byName(mesh.related(serviceEntriesOfRoute, route)),
     };
@@ -70,23 +72,32 @@ export const httpRouteParentNotFound = defineRule({
       }
       const kind = parent.kind === "Gateway" ? "KubernetesGateway" : parent.kind;
       const object = found[parent.kind].get(`${parent.namespace}/${parent.name}`);
-      if (object === undefined && mesh.knows(kind)) yield missing(kind, parent, at, mesh);
-      else if (object?.kind === "KubernetesGateway") yield* withoutListener(object, ref, route, at);
-      else if (object?.kind === "Service") yield* withoutPort(object, ref, at);
+      if (object !== undefined) yield* withoutPlace(object, ref, route, at);
+      else if (mesh.knows(kind)) yield missing(kind, parent, at, mesh);
     }
   },
 });
+
+function* withoutPlace(
+  parent: ListenerOwner | Service | ObjectOf<"ServiceEntry">,
+  ref: ParentRef,
+  route: KubernetesRoute,
+  at: Path,
+): Iterable<Problem> {
+  if (parent.kind === "Service") yield* withoutPort(parent, ref, at);
+  else if (parent.kind !== "ServiceEntry") yield* withoutListener(parent, ref, route, at);
+}
 
 const byName = <T extends AnyObject>(objects: readonly T[]): ReadonlyMap<string, T> =>
   new Map(objects.map((object) => [`${object.metadata.namespace}/${object.metadata.name}`, object]));
 
 function* withoutListener(
-  gateway: KubernetesGateway,
+  owner: ListenerOwner,
   ref: ParentRef,
   { originKind }: KubernetesRoute,
   at: Path,
 ): Iterable<Problem> {
-  if (listenersOf(gateway, ref).length > 0) return;
+  if (listenersOf(owner, ref).length > 0) return;
   const wanted = [
     ...(ref.sectionName ? [`name ${JSON.stringify(ref.sectionName)}`] : []),
     ...(ref.port ? [`port ${ref.port}`] : []),
@@ -94,9 +105,9 @@ function* withoutListener(
   const which = wanted.length === 0 ? "listener" : `listener with ${wanted.join(" and ")}`;
   yield {
     at,
-    message: `${idOf(gateway)} has no ${which}, so this ${originKind} has no effect there`,
-    related: [gateway],
-    evidence: [gateway],
+    message: `${idOf(owner)} has no ${which}, so this ${originKind} has no effect there`,
+    related: [owner],
+    evidence: [owner],
   };
 }
 
@@ -114,6 +125,7 @@ function* withoutPort(service: Service, { port }: ParentRef, at: Path): Iterable
 /** The kinds that can be parents, with their groups. Others can belong to other controllers. */
 const groups: ReadonlyMap<string, string> = new Map([
   ["Gateway", "gateway.networking.k8s.io"],
+  ["ListenerSet", "gateway.networking.k8s.io"],
   ["Service", ""],
   ["ServiceEntry", "networking.istio.io"],
 ]);
@@ -131,7 +143,7 @@ function* ofWrongGroup(
   };
 }
 
-type ParentKind = "KubernetesGateway" | "Service" | "ServiceEntry";
+type ParentKind = "KubernetesGateway" | "ListenerSet" | "Service" | "ServiceEntry";
 
 function missing(kind: ParentKind, { namespace, name }: Referenced, at: Path, mesh: View): Problem {
   const shown = kind === "KubernetesGateway" ? "Gateway" : kind;

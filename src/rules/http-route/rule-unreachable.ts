@@ -71,7 +71,7 @@ function problemOf(route: KubernetesRoute, i: number, by: RouteOrigin, place: Ho
   const because = isEqual ? `which ${precedence(by.object, route)}` : sortedByMatches;
   return {
     at,
-    message: `No request${hosts} reaches ${inWords(lost)} at Gateway ${place.gateway}: ${inWords(by)} of ${idOf(by.object)} takes them, ${because}`,
+    message: `No request${hosts} reaches ${inWords(lost)} at ${place.parent}: ${inWords(by)} of ${idOf(by.object)} takes them, ${because}`,
     key,
     related: [by.object],
     evidence: [by.object],

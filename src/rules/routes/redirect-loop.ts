@@ -56,19 +56,19 @@ function* inKubernetesRoute(route: KubernetesRoute, mesh: View): Iterable<Proble
       const isReached = !known.has(one.i) && lost.get(route)?.has(one.i) !== true;
       if (!isReached || !isToItself(one.redirect, place.hostname, listener.listener)) continue;
       known.add(one.i);
-      yield problemAt(listener, place.gateway, one);
+      yield problemAt(listener, place.parent, one);
     }
   }
 }
 
-function problemAt({ listener, of }: ListenerGateway, gateway: string, { at, redirect }: WrittenRedirect): Problem {
+function problemAt({ listener, owner }: ListenerGateway, parent: string, { at, redirect }: WrittenRedirect): Problem {
   const { name, port = 0, protocol = "" } = listener;
   return {
     at,
-    message: `Requests over ${protocol} on port ${port} are redirected to their own URL: the route is used at listener ${name} of Gateway ${gateway}, too`,
-    key: JSON.stringify([gateway, name, redirect]),
-    related: [of],
-    evidence: [of],
+    message: `Requests over ${protocol} on port ${port} are redirected to their own URL: the route is used at listener ${name} of ${parent}, too`,
+    key: JSON.stringify([parent.replace("Gateway ", ""), name, redirect]),
+    related: [owner],
+    evidence: [owner],
   };
 }
 

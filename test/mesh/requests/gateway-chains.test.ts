@@ -49,8 +49,13 @@ spec:
 `;
 
 /** Where connections for a host end at port 443: the first labels of the destinations, `http` or `nothing`. */
-function taken(text: string, host: string, scheme: WebScheme | "tcp" = "https"): string {
-  const mesh = meshOf(edge + text);
+function taken(
+  text: string,
+  host: string,
+  scheme: WebScheme | "tcp" = "https",
+  knowledge: Parameters<typeof meshOf>[1] = {},
+): string {
+  const mesh = meshOf(edge + text, knowledge);
   const to = { host, port: 443, scheme };
   const front = frontOf(host, mesh);
   const [entrance] = entrancesOf(to, front, mesh);
@@ -134,16 +139,73 @@ describe("where TLS is terminated", () => {
   });
 });
 
-test("where ListenerSets can add listeners, only the host of a listener is decided", () => {
+describe("ListenerSets", () => {
   const opened = (from: string) =>
     gateway(listener("one", "a.example.com", "Passthrough"), https("wild", "*.example.com")).replace(
       "gatewayClassName: istio,",
       `gatewayClassName: istio, allowedListeners: { namespaces: { from: ${from} } },`,
     ) + route("db", { section: "one" });
-  const doubt = "Gateway edge/public lets ListenerSets add listeners, and these are not read";
-  assert.equal(taken(opened("All"), "a.example.com"), "db");
-  assert.equal(taken(opened("All"), "b.example.com"), doubt);
-  assert.equal(taken(opened("Same"), "other.org"), doubt);
-  assert.equal(taken(opened("None"), "b.example.com"), "http");
-  assert.equal(taken(opened("None"), "other.org"), "nothing");
+  const set = (namespace: string, name: string, listeners: string, day = 3) => `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: { name: ${name}, namespace: ${namespace}, creationTimestamp: "2026-01-0${day}T00:00:00Z" }
+spec: { parentRef: { name: public, namespace: edge }, listeners: [${listeners}] }
+`;
+  const inSet = (name: string, setName: string, written: Written = {}) =>
+    route(name, written).replace(
+      "{ name: public, namespace: edge",
+      `{ group: gateway.networking.k8s.io, kind: ListenerSet, name: ${setName}, namespace: shop`,
+    );
+
+  test("where they are not known, only the host of a listener is decided", () => {
+    const unknown = { ListenerSet: "unknown" } as const;
+    const doubt = "Gateway edge/public lets ListenerSets add listeners, and these are not known";
+    assert.equal(taken(opened("All"), "a.example.com", "https", unknown), "db");
+    assert.equal(taken(opened("All"), "b.example.com", "https", unknown), doubt);
+    assert.equal(taken(opened("Same"), "other.org", "https", unknown), doubt);
+    assert.equal(taken(opened("None"), "b.example.com", "https", unknown), "http");
+    assert.equal(taken(opened("None"), "other.org", "https", unknown), "nothing");
+  });
+
+  test("the listener of a set takes its host if the Gateway allows the set", () => {
+    const added =
+      set("shop", "more", listener("b", "b.example.com", "Passthrough")) + inSet("own", "more", { section: "b" });
+    assert.equal(taken(opened("All") + added, "b.example.com"), "own");
+    assert.equal(taken(opened("Same") + added, "b.example.com"), "http");
+    assert.equal(taken(opened("None") + added, "b.example.com"), "http");
+    assert.equal(taken(opened("All") + added, "c.example.com"), "http");
+  });
+
+  test("a route of the Gateway is for none of its listeners", () => {
+    const added = opened("All") + set("shop", "more", listener("b", "b.org", "Passthrough"));
+    assert.equal(taken(added + route("own", { hosts: "b.org" }), "b.org"), "nothing");
+    assert.equal(taken(added + inSet("own", "more", { hosts: "b.org" }), "b.org"), "own");
+  });
+
+  test("the Gateway's listener comes first, then the oldest set", () => {
+    const all =
+      opened("All") +
+      set(
+        "shop",
+        "young",
+        `${listener("a", "a.example.com", "Passthrough")}, ${listener("b", "b.org", "Passthrough")}`,
+        5,
+      ) +
+      set("shop", "old", listener("b", "b.org", "Passthrough"), 4) +
+      inSet("young", "young") +
+      inSet("old", "old");
+    assert.equal(taken(all, "a.example.com"), "db");
+    assert.equal(taken(all, "b.org"), "old");
+  });
+
+  test("a selector compares the labels of the set's namespace", () => {
+    const selecting = (labels: string) =>
+      opened("Selector").replace("from: Selector", `from: Selector, selector: { matchLabels: ${labels} }`) +
+      set("shop", "more", listener("b", "b.example.com", "Passthrough")) +
+      inSet("own", "more");
+    assert.equal(taken(selecting("{ kubernetes.io/metadata.name: shop }"), "b.example.com"), "own");
+    assert.equal(taken(selecting("{ team: other }"), "b.example.com"), "http");
+    // Without a selector, nobody is selected.
+    assert.equal(taken(opened("Selector"), "b.example.com"), "http");
+  });
 });

@@ -80,6 +80,7 @@
     - gateways
     - grpcroutes
     - httproutes
+    - listenersets
     - referencegrants
     - tcproutes
     - tlsroutes
@@ -287,6 +288,7 @@
     - gateways
     - grpcroutes
     - httproutes
+    - listenersets
     - referencegrants
     - tcproutes
     - tlsroutes

@@ -24,6 +24,7 @@
     - gateways
     - grpcroutes
     - httproutes
+    - listenersets
     - referencegrants
     - tcproutes
     - tlsroutes
