@@ -3,7 +3,7 @@
 import type { ObjectOf } from "../../src/kube/object.ts";
 import { readAny } from "../../src/kube/object.ts";
 import type { Applied } from "../../src/mesh/authorization/requests/applied.ts";
-import { Questions } from "../../src/mesh/authorization/requests/gains.ts";
+import { Asked, Questions } from "../../src/mesh/authorization/requests/gains.ts";
 import { usuallyHarmless } from "../../src/mesh/authorization/requests/strangers.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { cpuOf, shown, table } from "./measure.ts";
@@ -33,7 +33,7 @@ const allow = (rules: readonly Rule[]): Policy => read("callers", { selector: { 
 const deny = (rules: readonly Rule[]): Policy =>
   read("denied", { action: "DENY", selector: { matchLabels: { app: "svc" } }, rules });
 
-interface Asked {
+interface AskedChange {
   readonly title: string;
   readonly was: () => Policy;
   readonly is: () => Policy;
@@ -44,7 +44,7 @@ const adminOf = (paths: readonly string[]): Rule => ({
 });
 const denied = (paths: readonly string[]) => five((one, i) => (i === 2 ? adminOf(paths) : one));
 
-const changes: readonly Asked[] = [
+const changes: readonly AskedChange[] = [
   { title: "only a label of the policy changes", was: () => allow(five()), is: () => allow(five()) },
   {
     title: "a caller is added",
@@ -67,7 +67,7 @@ const changes: readonly Asked[] = [
 /** All questions about one change of a policy beside a default deny, for one workload. */
 function asked(was: readonly Policy[], is: readonly Policy[]): void {
   const questions = new Questions(() => {});
-  const sides = { was: applied(was), is: applied(is), workload: undefined };
+  const sides = new Asked(applied(was), applied(is));
   questions.opened(sides, usuallyHarmless);
   questions.openedToMesh(sides, usuallyHarmless);
   questions.denyLost(sides);

@@ -2,7 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../membership/services.ts";
-import { isOfGateway, type Workload, workloadPairs } from "../membership/workloads.ts";
+import { isOfGateway, type Workload } from "../membership/workloads.ts";
 import { formatLabels, selects } from "../objects/selectors.ts";
 import {
   authorization,
@@ -13,7 +13,7 @@ import {
 import { type AuthorizationPolicy, targetRefsOf } from "./policies.ts";
 import type { PolicySet } from "./policy-set.ts";
 import type { Applied } from "./requests/applied.ts";
-import type { Gain } from "./requests/gains.ts";
+import { Asked, type Gain } from "./requests/gains.ts";
 
 /** Where other policies apply after a change: workloads, a gateway, or a Service at its waypoint. */
 export interface ChangedPlace {
@@ -29,10 +29,11 @@ export interface ChangedPlace {
    * single one does not show that its policies are meant for it alone.
    */
   readonly future: "none" | "several" | undefined;
-  readonly was: Applied;
-  readonly is: Applied;
-  /** The combined effect of the policies, before and after the change. */
-  coverages(): readonly [before: Coverage, after: Coverage];
+  /** The policies that apply there, before and after the change. */
+  readonly asked: Asked;
+  /** The combined effect of the policies before the change. */
+  coverageBefore(): Coverage;
+  coverageAfter(): Coverage;
 }
 
 /** What `changedPlaces` reads. */
@@ -44,58 +45,77 @@ interface Side {
 }
 
 /**
- * The places in a namespace where other policies apply after a change, each combination of policies once: the workloads,
+ * The places in a namespace where callers may gain something by a change, each combination of policies once: the workloads,
  * what no policy selects, the gateways, and the Services that policies target. Nothing for a namespace that is being
  * deleted. Yields undefined while it compares the workloads, so that a rule can pause.
  */
-export function* changedPlaces(before: Side, after: Side): Places {
+export const changedPlaces = (before: Side, after: Side): Places => placesOfSides(before, after, "gaining");
+
+/** The same for places where rules of ALLOW policies may end. */
+export const placesThatMayClose = (before: Side, after: Side): Places => placesOfSides(before, after, "closing");
+
+function* placesOfSides(before: Side, after: Side, wanted: "gaining" | "closing"): Places {
   if (isTerminating(before.object) || isTerminating(after.object)) return;
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
-  const known = found.get(now);
-  if (known?.before === old) {
-    yield* known.places;
-    return;
+  const isThere = hasService(after.object, after.mesh);
+  if (wanted === "gaining" && !old.isSame(now) && isEditWithoutGain(old, now)) yield* placesBetween(old, now, isThere);
+  else {
+    const places = yield* kept(old, now, isThere);
+    yield* places[wanted];
   }
-  const places: ChangedPlace[] = [];
-  for (const place of placesBetween(old, now, hasService(after.object, after.mesh))) {
-    if (place !== undefined) places.push(place);
-    yield place;
-  }
-  found.set(now, { before: old, places });
 }
 
 type Places = Generator<ChangedPlace | undefined, undefined>;
+interface Kept {
+  readonly before: NamespaceAuthorization;
+  readonly gaining: readonly ChangedPlace[];
+  readonly closing: readonly ChangedPlace[];
+}
+const found = new WeakMap<NamespaceAuthorization, Kept>();
+
 /** Several rules ask about the same places. */
-const found = new WeakMap<
-  NamespaceAuthorization,
-  { readonly before: NamespaceAuthorization; readonly places: readonly ChangedPlace[] }
->();
-
-/** The same, for the policies of one kind. */
-export const placesBetween = (
+function* kept(
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
   isThere: (service: string) => boolean,
-): Places => placesWhere(before.isSame(after) || isEditWithoutGain(before, after), [before, after], isThere);
+): Generator<undefined, Kept> {
+  let known = found.get(after);
+  if (known?.before !== before) {
+    const [gaining, closing]: [ChangedPlace[], ChangedPlace[]] = [[], []];
+    for (const place of placesWhere(before.isSame(after), [before, after], isThere)) {
+      if (place?.asked.mayGainAnywhere === true) gaining.push(place);
+      if (place?.asked.mayClose === true) closing.push(place);
+      yield undefined;
+    }
+    found.set(after, (known = { before, gaining, closing }));
+  }
+  return known;
+}
 
-/** The same, also where edits of policies let nobody in who was not before. */
-export const placesWithNarrowed = (
+/** The places where somebody may gain something, for the policies of one kind. */
+export function* placesBetween(
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
   isThere: (service: string) => boolean,
-): Places => placesWhere(before.isSame(after), [before, after], isThere);
+): Places {
+  const isSame = before.isSame(after) || isEditWithoutGain(before, after);
+  for (const place of placesWhere(isSame, [before, after], isThere))
+    yield place?.asked.mayGainAnywhere === true ? place : undefined;
+}
 
-function* placesWhere(isSame: boolean, [before, after]: Sides, isThere: (service: string) => boolean): Places {
+function* placesWhere(isSame: boolean, sides: Sides, isThere: (service: string) => boolean): Places {
+  const [before, after] = sides;
   if (isSame && before.hasSameWorkloads(after)) return;
   const [ingress, others] = [new Distinct(), new Distinct()];
-  for (const place of workloads(before, after, isSame)) {
-    (place.isIngress ? ingress : others).add(place);
+  for (const place of workloads(before, after, { isSame, ingress, others })) {
+    if (place !== undefined) (place.isIngress ? ingress : others).places.push(place);
     yield undefined;
   }
-  if (!isSame) for (const place of [unselected(before, after), ...selectors(before, after)]) others.add(place);
+  const further = isSame ? [] : [unselected(before, after), ...selectors(before, after)];
+  for (const place of further) if (others.add(place.asked.was, place.asked.is)) others.places.push(place);
   yield* others.places;
   // Last, because the same policies are worse at a workload that expects no callers from outside the mesh.
-  for (const place of ingress.places) if (others.add(place)) yield place;
+  yield* ingress.places.filter(({ asked }) => others.add(asked.was, asked.is));
   if (isSame) return;
   yield* gateways(before, after);
   yield* services(before, after, isThere);
@@ -121,17 +141,18 @@ function isSetWithoutGain(before: PolicySet | undefined, after: PolicySet | unde
 /** Places with other policies than before, each combination once: most workloads of a namespace have the same policies as others. */
 class Distinct {
   readonly places: ChangedPlace[] = [];
-  readonly #seen = new Map<Applied["lists"], Set<Applied["lists"]>>();
+  /** What applied before, by what applies now: most often one. */
+  readonly #seen = new Map<Applied, Applied | Set<Applied>>();
 
-  /** Whether the place is another one. */
-  add(place: ChangedPlace): boolean {
-    const { was, is } = place;
-    if (was.lists === is.lists && was.place === is.place && was.settings === is.settings) return false;
-    const known = this.#seen.get(was.lists) ?? new Set();
-    this.#seen.set(was.lists, known);
-    if (known.has(is.lists)) return false;
-    known.add(is.lists);
-    this.places.push(place);
+  /** Whether the combination is a new one. */
+  add(was: Applied, is: Applied): boolean {
+    if (was === is) return false;
+    const known = this.#seen.get(is);
+    if (known === was) return false;
+    if (known === undefined) this.#seen.set(is, was);
+    else if (!(known instanceof Set)) this.#seen.set(is, new Set([known, was]));
+    else if (known.has(was)) return false;
+    else known.add(was);
     return true;
   }
 }
@@ -144,9 +165,9 @@ const unselected = (...[before, after]: Sides): ChangedPlace => ({
   workload: undefined,
   isIngress: before.hasOnlyGateways({}) && after.hasOnlyGateways({}),
   future: futureOf(after),
-  was: before.appliedToLabels({}),
-  is: after.appliedToLabels({}),
-  coverages: () => [before.ofUnselected, after.ofUnselected],
+  asked: new Asked(before.appliedToLabels({}), after.appliedToLabels({})),
+  coverageBefore: () => before.ofUnselected,
+  coverageAfter: () => after.ofUnselected,
 });
 
 function futureOf({ knowsWorkloads, workloads: { length } }: NamespaceAuthorization): ChangedPlace["future"] {
@@ -164,36 +185,54 @@ function* selectors(...[before, after]: Sides): Generator<ChangedPlace, undefine
       workload: undefined,
       isIngress: false,
       future: undefined,
-      was: before.appliedToLabels(labels),
-      is: after.appliedToLabels(labels),
-      coverages: () => [before.ofLabels(labels), after.ofLabels(labels)],
+      asked: new Asked(before.appliedToLabels(labels), after.appliedToLabels(labels)),
+      coverageBefore: () => before.ofLabels(labels),
+      coverageAfter: () => after.ofLabels(labels),
     };
 }
 
-function* workloads(
-  before: NamespaceAuthorization,
-  after: NamespaceAuthorization,
-  isSame: boolean,
-): Generator<ChangedPlace, undefined> {
-  const pairs = isSame
-    ? after.changedSince(before)
-    : workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies);
-  const changed = after.policiesChangedSince(before);
-  const isConcerned = ({ pod }: Workload): boolean =>
-    changed === undefined || changed.length > fewPolicies || changed.some((policy) => maySelect(policy, pod.labels));
+interface Found {
+  readonly isSame: boolean;
+  readonly ingress: Distinct;
+  readonly others: Distinct;
+}
+
+/** One place for each new combination of policies, and undefined for every other workload. */
+function* workloads(...[before, after, { isSame, ingress, others }]: [...Sides, Found]): Places {
+  const pairs = isSame ? after.changedSince(before) : after.pairsWith(before);
+  const isConcerned = concernedBy(after.policiesChangedSince(before));
   for (const [known, workload] of pairs) {
     if (isOfGateway(known) || (known === workload && !isConcerned(workload))) continue;
-    yield {
-      name: idOf(workload),
-      namespace: after.namespace,
-      workload: known === workload ? undefined : workload,
-      isIngress: before.runsGateway(known) && after.runsGateway(workload),
-      future: undefined,
-      was: before.appliedTo(known),
-      is: after.appliedTo(workload),
-      coverages: () => [before.ofWorkload(known), after.ofWorkload(workload)],
-    };
+    const isIngress = before.runsGateway(known) && after.runsGateway(workload);
+    const applied = [before.appliedTo(known), after.appliedTo(workload)] as const;
+    const isNew = (isIngress ? ingress : others).add(...applied);
+    yield isNew ? placeOf([before, after], [known, workload], isIngress, applied) : undefined;
   }
+}
+
+const placeOf = (
+  [before, after]: Sides,
+  [known, workload]: readonly [before: Workload, after: Workload],
+  isIngress: boolean,
+  applied: readonly [was: Applied, is: Applied],
+): ChangedPlace => {
+  const changed = known === workload ? undefined : workload;
+  return {
+    name: idOf(workload),
+    namespace: after.namespace,
+    workload: changed,
+    isIngress,
+    future: undefined,
+    asked: new Asked(...applied, changed),
+    coverageBefore: () => before.ofWorkload(known),
+    coverageAfter: () => after.ofWorkload(workload),
+  };
+};
+
+/** Whether other policies may apply to a workload that is the same; undefined: the namespace may differ too. */
+function concernedBy(changed: readonly AuthorizationPolicy[] | undefined): (workload: Workload) => boolean {
+  if (changed === undefined || changed.length > fewPolicies) return () => true;
+  return ({ pod }) => changed.some((policy) => maySelect(policy, pod.labels));
 }
 
 /** More policies than this are not compared with each workload. */
@@ -213,9 +252,9 @@ function* gateways(...[before, after]: Sides): Generator<ChangedPlace, undefined
         workload: undefined,
         isIngress: !gateway.isWaypoint,
         future: undefined,
-        was: before.appliedToGateway(gateway),
-        is: after.appliedToGateway(gateway),
-        coverages: () => [before.ofGateway(gateway), after.ofGateway(gateway)],
+        asked: new Asked(before.appliedToGateway(gateway), after.appliedToGateway(gateway)),
+        coverageBefore: () => before.ofGateway(gateway),
+        coverageAfter: () => after.ofGateway(gateway),
       };
 }
 
@@ -233,17 +272,15 @@ function* services(
         workload: undefined,
         isIngress: false,
         future: undefined,
-        was: before.appliedToService(service),
-        is: after.appliedToService(service),
-        coverages: () => [before.ofService(service), after.ofService(service)],
+        asked: new Asked(before.appliedToService(service), after.appliedToService(service)),
+        coverageBefore: () => before.ofService(service),
+        coverageAfter: () => after.ofService(service),
       };
 }
 
 /** Whether the default deny is lost altogether, which namespace-default-deny-removed and authorization-policy-allows-everyone report. */
-export function losesDefaultDeny({ coverages }: ChangedPlace): boolean {
-  const [before, after] = coverages();
-  return isDeniedByDefault(before) && !isDeniedByDefault(after);
-}
+export const losesDefaultDeny = (place: ChangedPlace): boolean =>
+  !isDeniedByDefault(place.coverageAfter()) && isDeniedByDefault(place.coverageBefore());
 
 /** Identifies what is gained: by which rule, and at which workload, if it is changed itself. */
 export const keyOfGain = ({ by, lost }: Gain, { workload }: ChangedPlace): string =>

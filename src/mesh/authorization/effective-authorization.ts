@@ -1,5 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
@@ -12,12 +13,12 @@ import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
 import { enforcerOf, enforcerOfNamespace } from "./enforcement.ts";
-import { NamespaceWorkloads } from "./namespace-workloads.ts";
+import { type NamespaceWorkloads, namespaceWorkloads } from "./namespace-workloads.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget } from "./policies.ts";
 import { type NamespacePolicies, type PolicyLevels, policyLevels } from "./policy-levels.ts";
-import { namedMeshWide, type PolicySet } from "./policy-set.ts";
+import type { PolicySet } from "./policy-set.ts";
 import { placeOf } from "./reach.ts";
-import { type Applied, listChange, type NamedList } from "./requests/applied.ts";
+import { type Applied, AppliedLevels, listChange, type NamedList } from "./requests/applied.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
 export { type Coverage, hasDefaultDeny, isDeniedByDefault, openedBy } from "./coverage.ts";
@@ -86,7 +87,8 @@ export class NamespaceAuthorization {
   readonly #there: There;
   readonly #workloads: NamespaceWorkloads;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
-  readonly #lists = new Map<readonly NamedList[], Map<readonly NamedList[], readonly NamedList[]>>();
+  /** By the lists of the namespace and those of the mesh. */
+  readonly #appliedTo = new Map<readonly NamedList[], SmallMap<readonly NamedList[], Applied>>();
   #ofWaypoints: Coverage | undefined;
   #controlPlanes: ReadonlySet<ControlPlane> | undefined;
   #isEachGuarded: boolean | undefined;
@@ -98,7 +100,7 @@ export class NamespaceAuthorization {
     this.#policies = policies;
     this.#namespace = namespace;
     this.#there = there;
-    this.#workloads = new NamespaceWorkloads(namespace, there.workloads);
+    this.#workloads = namespaceWorkloads(namespace, there.workloads);
     this.knowsWorkloads = there.knowsWorkloads;
     this.gateways = there.gateways.map((gateway) => gatewayOf(gateway, policies.readers.ofGateway(gateway)));
     this.enforcer = enforcerOfNamespace(namespace);
@@ -147,6 +149,11 @@ export class NamespaceAuthorization {
    */
   changedSince(before: NamespaceAuthorization): Generator<readonly [before: Workload, after: Workload], undefined> {
     return this.#workloads.changedSince(before.#workloads);
+  }
+
+  /** The workloads and proxies that are there before and after a change, each with what it was. */
+  pairsWith(before: NamespaceAuthorization): Iterable<readonly [before: Workload, after: Workload]> {
+    return this.#workloads.pairsWith(before.#workloads);
   }
 
   /** The policies that only one of two sides has; undefined: the namespace may differ too. */
@@ -290,11 +297,14 @@ export class NamespaceAuthorization {
   #applied(levels: PolicyLevels, enforcer: Enforcer, listsOf: (set: PolicySet) => readonly NamedList[]): Applied {
     const own = listsOf(levels.own);
     const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);
-    let known = this.#lists.get(own);
-    if (known === undefined) this.#lists.set(own, (known = new Map()));
-    let lists = known.get(wide);
-    if (lists === undefined) known.set(wide, (lists = [...own, ...namedMeshWide(wide)]));
-    return { place: placeOf(enforcer), settings: this.#there.settings, lists };
+    let known = this.#appliedTo.get(own);
+    if (known === undefined) this.#appliedTo.set(own, (known = new SmallMap()));
+    let applied = known.get(wide);
+    if (applied === undefined) {
+      const read = { place: placeOf(enforcer), settings: this.#there.settings };
+      known.set(wide, (applied = new AppliedLevels(read, own, wide)));
+    }
+    return applied;
   }
 
   /** Whether every existing workload has a default deny. */

@@ -1,11 +1,11 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { type Readers, readers } from "../membership/control-plane.ts";
-import { rootOfNamespace } from "../membership/namespaces.ts";
+import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { type ControlPlane, isServed } from "../objects/revision.ts";
 import { enforcerOfNamespace } from "./enforcement.ts";
-import { type AuthorizationPolicy, isDryRun, isEnforced } from "./policies.ts";
+import { type AuthorizationPolicy, isDryRun, isEnforced, targetRefsOf } from "./policies.ts";
 import { PolicySet, policySetOf } from "./policy-set.ts";
 import type { Enforcer } from "./rules.ts";
 
@@ -34,6 +34,23 @@ export const policiesInNamespace = fact(
   "Namespace",
   [enforcedPoliciesOfNamespace],
   (namespace, mesh) => policySetOf(mesh.related(enforcedPoliciesOfNamespace, namespace), mesh.settings),
+);
+
+/** A namespace and its own enforced policies without targetRefs. */
+const untargetedPoliciesOfNamespace = relation(
+  "untargetedPoliciesOfNamespace",
+  namespaceByName,
+  index("AuthorizationPolicy", (policy, settings) =>
+    isEnforced(policy, settings) && targetRefsOf(policy).length === 0 ? [policy.metadata.namespace] : [],
+  ),
+);
+
+/** The policies of a namespace itself that ztunnel may enforce: those without targetRefs. */
+const untargetedInNamespace = fact(
+  "untargetedInNamespace",
+  "Namespace",
+  [untargetedPoliciesOfNamespace],
+  (namespace, mesh) => policySetOf(mesh.related(untargetedPoliciesOfNamespace, namespace), mesh.settings),
 );
 
 /**
@@ -122,21 +139,37 @@ export class NamespacePolicies implements PolicyLevels {
   }
 }
 
+const readsLevels = [rootOfNamespace, readers] as const;
+
+function levelsOf(
+  namespace: Namespace,
+  mesh: MeshView<(typeof readsLevels)[number]>,
+  setIn: (namespace: Namespace) => PolicySet,
+): NamespacePolicies {
+  const [root] = mesh.related(rootOfNamespace, namespace);
+  const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
+  const own = setIn(namespace);
+  const meshWide = isRoot ? undefined : setIn(root);
+  const of = {
+    readers: mesh.get(readers, namespace),
+    enforcer: enforcerOfNamespace(namespace),
+    settings: mesh.settings,
+  };
+  return new NamespacePolicies({ own, meshWide }, of);
+}
+
 /** The enforced policies that apply in a namespace, by level and by control plane. */
 export const policyLevels = fact(
   "policyLevels",
   "Namespace",
-  [policiesInNamespace, rootOfNamespace, readers],
-  (namespace, mesh): NamespacePolicies => {
-    const [root] = mesh.related(rootOfNamespace, namespace);
-    const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
-    const own = mesh.get(policiesInNamespace, namespace);
-    const meshWide = isRoot ? undefined : mesh.get(policiesInNamespace, root);
-    const of = {
-      readers: mesh.get(readers, namespace),
-      enforcer: enforcerOfNamespace(namespace),
-      settings: mesh.settings,
-    };
-    return new NamespacePolicies({ own, meshWide }, of);
-  },
+  [policiesInNamespace, ...readsLevels],
+  (namespace, mesh): NamespacePolicies => levelsOf(namespace, mesh, (one) => mesh.get(policiesInNamespace, one)),
+);
+
+/** The same without policies with targetRefs, which ztunnel ignores, so that a change of one does not reach what others do there. */
+export const policyLevelsAtZtunnel = fact(
+  "policyLevelsAtZtunnel",
+  "Namespace",
+  [untargetedInNamespace, ...readsLevels],
+  (namespace, mesh): NamespacePolicies => levelsOf(namespace, mesh, (one) => mesh.get(untargetedInNamespace, one)),
 );

@@ -16,7 +16,7 @@ import {
 } from "./policies.ts";
 import { matchedBy, namesItsCallers } from "./reach.ts";
 import { listChange, type NamedList } from "./requests/applied.ts";
-import { mayGain } from "./requests/gains.ts";
+import { mayGain } from "./requests/changed-rules.ts";
 import { places } from "./requests/matches.ts";
 import { noOrdinary } from "./requests/ordinary.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
@@ -260,16 +260,6 @@ export class PolicySet {
   #targeted(): Targets {
     return (this.#targets ??= targetsOf(this.policies));
   }
-}
-
-const meshWideNames = new WeakMap<readonly NamedList[], readonly NamedList[]>();
-
-/** Mesh-wide lists by names that differ from those of the namespace's own. Once for all namespaces, so that they share the lists. */
-export function namedMeshWide(lists: readonly NamedList[]): readonly NamedList[] {
-  let named = meshWideNames.get(lists);
-  if (named === undefined)
-    meshWideNames.set(lists, (named = lists.map(({ name, policies }) => ({ name: `mesh ${name}`, policies }))));
-  return named;
 }
 
 /** What is computed so far for one data plane. */

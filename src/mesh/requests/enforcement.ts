@@ -6,7 +6,7 @@ import {
   readsCustomAuthorization,
 } from "../authorization/custom-authorization.ts";
 import { authorization, type Gateway, type NamespaceAuthorization } from "../authorization/effective-authorization.ts";
-import type { Applied } from "../authorization/requests/applied.ts";
+import { type Applied, readAt } from "../authorization/requests/applied.ts";
 import type { Place } from "../authorization/requests/matches.ts";
 import { captureOf } from "../membership/capture.ts";
 import { isIstiosWaypointOrGateway } from "../membership/gateways.ts";
@@ -144,7 +144,7 @@ function guardOf(
   const hasCustom = asked?.lists.some(({ policies }) => policies.length > 0) === true;
   return {
     ...rest,
-    enforcement: { at, applied: { ...applied, place }, custom: hasCustom ? { ...asked, place } : undefined },
+    enforcement: { at, applied: readAt(applied, place), custom: hasCustom ? readAt(asked, place) : undefined },
   };
 }
 

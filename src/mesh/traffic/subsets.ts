@@ -109,6 +109,7 @@ export class SubsetsOfHost {
 
   /** Whether the subset exists for no client. */
   isNowhere(subset: string): boolean {
+    if (this.#isPlainlyDefined(subset)) return false;
     if (this.#known === undefined && this.#asked++ < fewAsked)
       return this.alike(this.clients).every(({ choices }) => choices.lookUp(subset).definedFor === "none");
     this.#known ??= subsetsOf(this.alike(this.clients).flatMap(({ choices }) => [...choices.all].flat()));

@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { policyLevels } from "../authorization/policy-levels.ts";
+import { policyLevelsAtZtunnel } from "../authorization/policy-levels.ts";
 import {
   actionOf,
   type AuthorizationPolicy,
@@ -203,8 +203,8 @@ interface AttachedPolicies {
 }
 
 /** How ztunnel at the pods of a namespace treats waypoints. */
-const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevels, captured], (namespace, mesh) => {
-  const policies = mesh.get(policyLevels, namespace);
+const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevelsAtZtunnel, captured], (namespace, mesh) => {
+  const policies = mesh.get(policyLevelsAtZtunnel, namespace);
   const { own, meshWide } = policies.readBy(policies.readers.ofZtunnel);
   const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
   return new BehindWaypoints(namespace, mesh.get(captured, namespace).ambient, answers, !mesh.knowsAll("Workload"));

@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact } from "../../view/view.ts";
-import { policyLevels } from "../authorization/policy-levels.ts";
+import { policyLevelsAtZtunnel } from "../authorization/policy-levels.ts";
 import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
 import { reachOf } from "../authorization/reach.ts";
 import { asksForHttp } from "../authorization/rules.ts";
@@ -61,15 +61,20 @@ class KeptByZtunnel {
 }
 
 /** Whether ztunnel keeps callers away from the workloads of a namespace that it captures. */
-export const keptByZtunnel = fact("keptByZtunnel", "Namespace", [policyLevels, captured], (namespace, mesh) => {
-  const { own, meshWide } = mesh.get(policyLevels, namespace);
-  const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
-  const all = mesh.get(captured, namespace);
-  const selected = (selector: Labels) => {
-    const workloads = all.workloads.selected(selector);
-    mesh.visited(workloads.length);
-    // A workload that ztunnel does not capture is not kept by it.
-    return all.ambient.selected(selector).length === workloads.length ? workloads : [];
-  };
-  return new KeptByZtunnel(answers, selected, mesh.settings);
-});
+export const keptByZtunnel = fact(
+  "keptByZtunnel",
+  "Namespace",
+  [policyLevelsAtZtunnel, captured],
+  (namespace, mesh) => {
+    const { own, meshWide } = mesh.get(policyLevelsAtZtunnel, namespace);
+    const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
+    const all = mesh.get(captured, namespace);
+    const selected = (selector: Labels) => {
+      const workloads = all.workloads.selected(selector);
+      mesh.visited(workloads.length);
+      // A workload that ztunnel does not capture is not kept by it.
+      return all.ambient.selected(selector).length === workloads.length ? workloads : [];
+    };
+    return new KeptByZtunnel(answers, selected, mesh.settings);
+  },
+);

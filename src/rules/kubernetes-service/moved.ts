@@ -4,7 +4,7 @@ import { authorization } from "../../mesh/authorization/effective-authorization.
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { policiesRead } from "../../mesh/authorization/policy-levels.ts";
 import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { Questions } from "../../mesh/authorization/requests/gains.ts";
+import { Asked, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
 import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
@@ -129,7 +129,7 @@ function* moreCallers(
     if (before.has(lists)) continue;
     const gains = [...before.values()].map(
       ({ applied: was }) =>
-        new Questions((values) => mesh.visited(Math.ceil(values / 100))).widened({ was, is, workload: undefined }).gain,
+        new Questions((values) => mesh.visited(Math.ceil(values / 100))).widened(new Asked(was, is)).gain,
     );
     const [gain] = gains;
     if (gain === undefined || !gains.every((one) => one !== undefined)) continue;

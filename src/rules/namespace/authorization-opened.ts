@@ -69,14 +69,14 @@ interface Opened {
 
 /** Whoever has no identity is anybody; any identity is every workload. */
 function openedAt(place: ChangedPlace, questions: Questions, harmless: Harmless): Opened | undefined {
-  if (!questions.mayGain(place)) return undefined;
+  if (!place.asked.mayGain) return undefined;
   const isReal = ({ by }: Gain): boolean => by !== undefined || place.future !== "none";
-  const { gain } = questions.opened(place, harmless);
+  const { gain } = questions.opened(place.asked, harmless);
   if (gain !== undefined && isReal(gain)) return { who: "Anybody", gain };
-  const { gain: ofMesh } = questions.openedToMesh(place, harmless);
+  const { gain: ofMesh } = questions.openedToMesh(place.asked, harmless);
   if (ofMesh !== undefined && isReal(ofMesh)) return { who: "Every workload of the mesh", gain: ofMesh };
-  const [was, is] = place.coverages();
-  const isOpened = place.future !== "none" && !isOpenToMesh(was) && isOpenToMesh(is);
+  const isOpened =
+    place.future !== "none" && isOpenToMesh(place.coverageAfter()) && !isOpenToMesh(place.coverageBefore());
   return isOpened ? { who: "Every workload of the mesh", gain: undefined } : undefined;
 }
 

@@ -66,23 +66,23 @@ export const namespaceAuthorizationWidened = defineRule({
 /** Without what other rules report: an opening, and a policy of the namespace that allows every workload of the mesh. */
 function widening(questions: Questions, place: ChangedPlace): Answer {
   const nothing = { gain: undefined, isUndecided: false };
-  const all = questions.widened(place);
-  if (all.gain === undefined) return place.is.place === "http" ? wideningOfTcp(questions, place, all) : all;
-  if (questions.opened(place, usuallyHarmless).gain !== undefined) return nothing;
+  const all = questions.widened(place.asked);
+  if (all.gain === undefined) return place.asked.is.place === "http" ? wideningOfTcp(questions, place, all) : all;
+  if (questions.opened(place.asked, usuallyHarmless).gain !== undefined) return nothing;
   return isForEveryIdentity(all.gain, place) ? nothing : all;
 }
 
-function isForEveryIdentity({ by }: Gain, { is, namespace }: ChangedPlace): boolean {
+function isForEveryIdentity({ by }: Gain, { asked: { is }, namespace }: ChangedPlace): boolean {
   const enforcer = is.place === "ztunnel" ? "ztunnel" : "proxy";
   return by?.policy.metadata.namespace === namespace && reachOf(by.policy, enforcer, is.settings) !== "some";
 }
 
 /** On a TCP port, proxies read rules in another way. What HTTP requests gain says enough. */
-function wideningOfTcp(questions: Questions, place: ChangedPlace, ofHttp: Answer): Answer {
-  const { was, is, workload } = place;
-  if (was.place !== "http" || questions.hasAnswered || questions.denyLost(place).gain !== undefined) return ofHttp;
-  const asked = { was: { ...was, place: "tcp" as const }, is: { ...is, place: "tcp" as const }, workload };
-  const found = [questions.widened(asked), questions.denyLost(asked)];
+function wideningOfTcp(questions: Questions, { asked }: ChangedPlace, ofHttp: Answer): Answer {
+  if (asked.was.place !== "http" || questions.hasAnswered) return ofHttp;
+  if (questions.denyLost(asked).gain !== undefined) return ofHttp;
+  const asTcp = asked.at("tcp");
+  const found = [questions.widened(asTcp), questions.denyLost(asTcp)];
   const gain = found.find((answer) => answer.gain !== undefined)?.gain;
   return { gain, isUndecided: ofHttp.isUndecided || found.some(({ isUndecided }) => isUndecided) };
 }
@@ -112,7 +112,7 @@ function* providersLost(before: Side, after: Side): Generator<Problem | undefine
   for (const place of placesBetween(old, now, () => true)) {
     yield;
     if (place === undefined || !asksProviders(place)) continue;
-    const { gain } = ofProviders.denyLost(place);
+    const { gain } = ofProviders.denyLost(place.asked);
     if (gain?.lost === undefined || reported.has(keyOfGain(gain, place))) continue;
     reported.add(keyOfGain(gain, place));
     yield {
@@ -127,7 +127,7 @@ function* providersLost(before: Side, after: Side): Generator<Problem | undefine
 }
 
 /** ztunnel calls none. */
-const asksProviders = ({ is, future }: ChangedPlace): boolean => is.place !== "ztunnel" && future !== "none";
+const asksProviders = ({ asked, future }: ChangedPlace): boolean => asked.is.place !== "ztunnel" && future !== "none";
 
 function* providersChanged(old: NamespaceAuthorization, now: NamespaceAuthorization): Generator<Problem, undefined> {
   if (old.own.isSame(now.own)) return;

@@ -12,7 +12,7 @@ import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/poli
 import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
-import { isOfGateway, type Workload, workloadPairs } from "../../mesh/membership/workloads.ts";
+import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
 import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
 
@@ -141,13 +141,14 @@ const relabelFix =
 /** Workloads that are gateways only after this change are treated as workloads. */
 function* openedWorkloads(sides: Sides): Generator<readonly [Workload, ...Lost]> {
   const { before, after, isSame } = sides;
-  const pairs = isSame
-    ? after.changedSince(before)
-    : workloadPairs(before.workloadsAndProxies, after.workloadsAndProxies);
+  const pairs = isSame ? after.changedSince(before) : after.pairsWith(before);
   for (const [known, workload] of pairs) {
     if (isOfGateway(known)) continue;
-    const [was, is] = [before.ofWorkload(known), after.ofWorkload(workload)];
-    if (isLost(was, is)) yield [workload, was, is];
+    const is = after.ofWorkload(workload);
+    // Most workloads keep a default deny, whatever they had.
+    if (isDeniedByDefault(is)) continue;
+    const was = before.ofWorkload(known);
+    if (isDeniedByDefault(was)) yield [workload, was, is];
   }
 }
 

@@ -36,7 +36,7 @@ export const namespaceDenyWeakened = defineRule({
     for (const place of changedPlaces(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
-      const { gain } = questions.denyLost(place);
+      const { gain } = questions.denyLost(place.asked);
       if (gain?.lost === undefined || losesDefaultDeny(place)) continue;
       const key = keyOfGain(gain, place);
       if (!reported.has(key)) yield problemOf(gain, place, key);

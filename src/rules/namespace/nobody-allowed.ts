@@ -1,9 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
-import { placesWithNarrowed, readsChangedPlaces } from "../../mesh/authorization/changed-places.ts";
-import { authorization } from "../../mesh/authorization/effective-authorization.ts";
+import { placesThatMayClose, readsChangedPlaces } from "../../mesh/authorization/changed-places.ts";
 import { type Applied, rulesOf } from "../../mesh/authorization/requests/applied.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { hasService } from "../../mesh/membership/services.ts";
 
 export const namespaceNobodyAllowed = defineRule({
   id: "namespace-nobody-allowed",
@@ -28,13 +25,11 @@ export const namespaceNobodyAllowed = defineRule({
   },
 
   *compare(before, after) {
-    if (isTerminating(before.object) || isTerminating(after.object)) return;
-    const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
-    const isThere = hasService(after.object, after.mesh);
-    for (const place of placesWithNarrowed(old, now, isThere)) {
+    for (const place of placesThatMayClose(before, after)) {
       yield;
       if (place === undefined) continue;
-      const { name, future, was, is } = place;
+      const { name, future, asked } = place;
+      const { was, is } = asked;
       if (future !== undefined || !allowsSome(was) || !allowsNobody(is)) continue;
       const [closing] = is.lists.flatMap(({ policies }) =>
         policies.filter(({ spec }) => (spec.action ?? "ALLOW") === "ALLOW"),

@@ -13,6 +13,7 @@ import {
   registryReads,
 } from "../../mesh/traffic/registry.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
+import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -88,24 +89,33 @@ function definedHosts(virtualService: VirtualService, mesh: View): (host: string
 }
 
 /** The hosts of which a destination names a subset that no DestinationRule defines. */
-function hostsWithoutSubset(virtualService: VirtualService, mesh: View): (host: string) => boolean {
-  const { namespace } = virtualService.metadata;
+function hostsWithoutSubset(
+  all: readonly Traffic[],
+  full: (said: string) => string,
+  mesh: View,
+): (host: string) => boolean {
   let named: Map<string, Set<string>> | undefined;
   const known = new Map<string, boolean>();
   return (host) => {
-    named ??= subsetsNamed(virtualService, (said) => fullHost(said, namespace, mesh.settings.domain));
+    named ??= subsetsNamed(all, full);
     let found = known.get(host);
     if (found === undefined) {
-      const subsets = mesh.get(subsetsOfHost, host);
-      known.set(host, (found = [...(named.get(host) ?? [])].some((subset) => subsets.isNowhere(subset))));
+      const there = named.get(host);
+      found = there !== undefined && isAnyNowhere(there, mesh.get(subsetsOfHost, host));
+      known.set(host, found);
     }
     return found;
   };
 }
 
-function subsetsNamed(virtualService: VirtualService, full: (host: string) => string): Map<string, Set<string>> {
+const isAnyNowhere = (named: Iterable<string>, subsets: SubsetsOfHost): boolean => {
+  for (const subset of named) if (subsets.isNowhere(subset)) return true;
+  return false;
+};
+
+function subsetsNamed(all: readonly Traffic[], full: (said: string) => string): Map<string, Set<string>> {
   const named = new Map<string, Set<string>>();
-  for (const { destination } of trafficOf(virtualService)) {
+  for (const { destination } of all) {
     if (!destination.subset) continue;
     const host = full(destination.host);
     const there = named.get(host) ?? new Set();
@@ -126,9 +136,11 @@ function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found
   if (!isServed(virtualService, mesh.settings)) return;
   // Many routes have the same destination.
   const known = new Map<string, Problem | undefined>();
-  const isWithoutSubset = hostsWithoutSubset(virtualService, mesh);
-  for (const traffic of trafficOf(virtualService)) {
-    const host = fullHost(traffic.destination.host, virtualService.metadata.namespace, mesh.settings.domain);
+  const full = (said: string) => fullHost(said, virtualService.metadata.namespace, mesh.settings.domain);
+  const all = trafficOf(virtualService);
+  const isWithoutSubset = hostsWithoutSubset(all, full, mesh);
+  for (const traffic of all) {
+    const host = full(traffic.destination.host);
     if (!isLookedUp(host)) continue;
     const asked = { host, registered: mesh.get(registeredHost, host) };
     // The same mistake: virtual-service-subset-not-found says that the host is missing.

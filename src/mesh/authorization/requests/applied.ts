@@ -18,6 +18,39 @@ export interface Applied {
   readonly lists: readonly NamedList[];
 }
 
+/** The same policies, read as they are at another place. */
+export const readAt = ({ settings, lists }: Applied, place: Place): Applied => ({ place, settings, lists });
+
+/** The lists of a namespace and those of the mesh, which are put together only where both are needed. */
+export class AppliedLevels implements Applied {
+  readonly place: Place;
+  readonly settings: MeshSettings;
+  readonly own: readonly NamedList[];
+  readonly meshWide: readonly NamedList[];
+  #lists: readonly NamedList[] | undefined;
+
+  constructor({ place, settings }: Omit<Applied, "lists">, own: readonly NamedList[], meshWide: readonly NamedList[]) {
+    this.place = place;
+    this.settings = settings;
+    this.own = own;
+    this.meshWide = meshWide;
+  }
+
+  get lists(): readonly NamedList[] {
+    return (this.#lists ??= [...this.own, ...namedMeshWide(this.meshWide)]);
+  }
+}
+
+const meshWideNames = new WeakMap<readonly NamedList[], readonly NamedList[]>();
+
+/** Mesh-wide lists by names that differ from those of the namespace's own. Once for all namespaces, so that they share the lists. */
+function namedMeshWide(lists: readonly NamedList[]): readonly NamedList[] {
+  let named = meshWideNames.get(lists);
+  if (named === undefined)
+    meshWideNames.set(lists, (named = lists.map(({ name, policies }) => ({ name: `mesh ${name}`, policies }))));
+  return named;
+}
+
 /** The rules of some policies by their action. */
 export interface Rules {
   readonly allow: readonly Ruled[];
@@ -52,6 +85,22 @@ function rulesOfList(list: readonly AuthorizationPolicy[], { place, settings }: 
 export const rulesOf = (applied: Applied): readonly Rules[] =>
   applied.lists.filter(({ policies }) => policies.length > 0).map(({ policies }) => rulesOfList(policies, applied));
 
+const allowing = new WeakMap<readonly AuthorizationPolicy[], boolean>();
+
+/** Whether an ALLOW policy is among them, even one without rules. */
+export const allowsAny = (applied: Applied): boolean =>
+  applied instanceof AppliedLevels
+    ? applied.own.some(hasAllow) || applied.meshWide.some(hasAllow)
+    : applied.lists.some(hasAllow);
+
+function hasAllow({ policies }: NamedList): boolean {
+  const [first] = policies;
+  if (first === undefined || isAllow(first)) return first !== undefined;
+  let found = allowing.get(policies);
+  if (found === undefined) allowing.set(policies, (found = policies.some(isAllow)));
+  return found;
+}
+
 /** The policies that only one of two sides has. A changed policy is another one. */
 export interface PolicyChange {
   readonly gone: readonly AuthorizationPolicy[];
@@ -60,20 +109,52 @@ export interface PolicyChange {
 
 /** The changes of all lists, one for each list that has changed. */
 export function listChanges(before: Applied, after: Applied): readonly PolicyChange[] {
+  if (before === after) return noChanges;
   const isSamePlace = before.place === after.place && isSameTrust(before.settings, after.settings);
   if (!isSamePlace) return [{ gone: policiesOf(before), come: policiesOf(after) }];
-  if (before.lists === after.lists) return [];
+  // By a mesh-wide policy, the same lists change in all namespaces.
+  if (before instanceof AppliedLevels && after instanceof AppliedLevels && before.own === after.own)
+    return lastChanges(before.meshWide, after.meshWide);
+  return changesBetween(before.lists, after.lists);
+}
+
+const noChanges: readonly PolicyChange[] = [];
+let last: { readonly before: Lists; readonly after: Lists; readonly changes: readonly PolicyChange[] } | undefined;
+
+function lastChanges(before: Lists, after: Lists): readonly PolicyChange[] {
+  if (last?.before !== before || last.after !== after) last = { before, after, changes: changesBetween(before, after) };
+  return last.changes;
+}
+
+type Lists = readonly NamedList[];
+
+function changesBetween(before: Lists, after: Lists): readonly PolicyChange[] {
+  if (before === after) return noChanges;
+  if (isNamedAlike(before, after)) {
+    const changes: PolicyChange[] = [];
+    for (const [i, list] of before.entries()) addChange(changes, list, after[i] ?? list);
+    return changes;
+  }
   // Most lists are the same ones on both sides.
-  const changed = new Set(before.lists).symmetricDifference(new Set(after.lists));
+  const changed = new Set(before).symmetricDifference(new Set(after));
   const names = new Set([...changed].map(({ name }) => name));
   return [...names]
     .map((name) => listChange(listOf(before, name), listOf(after, name)))
     .filter(({ gone, come }) => gone.length + come.length > 0);
 }
 
+const isNamedAlike = (lists: Lists, others: Lists): boolean =>
+  lists.length === others.length && lists.every(({ name }, i) => others[i]?.name === name);
+
+function addChange(changes: PolicyChange[], before: NamedList, after: NamedList): void {
+  if (before === after || before.policies === after.policies) return;
+  const change = listChange(before.policies, after.policies);
+  if (change.gone.length + change.come.length > 0) changes.push(change);
+}
+
 const policiesOf = ({ lists }: Applied): readonly AuthorizationPolicy[] => lists.flatMap(({ policies }) => policies);
 const none: readonly AuthorizationPolicy[] = Object.freeze([]);
-const listOf = ({ lists }: Applied, name: string): readonly AuthorizationPolicy[] =>
+const listOf = (lists: Lists, name: string): readonly AuthorizationPolicy[] =>
   lists.find((list) => list.name === name)?.policies ?? none;
 
 const compared = new WeakMap<

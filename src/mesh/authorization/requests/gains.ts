@@ -1,14 +1,19 @@
-import { type Applied, listChanges, type PolicyChange, type Rules, rulesOf } from "./applied.ts";
+import { allowsAny, type Applied, listChanges, readAt, type Rules, rulesOf } from "./applied.ts";
 import { type Box, everyRequest, type Request } from "./boxes.ts";
+import {
+  type ChangedRules,
+  changedRules,
+  isReadAlike,
+  matchOf,
+  mayGain,
+  type Unnamed,
+  workOfQuestion,
+} from "./changed-rules.ts";
 import { inside, outside } from "./difference.ts";
-import type { Clauses, Match, Place } from "./matches.ts";
-import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
-import { forCaller, type Harmless, type StrangerIdentity, strangersTo, unheardOfIn, unnamed } from "./strangers.ts";
+import type { Match, Place } from "./matches.ts";
+import type { Ruled } from "./policies.ts";
+import { forCaller, type Harmless, type StrangerIdentity, strangersTo, unheardOfIn } from "./strangers.ts";
 import { Undecided, Work } from "./work.ts";
-
-type Policy = PolicyChange["gone"][number];
-/** How rules are read. */
-type Reading = Omit<Applied, "lists">;
 
 /** A request that is refused before a change and accepted after it. */
 export interface Gain {
@@ -28,14 +33,45 @@ export interface Answer {
 }
 
 /** The work for one question, and for all questions about one change. */
-const limits = { question: 60_000, all: 400_000 };
+const limits = { question: workOfQuestion, all: 400_000 };
 
-/** The policies for one place, before and after a change. */
-export interface Asked {
+/** The policies for one place, before and after a change. What several questions need of them is computed on demand and kept. */
+export class Asked {
   readonly was: Applied;
   readonly is: Applied;
   /** The workload, if it is changed itself, so that its answer is about nothing else. */
   readonly workload: unknown;
+  #change: Change | undefined;
+
+  constructor(was: Applied, is: Applied, workload?: unknown) {
+    this.was = was;
+    this.is = is;
+    this.workload = workload;
+  }
+
+  get change(): Change {
+    return (this.#change ??= new Change(this.was, this.is));
+  }
+
+  /** Whether somebody may gain anything there. */
+  get mayGain(): boolean {
+    return !this.change.isEmpty;
+  }
+
+  /** The same, or at a port there that is not HTTP. */
+  get mayGainAnywhere(): boolean {
+    return !this.change.isWithoutNewRules;
+  }
+
+  /** Whether rules of ALLOW policies may end there. */
+  get mayClose(): boolean {
+    return this.change.mayEndRules;
+  }
+
+  /** The same policies, read as they are at another place. */
+  at(place: Place): Asked {
+    return new Asked(readAt(this.was, place), readAt(this.is, place), this.workload);
+  }
 }
 
 type Kind = "widened" | "denyLost" | "opened" | "openedToMesh";
@@ -52,17 +88,10 @@ export class Questions {
     opened: new Set(),
     openedToMesh: new Set(),
   };
-  /** The last change for each way to read rules, because several questions are asked about one place. */
-  readonly #changes = new Map<Place, Change>();
   #left = limits.all;
 
   constructor(visited: (values: number) => void) {
     this.#visited = visited;
-  }
-
-  /** Whether somebody may gain anything at a place. */
-  mayGain({ was, is }: Asked): boolean {
-    return !this.#changeBetween(was, is).isEmpty;
   }
 
   /** Whether some place gains anything. */
@@ -82,24 +111,28 @@ export class Questions {
 
   /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. */
   opened(asked: Asked, harmless: Harmless): Answer {
+    if (!asked.change.mayAllowUnnamed(undefined)) return nothing;
     return this.#first("opened", asked, (change, of) => change.opened({ harmless, identity: undefined }, of));
   }
 
   /** The same for workloads of the mesh, whatever they are called: rules that accept any identity name nobody. */
   openedToMesh(asked: Asked, harmless: Harmless): Answer {
-    const identities = unheardOfIn(asked.is.settings.trustDomain);
+    const all = unheardOfIn(asked.is.settings.trustDomain);
+    const identities = all.filter((identity) => asked.change.mayAllowUnnamed(identity));
+    if (identities.length === 0) return nothing;
     return this.#first("openedToMesh", asked, function* (change, of) {
       for (const identity of identities) yield* change.opened({ harmless, identity }, of);
     });
   }
 
-  #first(kind: Kind, { was, is, workload }: Asked, ask: (change: Change, of: Question) => Iterable<Gain>): Answer {
-    const change = this.#changeBetween(was, is);
+  #first(kind: Kind, { change, workload }: Asked, ask: (change: Change, of: Question) => Iterable<Gain>): Answer {
     if (change.isEmpty) return nothing;
     const answered = this.#answered[kind];
+    const isAnswered: Question["isAnswered"] = (ruled) => workload === undefined && answered.has(ruled);
+    if (change.isAnswered(kind, isAnswered)) return nothing;
     const work = new Work(Math.min(limits.question, this.#left));
     try {
-      const [gain] = ask(change, { work, isAnswered: (ruled) => workload === undefined && answered.has(ruled) });
+      const [gain] = ask(change, { work, isAnswered });
       if (gain !== undefined && workload === undefined) answered.add(gain.lost ?? gain.by);
       return { gain, isUndecided: false };
     } catch (error) {
@@ -109,12 +142,6 @@ export class Questions {
       this.#left -= work.spent;
       this.#visited(work.spent);
     }
-  }
-
-  #changeBetween(was: Applied, is: Applied): Change {
-    let change = this.#changes.get(is.place);
-    if (change?.isBetween(was, is) !== true) this.#changes.set(is.place, (change = new Change(was, is)));
-    return change;
   }
 }
 
@@ -130,8 +157,12 @@ class Change {
   readonly #old: Applied;
   readonly #now: Applied;
   readonly #changed: ChangedRules;
+  /** Nobody can gain anything, whether proxies read the rules for HTTP or for TCP. */
+  readonly isWithoutNewRules: boolean;
   /** Nobody can gain anything. */
   readonly isEmpty: boolean;
+  /** An ALLOW policy with rules may be gone, or its rules be read otherwise. */
+  readonly mayEndRules: boolean;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
   constructor(before: Applied, after: Applied) {
@@ -144,11 +175,20 @@ class Change {
         ? only
         : { gone: changes.flatMap(({ gone }) => gone), come: changes.flatMap(({ come }) => come) };
     this.#changed = changedRules(policies, before, after);
-    this.isEmpty = !changes.some((change) => mayGain(change, before, after));
+    this.isWithoutNewRules = this.#hasNoNewRule();
+    this.isEmpty = this.isWithoutNewRules || !changes.some((change) => mayGain(change, before, after));
+    this.mayEndRules = !isReadAlike(before, after) || this.#changed.endsRules;
   }
 
-  isBetween(before: Applied, after: Applied): boolean {
-    return this.#old === before && this.#now === after;
+  /**
+   * Whether the rules are the same or fewer: no new one allows, none that denied is gone, and where an ALLOW policy applied, one still does. By
+   * the rules as they are written, because HTTP and TCP leave out different ones.
+   */
+  #hasNoNewRule(): boolean {
+    const [before, after] = [this.#old, this.#now];
+    if (!isReadAlike(before, after)) return false;
+    const { hasNewAllow, hasOldDeny } = this.#changed.written;
+    return !hasOldDeny && (!allowsAny(before) || (!hasNewAllow && allowsAny(after)));
   }
 
   get #before(): readonly Rules[] {
@@ -163,16 +203,30 @@ class Change {
 
   /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. */
   *allowed(box: Box, { work, isAnswered }: Question): Generator<Gain & { readonly box: Box }, undefined> {
-    if (!hasAllow(this.#before)) return;
-    const allowing = (hasAllow(this.#after) ? this.#changed.newAllow : [undefined]).filter(
-      (ruled) => !isAnswered(ruled),
-    );
-    if (allowing.length === 0) return;
-    const refusing = [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)];
-    for (const by of allowing)
+    let refusing: readonly (readonly Ruled[])[] | undefined;
+    for (const by of this.#allowing()) {
+      if (isAnswered(by)) continue;
+      refusing ??= [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)];
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
         for (const left of outsideLists(one, refusing, work))
           yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
+    }
+  }
+
+  /** Whether a question was answered for every rule that it is about. */
+  isAnswered(kind: Kind, isAnswered: Question["isAnswered"]): boolean {
+    return (kind === "denyLost" ? this.#changed.oldDeny : this.#allowing()).every(isAnswered);
+  }
+
+  /** What allows more than before: new rules, or undefined where no ALLOW policy applies any more. */
+  #allowing(): readonly (Ruled | undefined)[] {
+    if (!allowsAny(this.#old)) return [];
+    return allowsAny(this.#now) ? this.#changed.newAllow : [undefined];
+  }
+
+  /** Whether unnamed callers with this identity may gain something that they are allowed. */
+  mayAllowUnnamed(identity: StrangerIdentity): boolean {
+    return !allowsAny(this.#now) || this.#changed.mayAllowUnnamed(identity);
   }
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
@@ -193,14 +247,9 @@ class Change {
   }
 
   /** Requests of unnamed callers that no unnamed caller could send before. */
-  *opened(
-    who: { readonly harmless: Harmless; readonly identity: StrangerIdentity },
-    question: Question,
-  ): Generator<Gain, undefined> {
+  *opened(who: Unnamed, question: Question): Generator<Gain, undefined> {
     const { work } = question;
-    if (hasAllow(this.#after) && !this.#changed.mayAllowUnnamed(who.identity)) return;
-    const rules = this.#changed.newAllow.map(matchOf);
-    const start = everyRequest.withAll(unnamed(rules, this.#now.place, who), work);
+    const start = this.#changed.fromUnnamed(who, this.#now.place, work);
     if (start === undefined) return;
     let strangers: readonly Request[] | undefined;
     for (const gain of this.allowed(start, question)) {
@@ -234,132 +283,7 @@ class Change {
   }
 }
 
-/**
- * Whether a rule may match callers with this identity and without a token, as far as its own conditions about these tell:
- * most rules name their callers, which is decided without other rules.
- */
-const mayMatchUnnamed =
-  (identity: StrangerIdentity) =>
-  ({ match: { sources, conditions } }: Ruled): boolean => {
-    const isMet = ({ attribute, values, not }: Clauses[number]): boolean => {
-      if (attribute === "identity") return values.has(identity) !== not;
-      return attribute !== "token" || values.has(undefined) !== not;
-    };
-    return conditions.every(isMet) && sources.some((clauses) => clauses.every(isMet));
-  };
-
-/** The rules by which the policies of a change differ, whatever other policies there are. Results are computed on demand and kept. */
-class ChangedRules {
-  readonly #policies: PolicyChange;
-  readonly #before: Reading;
-  readonly #after: Reading;
-  readonly #mayAllowUnnamed = new Map<string | undefined, boolean>();
-  #newAllow: readonly Ruled[] | undefined;
-  #oldDeny: readonly Ruled[] | undefined;
-  #mayGain: boolean | undefined;
-
-  constructor(policies: PolicyChange, before: Reading, after: Reading) {
-    this.#policies = policies;
-    this.#before = before;
-    this.#after = after;
-  }
-
-  /** ALLOW rules that are new. */
-  get newAllow(): readonly Ruled[] {
-    const { gone, come } = this.#policies;
-    return (this.#newAllow ??= this.#without(isAllow, [come, this.#after], [gone, this.#before]));
-  }
-  /** DENY rules that are gone. */
-  get oldDeny(): readonly Ruled[] {
-    const { gone, come } = this.#policies;
-    return (this.#oldDeny ??= this.#without(isDeny, [gone, this.#before], [come, this.#after]));
-  }
-  #without(
-    isOfAction: (policy: Policy) => boolean,
-    [some, reading]: readonly [readonly Policy[], Reading],
-    [others, otherwise]: readonly [readonly Policy[], Reading],
-  ): readonly Ruled[] {
-    const rules = rulesIn(some.filter(isOfAction), reading);
-    return reading.place === otherwise.place ? without(rules, rulesIn(others.filter(isOfAction), otherwise)) : rules;
-  }
-
-  /** Whether a new ALLOW rule may match unnamed callers with this identity. */
-  mayAllowUnnamed(identity: StrangerIdentity): boolean {
-    const key = identity?.join("/");
-    let found = this.#mayAllowUnnamed.get(key);
-    if (found === undefined) this.#mayAllowUnnamed.set(key, (found = this.newAllow.some(mayMatchUnnamed(identity))));
-    return found;
-  }
-
-  /** Whether somebody can gain anything. */
-  get mayGain(): boolean {
-    return (this.#mayGain ??= mayGainBy(this.#policies, this.#before, this.#after));
-  }
-}
-
-const known = new WeakMap<PolicyChange, Map<Place, ChangedRules>>();
-const isReadAlike = (a: Reading, b: Reading): boolean => a.place === b.place && isSameTrust(a.settings, b.settings);
-
-/** A mesh-wide list is the same for all namespaces, so that its rules are compared once for each place. */
-function changedRules(policies: PolicyChange, before: Reading, after: Reading): ChangedRules {
-  if (!isReadAlike(before, after)) return new ChangedRules(policies, before, after);
-  let places = known.get(policies);
-  if (places === undefined) known.set(policies, (places = new Map()));
-  let found = places.get(after.place);
-  if (found === undefined) {
-    const reading = { place: after.place, settings: after.settings };
-    places.set(after.place, (found = new ChangedRules(policies, reading, reading)));
-  }
-  return found;
-}
-
-/** Whether somebody can gain anything by the change of one list, whatever other policies there are. */
-export const mayGain = (policies: PolicyChange, before: Reading, after: Reading): boolean =>
-  !isReadAlike(before, after) || changedRules(policies, before, after).mayGain;
-
-function mayGainBy({ gone, come }: PolicyChange, before: Reading, after: Reading): boolean {
-  if (gone.some(isAllow) && !come.some(isAllow)) return true;
-  const [old, now] = [rulesIn(gone, before), rulesIn(come, after)];
-  const work = new Work(limits.question);
-  const isLeft = (rules: readonly Ruled[], others: readonly Ruled[]) =>
-    without(rules, others).some(({ match }) =>
-      inside(everyRequest, match, work).some((box) => outside(box, others.map(matchOf), work).next().done !== true),
-    );
-  try {
-    return isLeft(now.filter(isOfAllow), old.filter(isOfAllow)) || isLeft(old.filter(isOfDeny), now.filter(isOfDeny));
-  } catch (error) {
-    if (error instanceof Undecided) return true;
-    throw error;
-  }
-}
-
-const isOfAllow = ({ policy }: Ruled): boolean => isAllow(policy);
-const isOfDeny = ({ policy }: Ruled): boolean => isDeny(policy);
-const isAllow = ({ spec }: Policy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
-const isDeny = (policy: Policy): boolean => !isAllow(policy);
-const rulesIn = (policies: readonly Policy[], { place, settings }: Reading): readonly Ruled[] =>
-  policies.flatMap((policy) => rulesAt(policy, place, settings));
-const matchOf = ({ match }: Ruled): Match => match;
 const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);
-
-/** The rules that the others do not contain literally. */
-function without(rules: readonly Ruled[], others: readonly Ruled[]): readonly Ruled[] {
-  if (rules.length === 0 || others.length === 0) return rules;
-  const known = new Set(others.map(textOf));
-  return rules.filter((ruled) => !known.has(textOf(ruled)));
-}
-
-const texts = new WeakMap<Ruled, string>();
-
-/** Two rules with the same text in one namespace match the same. */
-function textOf(ruled: Ruled): string {
-  let text = texts.get(ruled);
-  if (text === undefined) {
-    const { policy, index } = ruled;
-    texts.set(ruled, (text = policy.metadata.namespace + JSON.stringify(policy.spec.rules[index])));
-  }
-  return text;
-}
 
 /** The requests that no rule of any list matches. */
 function* outsideLists(box: Box, lists: readonly (readonly Ruled[])[], work: Work): Generator<Box, undefined> {

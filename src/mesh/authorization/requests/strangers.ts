@@ -39,10 +39,19 @@ export type StrangerIdentity = readonly [trustDomain: string, namespace: string,
  * The identities of workloads of the mesh that no policy names: those whose names occur in no policy, and in such a namespace
  * those with the service account that Kubernetes gives to pods that name none, so that `*\/sa/default` names nobody.
  */
-export const unheardOfIn = (trustDomain: string): readonly StrangerIdentity[] => [
-  [trustDomain, unheardOf, unheardOf],
-  [trustDomain, unheardOf, "default"],
-];
+export function unheardOfIn(trustDomain: string): readonly StrangerIdentity[] {
+  let found = unheardOfBy.get(trustDomain);
+  if (found === undefined)
+    unheardOfBy.set(
+      trustDomain,
+      (found = [
+        [trustDomain, unheardOf, unheardOf],
+        [trustDomain, unheardOf, "default"],
+      ]),
+    );
+  return found;
+}
+const unheardOfBy = new Map<string, readonly StrangerIdentity[]>();
 
 /**
  * Conditions for an *unnamed caller* with a request that is not harmless. A caller is unnamed if no positive value of a

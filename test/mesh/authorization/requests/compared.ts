@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../../../src/kube/object.ts";
 import type { Applied } from "../../../../src/mesh/authorization/requests/applied.ts";
-import { type Gain, Questions } from "../../../../src/mesh/authorization/requests/gains.ts";
+import { Asked, type Gain, Questions } from "../../../../src/mesh/authorization/requests/gains.ts";
 import type { Place } from "../../../../src/mesh/authorization/requests/matches.ts";
 import { defaultMeshSettings, type AllMeshSettings } from "../../../../src/view/settings.ts";
 
@@ -22,7 +22,7 @@ export interface Gains {
 
 export function gainsOf(before: Applied, after: Applied, visited: (values: number) => void = () => {}): Gains {
   const questions = new Questions(visited);
-  const asked = { was: before, is: after, workload: undefined };
+  const asked = new Asked(before, after);
   const [opened, denyLost, widened] = [
     questions.opened(asked, harmless),
     questions.denyLost(asked),
