@@ -11,34 +11,13 @@ import {
 } from "@bufbuild/cel";
 import { spend } from "./cost.ts";
 import { formatFunctions } from "./kubernetes-formats.ts";
+import { partsOf } from "./urls.ts";
 
 // The functions that Kubernetes adds to CEL (`apiserver/pkg/cel/library`): URLs, lists, IP addresses, formats.
 
 const { STRING, BOOL, INT, DYN } = CelScalar;
 const url = mapType(STRING, STRING);
 const list = listType(DYN);
-
-/** The parts of a URL as Go's `url.ParseRequestURI` splits it; undefined if it is none. */
-function partsOf(text: string): Map<string, string> | undefined {
-  const groups = /[\u0000-\u0020\u007f]/.test(text) ? undefined : form.exec(text)?.groups;
-  if (groups === undefined) return undefined;
-  const { scheme = "", host = "", path = "", query = "" } = groups;
-  const name = host.replace(/^.*@/, "");
-  if (!isHost(name) || !isPath(path)) return undefined;
-  return new Map(Object.entries({ scheme: scheme.toLowerCase(), host: name, path, query }));
-}
-
-/** What follows a scheme without a slash is not looked at. */
-const isPath = (path: string): boolean => !path.startsWith("/") || !/%(?![0-9A-Fa-f]{2})/.test(path);
-
-/** `parseHost` of Go's net/url: an address in brackets or a name, with a port of digits; only bytes beyond ASCII are escaped. */
-const isHost = (host: string): boolean =>
-  (host.startsWith("[") ? /^\[[^\]]*\](?::\d*)?$/ : /^[^:]*(?::\d*)?$/).test(host) &&
-  /^(?:[-\w.~!$&'()*+,;=:[\]<>"]|[^\0-\x7f]|%(?:[89A-Fa-f][0-9A-Fa-f]|25))*$/.test(host);
-
-/** A scheme with anything after it, or an absolute path. */
-const form =
-  /^(?:(?<scheme>[A-Za-z][-+.A-Za-z0-9]*):(?=.)|(?=\/))(?:\/\/(?<host>[^/?]*))?(?<path>[^?]*)(?:\?(?<query>.*))?$/s;
 
 const part = (method: string, name: string): CelFunc =>
   celMethod(method, url, [], STRING, function () {

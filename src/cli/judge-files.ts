@@ -1,6 +1,6 @@
 import { audit } from "../engine/audit.ts";
 import { judge, type RuleError, type Skip } from "../engine/evaluate.ts";
-import { type Finding, findingOf } from "../engine/finding.ts";
+import { type Finding, findingOf, isGuess } from "../engine/finding.ts";
 import { type FilesContext, type RequestContext, type Ruling, rulingsOf } from "../engine/ruling.ts";
 import type { Mode, Rule } from "../engine/rule.ts";
 import { isAsStrict, type PolicySelection } from "../engine/setting.ts";
@@ -69,7 +69,7 @@ export function judgeSet(files: FileMesh, { rules, selection, request, unread = 
 
   function add(finding: Finding, changes: readonly Change[]): void {
     const introduced = { ...finding, introduced: true };
-    if (finding.guess !== undefined && !(isAmbient && finding.guessOf === "ambient")) guesses.push(introduced);
+    if (isGuess(finding, isAmbient)) guesses.push(introduced);
     else findings.push(introduced);
     alternatives.foundWith(introduced, changes);
   }

@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import type { RuleError, Skip } from "../engine/evaluate.ts";
-import type { Finding } from "../engine/finding.ts";
+import { type Finding, guessedRules } from "../engine/finding.ts";
 import { idOf } from "../kube/identity.ts";
 import type { Formats } from "../report/format.ts";
 import { reportFormats } from "../report/formats.ts";
@@ -35,14 +35,8 @@ export const skips = (skipped: readonly Skip[]): Skipped[] =>
   }));
 
 /** The rules with findings that are only guesses, each once. */
-export function guessed(guesses: readonly Finding[]): Skipped[] {
-  const byRule = Map.groupBy(guesses, ({ rule }) => rule.id);
-  return [...byRule].map(([rule, findings]) => {
-    const [first = "", ...others] = new Set(findings.flatMap(({ guess }) => guess ?? []));
-    const more = others.length === 0 ? "" : `, and ${others.length} more like it`;
-    return { rule, reason: `the files do not show ${first}${more}` };
-  });
-}
+export const guessed = (guesses: readonly Finding[]): Skipped[] =>
+  guessedRules(guesses).map(({ rule, unknown }) => ({ rule, reason: `the files do not show ${unknown}` }));
 
 /** The places of the objects that a user can change, and of those that only explain findings. */
 export function placesOf(changeable: readonly FileObject[], others: readonly FileObject[] = []): Places {

@@ -84,7 +84,10 @@ export function serveCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .option("--ops-port <number>", "port of /livez, /readyz and /metrics, in plain HTTP", portNumber, 8080)
     .option("--tls-cert <file>", "PEM certificate, read again when it changes")
     .option("--tls-key <file>", "PEM key of --tls-cert")
-    .option("--self-signed", "create a certificate at every start, in the folder of --certs")
+    .option(
+      "--self-signed",
+      "create an authority and a certificate at every start, in the folder of --certs: for one computer; in a cluster give --tls-secret",
+    )
     .option(
       "--tls-secret <name>",
       "Secret with a certificate authority that all replicas share; one of them creates it, renews it, and writes it into caBundle of the webhook configurations",

@@ -1,3 +1,4 @@
+import { guessedRules } from "../engine/finding.ts";
 import type { ObjectEvent } from "../kube/object-event.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -114,7 +115,7 @@ export class AuditPublisher {
   }
 
   #log(
-    { trigger, evaluations, skipped, errors, durationMs }: AuditOutcome,
+    { trigger, evaluations, guesses, skipped, errors, durationMs }: AuditOutcome,
     findings: readonly AuditedFinding[],
     news: number,
   ) {
@@ -127,6 +128,10 @@ export class AuditPublisher {
     const left = trigger === "change" ? [] : skipped.map(({ rule, unknown }) => `${rule.id} (${unknown})`);
     if (left.length > 0)
       log.warn({ rules: left }, "the audit left rules out, because it knows no objects of the kinds that they need");
+    const guessing =
+      trigger === "change" ? [] : guessedRules(guesses).map(({ rule, unknown }) => `${rule} (${unknown})`);
+    if (guessing.length > 0)
+      log.info({ rules: guessing }, "the audit left out findings that rest on what it does not know");
     for (const { rule, subject, error } of errors)
       log.error({ rule: rule.id, subject: subject.metadata.name, error: String(error) }, "a rule failed in the audit");
   }

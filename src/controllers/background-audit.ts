@@ -1,6 +1,7 @@
 import { rulesInForce } from "../custom-rules/in-force.ts";
 import { type AuditPass, type AuditResults, StandingAudit } from "../engine/audit.ts";
 import { Budget } from "../engine/budget.ts";
+import { type Finding, withoutGuesses } from "../engine/finding.ts";
 import type { Rule } from "../engine/rule.ts";
 import { type Ruling, ruled } from "../engine/ruling.ts";
 import { selectionOf } from "../engine/setting.ts";
@@ -26,6 +27,8 @@ export interface AuditOutcome extends Pick<AuditResults, "skipped" | "errors"> {
   readonly trigger: AuditTrigger;
   /** Of all findings, also of those that exceptions accept. */
   readonly rulings: readonly Ruling[];
+  /** Findings that rest on what is not known. They are not published; the log names their rules. */
+  readonly guesses: readonly Finding[];
   /** The mesh as the audit saw it. It stays like this until `publish` is done. */
   readonly mesh: FrozenMesh["mesh"];
   readonly policies: Policies;
@@ -215,11 +218,11 @@ class Audits {
     const { trigger, evaluations, policies, selection, startMs } = about;
     const { mesh } = this.#audited as FrozenMesh;
     const { findings, skipped, errors } = await this.#run(this.#standing.results());
-    const isKnown = findings.every(({ guess }) => guess === undefined) || mentionsAmbient(mesh);
-    const sure = isKnown ? findings : findings.filter(({ guess }) => guess === undefined);
+    const { sure, guesses } = withoutGuesses(findings, () => mentionsAmbient(mesh));
     const rulings = await this.#run(ruled(sure, { after: mesh, exceptionFor: selection.exceptionFor }));
     const durationMs = pace.now() - startMs;
-    const outcome = { trigger, evaluations, policies, mesh, rulings, skipped, errors, atMs: wallMs(), durationMs };
+    const found = { rulings, guesses, skipped, errors };
+    const outcome = { trigger, evaluations, policies, mesh, ...found, atMs: wallMs(), durationMs };
     await publish(outcome, () => this.#turn());
   }
 

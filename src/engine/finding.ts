@@ -36,6 +36,34 @@ export function findingOf(problem: Problem, { rule, subject, setting }: FoundBy,
   return { ...problem, rule, subject, setting, introduced, class: classOf(problem, rule) };
 }
 
+/**
+ * Whether a finding rests on something that is not known, so that a report only names its rule. Where anything is ambient, a guess
+ * that something is ambient is reported as other findings are.
+ */
+export const isGuess = ({ guess, guessOf }: Pick<Problem, "guess" | "guessOf">, isAmbient: boolean): boolean =>
+  guess !== undefined && !(isAmbient && guessOf === "ambient");
+
+/** The findings of a mesh, and the guesses among them. `isAmbient` is asked only if there are any, because it may read the whole mesh. */
+export function withoutGuesses(
+  findings: readonly Finding[],
+  isAmbient: () => boolean,
+): { readonly sure: readonly Finding[]; readonly guesses: readonly Finding[] } {
+  if (findings.every(({ guess }) => guess === undefined)) return { sure: findings, guesses: [] };
+  const speaksOfAmbient = isAmbient();
+  const guesses = findings.filter((finding) => isGuess(finding, speaksOfAmbient));
+  return { sure: findings.filter((finding) => !isGuess(finding, speaksOfAmbient)), guesses };
+}
+
+/** Each rule with guesses once, and what is not known. */
+export function guessedRules(
+  guesses: readonly Finding[],
+): readonly { readonly rule: string; readonly unknown: string }[] {
+  return [...Map.groupBy(guesses, ({ rule }) => rule.id)].map(([rule, findings]) => {
+    const [first = "", ...others] = new Set(findings.flatMap(({ guess }) => guess ?? []));
+    return { rule, unknown: others.length === 0 ? first : `${first}, and ${others.length} more like it` };
+  });
+}
+
 function classOf({ evidence }: Problem, rule: Rule): FindingClass {
   if (evidence !== undefined && evidence.length > 0) return "relational";
   return rule.compare ? "weakening" : "intrinsic";

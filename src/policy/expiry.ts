@@ -23,6 +23,10 @@ export const isExpired = ({ expiresAt }: { readonly expiresAt: string }, now: Da
 /** Whole days until the end, rounded up; 0 or less: it has ended. */
 export const daysLeft = (expiresAt: string, now: Date): number => Math.ceil((endOf(expiresAt) - now.getTime()) / dayMs);
 
+/** The time on the last day of an exception at which it is as late as now: a whole number of days from now. Times stay as they are. */
+export const withinItsDay = (expiresAt: string, now: Date): string =>
+  date.test(expiresAt) ? `${expiresAt}T${now.toISOString().slice(11, 19)}Z` : expiresAt;
+
 /** The longest time for which Meshward writes an exception, in days: that of `spec.exceptions.maxDays`. */
 export const mostDays = 3660;
 

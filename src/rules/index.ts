@@ -111,6 +111,7 @@ import { routesRedirectLoop } from "./routes/redirect-loop.ts";
 import { routesRewritePastPolicies } from "./routes/rewrite-past-policies.ts";
 import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
+import { selectorNamesWaypoint } from "./selector/names-waypoint.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
@@ -269,6 +270,7 @@ export const rules: readonly BuiltInRule[] = [
   routesRewritePastPolicies,
   routesSkipPolicies,
   selectorMatchesNothing,
+  selectorNamesWaypoint,
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,

@@ -1,3 +1,4 @@
+import { isBase64 } from "../text/base64.ts";
 import { isIP, isIPv6 } from "node:net";
 import { durationNamed, isObject } from "../kube/read.ts";
 import { counted } from "../text/phrases.ts";
@@ -85,13 +86,7 @@ const formats = new Map<string, { readonly named: string; has(text: string): boo
     },
   ],
   ["ipv6", { named: "an IPv6 address", has: (text) => isIPv6(text) && !text.includes("%") }],
-  [
-    "byte",
-    {
-      named: "in base64",
-      has: (text) => /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text),
-    },
-  ],
+  ["byte", { named: "in base64", has: isBase64 }],
 ]);
 
 /** The formats that the API server checks, and this does not. */

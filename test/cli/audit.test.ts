@@ -190,6 +190,19 @@ spec:
     const args = ["audit", "--mesh", mesh, "--policies", policies, "--policies", file, "--format", "json"];
     const report = JSON.parse((await meshward(args)).out) as Report;
     assert.deepEqual([report.findings.map(({ rule }) => rule), report.accepted.length], [["own/names"], 2]);
+    // The last day of 30 days from now ends more than 30 days from now.
+    const bound = join(root, "bound.yaml");
+    const atBound = await meshward([
+      ...["audit", "--mesh", mesh, "--policies", policies, "--write-exceptions", bound, "--expires", "30d"],
+    ]);
+    assert.match(atBound.error, /note: 1 of them will have no effect, as the policies are: own\/names in shop[^\n]*$/m);
+    assert.doesNotMatch(atBound.error, /no effect, as the policies are: .*the exception ends in/);
+    const ends = [...readFileSync(bound, "utf8").matchAll(/^ {2}expiresAt: "?([^"\n]*)/gm)].map(([, end = ""]) => end);
+    const daysTo = (end: string) => (Date.parse(end) - Date.now()) / 86_400_000;
+    assert.equal(ends.length, 3);
+    for (const end of ends) assert.ok(daysTo(end) > 29.9 && daysTo(end) <= 30, end);
+    const withBound = ["audit", "--mesh", mesh, "--policies", policies, "--policies", bound, "--format", "json"];
+    assert.equal((JSON.parse((await meshward(withBound)).out) as Report).accepted.length, 2);
     const late = await meshward([
       ...["audit", "--mesh", mesh, "--policies", policies, "--write-exceptions", join(root, "late.yaml")],
     ]);

@@ -38,6 +38,47 @@ test("what can be read is played, and the exit code tells that not all could", a
   assert.match(out, /^namespace\/shop created$/m);
 });
 
+test("a kind that the webhook is not registered for is created without a word, and what the first round denied may be applied again", async (context) => {
+  const route = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart, namespace: shop }
+spec: { hosts: [cart], http: [{ route: [{ destination: { host: cart, subset: v1 } }] }] }
+`;
+  const folder = folderWith(context, {
+    "1.yaml": `${namespace}---
+apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec: { selector: { app: cart }, ports: [{ name: http, port: 80 }] }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: settings, namespace: shop }
+data: { a: b }
+`,
+    "2.yaml": `${route}---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: cart, namespace: shop }
+spec: { host: cart, subsets: [{ name: v1, labels: { version: v1 } }] }
+`,
+    "3.yaml": route,
+  });
+  const { code, out } = await meshward(["demo", folder]);
+  assert.equal(code, 0);
+  const [settings = ""] = out
+    .split("$ ")
+    .filter((text) => text.startsWith("kubectl apply -f") && text.includes("ConfigMap"));
+  assert.match(settings, /^configmap\/settings created$/m);
+  assert.doesNotMatch(settings, /Warning/);
+  assert.match(
+    out,
+    /2\.yaml[^$]*VirtualService shop\/cart\n[^$]*Error from server \(Forbidden\)[^$]*virtual-service-subset-not-found/,
+  );
+  assert.match(out, /^destinationrule\.networking\.istio\.io\/cart created$/m);
+  assert.match(out, /3\.yaml {3}#[^$]*\nvirtualservice\.networking\.istio\.io\/cart created$/m);
+});
+
 test("a chapter is shown alone, after those before it were applied", async () => {
   const { code, out } = await meshward(["demo", "--chapter", "2"]);
   assert.equal(code, 0);

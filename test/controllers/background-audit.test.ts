@@ -232,6 +232,49 @@ test("findings are written once, change with the mesh, and their report goes wit
   assert.equal(cluster.get(report), undefined);
 });
 
+test("a guess is no finding in an ambient mesh either, and its rule is named once", async (context) => {
+  const { cluster, store, join, pass } = world(context);
+  store.set(namespace("other", { labels: { "istio.io/dataplane-mode": "ambient" } }));
+  for (const name of ["a", "b"])
+    store.set(
+      object({
+        apiVersion: "security.istio.io/v1",
+        kind: "AuthorizationPolicy",
+        metadata: { name, namespace: "shop" },
+        spec: { selector: { matchLabels: { app: name } }, rules: [{ to: [{ operation: { ports: ["80"] } }] }] },
+      }),
+    );
+  const { lines, outcomes } = join();
+  await pass(2);
+  const ids = resultsOf(cluster.get(report)).map(({ policy }) => policy);
+  assert.ok(!ids.includes("selector-matches-nothing"), "shop has no workloads yet, for all that is known");
+  assert.deepEqual(
+    outcomes[0]?.guesses.map(({ rule, subject }) => `${rule.id} ${subject.metadata.name}`),
+    ["selector-matches-nothing a", "selector-matches-nothing b"],
+  );
+  const said = lines.filter(({ msg }) => msg === "the audit left out findings that rest on what it does not know");
+  assert.deepEqual(
+    said.map(({ rules: named }) => named),
+    [["selector-matches-nothing (the workloads of namespace shop)"]],
+  );
+
+  store.set(
+    object({
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "web", namespace: "shop" },
+      spec: { template: { metadata: { labels: { app: "a" } } } },
+    }),
+  );
+  await pass(12);
+  assert.deepEqual(outcomes.at(-1)?.guesses, []);
+  const found = outcomes.at(-1)?.rulings.filter(({ finding }) => finding.rule.id === "selector-matches-nothing");
+  assert.deepEqual(
+    found?.map(({ finding }) => finding.subject.metadata.name),
+    ["b"],
+  );
+});
+
 test("a change of the status of an object is no reason to audit", async (context) => {
   const { store, join, pass } = world(context);
   store.set(route("web", [90, 20]));

@@ -82,6 +82,7 @@ class World {
     const findings = found.filter((one): one is Finding => "message" in one);
     return {
       ...{ trigger, mesh, policies, atMs: 0, evaluations: 1, durationMs: 0 },
+      guesses: [],
       skipped: found.filter((one): one is Skip => "unknown" in one),
       errors: found.filter((one): one is RuleError => "error" in one),
       rulings: rulingsOf(findings, { after: mesh, exceptionFor: selection.exceptionFor }),

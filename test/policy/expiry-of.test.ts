@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { expiryOf } from "../../src/policy/expiry.ts";
+import { expiryOf, withinItsDay } from "../../src/policy/expiry.ts";
 
 const now = new Date("2026-11-26T11:30:15.250Z");
 
@@ -47,4 +47,9 @@ describe("when an exception ends that is written now", () => {
       const found = expiryOf(text, now);
       assert.match("problem" in found ? found.problem : "", says);
     });
+});
+
+test("the last day of an exception, as late as now, is a whole number of days from now", () => {
+  assert.equal(withinItsDay("2026-12-26", now), "2026-12-26T11:30:15Z");
+  assert.equal(withinItsDay("2026-12-26T18:00:00+02:00", now), "2026-12-26T18:00:00+02:00");
 });

@@ -221,6 +221,30 @@ describe("validation rules", () => {
     ["!format.qualifiedName().validate(self).hasValue()", { type: "string" }, "example.com/A_b", "a/b/c"],
     ["!format.labelValue().validate(self).hasValue()", { type: "string" }, "", "a/b"],
     ["format.uuid().validate(self).hasValue()", { type: "string" }, "a", "0f8fad5b-d9cb-469f-a165-70867728950e"],
+    ["!format.uri().validate(self).hasValue()", { type: "string" }, "http://a.example/b", "a b"],
+    ["isURL(self)", { type: "string" }, "mailto:", "https://a[::1]"],
+    ["isURL(self)", { type: "string" }, "/a b", "http://[a]"],
+    ["isURL(self)", { type: "string" }, "//a:b:c", "http://a:80:80"],
+    ["url(self).getEscapedPath() == ''", { type: "string" }, "mailto:a@b", "http://a/b"],
+    ["!format.dns1123LabelPrefix().validate(self).hasValue()", { type: "string" }, "a--", "é-"],
+    ["!format.byte().validate(self).hasValue()", { type: "string" }, "aGVsbG8=", ""],
+    ["!format.date().validate(self).hasValue()", { type: "string" }, "2024-02-29", "2023-02-29"],
+    ["!format.date().validate(self).hasValue()", { type: "string" }, "0000-01-01", "2023-1-09"],
+    ["!format.datetime().validate(self).hasValue()", { type: "string" }, "2021-01-01t00:00:00.5+01:00", "2021-01-01"],
+    [
+      "!format.datetime().validate(self).hasValue()",
+      { type: "string" },
+      "2021-01-01T23:59:59Z",
+      "2021-01-01T24:00:00Z",
+    ],
+    ["!format.named('date').value().validate(self).hasValue()", { type: "string" }, "2021-01-01", "soon"],
+    ["format.named(self).hasValue()", { type: "string" }, "labelValue", "nope"],
+    [
+      "format.uuid().validate(self).value().size() == 1",
+      { type: "string" },
+      "a",
+      "0f8fad5b-d9cb-469f-a165-70867728950e",
+    ],
   ] as const)
     test(rule, () => {
       assert.deepEqual(said(right, of(rule, schema)), []);

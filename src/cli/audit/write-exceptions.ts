@@ -6,9 +6,9 @@ import { namespaceOf } from "../../engine/setting.ts";
 import { schemaUrl } from "../../config/rule-page.ts";
 import { identityOf, namespaceKey } from "../../kube/identity.ts";
 import { apiVersion, type ExceptionSpec } from "../../policy/documents.ts";
-import { limitsIn, refusalsOf } from "../../policy/exception-limits.ts";
+import { type LimitsInForce, limitsIn, refusalsOf } from "../../policy/exception-limits.ts";
 import type { Policies } from "../../policy/policies.ts";
-import { expiryOf } from "../../policy/expiry.ts";
+import { expiryOf, withinItsDay } from "../../policy/expiry.ts";
 import { fingerprintOf } from "../../policy/fingerprint.ts";
 import { unwritable } from "../../text/file-errors.ts";
 import { counted } from "../../text/phrases.ts";
@@ -60,6 +60,7 @@ export function writeExceptions(
   terminal: Terminal,
 ): void {
   if (file === undefined) return;
+  const now = new Date();
   const findings = rulings.flatMap(({ finding, mode }) => (mode === "deny" || mode === "warn" ? [finding] : []));
   const places = Map.groupBy(findings, ({ rule, subject }) => `${namespaceOf(subject)} ${rule.id}`);
   const taken = new Set(policies.exceptions.map(({ namespace, name }) => `${namespace}/${name}`));
@@ -84,7 +85,7 @@ export function writeExceptions(
             },
             reason: "It was there when Meshward was introduced; replace this by the reason.",
             owner: "nobody yet; replace this by a team",
-            expiresAt,
+            expiresAt: endWithin(limitsOf(namespace, { policies, mesh }), { rules: [rule], expiresAt }, now),
           },
         },
       ];
@@ -102,7 +103,7 @@ export function writeExceptions(
   const left = findings.filter(({ subject }) => namespaceOf(subject) === "").length;
   const others = left === 0 ? "" : `; ${counted(left, "finding")} on objects without a namespace cannot be accepted`;
   tellNote(`${counted(documents.length, "exception")} until ${expiresAt} written to ${file}${others}`, terminal);
-  tellRefused(documents, { policies, mesh }, terminal);
+  tellRefused(documents, { policies, mesh, now }, terminal);
 }
 
 /** A name that no exception in force has, because of two documents of one name only the first counts. */
@@ -115,6 +116,21 @@ function freeName(rule: string, namespace: string, taken: ReadonlySet<string>): 
   }
 }
 
+function limitsOf(namespace: string, { policies, mesh }: Pick<Audited, "policies" | "mesh">): LimitsInForce {
+  const namespaceLabels = mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? {};
+  return limitsIn({ namespace, namespaceLabels }, policies.index);
+}
+
+/**
+ * The last day of an exception, or a time on it if the policies allow no more: a date counts until its end, so that the last day of
+ * 30 days from now is in part beyond `maxDays: 30`.
+ */
+function endWithin(limits: LimitsInForce, spec: Pick<ExceptionSpec, "rules" | "expiresAt">, now: Date): string {
+  const expiresAt = withinItsDay(spec.expiresAt, now);
+  const isTooLong = refusalsOf(spec, limits, now).length > refusalsOf({ ...spec, expiresAt }, limits, now).length;
+  return isTooLong ? expiresAt : spec.expiresAt;
+}
+
 interface Written {
   readonly metadata: { readonly namespace: string };
   readonly spec: Pick<ExceptionSpec, "rules" | "expiresAt">;
@@ -123,13 +139,11 @@ interface Written {
 /** Says which of the written exceptions the policies do not allow, so that nobody relies on them. */
 function tellRefused(
   documents: readonly Written[],
-  { policies, mesh }: Pick<Audited, "policies" | "mesh">,
+  { policies, mesh, now }: Pick<Audited, "policies" | "mesh"> & { readonly now: Date },
   terminal: Terminal,
 ): void {
-  const now = new Date();
   const refused = documents.flatMap(({ metadata: { namespace }, spec }) => {
-    const namespaceLabels = mesh.find("Namespace", namespaceKey(namespace))?.metadata.labels ?? {};
-    const [first] = refusalsOf(spec, limitsIn({ namespace, namespaceLabels }, policies.index), now);
+    const [first] = refusalsOf(spec, limitsOf(namespace, { policies, mesh }), now);
     return first === undefined ? [] : [`${spec.rules.join()} in ${namespace}, because ${first.message}`];
   });
   if (refused.length === 0) return;
