@@ -28,6 +28,7 @@ const waypoint = (name: string, annotations: object = {}): Raw =>
     { ...named(name), annotations: { "gateway.istio.io/service-account": "shapes", ...annotations } },
     { spec: { gatewayClassName: "istio-waypoint" } },
   );
+const gatewayName = "gateway.networking.k8s.io/gateway-name";
 const telemetry = (spec: object): Raw => manifest("telemetry.istio.io/v1", "Telemetry", named("t"), { spec });
 const meshConfig = (mesh: string): Raw =>
   manifest("v1", "ConfigMap", { namespace: "istio-system", name: "istio" }, { data: { mesh } });
@@ -496,6 +497,23 @@ export const gatewayShapes: readonly CostShape[] = [
           })),
         }),
       },
+    }),
+  },
+  {
+    title: "n policies that select the pods of a waypoint, which comes",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio.io/dataplane-mode": "ambient" }),
+        ...list(n, (i) => policy(`p-${i}`, { selector: { matchLabels: { [gatewayName]: "new" } } })),
+      ],
+      change: { object: waypoint("new") },
+    }),
+  },
+  {
+    title: "a policy that selects the pods of one of n waypoints",
+    world: (n) => ({
+      objects: [namespace({ "istio.io/dataplane-mode": "ambient" }), ...list(n, (i) => waypoint(`w-${i}`))],
+      change: { object: policy("new", { selector: { matchLabels: { [gatewayName]: "w-0" } } }) },
     }),
   },
 ];
