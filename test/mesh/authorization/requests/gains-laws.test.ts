@@ -4,7 +4,8 @@ import fc from "fast-check";
 import type { ObjectOf } from "../../../../src/kube/object.ts";
 import type { Place } from "../../../../src/mesh/authorization/requests/matches.ts";
 import { plainOf, plainRequests, policies, settings } from "./arbitrary.ts";
-import { compare, type Gains } from "./compared.ts";
+import { Asked } from "../../../../src/mesh/authorization/requests/gains.ts";
+import { applied, compare, type Gains } from "./compared.ts";
 import { isAllowed } from "./interpreter.ts";
 
 type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
@@ -44,6 +45,31 @@ describe("who gains what by a change", () => {
       { numRuns: 1_500 },
     );
     assert.ok(gaining > 150 && silent > 150 && undecided < 75, `${gaining}, ${silent}, ${undecided}`);
+  });
+
+  test("where no rule is new, nobody gains anything, whether proxies read HTTP or TCP", () => {
+    let without = 0;
+    const lists = fc.record({
+      kept: sides,
+      gone: sides,
+      come: fc.array(policies, { maxLength: 1 }),
+      copies: fc.nat(3),
+    });
+    fc.assert(
+      fc.property(lists, plainRequests, settings, ({ kept, gone, come, copies }, request, mesh) => {
+        const again = gone.slice(0, copies).map((policy) => ({ ...policy, spec: { ...policy.spec } }));
+        const [before, after] = [
+          [...kept, ...gone],
+          [...again, ...come, ...kept],
+        ];
+        if (new Asked(applied(before, "http", mesh), applied(after, "http", mesh)).mayGainAnywhere) return;
+        without++;
+        for (const place of ["http", "tcp"] as const)
+          assert.ok(isAllowed(request, before, place, mesh) || !isAllowed(request, after, place, mesh), place);
+      }),
+      { numRuns: 2_000 },
+    );
+    assert.ok(without > 200, `${without}`);
   });
 
   test("the order of policies, rules and lists does not matter", () => {
