@@ -62,7 +62,7 @@ const isToken = (text: string): boolean => /^[\w!#$%&'*+.^`|~-]+$/.test(text);
 
 /** A method is a token of HTTP, and has no templates; `*` at an end stands for any text, as in a policy. */
 const methodFault = (method: string): string | undefined =>
-  isToken(method) ? undefined : "a method is one word, without spaces, commas, braces and slashes";
+  isToken(method) ? undefined : "a method is one word and has no commas, no spaces, braces or slashes";
 
 const valueFaults = [
   {
