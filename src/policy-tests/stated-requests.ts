@@ -6,7 +6,7 @@ import { Callers } from "../mesh/intents/callers.ts";
 import { faultsOf } from "../mesh/intents/faults.ts";
 import { type Intent, isClusterWide } from "../mesh/intents/intents.ts";
 import { clusterJudgements, type IntentJudgement, ownJudgement } from "../mesh/intents/judged.ts";
-import { missingTargets } from "../mesh/intents/targets.ts";
+import { missingTargets } from "../mesh/intents/missing-targets.ts";
 import type { Verdict } from "../mesh/intents/verdicts.ts";
 import { formatEntry, formatVerdict } from "../mesh/intents/wording.ts";
 import type { Difference } from "../report/test-report.ts";

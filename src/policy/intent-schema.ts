@@ -1,10 +1,7 @@
-import { mostEntries } from "../mesh/intents/intents.ts";
+import { expectations, mostEntries } from "../mesh/intents/intents.ts";
 import { callerWords } from "../mesh/requests/caller-names.ts";
 import { choice, type JsonSchema, labels, list, names, record, text, titles } from "./json-schema.ts";
 import { document } from "./schema.ts";
-
-/** What an intent can expect of requests. */
-export const expectations = ["allowed", "denied", "encrypted", "routed"] as const;
 
 const port: JsonSchema = { type: "integer", minimum: 1, maximum: 65535, description: "The number of a port." };
 

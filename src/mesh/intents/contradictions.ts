@@ -49,9 +49,21 @@ export function* contradictionsIn(
     }
 }
 
-/** What has to arrive cannot be denied. Encryption and routes can be expected of both. */
-const areOpposite = (first: Entry, second: Entry): boolean =>
-  [first.expect, second.expect].sort().join() === "allowed,denied";
+/** What has to arrive cannot be denied, and cannot be routed to other destinations only. Encryption can be expected of both. */
+function areOpposite(first: Entry, second: Entry): boolean {
+  if (first.expect === "routed" && second.expect === "routed") return areApart(first.destinations, second.destinations);
+  return [first.expect, second.expect].sort().join() === "allowed,denied";
+}
+
+/** Whether no destination can be in both lists, as far as their words tell: one service or the default, and another subset. */
+function areApart(first: Entry["destinations"], second: Entry["destinations"]): boolean {
+  const isOther = (one: Entry["destinations"][number], other: Entry["destinations"][number]) =>
+    one.service === other.service &&
+    one.subset !== undefined &&
+    other.subset !== undefined &&
+    one.subset !== other.subset;
+  return first.length > 0 && second.length > 0 && first.every((one) => second.every((other) => isOther(one, other)));
+}
 
 interface Claim {
   readonly entry: Entry;

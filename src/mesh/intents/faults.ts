@@ -1,33 +1,24 @@
 import { idOf } from "../../kube/identity.ts";
-import type { AnyObject } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
+import { nearest } from "../../text/nearest.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
 import { formatCallerName } from "../requests/caller-names.ts";
-import {
-  addressFault,
-  formatWrittenRequest,
-  hostFault,
-  pathFault,
-  principalFault,
-} from "../requests/written-requests.ts";
-import { isDomain } from "../traffic/host-syntax.ts";
-import { namespaceOfHost } from "../traffic/hosts.ts";
-import { requestsOf } from "./conditions.ts";
+import { formatWrittenRequest } from "../requests/written-requests.ts";
 import { type Contradiction, contradictionsIn, type RunningOf } from "./contradictions.ts";
-import { callerIn, entriesBeside, type Entry, type Intent, mostEntries } from "./intents.ts";
+import {
+  callerIn,
+  entriesBeside,
+  type Entry,
+  expectations,
+  type Intent,
+  isNameOfHost,
+  isServiceName,
+  mostEntries,
+  namespaceOfServiceHost,
+} from "./intents.ts";
+import { conditionFaults, type IntentFault } from "./value-faults.ts";
 import { formatEntry } from "./wording.ts";
-
-/** What is wrong with an intent. */
-export interface IntentFault {
-  readonly at: Path;
-  readonly message: string;
-  readonly fix?: string;
-  /** It is probably a mistake. */
-  readonly isGuess?: true;
-  /** The workloads without which it would not be wrong. */
-  readonly evidence?: readonly AnyObject[];
-}
 
 /** The work for the conditions of all entries of one intent, and again for their comparison, in compared values. */
 const mostWork = 30_000;
@@ -44,7 +35,11 @@ export function* faultsOf(
   yield* targetFaults(intent, settings);
   const { requests } = intent.spec;
   if (requests.length === 0)
-    yield { at: ["spec", "requests"], message: "The intent has no requests, so nothing is expected of any" };
+    yield {
+      at: ["spec", "requests"],
+      message: "The intent has no requests, so nothing is expected of any",
+      fix: "List entries with from and expect in spec.requests.",
+    };
   if (requests.length > mostEntries) {
     yield {
       at: ["spec", "requests"],
@@ -57,6 +52,7 @@ export function* faultsOf(
   for (const [i, entry] of requests.entries()) {
     const at = ["spec", "requests", i];
     yield* callerFaults(intent, entry, at);
+    yield* expectationFaults(entry, at);
     yield* conditionFaults(entry, at, work);
     yield* destinationFaults(intent, entry, at);
     yield undefined;
@@ -78,6 +74,7 @@ function* targetFaults(intent: Intent, settings: MeshSettings): Generator<Intent
       message: `The intent needs exactly one of service, host, workloads and namespaces, and has ${given.join(" and ") || "none"}`,
       fix: "Set service to the name of a Service in this namespace, host to one that is no Service, or workloads to labels of pods.",
     };
+  if (to.service !== undefined) yield* serviceFaults(to.service, settings);
   if (to.host !== undefined) yield* hostFaults(to.host, settings);
   if (to.namespaces !== undefined) yield* namespaceFaults(intent, settings);
   if (to.workloads !== undefined && Object.keys(to.workloads).length === 0)
@@ -90,17 +87,33 @@ function* portFaults(ports: Intent["spec"]["to"]["ports"], at: Path): Generator<
       yield { at: [...at, "ports", i], message: `${String(port)} is no port`, fix: "Write a number from 1 to 65535." };
 }
 
+/** A Service with another name cannot be there, now or later. */
+function* serviceFaults(written: string, { domain }: MeshSettings): Generator<IntentFault, undefined> {
+  if (isServiceName(written)) return;
+  const [name = "", namespace] = written.split(":")[0]?.split(".") ?? [];
+  const isOther = namespace !== undefined && [name, namespace].every(isServiceName);
+  const isFull = written.endsWith(`.svc.${domain}`) || written.split(".").length === 2;
+  yield {
+    at: ["spec", "to", "service"],
+    message: `"${written}" is no name of a Service`,
+    fix:
+      isOther && isFull
+        ? `Write service: ${name} in an intent of namespace ${namespace}.`
+        : "Write the name alone, as in metadata.name of a Service of this namespace; ports are listed in ports.",
+  };
+}
+
 /** Services are named by `service`, so that only their namespace states what is expected of requests to them. */
-function* hostFaults(written: string, { domain }: MeshSettings): Generator<IntentFault, undefined> {
+function* hostFaults(written: string, settings: MeshSettings): Generator<IntentFault, undefined> {
   const at = ["spec", "to", "host"];
   const host = written.toLowerCase();
-  if (!isDomain(host))
+  if (!isNameOfHost(host))
     yield {
       at,
       message: `"${written}" is no name of one host`,
-      fix: "Write the name that clients ask for, such as api.stripe.com, without a scheme, a port or a *.",
+      fix: "Write the name that clients ask for, such as api.stripe.com, without a scheme, a port, a * or a dot at the end.",
     };
-  const namespace = namespaceOfHost(host, domain);
+  const namespace = namespaceOfServiceHost(host, settings);
   if (namespace !== undefined)
     yield {
       at,
@@ -130,96 +143,28 @@ function* namespaceFaults(
 }
 
 function* callerFaults(intent: Intent, { from }: Entry, at: Path): Generator<IntentFault, undefined> {
-  if (from.length === 0) yield { at: [...at, "from"], message: "The entry names no caller" };
+  if (from.length === 0) yield { at: [...at, "from"], message: "The entry names no caller", fix: callerForms };
   for (const [i, text] of from.entries()) {
     const caller = callerIn(intent, text);
-    if (caller.kind !== "unknown") continue;
-    const hint = caller.meant === undefined ? "" : `: did you mean "${caller.meant}"?`;
-    yield {
-      at: [...at, "from", i],
-      message: `"${text}" is no caller${hint}`,
-      fix: "Write serviceaccount/NAMESPACE/NAME, namespace/NAME, deployment/NAMESPACE/NAME, ingress, mesh, outside or others.",
-    };
+    if (caller.kind !== "unknown" && !text.includes("*")) continue;
+    const hint = caller.kind !== "unknown" ? ": names of callers have no *" : asMeant(caller.meant);
+    yield { at: [...at, "from", i], message: `"${text}" is no caller${hint}`, fix: callerForms };
   }
 }
 
-function* conditionFaults(entry: Entry, at: Path, work: Work): Generator<IntentFault, undefined> {
-  const ofValues = valueFaults.flatMap((one) =>
-    one.fields.flatMap((field) => [...faultsOfField(entry, field, one, at)]),
-  );
-  yield* ofValues;
-  for (const field of ["methods", "notMethods"] as const)
-    for (const [i, method] of entry[field].entries())
-      if (method !== method.toUpperCase())
-        yield {
-          at: [...at, field, i],
-          message: `The method "${method}" has lower-case letters, and methods are compared with their case`,
-          fix: `Write ${method.toUpperCase()}.`,
-        };
-  if (ofValues.length === 0) yield* emptyFaults(entry, at, work);
-}
+const callerForms =
+  "Write serviceaccount/NAMESPACE/NAME, namespace/NAME, deployment/NAMESPACE/NAME, ingress, mesh for everybody in the mesh, outside or others.";
+const asMeant = (meant: string | undefined): string => (meant === undefined ? "" : `: did you mean "${meant}"?`);
 
-function* faultsOfField(
-  entry: Entry,
-  field: (typeof valueFaults)[number]["fields"][number],
-  { faultOf, what, fix }: Omit<(typeof valueFaults)[number], "fields">,
-  at: Path,
-): Generator<IntentFault, undefined> {
-  for (const [i, value] of entry[field].entries()) {
-    const fault = faultOf(value);
-    if (fault !== undefined)
-      yield {
-        at: [...at, field, i],
-        message: `The ${what} "${value}" matches no request as it is meant: ${fault}`,
-        fix,
-      };
-  }
-}
-
-/** A method is a token of HTTP, and has no templates; `*` at an end stands for any text, as in a policy. */
-const methodFault = (method: string): string | undefined =>
-  /^[\w!#$%&'*+.^`|~-]+$/.test(method) ? undefined : "a method has no spaces, braces or slashes";
-
-const valueFaults = [
-  {
-    fields: ["methods", "notMethods"],
-    faultOf: methodFault,
-    what: "method",
-    fix: "Write the method as clients send it, such as GET.",
-  },
-  {
-    fields: ["paths", "notPaths"],
-    faultOf: pathFault,
-    what: "path",
-    fix: "Write an exact path, /x/* for everything below, /x/{*}/y for one segment, or /x/{**} for the rest.",
-  },
-  {
-    fields: ["hosts", "notHosts"],
-    faultOf: hostFault,
-    what: "host",
-    fix: "Write the host as clients send it, or *.example for all below.",
-  },
-  {
-    fields: ["requestPrincipals", "notRequestPrincipals"],
-    faultOf: principalFault,
-    what: "token",
-    fix: "Write issuer/subject, issuer/* for every token of an issuer, or * for any token.",
-  },
-  {
-    fields: ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"],
-    faultOf: addressFault,
-    what: "address",
-    fix: "Write an address or a CIDR block.",
-  },
-] as const;
-
-/** An entry about no request would always be kept. */
-function* emptyFaults(entry: Entry, at: Path, work: Work): Generator<IntentFault, undefined> {
-  if (requestsOf(entry, [], work) !== undefined) return;
+function* expectationFaults({ expect }: Entry, at: Path): Generator<IntentFault, undefined> {
+  if (expectations.some((one) => one === expect)) return;
   yield {
-    at,
-    message: "No request meets all conditions of the entry, so it expects nothing",
-    fix: "Remove a condition that excludes what another one requires.",
+    at: [...at, "expect"],
+    message:
+      expect === ""
+        ? "The entry expects nothing"
+        : `"${expect}" is nothing to expect${asMeant(nearest(expect, expectations))}`,
+    fix: `Write one of ${expectations.join(", ")}.`,
   };
 }
 
@@ -242,10 +187,18 @@ function* destinationFaults({ spec }: Intent, entry: Entry, at: Path): Generator
       at: [...at, "expect"],
       message: "Only requests to a service or a host are routed: the intent names none",
     };
+  yield* shareFaults(destinations, [...at, "destinations"]);
+}
+
+function* shareFaults(destinations: Entry["destinations"], at: Path): Generator<IntentFault, undefined> {
+  for (const [i, { atLeast = 0 }] of destinations.entries())
+    if (atLeast < 0) yield { at: [...at, i, "atLeast"], message: `${atLeast} is no share`, fix: shares };
   const least = destinations.reduce((sum, { atLeast = 0 }) => sum + atLeast, 0);
   if (least > 100)
-    yield { at: [...at, "destinations"], message: "The smallest shares of all destinations are more than 100 percent" };
+    yield { at, message: "The smallest shares of all destinations are more than 100 percent", fix: shares };
 }
+
+const shares = "Write percentages from 0 to 100, which are 100 at most together.";
 
 /** `others` has a meaning only if some entry names somebody, and not everybody. */
 function* othersFaults(intent: Intent): Generator<IntentFault, undefined> {

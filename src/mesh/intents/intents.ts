@@ -5,11 +5,25 @@ import { index, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { type CallerName, readCaller, type UnknownCaller } from "../requests/caller-names.ts";
+import { isDomain } from "../traffic/host-syntax.ts";
+import { namespaceOfHost } from "../traffic/hosts.ts";
 
 /** What must become of some requests. */
 export type Intent = ObjectOf<"MeshwardIntent">;
 /** One entry of `spec.requests`. */
 export type Entry = Intent["spec"]["requests"][number];
+
+/** What an intent can expect of requests. */
+export const expectations = ["allowed", "denied", "encrypted", "routed"] as const;
+
+/** As the API server validates names of Services. */
+export const isServiceName = (text: string): boolean => /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text);
+
+/** Whether a text is the name of one host, as clients ask for it. */
+export const isNameOfHost = (text: string): boolean => isDomain(text) && !text.endsWith(".");
+/** The namespace of the Service that a host names; undefined: it names none. */
+export const namespaceOfServiceHost = (host: string, { domain }: Pick<MeshSettings, "domain">): string | undefined =>
+  namespaceOfHost(host.endsWith(".svc") ? `${host}.${domain}` : host, domain);
 
 /** The most entries of an intent. They are compared with each other. */
 export const mostEntries = 32;

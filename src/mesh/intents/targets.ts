@@ -1,6 +1,4 @@
 import { idOf } from "../../kube/identity.ts";
-import type { Path } from "../../kube/read.ts";
-import { nearest } from "../../text/nearest.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { anyPort, portsOf } from "../client-tls/destinations.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -40,12 +38,12 @@ const servicesByName = fact(
 );
 
 /** The same for workloads. Proxies of gateways are no targets: requests to them are those to what is behind them. */
-const workloadsByLabel = fact("workloadsByLabel", "Namespace", [workloadsOfNamespace], (namespace, mesh) => {
+export const workloadsByLabel = fact("workloadsByLabel", "Namespace", [workloadsOfNamespace], (namespace, mesh) => {
   const workloads = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
   return new Labelled(workloads, ({ pod }) => pod.labels);
 });
 
-/** What `targetsOf` and `missingTargets` read. */
+/** What `targetsOf` reads. */
 export const targetReads = [
   namespaceOfIntent,
   servicesByName,
@@ -55,7 +53,7 @@ export const targetReads = [
   entriesOfIntent,
   ...aliasReads,
 ] as const;
-type View = MeshView<(typeof targetReads)[number]>;
+export type TargetView = MeshView<(typeof targetReads)[number]>;
 
 /** What an intent is about, in the mesh. */
 export interface Targets {
@@ -69,7 +67,7 @@ export interface Targets {
 const nothing: Targets = { targets: [], unknown: undefined };
 
 /** The ports of the service or of the pods that an intent of one namespace names. */
-export function targetsOf(intent: Intent, mesh: View): Targets {
+export function targetsOf(intent: Intent, mesh: TargetView): Targets {
   const [namespace] = mesh.related(namespaceOfIntent, intent);
   const { service: name, host, workloads: labels, ports } = intent.spec.to;
   if (namespace === undefined) return nothing;
@@ -86,19 +84,24 @@ export function targetsOf(intent: Intent, mesh: View): Targets {
 }
 
 /** The ports of every workload of a namespace that an intent of the root namespace is about. */
-export const targetsIn = (namespace: Namespace, intent: Intent, mesh: View): Targets =>
+export const targetsIn = (namespace: Namespace, intent: Intent, mesh: TargetView): Targets =>
   targetsAmong(mesh.get(workloadsByLabel, namespace).all, namespace, intent.spec.to.ports, mesh);
 
-const serviceIn = (namespace: Namespace, name: string, mesh: View): Service | undefined =>
+export const serviceIn = (namespace: Namespace, name: string, mesh: TargetView): Service | undefined =>
   mesh.get(servicesByName, namespace).get(name);
 
-const missingService = ({ metadata }: Namespace, name: string, mesh: View): string =>
+const missingService = ({ metadata }: Namespace, name: string, mesh: TargetView): string =>
   mesh.knowsAll("Service")
     ? `there is no Service ${metadata.name}/${name}`
     : `the Service ${metadata.name}/${name} is not known`;
 
 /** Requests to ports that are asked for and that the Service does not have reach nothing. */
-function targetsAt(service: Service, namespace: Namespace, wanted: Intent["spec"]["to"]["ports"], mesh: View): Targets {
+function targetsAt(
+  service: Service,
+  namespace: Namespace,
+  wanted: Intent["spec"]["to"]["ports"],
+  mesh: TargetView,
+): Targets {
   const ports = portsOfService(service, mesh);
   const asked = wanted.flatMap((port) => port ?? []);
   const targets = (asked.length === 0 ? ports : asked).map(
@@ -110,7 +113,7 @@ function targetsAt(service: Service, namespace: Namespace, wanted: Intent["spec"
 }
 
 /** An alias without ports has those of what it stands for. */
-function portsOfService(service: Service, mesh: View): readonly number[] {
+export function portsOfService(service: Service, mesh: TargetView): readonly number[] {
   const { ports } = portsOf(service);
   if (!isAlias(service) || ports.length > 0) return ports;
   return [...new Set(aliased(service, mesh).definitions.flatMap(portNumbersOf))];
@@ -120,7 +123,7 @@ function portsOfService(service: Service, mesh: View): readonly number[] {
 function targetsOutside(
   host: string,
   { intent, namespace: home }: { readonly intent: Intent; readonly namespace: Namespace },
-  mesh: View,
+  mesh: TargetView,
 ): Targets {
   const entries = entriesFor(host, mesh.related(entriesOfIntent, intent));
   mesh.visited(entries.length);
@@ -138,7 +141,7 @@ function targetsAmong(
   workloads: readonly Workload[],
   namespace: Namespace,
   wanted: Intent["spec"]["to"]["ports"],
-  mesh: View,
+  mesh: TargetView,
 ): Targets {
   const byPort = new Map<number, Workload[]>();
   for (const workload of workloads)
@@ -154,84 +157,3 @@ function targetsAmong(
 
 const portsOfPods = ({ pod }: Workload): ReadonlySet<number | undefined> =>
   new Set([...pod.ports.map(({ number }) => number), anyPort]);
-
-/** Something in the target of an intent that the mesh does not have. */
-export interface MissingTarget {
-  readonly at: Path;
-  readonly message: string;
-  /** The missing Service; undefined: the Service is there. */
-  readonly service: { readonly namespace: string; readonly name: string } | undefined;
-}
-
-/** What the target of an intent names and the mesh does not have, as far as it is known. */
-export function* missingTargets(intent: Intent, mesh: View): Generator<MissingTarget, undefined> {
-  const { service: name, host, workloads: labels, ports } = intent.spec.to;
-  const [namespace] = mesh.related(namespaceOfIntent, intent);
-  if (namespace === undefined) return;
-  if (host !== undefined) yield* missingHost(host.toLowerCase(), intent, mesh);
-  const at = ["spec", "to"];
-  if (name !== undefined && mesh.knows("Service")) {
-    const service = serviceIn(namespace, name, mesh);
-    if (service === undefined) yield absentService(namespace, name, mesh);
-    else yield* missingPorts(service, ports, mesh);
-  }
-  if (labels !== undefined && mesh.knowsAll("Workload") && Object.keys(labels).length > 0) {
-    if (mesh.get(workloadsByLabel, namespace).selected(labels).length === 0)
-      yield {
-        at: [...at, "workloads"],
-        message: `No workload in ${namespace.metadata.name} has the labels ${Object.entries(labels)
-          .map(([key, value]) => `${key}: ${value}`)
-          .join(", ")}`,
-        service: undefined,
-      };
-  }
-}
-
-function absentService(namespace: Namespace, name: string, mesh: View): MissingTarget {
-  const names = mesh.related(servicesOfNamespace, namespace).map(({ metadata }) => metadata.name);
-  const meant = nearest(name, names);
-  const hint = meant === undefined ? "" : `: did you mean "${meant}"?`;
-  const { name: home } = namespace.metadata;
-  return {
-    at: ["spec", "to", "service"],
-    message: `There is no Service "${name}" in ${home}${hint}`,
-    service: { namespace: home, name },
-  };
-}
-
-/** A host that nothing defines is outside the mesh, where only a port is missing. */
-function* missingHost(host: string, intent: Intent, mesh: View): Generator<MissingTarget, undefined> {
-  const { ports } = intent.spec.to;
-  const entries = entriesFor(host, mesh.related(entriesOfIntent, intent));
-  if (!mesh.knowsAll("ServiceEntry")) return;
-  if (entries.length === 0 && ports.length === 0)
-    yield {
-      at: ["spec", "to"],
-      message: `No ServiceEntry defines host ${host}, so its ports are not known: give them in ports`,
-      service: undefined,
-    };
-  const there = new Set(entries.flatMap(portNumbersOf));
-  for (const [i, port] of ports.entries())
-    if (entries.length > 0 && port !== undefined && !there.has(port))
-      yield {
-        at: ["spec", "to", "ports", i],
-        message: `No ServiceEntry for host ${host} has port ${port}; their ports are ${[...there].join(", ")}`,
-        service: undefined,
-      };
-}
-
-/** An alias leads to any port. */
-function* missingPorts(
-  service: Service,
-  ports: Intent["spec"]["to"]["ports"],
-  mesh: View,
-): Generator<MissingTarget, undefined> {
-  const there = portsOfService(service, mesh);
-  for (const [i, port] of ports.entries())
-    if (port !== undefined && !there.includes(port))
-      yield {
-        at: ["spec", "to", "ports", i],
-        message: `Service ${service.metadata.name} has no port ${port}; its ports are ${there.join(", ") || "not known"}`,
-        service: undefined,
-      };
-}

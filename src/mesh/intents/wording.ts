@@ -7,7 +7,7 @@ import type { Entry, Intent } from "./intents.ts";
 
 /** What an entry expects, in words: `Requests (POST; /payments/*) from serviceaccount/orders/api must be allowed`. */
 export const formatEntry = (entry: Entry): string =>
-  `${formatRequests(entry)} from ${entry.from.join(", ")} must be ${formatExpectation(entry)}`;
+  `${formatRequests(entry)} from ${entry.from.join(", ") || "nobody"} must be ${formatExpectation(entry)}`;
 
 /** Why an entry does not hold, or why that is not known, as a sentence without a full stop. It names what decides. */
 export function formatVerdict({ outcome, how, because }: Finding, tense: Tense): string {
@@ -83,11 +83,15 @@ function formatRequests(entry: Entry): string {
 }
 
 const shown = (values: readonly string[], notValues: readonly string[], what = ""): readonly string[] => [
-  ...(values.length > 0 ? [`${what}${values.join(", ")}`] : []),
-  ...(notValues.length > 0 ? [`not ${what}${notValues.join(", ")}`] : []),
+  ...(values.length > 0 ? [`${what}${listed(values)}`] : []),
+  ...(notValues.length > 0 ? [`not ${what}${listed(notValues)}`] : []),
 ];
+/** Values can be as long as a document; `keyOfEntry` has all of them. */
+const listed = (values: readonly string[]): string =>
+  values.map((value) => (value.length > mostShown ? `${value.slice(0, mostShown)}...` : value)).join(", ");
+const mostShown = 100;
 const named = (all: Readonly<Record<string, readonly string[]>>, what = ""): readonly string[] =>
-  Object.entries(all).map(([name, values]) => `${what}${name}: ${values.join(", ")}`);
+  Object.entries(all).map(([name, values]) => `${what}${name}: ${listed(values)}`);
 
 function formatExpectation({ expect, destinations }: Entry): string {
   if (expect !== "routed") return expect;

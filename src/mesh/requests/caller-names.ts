@@ -47,11 +47,19 @@ const firstWords = [...callerWords, "serviceaccount", "namespace", ...workloadKi
 
 /** Reads a caller. `home` is the namespace of a service account or a workload that names none. */
 export function readCaller(text: string, home: string): CallerName | UnknownCaller {
+  const meant = accountOfPrincipal(text);
+  if (meant !== undefined) return { kind: "unknown", meant };
   const [first = "", ...names] = text.trim().split("/");
   const word = first.toLowerCase();
   if (names.length === 0) return readWord(word);
   if (names.length > 2 || names.includes("")) return { kind: "unknown", meant: undefined };
   return readNamed(word, names, home);
+}
+
+/** A principal as policies and certificates have it. */
+function accountOfPrincipal(text: string): string | undefined {
+  const [, namespace, name] = /\/ns\/([^/*]+)\/sa\/([^/*]+)$/.exec(text) ?? [];
+  return namespace === undefined ? undefined : `serviceaccount/${namespace}/${name}`;
 }
 
 function readNamed(word: string, names: readonly string[], home: string): CallerName | UnknownCaller {

@@ -48,6 +48,7 @@ import { atGuard, lostToken, rewritten } from "./server-view.ts";
 import { identityIn } from "./sources.ts";
 import {
   isBehindWaypoint,
+  leftOutOfWaypoint,
   sourceAtWaypoint,
   waypointBefore,
   waypointBeforePods,
@@ -234,6 +235,12 @@ export class Journey {
       definition === undefined ? nowhere : waypointBefore(this.#source, definition, this.#mesh);
     if (!isUsable(binding)) {
       yield* this.#route(way, to, this.#source, false);
+      return;
+    }
+    const because = definition && leftOutOfWaypoint(definition);
+    if (because !== undefined) {
+      const route: RouteOutcome = { ...unrouted, result: "nowhere", host: to.host, because };
+      yield this.#outcome("nowhere", { ...way, route }, []);
       return;
     }
     const front = { object: definition, namespace, protocol: way.sentAs, port: to.port };

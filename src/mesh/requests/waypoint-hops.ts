@@ -1,3 +1,4 @@
+import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import { namespaceOfService } from "../membership/services.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -54,6 +55,17 @@ export function waypointBefore(
   const isUsed = namespace !== undefined && usesWaypoint(source, definition, namespace);
   return { namespace, binding: isUsed ? bindingOf(definition, namespace, mesh) : undefined };
 }
+
+/**
+ * Why a waypoint has nothing for what it is the waypoint of, although clients send their requests there; undefined: it has (Istio
+ * pilot/pkg/networking/core/waypoint.go findWaypointResources).
+ */
+export const leftOutOfWaypoint = (definition: Definition): string | undefined =>
+  definition.kind === "ServiceEntry" &&
+  definition.spec.resolution === "DYNAMIC_DNS" &&
+  definition.spec.location === "MESH_INTERNAL"
+    ? `waypoints have nothing for ${idOf(definition)}, which has resolution DYNAMIC_DNS and location MESH_INTERNAL`
+    : undefined;
 
 /** Whether requests for both go through the same waypoint. */
 export function areAtOneWaypoint(one: Definition, other: Definition, mesh: View): boolean {

@@ -116,14 +116,16 @@ export function formatWrittenRequest(request: Request): string {
 }
 
 /** Why a value of `hosts` is the host of no request; undefined: it can be one. */
-export const hostFault = (host: string): string | undefined =>
-  /[\s/]/.test(host) ? "a host has no scheme and no path, such as shop.example or *.example" : undefined;
+export function hostFault(host: string): string | undefined {
+  if (/[\s/]/.test(host)) return "a host has no scheme and no path, such as shop.example or *.example";
+  return /[^*]\*[^*]|\*\*/.test(host) ? "a * is possible at one end only, and stands for itself elsewhere" : undefined;
+}
 
 /** Why a value of `requestPrincipals` is no token's; undefined: it can be one. */
 export const principalFault = (principal: string): string | undefined =>
-  principal.includes("/") || principal.includes("*")
-    ? undefined
-    : "a token is written as issuer/subject, such as https://issuer.example/*, or * for any token";
+  /^[^/:]*:\/\/[^/*]*$/.test(principal) || !/[/*]/.test(principal)
+    ? "a token is written as issuer/subject, such as https://issuer.example/*, or * for any token"
+    : undefined;
 
 /** Why a value of `ipBlocks` is no address; undefined: it is one. */
 export const addressFault = (address: string): string | undefined =>
@@ -136,8 +138,9 @@ export const addressFault = (address: string): string | undefined =>
 export function pathFault(path: string): string | undefined {
   if (!/^[/*]/.test(path)) return "a path starts with /";
   if (/[?#]/.test(path)) return "a path has no query and no fragment";
+  if (/\s/.test(path)) return "a path has no spaces, for which clients send %20";
   if (/[{}]/.test(path)) return templateFault(path);
-  return /[^*]\*[^*]/.test(path)
+  return /[^*]\*[^*]|\*\*/.test(path)
     ? "a * between other characters stands for itself; write {*} for one segment"
     : undefined;
 }

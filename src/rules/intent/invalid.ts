@@ -2,12 +2,13 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { kindsIn } from "../../engine/declared-reads.ts";
 import { callerReads, Callers } from "../../mesh/intents/callers.ts";
-import { faultsOf, type IntentFault } from "../../mesh/intents/faults.ts";
-import { missingTargets, targetReads } from "../../mesh/intents/targets.ts";
+import { faultsOf } from "../../mesh/intents/faults.ts";
+import { missingReads, missingTargets } from "../../mesh/intents/missing-targets.ts";
+import type { IntentFault } from "../../mesh/intents/value-faults.ts";
 import { setting } from "../../view/view.ts";
 
 // What is wrong with an intent about other namespaces names the root namespace.
-const reads = [...targetReads, ...callerReads, setting("rootNamespace")] as const;
+const reads = [...missingReads, ...callerReads, setting("rootNamespace")] as const;
 
 export const intentInvalid = defineRule({
   id: "intent-invalid",

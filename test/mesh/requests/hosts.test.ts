@@ -279,6 +279,19 @@ describe("a ServiceEntry behind a waypoint", () => {
     assert.deepEqual(hops(meshOf(ambient + entry("") + tls), "web/client", "api.stripe.com:80"), ["outside plaintext"]);
   });
 
+  test("wildcards with DYNAMIC_DNS are reached through it, if they are outside the mesh", () => {
+    const dynamic = (location: string) =>
+      serviceEntry(
+        "egress/stripe",
+        `hosts: ["*.stripe.com"]\nresolution: DYNAMIC_DNS\nlocation: ${location}\n${http}`,
+        "labels: { istio.io/use-waypoint: w }",
+      );
+    const at = (location: string, method: string) =>
+      results(meshOf(ambient + dynamic(location) + policy), "web/client", "api.stripe.com:80", texts("method", method));
+    assert.deepEqual([at("MESH_EXTERNAL", "GET"), at("MESH_EXTERNAL", "POST")], [["accepted"], ["denied"]]);
+    assert.deepEqual([at("MESH_INTERNAL", "GET"), at("MESH_INTERNAL", "POST")], [["nowhere"], ["nowhere"]]);
+  });
+
   test("a host without an address passes it by", () => {
     const none = serviceEntry(
       "egress/stripe",
