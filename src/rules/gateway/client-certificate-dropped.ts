@@ -74,7 +74,7 @@ function* serversOf({ spec }: ObjectOf<"Gateway">): Iterable<Served> {
 function listenersIn(owner: ListenerOwner, mesh: View): readonly ListenerGateway[] {
   if (owner.kind === "KubernetesGateway") return listenerGateways(owner);
   const [gateway] = mesh.related(gatewayOfListenerSet, owner);
-  return gateway === undefined ? [] : mesh.get(listenersOfGateway, gateway).all.filter((one) => one.owner === owner);
+  return gateway === undefined ? [] : (mesh.get(listenersOfGateway, gateway).byOwner.get(owner) ?? []);
 }
 
 function* listenersOf(listeners: readonly ListenerGateway[]): Iterable<Served> {
