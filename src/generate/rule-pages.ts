@@ -128,12 +128,14 @@ function incidentOf(rule: BuiltInRule): string[] {
   ];
 }
 
-const explainedAs: Readonly<Record<string, string>> = {
-  Workload: "deployment/NAMESPACE/NAME",
-  ListenerSet: "gateway/NAMESPACE/NAME",
-};
 const hosted: ReadonlySet<string> = new Set(["VirtualService", "DestinationRule", "ServiceEntry", "Service"]);
-const unexplained: ReadonlySet<string> = new Set(["Gateway", "KubernetesGateway", "KubernetesRoute", "MeshConfig"]);
+const unexplained: ReadonlySet<string> = new Set([
+  "Gateway",
+  "KubernetesGateway",
+  "KubernetesRoute",
+  "ListenerSet",
+  "MeshConfig",
+]);
 
 /**
  * Those of Meshward: `explain` for what it explains, `audit` for rules that run there, with the modes and the protected
@@ -143,7 +145,11 @@ function ownCommandsOf(rule: BuiltInRule): string[] {
   const { id, subject, check, judgesMalformed } = rule;
   if (judgesMalformed) return ["meshward check FILE --mesh cluster"];
   const [kind = ""] = subject;
-  const target = hosted.has(kind) ? "host HOST --from NAMESPACE" : (explainedAs[kind] ?? "namespace/NAMESPACE");
+  const target = hosted.has(kind)
+    ? "host HOST --from NAMESPACE"
+    : kind === "Workload"
+      ? "deployment/NAMESPACE/NAME"
+      : "namespace/NAMESPACE";
   return [
     ...(unexplained.has(kind) ? [] : [`meshward explain ${target} --mesh cluster`]),
     ...(check === undefined ? [] : ["meshward audit --mesh cluster --policies-from-cluster \\", `  --rule ${id}`]),
