@@ -38,6 +38,14 @@ const destinationsOf = (route: Route, namespace: string, domain: string): readon
 
 const percent = (share: number): number | null => (Number.isFinite(share) ? Math.round(share * 100) : null);
 
+/** The Gateways that a route names, itself or by their ListenerSets. */
+function gatewaysOf(route: KubernetesRoute, mesh: Mesh): readonly string[] {
+  const parents = route.spec.parentRefs.map((ref) => parentOf(ref, route));
+  const named = parents.filter(({ kind }) => kind === "Gateway").map((one) => `${one.namespace}/${one.name}`);
+  const ofSets = mesh.related(listenerSetsOfRoute, route).flatMap((set) => gatewayNamedBy(set) ?? []);
+  return [...new Set([...named, ...ofSets])];
+}
+
 /** Without hostnames, a route at a gateway is for every host, and one at a Service for the host of that Service. */
 function ofKubernetesRoute(route: KubernetesRoute, mesh: Mesh): readonly PictureRoute[] {
   const { domain } = mesh.settings;
@@ -45,9 +53,7 @@ function ofKubernetesRoute(route: KubernetesRoute, mesh: Mesh): readonly Picture
   const { parentRefs, hostnames, rules } = route.spec;
   const parents = parentRefs.map((ref) => parentOf(ref, route));
   const services = parents.filter(({ kind }) => kind === "Service");
-  const named = parents.filter(({ kind }) => kind === "Gateway").map((one) => `${one.namespace}/${one.name}`);
-  const ofSets = mesh.related(listenerSetsOfRoute, route).flatMap((set) => gatewayNamedBy(set) ?? []);
-  const gateways = [...new Set([...named, ...ofSets])];
+  const gateways = gatewaysOf(route, mesh);
   const hosts = [
     ...services.map((one) => `${one.name}.${one.namespace}.svc.${domain}`),
     ...(hostnames.length > 0 ? hostnames : gateways.length > 0 ? ["*"] : []),

@@ -85,8 +85,7 @@ const serviceType = "networking.istio.io/service-type";
 /** Of a Gateway whose other listeners are for HTTPS, one for HTTP is usually there for redirects. */
 function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | undefined> {
   const [gateway] = owner.kind === "ListenerSet" ? mesh.related(gatewayOfListenerSet, owner) : [owner];
-  if (gateway === undefined || !isForIngress(gateway) || isInternalGateway(gateway, mesh)) return;
-  if (mesh.get(hasTlsListener, gateway)) return;
+  if (gateway === undefined || !isForClientsOutside(gateway, mesh) || mesh.get(hasTlsListener, gateway)) return;
   const own = mesh.get(listenersOfGateway, gateway).byOwner.get(owner) ?? [];
   for (const [i, one] of own.entries()) {
     const { name, port, protocol } = one.listener;
@@ -100,11 +99,11 @@ function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | unde
   }
 }
 
-/** Whether a Gateway of the Gateway API is reached from inside the cluster only. */
-function isInternalGateway(gateway: KubernetesGateway, mesh: View): boolean {
-  if (gateway.metadata.annotations[serviceType] === "ClusterIP") return true;
+/** Whether a Gateway of the Gateway API is for ingress, and not reached from inside the cluster only. */
+function isForClientsOutside(gateway: KubernetesGateway, mesh: View): boolean {
+  if (!isForIngress(gateway) || gateway.metadata.annotations[serviceType] === "ClusterIP") return false;
   const services = mesh.related(servicesOfAddresses, gateway);
-  return services.length >= gateway.spec.addresses.length && areInternal(services);
+  return services.length < gateway.spec.addresses.length || !areInternal(services);
 }
 
 /** Whether a listener has routes, and all of them redirect to HTTPS, which another Gateway serves. */
