@@ -18,6 +18,7 @@ import type {
 } from "../report/mesh-picture.ts";
 import { sideOf } from "../view/side.ts";
 import type { Mesh } from "../view/view.ts";
+import { listenersOfGateway } from "../mesh/gateways/listener-sets.ts";
 import { pictureRoutes } from "./picture-routes.ts";
 
 /** A page has room for so many routes; those of the first namespaces are shown. */
@@ -31,7 +32,7 @@ export function meshPictureOf(base: Mesh, policies: Policies): MeshPicture {
   const namespaces = [...mesh.all("Namespace")].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   const routes = [...mesh.all("VirtualService"), ...mesh.all("KubernetesRoute")]
     .sort(byPlace)
-    .flatMap((one) => pictureRoutes(one, mesh.settings));
+    .flatMap((one) => pictureRoutes(one, mesh));
   return {
     rootNamespace: mesh.settings.rootNamespace,
     namespaces: namespaces.map((namespace) => ({
@@ -142,11 +143,15 @@ function gatewaysIn(mesh: Mesh): readonly PictureGateway[] {
     ...{ kind: "Gateway", namespace: metadata.namespace, name: metadata.name },
     hosts: [...new Set(spec.servers.flatMap(({ hosts }) => hosts))],
   }));
-  const kubernetes = [...mesh.all("KubernetesGateway")].map(({ metadata, spec }) => ({
-    kind: spec.gatewayClassName === "istio-waypoint" ? "Waypoint" : "Gateway (gateway.networking.k8s.io)",
-    namespace: metadata.namespace,
-    name: metadata.name,
-    hosts: [...new Set(spec.listeners.flatMap(({ hostname }) => (hostname ? [hostname] : [])))],
+  const kubernetes = [...mesh.all("KubernetesGateway")].map((gateway) => ({
+    kind: gateway.spec.gatewayClassName === "istio-waypoint" ? "Waypoint" : "Gateway (gateway.networking.k8s.io)",
+    namespace: gateway.metadata.namespace,
+    name: gateway.metadata.name,
+    hosts: [
+      ...new Set(
+        mesh.get(listenersOfGateway, gateway).all.flatMap(({ listener: { hostname } }) => (hostname ? [hostname] : [])),
+      ),
+    ],
   }));
   return [...istio, ...kubernetes].sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1));
 }

@@ -1,15 +1,14 @@
-import { backendOf, type KubernetesRoute, parentOf, weightOf } from "../mesh/gateways/routes.ts";
+import { gatewayNamedBy } from "../mesh/gateways/listener-sets.ts";
+import { backendOf, type KubernetesRoute, listenerSetsOfRoute, parentOf, weightOf } from "../mesh/gateways/routes.ts";
 import { fullHost, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import { type Route, routesOf, shareOf, type VirtualService } from "../mesh/traffic/virtual-services.ts";
 import type { PictureDestination, PictureRoute } from "../report/mesh-picture.ts";
 import type { AllMeshSettings } from "../view/settings.ts";
+import type { Mesh } from "../view/view.ts";
 
 /** The routes of one object that have destinations. */
-export const pictureRoutes = (
-  object: VirtualService | KubernetesRoute,
-  settings: AllMeshSettings,
-): readonly PictureRoute[] =>
-  object.kind === "VirtualService" ? ofVirtualService(object, settings) : ofKubernetesRoute(object, settings);
+export const pictureRoutes = (object: VirtualService | KubernetesRoute, mesh: Mesh): readonly PictureRoute[] =>
+  object.kind === "VirtualService" ? ofVirtualService(object, mesh.settings) : ofKubernetesRoute(object, mesh);
 
 function ofVirtualService(virtualService: VirtualService, { domain }: AllMeshSettings): readonly PictureRoute[] {
   const { namespace, name } = virtualService.metadata;
@@ -39,13 +38,22 @@ const destinationsOf = (route: Route, namespace: string, domain: string): readon
 
 const percent = (share: number): number | null => (Number.isFinite(share) ? Math.round(share * 100) : null);
 
+/** The Gateways that a route names, itself or by their ListenerSets. */
+function gatewaysOf(route: KubernetesRoute, mesh: Mesh): readonly string[] {
+  const parents = route.spec.parentRefs.map((ref) => parentOf(ref, route));
+  const named = parents.filter(({ kind }) => kind === "Gateway").map((one) => `${one.namespace}/${one.name}`);
+  const ofSets = mesh.related(listenerSetsOfRoute, route).flatMap((set) => gatewayNamedBy(set) ?? []);
+  return [...new Set([...named, ...ofSets])];
+}
+
 /** Without hostnames, a route at a gateway is for every host, and one at a Service for the host of that Service. */
-function ofKubernetesRoute(route: KubernetesRoute, { domain }: AllMeshSettings): readonly PictureRoute[] {
+function ofKubernetesRoute(route: KubernetesRoute, mesh: Mesh): readonly PictureRoute[] {
+  const { domain } = mesh.settings;
   const { namespace, name } = route.metadata;
   const { parentRefs, hostnames, rules } = route.spec;
   const parents = parentRefs.map((ref) => parentOf(ref, route));
   const services = parents.filter(({ kind }) => kind === "Service");
-  const gateways = parents.filter(({ kind }) => kind === "Gateway").map((one) => `${one.namespace}/${one.name}`);
+  const gateways = gatewaysOf(route, mesh);
   const hosts = [
     ...services.map((one) => `${one.name}.${one.namespace}.svc.${domain}`),
     ...(hostnames.length > 0 ? hostnames : gateways.length > 0 ? ["*"] : []),

@@ -129,7 +129,13 @@ function incidentOf(rule: BuiltInRule): string[] {
 }
 
 const hosted: ReadonlySet<string> = new Set(["VirtualService", "DestinationRule", "ServiceEntry", "Service"]);
-const unexplained: ReadonlySet<string> = new Set(["Gateway", "KubernetesGateway", "KubernetesRoute", "MeshConfig"]);
+const unexplained: ReadonlySet<string> = new Set([
+  "Gateway",
+  "KubernetesGateway",
+  "KubernetesRoute",
+  "ListenerSet",
+  "MeshConfig",
+]);
 
 /**
  * Those of Meshward: `explain` for what it explains, `audit` for rules that run there, with the modes and the protected

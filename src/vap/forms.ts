@@ -68,10 +68,6 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "envoy-filter-old-filter-name",
     "it only warns, as it is in its trial stage, and depends on which control planes read the EnvoyFilter",
   ],
-  [
-    "gateway-client-certificate-dropped",
-    "it compares the hosts of all servers together before and after, and CEL can neither join the lists of servers nor make a map of them",
-  ],
   ["kubernetes-gateway-proxy-replaced", "it reads YAML inside an annotation, which CEL cannot parse"],
   ["gateway-server-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],

@@ -232,6 +232,54 @@ test("a Gateway of the Gateway API: listeners, and the routes that name it", () 
   ]);
 });
 
+test("a Gateway of the Gateway API has the listeners of the ListenerSets that it allows", () => {
+  const set = (namespace: string, hostname: string) =>
+    readObject("ListenerSet", {
+      kind: "ListenerSet",
+      metadata: { name: "more", namespace },
+      spec: {
+        parentRef: { name: "public", namespace: "ingress" },
+        listeners: [{ name: "added", port: 80, protocol: "HTTP", hostname }],
+      },
+    });
+  const lines = explained(
+    readObject("KubernetesGateway", {
+      kind: "Gateway",
+      metadata: { name: "public", namespace: "ingress" },
+      spec: {
+        gatewayClassName: "istio",
+        allowedListeners: {
+          namespaces: { from: "Selector", selector: { matchLabels: { "kubernetes.io/metadata.name": "shop" } } },
+        },
+        listeners: [{ name: "http", port: 80, protocol: "HTTP", hostname: "www.example.com" }],
+      },
+    }),
+    readObject("Namespace", { kind: "Namespace", metadata: { name: "shop" } }),
+    readObject("Namespace", { kind: "Namespace", metadata: { name: "other" } }),
+    set("shop", "shop.example.com"),
+    set("other", "other.example.com"),
+    readObject("KubernetesRoute", {
+      kind: "HTTPRoute",
+      metadata: { name: "cart", namespace: "shop" },
+      spec: {
+        parentRefs: [{ kind: "ListenerSet", name: "more" }],
+        rules: [{ backendRefs: [{ name: "cart", port: 80 }] }],
+      },
+    }),
+  );
+  assert.ok(lines.includes("Listener http, port 80 HTTP: www.example.com; routes of its own namespace"));
+  assert.ok(
+    lines.includes(
+      "Listener added of ListenerSet shop/more, port 80 HTTP: shop.example.com; routes of its own namespace",
+    ),
+  );
+  assert.ok(lines.includes("- ListenerSet other/more adds no listener: the Gateway does not allow it"));
+  assert.ok(lines.includes("  HTTPRoute shop/cart is accepted for every host of its listeners"));
+  const shown = lines.filter((line) => line.includes("other.example.com"));
+  assert.deepEqual(shown, []);
+  assert.ok(lines.some((line) => line.includes("shop.example.com") && line.includes("port 80")));
+});
+
 test("a Gateway is found by its name, of either API; both are explained if both have it", () => {
   const words = { name: undefined, namespace: "ingress", from: undefined };
   const asked = readTargetName({ ...words, what: "gw/public" });

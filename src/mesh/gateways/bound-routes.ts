@@ -129,8 +129,7 @@ export interface BoundRoute {
 
 /** The routes that name a Gateway of the Gateway API, or one of its ListenerSets, sorted by name. */
 export function routesBoundTo(gateway: KubernetesGateway, mesh: Mesh): readonly BoundRoute[] {
-  const owners = new Set<ListenerOwner>([gateway]);
-  for (const { owner } of mesh.get(listenersOfGateway, gateway).all) owners.add(owner);
+  const owners = new Set<ListenerOwner>([gateway, ...mesh.get(listenersOfGateway, gateway).byOwner.keys()]);
   return routesNaming(gateway, mesh)
     .map((route): BoundRoute => {
       const parents = mesh.get(routeAcceptances, route).filter(({ parent }) => owners.has(parent));

@@ -4,7 +4,7 @@ import { ingressClasses, type KubernetesGateway } from "../membership/gateways.t
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
-import { type ListenerGateway, type ListenerSet, listenersWithSets } from "./listener-gateways.ts";
+import { type ListenerGateway, type ListenerOwner, type ListenerSet, listenersWithSets } from "./listener-gateways.ts";
 
 /** The Gateway to which a set adds listeners, as `namespace/name`; undefined: its parent is no Gateway. */
 export function gatewayNamedBy({ metadata, spec: { parentRef } }: ListenerSet): string | undefined {
@@ -78,9 +78,16 @@ export function allowsListenerSet(
 /** All listeners at the proxies of a Gateway. */
 export interface ListenersOfGateway {
   readonly all: readonly ListenerGateway[];
+  /** The same by what they are written in. A Gateway can have very many ListenerSets. */
+  readonly byOwner: ReadonlyMap<ListenerOwner, readonly ListenerGateway[]>;
   /** Why there can be listeners beside these; undefined: there are none. */
   readonly others: string | undefined;
 }
+
+const withOwners = (all: readonly ListenerGateway[]): Pick<ListenersOfGateway, "all" | "byOwner"> => ({
+  all,
+  byOwner: new Map(all.map(({ owner, siblings }) => [owner, siblings])),
+});
 
 /**
  * The listeners of a Gateway and those of the ListenerSets that it allows (Istio pilot/pkg/config/kube/gateway/gateway_collection.go
@@ -91,15 +98,13 @@ export const listenersOfGateway = fact(
   "KubernetesGateway",
   [listenerSetsOfGateway, namespaceOfListenerSet],
   (gateway, mesh): ListenersOfGateway => {
-    if (!canHaveListenerSets(gateway)) return { all: listenersWithSets(gateway, []), others: undefined };
+    if (!canHaveListenerSets(gateway)) return { ...withOwners(listenersWithSets(gateway, [])), others: undefined };
     const sets = mesh.related(listenerSetsOfGateway, gateway);
     mesh.visited(sets.length);
     const uncertain = sets.find((set) => allowsListenerSet(gateway, set, mesh) === undefined);
+    const allowed = sets.filter((set) => allowsListenerSet(gateway, set, mesh) === true);
     return {
-      all: listenersWithSets(
-        gateway,
-        sets.filter((set) => allowsListenerSet(gateway, set, mesh) === true),
-      ),
+      ...withOwners(listenersWithSets(gateway, allowed)),
       others: mesh.knows("ListenerSet")
         ? uncertain && `whether ${idOf(gateway)} allows ${idOf(uncertain)} depends on labels that are not known`
         : `${idOf(gateway)} lets ListenerSets add listeners, and these are not known`,

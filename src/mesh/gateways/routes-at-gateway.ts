@@ -1,6 +1,6 @@
 import type { MeshView } from "../../view/view.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
-import type { ListenerOwner, ListenerSet } from "./listener-gateways.ts";
+import type { ListenerSet } from "./listener-gateways.ts";
 import { listenersOfGateway } from "./listener-sets.ts";
 import {
   type KubernetesRoute,
@@ -11,10 +11,8 @@ import {
 } from "./routes.ts";
 
 /** The ListenerSets whose listeners a Gateway has. */
-const setsAt = (gateway: KubernetesGateway, mesh: MeshView<typeof listenersOfGateway>): readonly ListenerSet[] => {
-  const owners = new Set(mesh.get(listenersOfGateway, gateway).all.map(({ owner }): ListenerOwner => owner));
-  return [...owners].filter((owner) => owner.kind === "ListenerSet");
-};
+const setsAt = (gateway: KubernetesGateway, mesh: MeshView<typeof listenersOfGateway>): readonly ListenerSet[] =>
+  [...mesh.get(listenersOfGateway, gateway).byOwner.keys()].filter((owner) => owner.kind === "ListenerSet");
 
 const withoutRepeats = (routes: readonly KubernetesRoute[]): readonly KubernetesRoute[] => [...new Set(routes)];
 

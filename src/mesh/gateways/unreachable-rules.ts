@@ -143,7 +143,7 @@ function listenersOfParent(name: string, mesh: ParentView): readonly ListenerGat
   const set = mesh.under(listenerSetsOfRoute, [named]).find((one) => nameOf(one) === named);
   const [gateway] = set === undefined ? [] : mesh.related(gatewayOfListenerSet, set);
   if (gateway === undefined || !hasClassOfIstio(gateway)) return [];
-  return mesh.get(listenersOfGateway, gateway).all.filter(({ owner }) => owner === set);
+  return set === undefined ? [] : (mesh.get(listenersOfGateway, gateway).byOwner.get(set) ?? []);
 }
 
 function lostTogether(

@@ -133,7 +133,7 @@ function* closedAtGateway(
 const mostShown = 5;
 
 const isOwnerAt = (gateway: KubernetesGateway, owner: ParentAcceptance["parent"], mesh: View): boolean =>
-  owner === gateway || mesh.get(listenersOfGateway, gateway).all.some((one) => one.owner === owner);
+  owner === gateway || mesh.get(listenersOfGateway, gateway).byOwner.has(owner);
 
 /** The hostnames of a route for HTTP that the Gateway offers. */
 const hostsAt = (gateway: KubernetesGateway, route: KubernetesRoute, mesh: View): readonly string[] =>

@@ -1,21 +1,25 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { listenerGateways } from "../../mesh/gateways/listener-gateways.ts";
+import { type ListenerGateway, listenerGateways, type ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
+import { gatewayOfListenerSet, listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
 import type { Server } from "../../mesh/gateways/servers.ts";
-import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [gatewayOfListenerSet, listenersOfGateway] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const gatewayClientCertificateDropped = defineRule({
   id: "gateway-client-certificate-dropped",
-  subject: ["Gateway", "KubernetesGateway"],
-  reads: [],
+  subject: ["Gateway", "KubernetesGateway", "ListenerSet"],
+  reads,
+  worksWithout: ["Gateway", "KubernetesGateway", "ListenerSet"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   stage: "trial",
   tags: ["mtls"],
   summary: "A Gateway no longer demands a client certificate for a host.",
-  why: "A server with mode MUTUAL or ISTIO_MUTUAL refuses clients without a valid certificate. With SIMPLE or OPTIONAL_MUTUAL, or without verification, everybody gets in whom no policy refuses (Istio pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext). Gateways of the Gateway API say it with the option gateway.istio.io/tls-terminate-mode of a listener or with spec.tls.frontend (pilot/pkg/config/kube/gateway/conversion.go buildTLS).",
+  why: "A server with mode MUTUAL or ISTIO_MUTUAL refuses clients without a valid certificate. With SIMPLE or OPTIONAL_MUTUAL, or without verification, everybody gets in whom no policy refuses (Istio pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext). Gateways and ListenerSets of the Gateway API say it with the option gateway.istio.io/tls-terminate-mode of a listener or with spec.tls.frontend (pilot/pkg/config/kube/gateway/conversion.go buildTLS).",
   fix: "Keep mode MUTUAL for the host, and serve other clients by a host of their own.",
   incident: {
     symptoms: ["open-access"],
@@ -28,8 +32,8 @@ export const gatewayClientCertificateDropped = defineRule({
   },
 
   *compare(before, after) {
-    const old = openedHosts(before.object, before.mesh.settings);
-    for (const [host, open] of openedHosts(after.object, after.mesh.settings))
+    const old = openedHosts(before.object, before.mesh);
+    for (const [host, open] of openedHosts(after.object, after.mesh))
       if (open !== undefined && old.has(host) && old.get(host) === undefined)
         yield {
           at: open.at,
@@ -47,12 +51,12 @@ interface Opening {
 
 /** The hosts that are served; undefined: only clients with a valid certificate get in. */
 function openedHosts(
-  gateway: ObjectOf<"Gateway"> | KubernetesGateway,
-  settings: MeshSettings,
+  gateway: ObjectOf<"Gateway"> | ListenerOwner,
+  mesh: View,
 ): ReadonlyMap<string, Opening | undefined> {
   const found = new Map<string, Opening | undefined>();
-  if (!isServed(gateway, settings)) return found;
-  const servers = gateway.kind === "Gateway" ? serversOf(gateway) : listenersOf(gateway);
+  if (!isServed(gateway, mesh.settings)) return found;
+  const servers = gateway.kind === "Gateway" ? serversOf(gateway) : listenersOf(listenersIn(gateway, mesh));
   for (const { hosts, opening } of servers) for (const host of hosts) found.set(host, found.get(host) ?? opening);
   return found;
 }
@@ -66,8 +70,15 @@ function* serversOf({ spec }: ObjectOf<"Gateway">): Iterable<Served> {
   for (const [i, server] of spec.servers.entries()) yield* served(server, ["spec", "servers", i, "tls"]);
 }
 
-function* listenersOf(gateway: KubernetesGateway): Iterable<Served> {
-  for (const [i, { generated, leftOut }] of listenerGateways(gateway).entries())
+/** All listeners of an object, in their order there. */
+function listenersIn(owner: ListenerOwner, mesh: View): readonly ListenerGateway[] {
+  if (owner.kind === "KubernetesGateway") return listenerGateways(owner);
+  const [gateway] = mesh.related(gatewayOfListenerSet, owner);
+  return gateway === undefined ? [] : (mesh.get(listenersOfGateway, gateway).byOwner.get(owner) ?? []);
+}
+
+function* listenersOf(listeners: readonly ListenerGateway[]): Iterable<Served> {
+  for (const [i, { generated, leftOut }] of listeners.entries())
     for (const server of leftOut === undefined ? generated.spec.servers : [])
       yield* served(server, ["spec", "listeners", i, "tls"]);
 }

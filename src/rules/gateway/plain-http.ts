@@ -17,9 +17,17 @@ import { type Gateway, isPlainHttp } from "../../mesh/gateways/servers.ts";
 import { isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+
+/** A fact, because a Gateway can have very many ListenerSets, of which each asks. */
+const hasTlsListener = fact("hasTlsListener", "KubernetesGateway", [listenersOfGateway], (gateway, mesh): boolean =>
+  mesh
+    .get(listenersOfGateway, gateway)
+    .all.some(({ listener: { protocol } }) => protocol === "HTTPS" || protocol === "TLS"),
+);
 
 const reads = [
+  hasTlsListener,
   ...gatewayServiceReads,
   servicesOfAddresses,
   routesOfKubernetesGateway,
@@ -77,10 +85,9 @@ const serviceType = "networking.istio.io/service-type";
 /** Of a Gateway whose other listeners are for HTTPS, one for HTTP is usually there for redirects. */
 function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | undefined> {
   const [gateway] = owner.kind === "ListenerSet" ? mesh.related(gatewayOfListenerSet, owner) : [owner];
-  if (gateway === undefined || !isForIngress(gateway) || isInternalGateway(gateway, mesh)) return;
-  const { all } = mesh.get(listenersOfGateway, gateway);
-  if (all.some(({ listener: { protocol } }) => protocol === "HTTPS" || protocol === "TLS")) return;
-  for (const [i, one] of all.filter((other) => other.owner === owner).entries()) {
+  if (gateway === undefined || !isForClientsOutside(gateway, mesh) || mesh.get(hasTlsListener, gateway)) return;
+  const own = mesh.get(listenersOfGateway, gateway).byOwner.get(owner) ?? [];
+  for (const [i, one] of own.entries()) {
     const { name, port, protocol } = one.listener;
     if (protocol === "HTTP" && !(yield* onlyRedirects(one, mesh)))
       yield {
@@ -92,11 +99,11 @@ function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | unde
   }
 }
 
-/** Whether a Gateway of the Gateway API is reached from inside the cluster only. */
-function isInternalGateway(gateway: KubernetesGateway, mesh: View): boolean {
-  if (gateway.metadata.annotations[serviceType] === "ClusterIP") return true;
+/** Whether a Gateway of the Gateway API is for ingress, and not reached from inside the cluster only. */
+function isForClientsOutside(gateway: KubernetesGateway, mesh: View): boolean {
+  if (!isForIngress(gateway) || gateway.metadata.annotations[serviceType] === "ClusterIP") return false;
   const services = mesh.related(servicesOfAddresses, gateway);
-  return services.length >= gateway.spec.addresses.length && areInternal(services);
+  return services.length < gateway.spec.addresses.length || !areInternal(services);
 }
 
 /** Whether a listener has routes, and all of them redirect to HTTPS, which another Gateway serves. */

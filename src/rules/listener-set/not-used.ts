@@ -78,7 +78,7 @@ function notAllowed(gateway: KubernetesGateway, { metadata }: ListenerSet): Prob
 }
 
 function* ofListeners(gateway: KubernetesGateway, set: ListenerSet, mesh: View): Iterable<Problem> {
-  const own = mesh.get(listenersOfGateway, gateway).all.filter(({ owner }) => owner === set);
+  const own = mesh.get(listenersOfGateway, gateway).byOwner.get(set) ?? [];
   for (const [i, one] of own.entries()) {
     const because = one.leftOut ?? (mesh.knows("ReferenceGrant") ? missingCertificate(one, mesh) : undefined);
     if (because !== undefined)
