@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { existsSync, globSync, readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import test from "node:test";
 import packageJson from "../package.json" with { type: "json" };
+import { filesOf, type GroupName, groups } from "./groups/groups.ts";
 
 const lock = readFileSync(new URL("../package-lock.json", import.meta.url), "utf8");
 
@@ -26,18 +27,40 @@ test("the npm scripts' own Node is optional on every platform, and of one major 
   }
 });
 
-test("the quick tests leave out folders that there are, and are most of the files", () => {
-  const patterns = [...packageJson.scripts["test:quick"].matchAll(/"(test\/[^"]+)"/g)].map(
-    ([, pattern = ""]) => pattern,
+const cwd = fileURLToPath(new URL("../", import.meta.url));
+const filesOfScript = (name: "test" | "test:quick"): readonly string[] =>
+  globSync(
+    [...packageJson.scripts[name].matchAll(/"(test\/[^"]+)"/g)].map(([, pattern = ""]) => pattern),
+    { cwd },
+  ).flatMap((path) => {
+    const group = /^test\/groups\/(.+)\.group\.ts$/.exec(path)?.[1];
+    return group === undefined ? [path] : filesOf(group as GroupName);
+  });
+
+test("the tests are all test files, each once", () => {
+  assert.deepEqual(filesOfScript("test").toSorted(), globSync("test/**/*.test.ts", { cwd }).toSorted());
+});
+
+test("each group is a file that runs it, and no pattern of it is without files", () => {
+  const written = globSync("test/groups/*.group.ts", { cwd });
+  assert.deepEqual(
+    written.toSorted(),
+    Object.keys(groups)
+      .map((name) => `test/groups/${name}.group.ts`)
+      .toSorted(),
   );
-  const cwd = fileURLToPath(new URL("../", import.meta.url));
-  const left = /!\(([^)]+)\)\//.exec(patterns[0] ?? "")?.[1]?.split("|") ?? [];
-  assert.ok(left.length > 0);
-  for (const folder of left) assert.ok(existsSync(new URL(folder, import.meta.url)), folder);
-  const quick = globSync(patterns, { cwd });
+  for (const [name, patterns] of Object.entries(groups)) {
+    const text = readFileSync(new URL(`groups/${name}.group.ts`, import.meta.url), "utf8");
+    assert.match(text, new RegExp(`^await runGroup\\("${name}"\\);$`, "m"));
+    for (const pattern of patterns) assert.notEqual(globSync(`test/${pattern}.test.ts`, { cwd }).length, 0, pattern);
+  }
+});
+
+test("the quick tests are most of the files, without the slow property tests", () => {
+  const quick = filesOfScript("test:quick");
   assert.ok(quick.length > globSync("test/**/*.test.ts", { cwd }).length / 2);
   assert.deepEqual(
-    quick.filter((path) => left.some((folder) => path.includes(`/${folder}/`)) || path.includes("laws")),
+    quick.filter((path) => /laws|one-truth/.test(path)),
     [],
   );
 });

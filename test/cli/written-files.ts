@@ -1,11 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
 
-/** A folder of its own for a test file, removed after its tests. */
+/** A folder for the test files of a process, removed at its end. */
 export const folder = mkdtempSync(join(tmpdir(), "meshward-cli-"));
-after(() => rmSync(folder, { recursive: true }));
+process.on("exit", () => rmSync(folder, { recursive: true }));
 let files = 0;
 
 /** The path of a new file with this text. */

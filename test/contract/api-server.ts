@@ -70,8 +70,11 @@ export interface ShellOptions {
 
 let issued: Promise<Certificate> | undefined;
 
-/** One self-signed certificate for all tests of a file: making keys costs more than most tests. */
-export function testCertificate(): Promise<Certificate> {
+/**
+ * One self-signed certificate for all tests of a process: making keys costs more than most tests. Everybody gets a promise of
+ * their own, because the test runner counts what follows a promise to the tests of whoever made it.
+ */
+export async function testCertificate(): Promise<Certificate> {
   issued ??= inTemporaryFolder((folder) => issue(folder));
   return issued;
 }

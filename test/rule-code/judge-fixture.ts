@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { audit } from "../../src/engine/audit.ts";
 import { judge } from "../../src/engine/evaluate.ts";
@@ -18,7 +17,8 @@ import { type Fixture, type FixtureObject, readFixture } from "./fixture.ts";
 // One fixture through every door: the same mesh must give the same findings whichever way it comes in.
 
 const temporary = mkdtempSync(join(tmpdir(), "meshward-fixtures-"));
-after(() => rmSync(temporary, { recursive: true }));
+// Not after the tests of one file: all files of a process share this.
+process.on("exit", () => rmSync(temporary, { recursive: true }));
 
 /** Fails unless the rule finds what the file is marked with and nothing else. Says how many findings and clean objects there are. */
 export async function judgeFixture(rule: Rule, file: string): Promise<{ marked: number; clean: number }> {
