@@ -16,6 +16,8 @@ export const groups = {
   "quick-engine": [`{config,deploy,engine,explain,generate,istiod-validation,report,telemetry,text,tls}/!(${laws})`],
   "quick-mesh": [`{kube,mesh,view}/**/!(${laws})`, "{architecture,package}"],
   "quick-rules": [`{cel,custom-rules,rule-code,schemas,vap}/!(${laws})`, "rules"],
+  // It takes long, and the runner starts files in the order of their names.
+  browser: ["page/*"],
   cli: [
     "cli/!(built-file|check-git|check-rendering|cluster|ready-made|serve|signals|under-load|wrapping)",
     "walkthrough/*",
