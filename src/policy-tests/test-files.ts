@@ -1,11 +1,12 @@
 import { keptFieldsOf } from "../custom-rules/in-force.ts";
 import { dirname, isAbsolute, join } from "node:path";
-import { Ajv, type ValidateFunction } from "ajv";
+import type { ValidateFunction } from "ajv";
 import { MemoryApiServer } from "../demo/memory-api-server.ts";
 import type { KubernetesObject } from "../demo/api-server-client.ts";
 import type { Rule } from "../engine/rule.ts";
 import { formatPath } from "../kube/field-path.ts";
 import type { Path } from "../kube/read.ts";
+import { documentValidator } from "../policy/document-validator.ts";
 import { isPolicySource } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { defaultProfile, findProfile } from "../policy/profiles.ts";
@@ -44,9 +45,7 @@ export type LoadPolicies = (
 
 let compiled: ValidateFunction | undefined;
 function validator(): ValidateFunction {
-  if (compiled !== undefined) return compiled;
-  const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, allowUnionTypes: true });
-  return (compiled = ajv.compile(policyTestSchema()));
+  return (compiled ??= documentValidator().compile(policyTestSchema()));
 }
 
 /**

@@ -1,4 +1,3 @@
-import { Ajv, type ValidateFunction } from "ajv";
 import { describe, isObject, member, type Path } from "../kube/read.ts";
 import {
   type DocumentKind,
@@ -19,9 +18,8 @@ import { suggestion } from "../text/nearest.ts";
 import { listed } from "../text/phrases.ts";
 import { Policies } from "./policies.ts";
 import { defaultProfile, type ProfileName, profileSources, userLayer } from "./profiles.ts";
-import { meshwardIntentSchema } from "./intent-schema.ts";
-import { meshwardExceptionSchema, meshwardPolicySchema } from "./schema.ts";
-import { inDocumentOrder, type SchemaProblem, schemaProblems } from "./schema-problems.ts";
+import { inDocumentOrder, type SchemaProblem } from "./schema-problems.ts";
+import { formProblems } from "./form-problems.ts";
 
 /** A document from a file or from the API server. A manifest has this shape. */
 export interface PolicySource {
@@ -176,10 +174,9 @@ export function* readAhead(
 
 /** Validates one document by itself; what it extends, and the names of rules that policies define, are not looked up. */
 export function readDocument(raw: unknown, rules: readonly RuleMetadata[], define: DefineRules = withoutRules): Read {
-  const validators = validatorsFor(rules);
   const kind = member(raw, "kind");
   if (!isPolicyKind(kind)) return { problems: [wrongKind(raw)] };
-  const invalid = problemsOf(validators[kind], raw);
+  const invalid = formProblems(kind, raw, rules);
   const isExpiryRead = !invalid.some(({ at }) => at.at(-1) === "expiresAt");
   const own = kind === "MeshwardPolicy" ? policyProblems(raw, rules) : isExpiryRead ? exceptionProblems(raw) : [];
   const problems = [...invalid, ...own];
@@ -230,7 +227,7 @@ export const isPolicySource = (raw: unknown): boolean => isDocumentSource(raw) &
 
 /** An intent is an object of the mesh, so only its form is checked here; the rule intent-invalid checks what it says. */
 const intentIn = (raw: unknown, rules: readonly RuleMetadata[]): { readonly problems: readonly SchemaProblem[] } => ({
-  problems: problemsOf(validatorsFor(rules)[intentKind], raw),
+  problems: formProblems(intentKind, raw, rules),
 });
 
 function wrongKind(raw: unknown): SchemaProblem {
@@ -239,34 +236,6 @@ function wrongKind(raw: unknown): SchemaProblem {
   const found = kind === undefined ? "none" : describe(kind);
   const hint = typeof kind === "string" ? suggestion(kind, kinds) : "";
   return { at: ["kind"], message: `kind: expected ${listed(kinds, "or")}, found ${found}${hint}` };
-}
-
-type Validators = Readonly<Record<DocumentKind | typeof intentKind, ValidateFunction>>;
-const compiled = new WeakMap<readonly RuleMetadata[], Validators>();
-
-/** Compiled once for each list of rules, and only for kinds that are there, because compiling costs more than validating. */
-function validatorsFor(rules: readonly RuleMetadata[]): Validators {
-  const known = compiled.get(rules);
-  if (known !== undefined) return known;
-  const ajv = new Ajv({ allErrors: true, verbose: true, ownProperties: true, strictTypes: true });
-  let [policy, exception, intent]: readonly (ValidateFunction | undefined)[] = [];
-  const validators: Validators = {
-    get MeshwardPolicy() {
-      return (policy ??= ajv.compile(meshwardPolicySchema(rules)));
-    },
-    get MeshwardException() {
-      return (exception ??= ajv.compile(meshwardExceptionSchema(rules)));
-    },
-    get MeshwardIntent() {
-      return (intent ??= ajv.compile(meshwardIntentSchema()));
-    },
-  };
-  compiled.set(rules, validators);
-  return validators;
-}
-
-function problemsOf(validate: ValidateFunction, raw: unknown): readonly SchemaProblem[] {
-  return validate(raw) ? [] : schemaProblems(validate.errors ?? []);
 }
 
 interface Identity {

@@ -17,7 +17,40 @@ function parametersOf({ id, parameters }: RuleMetadata): JsonSchema {
   return { ...record(`Parameters of ${id}.`, Object.fromEntries(properties)), title: `${titles.parameters} ${id}` };
 }
 
-export function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
+/** What an entry for several rules, of which each has parameters of its own, may have as parameters. */
+const noParameters = (of: string): JsonSchema => ({ ...record("None.", {}), title: `${titles.parameters} ${of}` });
+const ofSeveral = noParameters("several rules");
+const ofEvery = noParameters(`"${everyRule}"`);
+const severalRules = String.raw`.\*|\*.`;
+
+/** The parameters that an entry with this id may have; undefined for an id that is none of these rules, nor several of them. */
+export function parametersFor(id: string, rules: readonly RuleMetadata[]): JsonSchema | undefined {
+  if (id === everyRule) return ofEvery;
+  if (new RegExp(severalRules, "u").test(id)) return ofSeveral;
+  const rule = rules.find((one) => one.id === id);
+  return rule === undefined ? undefined : parametersOf(rule);
+}
+
+/** {@link parametersFor} every id, as branches of the schema of an entry. */
+function parametersForEach(rules: readonly RuleMetadata[]): readonly JsonSchema[] {
+  const branch = (id: JsonSchema, parameters: JsonSchema): JsonSchema => ({
+    if: { type: "object", required: ["id"], properties: { id: { type: "string", ...id } } },
+    // `then` is the keyword of JSON Schema.
+    // oxlint-disable-next-line unicorn/no-thenable
+    then: { type: "object", properties: { parameters } },
+  });
+  return [
+    ...rules.map((rule) => branch({ const: rule.id }, parametersOf(rule))),
+    branch({ const: everyRule }, ofEvery),
+    branch({ pattern: severalRules }, ofSeveral),
+  ];
+}
+
+/** `parameters` are the branches that say which parameters an entry may have. */
+export function ruleOptions(
+  rules: readonly RuleMetadata[],
+  parameters: readonly JsonSchema[] = parametersForEach(rules),
+): JsonSchema {
   const tags = [...new Set([...rules.flatMap((rule) => rule.tags ?? []), customTag])].sort();
   const options = record(
     "The settings of one rule, or of several. A field that is not set is taken from the next matching document, and at last from the rule itself.",
@@ -68,23 +101,14 @@ export function ruleOptions(rules: readonly RuleMetadata[]): JsonSchema {
       parameters: { type: "object", description: "Parameters of the rule, which its page lists." },
     },
   );
-  const ofRule = (id: JsonSchema, parameters: JsonSchema): JsonSchema => ({
-    if: { type: "object", required: ["id"], properties: { id: { type: "string", ...id } } },
-    // `then` is the keyword of JSON Schema.
-    // oxlint-disable-next-line unicorn/no-thenable
-    then: { type: "object", properties: { parameters } },
-  });
-  const none = { ...record("None.", {}), title: `${titles.parameters} several rules` };
   return {
     ...options,
     allOf: [
-      ...rules.map((rule) => ofRule({ const: rule.id }, parametersOf(rule))),
-      ofRule({ const: everyRule }, { ...none, title: `${titles.parameters} "${everyRule}"` }),
-      ofRule({ pattern: String.raw`.\*|\*.` }, none),
+      ...parameters,
       {
         if: { type: "object", required: ["tag"] },
         // oxlint-disable-next-line unicorn/no-thenable
-        then: { type: "object", properties: { id: false, parameters: none } },
+        then: { type: "object", properties: { id: false, parameters: ofSeveral } },
         else: {
           type: "object",
           required: ["id"],

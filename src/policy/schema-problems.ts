@@ -179,7 +179,8 @@ function wrongText(found: unknown, { description, title }: Schema): string {
 }
 
 function wrongChoice(found: unknown, allowed: readonly string[], { title }: Schema): string {
-  const hint = suggestion(String(found), allowed);
+  // A map may have a field toString, which then is no function.
+  const hint = typeof found === "string" ? suggestion(found, allowed) : "";
   if (title === titles.tag)
     return `there is no tag ${describe(found)}${hint === "" ? `; the tags are ${allowed.join(", ")}` : hint}`;
   if (title === titles.kind) return `no rule reads objects of kind ${describe(found)}${hint}`;

@@ -119,7 +119,7 @@ const mutations = record("Changes that Meshward makes to objects.", {
 /** Fields that apply to the whole cluster. Next to a match they would look as if it limited them. */
 const withoutMatch = ["protectedNamespaces", "hostOwners", "reconcilers", "breakGlass"] as const;
 
-function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
+function policySpec(entry: JsonSchema): JsonSchema {
   const spec = record("The settings of this policy.", {
     withdrawn: {
       const: true,
@@ -131,7 +131,7 @@ function policySpec(rules: readonly RuleMetadata[]): JsonSchema {
       "Profiles (`strict`, or `strict@0.1` for the rules of that version) and names of other MeshwardPolicies, whose rules and mutations apply where this document does, as far as this document does not set them; the first in the list first.",
     ),
     rules: list(
-      ruleOptions(rules),
+      entry,
       "Settings for rules, one entry for each rule. A rule that no document names keeps its defaults.",
     ),
     match,
@@ -227,16 +227,22 @@ export function document({ kind, description, identity, spec }: DocumentShape): 
 
 const draft = "http://json-schema.org/draft-07/schema#";
 
-export const meshwardPolicySchema = (rules: readonly RuleMetadata[]): JsonSchema => ({
+const policyWith = (entry: JsonSchema): JsonSchema => ({
   $schema: draft,
   ...document({
     kind: "MeshwardPolicy",
     description:
       "Sets the mode of rules, where and for whom they apply, which namespaces are protected, and how objects are changed.",
     identity: ["name"],
-    spec: policySpec(rules),
+    spec: policySpec(entry),
   }),
 });
+
+export const meshwardPolicySchema = (rules: readonly RuleMetadata[]): JsonSchema => policyWith(ruleOptions(rules));
+
+/** {@link meshwardPolicySchema} without the parameters of each rule, which are most of it; see {@link parametersFor}. */
+export const policySchemaWithoutParameters = (rules: readonly RuleMetadata[]): JsonSchema =>
+  policyWith(ruleOptions(rules, []));
 
 export const meshwardExceptionSchema = (rules: readonly RuleMetadata[]): JsonSchema => ({
   $schema: draft,

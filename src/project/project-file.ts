@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { dirname, isAbsolute, join, relative } from "node:path";
-import { Ajv, type ValidateFunction } from "ajv";
+import type { ValidateFunction } from "ajv";
 import type { Path } from "../kube/read.ts";
+import { documentValidator } from "../policy/document-validator.ts";
 import { readSettingsFile } from "../sources/manifests/settings-file.ts";
 import type { SourceError } from "../sources/manifests/source-error.ts";
 import { projectSchema, type Setting, type SettingName, projectSettings } from "./schema.ts";
@@ -37,8 +38,7 @@ export function findProjectFile(folder: string): string | undefined {
 }
 
 let compiled: ValidateFunction | undefined;
-const validator = (): ValidateFunction =>
-  (compiled ??= new Ajv({ allErrors: true, verbose: true, ownProperties: true }).compile(projectSchema()));
+const validator = (): ValidateFunction => (compiled ??= documentValidator().compile(projectSchema()));
 
 /** Reads a project file. Settings with errors are left out. Never throws. `folder` is the working folder. */
 export async function readProjectFile(path: string, folder: string): Promise<ProjectFile> {
