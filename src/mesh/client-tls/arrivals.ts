@@ -52,7 +52,7 @@ export class Servers {
     let found = known.get(key);
     if (found === undefined) {
       const alike = pods.isWhole ? pods.alike() : this.#alikeAt(destination, pods, numbers);
-      found = alike.map((one) => ({ destination, ...one }));
+      found = alike.map((one) => arrivalAt(destination, one));
       known.set(key, found);
     }
     return found;
@@ -61,7 +61,7 @@ export class Servers {
   /** The arrivals if they are the same for every port of the destination; undefined: they are not. */
   arrivalsAtAllPorts(destination: Destination): readonly Arrival[] | undefined {
     const pods = this.#podsBehind(destination);
-    return pods.isWhole ? pods.alike().map((one) => ({ destination, ...one })) : undefined;
+    return pods.isWhole ? pods.alike().map((one) => arrivalAt(destination, one)) : undefined;
   }
 
   #podsBehind(destination: Destination): Pods {
@@ -114,10 +114,11 @@ export class Servers {
     return this.#podWith({ workload: undefined, capture, modes, interception: undefined });
   }
 
-  #podWith({ modes, interception, ...pod }: Omit<Pod, "isWhole">): Pod {
+  #podWith({ workload, capture, modes, interception }: Omit<Pod, "isWhole">): Pod {
     const isWhole = modes.ports.size === 0 && (interception === undefined || interceptsAll(interception));
     const mode = this.#same(modes.mode);
-    return { ...pod, interception, modes: { ...modes, mode }, isWhole: pod.capture === "none" || isWhole };
+    const same = mode === modes.mode ? modes : { ...modes, mode };
+    return { workload, capture, interception, modes: same, isWhole: capture === "none" || isWhole };
   }
 
   /** The same object for equal modes of the same policy. */
@@ -157,8 +158,19 @@ class Pods {
 
   /** The pods by capture and mode; only if all their ports have the same mode. */
   alike(): readonly Alike[] {
-    this.#alike ??= together(this.all, ({ modes }) => [modes.mode]);
+    this.#alike ??= this.#asOne() ?? together(this.all, ({ modes }) => [modes.mode]);
     return this.#alike;
+  }
+
+  /** If all pods have the same capture and mode, as most have; undefined: they have not. */
+  #asOne(): readonly Alike[] | undefined {
+    const [first] = this.all;
+    if (first === undefined) return undefined;
+    const { capture, modes } = first;
+    const isSame = this.all.every((pod) => pod.capture === capture && pod.modes.mode === modes.mode);
+    if (!isSame) return undefined;
+    const workloads = this.all.flatMap(({ workload }) => workload ?? []);
+    return [{ workloads, capture, server: capture === "none" ? undefined : modes.mode }];
   }
 
   /** The workloads with the labels of a subset, in the same list for the same labels; undefined: all pods represent it. */
@@ -174,6 +186,13 @@ class Pods {
 
 /** Pods with the same capture and mode. */
 type Alike = Omit<Arrival, "destination">;
+
+const arrivalAt = (destination: Destination, { workloads, capture, server }: Alike): Arrival => ({
+  destination,
+  workloads,
+  capture,
+  server,
+});
 
 function together(
   pods: readonly Pod[],

@@ -189,7 +189,8 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
     const own = rules.over(host, hosts);
     if (!isTlsSetBy(own) || type === "ExternalName" || Object.keys(labels).length === 0) continue;
     const beside = definedBeside(service, mesh.related(serviceEntriesBesideService, service));
-    yield { host, object: service, rules: own, labels, workloads: selected(labels), ...beside, ...portsOf(service) };
+    const { ports, workloadPort } = portsOf(service);
+    yield { host, object: service, rules: own, labels, workloads: selected(labels), ports, workloadPort, ...beside };
   }
   if (mesh.knowsAll("Service")) return;
   // A Service that the view does not contain may exist.
@@ -254,7 +255,8 @@ function othersByHost(entry: ServiceEntry, mesh: EntryView): ReadonlyMap<string,
 }
 
 const definedBeside = (own: Definition, others: readonly Definition[]): Pick<Destination, "definitions"> =>
-  others.length > 0 ? { definitions: [own, ...others] } : {};
+  others.length > 0 ? { definitions: [own, ...others] } : aloneDefined;
+const aloneDefined: Pick<Destination, "definitions"> = {};
 
 export type Ports = Pick<Destination, "ports" | "workloadPort">;
 

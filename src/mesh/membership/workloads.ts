@@ -86,19 +86,29 @@ export function ownerIn(
 const byKeyOf = (workloads: readonly Workload[], names: ReadonlySet<string>): Map<string, Workload> =>
   new Map(workloads.flatMap((one) => (names.has(one.metadata.name) ? [[keyOf(one), one] as const] : [])));
 
-/** The workloads that exist before and after a change, in the order after it. Most of them are the same object. */
+/** What each of the workloads after a change was before it; undefined: it did not exist. Most of them are the same object. */
+export function formerOf(
+  before: readonly Workload[],
+  after: readonly Workload[],
+): (workload: Workload) => Workload | undefined {
+  if (before === after) return (workload) => workload;
+  const old = new Set(before);
+  let byKey: Map<string, Workload> | undefined;
+  return (workload) => {
+    if (old.has(workload)) return workload;
+    byKey ??= byKeyOf(before, new Set(after.flatMap((one) => (old.has(one) ? [] : one.metadata.name))));
+    return byKey.get(keyOf(workload));
+  };
+}
+
+/** The workloads that exist before and after a change, in the order after it. */
 export function* workloadPairs(
   before: readonly Workload[],
   after: readonly Workload[],
 ): Iterable<readonly [before: Workload, after: Workload]> {
-  const old = new Set(before);
-  let byKey: Map<string, Workload> | undefined;
+  const former = formerOf(before, after);
   for (const workload of after) {
-    if (old.has(workload)) yield [workload, workload];
-    else {
-      byKey ??= byKeyOf(before, new Set(after.flatMap((one) => (old.has(one) ? [] : one.metadata.name))));
-      const known = byKey.get(keyOf(workload));
-      if (known !== undefined) yield [known, workload];
-    }
+    const known = former(workload);
+    if (known !== undefined) yield [known, workload];
   }
 }

@@ -281,24 +281,31 @@ export interface PossiblePlanes {
   readonly isCertain: boolean;
 }
 
+// They are asked for each workload, and compared by identity.
+const certainly: Readonly<Record<Plane, PossiblePlanes>> = {
+  sidecar: { planes: ["sidecar"], isCertain: true },
+  ambient: { planes: ["ambient"], isCertain: true },
+};
+const outside: PossiblePlanes = { planes: [], isCertain: true };
+const either: PossiblePlanes = { planes, isCertain: true };
+const assumed: PossiblePlanes = { planes, isCertain: false };
+
 /**
  * The data planes that are assumed for a workload's mTLS. None: the workload is outside the mesh and requires nothing.
  * In a namespace without enrollment both are assumed, because pods may have been injected by other means than labels.
  */
 export function planesOf(workload: Workload, namespace: Namespace): PossiblePlanes {
   const capture = captureOf(workload, namespace);
-  if (capture === "sidecar" || capture === "ambient") return { planes: [capture], isCertain: true };
-  if (capture === "unknown") return { planes, isCertain: false };
-  return isEnrolled(namespace) !== false || staysOut(workload)
-    ? { planes: [], isCertain: true }
-    : { planes, isCertain: false };
+  if (capture === "sidecar" || capture === "ambient") return certainly[capture];
+  if (capture === "unknown") return assumed;
+  return isEnrolled(namespace) !== false || staysOut(workload) ? outside : assumed;
 }
 
 /** The data planes that are assumed for the unknown workloads of a namespace. */
 export function planesOfNamespace(namespace: Namespace): PossiblePlanes {
   const enrollment = enrollmentOf(namespace);
-  if (enrollment === "ambient" || enrollment === "sidecar") return { planes: [enrollment], isCertain: true };
-  return { planes, isCertain: enrollment === "ambient-and-sidecar" };
+  if (enrollment === "ambient" || enrollment === "sidecar") return certainly[enrollment];
+  return enrollment === "ambient-and-sidecar" ? either : assumed;
 }
 
 /** The weakest mode of a workload, at a port or at the ports that no policy lists; undefined: it is not in the mesh. */

@@ -1,10 +1,11 @@
 import { idOf } from "../../kube/identity.ts";
+import { PathMap } from "../../view/path-map.ts";
 import type { MeshView } from "../../view/view.ts";
 import { listens } from "../authorization/enforcement.ts";
 import { captureOf, isEnrolled } from "../membership/capture.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { type Workload, workloadPairs } from "../membership/workloads.ts";
+import { formerOf, type Workload } from "../membership/workloads.ts";
 import {
   acceptsPlaintext,
   atPort,
@@ -91,8 +92,9 @@ class Search {
   readonly #is: NamespaceMtls;
   readonly #was: NamespaceMtls | undefined;
   readonly #found = new Map<string, AcceptedPlaintext>();
-  readonly #seen = new Set<string>();
-  readonly #ids = new Map<Modes, number>();
+  /** By the modes after the change and what is known of those before it: who was looked at, as which data plane. */
+  readonly #seen = new PathMap<Modes | Known, Set<string>>();
+  readonly #knowns = new PathMap<Modes, Known>();
 
   constructor(after: PlaintextSide, before: PlaintextSide | undefined, isAsked: boolean) {
     this.#after = after;
@@ -117,9 +119,13 @@ class Search {
   }
 
   *ofWorkloads(): Generator<undefined, void> {
-    const old = this.#oldOf();
-    for (const [before, workload] of old) {
+    const concerned = this.#concerned();
+    if (concerned.length === 0) return;
+    const there = this.#before?.mesh.get(captured, this.#before.object).workloads.all;
+    const former = there === undefined ? () => undefined : formerOf(there, this.#all);
+    for (const workload of concerned) {
       yield undefined;
+      const before = former(workload);
       const planes = planesOf(workload, this.#after.object);
       const known = before === undefined ? undefined : this.#known(before);
       const who = planes.length === 1 ? "existing" : "possible";
@@ -141,40 +147,47 @@ class Search {
   }
 
   get #workloads(): readonly Workload[] {
-    return this.#after.mesh.get(captured, this.#after.object).workloads.all.filter(listens);
+    return this.#all.filter(listens);
   }
 
-  /** The workloads that the change can concern, each with what it was before. */
-  #oldOf(): readonly (readonly [old: Workload | undefined, now: Workload])[] {
-    if (this.#before === undefined) return this.#workloads.map((workload) => [undefined, workload]);
-    const there = this.#before.mesh.get(captured, this.#before.object).workloads.all;
-    const known = new Set(there);
-    const concerned = this.isChanged ? this.#workloads : this.#workloads.filter((workload) => !known.has(workload));
-    if (concerned.length === 0) return [];
-    const pairs = new Map([...workloadPairs(there, concerned)].map(([old, now]) => [now, old]));
-    return concerned.map((workload) => [pairs.get(workload), workload]);
+  get #all(): readonly Workload[] {
+    return this.#after.mesh.get(captured, this.#after.object).workloads.all;
+  }
+
+  /** The workloads that the change can concern. */
+  #concerned(): readonly Workload[] {
+    if (this.#before === undefined || this.isChanged) return this.#workloads;
+    const known = new Set(this.#before.mesh.get(captured, this.#before.object).workloads.all);
+    return this.#workloads.filter((workload) => !known.has(workload));
   }
 
   #known(workload: Workload): Known {
     const { object } = this.#before ?? this.#after;
+    return this.#knownAs(workload.pod.labels, planesOf(workload, object));
+  }
+
+  /** The same object for the same modes. */
+  #knownAs(labels: Labels, planes: readonly Plane[]): Known {
     const was = this.#was ?? this.#is;
-    return { modes: planesOf(workload, object).map((plane) => was.of(workload.pod.labels, plane)) };
+    let known = this.#knowns;
+    for (const plane of planes) known = known.next(was.of(labels, plane));
+    return (known.value ??= { modes: planes.map((plane) => was.of(labels, plane)) });
   }
 
   #addFuture(labels: Labels, who: AcceptedPlaintext["who"]): void {
     for (const plane of planesOfNamespace(this.#after.object).planes) {
-      const known = this.#was === undefined ? undefined : { modes: [this.#was.of(labels, plane)] };
+      const known = this.#was === undefined ? undefined : this.#knownAs(labels, [plane]);
       this.#add({ labels, plane, who, known });
     }
   }
 
   #add(asked: Asked): void {
     const modes = this.#is.of(asked.labels, asked.plane);
-    const known = asked.known?.modes.map((one) => this.#idOf(one)).join() ?? "new";
     // Workloads with the same modes before and after the change accept the same.
-    const alike = `${asked.who} ${asked.plane} ${this.#idOf(modes)} ${known}`;
-    if (this.#seen.has(alike)) return;
-    this.#seen.add(alike);
+    const alike = this.#seen.next(modes).next(asked.known ?? isNew);
+    const by = `${asked.who} ${asked.plane}`;
+    if (alike.value?.has(by)) return;
+    (alike.value ??= new Set()).add(by);
     if (acceptsPlaintext(modes.mode)) this.#addPlace(asked, undefined, modes.mode);
     for (const [port, mode] of modes.ports)
       if (acceptsPlaintext(mode) && !(acceptsPlaintext(modes.mode) && mode.by === modes.mode.by))
@@ -200,13 +213,10 @@ class Search {
     const other = this.#is.of(labels, plane === "sidecar" ? "ambient" : "sidecar");
     return acceptsPlaintext(port === undefined ? other.mode : atPort(other, port)) ? undefined : plane;
   }
-
-  #idOf(modes: Modes): number {
-    let id = this.#ids.get(modes);
-    if (id === undefined) this.#ids.set(modes, (id = this.#ids.size));
-    return id;
-  }
 }
+
+/** Stands for what is known of a workload that did not exist. */
+const isNew: Known = { modes: [] };
 
 const noLabels: Labels = Object.freeze({});
 
@@ -226,11 +236,14 @@ function didAccept(known: Known | undefined, port: number | undefined): boolean 
   return modes.length === 0 || modes.some((one) => acceptsPlaintext(port === undefined ? one.mode : atPort(one, port)));
 }
 
+const only: Readonly<Record<Plane, readonly Plane[]>> = { sidecar: ["sidecar"], ambient: ["ambient"] };
+const none: readonly Plane[] = [];
+
 /** The data planes that capture a workload; more than one if the labels of its namespace are not known. */
 function planesOf(workload: Workload, namespace: Namespace): readonly Plane[] {
   const capture = captureOf(workload, namespace);
-  if (capture === "sidecar" || capture === "ambient") return [capture];
-  return capture === "unknown" ? planes : [];
+  if (capture === "sidecar" || capture === "ambient") return only[capture];
+  return capture === "unknown" ? planes : none;
 }
 
 /** Why plaintext is accepted, as the end of a sentence about a workload or one of its ports. */

@@ -1,3 +1,4 @@
+import { PathMap } from "../../view/path-map.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -91,11 +92,19 @@ type PlaneStep = readonly [was: Plane, is: Plane];
  * A workload that moves to another data plane must still refuse plaintext there. One that joins the mesh refused nothing
  * before, and other rules check one that leaves it. An assumed data plane stays the same.
  */
-function routesOf(before: PossiblePlanes, after: PossiblePlanes): readonly PlaneStep[] {
+function routesBetween(before: PossiblePlanes, after: PossiblePlanes): readonly PlaneStep[] {
   const kept = after.planes.filter((plane) => before.planes.includes(plane)).map((plane) => [plane, plane] as const);
   if (!before.isCertain || !after.isCertain) return kept;
   const gone = before.planes.filter((plane) => !after.planes.includes(plane));
   return [...kept, ...gone.flatMap((plane) => after.planes.map((other) => [plane, other] as const))];
+}
+
+const routes = new PathMap<PossiblePlanes, readonly PlaneStep[]>();
+
+/** The same list for the same data planes. */
+function routesOf(before: PossiblePlanes, after: PossiblePlanes): readonly PlaneStep[] {
+  const known = routes.next(before).next(after);
+  return (known.value ??= routesBetween(before, after));
 }
 
 /** A namespace before and after a change. Workloads with the same modes before and after are compared once. */
@@ -106,8 +115,8 @@ class Comparison {
   readonly is: NamespaceMtls;
   readonly isChanged: boolean;
   readonly #isSaidElsewhere: (weakened: WeakenedMode) => boolean;
-  readonly #known = new Map<string, Weakened>();
-  readonly #ids = new Map<Modes, number>();
+  /** By the steps, and for each of them the modes before and after. */
+  readonly #known = new PathMap<readonly PlaneStep[] | Modes, Weakened>();
 
   constructor(before: Side, after: Side, isSaidElsewhere: (weakened: WeakenedMode) => boolean) {
     this.before = before;
@@ -127,24 +136,18 @@ class Comparison {
 
   ofWorkload(old: Workload, now: Workload): Weakened {
     const steps = routesOf(planesOf(old, this.before.object), planesOf(now, this.after.object));
-    return this.ofLabels([old.pod.labels, now.pod.labels], steps);
+    return this.ofLabels(old.pod.labels, now.pod.labels, steps);
   }
 
-  ofLabels([old, now]: readonly [was: Labels, is: Labels], steps: readonly PlaneStep[]): Weakened {
+  ofLabels(old: Labels, now: Labels, steps: readonly PlaneStep[]): Weakened {
+    let known = this.#known.next(steps);
+    for (const [was, is] of steps) known = known.next(this.was.of(old, was)).next(this.is.of(now, is));
+    return (known.value ??= this.#weakened(old, now, steps));
+  }
+
+  #weakened(old: Labels, now: Labels, steps: readonly PlaneStep[]): Weakened {
     const modes = steps.map(([was, is]) => [this.was.of(old, was), this.is.of(now, is)] as const);
-    const key = steps.map(([was, is], i) => `${was} ${is} ${modes[i]?.map((one) => this.#idOf(one)).join()}`).join();
-    let found = this.#known.get(key);
-    if (found === undefined) {
-      const all = this.#compared(steps, modes);
-      this.#known.set(key, (found = new Weakened([...all.values()], this.#isSaidElsewhere)));
-    }
-    return found;
-  }
-
-  #idOf(modes: Modes): number {
-    let id = this.#ids.get(modes);
-    if (id === undefined) this.#ids.set(modes, (id = this.#ids.size));
-    return id;
+    return new Weakened([...this.#compared(steps, modes).values()], this.#isSaidElsewhere);
   }
 
   #compared(steps: readonly PlaneStep[], modes: readonly (readonly [was: Modes, is: Modes])[]) {
@@ -244,7 +247,7 @@ function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) 
   const said = new Said();
   for (const labels of labelsAskedFor(was, is)) {
     if (!isUnknown(labels)) continue;
-    const weakened = comparison.ofLabels([labels, labels], steps);
+    const weakened = comparison.ofLabels(labels, labels, steps);
     const left = said.add(labels, weakened);
     if (left !== undefined) found.push({ of: { labels }, weakened: left });
   }

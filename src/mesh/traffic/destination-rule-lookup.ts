@@ -1,4 +1,5 @@
 import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
@@ -252,6 +253,8 @@ export class DestinationRulesByHost {
   readonly #patterns: HostPatterns;
   readonly #places: ReadonlyMap<DestinationRule, number>;
   readonly #over = new Map<string, RulesOverHost>();
+  /** Many hosts have the same list. */
+  readonly #overList = new SmallMap<readonly string[], RulesOverHost>();
 
   constructor(rules: readonly DestinationRule[], settings: MeshSettings) {
     this.#settings = settings;
@@ -271,15 +274,19 @@ export class DestinationRulesByHost {
   }
 
   over(host: string, hosts = this.hostsOver(host)): RulesOverHost {
+    let found = this.#overList.get(hosts);
+    if (found !== undefined) return found;
     const key = JSON.stringify(hosts);
-    const known = this.#over.get(key);
-    if (known !== undefined) return known;
-    const found = new RulesOverHost(
-      hosts.flatMap((one) => this.#byHost.get(one) ?? []),
-      this.#settings,
-      this.#places,
-    );
-    this.#over.set(key, found);
+    found = this.#over.get(key);
+    if (found === undefined) {
+      found = new RulesOverHost(
+        hosts.flatMap((one) => this.#byHost.get(one) ?? []),
+        this.#settings,
+        this.#places,
+      );
+      this.#over.set(key, found);
+      this.#overList.set(hosts, found);
+    }
     return found;
   }
 }

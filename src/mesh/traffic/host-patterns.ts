@@ -35,13 +35,23 @@ export class HostPatterns {
 
   /** All of them that cover the host, most specific first. */
   allOver(host: string): readonly string[] {
-    const found: string[] = !isWildcard(host) && this.#hosts.has(host) ? [host] : [];
-    if (this.#few !== undefined) return [...found, ...this.#few.filter((wildcard) => covers(wildcard, host))];
+    const isNamed = !isWildcard(host) && this.#hosts.has(host);
+    if (this.#few !== undefined) {
+      const covering = thoseOver(host, this.#few);
+      return isNamed ? [host, ...covering] : covering;
+    }
+    const found: string[] = isNamed ? [host] : [];
     for (let i = nearestEnd(this.#ends, host); i >= 0; i = parentOf(this.#ends, i))
       found.push(wildcardOf(this.#ends, i));
     return found;
   }
 }
+
+/** The same list if all of them cover the host, as is so for each of many Services below one wildcard. */
+const thoseOver = (host: string, wildcards: readonly string[]): readonly string[] =>
+  wildcards.every((wildcard) => covers(wildcard, host))
+    ? wildcards
+    : wildcards.filter((wildcard) => covers(wildcard, host));
 
 /**
  * For each host the position of the first earlier one that overlaps it; -1: there is none. The result is that of a
