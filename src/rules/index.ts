@@ -64,6 +64,7 @@ import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { kubernetesServiceSelectsNothing } from "./kubernetes-service/selects-nothing.ts";
 import { listenerSetNotUsed } from "./listener-set/not-used.ts";
+import { listenerSetOpenToAll } from "./listener-set/open-to-all.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
 import { namespaceAuthorizationOpened } from "./namespace/authorization-opened.ts";
 import { namespaceAuthorizationWidened } from "./namespace/authorization-widened.ts";
@@ -223,6 +224,7 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesServiceRoutesTakenOver,
   kubernetesServiceSelectsNothing,
   listenerSetNotUsed,
+  listenerSetOpenToAll,
   meshConfigWeakened,
   namespaceAuthorizationOpened,
   namespaceAuthorizationWidened,

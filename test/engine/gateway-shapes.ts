@@ -500,6 +500,27 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Gateway that comes to allow n ListenerSets, each for every host and every namespace",
+    world(n) {
+      const gateway = (from: string): Raw =>
+        manifest("gateway.networking.k8s.io/v1", "Gateway", named("g"), {
+          spec: { gatewayClassName: "istio", allowedListeners: { namespaces: { from } } },
+        });
+      const sets = list(n, (i) =>
+        manifest("gateway.networking.k8s.io/v1", "ListenerSet", named(`s-${i}`), {
+          spec: {
+            parentRef: { name: "g" },
+            listeners: [
+              { name: "any", port: 1000 + i, protocol: "HTTP", allowedRoutes: { namespaces: { from: "All" } } },
+            ],
+          },
+        }),
+      );
+      const old = gateway("None");
+      return { objects: [namespace({}), old, ...sets], change: { old, object: gateway("All") } };
+    },
+  },
+  {
     title: "n policies that select the pods of a waypoint, which comes",
     world: (n) => ({
       objects: [

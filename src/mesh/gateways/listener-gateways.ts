@@ -173,6 +173,13 @@ const isOwnCertificate = ({ options }: NonNullable<Listener["tls"]>): boolean =>
 const isStream = ({ protocol }: Listener): boolean => protocol === "TCP" || protocol === "UDP";
 const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].includes(protocol ?? "");
 
+/** Whether routes of every namespace can have every host at a listener. Routes of TCP and UDP have no host. */
+export const isOpenToAll = (listener: Listener): boolean =>
+  hasHost(listener) &&
+  listener.tls?.mode !== "Passthrough" &&
+  !listener.hostname &&
+  listener.allowedRoutes?.namespaces?.from === "All";
+
 const gatewayGroup = "gateway.networking.k8s.io";
 const isSecret = ({ group, kind }: CertificateRef): boolean => (group ?? "") === "" && (kind ?? "Secret") === "Secret";
 const namespaceOf = ({ namespace }: CertificateRef, { metadata }: ListenerOwner): string =>

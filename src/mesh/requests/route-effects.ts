@@ -1,3 +1,7 @@
+import type { Box } from "../authorization/requests/boxes.ts";
+import { startingWith } from "../authorization/requests/patterns.ts";
+import { Texts } from "../authorization/requests/texts.ts";
+import type { Work } from "../authorization/requests/work.ts";
 import type { HttpRoute } from "../traffic/virtual-services.ts";
 import type { RouteCase } from "./route-conditions.ts";
 
@@ -22,16 +26,54 @@ export function endOf({ redirect, directResponse, fault }: HttpRoute): string | 
 type HttpRewrite = NonNullable<HttpRoute["rewrite"]>;
 
 /** What every path matches is replaced as a whole, if the new one names no part of it. */
-const wholePath = ({ match, rewrite: to }: NonNullable<HttpRewrite["uriRegexRewrite"]>): Rewrite["path"] =>
-  match === "/.*" && to?.startsWith("/") === true && !to.includes("\\") ? { to, prefix: undefined } : undefined;
+const wholePath = ({ match, rewrite: to = "" }: NonNullable<HttpRewrite["uriRegexRewrite"]>): Rewrite["path"] =>
+  match === "/.*" && isKept(to) ? { to, prefix: undefined } : undefined;
 
-/** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. What becomes of a path without a slash at its start is not known. */
+/**
+ * Whether the proxies behind read a new path as it is written: they resolve segments of dots, escapes and backslashes before they compare it
+ * (Istio pilot/pkg/networking/core/listener_builder.go, NormalizePath), and what follows `?` or `#` is no part of it.
+ */
+const isKept = (path: string): boolean => path.startsWith("/") && !/[?#%\\]|\/\.{1,2}(?:\/|$)/.test(path);
+
+/** Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination. */
 export function rewriteOf({ authority, uri: to, uriRegexRewrite: regex }: HttpRewrite, uri: RouteCase["uri"]): Rewrite {
   if (regex !== undefined) return { authority, path: wholePath(regex) ?? "unknown" };
   return { authority, path: to ? pathOf(to, uri) : undefined };
 }
 
 function pathOf(to: string, uri: RouteCase["uri"]): Rewrite["path"] {
-  if (uri?.regex || !to.startsWith("/")) return "unknown";
+  if (uri?.regex || !isKept(to)) return "unknown";
   return { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") };
+}
+
+/**
+ * Parts of the requests that a route rewrites, each with what becomes of them: what the proxies behind read is not known of those whose
+ * new path has a segment of dots.
+ */
+export function* rewrittenParts(
+  box: Box,
+  rewrite: Rewrite | undefined,
+  work: Work,
+): Generator<{ readonly box: Box; readonly rewrite: Rewrite | undefined }, undefined> {
+  const values = becomingDots(rewrite?.path);
+  if (values === undefined) {
+    yield { box, rewrite };
+    return;
+  }
+  const resolved = box.withAll([{ attribute: "path", values, not: false }], work);
+  if (resolved !== undefined) yield { box: resolved, rewrite: { authority: rewrite?.authority, path: "unknown" } };
+  const others = box.withAll([{ attribute: "path", values, not: true }], work);
+  if (others !== undefined) yield { box: others, rewrite };
+}
+
+/**
+ * The paths that get a segment of dots: `/api../admin` becomes `/v1/../admin`, if /v1/ replaces /api, and the next proxy reads /admin.
+ * Behind `/`, what such a path reaches is what /apiadmin reaches.
+ */
+function becomingDots(path: Rewrite["path"]): Texts | undefined {
+  if (path === undefined || path === "unknown") return undefined;
+  const { to, prefix } = path;
+  if (prefix === undefined || prefix.endsWith("/") || to === "/" || !to.endsWith("/")) return undefined;
+  const segments = [`${prefix}.`, `${prefix}..`];
+  return new Texts(segments.flatMap((segment) => [[segment], [startingWith(`${segment}/`)]]));
 }

@@ -17,7 +17,7 @@ import { portNumbersOf, portOfDefinition } from "./definitions.ts";
 import { type Arrival, Destinations, destinationReads, type Named, noArrival } from "./destinations.ts";
 import { type HeaderChanges, headerChanges } from "./header-changes.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
-import { endOf, type Rewrite, rewriteOf } from "./route-effects.ts";
+import { endOf, type Rewrite, rewriteOf, rewrittenParts } from "./route-effects.ts";
 import { bestNameFirst, type RouteCase } from "./route-conditions.ts";
 import { RouteTable, routeTableReads } from "./route-table.ts";
 import type { Entry, GatewayRoutes, HostPort } from "./table-entries.ts";
@@ -246,10 +246,14 @@ class Router {
       const without = { result: "undecided", because: inexpressible, at: entry } as const;
       for (const part of parts)
         if (!one.isClear) yield this.ended(part, without);
-        else yield { ...this.#followed(entry), box: part, rewrite: rewrite && rewriteOf(rewrite, one.uri) };
+        else yield* this.#rewritten(part, entry, rewrite && rewriteOf(rewrite, one.uri), work);
       left = left.flatMap((box) => [...outside(box, [matchOf(one)], work)]);
     }
     return left;
+  }
+
+  *#rewritten(box: Box, entry: Entry, rewrite: Rewrite | undefined, work: Work): Generator<Routed, undefined> {
+    for (const part of rewrittenParts(box, rewrite, work)) yield { ...this.#followed(entry), ...part };
   }
 
   /** Parts of the same route share what becomes of them. */

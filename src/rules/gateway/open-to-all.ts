@@ -1,4 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { isOpenToAll } from "../../mesh/gateways/listener-gateways.ts";
 import { type Gateway, isPlainHttp, passesThrough, serverHost } from "../../mesh/gateways/servers.ts";
 import { ingressClasses, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
@@ -64,17 +65,10 @@ function* ofServers({ metadata, spec }: Gateway): Iterable<Problem> {
   }
 }
 
-/** Routes of TCP and UDP have no host. */
-const withHosts = new Set(["HTTP", "HTTPS", "TLS"]);
-
-type Listener = KubernetesGateway["spec"]["listeners"][number];
-const isForEveryHost = ({ protocol = "", hostname, tls }: Listener): boolean =>
-  withHosts.has(protocol) && tls?.mode !== "Passthrough" && !hostname;
-
 function* ofListeners(gateway: KubernetesGateway): Iterable<Problem> {
   if (!isForIngress(gateway)) return;
   for (const [i, listener] of gateway.spec.listeners.entries())
-    if (isForEveryHost(listener) && listener.allowedRoutes?.namespaces?.from === "All")
+    if (isOpenToAll(listener))
       yield {
         at: ["spec", "listeners", i, "allowedRoutes", "namespaces", "from"],
         message: `Listener ${listener.name} accepts routes of all namespaces for every host on port ${listener.port}`,

@@ -19,11 +19,13 @@ import type { Service } from "../../mesh/membership/services.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 
+const isForTls = (protocol: string | undefined): boolean => protocol === "HTTPS" || protocol === "TLS";
+
 /** A fact, because a Gateway can have very many ListenerSets, of which each asks. */
 const hasTlsListener = fact("hasTlsListener", "KubernetesGateway", [listenersOfGateway], (gateway, mesh): boolean =>
   mesh
     .get(listenersOfGateway, gateway)
-    .all.some(({ listener: { protocol } }) => protocol === "HTTPS" || protocol === "TLS"),
+    .all.some(({ listener: { protocol }, leftOut }) => leftOut === undefined && isForTls(protocol)),
 );
 
 const reads = [
@@ -88,8 +90,8 @@ function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | unde
   if (gateway === undefined || !isForClientsOutside(gateway, mesh) || mesh.get(hasTlsListener, gateway)) return;
   const own = mesh.get(listenersOfGateway, gateway).byOwner.get(owner) ?? [];
   for (const [i, one] of own.entries()) {
-    const { name, port, protocol } = one.listener;
-    if (protocol === "HTTP" && !(yield* onlyRedirects(one, mesh)))
+    const { name, port } = one.listener;
+    if (acceptsPlainHttp(one) && !(yield* onlyRedirects(one, mesh)))
       yield {
         at: ["spec", "listeners", i],
         message: `Listener ${name} accepts plain HTTP on port ${port}, and no listener of the Gateway is for HTTPS`,
@@ -98,6 +100,9 @@ function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | unde
       };
   }
 }
+
+const acceptsPlainHttp = ({ listener, leftOut }: ListenerGateway): boolean =>
+  listener.protocol === "HTTP" && leftOut === undefined;
 
 /** Whether a Gateway of the Gateway API is for ingress, and not reached from inside the cluster only. */
 function isForClientsOutside(gateway: KubernetesGateway, mesh: View): boolean {

@@ -403,6 +403,32 @@ http:
     assert.deepEqual(results("/a(b|c)", "/ab"), ["undecided"]);
   });
 
+  describe("policies behind a route see the path as the proxies before them resolve it", () => {
+    const deny = authorizationPolicy(
+      "shop/d",
+      "action: DENY\nrules: [{ to: [{ operation: { paths: ['/admin*'] } }] }]",
+    );
+    const results = (prefix: string, to: string, path: string) => {
+      const route = `match: [{ uri: { prefix: ${prefix} } }], rewrite: { uri: '${to}' }, route: [{ destination: { host: x } }]`;
+      const mesh = meshOf(shop + virtualService("shop/x", `hosts: [x]\nhttp: [{ ${route} }]`) + deny);
+      return new Set(asked(mesh, "web/client", "shop/x:80", texts("path", path)).map(({ result }) => result));
+    };
+    const cases: readonly (readonly [string, string, string, string, string])[] = [
+      ["a segment of dots that a new beginning makes", "/api", "/v1/", "/api../admin", "undecided"],
+      ["one at the end of the path", "/api", "/v1/", "/api..", "undecided"],
+      ["dots that are no segment", "/api", "/v1/", "/api..x/admin", "accepted"],
+      ["other paths of the same route", "/api", "/v1/", "/api/admin", "accepted"],
+      ["dots behind the name of a segment", "/api", "/v1", "/api../admin", "accepted"],
+      ["whole segments that are replaced", "/api/", "/v1/", "/api/../admin", "accepted"],
+      ["a new beginning with a segment of dots", "/api/", "/v1/../", "/api/admin", "undecided"],
+      ["a new beginning with an escape", "/api/", "/%61dmin/", "/api/x", "undecided"],
+      ["a new beginning with a query", "/api/", "/admin?x=", "/api/x", "undecided"],
+      ["a new beginning with a backslash", "/api/", "/v1/..\\admin/", "/api/x", "undecided"],
+    ];
+    for (const [name, prefix, to, path, expected] of cases)
+      test(name, () => assert.deepEqual(results(prefix, to, path), new Set([expected])));
+  });
+
   test("policies see the path that a route made, if it is known", () => {
     const routes = virtualService(
       "shop/x",
