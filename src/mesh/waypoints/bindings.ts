@@ -3,7 +3,6 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
-import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
 import { isHeadless, type Service } from "../membership/services.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
@@ -176,15 +175,6 @@ function gatewaysOfCanary(
   if (object === undefined) return mesh.related(canaryOfNamespace, namespace);
   return object.kind === "Service" ? mesh.related(canaryOfService, object) : mesh.related(canaryOfServiceEntry, object);
 }
-
-/** A VirtualService and the Services of this cluster among its hosts, by full name. */
-export const servicesOfVirtualService = relation(
-  "servicesOfVirtualService",
-  index("VirtualService", ({ metadata, spec }, { domain }) =>
-    spec.hosts.map((host) => fullHost(host, metadata.namespace, domain)),
-  ),
-  index("Service", (service, { domain }) => [hostOfService(service, domain)]),
-);
 
 /** The traffic that a waypoint processes: requests to a Service, or to the address of a pod. */
 export type WaypointTraffic = "service" | "workload";

@@ -3,15 +3,19 @@ import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "..
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { serviceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
+import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import {
-  isUsable,
-  servicesOfVirtualService,
-  waypointBinding,
-  waypointBindingOfService,
-  waypointOfService,
-} from "./bindings.ts";
+import { isUsable, waypointBinding, waypointBindingOfService, waypointOfService } from "./bindings.ts";
+
+/** A VirtualService and the Services of this cluster among its hosts, by full name. */
+export const servicesOfVirtualService = relation(
+  "servicesOfVirtualService",
+  index("VirtualService", ({ metadata, spec }, { domain }) =>
+    spec.hosts.map((host) => fullHost(host, metadata.namespace, domain)),
+  ),
+  index("Service", (service, { domain }) => [hostOfService(service, domain)]),
+);
 
 /** A Service and the policies that target it and can deny requests to it. */
 export const policiesOfService = relation(

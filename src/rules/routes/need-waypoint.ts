@@ -13,12 +13,12 @@ import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import {
   formatWaypoint,
   isUsable,
-  servicesOfVirtualService,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
   waypointOfService,
 } from "../../mesh/waypoints/bindings.ts";
+import { servicesOfVirtualService } from "../../mesh/waypoints/routed-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const reads = [
