@@ -9,8 +9,8 @@ import { index, type MeshView, relation } from "../../view/view.ts";
 import { isUsable, waypointBinding, waypointBindingOfService, waypointOfService } from "./bindings.ts";
 
 /** A VirtualService and the Services of this cluster among its hosts, by full name. */
-export const servicesOfVirtualService = relation(
-  "servicesOfVirtualService",
+export const servicesOfHosts = relation(
+  "servicesOfHosts",
   index("VirtualService", ({ metadata, spec }, { domain }) =>
     spec.hosts.map((host) => fullHost(host, metadata.namespace, domain)),
   ),
@@ -45,7 +45,7 @@ const targeted = new WeakMap<AuthorizationPolicy, ReadonlySet<string>>();
 /** What `servicesRoutedBy` reads. */
 export const routedReads = [
   servicesOfRoute,
-  servicesOfVirtualService,
+  servicesOfHosts,
   namespaceOfService,
   waypointBinding,
   waypointOfService,
@@ -74,7 +74,7 @@ function calledOf(route: KubernetesRoute, mesh: View): readonly Service[] {
 function calledBy(virtualService: VirtualService, mesh: View): readonly Service[] {
   if (!isServed(virtualService, mesh.settings) || !isForMesh(virtualService)) return [];
   return mesh
-    .related(servicesOfVirtualService, virtualService)
+    .related(servicesOfHosts, virtualService)
     .filter((one) => one.metadata.namespace === virtualService.metadata.namespace && isBehindWaypoint(one, mesh));
 }
 

@@ -18,16 +18,10 @@ import {
   waypointBindingOfService,
   waypointOfService,
 } from "../../mesh/waypoints/bindings.ts";
-import { servicesOfVirtualService } from "../../mesh/waypoints/routed-services.ts";
+import { servicesOfHosts } from "../../mesh/waypoints/routed-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [
-  servicesOfVirtualService,
-  servicesOfRoute,
-  namespaceOfService,
-  waypointBinding,
-  waypointOfService,
-] as const;
+const reads = [servicesOfHosts, servicesOfRoute, namespaceOfService, waypointBinding, waypointOfService] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const routesNeedWaypoint = defineRule({
@@ -82,7 +76,7 @@ function* calledByHost(virtualService: VirtualService, mesh: View): Generator<Ca
   if (!isForMesh(virtualService)) return;
   const { domain } = mesh.settings;
   const services = new Map(
-    mesh.related(servicesOfVirtualService, virtualService).map((service) => [hostOfService(service, domain), service]),
+    mesh.related(servicesOfHosts, virtualService).map((service) => [hostOfService(service, domain), service]),
   );
   for (const [i, said] of virtualService.spec.hosts.entries()) {
     const service = services.get(fullHost(said, virtualService.metadata.namespace, domain));

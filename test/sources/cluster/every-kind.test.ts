@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { allKinds, type Kind, kinds, type Served } from "../../../src/kube/kinds.ts";
+import { titleOf } from "../../../src/sources/cluster/resources.ts";
 import type { ListWatchServer, RawObject } from "./list-watch-server.ts";
 import { type LiveCluster, liveCluster } from "./live-cluster.ts";
 
@@ -20,6 +21,9 @@ function objectOf(kind: Kind, { namespaced }: Served, name: string, edition: str
   };
 }
 
+const serve = (server: ListWatchServer, { group, versions, kind, plural }: Served) =>
+  server.serve(group === "" ? `${versions[0]}` : `${group}/${versions[0]}`, kind, plural);
+
 interface Row extends LiveCluster {
   /** Objects of the kind as the mesh view has them: `Deployment istio-system/listed first`. */
   seen(): readonly string[];
@@ -38,8 +42,7 @@ async function followed(context: TestContext, kind: Kind, served: Served): Promi
   const live = await liveCluster(
     context,
     (server) => {
-      for (const { group, versions, kind: name, plural } of kinds[kind].served)
-        server.serve(group === "" ? `${versions[0]}` : `${group}/${versions[0]}`, name, plural);
+      for (const each of kinds[kind].served) serve(server, each);
       for (const brother of brothers)
         for (const name of [listed, added]) apply(server, brother, name, "of another resource");
       apply(server, served, listed, "first");
@@ -100,4 +103,31 @@ describe("every resource of the table of kinds is used", () => {
         row.server.compact();
         await shows(row, "listed again: nothing is left", {});
       });
+});
+
+describe("every resource that the API server does not serve at first is used when it does", () => {
+  // An API server always serves ConfigMaps.
+  for (const kind of allKinds)
+    for (const served of kinds[kind].served)
+      if (served.plural !== "configmaps")
+        test(titleOf(served), async (context) => {
+          const live = await liveCluster(context, () => undefined, { kinds: [kind] });
+          const { cluster, server } = live;
+          const note = () => cluster.checks.find(({ name }) => name === `mesh ${kind}`)?.note() ?? "";
+          const seen = () =>
+            [...cluster.mesh().all(kind)].map(({ originKind, metadata }) => `${originKind} ${metadata.name}`);
+          await live.ready();
+          assert.equal(cluster.mesh().knowledge(kind), "unknown");
+          assert.ok(note().includes(`${titleOf(served)} absent`), note());
+          assert.deepEqual(seen(), []);
+
+          serve(server, served);
+          server.apply(served.plural, objectOf(kind, served, "one", "first"));
+          await live.until("read", () => seen().length > 0);
+          assert.deepEqual(seen(), [`${served.kind} one`]);
+          assert.equal(cluster.mesh().knowledge(kind), "complete");
+          await live.until("watched", () => server.watchersOf(served.plural) === 1);
+          server.apply(served.plural, objectOf(kind, served, "two", "first"));
+          await live.until("followed", () => seen().length === 2);
+        });
 });
