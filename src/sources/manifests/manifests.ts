@@ -170,11 +170,14 @@ const isPatch = (value: unknown): boolean => isObject(value) && Object.hasOwn(va
 const unknownKinds = "no rule reads the kinds in it";
 
 /**
- * Values files and workflows have neither apiVersion nor kind. A document with only one of the two is reported, unless it is
- * something else with a version, such as a report: without a kind, metadata and spec tell that an object was meant.
+ * Values files and workflows have neither apiVersion nor kind. A document with only one of the two is reported if an object was
+ * meant. Other formats have one of them too: reports have versions, values of charts and packages of other tools have kinds.
  */
 function resemblesManifest(value: unknown): boolean {
   if (!isObject(value)) return false;
   const has = (key: string) => Object.hasOwn(value, key);
-  return has("kind") || (has("apiVersion") && (has("metadata") || has("spec")));
+  const isObjectMeant = has("metadata") || has("spec") || has("items");
+  if (has("apiVersion")) return has("kind") || isObjectMeant;
+  if (!has("kind") || !mayMatter(`kind: ${String(value["kind"])}`)) return false;
+  return isObjectMeant || Object.keys(value).length === 1;
 }

@@ -177,6 +177,27 @@ test("in a file of manifests, what lacks apiVersion or kind is an error", async 
   );
 });
 
+test("a document with a kind and no apiVersion is an object only if it is of a known kind and has what objects have", async () => {
+  const path = await folder("kinds", {
+    "a-values.yaml": "image: a\nkind: Deployment\n",
+    "b-package.yaml": "kind: ZarfPackageConfig\nmetadata: { name: istio }\nurl: https://istio.io/\n",
+    "c-route.yaml": "kind: VirtualService\nspec: {}\n",
+    "d-list.yaml": "kind: List\nitems: []\n",
+  });
+  const set = await readManifests([path]);
+  assert.deepEqual(
+    errors(set, path).map((text) => text.slice(0, 62)),
+    [
+      "c-route.yaml:1:1 not a Kubernetes manifest: it has no apiVersi",
+      "d-list.yaml:1:1 not a Kubernetes manifest: it has no apiVersio",
+    ],
+  );
+  assert.deepEqual(ignored(set, path), [
+    "a-values.yaml: not a Kubernetes manifest",
+    "b-package.yaml: not a Kubernetes manifest",
+  ]);
+});
+
 test("kustomizations and their patches are left out, unless named", async () => {
   const path = await folder("kustomize", {
     "base/kustomization.yaml": "resources: [pod.yaml]\n",
