@@ -1,6 +1,6 @@
 import { dirname, sep } from "node:path";
 import { judge } from "../engine/evaluate.ts";
-import type { Finding } from "../engine/finding.ts";
+import { type Finding, uncertainEvidence } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -53,19 +53,21 @@ export class Alternatives {
   }
 
   #reasonOfEnvironments(finding: Finding): string | undefined {
+    const reasonOf = ([first]: readonly AnyObject[]) =>
+      first &&
+      `${idOf(first)} is defined in other environments, such as ${this.#files.get(first)}, and not in this one`;
     const without: AnyObject[] = [];
     for (let now: Finding | undefined = finding; without.length < mostObjectsOfOthers; ) {
       const [next] = this.#ofOtherEnvironments(now).filter((one) => !without.includes(one));
-      if (next === undefined) return undefined;
+      // Without them it is a problem of what is missing, and that may be in other files.
+      if (next === undefined)
+        return uncertainEvidence(now, this.#mesh, false).length > 0 ? reasonOf(without) : undefined;
       without.push(next);
       now = this.#with(
         finding,
         without.map((one) => ({ one })),
       );
-      if (now === undefined) {
-        const [first = next] = without;
-        return `${idOf(first)} is defined in other environments, such as ${this.#files.get(first)}, and not in this one`;
-      }
+      if (now === undefined) return reasonOf(without);
     }
     return undefined;
   }

@@ -98,6 +98,7 @@ test("what a folder holds beside manifests is left out with a reason", async () 
     "package.json": '{"name": "x"}',
     "empty.yaml": "",
     "comments.yaml": "# nothing\n---\n",
+    "conformance.yaml": "apiVersion: gateway.networking.k8s.io/v1\nkind: ConformanceReport\ndate: today\n",
     "report.yaml": "apiVersion: gateway.networking.k8s.io/v1\ndate: today\nprofiles: []\n",
     "pod.yaml": pod("a"),
     "chart/Chart.yaml": "name: x\napiVersion: v2\n",
@@ -110,6 +111,7 @@ test("what a folder holds beside manifests is left out with a reason", async () 
   assert.deepEqual(ignored(set, path), [
     "chart: Helm chart: render it with `helm template`",
     "comments.yaml: empty",
+    "conformance.yaml: report of conformance tests",
     "empty.yaml: empty",
     "list.yaml: not a Kubernetes manifest",
     "package.json: not a Kubernetes manifest",
