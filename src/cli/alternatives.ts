@@ -1,4 +1,4 @@
-import { dirname, sep } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { judge } from "../engine/evaluate.ts";
 import { type Finding, uncertainEvidence } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/setting.ts";
@@ -60,8 +60,12 @@ export class Alternatives {
     for (let now: Finding | undefined = finding; without.length < mostObjectsOfOthers; ) {
       const [next] = this.#ofOtherEnvironments(now).filter((one) => !without.includes(one));
       // Without them it is a problem of what is missing, and that may be in other files.
-      if (next === undefined)
-        return uncertainEvidence(now, this.#mesh, false).length > 0 ? reasonOf(without) : undefined;
+      if (next === undefined) {
+        const mayBeElsewhere = uncertainEvidence(now, this.#mesh, false).length > 0;
+        return mayBeElsewhere && !without.some((one) => this.#isDefinedFor(one, finding))
+          ? reasonOf(without)
+          : undefined;
+      }
       without.push(next);
       now = this.#with(
         finding,
@@ -75,8 +79,16 @@ export class Alternatives {
   /** Whether a folder is that of the object which the finding rests on, or has the subject in it. */
   #isBeside(folder: string, one: AnyObject, { subject }: Finding): boolean {
     const file = this.#files.get(one);
-    return (
-      (file !== undefined && dirname(file) === folder) || this.#files.get(subject)?.startsWith(folder + sep) === true
+    return (file !== undefined && dirname(file) === folder) || isWithin(folder, this.#files.get(subject));
+  }
+
+  /** Whether an environment defines an object in the folder of the subject or above it: one of these definitions applies there. */
+  #isDefinedFor(one: AnyObject, { subject }: Finding): boolean {
+    const file = this.#files.get(subject);
+    return this.#environments.some(({ objects }) =>
+      objects.some(
+        ({ object, manifest }) => identityOf(object) === identityOf(one) && isWithin(dirname(manifest.file), file),
+      ),
     );
   }
 
@@ -109,6 +121,9 @@ export class Alternatives {
     );
   }
 }
+
+const isWithin = (folder: string, file: string | undefined): boolean =>
+  file !== undefined && resolve(file).startsWith(resolve(folder) + sep);
 
 /** Another definition of an object; undefined: none. */
 interface Definition {

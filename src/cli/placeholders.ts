@@ -46,11 +46,16 @@ export class Placeholders {
     this.#withOthers.set(subject, byRule);
     const known = byRule.get(rule);
     if (known !== undefined) return known;
-    const found = valuesOfAllForms.map((value) => {
-      const changes = this.#withOtherValues(subject, value);
-      const { findings } = judge([rule], this.#mesh, changes, { selection: this.#selection });
-      return new Set(findings.map(({ at }) => at.join("\n")));
-    });
+    const raw = this.#raws.get(subject);
+    const found = !isObject(raw)
+      ? []
+      : valuesOfAllForms.map((value) => {
+          const other = readAny(withValues(raw, value), subject.metadata.namespace);
+          const { findings } = judge([rule], this.#mesh, [{ old: undefined, object: other }], {
+            selection: this.#selection,
+          });
+          return new Set(findings.map(({ at }) => at.join("\n")));
+        });
     byRule.set(rule, found);
     return found;
   }
@@ -82,11 +87,11 @@ export class Placeholders {
     return findings.some((other) => other.message === message && other.at.join("\n") === at.join("\n"));
   }
 
-  #withOtherValues(one: AnyObject, value?: string): readonly Change[] {
+  #withOtherValues(one: AnyObject): readonly Change[] {
     const raw = this.#raws.get(one);
     if (!isObject(raw)) return [];
     const { metadata, ...rest } = raw;
-    const object = readAny({ ...withValues(rest, value), metadata }, one.metadata.namespace);
+    const object = readAny({ ...withValues(rest), metadata }, one.metadata.namespace);
     const there = this.#mesh.find(one.kind, keyOf(one));
     return [{ old: there?.implied ? undefined : there, object }];
   }

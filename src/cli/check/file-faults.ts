@@ -12,7 +12,7 @@ export interface CheckedFiles {
   readonly files: FileMesh;
   /** Objects of kinds that no rule reads, as far as the API server would reject them. */
   readonly unread: readonly FileObject[];
-  /** A placeholder for each value that may be valid or not, depending on what stands for it. */
+  /** The placeholder of each fault that is left out, because a value that may stand there has none. */
   readonly unknown: readonly string[];
 }
 

@@ -4,7 +4,7 @@ import type { Mesh } from "../../view/view.ts";
 import { Placeholders } from "../placeholders.ts";
 import type { CheckedFiles } from "./file-faults.ts";
 
-/** The rulings without those on values that may be right, and a placeholder for each value that was not checked. */
+/** The rulings without those on values that may be right, and the placeholder of each finding that is left out. */
 export function withoutUnknownValues(
   all: readonly Ruling[],
   {
@@ -23,12 +23,15 @@ export function withoutUnknownValues(
   return { rulings, unknown };
 }
 
-/** A note about the values that were not checked, given a placeholder for each. */
+/** A note about the findings that were left out, given the placeholder of each. */
 export function unknownValues(unknown: readonly string[]): readonly string[] {
   const [first] = unknown;
   if (first === undefined) return [];
-  const many = `${unknown.length} value${unknown.length === 1 ? " is" : "s are"}`;
+  const many =
+    unknown.length === 1
+      ? "1 finding is left out, because it depends"
+      : `${unknown.length} findings are left out, because they depend`;
   return [
-    `${many} not checked, because of placeholders such as ${JSON.stringify(first)}; --substitute NAME=VALUE gives the value of a variable`,
+    `${many} on what stands for placeholders such as ${JSON.stringify(first)}; --substitute NAME=VALUE gives the value of a variable`,
   ];
 }
