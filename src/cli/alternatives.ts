@@ -1,6 +1,6 @@
-import { dirname, sep } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { judge } from "../engine/evaluate.ts";
-import type { Finding } from "../engine/finding.ts";
+import { type Finding, uncertainEvidence } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { idOf, identityOf, keyOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
@@ -53,19 +53,25 @@ export class Alternatives {
   }
 
   #reasonOfEnvironments(finding: Finding): string | undefined {
+    const reasonOf = ([first]: readonly AnyObject[]) =>
+      first &&
+      `${idOf(first)} is defined in other environments, such as ${this.#files.get(first)}, and not in this one`;
     const without: AnyObject[] = [];
     for (let now: Finding | undefined = finding; without.length < mostObjectsOfOthers; ) {
       const [next] = this.#ofOtherEnvironments(now).filter((one) => !without.includes(one));
-      if (next === undefined) return undefined;
+      // Without them it is a problem of what is missing, and that may be in other files.
+      if (next === undefined) {
+        const mayBeElsewhere = uncertainEvidence(now, this.#mesh, false).length > 0;
+        return mayBeElsewhere && !without.some((one) => this.#isDefinedFor(one, finding))
+          ? reasonOf(without)
+          : undefined;
+      }
       without.push(next);
       now = this.#with(
         finding,
         without.map((one) => ({ one })),
       );
-      if (now === undefined) {
-        const [first = next] = without;
-        return `${idOf(first)} is defined in other environments, such as ${this.#files.get(first)}, and not in this one`;
-      }
+      if (now === undefined) return reasonOf(without);
     }
     return undefined;
   }
@@ -73,8 +79,16 @@ export class Alternatives {
   /** Whether a folder is that of the object which the finding rests on, or has the subject in it. */
   #isBeside(folder: string, one: AnyObject, { subject }: Finding): boolean {
     const file = this.#files.get(one);
-    return (
-      (file !== undefined && dirname(file) === folder) || this.#files.get(subject)?.startsWith(folder + sep) === true
+    return (file !== undefined && dirname(file) === folder) || isWithin(folder, this.#files.get(subject));
+  }
+
+  /** Whether an environment defines an object in the folder of the subject or above it: one of these definitions applies there. */
+  #isDefinedFor(one: AnyObject, { subject }: Finding): boolean {
+    const file = this.#files.get(subject);
+    return this.#environments.some(({ objects }) =>
+      objects.some(
+        ({ object, manifest }) => identityOf(object) === identityOf(one) && isWithin(dirname(manifest.file), file),
+      ),
     );
   }
 
@@ -107,6 +121,9 @@ export class Alternatives {
     );
   }
 }
+
+const isWithin = (folder: string, file: string | undefined): boolean =>
+  file !== undefined && resolve(file).startsWith(resolve(folder) + sep);
 
 /** Another definition of an object; undefined: none. */
 interface Definition {

@@ -25,6 +25,7 @@ import { type ClusterOptions, clusterWord, contextOption, kubeconfigOption } fro
 import { namespaceName } from "./namespace-option.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check/notes.ts";
+import { unknownValues, withoutUnknownValues } from "./check/unknown-values.ts";
 import { giveIntents } from "./given-intents.ts";
 import { judgeChanges } from "./check/judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
@@ -174,11 +175,13 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const { change, unread, policies, notes } = await readChanges(paths, { ...options, onFile: progress.read }, terminal);
   progress.doing(`checking ${counted(change.found.files.objects.length, "object")}`);
   const isCompared = outputs.some(({ format }) => showsChanges(format));
-  const report = baseline.compared(reportFor(change, unread, { ...options, policies, isCompared }));
+  const { report: whole, unknown } = reportFor(change, unread, { ...options, policies, isCompared });
+  const report = baseline.compared(whole);
   progress.end();
   for (const error of unread) tellProblem(shownError(error), terminal);
   writeReport(report, outputs, terminal);
-  for (const note of [...notes, ...baselineNotes(report)]) tellNote(printableLine(note, 2000), terminal);
+  for (const note of [...notes, ...unknownValues(unknown), ...baselineNotes(report)])
+    tellNote(printableLine(note, 2000), terminal);
   tellPolicies(policies, change, options, terminal);
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
@@ -295,7 +298,7 @@ function reportFor(
   { found, base, given, ...deletions }: Changes,
   unread: readonly SourceError[],
   { policies, profile, docsUrl, settingsFile, isCompared, connections, ...who }: ReportedBy,
-): Report {
+): { readonly report: Report; readonly unknown: readonly string[] } {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
   const inForce = rulesInForce(rules, policies);
@@ -306,13 +309,14 @@ function reportFor(
   const judged = base
     ? judgeChanges(files, { base, ...deletions }, by)
     : { ...judgeSet(files, by), sides: [], deleted: [] };
-  const { rulings, skipped, guesses, errors, after, sides } = judged;
+  const { skipped, guesses, errors, after, sides } = judged;
+  const { rulings, unknown } = withoutUnknownValues(judged.rulings, { found, mesh: after, selection });
   const checked = [...files.objects, ...judged.deleted];
   const changed = [...checked, ...sides.flatMap((side) => side.changed), ...found.unread];
   const places = placesOf(changed, [...(base?.objects ?? []), ...given]);
   const unasked = unaskedRules({ rules: inForce, selection, mesh: after }, howToAsk({ base, request }));
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
-  return reportOf({
+  const report = reportOf({
     basis: basisOf({
       ...{ rules: inForce, profile, policies, selection, settingsFile },
       mesh: after,
@@ -326,6 +330,7 @@ function reportFor(
     changes: base && isCompared ? effectsIn(sides, policies) : undefined,
     connections: base && connections ? connectionsIn(sides) : undefined,
   });
+  return { report, unknown };
 }
 
 /**

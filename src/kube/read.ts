@@ -176,3 +176,14 @@ export const withProtobufNames =
         named = { ...named, [jsonName]: raw[protobufName] };
     return read(named, malformed);
   };
+
+/** The value in a raw object at a path, or at the last part of it that exists. */
+export function valueAt(raw: unknown, at: Path): unknown {
+  let value = raw;
+  for (const step of at) {
+    const next: unknown = Array.isArray(value) ? value[Number(step)] : isObject(value) ? value[step] : undefined;
+    if (next === undefined) return value;
+    value = next;
+  }
+  return value;
+}

@@ -196,6 +196,31 @@ spec: { selector: { app: ${name} }, ports: [{ name: http, port: ${port} }] }
     }
   });
 
+  test("a step of a tutorial that changes only routes rests on no rules of the other steps", async () => {
+    const steps = folderWith({
+      "start/rules.yaml": subsets("v1", "v2"),
+      "start/routes.yaml": route("v1"),
+      "half/routes.yaml": route("v1", "v2"),
+      "then/rules.yaml": subsets("v2"),
+      "then/routes.yaml": route("v2"),
+    });
+    const base = folderWith({ "namespace.yaml": namespace });
+    for (const options of [[], ["--mesh", base]]) {
+      assert.deepEqual(denied(await report(steps, ...options), steps), []);
+      const wrong = folderWith({
+        "routes.yaml": route("v1"),
+        "rules.yaml": subsets("v2"),
+        "then/rules.yaml": subsets("v2"),
+      });
+      assert.deepEqual(denied(await report(wrong, ...options), wrong), [
+        "virtual-service-subset-not-found routes.yaml",
+      ]);
+    }
+    // Where the files have all rules, this environment has none.
+    const all = await report(steps, "--complete", "DestinationRule");
+    assert.deepEqual(denied(all, steps), ["virtual-service-subset-not-found half/routes.yaml"]);
+  });
+
   test("what moves from all environments to one place deletes nothing, and neither does the way back", async () => {
     const together = folderWith(twoOf({}, {}, { "namespace.yaml": namespace, "base/mtls.yaml": mtls("STRICT") }));
     for (const [base, head] of [

@@ -1,57 +1,95 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { Invalid } from "../../kube/invalid.ts";
 import { type AnyObject, readObject } from "../../kube/object.ts";
+import { type Path, valueAt } from "../../kube/read.ts";
 import { refusedByIstiod } from "../../istiod-validation/refusals.ts";
 import type { Schemas } from "../../schemas/schemas.ts";
 import type { FileMesh, FileObject } from "../../sources/manifests/file-mesh.ts";
+import { placeholderBelow, valuesOfAllForms, withValues } from "../../sources/manifests/substitution.ts";
 
 /** Files with what the API server would reject in their objects. */
 export interface CheckedFiles {
   readonly files: FileMesh;
   /** Objects of kinds that no rule reads, as far as the API server would reject them. */
   readonly unread: readonly FileObject[];
+  /** The placeholder of each fault that is left out, because a value that may stand there has none. */
+  readonly unknown: readonly string[];
 }
 
 /** Checks all manifests against the definitions of their kinds, and as istiod would validate them. */
 export async function withFaults(files: FileMesh, schemas: Schemas, defaultNamespace: string): Promise<CheckedFiles> {
   const entries = new Map<FileObject, FileObject>();
-  const expressionProblem = await parserFor(files);
-  const validate = (raw: Record<string, unknown>) => refusedByIstiod(raw, expressionProblem);
+  const faults = new Faults(schemas, await parserFor(files));
   for (const entry of files.objects) {
-    const invalid = faultsOf(entry.manifest.raw, schemas, validate, entry.object.malformed);
+    const invalid = faults.of(entry.manifest.raw, entry.object.malformed);
     if (invalid.length > 0) entries.set(entry, { ...entry, object: { ...entry.object, invalid } });
   }
   const unread = files.others.flatMap((manifest) => {
     const object = readHead(manifest.raw, defaultNamespace);
-    const invalid = faultsOf(manifest.raw, schemas, validate);
+    const invalid = faults.of(manifest.raw);
     return invalid.length === 0 ? [] : [{ manifest, object: { ...object, invalid } }];
   });
-  if (entries.size === 0) return { files, unread };
+  const { unknown } = faults;
+  if (entries.size === 0) return { files, unread, unknown };
   for (const [{ object }, checked] of entries)
     if (files.mesh.find(object.kind, keyOf(object)) === object) files.mesh.set(checked.object);
   const entryOf = (entry: FileObject) => entries.get(entry) ?? entry;
   const replaced = files.replaced.map(({ by, earlier }) => ({ by: entryOf(by), earlier: entryOf(earlier) }));
-  return { files: { ...files, objects: files.objects.map(entryOf), replaced }, unread };
+  return { files: { ...files, objects: files.objects.map(entryOf), replaced }, unread, unknown };
 }
 
-type Validate = (raw: Record<string, unknown>) => readonly Invalid[];
+/** Finds the faults that objects have whatever stands for their placeholders. */
+class Faults {
+  /** See CheckedFiles. */
+  readonly unknown: string[] = [];
+  readonly #schemas: Schemas;
+  readonly #expressionProblem: ExpressionProblem | undefined;
 
-/** A value of the wrong type that the reader found too is only reported by object-malformed. */
-function faultsOf(
-  raw: Record<string, unknown>,
-  schemas: Schemas,
-  validate: Validate,
-  malformed: AnyObject["malformed"] = [],
-): readonly Invalid[] {
-  const known = new Set(malformed.map(({ at }) => at.join("\n")));
-  const faults = schemas.faultsOf(raw);
-  // What the definition does not allow is not validated further.
-  const refused = faults.some(({ atMost }) => atMost === undefined) ? [] : validate(raw);
-  return [...faults, ...refused].filter(({ at }) => !known.has(at.join("\n")));
+  constructor(schemas: Schemas, expressionProblem: ExpressionProblem | undefined) {
+    this.#schemas = schemas;
+    this.#expressionProblem = expressionProblem;
+  }
+
+  /**
+   * What the definition does not allow is not validated further. A value of the wrong type that the reader found too is only
+   * reported by object-malformed.
+   */
+  of(raw: Record<string, unknown>, malformed: AnyObject["malformed"] = []): readonly Invalid[] {
+    const known = new Set(malformed.map(({ at }) => pathOf(at)));
+    const isCertain = this.#certaintyIn(raw);
+    const faults = this.#schemas.faultsOf(raw).filter(isCertain);
+    const isRefused = faults.some(({ atMost }) => atMost === undefined);
+    const refused = isRefused ? [] : refusedByIstiod(raw, this.#expressionProblem).filter(isCertain);
+    return [...faults, ...refused].filter(({ at }) => !known.has(pathOf(at)));
+  }
+
+  /** Whether a fault is there with other values too. If not, the value that is meant may be valid. */
+  #certaintyIn(raw: Record<string, unknown>): (fault: Invalid) => boolean {
+    let others: readonly ReadonlySet<string>[] | undefined;
+    return ({ at }) => {
+      others ??= this.#withOtherValues(raw);
+      if (others.every((paths) => paths.has(pathOf(at)))) return true;
+      this.unknown.push(placeholderBelow(valueAt(raw, at)) ?? placeholderBelow(raw) ?? "");
+      return false;
+    };
+  }
+
+  #withOtherValues(raw: Record<string, unknown>): readonly ReadonlySet<string>[] {
+    if (placeholderBelow(raw) === undefined) return [];
+    return valuesOfAllForms.map((value) => {
+      const other = withValues(raw, value);
+      const faults = [...this.#schemas.faultsOf(other), ...refusedByIstiod(other, this.#expressionProblem)];
+      return new Set(faults.map(({ at }) => pathOf(at)));
+    });
+  }
 }
+
+const pathOf = (at: Path): string => at.join("\n");
+
+type ExpressionProblem = (text: string) => string | undefined;
 
 /** The parser of expressions in CEL, if there may be one. */
-async function parserFor({ objects, others }: FileMesh): Promise<((text: string) => string | undefined) | undefined> {
+async function parserFor({ objects, others }: FileMesh): Promise<ExpressionProblem | undefined> {
   const isTelemetry = ({ raw }: { readonly raw: Record<string, unknown> }) => raw["kind"] === "Telemetry";
   if (!objects.some(({ manifest }) => isTelemetry(manifest)) && !others.some(isTelemetry)) return undefined;
   return (await import("../../istiod-validation/expressions.ts")).expressionProblem;

@@ -156,25 +156,35 @@ async function parseFile(set: Growing, file: ManifestFile, text: string, { slice
     set.errors.push({ file: file.path, message: "the file is empty; give a file with manifests" });
   }
   for (const document of documents) {
-    if (isPatch(document.value) && !file.named) set.ignored.push({ path: file.path, reason: kustomizePatch });
-    else reader.add(document);
+    const reason = file.named ? undefined : reasonToLeaveOut(document.value);
+    if (reason === undefined) reader.add(document);
+    else set.ignored.push({ path: file.path, reason });
   }
   set.manifests.push(...reader.manifests);
   set.errors.push(...reader.errors);
 }
 
-/** Whether a document says that it is a strategic merge patch: no API server stores such an object. */
-const isPatch = (value: unknown): boolean => isObject(value) && Object.hasOwn(value, "$patch");
+/** Why no API server stores a document that seems to be an object: strategic merge patches and conformance reports of the Gateway API. */
+function reasonToLeaveOut(value: unknown): string | undefined {
+  if (!isObject(value)) return undefined;
+  if (Object.hasOwn(value, "$patch")) return kustomizePatch;
+  const isReport =
+    value["kind"] === "ConformanceReport" && String(value["apiVersion"]).startsWith("gateway.networking.k8s.io/");
+  return isReport ? "report of conformance tests" : undefined;
+}
 
 /** Why a file is left out that seems to contain objects of other kinds. */
 const unknownKinds = "no rule reads the kinds in it";
 
 /**
- * Values files and workflows have neither apiVersion nor kind. A document with only one of the two is reported, unless it is
- * something else with a version, such as a report: without a kind, metadata and spec tell that an object was meant.
+ * Values files and workflows have neither apiVersion nor kind. A document with only one of the two is reported if an object was
+ * meant. Other formats have one of them too: reports have versions, values of charts and packages of other tools have kinds.
  */
 function resemblesManifest(value: unknown): boolean {
   if (!isObject(value)) return false;
   const has = (key: string) => Object.hasOwn(value, key);
-  return has("kind") || (has("apiVersion") && (has("metadata") || has("spec")));
+  const isObjectMeant = has("metadata") || has("spec") || has("items");
+  if (has("apiVersion")) return has("kind") || isObjectMeant;
+  if (!has("kind") || !mayMatter(`kind: ${String(value["kind"])}`)) return false;
+  return isObjectMeant || Object.keys(value).length === 1;
 }

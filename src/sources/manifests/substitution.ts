@@ -14,18 +14,33 @@ const blank = /^[^<>\n?]{0,200}(<<?[A-Za-z][\w .-]{0,60}>>?)[^<>\n]{0,200}$/;
 export const placeholderIn = (text: string): string | undefined => placeholder.exec(text)?.[0] ?? blank.exec(text)?.[1];
 
 /** Some value that is valid in names and hosts, and that no file contains. */
-const someValue = "value-of-a-placeholder";
+const someName = "value-of-a-placeholder";
+/** Values of the forms that fields have: a name, an address, a number and a duration. */
+export const valuesOfAllForms: readonly string[] = [someName, "192.0.2.1", "1", "1s"];
 const placeholders = new RegExp(placeholder, "g");
 
-/** A part of a manifest in which something stands for each placeholder. */
-export const withValues = (part: Readonly<Record<string, unknown>>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(part).map(([key, inner]) => [key, withValue(inner)]));
+/** A part of a manifest in which the value stands for each placeholder. */
+export const withValues = (part: Readonly<Record<string, unknown>>, value = someName): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(part).map(([key, inner]) => [key, withValue(inner, value)]));
 
-function withValue(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withValue);
-  if (typeof value !== "string") return isObject(value) ? withValues(value) : value;
-  const text = value.replaceAll(placeholders, someValue);
-  return blank.test(text) ? text.replace(/<<?[^<>]*>>?/, someValue) : text;
+function withValue(part: unknown, value: string): unknown {
+  if (Array.isArray(part)) return part.map((inner) => withValue(inner, value));
+  if (typeof part !== "string") return isObject(part) ? withValues(part, value) : part;
+  const text = part.replaceAll(placeholders, value);
+  return blank.test(text) ? text.replace(/<<?[^<>]*>>?/, value) : text;
+}
+
+/** The first placeholder in a value or below it. Without recursion: a document may be thousands of levels deep. */
+export function placeholderBelow(root: unknown): string | undefined {
+  const open: unknown[] = [root];
+  while (open.length > 0) {
+    const value = open.pop();
+    const found = typeof value === "string" ? placeholderIn(value) : undefined;
+    if (found !== undefined) return found;
+    const inner: readonly unknown[] = Array.isArray(value) ? value : isObject(value) ? Object.values(value) : [];
+    for (let i = inner.length - 1; i >= 0; i--) open.push(inner[i]);
+  }
+  return undefined;
 }
 
 /** Replaces variables in the text of a file. */

@@ -98,6 +98,7 @@ test("what a folder holds beside manifests is left out with a reason", async () 
     "package.json": '{"name": "x"}',
     "empty.yaml": "",
     "comments.yaml": "# nothing\n---\n",
+    "conformance.yaml": "apiVersion: gateway.networking.k8s.io/v1\nkind: ConformanceReport\ndate: today\n",
     "report.yaml": "apiVersion: gateway.networking.k8s.io/v1\ndate: today\nprofiles: []\n",
     "pod.yaml": pod("a"),
     "chart/Chart.yaml": "name: x\napiVersion: v2\n",
@@ -110,6 +111,7 @@ test("what a folder holds beside manifests is left out with a reason", async () 
   assert.deepEqual(ignored(set, path), [
     "chart: Helm chart: render it with `helm template`",
     "comments.yaml: empty",
+    "conformance.yaml: report of conformance tests",
     "empty.yaml: empty",
     "list.yaml: not a Kubernetes manifest",
     "package.json: not a Kubernetes manifest",
@@ -175,6 +177,27 @@ test("in a file of manifests, what lacks apiVersion or kind is an error", async 
       "c.yaml:1:1 not a Kubernetes manifest: it has no kind (its ke",
     ],
   );
+});
+
+test("a document with a kind and no apiVersion is an object only if it is of a known kind and has what objects have", async () => {
+  const path = await folder("kinds", {
+    "a-values.yaml": "image: a\nkind: Deployment\n",
+    "b-package.yaml": "kind: ZarfPackageConfig\nmetadata: { name: istio }\nurl: https://istio.io/\n",
+    "c-route.yaml": "kind: VirtualService\nspec: {}\n",
+    "d-list.yaml": "kind: List\nitems: []\n",
+  });
+  const set = await readManifests([path]);
+  assert.deepEqual(
+    errors(set, path).map((text) => text.slice(0, 62)),
+    [
+      "c-route.yaml:1:1 not a Kubernetes manifest: it has no apiVersi",
+      "d-list.yaml:1:1 not a Kubernetes manifest: it has no apiVersio",
+    ],
+  );
+  assert.deepEqual(ignored(set, path), [
+    "a-values.yaml: not a Kubernetes manifest",
+    "b-package.yaml: not a Kubernetes manifest",
+  ]);
 });
 
 test("kustomizations and their patches are left out, unless named", async () => {
