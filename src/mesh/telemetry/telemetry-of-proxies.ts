@@ -113,7 +113,7 @@ class TelemetryOfProxies {
     for (const [was, is] of pairsOf(before.#all, this.#all)) {
       const isSelected = selected.has(is) || old.has(was);
       if (!isSelected && represented.has(sideOf(is))) continue;
-      const [wasProxy, isProxy] = [before.#proxyOf(was), this.#proxyOf(is)];
+      const [wasProxy, isProxy] = [before.ofWorkload(was), this.ofWorkload(is)];
       if (wasProxy === undefined || isProxy === undefined) continue;
       if (!isSelected && wasProxy.isSure && isProxy.isSure) represented.add(isProxy.side);
       yield [wasProxy, isProxy];
@@ -135,8 +135,8 @@ class TelemetryOfProxies {
     return this.forSome.filter((telemetry) => !hasTargets(telemetry));
   }
 
-  /** Undefined: it has no proxy, or that of a Gateway. */
-  #proxyOf(workload: Workload): TelemetryProxy | undefined {
+  /** What the proxy of a workload uses. Undefined: it has no proxy, or that of a Gateway. */
+  ofWorkload(workload: Workload): TelemetryProxy | undefined {
     if (!isOwnProxy(workload)) return undefined;
     const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
     if (capture !== "sidecar" && capture !== "unknown") return undefined;

@@ -1,14 +1,12 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { meshConfigsOfNamespace } from "../../mesh/membership/mesh-config.ts";
 import type { ComparedSide } from "../../mesh/authorization/proxy-attachments.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import {
-  defaultsOf,
   logsBy,
   metricsBy,
-  possibleDefaults,
   type Telemetry,
+  telemetryDefaults,
   type TelemetryDefaults,
   writesLog,
   writesMetrics,
@@ -16,7 +14,7 @@ import {
 import { areSame, type TelemetryProxy, telemetryOfProxies } from "../../mesh/telemetry/telemetry-of-proxies.ts";
 import { telemetryAtWaypoints } from "../../mesh/waypoints/telemetry-at-waypoints.ts";
 
-const reads = [telemetryOfProxies, telemetryAtWaypoints, meshConfigsOfNamespace] as const;
+const reads = [telemetryOfProxies, telemetryAtWaypoints, telemetryDefaults] as const;
 
 export const telemetryHidesTraffic = defineRule({
   id: "telemetry-hides-traffic",
@@ -50,7 +48,8 @@ export const telemetryHidesTraffic = defineRule({
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
-    const losses = new Losses(defaultsAt(before));
+    // The mesh configs before the change: what a mesh config itself turns off is another problem.
+    const losses = new Losses(before.mesh.get(telemetryDefaults, before.object));
     for (const [was, is] of pairsOf(before, after)) {
       yield;
       losses.add(was, is);
@@ -68,12 +67,6 @@ function* pairsOf(before: Side, after: Side): Iterable<readonly [was: TelemetryP
   yield* after.mesh
     .get(telemetryAtWaypoints, after.object)
     .pairsWith(before.mesh.get(telemetryAtWaypoints, before.object));
-}
-
-/** The mesh configs before the change: what a mesh config itself turns off is another problem. */
-function defaultsAt({ object, mesh }: ComparedSide<typeof meshConfigsOfNamespace>): readonly TelemetryDefaults[] {
-  const configs = mesh.related(meshConfigsOfNamespace, object);
-  return configs.length === 0 ? possibleDefaults : configs.map((config) => defaultsOf(config.mesh));
 }
 
 const effects = {
