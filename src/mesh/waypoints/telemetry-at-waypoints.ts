@@ -158,18 +158,18 @@ export class TelemetryAtWaypoints {
   }
 
   #targeting(gateway: KubernetesGateway | undefined, target: string | undefined): readonly Telemetry[] {
-    if (this.#byTarget.size === 0) return nothing;
-    const { name, namespace } = { ...gateway?.metadata, namespace: this.#namespace.metadata.name };
-    const isOwn = gateway?.metadata.namespace === namespace;
-    const isRoot = namespace === this.#mesh.settings.rootNamespace;
-    const targets = [
-      ...(target === undefined ? [] : [target]),
-      ...(isOwn && name !== undefined ? [targetNamed("Gateway", name)] : []),
-      ...(isRoot ? [targetNamed("GatewayClass", waypointClass)] : []),
-    ];
+    const targets = target === undefined ? this.#targetsAt(gateway) : [target, ...this.#targetsAt(gateway)];
     const found = new Set<Telemetry>();
     for (const one of targets) for (const telemetry of this.#byTarget.get(one) ?? nothing) found.add(telemetry);
     return this.#readAt(gateway, this.#namespace, [...found].toSorted(oldestFirst));
+  }
+
+  /** What a Telemetry of this namespace can target so that it counts at a waypoint for all destinations here. */
+  #targetsAt(gateway: KubernetesGateway | undefined): readonly string[] {
+    const { name } = this.#namespace.metadata;
+    const isOwn = gateway?.metadata.namespace === name;
+    const ofClass = name === this.#mesh.settings.rootNamespace ? [targetNamed("GatewayClass", waypointClass)] : [];
+    return isOwn ? [targetNamed("Gateway", gateway.metadata.name), ...ofClass] : ofClass;
   }
 
   /** Those of a namespace's Telemetries that the control plane of a waypoint reads. */
