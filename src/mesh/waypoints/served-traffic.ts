@@ -23,6 +23,7 @@ import {
   waypointBindingOfService,
   waypointBindingOfServiceEntry,
   waypointBindingOfWorkload,
+  waypointOfNamespace,
   waypointOfService,
   waypointOfServiceEntry,
   waypointOfWorkload,
@@ -210,3 +211,15 @@ export const servingWaypoints = fact(
   reads,
   (namespace, mesh) => new ServingWaypoints(namespace, mesh),
 );
+
+/** The relations by which Services get or lose a waypoint that they have on both sides of a change. Others only come and go. */
+export const waysToServingWaypoints = [
+  labelledServicesOfNamespace,
+  labelledEntriesOfNamespace,
+  waypointOfNamespace,
+  waypointOfService,
+  waypointOfServiceEntry,
+  canaryOfNamespace,
+  canaryOfService,
+  canaryOfServiceEntry,
+] as const;

@@ -1,5 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, type MeshView, reachedBy } from "../../view/view.ts";
 import { readers } from "../membership/control-plane.ts";
 import { gatewaysOfNamespace, isIstiosWaypointOrGateway, type KubernetesGateway } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
@@ -9,16 +9,22 @@ import { telemetriesInOrder, type Telemetry } from "../telemetry/merged-telemetr
 import { type TelemetryProxy, telemetriesForSome } from "../telemetry/telemetry-of-proxies.ts";
 import { targetNamed, targetsOf } from "../telemetry/targets.ts";
 import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding, waypointTraffic } from "./bindings.ts";
-import { type ServedTraffic, type ServingWaypoints, servingWaypoints } from "./served-traffic.ts";
+import {
+  type ServedTraffic,
+  type ServingWaypoints,
+  servingWaypoints,
+  waysToServingWaypoints,
+} from "./served-traffic.ts";
 import { isUnusedWaypoint } from "./users.ts";
 
 const reads = [
   gatewaysOfNamespace,
-  isUnusedWaypoint,
+  // Only waypoints that serve the same before and after a change are compared, so these two are not followed as a whole.
+  reachedBy(isUnusedWaypoint, []),
+  reachedBy(servingWaypoints, waysToServingWaypoints),
   namespaceOfGateway,
   readers,
   rootOfNamespace,
-  servingWaypoints,
   telemetriesForSome,
   telemetriesInOrder,
 ] as const;
