@@ -20,7 +20,7 @@ export const workloadTelemetryLines = (
   namespace: Namespace,
   mesh: Mesh,
 ): readonly ExplanationLine[] =>
-  linesOf(mesh.get(telemetryOfProxies, namespace).ofWorkload(workload), "its proxy", namespace, mesh);
+  linesOf(mesh.get(telemetryOfProxies, namespace).ofWorkload(workload), ["proxy", "its proxy"], namespace, mesh);
 
 /** The same for the sidecars of a namespace that nothing selects, and for the waypoint of its Services. */
 export function namespaceTelemetryLines(
@@ -32,8 +32,8 @@ export function namespaceTelemetryLines(
   const sidecars: Used = { side: "SERVER", isSure: true, telemetries: forAll };
   const atWaypoints = mesh.get(telemetryAtWaypoints, namespace).ofOthers();
   return [
-    ...linesOf(hasSidecars ? sidecars : undefined, "sidecars that none selects", namespace, mesh),
-    ...atWaypoints.flatMap((proxy) => linesOf(proxy, `the ${proxy.id} of its Services`, namespace, mesh)),
+    ...linesOf(hasSidecars ? sidecars : undefined, ["sidecars", "sidecars that none selects"], namespace, mesh),
+    ...atWaypoints.flatMap((proxy) => linesOf(proxy, [proxy.id, `the ${proxy.id} of its Services`], namespace, mesh)),
   ];
 }
 
@@ -42,11 +42,16 @@ export const serviceTelemetryLines = (service: string, namespace: Namespace, mes
   mesh
     .get(telemetryAtWaypoints, namespace)
     .ofDestination("Service", service)
-    .flatMap((proxy) => linesOf(proxy, `the ${proxy.id}`, namespace, mesh));
+    .flatMap((proxy) => linesOf(proxy, [proxy.id, `the ${proxy.id}`], namespace, mesh));
 
 type Used = Pick<TelemetryProxy, "side" | "isSure" | "telemetries">;
 
-function linesOf(proxy: Used | undefined, whose: string, namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
+function linesOf(
+  proxy: Used | undefined,
+  [of, whose]: readonly [of: string, whose: string],
+  namespace: Namespace,
+  mesh: Mesh,
+): readonly ExplanationLine[] {
   if (proxy === undefined || proxy.telemetries.length === 0) return [];
   const { telemetries } = proxy;
   const defaults = mesh.get(telemetryDefaults, namespace);
@@ -55,7 +60,7 @@ function linesOf(proxy: Used | undefined, whose: string, namespace: Namespace, m
   return [
     {
       key: "telemetry",
-      of: whose,
+      of,
       text: `Telemetry of ${whose}: access log ${shown[log]}, metrics ${shown[metrics]}, by ${listed(telemetries)}${order}`,
       value: { log, metrics, telemetries: telemetries.map(idOf) },
       objects: telemetries,
