@@ -16,6 +16,7 @@ import { workloadsLine } from "./namespace.ts";
 import { requestLine } from "./requests.ts";
 import { kubernetesGatewayLines, parentRuleLines } from "./rule-lines.ts";
 import { sidecarLines } from "./sidecar.ts";
+import { serviceTelemetryLines } from "./telemetry.ts";
 import { gatewayRouteLines, virtualServiceLine } from "./virtual-services.ts";
 import { atWaypointLine, waypointLine } from "./waypoint.ts";
 import { listed } from "./wording.ts";
@@ -104,6 +105,7 @@ function servedLines(
     const rules = parentRuleLines(service, { client: binding.named.namespace, isWaypoint: true }, mesh);
     lines.push(atWaypointLine(binding, destination, { workloads, rules }, mesh));
     lines.push(waypointAuthorizationLine(service.metadata.name, namespace, mesh));
+    lines.push(...serviceTelemetryLines(service.metadata.name, namespace, mesh));
   }
   if (workloads !== undefined) {
     lines.push(...requestsTo({ host, client }, backend, mesh).map(requestLine));

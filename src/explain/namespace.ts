@@ -11,6 +11,7 @@ import type { Mesh } from "../view/view.ts";
 import { namespaceAuthorizationLine, shownCoverage } from "./authorization.ts";
 import { enrollmentLine } from "./enrollment.ts";
 import { namespaceMtlsLine } from "./mtls.ts";
+import { namespaceTelemetryLines } from "./telemetry.ts";
 import { waypointLine } from "./waypoint.ts";
 
 /** Explains a namespace: its general settings, and one line for each of its workloads. */
@@ -24,6 +25,7 @@ export function explainNamespace(namespace: Namespace, mesh: Mesh): readonly Exp
     waypointLine(waypointBindingOfNamespace(namespace, mesh), isAmbient),
     namespaceMtlsLine(namespace, mesh),
     namespaceAuthorizationLine(namespace, mesh),
+    ...namespaceTelemetryLines(namespace, enrollment.value !== "ambient", mesh),
     workloadsLine(namespace, mesh.related(workloadsOfNamespace, namespace), mesh),
   ].filter((line) => line !== undefined);
 }

@@ -13,6 +13,7 @@ import { workloadAuthorizationLine } from "./authorization.ts";
 import { controlPlaneLinesOfWorkload } from "./control-plane.ts";
 import { captureLine } from "./enrollment.ts";
 import { workloadMtlsLine } from "./mtls.ts";
+import { workloadTelemetryLines } from "./telemetry.ts";
 import { waypointLine } from "./waypoint.ts";
 
 /** Explains one workload. */
@@ -26,6 +27,7 @@ export function explainWorkload(workload: Workload, namespace: Namespace, mesh: 
     waypointLine(waypointBindingOfWorkload(workload, namespace, mesh), isAmbient),
     workloadMtlsLine(workload, namespace, mesh),
     workloadAuthorizationLine(workload, namespace, mesh),
+    ...workloadTelemetryLines(workload, namespace, mesh),
     ...hostLines(workload, namespace, mesh),
   ].filter((line) => line !== undefined);
 }

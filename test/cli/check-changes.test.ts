@@ -83,6 +83,26 @@ describe("deletions", () => {
     assert.deepEqual([code, denied(found)], [0, []]);
   });
 
+  test("--prune: an object under another name loses nothing, and what is wrong with it is new, as for the webhook", async () => {
+    const renamed = (name: string, mode: string) => ({
+      ...all,
+      "security.yaml": `${strict.replace(/mode: \w+/, `mode: ${mode}`).replace(/name: \w+/, `name: ${name}`)}---\n${denyAll.replace("name: deny-all", `name: ${name}`)}`,
+    });
+    const harmless = await report(
+      folderWith(renamed("b", "STRICT")),
+      "--mesh",
+      folderWith(renamed("a", "STRICT")),
+      "--prune",
+    );
+    assert.deepEqual([harmless.code, denied(harmless.report)], [0, []]);
+    const [base, head] = [folderWith(renamed("a", "PERMISSIVE")), folderWith(renamed("b", "PERMISSIVE"))];
+    const kept = await report(base, "--mesh", base, "--prune");
+    assert.deepEqual(denied(kept.report), []);
+    const faulty = ["peer-authentication-permissive"];
+    assert.deepEqual(denied((await report(head, "--mesh", base, "--prune")).report), faulty);
+    assert.deepEqual(denied((await report(head, "--mesh", base)).report), faulty);
+  });
+
   test("--delete: the objects of these manifests are deleted", async () => {
     const [base, head] = [folderWith(all), folderWith(kept)];
     const { report: found } = await report(head, "--mesh", base, "--delete", join(base, "subsets.yaml"));

@@ -30,6 +30,8 @@ const waypoint = (name: string, annotations: object = {}): Raw =>
   );
 const gatewayName = "gateway.networking.k8s.io/gateway-name";
 const telemetry = (spec: object): Raw => manifest("telemetry.istio.io/v1", "Telemetry", named("t"), { spec });
+const logged = { accessLogging: [{ providers: [{ name: "envoy" }] }] };
+const unlogged = { accessLogging: [{ providers: [{ name: "envoy" }], disabled: true }] };
 const meshConfig = (mesh: string): Raw =>
   manifest("v1", "ConfigMap", { namespace: "istio-system", name: "istio" }, { data: { mesh } });
 const service = (i: number): Raw =>
@@ -536,5 +538,55 @@ export const gatewayShapes: readonly CostShape[] = [
       objects: [namespace({ "istio.io/dataplane-mode": "ambient" }), ...list(n, (i) => waypoint(`w-${i}`))],
       change: { object: policy("new", { selector: { matchLabels: { [gatewayName]: "w-0" } } }) },
     }),
+  },
+  {
+    title: "n Services name a waypoint of their own namespace, whose Telemetry turns the log off",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio.io/dataplane-mode": "ambient" }),
+        waypoint("w"),
+        ...list(n, (i) => ({ ...service(i), metadata: named(`s-${i}`, { "istio.io/use-waypoint": "w" }) })),
+      ],
+      change: { old: telemetry(logged), object: telemetry(unlogged) },
+    }),
+  },
+  {
+    title: "n Telemetries for n Services behind a waypoint of another namespace, whose Telemetry turns the log off",
+    isMeshWide: true,
+    world: (n) => {
+      const elsewhere = { namespace: "edge", name: "t" };
+      return {
+        objects: [
+          namespace({
+            "istio.io/dataplane-mode": "ambient",
+            "istio.io/use-waypoint": "w",
+            "istio.io/use-waypoint-namespace": "edge",
+          }),
+          manifest("v1", "Namespace", { name: "edge" }, {}),
+          manifest(
+            "gateway.networking.k8s.io/v1",
+            "Gateway",
+            { namespace: "edge", name: "w" },
+            {
+              spec: {
+                gatewayClassName: "istio-waypoint",
+                listeners: [
+                  { name: "mesh", port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } },
+                ],
+              },
+            },
+          ),
+          ...list(n, service),
+          ...list(n, (i) => ({
+            ...telemetry({ targetRefs: [{ group: "", kind: "Service", name: `s-${i}` }], ...logged }),
+            metadata: named(`t-${i}`),
+          })),
+        ],
+        change: {
+          old: { ...telemetry(logged), metadata: elsewhere },
+          object: { ...telemetry(unlogged), metadata: elsewhere },
+        },
+      };
+    },
   },
 ];

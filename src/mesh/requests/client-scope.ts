@@ -4,6 +4,7 @@ import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.
 import { includesNamespace } from "../traffic/export-to.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
 import { dnsCaptureOf } from "./clients-alike.ts";
 import type { Source } from "./outcome.ts";
 
@@ -57,6 +58,24 @@ export class ClientScope {
     if (sidecar === undefined || this.egress?.importsService(host, namespace, port) !== false) return undefined;
     const isOfOthers = port !== undefined && this.egress.importsService(host, namespace);
     return `${idOf(sidecar)} does not import ${isOfOthers ? `port ${port} of ` : ""}the host`;
+  }
+
+  /**
+   * Why the proxy of the client does not have a port to which a VirtualService routes, which it uses at another port; undefined: it
+   * has it. What a delegate routes to is taken to be there.
+   */
+  withholds(
+    { host, port, definition }: { readonly host: string; readonly port: number; readonly definition: Definition },
+    by: VirtualService,
+  ): { readonly because: string; readonly isSure: boolean } | undefined {
+    const [sidecar, { egress }] = [this.#sidecarOfClient(), this];
+    if (sidecar === undefined || egress === undefined || by.spec.hosts.length === 0) return undefined;
+    if (egress.importsService(host, definition.metadata.namespace, port)) return undefined;
+    const isImported = egress.importsDestination(by, this.#mesh, port);
+    if (isImported === true) return undefined;
+    const because = `${idOf(sidecar)} imports port ${port} of ${host} neither itself nor with ${idOf(by)}`;
+    if (isImported === false) return { because, isSure: true };
+    return { because: `${because}, and whether it does with another VirtualService is not examined`, isSure: false };
   }
 
   /** Whether the proxy answers DNS queries of the client, as its pods say, or the mesh config for all of them. */

@@ -14,6 +14,7 @@ import { destinationRuleOf, destinationRulesFor } from "../traffic/destination-r
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import { type DestinationRule, destinationRuleByHost } from "../traffic/destination-rules.ts";
 import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
 import { aliased, aliasReads, isAlias, serviceOfAlias } from "./aliases.ts";
 import { ClientScope, scopeReads } from "./client-scope.ts";
 import { namespaceOfEntry, portOfDefinition, sentTo, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
@@ -87,6 +88,8 @@ export interface Named {
   readonly name?: string;
   /** Why the client has nothing for the host; undefined: it may have something. */
   readonly missing?: string;
+  /** The VirtualService of the route. */
+  readonly by?: VirtualService | undefined;
 }
 
 /** Requests to what is behind a host, or to the part of it with the labels of a subset. */
@@ -118,8 +121,22 @@ export class Destinations {
     const service = named.objects.find((object) => object.kind === "Service");
     const entries = named.objects.filter((object) => object.kind === "ServiceEntry");
     if (named.missing !== undefined) return nowhere(this.#destinationOf(named, service), named.missing);
-    if (service !== undefined) return this.#arrivalAtService(named, service);
-    return entries.length === 0 ? this.#withoutDefinition(named) : this.#arrivalAtEntry(named, entries);
+    if (service !== undefined) return this.#imported(this.#arrivalAtService(named, service), named);
+    return entries.length === 0
+      ? this.#withoutDefinition(named)
+      : this.#imported(this.#arrivalAtEntry(named, entries), named);
+  }
+
+  /** An egress listener of a port imports for this port alone, so that what a route at it names may not be there. */
+  #imported(arrival: Arrival, { name, by }: Named): Arrival {
+    const definition = arrival.backend?.object;
+    if (by === undefined || definition === undefined) return arrival;
+    const { host, port } = arrival.destination;
+    const withheld = this.scope.withholds({ host: name ?? host, port, definition }, by);
+    if (withheld === undefined) return arrival;
+    return withheld.isSure
+      ? nowhere(arrival.destination, withheld.because)
+      : unknown(arrival.destination, withheld.because);
   }
 
   /** What is sent to the address that the client looked up, which is outside the mesh as far as is known. */
@@ -153,7 +170,7 @@ export class Destinations {
         `${idOf(alias)} stands for another alias, which routes do not follow`,
       );
     const objects = service === undefined ? entries : [service];
-    return this.arrivalAt({ ...named, host, objects });
+    return this.arrivalAt({ ...named, host, objects, by: undefined });
   }
 
   /** What a route names is imported with the VirtualService. */

@@ -332,7 +332,8 @@ class Router {
     return another === undefined ? only : undefined;
   }
 
-  #named(weighted: WeightedDestination, { virtualService, route, protocol }: Entry): Named {
+  #named(weighted: WeightedDestination, entry: Entry): Named {
+    const { virtualService, route, protocol } = entry;
     const { metadata } = virtualService;
     const host = fullHost(weighted.destination.host, metadata.namespace, this.#mesh.settings.domain);
     const objects = this.#definitionsOf(host, virtualService);
@@ -345,6 +346,7 @@ class Router {
       subset: subset || undefined,
       share: shareOf(weighted, { destinations: route.route }),
       objects,
+      by: objectsOf(entry).virtualService,
       ...(isHidden ? { missing: `${idOf(only)} has no port ${this.#to.port}, at which the route is` } : {}),
     };
   }

@@ -1,5 +1,6 @@
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { meshConfigsOfNamespace } from "../membership/mesh-config.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { revisionLabel } from "../objects/labels.ts";
@@ -61,11 +62,22 @@ export const defaultsOf = ({
 });
 
 /** What a mesh config that is not known may set: what the charts of Istio do with and without a provider of logs, or nothing. */
-export const possibleDefaults: readonly TelemetryDefaults[] = [
+const possibleDefaults: readonly TelemetryDefaults[] = [
   { logs: ["envoy"], metrics: ["prometheus"], hasLogFile: false },
   { logs: [], metrics: ["prometheus"], hasLogFile: true },
   { logs: [], metrics: [], hasLogFile: false },
 ];
+
+/** The defaults that the mesh configs of a namespace's control planes set, or those that unknown ones may set. */
+export const telemetryDefaults = fact(
+  "telemetryDefaults",
+  "Namespace",
+  [meshConfigsOfNamespace],
+  (namespace, mesh): readonly TelemetryDefaults[] => {
+    const configs = mesh.related(meshConfigsOfNamespace, namespace);
+    return configs.length === 0 ? possibleDefaults : configs.map((config) => defaultsOf(config.mesh));
+  },
+);
 
 interface Entry {
   readonly providers: readonly { readonly name: string }[];

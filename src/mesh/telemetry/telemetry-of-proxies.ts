@@ -7,11 +7,12 @@ import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { gatewayApiGroup, gatewayNameLabel, waypointClass } from "../objects/labels.ts";
+import { gatewayNameLabel, waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { isForAll, type ProxySide, telemetriesInOrder, type Telemetry } from "./merged-telemetry.ts";
+import { hasTargets, targetNamed, targetsOf } from "./targets.ts";
 
 /** A namespace and its own Telemetries that are for some of its proxies, and say something about their logs or metrics. */
 export const telemetriesForSome = relation(
@@ -29,6 +30,8 @@ const saysSomething = ({ spec }: Telemetry): boolean => spec.accessLogging.lengt
 export interface TelemetryProxy {
   /** The same one on both sides of a change. */
   readonly id: string;
+  /** The waypoint of another namespace that it is, `namespace/name`. */
+  readonly waypoint?: string;
   /** On which side of requests it is, for what a Telemetry matches with `mode`. */
   readonly side: ProxySide;
   /** Whether it is there for certain. */
@@ -48,7 +51,7 @@ const reads = [
 type View = MeshView<(typeof reads)[number]>;
 
 /**
- * Which Telemetries each proxy of a namespace uses: one of the root namespace, one of its own namespace, and all of its own
+ * Which Telemetries each proxy of a namespace uses, except waypoints (`telemetryAtWaypoints`): one of the root namespace, one of its own namespace, and all of its own
  * namespace that select or target it (Istio pilot/pkg/model/telemetry.go applicableTelemetries). What selects or targets
  * something in the root namespace is for the proxies of the root namespace alone.
  */
@@ -110,7 +113,7 @@ class TelemetryOfProxies {
     for (const [was, is] of pairsOf(before.#all, this.#all)) {
       const isSelected = selected.has(is) || old.has(was);
       if (!isSelected && represented.has(sideOf(is))) continue;
-      const [wasProxy, isProxy] = [before.#proxyOf(was), this.#proxyOf(is)];
+      const [wasProxy, isProxy] = [before.ofWorkload(was), this.ofWorkload(is)];
       if (wasProxy === undefined || isProxy === undefined) continue;
       if (!isSelected && wasProxy.isSure && isProxy.isSure) represented.add(isProxy.side);
       yield [wasProxy, isProxy];
@@ -129,11 +132,11 @@ class TelemetryOfProxies {
   }
 
   get #bySelector(): readonly Telemetry[] {
-    return this.forSome.filter(({ spec }) => targetsOf(spec).length === 0);
+    return this.forSome.filter((telemetry) => !hasTargets(telemetry));
   }
 
-  /** Undefined: it has no proxy, or that of a Gateway. */
-  #proxyOf(workload: Workload): TelemetryProxy | undefined {
+  /** What the proxy of a workload uses. Undefined: it has no proxy, or that of a Gateway. */
+  ofWorkload(workload: Workload): TelemetryProxy | undefined {
     if (!isOwnProxy(workload)) return undefined;
     const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
     if (capture !== "sidecar" && capture !== "unknown") return undefined;
@@ -145,13 +148,12 @@ class TelemetryOfProxies {
   *#others(): Iterable<TelemetryProxy> {
     const bySelector = this.#bySelector;
     const byTarget = new Map<string, Telemetry[]>();
-    for (const telemetry of this.forSome)
-      for (const target of targetsOf(telemetry.spec)) enter(byTarget, target, telemetry);
+    for (const telemetry of this.forSome) for (const target of targetsOf(telemetry)) enter(byTarget, target, telemetry);
     yield* this.#unknownWorkloads(bySelector);
     yield* this.#gateways(bySelector, byTarget);
-    // Whether a Service has a waypoint is not asked.
+    if (this.#mesh.knowsAll("KubernetesGateway")) return;
     for (const [target, telemetries] of byTarget)
-      if (!target.startsWith(gatewayTarget("")) || !this.#mesh.knowsAll("KubernetesGateway"))
+      if (target.startsWith(targetNamed("Gateway", "")))
         yield this.#proxy({ id: target, side: "SERVER", isSure: false }, telemetries);
   }
 
@@ -163,18 +165,19 @@ class TelemetryOfProxies {
       yield this.#proxy({ id: `workload ${labels}`, side: "SERVER", isSure: false }, telemetries);
   }
 
-  /** A gateway is on the client's side, a waypoint on that of the server (telemetry.go workloadMode). */
+  /** Gateways are on the client's side (telemetry.go workloadMode). */
   *#gateways(
     bySelector: readonly Telemetry[],
     byTarget: ReadonlyMap<string, readonly Telemetry[]>,
   ): Iterable<TelemetryProxy> {
     const byName = Map.groupBy(bySelector, nameSelected);
     for (const gateway of this.#mesh.related(gatewaysOfNamespace, this.#namespace)) {
+      if (isWaypoint(gateway)) continue;
       const { name } = gateway.metadata;
-      const targeting = byTarget.get(gatewayTarget(name)) ?? nothing;
-      const selecting = isWaypoint(gateway) ? nothing : (byName.get(name) ?? nothing);
+      const targeting = byTarget.get(targetNamed("Gateway", name)) ?? nothing;
+      const selecting = byName.get(name) ?? nothing;
       yield this.#proxy(
-        { id: idOf(gateway), side: isWaypoint(gateway) ? "SERVER" : "CLIENT", isSure: true },
+        { id: idOf(gateway), side: "CLIENT", isSure: true },
         selecting.length === 0 ? targeting : [...targeting, ...selecting].toSorted(oldestFirst),
       );
     }
@@ -185,7 +188,7 @@ class TelemetryOfProxies {
   }
 }
 
-/** Which Telemetries each proxy of a namespace uses. */
+/** Which Telemetries each proxy of a namespace uses, except waypoints. */
 export const telemetryOfProxies = fact(
   "telemetryOfProxies",
   "Namespace",
@@ -225,10 +228,3 @@ function nameSelected(telemetry: Telemetry): string | undefined {
   const { [gatewayNameLabel]: name, ...others } = labelsOf(telemetry);
   return Object.keys(others).length === 0 ? name : undefined;
 }
-
-/** The objects that a Telemetry targets in its own namespace. */
-function targetsOf({ targetRef, targetRefs }: Telemetry["spec"]): readonly string[] {
-  const refs = targetRefs.length === 0 && targetRef !== undefined ? [targetRef] : targetRefs;
-  return refs.map(({ group, kind, name }) => `${group === "core" ? "" : group}/${kind}/${name}`);
-}
-const gatewayTarget = (name: string): string => `${gatewayApiGroup}/Gateway/${name}`;

@@ -104,18 +104,18 @@ export class Egress {
    * ports (virtualservice.go SelectVirtualServices, sidecar.go GetEgressListenerForRDS).
    */
   importsVirtualService(virtualService: VirtualService, mesh: MeshView, at?: number): boolean {
+    return this.importsAll || this.#listenersOf(at).some((listener) => imports(listener, virtualService, mesh));
+  }
+
+  /**
+   * Whether the proxy has a port of a service because this VirtualService routes to it: a listener imports it that is for this port, or
+   * that does not choose one (sidecar.go collectImportedServices). Undefined: with another VirtualService it may.
+   */
+  importsDestination(virtualService: VirtualService, mesh: MeshView, at: number): boolean | undefined {
     if (this.importsAll) return true;
-    const hosts = hostsOf(virtualService, mesh.settings);
-    const isWhole = hasGatewaySemantics(virtualService);
-    return this.#listenersOf(at).some(({ byNamespace }) => {
-      const { namespace } = virtualService.metadata;
-      const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
-      return hosts.some(
-        (host) =>
-          !scopes.some(({ excluded }) => excluded.over(host) !== undefined) &&
-          scopes.some((scope) => (isWhole ? importsWhole(scope, host) : matchesVirtualService(scope, host, mesh))),
-      );
-    });
+    const able = this.#listeners.filter(({ port, isOfPort }) => !isOfPort || port === at);
+    if (able.some((listener) => imports(listener, virtualService, mesh))) return true;
+    return able.length === 0 ? false : undefined;
   }
 
   #listenersOf(at: number | undefined): readonly EgressListener[] {
@@ -123,6 +123,17 @@ export class Egress {
     const found = this.#listeners.find(({ port }) => port === undefined || port === at);
     return found === undefined ? [] : [found];
   }
+}
+
+function imports({ byNamespace }: EgressListener, virtualService: VirtualService, mesh: MeshView): boolean {
+  const { namespace } = virtualService.metadata;
+  const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
+  const isWhole = hasGatewaySemantics(virtualService);
+  return hostsOf(virtualService, mesh.settings).some(
+    (host) =>
+      !scopes.some(({ excluded }) => excluded.over(host) !== undefined) &&
+      scopes.some((scope) => (isWhole ? importsWhole(scope, host) : matchesVirtualService(scope, host, mesh))),
+  );
 }
 
 /** Whether all hosts of a wildcard are imported. */

@@ -3,7 +3,8 @@ import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { isUsable, type WaypointBinding } from "./bindings.ts";
 import type { EnforcedPolicies, WaypointPolicy } from "./enforced-policies.ts";
-import { type Destination, type GuardedTraffic, type WaypointGuards, waypointGuards } from "./guarded-traffic.ts";
+import { type GuardedTraffic, type WaypointGuards, waypointGuards } from "./guarded-traffic.ts";
+import type { Destination } from "./served-traffic.ts";
 
 interface Side {
   readonly object: Namespace;

@@ -1,33 +1,40 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { meshConfigsOfNamespace } from "../../mesh/membership/mesh-config.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import type { ComparedSide } from "../../mesh/authorization/proxy-attachments.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import {
-  defaultsOf,
   logsBy,
   metricsBy,
-  possibleDefaults,
-  type ProxySide,
   type Telemetry,
+  telemetryDefaults,
   type TelemetryDefaults,
   writesLog,
   writesMetrics,
 } from "../../mesh/telemetry/merged-telemetry.ts";
 import { areSame, type TelemetryProxy, telemetryOfProxies } from "../../mesh/telemetry/telemetry-of-proxies.ts";
-import type { MeshView } from "../../view/view.ts";
+import { telemetryAtWaypoints } from "../../mesh/waypoints/telemetry-at-waypoints.ts";
 
-const reads = [telemetryOfProxies, meshConfigsOfNamespace] as const;
+const reads = [telemetryOfProxies, telemetryAtWaypoints, telemetryDefaults] as const;
 
 export const telemetryHidesTraffic = defineRule({
   id: "telemetry-hides-traffic",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "MeshConfig", "Telemetry", "Workload"],
+  onlyWith: "Telemetry",
+  worksWithout: [
+    "KubernetesGateway",
+    "MeshConfig",
+    "Service",
+    "ServiceEntry",
+    "Telemetry",
+    "Workload",
+    "WorkloadEntry",
+  ],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   summary:
-    "A Telemetry turns off an access log or metrics that proxies of a namespace write, or one that turned them on no longer does.",
-  why: "A Telemetry with `disabled: true` turns off access logs or metrics at the proxies that it applies to, also those that the mesh config or the root namespace turns on (Istio pilot/pkg/model/telemetry.go). Requests then leave no trace by which an attack or a wrong policy could be found. For a gateway, the client's side of a Telemetry counts; for sidecars and waypoints, that of the server.",
+    "A Telemetry turns off an access log or metrics that proxies of a namespace or the waypoints of its Services write, or one that turned them on no longer does.",
+  why: "A Telemetry with `disabled: true` turns off access logs or metrics at the proxies that it applies to, also those that the mesh config or the root namespace turns on (Istio pilot/pkg/model/telemetry.go). Requests then leave no trace by which an attack or a wrong policy could be found. For a gateway, the client's side of a Telemetry counts; for sidecars and waypoints, that of the server. A waypoint uses the Telemetry of its own namespace, and after that the one of the Service's namespace and those there that target the Service; what targets the waypoint counts only for Services of its own namespace (applicableTelemetries; pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
   fix: "Keep the access log and the metrics. To log less, use a filter; to save metrics, disable single metrics.",
   incident: {
     symptoms: ["no-telemetry"],
@@ -35,16 +42,15 @@ export const telemetryHidesTraffic = defineRule({
     seen: "Dashboards show no requests of these workloads, and their access log is empty, while requests are answered.",
     wayOut: "Delete the Telemetry, or apply its previous version: logs and metrics are back within seconds.",
     silentWhen:
-      "These proxies wrote neither before, as the mesh config and all Telemetries say together; or only the other side of requests, single metrics such as sizes, or tracing are turned off. It only warns if it is not known what the mesh config turns on, if the Telemetry targets a Service, and if a Telemetry goes that turned them on.",
+      "These proxies wrote neither before, as the mesh config and all Telemetries say together; or only the other side of requests, single metrics such as sizes, or tracing are turned off. It only warns if it is not known what the mesh config turns on or which waypoint a Service has, and if a Telemetry goes that turned them on.",
     page: "https://istio.io/latest/docs/reference/config/telemetry/",
   },
 
   *compare(before, after) {
     if (isTerminating(after.object)) return;
-    const [old, now] = [before, after].map(({ object, mesh }) => mesh.get(telemetryOfProxies, object));
-    if (old === undefined || now === undefined || now.isSame(old)) return;
-    const losses = new Losses(defaultsAt(before));
-    for (const [was, is] of now.pairsWith(old)) {
+    // The mesh configs before the change: what a mesh config itself turns off is another problem.
+    const losses = new Losses(before.mesh.get(telemetryDefaults, before.object));
+    for (const [was, is] of pairsOf(before, after)) {
       yield;
       losses.add(was, is);
     }
@@ -52,16 +58,15 @@ export const telemetryHidesTraffic = defineRule({
   },
 });
 
-/** The mesh configs before the change: what a mesh config itself turns off is another problem. */
-function defaultsAt({
-  object,
-  mesh,
-}: {
-  readonly object: Namespace;
-  readonly mesh: MeshView<typeof meshConfigsOfNamespace>;
-}): readonly TelemetryDefaults[] {
-  const configs = mesh.related(meshConfigsOfNamespace, object);
-  return configs.length === 0 ? possibleDefaults : configs.map((config) => defaultsOf(config.mesh));
+type Side = ComparedSide<typeof telemetryOfProxies | typeof telemetryAtWaypoints>;
+
+/** The proxies of the namespace, and the waypoints that serve its Services, on both sides of a change. */
+function* pairsOf(before: Side, after: Side): Iterable<readonly [was: TelemetryProxy, is: TelemetryProxy]> {
+  const [old, now] = [before, after].map(({ object, mesh }) => mesh.get(telemetryOfProxies, object));
+  if (old !== undefined && now !== undefined && !now.isSame(old)) yield* now.pairsWith(old);
+  yield* after.mesh
+    .get(telemetryAtWaypoints, after.object)
+    .pairsWith(before.mesh.get(telemetryAtWaypoints, before.object));
 }
 
 const effects = {
@@ -72,6 +77,8 @@ type EffectName = keyof typeof effects;
 const effectNames = Object.keys(effects) as readonly EffectName[];
 
 interface Loss {
+  /** The waypoint of another namespace that no longer writes it; undefined: proxies of the namespace itself. */
+  readonly waypoint: string | undefined;
   readonly effect: EffectName;
   /** What turns it off, or turned it on. */
   readonly by: Telemetry;
@@ -95,12 +102,12 @@ class Losses {
 
   add(was: TelemetryProxy, is: TelemetryProxy): void {
     if (areSame(was.telemetries, is.telemetries)) return;
-    const key = [is.side, this.#textOf(was.telemetries), this.#textOf(is.telemetries)].join();
+    const key = [is.side, is.waypoint, this.#textOf(was.telemetries), this.#textOf(is.telemetries)].join();
     let losses = this.#known.get(key);
     if (losses === undefined)
       this.#known.set(
         key,
-        (losses = effectNames.flatMap((effect) => this.#lossesOf(effect, is.side, [was.telemetries, is.telemetries]))),
+        (losses = effectNames.flatMap((effect) => this.#lossesOf(effect, is, [was.telemetries, is.telemetries]))),
       );
     for (const loss of losses) this.#enter({ ...loss, isSure: loss.isSure && is.isSure && was.isSure });
   }
@@ -114,7 +121,8 @@ class Losses {
 
   #enter(loss: Loss): void {
     const key = `${loss.effect} ${loss.isTurnedOff} ${idOf(loss.by)}`;
-    if (this.#found.get(key)?.isSure !== true) this.#found.set(key, loss);
+    const known = this.#found.get(key);
+    if (known === undefined || rankOf(loss) > rankOf(known)) this.#found.set(key, loss);
   }
 
   #textOf(telemetries: readonly Telemetry[]): string {
@@ -128,7 +136,7 @@ class Losses {
 
   #lossesOf(
     effect: EffectName,
-    side: ProxySide,
+    { side, waypoint }: TelemetryProxy,
     [old, now]: readonly [before: readonly Telemetry[], after: readonly Telemetry[]],
   ): readonly Loss[] {
     const { isOn, saidBy } = effects[effect];
@@ -141,16 +149,24 @@ class Losses {
     const hiding = now.filter(
       (one) => !known.has(one) && (isOff([one]) || (isOff(now) && !isOff(now.filter((other) => other !== one)))),
     );
-    if (hiding.length > 0) return hiding.map((by) => ({ effect, by, isTurnedOff: true, hider: undefined, isSure }));
+    if (hiding.length > 0)
+      return hiding.map((by) => ({ waypoint, effect, by, isTurnedOff: true, hider: undefined, isSure }));
     const left = new Set(now);
     const by = old.findLast((one) => !left.has(one) && saidBy([one], defaults, side) !== false && mayShow(one));
     const hider = isOff(now) ? now.findLast((one) => isOff([one])) : undefined;
-    return by === undefined ? [] : [{ effect, by, isTurnedOff: false, hider, isSure }];
+    return by === undefined ? [] : [{ waypoint, effect, by, isTurnedOff: false, hider, isSure }];
   }
 }
 
-function problemOf({ effect, by, isTurnedOff, hider, isSure }: Loss, namespace: string): Problem {
-  const what = `${effect} of proxies of namespace ${namespace}`;
+/** What is sure comes first, then what happens at proxies of the namespace itself. */
+const rankOf = ({ isSure, waypoint }: Loss): number => (isSure ? 2 : 0) + (waypoint === undefined ? 1 : 0);
+
+function problemOf({ waypoint, effect, by, isTurnedOff, hider, isSure }: Loss, namespace: string): Problem {
+  const whose =
+    waypoint === undefined
+      ? `proxies of namespace ${namespace}`
+      : `waypoint ${waypoint} for Services of namespace ${namespace}`;
+  const what = `${effect} of ${whose}`;
   if (isTurnedOff)
     return {
       at: [],

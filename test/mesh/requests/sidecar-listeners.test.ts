@@ -44,3 +44,40 @@ test("a listener of a port imports this port alone of a service", () => {
   assert.equal(routed(8080), "v");
   assert.equal(routed(80), undefined);
 });
+
+const toOther = `---
+apiVersion: v1
+kind: Service
+metadata: { name: other, namespace: shop }
+spec: { selector: { app: x }, ports: [{ name: http, port: 80, targetPort: 8080 }, { name: http-alt, port: 8080 }] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: v, namespace: shop }
+spec:
+  hosts: [two.shop.svc.cluster.local]
+  http: [{ route: [{ destination: { host: other.shop.svc.cluster.local, port: { number: 8080 } } }] }]
+`;
+const [justService] = two.split("---\napiVersion: networking") as [string];
+const [own, target] = ['"shop/two.shop.svc.cluster.local"', '"shop/other.shop.svc.cluster.local"'];
+const routed = (egress: string) => {
+  const outcomes = asked(meshOf(shop + justService + toOther + sidecar(egress)), "web/client", "shop/two:80");
+  const [first] = outcomes;
+  return [first?.route.result, first?.route.destinations[0]?.because ?? first?.route.because];
+};
+
+test("what a VirtualService routes to at another port is there only if a listener imports it there", () => {
+  const missing =
+    "Sidecar web/s imports port 8080 of other.shop.svc.cluster.local neither itself nor with VirtualService shop/v";
+  assert.deepEqual(routed(at(80, own)), ["nowhere", missing]);
+  assert.deepEqual(routed(`${at(80, own)}, ${at(8080, target)}`), ["arrives", undefined]);
+  assert.deepEqual(routed(`${at(80, own)}, ${at(8080, own)}`), ["arrives", undefined]);
+  assert.deepEqual(routed(`${at(80, own)}, ${rest(own)}`), ["arrives", undefined]);
+  assert.deepEqual(routed(rest(own)), ["arrives", undefined]);
+});
+
+test("it is not decided where a listener could import it with another VirtualService", () => {
+  const [result, because] = routed(`${at(80, own)}, ${rest('"web/*"')}`);
+  assert.equal(result, "undecided");
+  assert.match(String(because), /, and whether it does with another VirtualService is not examined$/);
+});

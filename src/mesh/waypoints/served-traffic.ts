@@ -1,0 +1,225 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { isHeadless, type Service, servicesOfNamespace } from "../membership/services.ts";
+import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import {
+  gatewayNameLabel,
+  ingressUseWaypoint,
+  managedGateway,
+  useWaypoint,
+  useWaypointCanary,
+} from "../objects/labels.ts";
+import { isServed } from "../objects/revision.ts";
+import {
+  canaryBindingOf,
+  canaryOfNamespace,
+  canaryOfService,
+  canaryOfServiceEntry,
+  inherited,
+  type WaypointBinding,
+  waypointBinding,
+  waypointBindingOfService,
+  waypointBindingOfServiceEntry,
+  waypointBindingOfWorkload,
+  waypointOfNamespace,
+  waypointOfService,
+  waypointOfServiceEntry,
+  waypointOfWorkload,
+} from "./bindings.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. */
+const ownLabels = [useWaypoint, useWaypointCanary, ingressUseWaypoint, managedGateway];
+const isLabelled = ({ metadata }: Service | ServiceEntry): boolean =>
+  ownLabels.some((label) => metadata.labels[label] !== undefined);
+
+/** A namespace and its Services with a waypoint label of their own. */
+const labelledServicesOfNamespace = relation(
+  "labelledServicesOfNamespace",
+  namespaceByName,
+  index("Service", (service) => (isLabelled(service) ? [service.metadata.namespace] : [])),
+);
+/** A namespace and its workloads with a waypoint label of their own, or with the label of a Gateway, which have none. */
+const labelledWorkloadsOfNamespace = relation(
+  "labelledWorkloadsOfNamespace",
+  namespaceByName,
+  index("Workload", (workload) =>
+    isLabelledWorkload(workload) && !isOwned(workload) ? [workload.metadata.namespace] : [],
+  ),
+);
+const never = (): boolean => false;
+const isLabelledWorkload = ({ pod: { labels } }: Workload): boolean =>
+  labels[useWaypoint] !== undefined || labels[gatewayNameLabel] !== undefined;
+/** A namespace and its ServiceEntries with a waypoint label of their own. */
+const labelledEntriesOfNamespace = relation(
+  "labelledEntriesOfNamespace",
+  namespaceByName,
+  index("ServiceEntry", (entry, settings) =>
+    isLabelled(entry) && isServed(entry, settings) ? [entry.metadata.namespace] : [],
+  ),
+);
+/** A namespace and its ServiceEntries. */
+const entriesOfNamespace = relation(
+  "entriesOfNamespace",
+  namespaceByName,
+  index("ServiceEntry", (entry, settings) => (isServed(entry, settings) ? [entry.metadata.namespace] : [])),
+);
+
+/** What requests are sent to: one object, or all objects of a namespace without a waypoint label of their own. */
+export interface Destination {
+  readonly kind: "Service" | "ServiceEntry" | "Workload";
+  /** Undefined: all objects of the kind without a label. */
+  readonly object: Service | ServiceEntry | Workload | undefined;
+}
+
+/** A destination, and the waypoints that its labels request. */
+export interface ServedTraffic extends Destination {
+  readonly binding: WaypointBinding | undefined;
+  /** The waypoint that serves a share of the connections. */
+  readonly canary: WaypointBinding | undefined;
+}
+
+type View = MeshView<(typeof reads)[number]>;
+const reads = [
+  canaryOfNamespace,
+  canaryOfService,
+  canaryOfServiceEntry,
+  entriesOfNamespace,
+  labelledEntriesOfNamespace,
+  labelledServicesOfNamespace,
+  labelledWorkloadsOfNamespace,
+  servicesOfNamespace,
+  waypointBinding,
+  waypointOfService,
+  waypointOfServiceEntry,
+  waypointOfWorkload,
+  workloadsOfNamespace,
+] as const;
+
+/** The waypoints of all that requests can be sent to in one namespace, before or after a change. */
+export class ServingWaypoints {
+  readonly #namespace: Namespace;
+  readonly #mesh: View;
+  readonly #labelled = new Map<Destination["kind"], ReadonlySet<string>>();
+  #services: ReadonlyMap<string, Service> | undefined;
+  #entries: ReadonlyMap<string, ServiceEntry> | undefined;
+  #workloads: ReadonlyMap<string, Workload> | undefined;
+
+  constructor(namespace: Namespace, mesh: View) {
+    this.#namespace = namespace;
+    this.#mesh = mesh;
+  }
+
+  /** Whether no label requests a waypoint. */
+  get areNone(): boolean {
+    return (
+      this.#mesh.get(waypointBinding, this.#namespace) === undefined &&
+      this.labelled("Service").size === 0 &&
+      this.labelled("Workload").size === 0 &&
+      this.labelled("ServiceEntry").size === 0
+    );
+  }
+
+  /** The names of objects with a waypoint label of their own. */
+  labelled(kind: Destination["kind"]): ReadonlySet<string> {
+    let found = this.#labelled.get(kind);
+    if (found === undefined) this.#labelled.set(kind, (found = new Set(this.#namesOfLabelled(kind))));
+    return found;
+  }
+
+  #namesOfLabelled(kind: Destination["kind"]): readonly string[] {
+    if (kind === "Service") return this.#mesh.related(labelledServicesOfNamespace, this.#namespace).map(nameOf);
+    if (kind === "Workload") return this.#mesh.related(labelledWorkloadsOfNamespace, this.#namespace).map(nameOf);
+    return this.#mesh.related(labelledEntriesOfNamespace, this.#namespace).map(nameOf);
+  }
+
+  /**
+   * Whether the namespace has, or may have, objects of the kind without a label of their own, which can have a waypoint. ServiceEntries
+   * are among Services.
+   */
+  hasUnlabelled(kind: "Service" | "Workload", isLeftOut: (object: Service | ServiceEntry) => boolean = never): boolean {
+    if (!this.#mesh.knowsAll(kind)) return true;
+    if (kind === "Workload")
+      return this.#mesh
+        .related(workloadsOfNamespace, this.#namespace)
+        .some((workload) => !isLabelledWorkload(workload) && !isProxy(workload));
+    const counts = (object: Service | ServiceEntry) => !isLabelled(object) && !isLeftOut(object);
+    return (
+      this.#mesh.related(servicesOfNamespace, this.#namespace).some((one) => !isHeadless(one) && counts(one)) ||
+      this.#mesh.related(entriesOfNamespace, this.#namespace).some(counts)
+    );
+  }
+
+  /** The objects without a label of their own. */
+  ofUnlabelled(kind: "Service" | "Workload"): ServedTraffic {
+    const traffic = kind === "Service" ? "service" : "workload";
+    const binding = inherited(this.#namespace, this.#mesh, traffic);
+    const canary = kind === "Service" ? this.#canaryOf(undefined, binding) : undefined;
+    return { kind, object: undefined, binding, canary };
+  }
+
+  /** Undefined: there is no such object. A Service may exist that the view does not contain. */
+  ofNamed(kind: Destination["kind"], name: string): ServedTraffic | undefined {
+    const object = this.#find(kind, name);
+    if (object === undefined) return undefined;
+    const binding = this.#bindingOf(object);
+    const canary = object.kind === "Workload" ? undefined : this.#canaryOf(object, binding);
+    return { kind, object, binding, canary };
+  }
+
+  #canaryOf(
+    object: Service | ServiceEntry | undefined,
+    primary: WaypointBinding | undefined,
+  ): WaypointBinding | undefined {
+    return canaryBindingOf(object, this.#namespace, primary, this.#mesh);
+  }
+
+  #bindingOf(object: Service | ServiceEntry | Workload): WaypointBinding | undefined {
+    if (object.kind === "Service") return waypointBindingOfService(object, this.#namespace, this.#mesh);
+    if (object.kind === "Workload") return waypointBindingOfWorkload(object, this.#namespace, this.#mesh);
+    return waypointBindingOfServiceEntry(object, this.#namespace, this.#mesh);
+  }
+
+  #find(kind: Destination["kind"], name: string): Service | ServiceEntry | Workload | undefined {
+    const namespace = this.#namespace;
+    if (kind === "Service") {
+      this.#services ??= byName(this.#mesh.related(servicesOfNamespace, namespace));
+      return this.#services.get(name);
+    }
+    if (kind === "Workload") {
+      this.#workloads ??= byName(this.#mesh.related(workloadsOfNamespace, namespace));
+      return this.#workloads.get(name);
+    }
+    this.#entries ??= byName(this.#mesh.related(entriesOfNamespace, namespace));
+    return this.#entries.get(name);
+  }
+}
+
+/** Workloads of several kinds can have the same name. */
+const nameOf = ({ kind, originKind, metadata }: Service | ServiceEntry | Workload): string =>
+  kind === "Workload" ? `${originKind} ${metadata.name}` : metadata.name;
+const byName = <T extends Service | ServiceEntry | Workload>(objects: readonly T[]): ReadonlyMap<string, T> =>
+  new Map(objects.map((object) => [nameOf(object), object]));
+
+/** The waypoints of all that requests can be sent to in a namespace. */
+export const servingWaypoints = fact(
+  "servingWaypoints",
+  "Namespace",
+  reads,
+  (namespace, mesh) => new ServingWaypoints(namespace, mesh),
+);
+
+/** The relations by which Services get or lose a waypoint that they have on both sides of a change. Others only come and go. */
+export const waysToServingWaypoints = [
+  labelledServicesOfNamespace,
+  labelledEntriesOfNamespace,
+  waypointOfNamespace,
+  waypointOfService,
+  waypointOfServiceEntry,
+  canaryOfNamespace,
+  canaryOfService,
+  canaryOfServiceEntry,
+] as const;
