@@ -26,14 +26,25 @@ const mostShown = 12;
 export function checkFields(raw: Record<string, unknown>, schema: Schema, isExact: boolean): readonly Invalid[] {
   const check = new FieldCheck(isExact);
   const own = Object.fromEntries(Object.entries(raw).filter(([name]) => !everywhere.has(name)));
-  const { properties = {}, required = [] } = schema;
-  const spec = Object.fromEntries(Object.entries(properties).filter(([name]) => !everywhere.has(name)));
-  const top = { ...schema, properties: spec, required: required.filter((name) => !everywhere.has(name)) };
-  check.value(withDefaults(own, top), top, []);
+  const checked = checkedPart(schema);
+  check.value(withDefaults(own, checked), checked, []);
   return check.faults;
 }
 
 const everywhere = new Set(["apiVersion", "kind", "metadata", "status"]);
+const checkedParts = new WeakMap<Schema, Schema>();
+
+/** The schema without what is left out: one for each, because what is found out about a schema is kept with it. */
+function checkedPart(schema: Schema): Schema {
+  let found = checkedParts.get(schema);
+  if (found === undefined) {
+    const { properties = {}, required = [] } = schema;
+    const own = Object.fromEntries(Object.entries(properties).filter(([name]) => !everywhere.has(name)));
+    found = { ...schema, properties: own, required: required.filter((name) => !everywhere.has(name)) };
+    checkedParts.set(schema, found);
+  }
+  return found;
+}
 
 class FieldCheck {
   readonly faults: Invalid[] = [];

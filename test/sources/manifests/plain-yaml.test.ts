@@ -47,7 +47,7 @@ spec:
       - ~
     __proto__: 1`;
   assert.ok(isReadAlike(text));
-  assert.equal((plainValue(text)?.["spec"] as { http: readonly unknown[] }).http.length, 2);
+  assert.deepEqual(Object.keys(plainValue(text) ?? {}), ["apiVersion", "kind", "metadata", "spec"]);
 });
 
 test("what is not plain is left to the library", () => {
