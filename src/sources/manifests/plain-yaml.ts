@@ -15,16 +15,17 @@ export function plainValue(text: string): Record<string, unknown> | undefined {
 const unusual = /[^\n\x20-\x7e\u00a1-\u2027\u2030-\ud7ff]/;
 
 const quoted = String.raw`"[^"\\\n]*"|'[^'\n]*'`;
+const key = String.raw`[A-Za-z_][-\w./]{0,200}|"[^"\\\n]{0,200}"|'[^'\n]{0,200}'`;
 const inList = String.raw`(?:${quoted}|[A-Za-z0-9_/][-\w./@=+]*)`;
 const list = String.raw`\[ *(?:${inList} *(?:, *${inList} *)*)?\]`;
 /** It begins with no indicator of YAML, does not end in spaces, and contains nothing that would end it within the line. */
-const plain = String.raw`(?:[\w./~$(+^<]|-[\w.])(?:[^\n:# ]|:(?=[^ \n])|#| +(?=[^ #\n]))*`;
+const plain = String.raw`(?:[\w./~$(+^<]|--?[\w.])(?:[^\n:# ]|:(?=[^ \n])|#| +(?=[^ #\n]))*`;
 /**
  * One line: its indentation, the mark of an item, a key, a value and a comment, each of which may be missing. Where spaces may stand,
  * `(?! )` lets them be taken in one way only, because a line of spaces is tried in as many ways as there are.
  */
 const line = new RegExp(
-  String.raw`( *)(?! )(- +(?! ))?(?:([A-Za-z_][-\w./]{0,200}):(?=[ \n]|$) *(?! ))?(${quoted}|${list}|\{\}|${plain})? *(?:(?<![^ \n])#[^\n]*)?(?:\n|$)`,
+  String.raw`( *)(?! )(- +(?! ))?(?:(${key}):(?=[ \n]|$) *(?! ))?(${quoted}|${list}|\{\}|${plain})? *(?:(?<![^ \n])#[^\n]*)?(?:\n|$)`,
   "y",
 );
 /** Far less than the library allows. */
@@ -79,10 +80,9 @@ class PlainReader {
   #map(indent: number, depth: number): Record<string, unknown> {
     const map: Record<string, unknown> = {};
     while (this.#indent === indent && this.#mark === "") {
-      const key = this.#key;
+      const key = this.#key === undefined ? undefined : this.#scalarOf(this.#key);
       // The library says where a key stood first.
-      if (key === undefined || typeof resolvePlain(key) !== "string" || Object.hasOwn(map, key))
-        return this.#unknown(map);
+      if (typeof key !== "string" || Object.hasOwn(map, key)) return this.#unknown(map);
       setOwn(map, key, this.#scalar === undefined ? this.#below(indent, depth + 1) : this.#taken(this.#scalar));
     }
     // Neither something deeper nor an item can follow a value here.

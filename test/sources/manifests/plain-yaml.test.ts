@@ -45,6 +45,9 @@ spec:
       - -1
       - 0x1f
       - ~
+      - --port=:80
+    "@type": a
+    'b c': d
     __proto__: 1`;
   assert.ok(isReadAlike(text));
   assert.deepEqual(Object.keys(plainValue(text) ?? {}), ["apiVersion", "kind", "metadata", "spec"]);
@@ -76,7 +79,20 @@ test("what is not plain is left to the library", () => {
       "a: 'it''s'",
       "a: {b: c}",
     ],
-    ...["a:\tb", "a: b\r\n", "a: \u00a0b", "a: \u2028", "a: .inf", "yes: 1", "~: 1", "'a': 1", "a:\n-\n", "a: [b,]"],
+    ...[
+      "a:\tb",
+      "a: b\r\n",
+      "a: \u00a0b",
+      "a: \u2028",
+      "a: .inf",
+      "yes: 1",
+      "~: 1",
+      "'a' : 1",
+      '"a":1',
+      '"a": 1\na: 2',
+      "a:\n-\n",
+      "a: [b,]",
+    ],
     ...["a: b\n...\n", "%YAML 1.1\n", "a: @b", "a: `b", "a: %b", "a: - b", "a: -", "- - a", "a: [b: c]", "a: [b c]"],
     `${"k".repeat(300)}: 1`,
     Array.from({ length: 120 }, (_, depth) => `${" ".repeat(depth)}a:`).join("\n"),
@@ -85,6 +101,7 @@ test("what is not plain is left to the library", () => {
 });
 
 const pieces = [
+  ...["--x", "---x", "'k': ", '"a": ', '"q":'],
   ...["a", "b", "key", "yes", "null", "~", "1", "0x1f", "1e999", ".inf", "-1", "-.5", "0777", "1_000", "a:b", "a: b"],
   ...[
     ": ",
@@ -106,7 +123,26 @@ const pieces = [
     "f:\n  ",
   ],
   ...["g:\n- ", "__proto__: ", "# c", " # c", "#", "'x'", '"y"', "'it''s'", '"a\\n"', '"open', "'open", "[a, b]", "[]"],
-  ...["{}", "[a,]", "[\"q: r\", 's']", "[a b]", "{a: b}", "&x ", "*x", "!!str ", "|\n  t", "? ", "<<: ", "%", "@", "$"],
+  ...[
+    "{}",
+    "[a,]",
+    "[\"q: r\", 's']",
+    "[a b]",
+    "{a: b}",
+    "'k': ",
+    '"a": ',
+    "--x",
+    "---x",
+    "&x ",
+    "*x",
+    "!!str ",
+    "|\n  t",
+    "? ",
+    "<<: ",
+    "%",
+    "@",
+    "$",
+  ],
   ...[
     "\n...\n",
     "(a)",
@@ -130,7 +166,24 @@ const lines = fc
   .tuple(
     fc.constantFrom(0, 0, 0, 1, 2, 2, 2, 4, 4, 6),
     fc.constantFrom("", "", "", "- ", "- ", "-  "),
-    fc.constantFrom("", "a: ", "b: ", "c:", "d:", "e: ", "app/x.y: ", "yes: ", "a-b:", "# "),
+    fc.constantFrom(
+      "",
+      "a: ",
+      "b: ",
+      "c:",
+      "d:",
+      "e: ",
+      "app/x.y: ",
+      "yes: ",
+      "a-b:",
+      "# ",
+      '"a": ',
+      "'b c': ",
+      '"d":',
+      '"a": ',
+      "'b c': ",
+      '"d":',
+    ),
     fc.constantFrom(
       ...[
         "",
