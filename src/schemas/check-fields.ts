@@ -5,7 +5,6 @@ import { quoted } from "../text/printable.ts";
 import { listed } from "../text/phrases.ts";
 import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { has, wrongChoice } from "./choices.ts";
-import { withDefaults } from "./defaults.ts";
 import type { Schema } from "./schema.ts";
 import { boundOf, isAbsent, wrongType } from "./values.ts";
 
@@ -16,18 +15,17 @@ const mostValues = 200_000;
 const mostShown = 12;
 
 /**
- * Checks an object against the schema of its kind, as the API server does before admission: values and combinations
- * (`kube-openapi/pkg/validation/validate`), and unknown fields, which strict field validation refuses
+ * Checks an object against the schema of its kind, whose defaults it has, as the API server does before admission: values and
+ * combinations (`kube-openapi/pkg/validation/validate`), and unknown fields, which strict field validation refuses
  * (`apiextensions-apiserver/pkg/apiserver/schema/pruning`).
  *
  * `apiVersion`, `kind`, `metadata` and `status` are left out. `isExact` is false for schemas of another version than that of the
  * cluster: what a later version may allow is a warning at most.
  */
-export function checkFields(raw: Record<string, unknown>, schema: Schema, isExact: boolean): readonly Invalid[] {
+export function checkFields(object: Record<string, unknown>, schema: Schema, isExact: boolean): readonly Invalid[] {
   const check = new FieldCheck(isExact);
-  const own = Object.fromEntries(Object.entries(raw).filter(([name]) => !everywhere.has(name)));
-  const checked = checkedPart(schema);
-  check.value(withDefaults(own, checked), checked, []);
+  const own = Object.fromEntries(Object.entries(object).filter(([name]) => !everywhere.has(name)));
+  check.value(own, checkedPart(schema), []);
   return check.faults;
 }
 

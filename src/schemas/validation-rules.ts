@@ -4,7 +4,6 @@ import { CelLanguage, type Expression, parseExpression, type Program } from "../
 import { isObject, type Path } from "../kube/read.ts";
 import type { Invalid } from "../kube/invalid.ts";
 import { printableLine } from "../text/printable.ts";
-import { withDefaults } from "./defaults.ts";
 import { escaped } from "./field-names.ts";
 import type { Schema, ValidationRule } from "./schema.ts";
 import { type Reads, partRead, readsOf } from "./reads-of-rules.ts";
@@ -17,12 +16,11 @@ const mostEvaluations = 20_000;
 const mostSteps = 100_000;
 
 /**
- * The validation rules (`x-kubernetes-validations`) that an object does not fulfil. A rule that cannot be evaluated here (a
- * function that is not known, `oldSelf`, a cost that is too high) counts as fulfilled.
+ * The validation rules (`x-kubernetes-validations`) that an object with the defaults of its schema does not fulfil. A rule that
+ * cannot be evaluated here (a function that is not known, `oldSelf`, a cost that is too high) counts as fulfilled.
  */
-export function brokenRules(raw: Record<string, unknown>, schema: Schema): readonly Invalid[] {
+export function brokenRules(object: Record<string, unknown>, schema: Schema): readonly Invalid[] {
   const rules = new RuleCheck();
-  const object = withDefaults(raw, schema) as Record<string, unknown>;
   for (const name of Object.keys(schema.properties ?? {}))
     if (name !== "metadata" && name !== "status") rules.check(object[name], schema.properties?.[name] ?? {}, [name]);
   rules.checkOwn(object, schema, []);
