@@ -5,7 +5,6 @@ import { quoted } from "../text/printable.ts";
 import { listed } from "../text/phrases.ts";
 import { scalarAdvice } from "../kube/yaml-scalars.ts";
 import { has, wrongChoice } from "./choices.ts";
-import { withDefaults } from "./defaults.ts";
 import type { Schema } from "./schema.ts";
 import { boundOf, isAbsent, wrongType } from "./values.ts";
 
@@ -16,24 +15,34 @@ const mostValues = 200_000;
 const mostShown = 12;
 
 /**
- * Checks an object against the schema of its kind, as the API server does before admission: values and combinations
- * (`kube-openapi/pkg/validation/validate`), and unknown fields, which strict field validation refuses
+ * Checks an object against the schema of its kind, whose defaults it has, as the API server does before admission: values and
+ * combinations (`kube-openapi/pkg/validation/validate`), and unknown fields, which strict field validation refuses
  * (`apiextensions-apiserver/pkg/apiserver/schema/pruning`).
  *
  * `apiVersion`, `kind`, `metadata` and `status` are left out. `isExact` is false for schemas of another version than that of the
  * cluster: what a later version may allow is a warning at most.
  */
-export function checkFields(raw: Record<string, unknown>, schema: Schema, isExact: boolean): readonly Invalid[] {
+export function checkFields(object: Record<string, unknown>, schema: Schema, isExact: boolean): readonly Invalid[] {
   const check = new FieldCheck(isExact);
-  const own = Object.fromEntries(Object.entries(raw).filter(([name]) => !everywhere.has(name)));
-  const { properties = {}, required = [] } = schema;
-  const spec = Object.fromEntries(Object.entries(properties).filter(([name]) => !everywhere.has(name)));
-  const top = { ...schema, properties: spec, required: required.filter((name) => !everywhere.has(name)) };
-  check.value(withDefaults(own, top), top, []);
+  const own = Object.fromEntries(Object.entries(object).filter(([name]) => !everywhere.has(name)));
+  check.value(own, checkedPart(schema), []);
   return check.faults;
 }
 
 const everywhere = new Set(["apiVersion", "kind", "metadata", "status"]);
+const checkedParts = new WeakMap<Schema, Schema>();
+
+/** The schema without what is left out: one for each, because what is found out about a schema is kept with it. */
+function checkedPart(schema: Schema): Schema {
+  let found = checkedParts.get(schema);
+  if (found === undefined) {
+    const { properties = {}, required = [] } = schema;
+    const own = Object.fromEntries(Object.entries(properties).filter(([name]) => !everywhere.has(name)));
+    found = { ...schema, properties: own, required: required.filter((name) => !everywhere.has(name)) };
+    checkedParts.set(schema, found);
+  }
+  return found;
+}
 
 class FieldCheck {
   readonly faults: Invalid[] = [];

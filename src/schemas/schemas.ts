@@ -5,6 +5,7 @@ import { listed } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
 import { checkFields } from "./check-fields.ts";
 import { checkMetadata } from "./check-metadata.ts";
+import { withDefaults } from "./defaults.ts";
 import type { KindDefinition } from "./definitions.ts";
 import { publishedKinds } from "./published.ts";
 import type { Schema } from "./schema.ts";
@@ -14,7 +15,8 @@ interface KnownKind extends KindDefinition {
   readonly isExact: boolean;
 }
 
-export type BrokenRules = (raw: Record<string, unknown>, schema: Schema) => readonly Invalid[];
+/** What the validation rules say of an object that has the defaults of its schema. */
+export type BrokenRules = (object: Record<string, unknown>, schema: Schema) => readonly Invalid[];
 
 /** The definitions that files are checked against. Those of a cluster or of `--crds` replace the built-in ones, kind by kind. */
 export class Schemas {
@@ -67,8 +69,9 @@ export class Schemas {
   #fieldFaults(raw: Record<string, unknown>, schema: Schema | undefined, { isExact }: KnownKind): readonly Invalid[] {
     if (schema === undefined) return [];
     try {
-      const faults = checkFields(raw, schema, isExact);
-      const broken = this.#brokenRules(raw, schema);
+      const object = withDefaults(raw, schema) as Record<string, unknown>;
+      const faults = checkFields(object, schema, isExact);
+      const broken = this.#brokenRules(object, schema);
       return [...faults, ...broken.filter(({ at }) => !faults.some((fault) => isSameBranch(fault.at, at)))];
     } catch (error) {
       // The object or the schema is nested too deeply, and the API server would not read it either.

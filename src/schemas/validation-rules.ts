@@ -1,11 +1,12 @@
 import type { CelInput } from "@bufbuild/cel";
 import { CostExceeded, metered } from "../cel/cost.ts";
-import { CelLanguage, parseExpression, type Program } from "../cel/program.ts";
+import { CelLanguage, type Expression, parseExpression, type Program } from "../cel/program.ts";
 import { isObject, type Path } from "../kube/read.ts";
 import type { Invalid } from "../kube/invalid.ts";
 import { printableLine } from "../text/printable.ts";
-import { withDefaults } from "./defaults.ts";
+import { escaped } from "./field-names.ts";
 import type { Schema, ValidationRule } from "./schema.ts";
+import { type Reads, partRead, readsOf } from "./reads-of-rules.ts";
 import { isAbsent } from "./values.ts";
 
 // This module is imported only where files are checked, because CEL takes a twentieth of a second to load.
@@ -15,12 +16,11 @@ const mostEvaluations = 20_000;
 const mostSteps = 100_000;
 
 /**
- * The validation rules (`x-kubernetes-validations`) that an object does not fulfil. A rule that cannot be evaluated here (a
- * function that is not known, `oldSelf`, a cost that is too high) counts as fulfilled.
+ * The validation rules (`x-kubernetes-validations`) that an object with the defaults of its schema does not fulfil. A rule that
+ * cannot be evaluated here (a function that is not known, `oldSelf`, a cost that is too high) counts as fulfilled.
  */
-export function brokenRules(raw: Record<string, unknown>, schema: Schema): readonly Invalid[] {
+export function brokenRules(object: Record<string, unknown>, schema: Schema): readonly Invalid[] {
   const rules = new RuleCheck();
-  const object = withDefaults(raw, schema) as Record<string, unknown>;
   for (const name of Object.keys(schema.properties ?? {}))
     if (name !== "metadata" && name !== "status") rules.check(object[name], schema.properties?.[name] ?? {}, [name]);
   rules.checkOwn(object, schema, []);
@@ -32,7 +32,7 @@ class RuleCheck {
   #left = mostEvaluations;
 
   check(value: unknown, schema: Schema, at: Path): void {
-    if (isAbsent(value) || this.#left <= 0) return;
+    if (isAbsent(value) || !hasRules(schema) || this.#left <= 0) return;
     this.checkOwn(value, schema, at);
     if (Array.isArray(value) && schema.items !== undefined) {
       for (const [index, item] of value.entries()) this.check(item, schema.items, [...at, index]);
@@ -49,20 +49,42 @@ class RuleCheck {
   }
 }
 
-/** What is said about a value, by its text: files repeat most values, and evaluating a rule takes longer than writing one. */
-const results = new WeakMap<Schema, Map<string, readonly string[]>>();
+const withRules = new WeakMap<Schema, boolean>();
+
+/** Whether there are rules in a schema, or in what is inside it. */
+function hasRules(schema: Schema): boolean {
+  let found = withRules.get(schema);
+  if (found === undefined) {
+    const { properties = {}, items, additionalProperties } = schema;
+    const inner = [...Object.values(properties), items, additionalProperties];
+    found =
+      (schema["x-kubernetes-validations"] ?? []).length > 0 ||
+      inner.some((one) => typeof one === "object" && hasRules(one));
+    withRules.set(schema, found);
+  }
+  return found;
+}
+
+/** What the rules of a schema say about values, by the text of what they read of a value. */
+interface Results {
+  readonly reads: Reads;
+  readonly messages: Map<string, readonly string[]>;
+}
+
+/** Files repeat most of what rules read, and evaluating a rule takes longer than writing that. */
+const results = new WeakMap<Schema, Results>();
 const longestKept = 500;
 const mostKept = 500;
 
 function brokenBy(value: unknown, schema: Schema, rules: readonly ValidationRule[]): readonly string[] {
-  const text = JSON.stringify(value);
   let known = results.get(schema);
-  const found = known?.get(text);
+  if (known === undefined) results.set(schema, (known = { reads: readsOfRules(rules), messages: new Map() }));
+  const text = JSON.stringify(partRead(value, known.reads));
+  const found = known.messages.get(text);
   if (found !== undefined) return found;
   const self = celValue(value, schema);
   const messages = rules.filter((rule) => isBroken(rule, self)).map(messageOf);
-  if (known === undefined) results.set(schema, (known = new Map()));
-  if (text.length <= longestKept && known.size < mostKept) known.set(text, messages);
+  if (text.length <= longestKept && known.messages.size < mostKept) known.messages.set(text, messages);
   return messages;
 }
 
@@ -72,11 +94,24 @@ function messageOf({ rule, message }: ValidationRule): string {
 }
 
 const language = new CelLanguage();
-const programs = new Map<string, Program | undefined>();
+const compiled = new Map<string, CompiledRule | undefined>();
 
-function isBroken({ rule }: ValidationRule, self: CelInput): boolean {
-  if (!programs.has(rule)) programs.set(rule, programOf(rule));
-  const program = programs.get(rule);
+interface CompiledRule {
+  readonly root: Expression;
+  readonly program: Program;
+}
+
+function compiledOf({ rule }: ValidationRule): CompiledRule | undefined {
+  if (!compiled.has(rule)) compiled.set(rule, compile(rule));
+  return compiled.get(rule);
+}
+
+/** A rule that cannot be evaluated reads nothing. */
+const readsOfRules = (rules: readonly ValidationRule[]): Reads =>
+  readsOf(rules.flatMap((rule) => compiledOf(rule)?.root ?? []));
+
+function isBroken(rule: ValidationRule, self: CelInput): boolean {
+  const program = compiledOf(rule)?.program;
   if (program === undefined) return false;
   try {
     return metered(mostSteps, () => program({ self })).value === false;
@@ -89,11 +124,11 @@ function isBroken({ rule }: ValidationRule, self: CelInput): boolean {
 const isUnknown = (error: unknown): boolean =>
   error instanceof Error && /^(?:unbound function|found no matching overload)/.test(error.message);
 
-function programOf(rule: string): Program | undefined {
+function compile(rule: string): CompiledRule | undefined {
   const parsed = /\boldSelf\b/.test(rule) ? undefined : parseExpression(rule);
   if (parsed === undefined || "message" in parsed) return undefined;
   try {
-    return language.program(parsed);
+    return { root: parsed.root, program: language.program(parsed) };
   } catch {
     return undefined;
   }
@@ -126,34 +161,4 @@ function celMap(value: Record<string, unknown>, schema: Schema): CelInput {
   for (const [name, inner] of Object.entries(value))
     if (!isAbsent(inner)) entries.set(keyOf(name), celValue(inner, described.get(name) ?? {}));
   return entries;
-}
-
-const reserved = new Set([
-  ...[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-  ],
-  ...["loop", "package", "namespace", "return", "var", "void", "while"],
-]);
-
-/** How rules write the name of a field (`apiserver/pkg/cel/escaping.go`). */
-function escaped(name: string): string {
-  if (reserved.has(name)) return `__${name}__`;
-  return name
-    .replaceAll("__", "__underscores__")
-    .replaceAll(".", "__dot__")
-    .replaceAll("-", "__dash__")
-    .replaceAll("/", "__slash__");
 }

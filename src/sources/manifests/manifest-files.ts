@@ -1,4 +1,4 @@
-import { type Dirent, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs";
+import { type Dirent, existsSync, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { unreadable } from "../../text/file-errors.ts";
 import { readDocuments } from "./documents.ts";
@@ -77,6 +77,14 @@ const mostEntries = 250_000;
 interface Ignores {
   readonly folder: string;
   readonly patterns: IgnorePatterns;
+}
+
+/** A folder whose entries are looked at. */
+interface Folder {
+  readonly path: string;
+  readonly real: string;
+  /** Those that its entries are subject to. */
+  readonly ignores: readonly Ignores[];
 }
 
 class Search {
@@ -188,21 +196,21 @@ class Search {
     if (this.#isOfChart({ path: folder, folder: real }, entries)) return;
     const hasIgnores = entries.some((entry) => entry.name === ignoreFile);
     const below = hasIgnores ? [...ignores, ...(await this.#ignoresOf(folder))] : ignores;
-    for (const entry of entries) await this.#entry(folder, entry, below);
+    for (const entry of entries) await this.#entry({ path: folder, real, ignores: below }, entry);
   }
 
-  async #entry(folder: string, entry: Dirent, ignores: readonly Ignores[]): Promise<void> {
-    const path = join(folder, entry.name);
+  async #entry(folder: Folder, entry: Dirent): Promise<void> {
     const isWanted = isWantedName(entry.name);
     if (!isWanted && !mayBeFolder(entry)) return;
-    const stats = statsOf(path, entry);
+    const path = join(folder.path, entry.name);
+    const stats = typeOf(path, entry);
     const isFolder = typeof stats !== "string" && stats.isDirectory();
     if (isFolder ? isHidden(entry.name) : !isWanted) return;
-    const real = realPathOf(path, resolve(path));
-    const reason = reasonToIgnore(path, isFolder, ignores);
+    const real = realOf(entry, path, folder);
+    const reason = reasonToIgnore(path, isFolder, folder.ignores);
     if (reason !== undefined) this.#ignored.set(real, { path, reason });
     else if (typeof stats === "string") this.#fail(path, stats);
-    else if (isFolder) await this.#below(path, real, ignores);
+    else if (isFolder) await this.#below(path, real, folder.ignores);
     else if (stats.isFile()) await this.#file(path, real);
   }
 
@@ -287,7 +295,7 @@ class Search {
     const found: Ignores[] = [];
     for (let count = 0; count < steps.length; count++) {
       const above = join(".", ...steps.slice(0, count));
-      if (typeof statsOf(join(above, ignoreFile)) !== "string") found.push(...(await this.#ignoresOf(above)));
+      if (existsSync(join(above, ignoreFile))) found.push(...(await this.#ignoresOf(above)));
     }
     return found;
   }
@@ -313,12 +321,13 @@ class Search {
 
 // Commands have nothing else to do meanwhile, and synchronous calls take a twentieth of the time.
 
-/** Returns the reason if there are none. */
-function statsOf(path: string, entry?: Dirent): Stats | string {
+/** The type of an entry, of a link that of its target; the reason if there is none. The listing of a folder has those of ten thousand files in one call. */
+function typeOf(path: string, entry: Dirent): Dirent | Stats | string {
+  if (!entry.isSymbolicLink()) return entry;
   try {
     return statSync(path);
   } catch (error) {
-    return entry?.isSymbolicLink() ? unreadableLink(path, error) : unreadable(error);
+    return unreadableLink(path, error);
   }
 }
 
@@ -333,7 +342,7 @@ function chartOfTemplates(path: string, real: string): RenderedFolder | undefine
   let up = "..";
   for (let folder = real; dirname(folder) !== folder; folder = dirname(folder), up = join(up, "..")) {
     const above = dirname(folder);
-    if (basename(folder) !== "templates" || typeof statsOf(join(above, chartFile)) === "string") continue;
+    if (basename(folder) !== "templates" || !existsSync(join(above, chartFile))) continue;
     const shown = join(path, up);
     return { path: realPathOf(shown, shown) === above ? shown : above, folder: above };
   }
@@ -349,6 +358,10 @@ function leadsUp(folder: string, real: string): boolean {
   const from = realPathOf(folder, resolve(folder));
   return from === real || from.startsWith(real.endsWith(sep) ? real : `${real}${sep}`);
 }
+
+/** What is no link is where the folder is that contains it. */
+const realOf = (entry: Dirent, path: string, folder: Folder): string =>
+  entry.isSymbolicLink() ? realPathOf(path, resolve(path)) : join(folder.real, entry.name);
 
 function realPathOf(path: string, otherwise: string): string {
   try {

@@ -1,6 +1,7 @@
 import { Composer, type Document, type ErrorCode, Lexer, Parser, type YAMLError } from "yaml";
 import type { Path } from "../../kube/read.ts";
 import type { LineNumbers } from "./line-numbers.ts";
+import { plainValue } from "./plain-yaml.ts";
 import {
   DocumentProblem,
   duplicateKey,
@@ -125,6 +126,11 @@ function broken(problems: SourceProblem[]): SourceDocument {
 }
 
 function valueOf(chunk: Chunk, budget: AliasBudget, positions?: Positions) {
+  const plain = positions === undefined && chunk.text.length <= maxYamlDocument ? plainValue(chunk.text) : undefined;
+  return plain === undefined ? valueOfNodes(chunk, budget, positions) : { value: plain, duplicates: [] };
+}
+
+function valueOfNodes(chunk: Chunk, budget: AliasBudget, positions: Positions | undefined) {
   const document = compose(chunk);
   const values = new YamlValues(chunk.start, budget, positions);
   return { value: document === undefined ? null : values.valueOf(document.contents), duplicates: values.duplicates };
