@@ -9,7 +9,7 @@ import { namingsAt } from "./gateway-hosts.ts";
 import type { EntryProxy, Stage } from "./gateway-stage.ts";
 import type { Arriving } from "./gateway-tls.ts";
 import { decidedAtGateway, type Means } from "./guarded.ts";
-import { type Between, isDenied, seenPast } from "./journey-steps.ts";
+import { type Between, isDenied, type PlaceOfHop, seenPast } from "./journey-steps.ts";
 import type { Hop, Outcome, RouteOutcome, Source } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
 import type { ServerView } from "./server-view.ts";
@@ -31,7 +31,7 @@ export interface LetIn {
   /** The gateway, as what sends them on. */
   readonly client: Source;
   /** The gateway, if it is within the way; undefined: it is the first proxy of the way. */
-  readonly at?: GatewayProxy;
+  readonly at?: PlaceOfHop;
 }
 
 /** What gateways deny of the requests of one source, which of them go no further, and what they let in. */
@@ -93,10 +93,11 @@ export class GatewayPassage {
     // The proxy of a client tells requests apart by their host, too.
     const isKnown = (host: string | undefined): host is string =>
       host !== undefined && (!isDirect || host === to?.host || client.sender !== "proxy");
-    const because = hops.length >= mostGateways ? tooManyGateways : isDirect ? otherHosts : unknownHost;
+    const areTooMany = hops.filter(({ waypoint }) => waypoint === undefined).length >= mostGateways;
+    const because = areTooMany ? tooManyGateways : isDirect ? otherHosts : unknownHost;
     for (const { box, host } of namingsAt(way, isDirect, this.#means.work)) {
       const own = { ...way, box };
-      if (hops.length >= mostGateways || !isKnown(host)) yield this.#hopEnded(own, proxy, unknownStage(because));
+      if (areTooMany || !isKnown(host)) yield this.#hopEnded(own, proxy, unknownStage(because));
       else {
         const ports = { service: destination.port, pod: port };
         const arriving = { proxy, ports, destination, host, payload, client, tls };
@@ -135,7 +136,7 @@ export class GatewayPassage {
         continue;
       }
       const beyond = { ...next, ...sentOn(next, { guard, client }, routes), to: routes, payload };
-      yield { way: beyond, routes, client, at: proxy };
+      yield { way: beyond, routes, client, at: { proxy: proxy.name } };
     }
   }
 

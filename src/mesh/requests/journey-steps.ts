@@ -1,21 +1,23 @@
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import type { Guard } from "./enforcement.ts";
 import { clusterName } from "./gateway-tls.ts";
-import type { Result, RouteDestination, RouteOutcome, Source } from "./outcome.ts";
-import type { GatewayProxy } from "./question.ts";
+import type { Hop, Result, RouteDestination, RouteOutcome, Source } from "./outcome.ts";
 import { pastGuard, type ServerView } from "./server-view.ts";
 import type { Way } from "./way.ts";
 
 // What a step of the way makes of it.
 
-/** Where a proxy sends requests: the first one of the way, or a gateway within it. */
+/** A proxy within the way. */
+export type PlaceOfHop = Omit<Hop, "route" | "destination">;
+
+/** Where a proxy sends requests: the first one of the way, or one within it. */
 export function routedBy(
   { hops }: Way,
   route: RouteOutcome,
   destination: RouteDestination | undefined,
-  at: GatewayProxy | undefined,
+  at: PlaceOfHop | undefined,
 ): Partial<Pick<Way, "route" | "destination" | "hops">> {
-  return at === undefined ? { route, destination } : { hops: [...hops, { proxy: at.name, route, destination }] };
+  return at === undefined ? { route, destination } : { hops: [...hops, { ...at, route, destination }] };
 }
 
 /** A gateway or a waypoint. */

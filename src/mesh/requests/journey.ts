@@ -10,15 +10,15 @@ import { portOfDefinition, sentTo } from "./definitions.ts";
 import { destinedFor, destinedReads } from "./destined.ts";
 import { GatewayPassage, gatewayPassageReads, type LetIn, type RoutedStage } from "./gateway-passage.ts";
 import { decidedBy, type Means } from "./guarded.ts";
-import { nameInTls, resultAt, routedBy, unclearRoute } from "./journey-steps.ts";
-import type { Outcome, RouteOutcome, Source } from "./outcome.ts";
+import { nameInTls, type PlaceOfHop, resultAt, routedBy, unclearRoute } from "./journey-steps.ts";
+import type { Outcome, RouteDestination, RouteOutcome, Source } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
 import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
-import type { GatewayProxy, Target } from "./question.ts";
+import type { Target } from "./question.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { rewritten } from "./server-view.ts";
 import { departing, noIdentity, outcomeOf, portIs, sniIs, unrouted, type Way } from "./way.ts";
-import { isBehindWaypoint, leftOutOfWaypoint, waypointBefore, waypointBeforePods } from "./waypoint-hops.ts";
+import { leftOutOfWaypoint, waypointBefore, waypointBeforePods } from "./waypoint-hops.ts";
 import { type BehindWaypoint, throughWaypoint, waypointPassageReads } from "./waypoint-passage.ts";
 
 export { undecided } from "./way.ts";
@@ -34,7 +34,8 @@ export const journeyReads = [
 type View = MeshView<(typeof journeyReads)[number]>;
 
 const nowhere = { namespace: undefined, binding: undefined };
-const behindWaypoint = "the gateway sends the requests to the waypoint of the Service, which is not examined";
+const tlsToWaypoint =
+  "a gateway sends TLS to the waypoint, for a port that the waypoint reads as HTTP, and what becomes of it is not examined";
 
 /** The way of the requests of one source. */
 export class Journey {
@@ -106,9 +107,9 @@ export class Journey {
   *#toHost(way: Way, to: Destined): Generator<Outcome, undefined> {
     const { definition } = to;
     const { namespace, binding } =
-      definition === undefined ? nowhere : waypointBefore(this.#source, definition, this.#mesh);
+      definition === undefined ? nowhere : waypointBefore(this.#source, { definition, name: to.name }, this.#mesh);
     if (!isUsable(binding)) {
-      yield* this.#route(way, to, this.#source, false);
+      yield* this.#route(way, to);
       return;
     }
     const because = definition && leftOutOfWaypoint(definition);
@@ -118,7 +119,7 @@ export class Journey {
       return;
     }
     const front = { object: definition, namespace, protocol: way.sentAs, port: to.port };
-    yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#route(next, to, client, true));
+    yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#routeAtWaypoint(next, to, client));
   }
 
   /** `go` sends on what the waypoint lets through. */
@@ -134,16 +135,52 @@ export class Journey {
       else yield one;
   }
 
-  *#route(way: Way, to: Destined, client: Source, isWaypoint: boolean): Generator<Outcome, undefined> {
-    for (const one of routed(way.box, { source: client, to, isWaypoint }, this.#mesh, this.#means.work))
-      yield* this.#onRoute(way, one, client);
+  /** What a gateway sends to the waypoint of a host, which routes it again. */
+  *#behindGateway(
+    way: Way,
+    { host, port }: RouteDestination,
+    { object, namespace, protocol, binding }: Omit<BehindWaypoint, "port"> & { readonly binding: WaypointBinding },
+    tls: ClientTlsChoice,
+  ): Generator<Outcome, undefined> {
+    const at = { proxy: `waypoint ${formatWaypoint(binding.named)}`, waypoint: binding };
+    const isTls = way.payload === "tls" || tls.tls === "tls";
+    if (isTls && protocol === "http") {
+      const route = { ...unrouted, result: "undecided", because: tlsToWaypoint } as const;
+      yield outcomeOf("undecided", { ...way, ...routedBy(way, route, undefined, at) }, this.#source);
+      return;
+    }
+    const to: Destined = { host, port, definition: object, name: host, hidden: undefined };
+    const before = { ...way, sentAs: protocol, ...routedBy(way, unrouted, undefined, at) };
+    yield* this.#throughWaypoint(before, binding, { object, namespace, protocol, port }, (next, client) =>
+      this.#routeAtWaypoint({ ...next, hops: way.hops }, to, client, at),
+    );
   }
 
-  /** A gateway routes requests as it sees them, which a route before it may have changed. */
+  *#route(way: Way, to: Destined): Generator<Outcome, undefined> {
+    const sent = { source: this.#source, to, isWaypoint: false };
+    for (const one of routed(way.box, sent, this.#mesh, this.#means.work)) yield* this.#onRoute(way, one, this.#source);
+  }
+
+  *#routeAtWaypoint(way: Way, to: Destined, client: Source, at?: PlaceOfHop): Generator<Outcome, undefined> {
+    const sent = { source: client, to, isWaypoint: true };
+    yield* this.#asSeen(way, client, at, (seen) => routed(seen, sent, this.#mesh, this.#means.work));
+  }
+
   *#routeAt({ way, routes, client, at }: LetIn): Generator<Outcome, undefined> {
+    const sent = { source: client, routes };
+    yield* this.#asSeen(way, client, at, (seen) => routedAtGateway(seen, sent, this.#mesh, this.#means.work));
+  }
+
+  /** A gateway or a waypoint routes requests as it sees them, which a proxy before it may have changed. */
+  *#asSeen(
+    way: Way,
+    client: Source,
+    at: PlaceOfHop | undefined,
+    route: (seen: Box) => Iterable<Routed>,
+  ): Generator<Outcome, undefined> {
     const seen = way.view.seen(way.box, this.#means.work);
     if (seen === undefined) return;
-    for (const one of routedAtGateway(seen, { source: client, routes }, this.#mesh, this.#means.work)) {
+    for (const one of route(seen)) {
       const sent = way.view.sent(way.box, one.box, this.#means.work);
       if (sent === undefined) continue;
       const { box, isCertain } = sent;
@@ -157,8 +194,8 @@ export class Journey {
     }
   }
 
-  /** `at`: the gateway within the way that has the route; undefined: the first proxy of the way has it. */
-  *#onRoute(way: Way, one: Routed, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
+  /** `at`: the gateway or the waypoint within the way that has the route; undefined: the first proxy of the way has it. */
+  *#onRoute(way: Way, one: Routed, client: Source, at?: PlaceOfHop): Generator<Outcome, undefined> {
     if (one.arrivals.length === 0) {
       const result = one.route.result === "undecided" ? "undecided" : "nowhere";
       yield outcomeOf(result, { ...way, box: one.box, ...routedBy(way, one.route, undefined, at) }, this.#source);
@@ -170,7 +207,7 @@ export class Journey {
     way: Way,
     { box, route, arrivals, rewrite, isPassedThrough }: Routed,
     client: Source,
-    at: GatewayProxy | undefined,
+    at: PlaceOfHop | undefined,
   ): Generator<Outcome, undefined> {
     const sender: Source = isPassedThrough ? { ...client, sender: "nothing" } : client;
     for (const { destination, backend, isUnknown, tls } of arrivals) {
@@ -181,12 +218,8 @@ export class Journey {
         view: rewritten(way.view, { rewrite, headers: destination.headers }),
       };
       if (backend === undefined) yield outcomeOf(isUnknown ? "undecided" : "nowhere", next, this.#source);
-      else if (client.isGateway && this.#source !== client && isBehindWaypoint(backend, this.#mesh))
-        yield outcomeOf(
-          "undecided",
-          { ...next, ...routedBy(way, { ...route, because: behindWaypoint }, destination, at) },
-          this.#source,
-        );
+      else if (backend.waypoint !== undefined)
+        yield* this.#behindGateway(next, destination, { ...backend, binding: backend.waypoint }, tls);
       else yield* this.#reach(next, backend, sender, tls);
     }
   }

@@ -13,15 +13,10 @@ import { type HeaderChanges, headerChanges } from "./header-changes.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
 import { endOf } from "./route-effects.ts";
 import type { Entry, HostPort } from "./table-entries.ts";
-import { areAtOneWaypoint, waypointHopReads } from "./waypoint-hops.ts";
+import { areAtOneWaypoint } from "./waypoint-hops.ts";
 
 /** What `RouteDestinations` reads. */
-export const routeDestinationReads = [
-  ...destinationReads,
-  servicesOfVirtualService,
-  entriesOfVirtualService,
-  ...waypointHopReads,
-] as const;
+export const routeDestinationReads = [...destinationReads, servicesOfVirtualService, entriesOfVirtualService] as const;
 type View = MeshView<(typeof routeDestinationReads)[number]>;
 
 /** The proxy that has the routes, and what its requests are sent to. */

@@ -11,7 +11,6 @@ import {
   useWaypoint,
   useWaypointCanary,
 } from "../objects/labels.ts";
-import { isTrueText } from "../objects/parse-bool.ts";
 import { isServed } from "../objects/revision.ts";
 import {
   canaryBindingOf,
@@ -19,6 +18,7 @@ import {
   canaryOfService,
   canaryOfServiceEntry,
   inherited,
+  isForGateways,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
@@ -87,10 +87,7 @@ export interface GuardedTraffic extends Destination {
   readonly binding: WaypointBinding | undefined;
   /** Policies that target the destination, its waypoint, and the class of waypoints. */
   readonly policies: readonly EnforcedPolicies[];
-  /**
-   * Whether ingress gateways send requests through the waypoint, too (Istio pilot/pkg/serviceregistry/ambient/services.go
-   * ingressUseWaypointFromLabels).
-   */
+  /** Whether ingress gateways send requests through the waypoint, too. */
   readonly isForIngress: boolean;
   /** The waypoint that serves a share of the connections, and the policies that it enforces for them. */
   readonly canary: Canary | undefined;
@@ -179,7 +176,7 @@ export class WaypointGuards {
   ofUnlabelled(kind: "Service" | "Workload"): GuardedTraffic {
     const traffic = kind === "Service" ? "service" : "workload";
     const binding = inherited(this.#namespace, this.#mesh, traffic);
-    const isForIngress = kind === "Service" && this.#isForIngress({});
+    const isForIngress = kind === "Service" && isForGateways({}, this.#namespace);
     const canary = kind === "Service" ? this.#canaryOf(undefined, binding, []) : undefined;
     const policies = this.#atWaypoint(binding);
     return { ...this.#here, kind, object: undefined, binding, policies, isForIngress, canary };
@@ -193,7 +190,7 @@ export class WaypointGuards {
     const targeting = [this.#targeting(kind, name)];
     const policies = [...targeting, ...this.#atWaypoint(binding)];
     const canary = object.kind === "Workload" ? undefined : this.#canaryOf(object, binding, targeting);
-    const isForIngress = kind !== "Workload" && this.#isForIngress(object.metadata.labels);
+    const isForIngress = kind !== "Workload" && isForGateways(object.metadata.labels, this.#namespace);
     return { ...this.#here, kind, object, binding, policies, isForIngress, canary };
   }
 
@@ -208,10 +205,6 @@ export class WaypointGuards {
 
   get #here(): { readonly namespace: string } {
     return { namespace: this.#namespace.metadata.name };
-  }
-
-  #isForIngress(labels: Readonly<Record<string, string>>): boolean {
-    return isTrueText(labels[ingressUseWaypoint] ?? this.#namespace.metadata.labels[ingressUseWaypoint]);
   }
 
   #targeting(kind: Destination["kind"], name: string): EnforcedPolicies {

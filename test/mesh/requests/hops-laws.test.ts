@@ -224,6 +224,51 @@ function throughWaypoint({ atGateway, atServer, ofGateway, isForwarded }: Drawn)
   };
 }
 
+/** The gateway sends requests to the waypoint, which has routes and policies of its own. */
+function throughIngressAndWaypoint(one: Drawn): World {
+  const { atGateway, ofGateway, ofClient, isForwarded } = one;
+  const { objects, stops } = behindGateway(one, 8080, "");
+  const text = [
+    namespace("a", "ambient", "istio.io/use-waypoint: w, istio.io/ingress-use-waypoint: 'true'"),
+    deployment("a", "x"),
+    service("a", "x"),
+    waypoint("a", "w"),
+    virtualService("a/x", `hosts: [${server}]\n${routesTo(toX, ofClient)}`),
+    egress,
+    gateway("infra/egress", ["{ port: { number: 80, name: h, protocol: HTTP }, hosts: [h.example] }"]),
+    virtualService("infra/in", `hosts: [${host}]\ngateways: [egress]\n${routesTo(toX, ofGateway)}`),
+  ].join("");
+  const atWaypoint = moved(atGateway, "a", { targetRefs: [{ group: "", kind: "Service", name: "x" }] });
+  const jwt = readObject("RequestAuthentication", {
+    metadata: { namespace: "a", name: "of-x" },
+    spec: {
+      targetRefs: [{ group: "", kind: "Service", name: "x" }],
+      jwtRules: [{ issuer: "i", forwardOriginalToken: isForwarded }],
+    },
+  });
+  const [atEntrance = stop] = stops;
+  return {
+    mesh: meshOf(text, [...objects, ...atWaypoint, jwt]),
+    stops: [
+      atEntrance,
+      {
+        ...stop,
+        ...{ policies: atWaypoint, port: 80, routes: ofClient, sendsAs: { account: "cluster.local/ns/a/sa/w" } },
+        tokens: isForwarded ? "kept" : "removed",
+      },
+      { ...stop, policies: one.atServer, place: "ztunnel", port: 8080, tokens: "ignored" },
+    ],
+    outcomes: (mesh) => [
+      ...outcomesOfEntry(
+        { to: { kind: "entry", host, port: 80, scheme: "http" }, front: frontOf(host, mesh) },
+        everyRequest,
+        mesh,
+      ),
+    ],
+    asSent: (plain) => ({ ...plain, host, identity: undefined }),
+  };
+}
+
 const isIn = (plain: PlainRequest) => (outcome: Outcome) => {
   const request = requestOf(plain);
   return isMet(outcome.source.identity, request) && isMet(outcome.requests.clauses, request);
@@ -251,6 +296,7 @@ for (const [way, worldOf] of [
   ["an egress gateway", throughEgress],
   ["an ingress gateway", throughIngress],
   ["a waypoint", throughWaypoint],
+  ["an ingress gateway and a waypoint", throughIngressAndWaypoint],
 ] as const)
   describe(`requests that pass ${way}`, () => {
     test("are each in a part, which has the result of going from proxy to proxy", (t) => {
