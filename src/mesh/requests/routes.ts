@@ -1,6 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import type { MeshView } from "../../view/view.ts";
+import { type MeshView, setting } from "../../view/view.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
 import { Texts } from "../authorization/requests/texts.ts";
@@ -23,7 +23,7 @@ import { RouteTable, routeTableReads } from "./route-table.ts";
 import type { Entry, GatewayRoutes, HostPort } from "./table-entries.ts";
 
 /** What `routed` reads. */
-export const routeReads = [...routeDestinationReads, ...routeTableReads] as const;
+export const routeReads = [...routeDestinationReads, ...routeTableReads, setting("mergesSlashes")] as const;
 type View = MeshView<(typeof routeReads)[number]>;
 
 /** Requests with one route. */
@@ -242,7 +242,7 @@ class Router {
   }
 
   *#rewritten(box: Box, entry: Entry, rewrite: Rewrite | undefined, work: Work): Generator<Routed, undefined> {
-    for (const part of rewrittenParts(box, rewrite, work))
+    for (const part of rewrittenParts(box, rewrite, this.#mesh.settings, work))
       yield { ...this.#followed.of(entry), ...part, isPassedThrough: false };
   }
 

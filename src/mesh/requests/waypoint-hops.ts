@@ -131,7 +131,7 @@ const isBeforeEndpoints = (definition: Definition, namespace: Namespace, name: s
 
 /**
  * Whether a gateway gets the endpoints of a host from istiod, which puts the waypoint in their place, and does so only for hosts with an
- * address: one that is written, or one that istiod gives them (Istio pilot/pkg/networking/core/cluster_builder.go convertResolution,
+ * address: one that is written, or one that istiod gives them (Istio pilot/pkg/networking/core/cluster.go convertResolution,
  * pilot/pkg/networking/serviceentry/ip_autoallocation.go shouldV2AutoAllocateIPFromPieces).
  */
 function isLoadBalanced({ metadata, spec }: ObjectOf<"ServiceEntry">, name: string): boolean {

@@ -383,7 +383,7 @@ export const isUsable = (binding: WaypointBinding | undefined): binding is Waypo
   binding !== undefined && binding.trouble === undefined;
 
 /**
- * Whether gateways send requests for an object to its waypoint. Its own label wins over that of its namespace, whatever it says (Istio
+ * Whether gateways send requests for an object to its waypoint. Its own label wins, whatever it says (Istio
  * pilot/pkg/serviceregistry/ambient/services.go ingressUseWaypointFromLabels).
  */
 export const isForGateways = (labels: Labels, { metadata }: Namespace): boolean =>
