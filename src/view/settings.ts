@@ -101,7 +101,7 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
     dnsCapture: (mesh.defaultConfig?.proxyMetadata["ISTIO_META_DNS_CAPTURE"] ?? "").replaceAll('"', ""),
     defaultRetries: mesh.defaultHttpRetryPolicy ?? base.defaultRetries,
-    mergesSlashes: merging.has(mesh.pathNormalization?.normalization ?? ""),
+    mergesSlashes: isMerging(mesh),
     localityBalancing: mesh.localityLbSetting ?? base.localityBalancing,
     seen: true,
   };
@@ -109,6 +109,8 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
 
 /** Istio pilot/pkg/networking/core/listener_builder.go buildHTTPConnectionManager. */
 const merging: ReadonlySet<string> = new Set(["MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]);
+const isMerging = ({ pathNormalization }: MeshConfigFields): boolean =>
+  merging.has(pathNormalization?.normalization ?? "");
 
 const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   rootNamespace: true,

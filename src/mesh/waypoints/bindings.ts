@@ -382,10 +382,7 @@ function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined)
 export const isUsable = (binding: WaypointBinding | undefined): binding is WaypointBinding =>
   binding !== undefined && binding.trouble === undefined;
 
-/**
- * Whether gateways send requests for an object to its waypoint. Its own label wins, whatever it says (Istio
- * pilot/pkg/serviceregistry/ambient/services.go ingressUseWaypointFromLabels).
- */
+/** Whether gateways send requests for an object to its waypoint; its own label wins (ambient/services.go ingressUseWaypointFromLabels). */
 export const isForGateways = (labels: Labels, { metadata }: Namespace): boolean =>
   isTrueText(labels[ingressUseWaypoint] ?? metadata.labels[ingressUseWaypoint]);
 
