@@ -1,8 +1,8 @@
-import { X509Certificate } from "node:crypto";
 import type { Log } from "../telemetry/log.ts";
 import { type Authority, isDue, issue, leafLifeMs, newAuthority } from "../tls/authority.ts";
 import type { Certificate, CertificateSource } from "../tls/certificate-source.ts";
 import type { Clock } from "../tls/clock.ts";
+import { certificateIn } from "../tls/read-certificates.ts";
 import { observedMs, type Trust } from "../tls/rotation.ts";
 
 export interface AuthorityCertificatesOptions {
@@ -107,7 +107,7 @@ export class AuthorityCertificates implements CertificateSource {
     const { clock, names, log } = this.#options;
     try {
       const next = await issue(issuer, names, clock.now());
-      const authority = new X509Certificate(issuer.cert).subject;
+      const authority = certificateIn(issuer.cert).subject;
       log.info({ authority, notAfter: new Date(next.notAfter).toISOString() }, "certificate was issued");
       this.#current = next;
       this.#issuer = issuer;
@@ -121,11 +121,11 @@ export class AuthorityCertificates implements CertificateSource {
   #issuerOfNext(): Authority | undefined {
     const now = this.#options.clock.now();
     const wanted = this.#wanted;
-    const isUsable = ({ cert }: Authority) => Date.parse(new X509Certificate(cert).validTo) > now;
+    const isUsable = ({ cert }: Authority) => Date.parse(certificateIn(cert).validTo) > now;
     const isOther = wanted !== undefined && wanted.authority.cert !== this.#issuer?.cert;
     if (isOther && isUsable(wanted.authority) && this.#mayMove(wanted, now)) return wanted.authority;
     const isRenewal = this.#issuer !== undefined && isUsable(this.#issuer);
-    return isRenewal && isDue(new X509Certificate(this.#current.cert), now, this.#options.random * spreadMs)
+    return isRenewal && isDue(certificateIn(this.#current.cert), now, this.#options.random * spreadMs)
       ? this.#issuer
       : undefined;
   }

@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { ClusterError, requestError } from "../sources/cluster/cluster-error.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import type { Pace } from "../sources/cluster/pace.ts";
@@ -6,6 +6,7 @@ import type { Log } from "../telemetry/log.ts";
 import { type Authority, certificatesIn, newAuthority } from "../tls/authority.ts";
 import { CertificateError } from "../tls/certificate-source.ts";
 import type { Clock } from "../tls/clock.ts";
+import { certificateIn } from "../tls/read-certificates.ts";
 import { type AuthorityState, bundleFor, nextStep, phaseOf } from "../tls/rotation.ts";
 import { requestIn, secretOf, secrets, stateIn } from "./authority-secret.ts";
 import type { CaBundle } from "./ca-bundle.ts";
@@ -190,7 +191,7 @@ export class CertificateAuthority {
     const written = secretOf(next, secret, over);
     await (over === undefined ? this.#client.create(written) : this.#client.replace(written));
     this.#writeProblem = undefined;
-    log.info({ phase: phaseOf(state), authority: new X509Certificate(state.issuer.cert).subject }, done);
+    log.info({ phase: phaseOf(state), authority: certificateIn(state.issuer.cert).subject }, done);
     this.#accept(next);
   }
 
@@ -214,7 +215,7 @@ export class CertificateAuthority {
       // What the leader before this one has written is newer than what this one remembers.
       return (found.generation ?? 0) > (this.#state.generation ?? 0)
         ? []
-        : [this.#state.issuer.cert, ...this.#state.previous].map((pem) => new X509Certificate(pem));
+        : [this.#state.issuer.cert, ...this.#state.previous].map((pem) => certificateIn(pem));
     const { configurations } = this.#options;
     if (this.#hasAdopted || configurations.problem !== undefined) return [];
     this.#hasAdopted = true;

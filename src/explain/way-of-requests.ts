@@ -26,7 +26,7 @@ export function wayOf({
 }: Outcome): readonly ExplanationLine[] {
   const decisions = [...authorization];
   const connections = transport.filter(({ to }) => to !== "waypoint");
-  const before = linesBefore(route.gateway, transport, decisions);
+  const before = linesBefore(route.gateway, waypointBefore(transport, hops), decisions);
   const within = hops.flatMap((hop) => hopLines(hop, connections, decisions));
   const reached = hops.at(-1)?.destination ?? outcome.destination;
   return [
@@ -39,50 +39,53 @@ export function wayOf({
   ];
 }
 
+/** The waypoint that callers send requests to; undefined: they send them to nothing like it, or gateways do. */
+const waypointBefore = (transport: readonly TransportOutcome[], hops: readonly Hop[]): TransportOutcome | undefined =>
+  hops[0]?.waypoint === undefined && transport[0]?.to === "waypoint" ? transport[0] : undefined;
+
 /** The gateway by which requests come in, and the waypoint before the route; takes their decisions from the list. */
 function linesBefore(
   gateway: RouteOutcome["gateway"],
-  transport: readonly TransportOutcome[],
+  atWaypoint: TransportOutcome | undefined,
   decisions: AuthorizationOutcome[],
 ): readonly ExplanationLine[] {
-  const atWaypoint = transport.find(({ to }) => to === "waypoint");
   const isDecidedThere = gateway !== undefined && decisions[0]?.at === "gateway";
   const lines = gateway === undefined ? [] : [gatewayLine(gateway, isDecidedThere ? decisions.shift() : undefined)];
-  return atWaypoint === undefined ? lines : [...lines, waypointLine(atWaypoint, decisions.shift())];
+  if (atWaypoint === undefined) return lines;
+  const decision = decisions.shift();
+  return [...lines, waypointLine(atWaypoint.waypoint, decision === undefined ? [] : [authorizationLine(decision)])];
 }
 
-/** A gateway within the way, with the connection to it and its decision, which are the next ones; takes these from the lists. */
+/** A gateway or a waypoint within the way, with the connection to it and its decision, which are the next ones; takes these from the lists. */
 function hopLines(
-  { proxy, route, destination }: Hop,
+  hop: Hop,
   connections: TransportOutcome[],
   decisions: AuthorizationOutcome[],
 ): readonly ExplanationLine[] {
-  const connection = connections[0]?.to === "gateway" ? connections.shift() : undefined;
-  const decision = decisions[0]?.at === "gateway" ? decisions.shift() : undefined;
-  const { gateway } = route;
-  return [
-    ...(connection === undefined ? [] : [transportLine(connection)]),
-    {
-      key: "gateway",
-      text: `Through ${proxy}${gateway === undefined ? "" : `, by ${idOf(gateway)}`}`,
-      value: proxy,
-      objects: gateway === undefined ? [] : [gateway],
-      lines: [
-        ...(decision === undefined ? [] : [authorizationLine(decision)]),
-        ...(isUnrouted(route) ? [] : [routeLine(route, destination)]),
-      ],
-    },
-  ];
+  const { waypoint, route, destination } = hop;
+  const place = waypoint === undefined ? "gateway" : "waypoint";
+  const decided = decisions[0]?.at === place ? decisions.splice(0, 1) : [];
+  const routed = isUnrouted(route) ? [] : [routeLine(route, destination)];
+  const lines = [...decided.map(authorizationLine), ...routed];
+  if (waypoint !== undefined) return [waypointLine(waypoint, lines)];
+  const connection = connections[0]?.to === "gateway" ? connections.splice(0, 1) : [];
+  return [...connection.map(transportLine), gatewayWithinLine(hop, lines)];
 }
 
-function waypointLine({ waypoint }: TransportOutcome, decision: AuthorizationOutcome | undefined): ExplanationLine {
+function gatewayWithinLine({ proxy, route: { gateway } }: Hop, lines: readonly ExplanationLine[]): ExplanationLine {
+  const by = gateway === undefined ? "" : `, by ${idOf(gateway)}`;
+  const objects = gateway === undefined ? [] : [gateway];
+  return { key: "gateway", text: `Through ${proxy}${by}`, value: proxy, objects, lines };
+}
+
+function waypointLine(waypoint: TransportOutcome["waypoint"], lines: readonly ExplanationLine[]): ExplanationLine {
   const name = waypoint === undefined ? "" : formatWaypoint(waypoint.named);
   return {
     key: "waypoint",
     text: `Through waypoint ${name}, over HBONE`,
     value: name,
     objects: waypoint?.gateway === undefined ? [] : [waypoint.gateway],
-    lines: decision === undefined ? [] : [authorizationLine(decision)],
+    lines,
   };
 }
 

@@ -1,6 +1,7 @@
-import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+import { createPrivateKey, randomBytes, webcrypto, type X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { type Certificate, CertificateError, checkedCertificate, withNewline } from "./certificate-source.ts";
+import { certificateIn } from "./read-certificates.ts";
 
 /** A certificate authority: a self-signed certificate with its key. */
 export interface Authority {
@@ -143,7 +144,7 @@ export function checkedAuthority({ cert, key }: Authority, label: string): X509C
 
 function decoded(pem: string): X509Certificate | undefined {
   try {
-    return new X509Certificate(pem);
+    return certificateIn(pem);
   } catch {
     return undefined;
   }

@@ -1,5 +1,5 @@
-import { X509Certificate } from "node:crypto";
 import { type Authority, bundleOf, isDue, leafLifeMs } from "./authority.ts";
+import { certificateIn } from "./read-certificates.ts";
 
 /**
  * The authority that all replicas share. What happens next follows from this alone, so that a rotation continues after
@@ -58,9 +58,7 @@ export const phaseOf = ({ next, previous }: Pick<AuthorityState, "next" | "previ
 
 /** PEM of everything that clients have to trust, newest first. */
 export const bundleFor = ({ next, issuer, previous }: AuthorityState): string =>
-  bundleOf(
-    [...(next === undefined ? [] : [next.cert]), issuer.cert, ...previous].map((pem) => new X509Certificate(pem)),
-  );
+  bundleOf([...(next === undefined ? [] : [next.cert]), issuer.cert, ...previous].map((pem) => certificateIn(pem)));
 
 const mostPrevious = 4;
 /** A former issuer is trusted until every certificate of it has expired, and a little longer, because clocks differ. */
@@ -87,7 +85,7 @@ export async function nextStep(state: AuthorityState, situation: Situation): Pro
   );
 }
 
-const validTo = (pem: string): number => Date.parse(new X509Certificate(pem).validTo);
+const validTo = (pem: string): number => Date.parse(certificateIn(pem).validTo);
 const isOver = (pem: string, now: number): boolean => validTo(pem) <= now;
 
 /** Nobody accepts the certificates of an expired issuer, so there is nothing to wait for. */
@@ -119,7 +117,7 @@ function reasonFor({ issuer, next, cluster }: AuthorityState, situation: Situati
   if (next !== undefined) return "the one before it has expired";
   if (cluster !== undefined && situation.cluster !== undefined && cluster !== situation.cluster)
     return "the present one was made in another cluster, which may still use it";
-  return isDue(new X509Certificate(issuer.cert), situation.now) ? "two thirds of its life are over" : undefined;
+  return isDue(certificateIn(issuer.cert), situation.now) ? "two thirds of its life are over" : undefined;
 }
 
 /** The wait starts anew when someone took the authority away from a client, and when the clock was set back. */

@@ -34,6 +34,8 @@ export interface DeclaredSettings extends ControlPlanes {
   readonly dnsCapture: string;
   /** The retries of routes that set none; undefined: Istio's default. */
   readonly defaultRetries: MeshConfigFields["defaultHttpRetryPolicy"];
+  /** Whether proxies merge slashes of a path before they compare it. */
+  readonly mergesSlashes: boolean;
   /** How requests are distributed over localities where no DestinationRule says it; undefined: Istio's default, which is failover. */
   readonly localityBalancing: MeshConfigFields["localityLbSetting"];
 }
@@ -57,6 +59,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   outboundTrafficPolicy: "ALLOW_ANY",
   dnsCapture: "",
   defaultRetries: undefined,
+  mergesSlashes: false,
   localityBalancing: undefined,
   revisions: ["default"],
   configured: [],
@@ -98,10 +101,16 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
     dnsCapture: (mesh.defaultConfig?.proxyMetadata["ISTIO_META_DNS_CAPTURE"] ?? "").replaceAll('"', ""),
     defaultRetries: mesh.defaultHttpRetryPolicy ?? base.defaultRetries,
+    mergesSlashes: isMerging(mesh),
     localityBalancing: mesh.localityLbSetting ?? base.localityBalancing,
     seen: true,
   };
 }
+
+/** Istio pilot/pkg/networking/core/listener_builder.go buildHTTPConnectionManager. */
+const merging: ReadonlySet<string> = new Set(["MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]);
+const isMerging = ({ pathNormalization }: MeshConfigFields): boolean =>
+  merging.has(pathNormalization?.normalization ?? "");
 
 const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   rootNamespace: true,

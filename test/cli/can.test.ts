@@ -490,6 +490,28 @@ spec: { selector: { istio: edge }, ports: [{ name: s, port: 443, targetPort: 844
     assert.match(String(why), /no: reach nothing: no route matches$/);
   });
 
+  test("pass the waypoint of the Service if a label says so, with its policies and its routes", async () => {
+    const labels = "istio.io/dataplane-mode: ambient, istio.io/use-waypoint: w, istio.io/ingress-use-waypoint: 'true'";
+    const ambient = (shop + byGateway)
+      .replace(/name: shop, labels: \{[^}]*\}/, `name: shop, labels: { ${labels} }`)
+      .concat(waypoint("shop", "w"), edge, https, bound(toX));
+    const { out } = await ask(
+      "--from",
+      "outside",
+      "--to",
+      "https://shop.example.com",
+      "--path",
+      "/api/1",
+      ...asMesh(ambient),
+    );
+    assert.match(
+      out,
+      /Comes in by Gateway edge\/main\n[^\n]*Authorization at the gateway: allowed[^\n]*\n[^\n]*Route: VirtualService shop\/v http\[0\]\n[^\n]*100% to x.shop[^\n]*\n[^\n]*Through waypoint shop\/w, over HBONE\n[^\n]*Authorization at the waypoint: allowed[^\n]*\n[^\n]*Route: to the Service itself\n/,
+    );
+    // The pods see the waypoint, and not the gateway.
+    assert.match(out, /Authorization by ztunnel: denied, because no rule of the ALLOW policies/);
+  });
+
   test("are denied by policies of the gateway, also by the port of its pods", async () => {
     const deny = (port: string) =>
       authorizationPolicy(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import type { TestContext } from "node:test";
-import { setTimeout as later } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { AuthorityCertificates } from "../../src/controllers/authority-certificates.ts";
 import { stateIn } from "../../src/controllers/authority-secret.ts";
 import { CaBundle } from "../../src/controllers/ca-bundle.ts";
@@ -180,7 +180,7 @@ export class World {
     const counts = () => this.cluster.requests.length + this.replicas.reduce((sum, { lines }) => sum + lines.length, 0);
     for (let quiet = 0, before = counts(); quiet < 3; ) {
       await Promise.all(this.replicas.flatMap(({ authority, source }) => [authority.look(), source.look()]));
-      await later(1);
+      await nextTurn();
       quiet = counts() === before ? quiet + 1 : 0;
       before = counts();
     }

@@ -60,6 +60,8 @@ function world(context: TestContext, served: Served = both) {
   let mesh = store;
   let policies: Policies = loadPolicies([], rules, "baseline").policies;
   const replicas: Replica[] = [];
+  /** Of all audits. */
+  let steps = 0;
 
   const join = (choice: ReportChoice = "auto"): Replica => {
     const abort = new AbortController();
@@ -112,7 +114,10 @@ function world(context: TestContext, served: Served = both) {
         rules,
         intervalMs: 3_600_000,
         pace,
-        pause: () => nextTurn(),
+        pause: () => {
+          steps++;
+          return nextTurn();
+        },
         wallMs: () => startMs + pace.now() + replica.offsetMs,
         log,
         publish(outcome, turn) {
@@ -131,11 +136,20 @@ function world(context: TestContext, served: Served = both) {
     replicas.push(replica);
     return replica;
   };
-  /** Without a promise for each turn: the test runner's hooks for promises would cost more than what is tested. */
+  /**
+   * Until nothing happens any more: no request and no step of an audit in many turns. Without a promise for each turn: the test runner's
+   * hooks for promises would cost more than what is tested.
+   */
   const turns = () =>
     new Promise<void>((resolve) => {
-      let left = 400;
-      const turn = () => void (--left === 0 ? resolve() : setImmediate(turn));
+      let [left, quiet, before] = [400, 0, -1];
+      const turn = () => {
+        const now = steps + cluster.requests.length;
+        quiet = now === before ? quiet + 1 : 0;
+        before = now;
+        if (quiet === 50 || --left === 0) resolve();
+        else setImmediate(turn);
+      };
       setImmediate(turn);
     });
   /** Lets time pass, a second at a time, and what it sets off happen. */

@@ -96,6 +96,51 @@ function afterChange(objects: readonly AnyObject[], object: AnyObject, isDeleted
   return told(mesh, isDeleted ? { old } : { old, object });
 }
 
+describe("an intent about a Service whose waypoint the gateway sends requests to", () => {
+  const labelled = (label: string) => namespaceOf("shop", `, istio.io/dataplane-mode: ambient, ${label}`);
+  const named = "istio.io/use-waypoint: w";
+  const used = labelled(`${named}, istio.io/ingress-use-waypoint: "true"`);
+  const waypoint = objectOf(
+    `{ ${gatewayApi}, kind: Gateway, metadata: { namespace: shop, name: w }, spec: { gatewayClassName: istio-waypoint, listeners: [{ name: mesh, port: 15008, protocol: HBONE }] } }`,
+  );
+  const atWaypoint = (spec: string) =>
+    policy("shop", "w", `targetRefs: [{ group: "", kind: Service, name: web }], ${spec}`);
+  const ofService = (rules: string) =>
+    objectOf(
+      `{ ${gatewayApi}, kind: HTTPRoute, metadata: { namespace: shop, name: of-web }, spec: { parentRefs: [{ group: "", kind: Service, name: web }], rules: [${rules}] } }`,
+    );
+  const toPods = "backendRefs: [{ name: web, port: 80 }]";
+  const admin = "from: [outside], hosts: [shop.example.com], paths: [/admin], expect:";
+  const all = [...base.slice(1), ...byIstio, used, waypoint];
+
+  test("that requests arrive is ended by policies and routes at the waypoint", () => {
+    const arrives = [...all, intent("from: [outside], hosts: [shop.example.com], expect: allowed")];
+    const ends: readonly AnyObject[] = [
+      atWaypoint("action: DENY, rules: [{ to: [{ operation: { paths: [/x] } }] }]"),
+      policy("shop", "w", "targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: w }], rules: []"),
+      ofService(`{ matches: [{ path: { value: /only } }], ${toPods} }`),
+    ];
+    for (const end of ends) {
+      assert.equal(afterChange(arrives, end).length, 1, JSON.stringify(end));
+      // Without the label on the namespace, no requests of the gateway get there.
+      const past = arrives.map((one) => (one === used ? labelled(named) : one));
+      assert.deepEqual(afterChange(past, end), [], JSON.stringify(end));
+    }
+  });
+
+  test("that requests are denied is ended without the label, and without the waypoint", () => {
+    const denies = atWaypoint("action: DENY, rules: [{ to: [{ operation: { paths: [/admin] } }] }]");
+    const proxies = 'principals: ["*/ns/shop/sa/w", "*/ns/edge/sa/proxy"]';
+    const ofPods = policy("shop", "pods", `rules: [{ from: [{ source: { ${proxies} } }] }]`);
+    const denied = [...all, denies, ofPods, intent(`${admin} denied`)];
+    assert.equal(afterChange(denied, labelled(named)).length, 1);
+    assert.equal(afterChange(denied, labelled(`${named}, istio.io/ingress-use-waypoint: "false"`)).length, 1);
+    assert.equal(afterChange(denied, waypoint, true).length, 1);
+    assert.equal(afterChange(denied, denies, true).length, 1);
+    assert.deepEqual(afterChange(denied, ofService(`{ ${toPods} }`)), []);
+  });
+});
+
 describe("an intent that requests from outside arrive", () => {
   const arrives = intent("from: [outside], hosts: [shop.example.com], expect: allowed");
   const all = [...base, ...byIstio, arrives];

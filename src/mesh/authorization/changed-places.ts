@@ -165,7 +165,7 @@ const unselected = (...[before, after]: Sides): ChangedPlace => ({
   workload: undefined,
   isIngress: before.hasOnlyGateways({}) && after.hasOnlyGateways({}),
   future: futureOf(after),
-  asked: new Asked(before.appliedToLabels({}), after.appliedToLabels({})),
+  asked: new Asked(before.applied.toLabels({}), after.applied.toLabels({})),
   coverageBefore: () => before.ofUnselected,
   coverageAfter: () => after.ofUnselected,
 });
@@ -185,7 +185,7 @@ function* selectors(...[before, after]: Sides): Generator<ChangedPlace, undefine
       workload: undefined,
       isIngress: false,
       future: undefined,
-      asked: new Asked(before.appliedToLabels(labels), after.appliedToLabels(labels)),
+      asked: new Asked(before.applied.toLabels(labels), after.applied.toLabels(labels)),
       coverageBefore: () => before.ofLabels(labels),
       coverageAfter: () => after.ofLabels(labels),
     };
@@ -204,7 +204,7 @@ function* workloads(...[before, after, { isSame, ingress, others }]: [...Sides, 
   for (const [known, workload] of pairs) {
     if (isOfGateway(known) || (known === workload && !isConcerned(workload))) continue;
     const isIngress = before.runsGateway(known) && after.runsGateway(workload);
-    const applied = [before.appliedTo(known), after.appliedTo(workload)] as const;
+    const applied = [before.applied.toWorkload(known), after.applied.toWorkload(workload)] as const;
     const isNew = (isIngress ? ingress : others).add(...applied);
     yield isNew ? placeOf([before, after], [known, workload], isIngress, applied) : undefined;
   }
@@ -252,7 +252,7 @@ function* gateways(...[before, after]: Sides): Generator<ChangedPlace, undefined
         workload: undefined,
         isIngress: !gateway.isWaypoint,
         future: undefined,
-        asked: new Asked(before.appliedToGateway(gateway), after.appliedToGateway(gateway)),
+        asked: new Asked(before.applied.toGateway(gateway), after.applied.toGateway(gateway)),
         coverageBefore: () => before.ofGateway(gateway),
         coverageAfter: () => after.ofGateway(gateway),
       };
@@ -272,7 +272,7 @@ function* services(
         workload: undefined,
         isIngress: false,
         future: undefined,
-        asked: new Asked(before.appliedToService(service), after.appliedToService(service)),
+        asked: new Asked(before.applied.toService(service), after.applied.toService(service)),
         coverageBefore: () => before.ofService(service),
         coverageAfter: () => after.ofService(service),
       };

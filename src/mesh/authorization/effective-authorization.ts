@@ -1,6 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
@@ -11,16 +10,17 @@ import type { Labelled } from "../objects/labelled.ts";
 import { dataplaneMode, injectionLabel, revisionLabel, useWaypoint, waypointClass } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
+import { AppliedPolicies, type Gateway, type TargetOfWaypoint } from "./applied-policies.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
 import { enforcerOf, enforcerOfNamespace } from "./enforcement.ts";
 import { type NamespaceWorkloads, namespaceWorkloads } from "./namespace-workloads.ts";
 import { actionOf, attachesToLabels, type AuthorizationPolicy, type GatewayTarget } from "./policies.ts";
 import { type NamespacePolicies, type PolicyLevels, policyLevels } from "./policy-levels.ts";
 import type { PolicySet } from "./policy-set.ts";
-import { placeOf } from "./reach.ts";
-import { type Applied, AppliedLevels, listChange, type NamedList } from "./requests/applied.ts";
+import { listChange } from "./requests/applied.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
+export type { Gateway } from "./applied-policies.ts";
 export { type Coverage, hasDefaultDeny, isDeniedByDefault, openedBy } from "./coverage.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -58,16 +58,6 @@ export const thereOf = (
   knowsGateways: mesh.knowsAll("KubernetesGateway"),
 });
 
-/** A Service or a ServiceEntry that policies at a waypoint can target. */
-interface TargetOfWaypoint {
-  readonly kind: "Service" | "ServiceEntry";
-  readonly metadata: { readonly name: string };
-}
-export interface Gateway extends GatewayTarget {
-  readonly id: string;
-  readonly controlPlane: ControlPlane;
-}
-
 /**
  * The effect of policies in one namespace, on existing objects and on future ones. Results are computed on demand and
  * kept.
@@ -87,8 +77,7 @@ export class NamespaceAuthorization {
   readonly #there: There;
   readonly #workloads: NamespaceWorkloads;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
-  /** By the lists of the namespace and those of the mesh. */
-  readonly #appliedTo = new Map<readonly NamedList[], SmallMap<readonly NamedList[], Applied>>();
+  #applied: AppliedPolicies | undefined;
   #ofWaypoints: Coverage | undefined;
   #controlPlanes: ReadonlySet<ControlPlane> | undefined;
   #isEachGuarded: boolean | undefined;
@@ -261,50 +250,15 @@ export class NamespaceAuthorization {
     return this.#workloads.hasOnlyGateways(labels);
   }
 
-  /** The policies that are enforced on a workload. */
-  appliedTo(workload: Workload): Applied {
-    return this.appliedToLabels(workload.pod.labels, enforcerOf(workload, this.#namespace));
-  }
-
-  /** Those on workloads that have exactly these labels. */
-  appliedToLabels(labels: Labels, enforcer = this.enforcer): Applied {
-    return this.#applied(this.#readFor(labels, enforcer), enforcer, (set) => set.listsOfLabels(labels, enforcer));
-  }
-
-  appliedToGateway(gateway: Gateway): Applied {
-    const levels = this.#policies.readBy(gateway.controlPlane);
-    return this.#applied(levels, "proxy", (set) => set.listsOfGateway(gateway));
-  }
-
-  /** Those for a Service of this namespace at its waypoint. */
-  appliedToService(name: string): Applied {
-    const levels = this.#policies.readBy(this.controlPlaneOfWaypoint);
-    const waypoints = this.gateways.filter(({ isWaypoint }) => isWaypoint);
-    const { place, settings, lists } = this.#applied(levels, "proxy", (set) =>
-      waypoints.flatMap((one) =>
-        set.listsOfGateway(one).map((list) => ({ ...list, name: `${one.name} ${list.name}` })),
-      ),
-    );
-    return { place, settings, lists: [...levels.own.listsOfService(name), ...lists] };
-  }
-
-  /** Those that target a Service or a ServiceEntry of this namespace, as the control plane of its waypoint reads them, wherever that is. */
-  targeting({ kind, metadata }: TargetOfWaypoint, controlPlane: ControlPlane): readonly NamedList[] {
-    const { own } = this.#policies.readBy(controlPlane);
-    return kind === "Service" ? own.listsOfService(metadata.name) : own.listsOfEntry(metadata.name);
-  }
-
-  #applied(levels: PolicyLevels, enforcer: Enforcer, listsOf: (set: PolicySet) => readonly NamedList[]): Applied {
-    const own = listsOf(levels.own);
-    const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);
-    let known = this.#appliedTo.get(own);
-    if (known === undefined) this.#appliedTo.set(own, (known = new SmallMap()));
-    let applied = known.get(wide);
-    if (applied === undefined) {
-      const read = { place: placeOf(enforcer), settings: this.#there.settings };
-      known.set(wide, (applied = new AppliedLevels(read, own, wide)));
-    }
-    return applied;
+  /** The policies that each place enforces. */
+  get applied(): AppliedPolicies {
+    return (this.#applied ??= new AppliedPolicies({
+      namespace: this.#namespace,
+      policies: this.#policies,
+      settings: this.#there.settings,
+      gateways: this.gateways,
+      controlPlaneOfWaypoint: this.controlPlaneOfWaypoint,
+    }));
   }
 
   /** Whether every existing workload has a default deny. */
@@ -378,7 +332,6 @@ export class NamespaceAuthorization {
   }
 }
 
-const noLists: readonly NamedList[] = [];
 const noPolicies: readonly AuthorizationPolicy[] = [];
 
 const gatewayOf = (gateway: KubernetesGateway, controlPlane: ControlPlane): Gateway => ({

@@ -209,7 +209,7 @@ function isDefaultOther(pod: Workload, namespace: Namespace, ...sides: readonly 
   const [was, is] = sides.map((mesh) =>
     mesh
       .get(authorization, namespace)
-      .appliedTo(pod)
+      .applied.toWorkload(pod)
       .lists.some(({ policies }) => policies.some((policy) => actionOf(policy) === "ALLOW")),
   );
   return was !== is;
@@ -258,7 +258,7 @@ function tokensEnd({ entry, arrival }: Asked, { before, after }: Sides): boolean
   if (changed.length > 0 && after.get(customPolicies, namespace) !== undefined) return true;
   // Whose tokens a proxy refuses matters to whoever sends them, whatever its policies ask for.
   if (entry.requestPrincipals.length > 0 && changed.length > 0) return true;
-  const applied = changed.flatMap((pod) => after.get(authorization, namespace).appliedTo(pod).lists);
+  const applied = changed.flatMap((pod) => after.get(authorization, namespace).applied.toWorkload(pod).lists);
   return [...new Set(applied)].some(({ policies }) => policies.some((one) => asksForTokens(one, after.settings)));
 }
 

@@ -15,6 +15,7 @@ import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts
 import { type DestinationRule, destinationRuleByHost } from "../traffic/destination-rules.ts";
 import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
+import type { WaypointBinding } from "../waypoints/bindings.ts";
 import { aliased, aliasReads, isAlias, serviceOfAlias } from "./aliases.ts";
 import { ClientScope, scopeReads } from "./client-scope.ts";
 import { namespaceOfEntry, portOfDefinition, sentTo, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
@@ -23,6 +24,7 @@ import { endpointReads, endpointsOf, haveSidecars, machinesOfService } from "./e
 import { ingressReads, isGatewayProxy, proxiesOf } from "./ingress.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
+import { waypointBehind, waypointHopReads } from "./waypoint-hops.ts";
 
 /** A Service and every DestinationRule that can match its host. */
 export const destinationRulesOfService = relation(
@@ -48,6 +50,7 @@ export const destinationReads = [
   ...scopeReads,
   ...aliasReads,
   ...ingressReads,
+  ...waypointHopReads,
 ] as const;
 type View = MeshView<(typeof destinationReads)[number]>;
 
@@ -74,6 +77,8 @@ export interface Backend {
   readonly outside?: { readonly encryption: "none" | "tls" | undefined };
   /** The proxies of gateways, which send requests on, with the number of their port. */
   readonly gateways?: readonly { readonly proxy: GatewayProxy; readonly port: number }[];
+  /** Set if the client is a gateway that sends the requests to the waypoint of the host, and not to any of these. */
+  readonly waypoint?: WaypointBinding | undefined;
 }
 
 /** What a route names. */
@@ -201,9 +206,21 @@ export class Destinations {
     if (of.subset !== undefined && subset === undefined) return this.#withoutSubset(of, of.subset, merged);
     const tls = clientTlsOf(merged, of.port, subset, this.#source.isGateway);
     const next = { ...sent, of, labels: subset?.labels ?? {}, tls };
+    return this.#behindWaypoint(next, name) ?? this.#behindPort(next, name);
+  }
+
+  #behindPort({ object, ...sent }: Sent, name: string): Arrival {
     return object.kind === "Service"
-      ? this.#arrivalAtPods({ ...next, object })
-      : this.#arrivalAtEndpoints({ ...next, object }, name);
+      ? this.#arrivalAtPods({ ...sent, object })
+      : this.#arrivalAtEndpoints({ ...sent, object }, name);
+  }
+
+  /** Undefined: the client does not send requests for the host to its waypoint, or is not a gateway. */
+  #behindWaypoint({ of, object, namespace, tls }: Sent, name: string): Arrival | undefined {
+    if (!this.#source.isGateway) return undefined;
+    const waypoint = waypointBehind({ definition: object, namespace, name }, this.#mesh);
+    const backend = { object, namespace, protocol: sentTo(object, of.port), pods: [], waypoint };
+    return waypoint && { destination: of, isUnknown: false, backend, tls };
   }
 
   #arrivalAtEndpoints({ of, object, namespace, labels, tls }: Sent<ServiceEntry>, name: string): Arrival {

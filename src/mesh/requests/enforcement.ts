@@ -73,10 +73,10 @@ class Guards {
     const capture = captureOf(workload, this.#namespace);
     if (isBypassed || capture === "none") return unguarded;
     if (capture === "unknown") return { ...unguarded, unclear: unknownCapture(this.#namespace) };
-    const applied = this.#authorization.appliedTo(workload);
+    const applied = this.#authorization.applied.toWorkload(workload);
     if (capture === "ambient") return this.#sharedBy(applied, undefined, atZtunnel);
     const { labels } = workload.pod;
-    return this.#sharedBy(applied, this.#custom?.appliedTo(workload), {
+    return this.#sharedBy(applied, this.#custom?.applied.toWorkload(workload), {
       at: "sidecar",
       place: protocol,
       tokens: this.#attached.tokensAt(labels),
@@ -91,8 +91,10 @@ class Guards {
 
   #ofGateway({ workload, labels }: ProxyPod, gateway: Gateway | undefined, place: Exclude<Place, "ztunnel">): Guard {
     const of = (authorization: NamespaceAuthorization) => {
-      if (gateway !== undefined) return authorization.appliedToGateway(gateway);
-      return workload === undefined ? authorization.appliedToLabels(labels) : authorization.appliedTo(workload);
+      if (gateway !== undefined) return authorization.applied.toGateway(gateway);
+      return workload === undefined
+        ? authorization.applied.toLabels(labels)
+        : authorization.applied.toWorkload(workload);
     };
     return this.#sharedBy(of(this.#authorization), this.#custom && of(this.#custom), {
       at: "gateway",
@@ -166,8 +168,8 @@ export function guardAtWaypoint(
     place: protocol,
     settings: mesh.settings,
     lists: [
-      ...((object && own?.targeting(object, waypoint.controlPlane)) ?? []),
-      ...(of?.appliedToGateway(waypoint).lists ?? []),
+      ...((object && own?.applied.targeting(object, waypoint.controlPlane)) ?? []),
+      ...(of?.applied.toGateway(waypoint).lists ?? []),
     ],
   });
   const asked = joined(mesh.get(customPolicies, namespace), mesh.get(customPolicies, at));

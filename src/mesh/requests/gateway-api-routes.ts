@@ -19,6 +19,7 @@ import {
 } from "../gateways/routes.ts";
 import { namespaceOfService } from "../membership/services.ts";
 import { oldestRouteFirst } from "../objects/creation-order.ts";
+import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import {
   type Definition,
   serviceEntriesBesideService,
@@ -29,8 +30,9 @@ import { hasGatewaySemantics, hostsOf } from "../traffic/virtual-service-choices
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { doubtOfRoutesTo, otherControllerReads } from "../waypoints/other-controllers.ts";
 import { namespaceOfEntry } from "./definitions.ts";
+import type { HostPort } from "./table-entries.ts";
 
-/** What `parentsOfName`, `routesOfParents`, `doubtOfRoutes` and `madeOfRoutes` read. */
+/** What `parentsOfName`, `routesOfParents`, `doubtOfRoutes`, `madeOfRoutes` and `RoutesOfHost` read. */
 export const parentReads = [
   servicesOfRoute,
   routesOfParentService,
@@ -42,6 +44,70 @@ export const parentReads = [
   ...otherControllerReads,
 ] as const;
 type View = MeshView<(typeof parentReads)[number]>;
+
+/** The routes that name what has a name. */
+interface NamedRoutes {
+  readonly name: string;
+  readonly parents: readonly Definition[];
+  readonly routes: readonly KubernetesRoute[];
+}
+
+/** The routes for a host, and for its alias, that a control plane reads. */
+export class RoutesOfHost {
+  readonly #to: HostPort;
+  readonly #proxy: { readonly controlPlane: ControlPlane };
+  readonly #mesh: View;
+  #made: ReadonlyMap<VirtualService, MadeOfRoutes> | undefined;
+  #routesNamed: readonly NamedRoutes[] | undefined;
+
+  /** `proxy`: whose control plane it is, which is asked for only if there are routes. */
+  constructor(to: HostPort, proxy: { readonly controlPlane: ControlPlane }, mesh: View) {
+    this.#to = to;
+    this.#proxy = proxy;
+    this.#mesh = mesh;
+  }
+
+  /** What istiod makes of them. */
+  get made(): ReadonlyMap<VirtualService, MadeOfRoutes> {
+    this.#made ??= new Map(this.#findMade().map((one) => [one.virtualService, one]));
+    return this.#made;
+  }
+
+  #findMade(): readonly MadeOfRoutes[] {
+    return this.#named.flatMap(({ routes, parents, name }) =>
+      routes.length === 0 ? [] : madeOfRoutes(routes, { parents, name }, this.#mesh),
+    );
+  }
+
+  /** By the name that they are for. */
+  get #named(): readonly NamedRoutes[] {
+    return (this.#routesNamed ??= this.#findNamed());
+  }
+
+  #findNamed(): readonly NamedRoutes[] {
+    const { definition, alias, name } = this.#to;
+    const { domain } = this.#mesh.settings;
+    const named = definition === undefined ? [] : [{ definition, name }];
+    const ofAlias = alias === undefined ? [] : [{ definition: alias, name: hostOfService(alias, domain) }];
+    return [...named, ...ofAlias].map((of) => {
+      const parents = parentsOfName(of, this.#mesh);
+      const routes = routesOfParents(parents, this.#mesh).filter((one) =>
+        isReadBy(one, this.#proxy.controlPlane, this.#mesh.settings),
+      );
+      return { name: of.name, parents, routes };
+    });
+  }
+
+  /** Why it is not known which of them there are; undefined: it is. */
+  get doubt(): string | undefined {
+    const { port } = this.#to;
+    for (const { routes, parents } of this.#named) {
+      const doubt = doubtOfRoutes(routes, { parents, port }, this.#mesh);
+      if (doubt !== undefined) return doubt;
+    }
+    return undefined;
+  }
+}
 
 /** A name, and what defines it for a client; undefined: nothing does. */
 interface Named {

@@ -1,92 +1,55 @@
 import type { MeshView } from "../../view/view.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import { isHeadless } from "../membership/services.ts";
-import type { Workload } from "../membership/workloads.ts";
 import { hostOfService } from "../traffic/hosts.ts";
 import { formatWaypoint, isUsable, type WaypointBinding } from "../waypoints/bindings.ts";
-import type { Decide } from "./decisions.ts";
 import type { Backend } from "./destinations.ts";
 import { portOfDefinition, sentTo } from "./definitions.ts";
 import { destinedFor, destinedReads } from "./destined.ts";
-import { type Guard, guardAtWaypoint, guards } from "./enforcement.ts";
-import { arrivalAtGateway, type GatewayArrival, hopReads } from "./gateway-hops.ts";
-import { namingsAt } from "./gateway-hosts.ts";
-import type { EntryProxy, Stage } from "./gateway-stage.ts";
-import type { Arriving } from "./gateway-tls.ts";
-import {
-  atHop,
-  atWaypoint,
-  explained,
-  mostGateways,
-  nameInTls,
-  noIdentity,
-  otherHosts,
-  resultAt,
-  routedBy,
-  seenPast,
-  sentOn,
-  tooManyGateways,
-  tokenRefused,
-  toWaypoint,
-  uncertain,
-  unclearAt,
-  unclearRoute,
-  unknownHost,
-  unknownStage,
-  withoutTokensRefused,
-} from "./journey-steps.ts";
-import type { Hop, Outcome, Result, RouteOutcome, Source } from "./outcome.ts";
+import { GatewayPassage, gatewayPassageReads, type LetIn, type RoutedStage } from "./gateway-passage.ts";
+import { decidedBy, type Means } from "./guarded.ts";
+import { nameInTls, type PlaceOfHop, resultAt, routedBy, unclearRoute } from "./journey-steps.ts";
+import type { Outcome, RouteDestination, RouteOutcome, Source } from "./outcome.ts";
 import { toOutside } from "./outside-connections.ts";
 import { podReads, type Pods, PodsAlike } from "./pods-alike.ts";
-import type { GatewayProxy, Target } from "./question.ts";
-import type { GatewayRoutes } from "./table-entries.ts";
+import type { Target } from "./question.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
-import { atGuard, lostToken, rewritten } from "./server-view.ts";
-import { identityIn } from "./sources.ts";
-import {
-  isBehindWaypoint,
-  leftOutOfWaypoint,
-  sourceAtWaypoint,
-  waypointBefore,
-  waypointBeforePods,
-  waypointHopReads,
-} from "./waypoint-hops.ts";
-import { departing, portIs, sniIs, undecided, unrouted, type Way } from "./way.ts";
+import { rewritten } from "./server-view.ts";
+import { departing, noIdentity, outcomeOf, portIs, sniIs, unrouted, type Way } from "./way.ts";
+import { leftOutOfWaypoint, waypointBefore, waypointBeforePods } from "./waypoint-hops.ts";
+import { type BehindWaypoint, throughWaypoint, waypointPassageReads } from "./waypoint-passage.ts";
 
 export { undecided } from "./way.ts";
 
 /** What `Journey` reads. */
-export const journeyReads = [...routeReads, ...podReads, ...destinedReads, ...hopReads, ...waypointHopReads] as const;
+export const journeyReads = [
+  ...routeReads,
+  ...podReads,
+  ...destinedReads,
+  ...gatewayPassageReads,
+  ...waypointPassageReads,
+] as const;
 type View = MeshView<(typeof journeyReads)[number]>;
 
 const nowhere = { namespace: undefined, binding: undefined };
-const behindWaypoint = "the gateway sends the requests to the waypoint of the Service, which is not examined";
-
-type RoutedStage = Extract<Stage, { readonly kind: "routed" }>;
-type EndedStage = Extract<Stage, { readonly kind: "ended" }>;
-
-/** What a question is examined with. */
-export interface Means {
-  readonly work: Work;
-  readonly decide: Decide;
-}
+const tlsToWaypoint =
+  "a gateway sends TLS to the waypoint, for a port that the waypoint reads as HTTP, and what becomes of it is not examined";
 
 /** The way of the requests of one source. */
 export class Journey {
   readonly #source: Source;
   readonly #mesh: View;
-  readonly #work: Work;
-  readonly #decide: Means["decide"];
+  readonly #means: Means;
+  readonly #gateways: GatewayPassage;
   readonly #pods: PodsAlike;
 
-  constructor(source: Source, mesh: View, { work, decide }: Means) {
+  constructor(source: Source, mesh: View, means: Means) {
     this.#source = source;
     this.#mesh = mesh;
-    this.#work = work;
-    this.#decide = decide;
+    this.#means = means;
+    this.#gateways = new GatewayPassage(source, mesh, means);
     this.#pods = new PodsAlike(mesh);
   }
 
@@ -105,102 +68,14 @@ export class Journey {
   }
 
   /** The way of requests from outside that a gateway lets in: what it denies, and where it sends the others. */
-  *throughGateway({ proxy, place, routes }: RoutedStage, box: Box): Generator<Outcome, undefined> {
-    const { port, doubt } = proxy;
-    const start: Way = { ...departing(box), route: { ...unrouted, gateway: routes.gateway } };
-    const sni = [sniIs(routes.scheme === "https" ? routes.host : "")];
-    const view = start.view.with(
-      port === undefined ? sni : [portIs(port), ...sni],
-      port === undefined ? ["port", ...doubt] : doubt,
-    );
-    const { guard, client } = this.#gateway(proxy, place);
-    for (const next of this.#decidedAt({ ...start, view }, guard, routes)) {
-      if (next.authorization.at(-1)?.result === "denied") {
-        yield this.#outcome("denied", next, []);
-        continue;
-      }
-      const payload: Way["payload"] = routes.stream?.protocol ?? "http";
-      const beyond = {
-        ...next,
-        ...sentOn(next, { guard, client }, routes),
-        to: routes,
-        payload,
-      };
-      yield* this.#routeAt(beyond, routes, client);
-    }
+  *throughGateway(stage: RoutedStage, box: Box): Generator<Outcome, undefined> {
+    yield* this.#letIn(this.#gateways.fromOutside(stage, box));
   }
 
-  #gateway(proxy: EntryProxy, place: "http" | "tcp"): { readonly guard: Guard; readonly client: Source } {
-    const { namespace, labels, workload, serviceAccount } = proxy;
-    const identity = [identityIn(this.#mesh.settings, namespace.metadata.name, serviceAccount)];
-    const workloads = workload === undefined ? [] : [workload];
-    const client: Source = { sender: "proxy", namespace, labels, workloads, isGateway: true, identity };
-    return { client, guard: this.#mesh.get(guards, namespace).ofProxy(proxy, place) };
-  }
-
-  /** What becomes of connections to the proxy of a gateway that is the destination of a route, or of the callers themselves. */
-  *#atGateway(
-    way: Way,
-    { proxy, port }: NonNullable<Backend["gateways"]>[number],
-    client: Source,
-    tls: ClientTlsChoice,
-  ): Generator<Outcome, undefined> {
-    const { destination, to, hops, payload } = way;
-    if (destination === undefined) return;
-    const isDirect = hops.length === 0 && destination.host === to?.host && way.route.route === undefined;
-    // The proxy of a client tells requests apart by their host, too.
-    const isKnown = (host: string | undefined): host is string =>
-      host !== undefined && (!isDirect || host === to?.host || client.sender !== "proxy");
-    const because = hops.length >= mostGateways ? tooManyGateways : isDirect ? otherHosts : unknownHost;
-    for (const { box, host } of namingsAt(way, isDirect, this.#work)) {
-      const own = { ...way, box };
-      if (hops.length >= mostGateways || !isKnown(host)) yield this.#hopEnded(own, proxy, unknownStage(because));
-      else {
-        const ports = { service: destination.port, pod: port };
-        const arriving = { proxy, ports, destination, host, payload, client, tls };
-        yield* this.#onHop(own, arrivalAtGateway(arriving, this.#mesh), arriving);
-      }
-    }
-  }
-
-  *#onHop(
-    way: Way,
-    { transport, stage, payload, sni }: GatewayArrival,
-    arriving: Arriving,
-  ): Generator<Outcome, undefined> {
-    const { proxy, ports } = arriving;
-    const there = { ...way, transport: [...way.transport, transport] };
-    if (stage.kind === "ended") {
-      yield this.#hopEnded(there, proxy, stage);
-      return;
-    }
-    const { routes, place } = stage;
-    const before: Hop = { proxy: proxy.name, route: { ...unrouted, gateway: routes.gateway }, destination: undefined };
-    if (transport.result === "refused" || transport.result === "undecided") {
-      yield this.#outcome(transport.result, { ...there, hops: [...way.hops, before] }, []);
-      return;
-    }
-    const { guard, client } = this.#gateway(stage.proxy, place);
-    const view = atHop(way.view, {
-      port: ports.pod,
-      sni,
-      isMtls: transport.result === "mtls",
-      doubt: stage.proxy.doubt,
-    });
-    for (const next of this.#decidedAt({ ...there, view }, guard, routes)) {
-      if (next.authorization.at(-1)?.result === "denied") {
-        yield this.#outcome("denied", { ...next, hops: [...way.hops, before] }, []);
-        continue;
-      }
-      const beyond = { ...next, ...sentOn(next, { guard, client }, routes), to: routes, payload };
-      yield* this.#routeAt(beyond, routes, client, proxy);
-    }
-  }
-
-  /** Requests that get no further than to a gateway. */
-  #hopEnded(way: Way, { name }: GatewayProxy, { result, gateway, because }: Omit<EndedStage, "kind">): Outcome {
-    const route: RouteOutcome = { ...unrouted, result, gateway, because };
-    return this.#outcome(result, { ...way, hops: [...way.hops, { proxy: name, route, destination: undefined }] }, []);
+  *#letIn(at: Iterable<Outcome | LetIn>): Generator<Outcome, undefined> {
+    for (const one of at)
+      if ("way" in one) yield* this.#routeAt(one);
+      else yield one;
   }
 
   *#toPods(way: Way, { workloads, namespace, port }: Target & { kind: "workloads" }): Generator<Outcome, undefined> {
@@ -232,72 +107,98 @@ export class Journey {
   *#toHost(way: Way, to: Destined): Generator<Outcome, undefined> {
     const { definition } = to;
     const { namespace, binding } =
-      definition === undefined ? nowhere : waypointBefore(this.#source, definition, this.#mesh);
+      definition === undefined ? nowhere : waypointBefore(this.#source, { definition, name: to.name }, this.#mesh);
     if (!isUsable(binding)) {
-      yield* this.#route(way, to, this.#source, false);
+      yield* this.#route(way, to);
       return;
     }
     const because = definition && leftOutOfWaypoint(definition);
     if (because !== undefined) {
       const route: RouteOutcome = { ...unrouted, result: "nowhere", host: to.host, because };
-      yield this.#outcome("nowhere", { ...way, route }, []);
+      yield outcomeOf("nowhere", { ...way, route }, this.#source);
       return;
     }
     const front = { object: definition, namespace, protocol: way.sentAs, port: to.port };
-    yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#route(next, to, client, true));
+    yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#routeAtWaypoint(next, to, client));
   }
 
-  /** What a waypoint denies, and what becomes of the requests that it lets through: `go` sends them on. */
+  /** `go` sends on what the waypoint lets through. */
   *#throughWaypoint(
     way: Way,
     binding: WaypointBinding,
-    {
-      object,
-      namespace,
-      protocol,
-      port,
-    }: Pick<Backend, "object" | "namespace" | "protocol"> & { readonly port: number },
+    front: BehindWaypoint,
     go: (way: Way, client: Source) => Iterable<Outcome>,
   ): Generator<Outcome, undefined> {
-    const guard = namespace && guardAtWaypoint({ object, namespace }, binding, protocol, this.#mesh);
-    const there = { ...way, transport: [...way.transport, { ...toWaypoint, waypoint: binding }] };
-    if (guard === undefined) {
-      const because = `waypoint ${formatWaypoint(binding.named)} is not known to the mesh`;
-      yield { ...undecided(way.box, this.#source, because), transport: there.transport };
+    const at = { source: this.#source, mesh: this.#mesh, means: this.#means };
+    for (const one of throughWaypoint(way, binding, front, at))
+      if ("way" in one) yield* go(one.way, one.client);
+      else yield one;
+  }
+
+  /** What a gateway sends to the waypoint of a host, which routes it again. */
+  *#behindGateway(
+    way: Way,
+    { host, port }: RouteDestination,
+    { object, namespace, protocol, binding }: Omit<BehindWaypoint, "port"> & { readonly binding: WaypointBinding },
+    tls: ClientTlsChoice,
+  ): Generator<Outcome, undefined> {
+    const at = { proxy: `waypoint ${formatWaypoint(binding.named)}`, waypoint: binding };
+    const isTls = way.payload === "tls" || tls.tls === "tls";
+    if (isTls && protocol === "http") {
+      const route = { ...unrouted, result: "undecided", because: tlsToWaypoint } as const;
+      yield outcomeOf("undecided", { ...way, ...routedBy(way, route, undefined, at) }, this.#source);
       return;
     }
-    const client = sourceAtWaypoint(binding, this.#mesh);
-    for (const next of this.#decided(there, guard, atWaypoint(port, protocol))) {
-      const isDenied = next.authorization.at(-1)?.result === "denied";
-      if (isDenied) yield this.#outcome("denied", next, []);
-      else yield* go({ ...next, view: seenPast(next, { guard, client }) }, client);
-    }
+    const to: Destined = { host, port, definition: object, name: host, hidden: undefined };
+    const before = { ...way, sentAs: protocol, ...routedBy(way, unrouted, undefined, at) };
+    yield* this.#throughWaypoint(before, binding, { object, namespace, protocol, port }, (next, client) =>
+      this.#routeAtWaypoint({ ...next, hops: way.hops }, to, client, at),
+    );
   }
 
-  *#route(way: Way, to: Destined, client: Source, isWaypoint: boolean): Generator<Outcome, undefined> {
-    for (const one of routed(way.box, { source: client, to, isWaypoint }, this.#mesh, this.#work))
-      yield* this.#onRoute(way, one, client);
+  *#route(way: Way, to: Destined): Generator<Outcome, undefined> {
+    const sent = { source: this.#source, to, isWaypoint: false };
+    for (const one of routed(way.box, sent, this.#mesh, this.#means.work)) yield* this.#onRoute(way, one, this.#source);
   }
 
-  /** A gateway routes requests as it sees them, which a route before it may have changed. */
-  *#routeAt(way: Way, routes: GatewayRoutes, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
-    const seen = way.view.seen(way.box, this.#work);
+  *#routeAtWaypoint(way: Way, to: Destined, client: Source, at?: PlaceOfHop): Generator<Outcome, undefined> {
+    const sent = { source: client, to, isWaypoint: true };
+    yield* this.#asSeen(way, client, at, (seen) => routed(seen, sent, this.#mesh, this.#means.work));
+  }
+
+  *#routeAt({ way, routes, client, at }: LetIn): Generator<Outcome, undefined> {
+    const sent = { source: client, routes };
+    yield* this.#asSeen(way, client, at, (seen) => routedAtGateway(seen, sent, this.#mesh, this.#means.work));
+  }
+
+  /** A gateway or a waypoint routes requests as it sees them, which a proxy before it may have changed. */
+  *#asSeen(
+    way: Way,
+    client: Source,
+    at: PlaceOfHop | undefined,
+    route: (seen: Box) => Iterable<Routed>,
+  ): Generator<Outcome, undefined> {
+    const seen = way.view.seen(way.box, this.#means.work);
     if (seen === undefined) return;
-    for (const one of routedAtGateway(seen, { source: client, routes }, this.#mesh, this.#work)) {
-      const sent = way.view.sent(way.box, one.box, this.#work);
+    for (const one of route(seen)) {
+      const sent = way.view.sent(way.box, one.box, this.#means.work);
       if (sent === undefined) continue;
       const { box, isCertain } = sent;
       if (isCertain) yield* this.#onRoute(way, { ...one, box }, client, at);
       else
-        yield this.#outcome("undecided", { ...way, box, ...routedBy(way, unclearRoute(one.route), undefined, at) }, []);
+        yield outcomeOf(
+          "undecided",
+          { ...way, box, ...routedBy(way, unclearRoute(one.route), undefined, at) },
+          this.#source,
+        );
     }
   }
 
-  /** `at`: the gateway within the way that has the route; undefined: the first proxy of the way has it. */
-  *#onRoute(way: Way, one: Routed, client: Source, at?: GatewayProxy): Generator<Outcome, undefined> {
+  /** `at`: the gateway or the waypoint within the way that has the route; undefined: the first proxy of the way has it. */
+  *#onRoute(way: Way, one: Routed, client: Source, at?: PlaceOfHop): Generator<Outcome, undefined> {
     if (one.arrivals.length === 0) {
       const result = one.route.result === "undecided" ? "undecided" : "nowhere";
-      yield this.#outcome(result, { ...way, box: one.box, ...routedBy(way, one.route, undefined, at) }, []);
+      yield outcomeOf(result, { ...way, box: one.box, ...routedBy(way, one.route, undefined, at) }, this.#source);
     }
     yield* this.#alongRoute(way, one, client, at);
   }
@@ -306,7 +207,7 @@ export class Journey {
     way: Way,
     { box, route, arrivals, rewrite, isPassedThrough }: Routed,
     client: Source,
-    at: GatewayProxy | undefined,
+    at: PlaceOfHop | undefined,
   ): Generator<Outcome, undefined> {
     const sender: Source = isPassedThrough ? { ...client, sender: "nothing" } : client;
     for (const { destination, backend, isUnknown, tls } of arrivals) {
@@ -316,13 +217,9 @@ export class Journey {
         ...routedBy(way, route, destination, at),
         view: rewritten(way.view, { rewrite, headers: destination.headers }),
       };
-      if (backend === undefined) yield this.#outcome(isUnknown ? "undecided" : "nowhere", next, []);
-      else if (client.isGateway && this.#source !== client && isBehindWaypoint(backend, this.#mesh))
-        yield this.#outcome(
-          "undecided",
-          { ...next, ...routedBy(way, { ...route, because: behindWaypoint }, destination, at) },
-          [],
-        );
+      if (backend === undefined) yield outcomeOf(isUnknown ? "undecided" : "nowhere", next, this.#source);
+      else if (backend.waypoint !== undefined)
+        yield* this.#behindGateway(next, destination, { ...backend, binding: backend.waypoint }, tls);
       else yield* this.#reach(next, backend, sender, tls);
     }
   }
@@ -338,12 +235,13 @@ export class Journey {
     if (backend.outside !== undefined) {
       const transport = toOutside(backend.outside, client.sender, tls);
       const result = transport.result === "undecided" ? "undecided" : "accepted";
-      yield this.#outcome(result, { ...way, transport: [...way.transport, transport] }, []);
+      yield outcomeOf(result, { ...way, transport: [...way.transport, transport] }, this.#source);
     }
-    for (const gateway of backend.gateways ?? []) yield* this.#atGateway(way, gateway, client, tls);
-    for (const pods of this.#pods.of(backend, client, { sentAs: way.sentAs, tls }, this.#work)) {
+    for (const gateway of backend.gateways ?? [])
+      yield* this.#letIn(this.#gateways.fromMesh(way, gateway, client, tls));
+    for (const pods of this.#pods.of(backend, client, { sentAs: way.sentAs, tls }, this.#means.work)) {
       const next = { ...way, transport: [...way.transport, pods.transport] };
-      if (pods.transport.result === "refused") yield this.#outcome("refused", next, pods.workloads);
+      if (pods.transport.result === "refused") yield outcomeOf("refused", next, this.#source, pods.workloads);
       else yield* this.#atPods(next, pods, nameInTls(next, client, tls));
     }
   }
@@ -359,63 +257,8 @@ export class Journey {
       ...(hasIdentity ? [] : [noIdentity]),
       ...(name === undefined ? [] : [sniIs(name)]),
     ];
-    for (const next of this.#decided(way, guard, fixed)) yield this.#outcome(resultAt(next), next, workloads);
-  }
-
-  /** The same at a gateway. Where it has no route for connections, it has no filter chain, so that nothing denies them. */
-  *#decidedAt(way: Way, guard: Guard, { stream }: GatewayRoutes): Generator<Way, undefined> {
-    const isThere = guard.enforcement?.applied.place !== "tcp" || stream !== undefined;
-    for (const next of this.#decided(way, guard, []))
-      yield isThere || next.authorization.at(-1)?.result !== "denied"
-        ? next
-        : { ...next, authorization: way.authorization };
-  }
-
-  /** Divides requests by what a guard decides. `fixed`: what all of them have there. */
-  *#decided(way: Way, guard: Guard, fixed: Clauses): Generator<Way, undefined> {
-    const { enforcement, unclear } = guard;
-    if (unclear !== undefined) {
-      yield { ...way, authorization: [...way.authorization, unclearAt(enforcement, unclear)] };
-      return;
-    }
-    if (enforcement === undefined) {
-      yield way;
-      return;
-    }
-    const { refused, accepted } = withoutTokensRefused(way, guard, this.#work);
-    if (refused !== undefined)
-      yield { ...way, box: refused, authorization: [...way.authorization, tokenRefused(enforcement, refused)] };
-    if (accepted === undefined) return;
-    const view = atGuard(way.view, guard, fixed);
-    const seen = view.seen(accepted, this.#work);
-    if (seen === undefined) return;
-    const note = lostToken(way.view, guard);
-    for (const { box, outcome } of this.#decide(seen, enforcement, this.#work)) {
-      const sent = view.sent(accepted, box, this.#work);
-      if (sent === undefined) continue;
-      const authorization = [...way.authorization, sent.isCertain ? explained(outcome, note) : uncertain(outcome)];
-      yield { ...way, box: sent.box, authorization };
-    }
-  }
-
-  #outcome(
-    result: Result,
-    { box, route, destination, transport, authorization, hops }: Way,
-    workloads: readonly Workload[],
-  ): Outcome {
-    const source = this.#source;
-    return {
-      result,
-      requests: box,
-      example: box.example,
-      source,
-      route,
-      destination,
-      workloads,
-      hops,
-      transport,
-      authorization,
-    };
+    for (const next of decidedBy(guard, way, fixed, this.#means))
+      yield outcomeOf(resultAt(next), next, this.#source, workloads);
   }
 }
 

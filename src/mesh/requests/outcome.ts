@@ -54,7 +54,7 @@ export interface Outcome {
   readonly destination: RouteDestination | undefined;
   /** The workloads at which this is the outcome; empty: none are reached, or none are known. */
   readonly workloads: readonly Workload[];
-  /** The gateways that the requests pass on their way after that, in order. Empty: they reach the destination directly. */
+  /** The gateways that the requests pass on their way after that, and the waypoints that gateways send them to, in order. Empty: they reach the destination directly. */
   readonly hops: readonly Hop[];
   /** The TLS of each connection, in order: two with a waypoint or a gateway between. Empty: none is made. */
   readonly transport: readonly TransportOutcome[];
@@ -62,10 +62,12 @@ export interface Outcome {
   readonly authorization: readonly AuthorizationOutcome[];
 }
 
-/** A gateway within the way, such as an egress gateway, and where it sends requests. */
+/** A gateway within the way, such as an egress gateway, or a waypoint behind a gateway, and where it sends requests. */
 export interface Hop {
-  /** In messages: `Deployment istio-system/istio-egressgateway`. */
+  /** In messages: `Deployment istio-system/istio-egressgateway`, `waypoint shop/waypoint`. */
   readonly proxy: string;
+  /** Undefined: it is a gateway. */
+  readonly waypoint?: WaypointBinding;
   /** With the Gateway by which they come in; denied requests have no route. */
   readonly route: RouteOutcome;
   readonly destination: RouteDestination | undefined;

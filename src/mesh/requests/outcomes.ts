@@ -20,7 +20,8 @@ import { destinationRulesOfEntry, destinationRulesOfService } from "./destinatio
 import { openEntriesOfEntry } from "./every-address.ts";
 import { parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
 import { type Decide, decisionsOf } from "./decisions.ts";
-import { Journey, journeyReads, type Means, undecided } from "./journey.ts";
+import type { Means } from "./guarded.ts";
+import { Journey, journeyReads, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
 import type { Question, Target } from "./question.ts";
 import { virtualServicesOfEntry, virtualServicesOfService } from "./route-table.ts";

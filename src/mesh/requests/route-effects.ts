@@ -46,34 +46,59 @@ function pathOf(to: string, uri: RouteCase["uri"]): Rewrite["path"] {
   return { to, prefix: uri?.exact ? undefined : (uri?.prefix ?? "/") };
 }
 
+/** Requests with the same rewrite. */
+interface RewrittenPart {
+  readonly box: Box;
+  readonly rewrite: Rewrite | undefined;
+}
+
 /**
- * Parts of the requests that a route rewrites, each with what becomes of them: what the proxies behind read is not known of those whose
- * new path has a segment of dots.
+ * Parts of the requests that a route rewrites, each with what becomes of them, as the proxies behind read it. That is not known of those
+ * whose new path has a segment of dots. Where proxies merge slashes, `/api/x` becomes `/v1/x`, if `/v1/` replaces `/api`.
  */
 export function* rewrittenParts(
   box: Box,
   rewrite: Rewrite | undefined,
+  { mergesSlashes }: { readonly mergesSlashes: boolean },
   work: Work,
-): Generator<{ readonly box: Box; readonly rewrite: Rewrite | undefined }, undefined> {
-  const values = becomingDots(rewrite?.path);
-  if (values === undefined) {
+): Generator<RewrittenPart, undefined> {
+  if (rewrite?.path === undefined || rewrite.path === "unknown") {
     yield { box, rewrite };
     return;
   }
-  const resolved = box.withAll([{ attribute: "path", values, not: false }], work);
-  if (resolved !== undefined) yield { box: resolved, rewrite: { authority: rewrite?.authority, path: "unknown" } };
-  const others = box.withAll([{ attribute: "path", values, not: true }], work);
-  if (others !== undefined) yield { box: others, rewrite };
+  const { to: written, prefix } = rewrite.path;
+  const to = mergesSlashes ? written.replaceAll(/\/{2,}/g, "/") : written;
+  let left: Box | undefined = box;
+  for (const { values, path } of specialPaths(to, prefix, mergesSlashes)) {
+    const part: Box | undefined = left?.withAll([{ attribute: "path", values, not: false }], work);
+    if (part !== undefined) yield { box: part, rewrite: { ...rewrite, path } };
+    left = left?.withAll([{ attribute: "path", values, not: true }], work);
+  }
+  if (left !== undefined) yield { box: left, rewrite: { ...rewrite, path: { to, prefix } } };
+}
+
+/** Paths of which proxies read something else than what the route writes. */
+interface SpecialPaths {
+  readonly values: Texts;
+  readonly path: Rewrite["path"];
+}
+
+const specialPaths = (to: string, prefix: string | undefined, mergesSlashes: boolean): readonly SpecialPaths[] =>
+  [resolvedPaths(to, prefix), mergesSlashes ? joinedPaths(to, prefix) : undefined].filter((one) => one !== undefined);
+
+/** Those of which the new beginning and what follows it have a slash each; undefined: there are none. */
+function joinedPaths(to: string, prefix: string | undefined): SpecialPaths | undefined {
+  if (prefix === undefined || prefix.endsWith("/") || !to.endsWith("/")) return undefined;
+  return { values: new Texts([[startingWith(`${prefix}/`)]]), path: { to, prefix: `${prefix}/` } };
 }
 
 /**
- * The paths that get a segment of dots: `/api../admin` becomes `/v1/../admin`, if /v1/ replaces /api, and the next proxy reads /admin.
+ * Those that get a segment of dots: `/api../admin` becomes `/v1/../admin`, if /v1/ replaces /api, and the next proxy reads /admin.
  * Behind `/`, what such a path reaches is what /apiadmin reaches.
  */
-function becomingDots(path: Rewrite["path"]): Texts | undefined {
-  if (path === undefined || path === "unknown") return undefined;
-  const { to, prefix } = path;
+function resolvedPaths(to: string, prefix: string | undefined): SpecialPaths | undefined {
   if (prefix === undefined || prefix.endsWith("/") || to === "/" || !to.endsWith("/")) return undefined;
   const segments = [`${prefix}.`, `${prefix}..`];
-  return new Texts(segments.flatMap((segment) => [[segment], [startingWith(`${segment}/`)]]));
+  const values = new Texts(segments.flatMap((segment) => [[segment], [startingWith(`${segment}/`)]]));
+  return { values, path: "unknown" };
 }

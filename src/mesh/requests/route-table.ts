@@ -2,8 +2,6 @@ import { idOf } from "../../kube/identity.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
-import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
-import { delegatedRoutes } from "../traffic/delegate-routes.ts";
 import { coveringHosts, hostKey, hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Egress } from "../traffic/sidecar-egress.ts";
 import {
@@ -13,32 +11,15 @@ import {
   streamVirtualServices,
   waypointVirtualServices,
 } from "../traffic/virtual-service-choices.ts";
-import { delegateName, delegatesOfRoot, isDelegate, nameOf } from "../traffic/virtual-service-clients.ts";
-import type { HttpRoute, Protocol, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
-import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
-import type { KubernetesRoute } from "../gateways/routes.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
-import type { Destinations } from "./destinations.ts";
+import { isDelegate } from "../traffic/virtual-service-clients.ts";
+import type { StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
 import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
-import {
-  doubtOfRoutes,
-  isForSidecars,
-  type MadeOfRoutes,
-  madeOfRoutes,
-  parentReads,
-  parentsOfName,
-  routesOfParents,
-} from "./gateway-api-routes.ts";
+import type { Destinations } from "./destinations.ts";
+import { parentReads, RoutesOfHost } from "./gateway-api-routes.ts";
 import type { Source } from "./outcome.ts";
+import { type RouteCase, type RouteClient, takesAll, takesAtWaypoint } from "./route-conditions.ts";
+import { RouteEntries, routeEntryReads, withOrigin } from "./route-entries.ts";
 import type { BoundRoutes, Entry, GatewayRoutes, HostPort } from "./table-entries.ts";
-import {
-  httpCases,
-  type RouteCase,
-  type RouteClient,
-  streamCases,
-  takesAll,
-  takesAtWaypoint,
-} from "./route-conditions.ts";
 
 /** A Service and every VirtualService with a host that covers its own. */
 export const virtualServicesOfService = relation(
@@ -65,7 +46,7 @@ export const routeTableReads = [
   virtualServicesOfService,
   virtualServicesOfEntry,
   virtualServicesUnderEntry,
-  delegatesOfRoot,
+  ...routeEntryReads,
   ...parentReads,
 ] as const;
 type View = MeshView<(typeof routeTableReads)[number]>;
@@ -79,13 +60,6 @@ interface Asked {
   readonly destinations: Pick<Destinations, "controlPlane">;
 }
 
-/** The routes of the Gateway API that name what has a name. */
-interface NamedRoutes {
-  readonly name: string;
-  readonly parents: readonly Definition[];
-  readonly routes: readonly KubernetesRoute[];
-}
-
 /** The routes of one proxy for a host and a port, in the order in which it tries them. */
 export class RouteTable {
   readonly #to: HostPort;
@@ -93,8 +67,8 @@ export class RouteTable {
   readonly #isWaypoint: boolean;
   readonly #destinations: Pick<Destinations, "controlPlane">;
   readonly #mesh: View;
-  #made: ReadonlyMap<VirtualService, MadeOfRoutes> | undefined;
-  #routesNamed: readonly NamedRoutes[] | undefined;
+  readonly #gatewayApi: RoutesOfHost;
+  readonly #entries: RouteEntries;
 
   constructor({ source, to, isWaypoint, destinations }: Asked, mesh: View) {
     this.#to = to;
@@ -102,11 +76,14 @@ export class RouteTable {
     this.#isWaypoint = isWaypoint;
     this.#destinations = destinations;
     this.#mesh = mesh;
+    this.#gatewayApi = new RoutesOfHost(to, destinations, mesh);
+    this.#entries = new RouteEntries(to, this.#gatewayApi, mesh);
   }
 
   /** The routes that the proxy has for the port, in the order in which it tries them; empty: it routes nothing. A text: why they are not known. */
   of(egress: Egress | undefined, isHidden: boolean): readonly Entry[] | string {
-    if (this.#doubt !== undefined) return this.#doubt;
+    const { doubt } = this.#gatewayApi;
+    if (doubt !== undefined) return doubt;
     const { port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     if (isHidden) {
@@ -126,47 +103,6 @@ export class RouteTable {
     return this.#ofVirtualServices(egress, client);
   }
 
-  /** What istiod makes of routes of the Gateway API for the host. */
-  get #ofGatewayApi(): ReadonlyMap<VirtualService, MadeOfRoutes> {
-    this.#made ??= new Map(this.#findMade().map((one) => [one.virtualService, one]));
-    return this.#made;
-  }
-
-  #findMade(): readonly MadeOfRoutes[] {
-    return this.#named.flatMap(({ routes, parents, name }) =>
-      routes.length === 0 ? [] : madeOfRoutes(routes, { parents, name }, this.#mesh),
-    );
-  }
-
-  /** The routes of the Gateway API for the host and for its alias, by the name that they are for. */
-  get #named(): readonly NamedRoutes[] {
-    return (this.#routesNamed ??= this.#findNamed());
-  }
-
-  #findNamed(): readonly NamedRoutes[] {
-    const { definition, alias, name } = this.#to;
-    const { domain } = this.#mesh.settings;
-    const named = definition === undefined ? [] : [{ definition, name }];
-    const ofAlias = alias === undefined ? [] : [{ definition: alias, name: hostOfService(alias, domain) }];
-    return [...named, ...ofAlias].map((of) => {
-      const parents = parentsOfName(of, this.#mesh);
-      const routes = routesOfParents(parents, this.#mesh).filter((one) =>
-        isReadBy(one, this.#destinations.controlPlane, this.#mesh.settings),
-      );
-      return { name: of.name, parents, routes };
-    });
-  }
-
-  /** Why it is not known which routes of the Gateway API there are; undefined: it is. */
-  get #doubt(): string | undefined {
-    const { port } = this.#to;
-    for (const { routes, parents } of this.#named) {
-      const doubt = doubtOfRoutes(routes, { parents, port }, this.#mesh);
-      if (doubt !== undefined) return doubt;
-    }
-    return undefined;
-  }
-
   /**
    * Those of every VirtualService for a host that the proxy does not know: none of them keeps another one away. One with several
    * hosts can count at the ports of the others, too.
@@ -178,7 +114,7 @@ export class RouteTable {
     return this.#candidates(false)
       .filter((one) => (port === 80 || one.spec.hosts.length > 1) && this.#hasRoutesOf(one, egress))
       .flatMap((one) => usedAlone(one) ?? [])
-      .flatMap((one) => this.#entriesOf(one, "http", client));
+      .flatMap((one) => this.#entries.of(one, "http", client));
   }
 
   /**
@@ -190,10 +126,10 @@ export class RouteTable {
     const { alias } = this.#to;
     if (alias === undefined || this.#isWaypoint || !this.#isToldByName(alias)) return [];
     const host = hostOfService(alias, this.#mesh.settings.domain);
-    const all = [...this.#mesh.related(virtualServicesOfService, alias), ...this.#ofGatewayApi.keys()].filter((one) =>
-      this.#hasRoutesOf(one, egress),
+    const all = [...this.#mesh.related(virtualServicesOfService, alias), ...this.#gatewayApi.made.keys()].filter(
+      (one) => this.#hasRoutesOf(one, egress),
     );
-    return this.#firstOf(this.#ofHttp(host, all).map((one) => this.#entriesOf(one, "http", client)));
+    return this.#firstOf(this.#ofHttp(host, all).map((one) => this.#entries.of(one, "http", client)));
   }
 
   /** A wildcard has names of its own at port 80 only if it covers no service with the port (separateVSHostsAndServices). */
@@ -248,11 +184,11 @@ export class RouteTable {
 
   #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
     const streams = this.#streams;
-    const all = [...this.#candidates(streams !== undefined), ...this.#ofGatewayApi.keys()].filter((one) =>
+    const all = [...this.#candidates(streams !== undefined), ...this.#gatewayApi.made.keys()].filter((one) =>
       this.#hasRoutesOf(one, egress),
     );
     if (all.length === 0) return [];
-    const entriesOf = (one: VirtualService) => this.#entriesOf(one, streams ?? "http", client);
+    const entriesOf = (one: VirtualService) => this.#entries.of(one, streams ?? "http", client);
     if (this.#isWaypoint && streams !== undefined) return this.#streamAtWaypoint(this.#inOrder(all, false));
     if (this.#isWaypoint || streams !== undefined) return this.#inOrder(all, streams === undefined).flatMap(entriesOf);
     const named = this.#firstOf(this.#ofExactName(all).map(entriesOf));
@@ -271,7 +207,7 @@ export class RouteTable {
         const index = all.findIndex((route) => takesAtWaypoint({ route, protocol }, { host: name, port }));
         const route = all[index];
         if (route === undefined || route.route.length === 0) continue;
-        return [this.#withOrigin({ virtualService, protocol, index, route, cases: [everyConnection] })];
+        return [this.#entries.withOrigin({ virtualService, protocol, index, route, cases: [everyConnection] })];
       }
     return [];
   }
@@ -324,7 +260,7 @@ export class RouteTable {
         hostsOf(one, this.#mesh.settings).includes(host) &&
         this.#hasRoutesOf(one, egress) &&
         httpVirtualServiceChoices(this.#client, host, [one], this.#mesh.settings).used !== undefined &&
-        this.#entriesOf(one, "http", client).length > 0,
+        this.#entries.of(one, "http", client).length > 0,
     );
   }
 
@@ -339,49 +275,6 @@ export class RouteTable {
     return isHttp ? this.#ofHttp(name, all) : streamVirtualServices(this.#client, all, settings);
   }
 
-  #entriesOf(virtualService: VirtualService, protocol: Protocol, client: RouteClient): readonly Entry[] {
-    if (protocol !== "http")
-      return virtualService.spec[protocol].flatMap((route, index) => {
-        const cases = streamCases({ route, protocol }, virtualService, client);
-        return cases.length === 0 ? [] : [this.#withOrigin({ virtualService, protocol, index, route, cases })];
-      });
-    if (!this.#usesForHttp(virtualService, client)) return [];
-    return virtualService.spec.http.flatMap((route, index) => {
-      if (route.delegate !== undefined) return this.#delegated(virtualService, route, client);
-      const cases = httpCases(route, virtualService, client);
-      return cases.length === 0 ? [] : [this.#withOrigin({ virtualService, protocol, index, route, cases })];
-    });
-  }
-
-  #usesForHttp(virtualService: VirtualService, { namespace, isWaypoint, gateway }: RouteClient): boolean {
-    const { definition, alias, name } = this.#to;
-    const of = alias ?? definition;
-    if (isWaypoint || gateway !== undefined || of === undefined) return true;
-    const { settings } = this.#mesh;
-    const known = alias === undefined ? name : hostOfService(alias, settings.domain);
-    return isForSidecars(virtualService, { definition: of, name: known, client: namespace }, settings);
-  }
-
-  /** With the route of the Gateway API that the user wrote. */
-  #withOrigin(entry: Entry): Entry {
-    const made = this.#ofGatewayApi.get(entry.virtualService);
-    return made === undefined ? entry : withOrigin(entry, made);
-  }
-
-  /** The routes of the delegate, as they are in effect through the route of the root. */
-  #delegated(root: VirtualService, route: HttpRoute, client: RouteClient): readonly Entry[] {
-    const { settings } = this.#mesh;
-    const name = delegateName(route, root.metadata.namespace);
-    const found = this.#mesh.related(delegatesOfRoot, root).find((one) => nameOf(one) === name);
-    if (found === undefined) return [];
-    const visible = visibleTo(found.spec.exportTo, found.metadata.namespace, settings.defaultVirtualServiceExportTo);
-    if (!includesNamespace(visible, root.metadata.namespace)) return [];
-    return delegatedRoutes(root, route, found, settings).flatMap((one) => {
-      const cases = httpCases(one.route, found, client);
-      return cases.length === 0 ? [] : [{ virtualService: found, protocol: "http", ...one, cases } as const];
-    });
-  }
-
   /**
    * The routes of all VirtualServices for the host are merged, and those that take every request come last. Of each
    * VirtualService, nothing after such a route counts (Istio
@@ -392,7 +285,7 @@ export class RouteTable {
     const { labels } = this.#source;
     const client = { namespace: this.#client, labels, port: this.#to.port, isWaypoint: false, scheme };
     const routesOf = ({ virtualService, gateway, converted }: BoundRoutes) => {
-      const own = this.#entriesOf(virtualService, "http", { ...client, gateway });
+      const own = this.#entries.of(virtualService, "http", { ...client, gateway });
       const apart = own.flatMap((entry) => entry.cases.map((only) => ({ ...entry, cases: [only] })));
       const last = apart.findIndex(({ cases }) => cases.every(takesAll));
       const all = last < 0 ? apart : apart.slice(0, last + 1);
@@ -417,13 +310,3 @@ export class RouteTable {
 const overAlias =
   "a VirtualService for a wildcard covers the name of an alias that has no such port, and counts only if it covers no service with the port";
 const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };
-
-/** A converted route with the object that the user wrote. */
-const withOrigin = (
-  entry: Entry,
-  { origins, refused, object }: Omit<ConvertedRoutes, "virtualService"> & Partial<Pick<MadeOfRoutes, "object">>,
-): Entry => ({
-  ...entry,
-  httpRoute: ("redirect" in entry.route ? origins.get(entry.route)?.object : undefined) ?? object,
-  refused,
-});

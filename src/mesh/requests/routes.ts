@@ -1,36 +1,29 @@
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import type { MeshView } from "../../view/view.ts";
+import { type MeshView, setting } from "../../view/view.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import type { Match } from "../authorization/requests/matches.ts";
 import type { Work } from "../authorization/requests/work.ts";
-import { fullHost, hostOfService } from "../traffic/hosts.ts";
-import type { Service } from "../membership/services.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
-import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
-import { hostsOf } from "../traffic/virtual-service-choices.ts";
-import { type Protocol, shareOf, type VirtualService, type WeightedDestination } from "../traffic/virtual-services.ts";
-import { isAlias } from "./aliases.ts";
-import { portNumbersOf, portOfDefinition } from "./definitions.ts";
-import { type Arrival, Destinations, destinationReads, type Named, noArrival } from "./destinations.ts";
-import { type HeaderChanges, headerChanges } from "./header-changes.ts";
+import { hostOfService } from "../traffic/hosts.ts";
+import { type Arrival, Destinations } from "./destinations.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
-import { endOf, type Rewrite, rewriteOf, rewrittenParts } from "./route-effects.ts";
 import { bestNameFirst, type RouteCase } from "./route-conditions.ts";
+import {
+  objectsOf,
+  placeOf,
+  resultOf,
+  RouteDestinations,
+  routeDestinationReads,
+  takenBy,
+} from "./route-destinations.ts";
+import { type Rewrite, rewriteOf, rewrittenParts } from "./route-effects.ts";
 import { RouteTable, routeTableReads } from "./route-table.ts";
 import type { Entry, GatewayRoutes, HostPort } from "./table-entries.ts";
-import { areAtOneWaypoint, waypointHopReads } from "./waypoint-hops.ts";
 
 /** What `routed` reads. */
-export const routeReads = [
-  ...destinationReads,
-  ...routeTableReads,
-  servicesOfVirtualService,
-  entriesOfVirtualService,
-  ...waypointHopReads,
-] as const;
+export const routeReads = [...routeDestinationReads, ...routeTableReads, setting("mergesSlashes")] as const;
 type View = MeshView<(typeof routeReads)[number]>;
 
 /** Requests with one route. */
@@ -98,7 +91,7 @@ class Router {
   readonly #mesh: View;
   readonly #destinations: Destinations;
   readonly #table: RouteTable;
-  readonly #follows = new Map<Entry, Omit<Routed, "box" | "rewrite">>();
+  readonly #followed: RouteDestinations;
 
   constructor({ source, to, isWaypoint }: Sent, mesh: View) {
     this.#to = to;
@@ -108,6 +101,7 @@ class Router {
     this.#mesh = mesh;
     this.#destinations = new Destinations(source, isWaypoint, mesh);
     this.#table = new RouteTable({ source, to, isWaypoint, destinations: this.#destinations }, mesh);
+    this.#followed = new RouteDestinations({ source, to, isWaypoint, destinations: this.#destinations }, mesh);
   }
 
   /** Without any route: to what defines the host. */
@@ -127,7 +121,7 @@ class Router {
     const route = {
       result: resultOf([arrival]),
       host: this.#host,
-      ...this.#taken(),
+      ...takenBy(this.#to),
       virtualService: undefined,
       httpRoute: undefined,
       route: undefined,
@@ -135,11 +129,6 @@ class Router {
       because: arrival.destination.because,
     };
     return { box, route, arrivals: [arrival], rewrite: undefined, isPassedThrough: false };
-  }
-
-  #taken(): Pick<RouteOutcome, "takenBy"> {
-    const { asked, definition } = this.#to;
-    return asked === undefined || definition?.kind !== "ServiceEntry" ? {} : { takenBy: definition };
   }
 
   *routed(box: Box, work: Work): Generator<Routed, undefined> {
@@ -253,14 +242,8 @@ class Router {
   }
 
   *#rewritten(box: Box, entry: Entry, rewrite: Rewrite | undefined, work: Work): Generator<Routed, undefined> {
-    for (const part of rewrittenParts(box, rewrite, work)) yield { ...this.#followed(entry), ...part };
-  }
-
-  /** Parts of the same route share what becomes of them. */
-  #followed(entry: Entry): Omit<Routed, "box" | "rewrite"> {
-    let found = this.#follows.get(entry);
-    if (found === undefined) this.#follows.set(entry, (found = this.#follow(entry)));
-    return found;
+    for (const part of rewrittenParts(box, rewrite, this.#mesh.settings, work))
+      yield { ...this.#followed.of(entry), ...part, isPassedThrough: false };
   }
 
   /** Without any destination. `at`: the route that decides it. */
@@ -275,7 +258,7 @@ class Router {
     const route = {
       result,
       host: this.#host,
-      ...this.#taken(),
+      ...takenBy(this.#to),
       ...objectsOf(at),
       route: at === undefined || result === "nowhere" ? undefined : placeOf(at),
       destinations: [],
@@ -283,100 +266,11 @@ class Router {
     };
     return { box, route, arrivals: [], rewrite: undefined, isPassedThrough: false };
   }
-
-  #follow(entry: Entry): Omit<Routed, "box" | "rewrite"> {
-    const { route } = entry;
-    const of = { host: this.#host, ...this.#taken(), ...objectsOf(entry), route: placeOf(entry) };
-    const ended = "redirect" in route ? endOf(route) : undefined;
-    if (ended !== undefined)
-      return {
-        route: { ...of, result: "nowhere", destinations: [], because: ended },
-        arrivals: [],
-
-        isPassedThrough: false,
-      };
-    const ofRoute = "headers" in route ? route.headers : undefined;
-    const arrivals = route.route
-      .map((weighted) => [this.#named(weighted, entry), weighted] as const)
-      .filter(([{ share }]) => share > 0)
-      .map(([named, weighted]) => {
-        const refused = entry.refused?.get(weighted);
-        const arrival =
-          refused === undefined ? this.#reached(this.#destinations.arrivalAt(named), entry) : noArrival(named, refused);
-        return withHeaders(arrival, headerChanges(ofRoute, "headers" in weighted ? weighted.headers : undefined));
-      });
-    const because = arrivals.length === 0 ? "the route has no destination with a weight" : undefined;
-    const result = arrivals.length === 0 ? "nowhere" : resultOf(arrivals);
-    const destinations = arrivals.map(({ destination }) => destination);
-    return { route: { ...of, result, destinations, because }, arrivals, isPassedThrough: false };
-  }
-
-  /**
-   * A waypoint has the services behind it, and those to which a VirtualService sends requests that names one of these as its host, and
-   * not by a wildcard (Istio pilot/pkg/networking/core/waypoint.go filterWaypointOutboundServices).
-   */
-  #reached(arrival: Arrival, { virtualService }: Entry): Arrival {
-    const { definition, name } = this.#to;
-    const to = arrival.backend?.object;
-    if (!this.#isWaypoint || definition === undefined || to === undefined) return arrival;
-    if (hostsOf(virtualService, this.#mesh.settings).includes(name)) return arrival;
-    if (areAtOneWaypoint(definition, to, this.#mesh)) return arrival;
-    const destination = { ...arrival.destination, because: `${idOf(to)} ${notOfWaypoint}` };
-    return { ...arrival, destination, backend: undefined, isUnknown: true };
-  }
-
-  /** A sidecar reads HTTP routes knowing only the port that it was asked for (Istio pilot/pkg/networking/core/httproute.go). */
-  #onlyPort(definition: Definition | undefined, protocol: Protocol): number | undefined {
-    if (protocol === "http" && !this.#isWaypoint && !this.#source.isGateway) return undefined;
-    const [only, another] = definition === undefined ? [] : portNumbersOf(definition);
-    return another === undefined ? only : undefined;
-  }
-
-  #named(weighted: WeightedDestination, entry: Entry): Named {
-    const { virtualService, route, protocol } = entry;
-    const { metadata } = virtualService;
-    const host = fullHost(weighted.destination.host, metadata.namespace, this.#mesh.settings.domain);
-    const objects = this.#definitionsOf(host, virtualService);
-    const [only] = objects;
-    const isHidden = only?.kind === "Service" && protocol === "http" && this.#isAliasElsewhere(only);
-    const { subset, port } = weighted.destination;
-    return {
-      host,
-      port: port?.number ?? this.#onlyPort(objects.length === 1 ? only : undefined, protocol) ?? this.#to.port,
-      subset: subset || undefined,
-      share: shareOf(weighted, { destinations: route.route }),
-      objects,
-      by: objectsOf(entry).virtualService,
-      ...(isHidden ? { missing: `${idOf(only)} has no port ${this.#to.port}, at which the route is` } : {}),
-    };
-  }
-
-  /** What defines a host that a VirtualService names. */
-  #definitionsOf(host: string, virtualService: VirtualService): readonly Definition[] {
-    const { definition: own, alias } = this.#to;
-    const services = [
-      ...(own?.kind === "Service" ? [own] : []),
-      ...(alias === undefined ? [] : [alias]),
-      ...this.#mesh.related(servicesOfVirtualService, virtualService),
-    ];
-    const service = services.find((one) => hostOfService(one, this.#mesh.settings.domain) === host);
-    if (service !== undefined) return [service];
-    const entries = this.#mesh.related(entriesOfVirtualService, virtualService);
-    return entries.filter(({ spec }) => spec.hosts.includes(host));
-  }
-
-  /** A sidecar finds an alias among the hosts of the port at which the route is. */
-  #isAliasElsewhere(service: Service): boolean {
-    if (!isAlias(service) || this.#isWaypoint || this.#source.isGateway) return false;
-    return portOfDefinition(service, this.#to.port) === undefined;
-  }
 }
 
 /** Only if the proxy has a listener there (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). */
 const routedAnyway =
   "a VirtualService routes requests for it at port 80 if the proxy knows another service with that port, which is not examined";
-const notOfWaypoint =
-  "is not behind the waypoint, which has it only if a VirtualService without a wildcard sends requests there";
 const otherName = "the routes of TLS are for other names than the client asks for";
 /** Of what a ServiceEntry selects. */
 export const unknownAddressOf = (entry: ObjectOf<"ServiceEntry">): string =>
@@ -398,24 +292,3 @@ function triedInOrder(entries: readonly Entry[]): readonly Tried[] {
 }
 
 const matchOf = ({ clauses }: RouteCase): Match => ({ sources: [[]], operations: [clauses], conditions: [] });
-
-/** The object that the user wrote. */
-const objectsOf = (entry: Entry | undefined): Pick<RouteOutcome, "virtualService" | "httpRoute"> => ({
-  virtualService: entry?.httpRoute === undefined ? entry?.virtualService : undefined,
-  httpRoute: entry?.httpRoute,
-});
-
-const placeOf = ({ protocol, index, route }: Entry): RouteOutcome["route"] => ({
-  protocol,
-  index,
-  name: ("name" in route && route.name) || "",
-});
-
-function withHeaders(arrival: Arrival, headers: HeaderChanges | undefined): Arrival {
-  return headers === undefined ? arrival : { ...arrival, destination: { ...arrival.destination, headers } };
-}
-
-function resultOf(arrivals: readonly Arrival[]): RouteOutcome["result"] {
-  if (arrivals.some(({ backend }) => backend !== undefined)) return "arrives";
-  return arrivals.some(({ isUnknown }) => isUnknown) ? "undecided" : "nowhere";
-}

@@ -1,10 +1,13 @@
 import type { Box } from "../authorization/requests/boxes.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { Texts } from "../authorization/requests/texts.ts";
+import { absent } from "../authorization/requests/values.ts";
+import type { Workload } from "../membership/workloads.ts";
 import type {
   AuthorizationOutcome,
   Hop,
   Outcome,
+  Result,
   RouteDestination,
   RouteOutcome,
   Source,
@@ -62,6 +65,8 @@ export const portIs = (port: number): Clauses[number] => ({
   not: false,
 });
 
+export const noIdentity: Clauses[number] = { attribute: "identity", values: absent, not: false };
+
 /** The name that TLS asks for. */
 export const sniIs = (name: string): Clauses[number] => ({
   attribute: "sni",
@@ -88,4 +93,23 @@ export const departing = (box: Box): Way => ({
   destination: undefined,
   transport: [],
   authorization: [],
+});
+
+/** The end of the way. `source`: who sent the requests first; `workloads`: where it ends. */
+export const outcomeOf = (
+  result: Result,
+  { box, route, destination, transport, authorization, hops }: Way,
+  source: Source,
+  workloads: readonly Workload[] = [],
+): Outcome => ({
+  result,
+  requests: box,
+  example: box.example,
+  source,
+  route,
+  destination,
+  workloads,
+  hops,
+  transport,
+  authorization,
 });

@@ -1,14 +1,15 @@
 import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
 import { namespaceOfService } from "../membership/services.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { ingressUseWaypoint } from "../objects/labels.ts";
-import { isTrueText } from "../objects/parse-bool.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
+import { isWildcard } from "../traffic/hosts.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
+  isForGateways,
   isUsable,
   type WaypointBinding,
   waypointBinding,
@@ -19,7 +20,6 @@ import {
   waypointOfServiceEntry,
   waypointOfWorkload,
 } from "../waypoints/bindings.ts";
-import type { Backend } from "./destinations.ts";
 import { namespaceOfEntry } from "./definitions.ts";
 import { namespaceOfWaypoint } from "./enforcement.ts";
 import type { Source } from "./outcome.ts";
@@ -48,11 +48,11 @@ export const waypointBeforePods = (
 /** The namespace of what defines a host, and the waypoint that a source sends its requests through, usable or not. */
 export function waypointBefore(
   source: Source,
-  definition: Definition,
+  { definition, name }: { readonly definition: Definition; readonly name: string },
   mesh: View,
 ): { readonly namespace: Namespace | undefined; readonly binding: WaypointBinding | undefined } {
   const namespace = namespaceOf(definition, mesh);
-  const isUsed = namespace !== undefined && usesWaypoint(source, definition, namespace);
+  const isUsed = namespace !== undefined && usesWaypoint(source, definition, namespace, name);
   return { namespace, binding: isUsed ? bindingOf(definition, namespace, mesh) : undefined };
 }
 
@@ -87,12 +87,18 @@ function namespaceOf(definition: Definition, mesh: View): Namespace | undefined 
   return namespace;
 }
 
-/** Whether a gateway sends what it routes to a Service to a waypoint. */
-export const isBehindWaypoint = ({ object, namespace }: Backend, mesh: View): boolean =>
-  object !== undefined &&
-  namespace !== undefined &&
-  isForGateways(object, namespace) &&
-  isUsable(bindingOf(object, namespace, mesh));
+/** The waypoint that a gateway sends requests for a host to, whatever their subset; undefined: it sends them to the endpoints. */
+export function waypointBehind(
+  {
+    definition,
+    namespace,
+    name,
+  }: { readonly definition: Definition; readonly namespace: Namespace; readonly name: string },
+  mesh: View,
+): WaypointBinding | undefined {
+  const binding = isBeforeEndpoints(definition, namespace, name) ? bindingOf(definition, namespace, mesh) : undefined;
+  return isUsable(binding) ? binding : undefined;
+}
 
 /** A waypoint as what sends requests on. */
 export function sourceAtWaypoint({ named, gateway }: WaypointBinding, mesh: View): Source {
@@ -111,8 +117,28 @@ const bindingOf = (definition: Definition, namespace: Namespace, mesh: View): Wa
  * ztunnel sends requests for a Service to its waypoint, and gateways do if a label says so; sidecars do not (Istio
  * pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint).
  */
-const usesWaypoint = ({ sender, isGateway }: Source, definition: Definition, namespace: Namespace): boolean =>
-  sender === "ztunnel" || (isGateway && isForGateways(definition, namespace));
+const usesWaypoint = (
+  { sender, isGateway }: Source,
+  definition: Definition,
+  namespace: Namespace,
+  name: string,
+): boolean => sender === "ztunnel" || (isGateway && isBeforeEndpoints(definition, namespace, name));
 
-const isForGateways = ({ metadata }: Definition, namespace: Namespace): boolean =>
-  isTrueText(metadata.labels[ingressUseWaypoint] ?? namespace.metadata.labels[ingressUseWaypoint]);
+/** Whether the waypoint is what gateways have in place of the endpoints of a host. */
+const isBeforeEndpoints = (definition: Definition, namespace: Namespace, name: string): boolean =>
+  isForGateways(definition.metadata.labels, namespace) &&
+  (definition.kind === "Service" || isLoadBalanced(definition, name));
+
+/**
+ * Whether a gateway gets the endpoints of a host from istiod, which puts the waypoint in their place, and does so only for hosts with an
+ * address: one that is written, or one that istiod gives them (Istio pilot/pkg/networking/core/cluster.go convertResolution,
+ * pilot/pkg/networking/serviceentry/ip_autoallocation.go shouldV2AutoAllocateIPFromPieces).
+ */
+function isLoadBalanced({ metadata, spec }: ObjectOf<"ServiceEntry">, name: string): boolean {
+  const resolution = spec.resolution || "NONE";
+  if (resolution !== "STATIC" && resolution !== "NONE") return false;
+  if (spec.addresses.length > 0) return true;
+  const isAllocated = metadata.labels[autoAllocation]?.toLowerCase() !== "false";
+  return resolution === "STATIC" && isAllocated && !isWildcard(name);
+}
+const autoAllocation = "networking.istio.io/enable-autoallocate-ip";

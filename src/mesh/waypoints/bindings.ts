@@ -2,6 +2,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
+import { isTrueText } from "../objects/parse-bool.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
 import { isHeadless, type Service } from "../membership/services.ts";
@@ -11,6 +12,7 @@ import {
   canaryWeight,
   gatewayNameLabel,
   gatewayServiceAccount,
+  ingressUseWaypoint,
   managedGateway,
   useWaypoint,
   useWaypointCanary,
@@ -379,6 +381,10 @@ function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined)
 /** Whether a waypoint is requested and nothing is known that makes it unusable. */
 export const isUsable = (binding: WaypointBinding | undefined): binding is WaypointBinding =>
   binding !== undefined && binding.trouble === undefined;
+
+/** Whether gateways send requests for an object to its waypoint; its own label wins (ambient/services.go ingressUseWaypointFromLabels). */
+export const isForGateways = (labels: Labels, { metadata }: Namespace): boolean =>
+  isTrueText(labels[ingressUseWaypoint] ?? metadata.labels[ingressUseWaypoint]);
 
 /**
  * The identity of a waypoint as a client: istiod runs it with a service account of the waypoint's name, unless an

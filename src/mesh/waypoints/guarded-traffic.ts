@@ -1,8 +1,6 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { ingressUseWaypoint } from "../objects/labels.ts";
-import { isTrueText } from "../objects/parse-bool.ts";
-import type { WaypointBinding } from "./bindings.ts";
+import { isForGateways, type WaypointBinding } from "./bindings.ts";
 import {
   type EnforcedPolicies,
   noPolicies,
@@ -18,10 +16,7 @@ export interface GuardedTraffic extends Destination {
   readonly binding: WaypointBinding | undefined;
   /** Policies that target the destination, its waypoint, and the class of waypoints. */
   readonly policies: readonly EnforcedPolicies[];
-  /**
-   * Whether ingress gateways send requests through the waypoint, too (Istio pilot/pkg/serviceregistry/ambient/services.go
-   * ingressUseWaypointFromLabels).
-   */
+  /** Whether ingress gateways send requests through the waypoint, too. */
   readonly isForIngress: boolean;
   /** The waypoint that serves a share of the connections, and the policies that it enforces for them. */
   readonly canary: Canary | undefined;
@@ -84,13 +79,9 @@ export class WaypointGuards {
       ...traffic,
       namespace: this.#namespace.metadata.name,
       policies: at(binding),
-      isForIngress: kind !== "Workload" && this.#isForIngress(object?.metadata.labels ?? {}),
+      isForIngress: kind !== "Workload" && isForGateways(object?.metadata.labels ?? {}, this.#namespace),
       canary: canary && { binding: canary, policies: at(canary) },
     };
-  }
-
-  #isForIngress(labels: Readonly<Record<string, string>>): boolean {
-    return isTrueText(labels[ingressUseWaypoint] ?? this.#namespace.metadata.labels[ingressUseWaypoint]);
   }
 
   #targeting(kind: Destination["kind"], name: string): EnforcedPolicies {

@@ -129,25 +129,25 @@ type Place = readonly [place: string, lists: readonly NamedList[]];
 /** Where policies are enforced together: proxies that are known, and those that a selector is for. ztunnel asks no provider. */
 function* placesOf(namespace: Namespace, found: NamespaceAuthorization): Generator<Place, undefined> {
   if (found.enforcer === "proxy") {
-    yield ["the workloads of the namespace", found.appliedToLabels({}, "proxy").lists];
+    yield ["the workloads of the namespace", found.applied.toLabels({}, "proxy").lists];
     for (const { spec } of found.own.policies)
       if (spec.selector?.matchLabels !== undefined)
-        yield ["the same workloads", found.appliedToLabels(spec.selector.matchLabels, "proxy").lists];
+        yield ["the same workloads", found.applied.toLabels(spec.selector.matchLabels, "proxy").lists];
   }
   for (const workload of found.workloadsAndProxies)
-    if (enforcerOf(workload, namespace) === "proxy") yield [idOf(workload), found.appliedTo(workload).lists];
-  for (const gateway of found.gateways) yield [gateway.id, found.appliedToGateway(gateway).lists];
+    if (enforcerOf(workload, namespace) === "proxy") yield [idOf(workload), found.applied.toWorkload(workload).lists];
+  for (const gateway of found.gateways) yield [gateway.id, found.applied.toGateway(gateway).lists];
   yield* targetsOf(found);
 }
 
 function* targetsOf(found: NamespaceAuthorization): Generator<Place, undefined> {
   const { policies } = found.own;
   const targeting = (kind: "Service" | "ServiceEntry", name: string) =>
-    found.targeting({ kind, metadata: { name } }, found.controlPlaneOfWaypoint);
+    found.applied.targeting({ kind, metadata: { name } }, found.controlPlaneOfWaypoint);
   // With several waypoints it is not asked which of them a Service uses.
   const isOneWaypoint = found.gateways.filter(({ isWaypoint }) => isWaypoint).length === 1;
   for (const name of new Set(policies.flatMap(servicesTargeted)))
-    yield [`Service ${name}`, isOneWaypoint ? found.appliedToService(name).lists : targeting("Service", name)];
+    yield [`Service ${name}`, isOneWaypoint ? found.applied.toService(name).lists : targeting("Service", name)];
   for (const name of new Set(policies.flatMap(entriesTargeted)))
     yield [`ServiceEntry ${name}`, targeting("ServiceEntry", name)];
 }

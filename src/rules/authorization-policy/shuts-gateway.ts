@@ -113,7 +113,7 @@ function* closedAtGateway(
     ({ namespace, name }) => namespace === gateway.metadata.namespace && name === gateway.metadata.name,
   );
   if (target === undefined || !isForIngress(gateway) || !attachesToGateway(policy, target, mesh.settings)) return;
-  const isOpen = openHosts(allowedHosts(found.appliedToGateway(target)));
+  const isOpen = openHosts(allowedHosts(found.applied.toGateway(target)));
   const hosts = new Set<string>();
   const routes: KubernetesRoute[] = [];
   for (const route of routesNaming(gateway, mesh)) {
@@ -162,7 +162,7 @@ function closedHosts(workload: Workload, found: NamespaceAuthorization, mesh: Vi
     .related(gatewaysOfWorkload, workload)
     .filter(({ spec }) => Object.keys(spec.selector).length > 0 && selects(spec.selector, workload.pod.labels));
   if (gateways.length === 0) return { hosts: [], gateways, virtualServices: [] };
-  const patterns = allowedHosts(found.appliedTo(workload));
+  const patterns = allowedHosts(found.applied.toWorkload(workload));
   const isOpen = openHosts(patterns);
   const routed = [...new Set(gateways.flatMap((gateway) => mesh.related(virtualServicesOfGateway, gateway)))];
   const closed = routed.filter(({ spec }) => spec.hosts.some((host) => !isWildcard(host) && !isOpen(host)));
@@ -170,7 +170,7 @@ function closedHosts(workload: Workload, found: NamespaceAuthorization, mesh: Vi
   return { hosts: [...hosts].sort(), gateways, virtualServices: closed };
 }
 
-type Applied = ReturnType<NamespaceAuthorization["appliedTo"]>;
+type Applied = ReturnType<NamespaceAuthorization["applied"]["toWorkload"]>;
 const allowedHosts = ({ lists }: Applied): readonly string[] =>
   lists
     .flatMap(({ policies }) => policies)

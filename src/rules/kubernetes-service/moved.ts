@@ -120,7 +120,7 @@ function* moreCallers(
     new Map(
       workloads
         .filter((workload) => captureOf(workload, namespace) !== "none")
-        .map((workload) => [found.appliedTo(workload), workload] as const)
+        .map((workload) => [found.applied.toWorkload(workload), workload] as const)
         .map(([applied, workload]) => [applied.lists, { applied, workload }]),
     );
   const [before, after] = [policiesOf(old), policiesOf(added)];

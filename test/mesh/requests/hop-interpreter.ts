@@ -36,6 +36,8 @@ export type PlainResult = "accepted" | "denied" | "nowhere";
 export function resultOf(sent: PlainRequest, stops: readonly PlainStop[], settings: AllMeshSettings): PlainResult {
   let request = sent;
   for (const stop of stops) {
+    if (settings.mergesSlashes && stop.place === "http")
+      request = { ...request, path: request.path.replace(/\/+/g, "/") };
     if (!isLetIn(request, stop, settings)) return "denied";
     const index = stop.routes === undefined ? -1 : routeOf(request, stop.routes);
     if (index === undefined) return "nowhere";

@@ -20,8 +20,8 @@ export interface LiveCluster {
   readonly restarts: readonly string[];
   /** Lines of the log so far. */
   readonly log: readonly Record<string, unknown>[];
-  /** Lets timers of at most this length run out until it is true. */
-  until(what: string, isTrue: () => boolean): Promise<void>;
+  /** Lets time pass until it is true, with time for answers of the server after each step, of 0.1 s by default. */
+  until(what: string, isTrue: () => boolean, stepMs?: number): Promise<void>;
   /** Waits until every kind is loaded or known to be missing. */
   ready(): Promise<void>;
   /** Waits until all that is served is watched: from then on nobody asks the server for anything before time passes. */
@@ -71,10 +71,10 @@ export async function liveCluster(
     connection.close();
     await server.close();
   });
-  const until = (what: string, isTrue: () => boolean) =>
+  const until = (what: string, isTrue: () => boolean, stepMs = 100) =>
     eventually(what, () => {
       if (isTrue()) return true;
-      pace.advance(100);
+      pace.advance(stepMs);
       return isTrue();
     });
   const isReady = () => cluster.checks.every(({ problem }) => problem() === undefined);

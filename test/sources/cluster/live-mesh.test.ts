@@ -514,7 +514,7 @@ describe("staleness", () => {
     const live = await watched(context);
     const url = new URL(live.server.url);
     await live.server.close();
-    await live.until("stale", () => live.cluster.mesh().knowledge("VirtualService") === "partial");
+    await live.until("stale", () => live.cluster.mesh().knowledge("VirtualService") === "partial", 1_000);
     assert.equal(live.cluster.isFresh("VirtualService"), false);
     const [kind, seconds] = live.cluster.freshness().at(-1) ?? [];
     assert.ok(kind === "VirtualService" && Number(seconds) > 300, String(seconds));
