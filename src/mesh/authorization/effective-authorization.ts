@@ -4,11 +4,11 @@ import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
-import type { Namespace } from "../membership/namespaces.ts";
+import { hasSameMembership, type Namespace } from "../membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import type { Labelled } from "../objects/labelled.ts";
-import { dataplaneMode, injectionLabel, revisionLabel, useWaypoint, waypointClass } from "../objects/labels.ts";
+import { useWaypoint, waypointClass } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
@@ -268,23 +268,26 @@ export class NamespaceAuthorization {
 
   /** Those on workloads that have exactly these labels. */
   appliedToLabels(labels: Labels, enforcer = this.enforcer): Applied {
-    return this.#applied(this.#readFor(labels, enforcer), enforcer, (set) => set.listsOfLabels(labels, enforcer));
+    const { own, meshWide } = this.#readFor(labels, enforcer);
+    const wide = meshWide === undefined ? noLists : meshWide.listsOfLabels(labels, enforcer);
+    return this.#applied(enforcer, own.listsOfLabels(labels, enforcer), wide);
   }
 
   appliedToGateway(gateway: Gateway): Applied {
-    const levels = this.#policies.readBy(gateway.controlPlane);
-    return this.#applied(levels, "proxy", (set) => set.listsOfGateway(gateway));
+    const { own, meshWide } = this.#policies.readBy(gateway.controlPlane);
+    return this.#applied("proxy", own.listsOfGateway(gateway), meshWide?.listsOfGateway(gateway) ?? noLists);
   }
 
   /** Those for a Service of this namespace at its waypoint. */
   appliedToService(name: string): Applied {
     const levels = this.#policies.readBy(this.controlPlaneOfWaypoint);
     const waypoints = this.gateways.filter(({ isWaypoint }) => isWaypoint);
-    const { place, settings, lists } = this.#applied(levels, "proxy", (set) =>
+    const listsOf = (set: PolicySet) =>
       waypoints.flatMap((one) =>
         set.listsOfGateway(one).map((list) => ({ ...list, name: `${one.name} ${list.name}` })),
-      ),
-    );
+      );
+    const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);
+    const { place, settings, lists } = this.#applied("proxy", listsOf(levels.own), wide);
     return { place, settings, lists: [...levels.own.listsOfService(name), ...lists] };
   }
 
@@ -294,9 +297,8 @@ export class NamespaceAuthorization {
     return kind === "Service" ? own.listsOfService(metadata.name) : own.listsOfEntry(metadata.name);
   }
 
-  #applied(levels: PolicyLevels, enforcer: Enforcer, listsOf: (set: PolicySet) => readonly NamedList[]): Applied {
-    const own = listsOf(levels.own);
-    const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);
+  /** Policies by the lists of the namespace and those of the mesh. */
+  #applied(enforcer: Enforcer, own: readonly NamedList[], wide: readonly NamedList[]): Applied {
     let known = this.#appliedTo.get(own);
     if (known === undefined) this.#appliedTo.set(own, (known = new SmallMap()));
     let applied = known.get(wide);
@@ -393,11 +395,3 @@ function namesWaypoint({ metadata }: Namespace): boolean {
   const waypoint = metadata.labels[useWaypoint];
   return waypoint !== undefined && waypoint !== "" && waypoint !== "none";
 }
-
-/** Whether no label differs that decides about the data plane, the control plane or the waypoint of a namespace. */
-const hasSameMembership = (a: Namespace, b: Namespace): boolean =>
-  a === b ||
-  (a.metadata.name === b.metadata.name &&
-    a.implied === b.implied &&
-    labelsOfMembership.every((label) => a.metadata.labels[label] === b.metadata.labels[label]));
-const labelsOfMembership = [dataplaneMode, injectionLabel, revisionLabel, useWaypoint];
