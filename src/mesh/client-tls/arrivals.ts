@@ -123,10 +123,10 @@ export class Servers {
 
   /** The same object for equal modes of the same policy. */
   #same(mode: EffectiveMode): EffectiveMode {
-    const known = this.#modes.get(mode.by) ?? new Map<string, EffectiveMode>();
-    this.#modes.set(mode.by, known);
-    const same = known.get(mode.mode) ?? mode;
-    known.set(mode.mode, same);
+    let known = this.#modes.get(mode.by);
+    if (known === undefined) this.#modes.set(mode.by, (known = new Map()));
+    let same = known.get(mode.mode);
+    if (same === undefined) known.set(mode.mode, (same = mode));
     return same;
   }
 }
