@@ -6,6 +6,9 @@ import { formatWaypoint, isUsable, type WaypointName } from "./bindings.ts";
 import { isGone } from "./departures.ts";
 import { type GuardedTraffic, waypointGuards, type WaypointGuards } from "./guarded-traffic.ts";
 
+/** Objects and the waypoint that their labels request. */
+type Bound = Pick<GuardedTraffic, "object" | "binding">;
+
 interface Side {
   readonly object: Namespace;
   readonly mesh: MeshView<typeof waypointGuards>;
@@ -52,7 +55,7 @@ export function deletedWaypoints(before: Side, after: Side): readonly DeletedWay
 }
 
 /** What labels give a waypoint, before and after. */
-function* pairs(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [GuardedTraffic, GuardedTraffic]> {
+function* pairs(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [Bound, Bound]> {
   for (const kind of ["Service", "Workload"] as const) {
     const was = old.ofUnlabelled(kind);
     if (isUsable(was.binding) && old.hasUnlabelled(kind) && now.hasUnlabelled(kind))
@@ -60,13 +63,13 @@ function* pairs(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [Gu
   }
   for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
     for (const name of old.labelled(kind)) {
-      const [was, is] = [old.ofNamed(kind, name), now.ofNamed(kind, name)];
+      const [was, is] = [old.served(kind, name), now.served(kind, name)];
       if (was !== undefined && is !== undefined) yield [was, is];
     }
 }
 
 /** The Gateway that served the traffic and that is gone, although the same one is still named. */
-function deletedGateway(was: GuardedTraffic, is: GuardedTraffic): KubernetesGateway | undefined {
+function deletedGateway(was: Bound, is: Bound): KubernetesGateway | undefined {
   if (!isUsable(was.binding) || is.binding === undefined) return undefined;
   if (formatWaypoint(was.binding.named) !== formatWaypoint(is.binding.named)) return undefined;
   const { trouble } = is.binding;

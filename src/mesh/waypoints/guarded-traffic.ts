@@ -81,6 +81,12 @@ export interface Destination {
   readonly object: Service | ServiceEntry | Workload | undefined;
 }
 
+/** An object and the waypoint that its labels request. */
+interface Served {
+  readonly object: Service | ServiceEntry | Workload;
+  readonly binding: WaypointBinding | undefined;
+}
+
 /** A destination, the waypoint that its labels request, and the policies that this waypoint enforces for it. */
 export interface GuardedTraffic extends Destination {
   readonly namespace: string;
@@ -185,11 +191,17 @@ export class WaypointGuards {
     return { ...this.#here, kind, object: undefined, binding, policies, isForIngress, canary };
   }
 
+  /** An object and its waypoint; undefined: there is no such object. */
+  served(kind: Destination["kind"], name: string): Served | undefined {
+    const object = this.#find(kind, name);
+    return object && { object, binding: this.#bindingOf(object) };
+  }
+
   /** Undefined: there is no such object. A Service may exist that the view does not contain. */
   ofNamed(kind: Destination["kind"], name: string): GuardedTraffic | undefined {
-    const object = this.#find(kind, name);
-    if (object === undefined) return undefined;
-    const binding = this.#bindingOf(object);
+    const served = this.served(kind, name);
+    if (served === undefined) return undefined;
+    const { object, binding } = served;
     const targeting = [this.#targeting(kind, name)];
     const policies = [...targeting, ...this.#atWaypoint(binding)];
     const canary = object.kind === "Workload" ? undefined : this.#canaryOf(object, binding, targeting);
