@@ -13,7 +13,8 @@ import type { RuleSetting } from "./setting.ts";
 export type FindingClass = "intrinsic" | "weakening" | "relational";
 
 /** A problem with its rule, its subject, the rule's setting for it and whether the change introduced it. */
-export interface Finding extends Omit<Problem, "undecided"> {
+export interface Finding extends Omit<Problem, "undecided" | "message"> {
+  readonly message: string;
   readonly rule: Rule;
   /** The subject after the change. */
   readonly subject: AnyObject;
@@ -33,8 +34,12 @@ export interface FoundBy {
 }
 
 export function findingOf(problem: Problem, { rule, subject, setting }: FoundBy, introduced: boolean): Finding {
-  return { ...problem, rule, subject, setting, introduced, class: classOf(problem, rule) };
+  const message = messageOf(problem);
+  return { ...problem, message, rule, subject, setting, introduced, class: classOf(problem, rule) };
 }
+
+export const messageOf = ({ message }: Pick<Problem, "message">): string =>
+  typeof message === "string" ? message : message();
 
 /**
  * Whether a finding rests on something that is not known, so that a report only names its rule. Where anything is ambient, a guess

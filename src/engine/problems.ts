@@ -3,7 +3,7 @@ import type { Change } from "../view/overlay.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { Mesh } from "../view/view.ts";
 import type { Budget } from "./budget.ts";
-import type { Finding, FoundBy } from "./finding.ts";
+import { type Finding, type FoundBy, messageOf } from "./finding.ts";
 import { FindingList } from "./finding-list.ts";
 import type { Problem } from "./rule.ts";
 
@@ -125,7 +125,7 @@ function addOfState(found: FindingList, problem: Problem, { by, old, known }: Be
   found.add(isRollback ? { ...problem, atMost: "warn" } : problem, true);
 }
 
-const keyOf = ({ key, message }: Problem): string => key ?? message;
+const keyOf = (problem: Problem): string => problem.key ?? messageOf(problem);
 
 function* knownFrom(problems: Iterable<Problem | undefined>, budget: Budget | undefined): Generator<void, Known> {
   const left = new SmallMap<string, number>();

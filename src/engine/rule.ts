@@ -23,8 +23,11 @@ export interface ProtectionModes {
 export interface Problem {
   /** The path in the raw subject; `[]` is the object as a whole. */
   readonly at: Path;
-  /** Names the defect and what it affects; never a position, a count or a list of other objects. One line. */
-  readonly message: string;
+  /**
+   * Names the defect and what it affects; never a position, a count or a list of other objects. One line. A function, with a
+   * `key`, where an object can have thousands of such problems, of which most are counted and not shown.
+   */
+  readonly message: string | (() => string);
   /** Stays the same while it is the same problem; default: the message. */
   readonly key?: string;
   /**

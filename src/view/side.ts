@@ -57,12 +57,16 @@ function whatIsReadBy(fact: AnyFact): ReadBy {
 function readThrough(read: Reads): ReadBy {
   if ("compute" in read) return whatIsReadBy(read);
   if ("isSetting" in read) return { kinds: new Set(), settings: new Set([read.name]) };
-  return { kinds: new Set([read.from.kind, read.to.kind]), settings: new Set() };
+  // Only the objects at the `to` end are read: those at the other end are the subject, or come from another read.
+  return { kinds: new Set([read.to.kind]), settings: new Set() };
 }
 
 interface Beside extends ReadBy {
   readonly side: Side;
 }
+
+/** Stands for undefined, so that one look-up tells whether a value is known. */
+const noValue = Symbol("no value");
 
 class Side implements Mesh {
   readonly settings: AllMeshSettings;
@@ -83,10 +87,10 @@ class Side implements Mesh {
     let values = this.#facts.get(fact);
     if (values === undefined) this.#facts.set(fact, (values = this.#valuesOf(fact)));
     const known = values.get(subject);
-    if (known !== undefined || values.has(subject)) return known as never;
+    if (known !== undefined) return (known === noValue ? undefined : known) as never;
     this.#spend(1);
     const value = fact.compute(subject as never, this);
-    values.set(subject, value);
+    values.set(subject, value === undefined ? noValue : value);
     return value as never;
   }
   /** Those of the other side, if the change makes no difference. */

@@ -53,6 +53,35 @@ describe("many findings of one rule for one object", () => {
     );
   });
 
+  test("a message that is a function is formed for those that are reported, and not for those that one stands for", () => {
+    const formed: number[] = [];
+    const lazy = Array.from({ length: 1_000 }, (_, i): Problem => {
+      const message = () => {
+        formed.push(i);
+        return `problem ${i}`;
+      };
+      return { at: ["spec", i], message, key: `${i}` };
+    });
+    const texts = (problems: readonly Problem[]) => found(problems, 3).map(({ message }) => message);
+    assert.deepEqual(texts(lazy), texts(many(1_000)));
+    assert.deepEqual(formed, [0, 1, 2, 3]);
+  });
+
+  test("a message that is a function is the key where there is none", () => {
+    const state = (text: string): Problem => ({ at: [], message: () => text });
+    const rule = finding([]);
+    const compared = { ...rule, check: (one: unknown) => [state(one === object ? "new" : "old"), state("both")] };
+    const change = { old: readObject("VirtualService", { metadata: { name: "v", namespace: "shop" } }), object };
+    const { findings } = judge([compared], new MeshStore(defaultMeshSettings), [change], {});
+    assert.deepEqual(
+      findings.map(({ message, introduced }) => [message, introduced]),
+      [
+        ["new", true],
+        ["both", false],
+      ],
+    );
+  });
+
   test("a finding never stands for one that can get another ruling", () => {
     const differing: readonly Partial<Problem>[] = [
       { atMost: "warn" },

@@ -67,6 +67,27 @@ describe("two sides of a change", () => {
     assert.deepEqual(computed, ["isRegistryOnly", "isRegistryOnly", "gateways"]);
   });
 
+  test("compute a fact of a key once if only objects from which its relations lead changed", () => {
+    let times = 0;
+    const under = fact("under", "key", [gatewaysBeside], (key, mesh) => {
+      times++;
+      return mesh.under(gatewaysBeside, [key]).length;
+    });
+    const { before, after } = sidesAfter(named("Service", "other"));
+    assert.deepEqual([before.get(under, "shop"), after.get(under, "shop"), times], [0, 0, 1]);
+    const changed = sidesAfter(named("Gateway", "g"));
+    assert.deepEqual([changed.before.get(under, "shop"), changed.after.get(under, "shop"), times], [0, 1, 3]);
+  });
+
+  test("know undefined as the value of a fact", () => {
+    let times = 0;
+    const nothing = fact("nothing", "Service", [gatewaysBeside], (): undefined => {
+      times++;
+    });
+    const { service, before } = sidesAfter(named("Sidecar", "s"));
+    assert.deepEqual([before.get(nothing, service), before.get(nothing, service), times], [undefined, undefined, 1]);
+  });
+
   test("compute a fact twice if a fact that it reads depends on what changed", () => {
     const { service, before, after } = sidesAfter(named("Gateway", "g"));
     assert.deepEqual([after.get(all, service), before.get(all, service)], [1, 0]);

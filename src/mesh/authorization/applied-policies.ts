@@ -5,7 +5,7 @@ import type { Workload } from "../membership/workloads.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { enforcerOf, enforcerOfNamespace } from "./enforcement.ts";
 import type { GatewayTarget } from "./policies.ts";
-import type { NamespacePolicies, PolicyLevels } from "./policy-levels.ts";
+import type { NamespacePolicies } from "./policy-levels.ts";
 import type { PolicySet } from "./policy-set.ts";
 import { placeOf } from "./reach.ts";
 import { type Applied, AppliedLevels, type NamedList } from "./requests/applied.ts";
@@ -50,27 +50,26 @@ export class AppliedPolicies {
 
   /** Those on workloads that have exactly these labels. */
   toLabels(labels: Labels, enforcer = enforcerOfNamespace(this.#in.namespace)): Applied {
-    return this.#applied(
-      this.#in.policies.readBy(this.#in.policies.controlPlaneOf(labels, enforcer)),
-      enforcer,
-      (set) => set.listsOfLabels(labels, enforcer),
-    );
+    const { own, meshWide } = this.#in.policies.readBy(this.#in.policies.controlPlaneOf(labels, enforcer));
+    const wide = meshWide === undefined ? noLists : meshWide.listsOfLabels(labels, enforcer);
+    return this.#applied(enforcer, own.listsOfLabels(labels, enforcer), wide);
   }
 
   toGateway(gateway: Gateway): Applied {
-    const levels = this.#in.policies.readBy(gateway.controlPlane);
-    return this.#applied(levels, "proxy", (set) => set.listsOfGateway(gateway));
+    const { own, meshWide } = this.#in.policies.readBy(gateway.controlPlane);
+    return this.#applied("proxy", own.listsOfGateway(gateway), meshWide?.listsOfGateway(gateway) ?? noLists);
   }
 
   /** Those for a Service of this namespace at its waypoint. */
   toService(name: string): Applied {
     const levels = this.#in.policies.readBy(this.#in.controlPlaneOfWaypoint);
     const waypoints = this.#in.gateways.filter(({ isWaypoint }) => isWaypoint);
-    const { place, settings, lists } = this.#applied(levels, "proxy", (set) =>
+    const listsOf = (set: PolicySet) =>
       waypoints.flatMap((one) =>
         set.listsOfGateway(one).map((list) => ({ ...list, name: `${one.name} ${list.name}` })),
-      ),
-    );
+      );
+    const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);
+    const { place, settings, lists } = this.#applied("proxy", listsOf(levels.own), wide);
     return { place, settings, lists: [...levels.own.listsOfService(name), ...lists] };
   }
 
@@ -80,9 +79,8 @@ export class AppliedPolicies {
     return kind === "Service" ? own.listsOfService(metadata.name) : own.listsOfEntry(metadata.name);
   }
 
-  #applied(levels: PolicyLevels, enforcer: Enforcer, listsOf: (set: PolicySet) => readonly NamedList[]): Applied {
-    const own = listsOf(levels.own);
-    const wide = levels.meshWide === undefined ? noLists : listsOf(levels.meshWide);
+  /** Policies by the lists of the namespace and those of the mesh. */
+  #applied(enforcer: Enforcer, own: readonly NamedList[], wide: readonly NamedList[]): Applied {
     let known = this.#known.get(own);
     if (known === undefined) this.#known.set(own, (known = new SmallMap()));
     let applied = known.get(wide);

@@ -107,10 +107,7 @@ function* placesWhere(isSame: boolean, sides: Sides, isThere: (service: string) 
   const [before, after] = sides;
   if (isSame && before.hasSameWorkloads(after)) return;
   const [ingress, others] = [new Distinct(), new Distinct()];
-  for (const place of workloads(before, after, { isSame, ingress, others })) {
-    if (place !== undefined) (place.isIngress ? ingress : others).places.push(place);
-    yield undefined;
-  }
+  yield* enterWorkloads(sides, { isSame, ingress, others });
   const further = isSame ? [] : [unselected(before, after), ...selectors(before, after)];
   for (const place of further) if (others.add(place.asked.was, place.asked.is)) others.places.push(place);
   yield* others.places;
@@ -197,37 +194,59 @@ interface Found {
   readonly others: Distinct;
 }
 
-/** One place for each new combination of policies, and undefined for every other workload. */
-function* workloads(...[before, after, { isSame, ingress, others }]: [...Sides, Found]): Places {
+/** Enters one place for each new combination of policies, and yields at each workload. */
+function* enterWorkloads(sides: Sides, { isSame, ingress, others }: Found): Generator<undefined, undefined> {
+  const [before, after] = sides;
   const pairs = isSame ? after.changedSince(before) : after.pairsWith(before);
   const isConcerned = concernedBy(after.policiesChangedSince(before));
-  for (const [known, workload] of pairs) {
+  for (const pair of pairs) {
+    const [known, workload] = pair;
+    yield undefined;
     if (isOfGateway(known) || (known === workload && !isConcerned(workload))) continue;
     const isIngress = before.runsGateway(known) && after.runsGateway(workload);
-    const applied = [before.applied.toWorkload(known), after.applied.toWorkload(workload)] as const;
-    const isNew = (isIngress ? ingress : others).add(...applied);
-    yield isNew ? placeOf([before, after], [known, workload], isIngress, applied) : undefined;
+    const was = before.applied.toWorkload(known);
+    const is = after.applied.toWorkload(workload);
+    const distinct = isIngress ? ingress : others;
+    if (distinct.add(was, is)) distinct.places.push(new PlaceOfWorkloads(sides, pair, { isIngress, was, is }));
   }
 }
 
-const placeOf = (
-  [before, after]: Sides,
-  [known, workload]: readonly [before: Workload, after: Workload],
-  isIngress: boolean,
-  applied: readonly [was: Applied, is: Applied],
-): ChangedPlace => {
-  const changed = known === workload ? undefined : workload;
-  return {
-    name: idOf(workload),
-    namespace: after.namespace,
-    workload: changed,
-    isIngress,
-    future: undefined,
-    asked: new Asked(...applied, changed),
-    coverageBefore: () => before.ofWorkload(known),
-    coverageAfter: () => after.ofWorkload(workload),
-  };
-};
+/** Workloads with the same policies, by the first of them. A review of a mesh can have tens of thousands of such places. */
+class PlaceOfWorkloads implements ChangedPlace {
+  readonly isIngress: boolean;
+  readonly future = undefined;
+  readonly asked: Asked;
+  readonly #sides: Sides;
+  readonly #pair: readonly [before: Workload, after: Workload];
+
+  constructor(
+    sides: Sides,
+    pair: readonly [before: Workload, after: Workload],
+    { isIngress, was, is }: { readonly isIngress: boolean; readonly was: Applied; readonly is: Applied },
+  ) {
+    this.#sides = sides;
+    this.#pair = pair;
+    this.isIngress = isIngress;
+    this.asked = new Asked(was, is, this.workload);
+  }
+
+  get name(): string {
+    return idOf(this.#pair[1]);
+  }
+  get namespace(): string {
+    return this.#sides[1].namespace;
+  }
+  get workload(): Workload | undefined {
+    const [before, after] = this.#pair;
+    return before === after ? undefined : after;
+  }
+  coverageBefore(): Coverage {
+    return this.#sides[0].ofWorkload(this.#pair[0]);
+  }
+  coverageAfter(): Coverage {
+    return this.#sides[1].ofWorkload(this.#pair[1]);
+  }
+}
 
 /** Whether other policies may apply to a workload that is the same; undefined: the namespace may differ too. */
 function concernedBy(changed: readonly AuthorizationPolicy[] | undefined): (workload: Workload) => boolean {

@@ -3,11 +3,11 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
-import type { Namespace } from "../membership/namespaces.ts";
+import { hasSameMembership, type Namespace } from "../membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import type { Labelled } from "../objects/labelled.ts";
-import { dataplaneMode, injectionLabel, revisionLabel, useWaypoint, waypointClass } from "../objects/labels.ts";
+import { useWaypoint, waypointClass } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { AppliedPolicies, type Gateway, type TargetOfWaypoint } from "./applied-policies.ts";
@@ -346,11 +346,3 @@ function namesWaypoint({ metadata }: Namespace): boolean {
   const waypoint = metadata.labels[useWaypoint];
   return waypoint !== undefined && waypoint !== "" && waypoint !== "none";
 }
-
-/** Whether no label differs that decides about the data plane, the control plane or the waypoint of a namespace. */
-const hasSameMembership = (a: Namespace, b: Namespace): boolean =>
-  a === b ||
-  (a.metadata.name === b.metadata.name &&
-    a.implied === b.implied &&
-    labelsOfMembership.every((label) => a.metadata.labels[label] === b.metadata.labels[label]));
-const labelsOfMembership = [dataplaneMode, injectionLabel, revisionLabel, useWaypoint];

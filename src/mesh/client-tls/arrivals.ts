@@ -123,10 +123,10 @@ export class Servers {
 
   /** The same object for equal modes of the same policy. */
   #same(mode: EffectiveMode): EffectiveMode {
-    const known = this.#modes.get(mode.by) ?? new Map<string, EffectiveMode>();
-    this.#modes.set(mode.by, known);
-    const same = known.get(mode.mode) ?? mode;
-    known.set(mode.mode, same);
+    let known = this.#modes.get(mode.by);
+    if (known === undefined) this.#modes.set(mode.by, (known = new Map()));
+    let same = known.get(mode.mode);
+    if (same === undefined) known.set(mode.mode, (same = mode));
     return same;
   }
 }
@@ -169,7 +169,10 @@ class Pods {
     const { capture, modes } = first;
     const isSame = this.all.every((pod) => pod.capture === capture && pod.modes.mode === modes.mode);
     if (!isSame) return undefined;
-    const workloads = this.all.flatMap(({ workload }) => workload ?? []);
+    // A list of one is made as such, because one that grows takes several times its memory, and most hosts have one workload.
+    const { workload: only } = first;
+    const isAlone = this.all.length === 1 && only !== undefined;
+    const workloads = isAlone ? [only] : this.all.flatMap(({ workload }) => workload ?? []);
     return [{ workloads, capture, server: capture === "none" ? undefined : modes.mode }];
   }
 

@@ -263,7 +263,7 @@ export type Ports = Pick<Destination, "ports" | "workloadPort">;
 export function portsOf({ spec }: Service): Ports {
   let targets: ReadonlyMap<number | undefined, number | string | undefined> | undefined;
   return {
-    ports: spec.ports.flatMap(({ port }) => (port === undefined ? [] : [port])),
+    ports: known(spec.ports.map(({ port }) => port)),
     workloadPort(number, workload) {
       targets ??= firstBy(spec.ports.map(({ port, targetPort }) => [port, targetPort]));
       const target = targets.get(number);
@@ -276,13 +276,18 @@ export function portsOf({ spec }: Service): Ports {
 export function portsOfEntry({ spec }: ServiceEntry): Ports {
   let targets: ReadonlyMap<number | undefined, number | undefined> | undefined;
   return {
-    ports: spec.ports.flatMap(({ number }) => (number === undefined ? [] : [number])),
+    ports: known(spec.ports.map(({ number }) => number)),
     workloadPort(port) {
       targets ??= firstBy(spec.ports.map(({ number, targetPort }) => [number, targetPort]));
       return targets.get(port) ?? port;
     },
   };
 }
+
+/** Most often all are known. The list is no longer than it has to be, unlike one that grows: a mesh has tens of thousands. */
+const known = (numbers: readonly (number | undefined)[]): readonly number[] =>
+  numbers.every(isKnown) ? numbers : numbers.filter(isKnown);
+const isKnown = (number: number | undefined): number is number => number !== undefined;
 
 const namedPorts = new WeakMap<Workload, ReadonlyMap<string | undefined, number | undefined>>();
 

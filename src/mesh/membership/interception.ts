@@ -31,7 +31,7 @@ export interface Interception {
  * (cni/pkg/nodeagent/net.go). A value that Istio refuses excludes nothing, because pods with it are not created.
  */
 export function interceptionOf(pod: Pod, capture: Capture): Interception {
-  let known = interceptions.get(pod);
+  let known = isWithoutAnnotations(pod) ? ofPlainPods : interceptions.get(pod);
   if (known === undefined) interceptions.set(pod, (known = new Map()));
   let interception = known.get(capture);
   if (interception === undefined) known.set(capture, (interception = readInterception(pod, capture)));
@@ -40,6 +40,13 @@ export function interceptionOf(pod: Pod, capture: Capture): Interception {
 
 /** The annotations of a pod never change, and many callers need them. */
 const interceptions = new WeakMap<Pod, Map<Capture, Interception>>();
+/** Most pods have none, and share the result. */
+const ofPlainPods = new Map<Capture, Interception>();
+
+function isWithoutAnnotations({ annotations }: Pod): boolean {
+  for (const _ in annotations) return false;
+  return true;
+}
 
 function readInterception({ annotations }: Pod, capture: Capture): Interception {
   if (capture === "ambient")

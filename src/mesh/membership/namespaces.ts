@@ -4,6 +4,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import type { Mesh } from "../../view/view.ts";
 import { index, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
+import { dataplaneMode, injectionLabel, revisionLabel, useWaypoint } from "../objects/labels.ts";
 
 export type Namespace = ObjectOf<"Namespace">;
 
@@ -38,3 +39,11 @@ export const rootOfNamespace = relation(
   index("Namespace", (_, { rootNamespace }) => [rootNamespace], ["rootNamespace"]),
   namespaceByName,
 );
+
+/** Whether no label differs that decides about the data plane, the control plane or the waypoint of a namespace. */
+export const hasSameMembership = (a: Namespace, b: Namespace): boolean =>
+  a === b ||
+  (a.metadata.name === b.metadata.name &&
+    a.implied === b.implied &&
+    labelsOfMembership.every((label) => a.metadata.labels[label] === b.metadata.labels[label]));
+const labelsOfMembership = [dataplaneMode, injectionLabel, revisionLabel, useWaypoint];

@@ -24,7 +24,10 @@ export class Labelled<T> {
     const text = selectorText(selector);
     let found = this.#selected.get(text);
     if (found === undefined) {
-      found = this.#fewestFor(selector).filter((object) => selects(selector, this.#labelsOf(object)));
+      const some = this.#fewestFor(selector);
+      const isSelected = (object: T): boolean => selects(selector, this.#labelsOf(object));
+      // The list of one label needs no copy, and most selectors have one label.
+      found = some.every(isSelected) ? some : some.filter(isSelected);
       this.#selected.set(text, found);
     }
     return found;

@@ -53,9 +53,8 @@ export class SelectorGroups<T> {
     const known = this.#ofMany?.get(labels);
     if (known !== undefined) return known;
     const met = this.#met(labels);
-    const [only] = met;
-    if (only === undefined) return this.#always;
-    if (met.length === 1) return (only.alone ??= this.#among(met, labels));
+    if (met === undefined) return this.#always;
+    if (!Array.isArray(met)) return (met.alone ??= this.#among([met], labels));
     if (met.length > mostCompared) {
       const found = this.#among(met, labels);
       (this.#ofMany ??= new WeakMap()).set(labels, found);
@@ -70,12 +69,15 @@ export class SelectorGroups<T> {
     return found;
   }
 
-  /** The labels that some selector asks for. */
-  #met(labels: Labels): readonly Asked<T>[] {
-    const met: Asked<T>[] = [];
+  /** The labels that some selector asks for: none, one without a list, as most objects have, or several. */
+  #met(labels: Labels): Asked<T> | Asked<T>[] | undefined {
+    let met: Asked<T> | Asked<T>[] | undefined;
     for (const key in labels) {
       const asked = this.#asked.get(key)?.get(labels[key] ?? "");
-      if (asked !== undefined) met.push(asked);
+      if (asked === undefined) continue;
+      if (met === undefined) met = asked;
+      else if (Array.isArray(met)) met.push(asked);
+      else met = [met, asked];
     }
     return met;
   }

@@ -94,7 +94,7 @@ const isVisibleTo = ({ exportTo }: MergedDestinationRule, client: string): boole
 /** The DestinationRules of one host. */
 class RulesOfHost {
   readonly rules: DestinationRule[] = [];
-  readonly byNamespace = new Map<string, RulesOfNamespace>();
+  readonly byNamespace = new SmallMap<string, RulesOfNamespace>();
   readonly #host: string;
   readonly #settings: MeshSettings;
 
@@ -131,7 +131,7 @@ export class RulesOverHost {
   readonly #rootNamespace: string;
   /** The most specific host first. */
   readonly #hosts: readonly RulesOfHost[];
-  readonly #own = new Map<string, OwnRules>();
+  readonly #own = new SmallMap<string, OwnRules>();
   readonly #places: ReadonlyMap<DestinationRule, number> | undefined;
   #rules: readonly DestinationRule[] | undefined;
   #defining: ReadonlyMap<string, readonly DestinationRule[]> | undefined;
@@ -210,7 +210,7 @@ export class RulesOverHost {
 
   #ownOf(client: string): OwnRules {
     // Not stored for clients without rules of their own: exportTo can name tens of thousands.
-    if (!this.#hosts.some(({ byNamespace }) => byNamespace.has(client))) return noOwnRules;
+    if (!this.#hosts.some(({ byNamespace }) => byNamespace.get(client) !== undefined)) return noOwnRules;
     let own = this.#own.get(client);
     if (own === undefined) {
       const merged = this.#first(client, (there) => there.own(client))?.own(client) ?? nothing;

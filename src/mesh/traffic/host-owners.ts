@@ -1,4 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
@@ -36,27 +37,24 @@ interface FirstPublic {
 export class HostOwners {
   readonly virtualServices: readonly VirtualService[];
   readonly #isWildcard: boolean;
-  readonly #public: readonly VirtualService[];
-  /** The VirtualServices that name a namespace in exportTo: private ones first. */
-  readonly #named: ReadonlyMap<string, readonly VirtualService[]>;
-  readonly #owners = new Map<string, VirtualService | undefined>();
-  readonly #first = new Map<Protocol, FirstPublic>();
-  readonly #followed = new Map<Protocol, ReadonlySet<VirtualService | undefined>>();
+  readonly #settings: MeshSettings;
+  /** Of the only VirtualService for a host, as most are, nobody asks for it. */
+  #visible: Visible | undefined;
+  readonly #owners = new SmallMap<string, VirtualService | "none">();
+  readonly #first = new SmallMap<Protocol, FirstPublic>();
+  readonly #followed = new SmallMap<Protocol, ReadonlySet<VirtualService | undefined>>();
 
   constructor(host: string, virtualServices: readonly VirtualService[], settings: MeshSettings) {
-    this.virtualServices = virtualServices.toSorted(oldestFirst);
+    this.virtualServices = virtualServices.length < 2 ? virtualServices : virtualServices.toSorted(oldestFirst);
     this.#isWildcard = isWildcard(host);
-    const [forAll, named]: [VirtualService[], Map<string, VirtualService[]>] = [[], new Map()];
-    for (const virtualService of this.virtualServices) {
-      const { metadata, spec } = virtualService;
-      const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
-      if (visible.has(everyNamespace)) forAll.push(virtualService);
-      else for (const namespace of visible) append(named, namespace, virtualService);
-    }
-    for (const [namespace, some] of named)
-      some.sort((a, b) => Number(b.metadata.namespace === namespace) - Number(a.metadata.namespace === namespace));
-    this.#public = forAll;
-    this.#named = named;
+    this.#settings = settings;
+  }
+
+  get #public(): readonly VirtualService[] {
+    return (this.#visible ??= visibleAmong(this.virtualServices, this.#settings)).forAll;
+  }
+  get #named(): Visible["named"] {
+    return (this.#visible ??= visibleAmong(this.virtualServices, this.#settings)).named;
   }
 
   /**
@@ -74,8 +72,9 @@ export class HostOwners {
   /** The one that sidecars of a namespace without a Sidecar follow. */
   ownerFor(client: string, protocol: Protocol): VirtualService | undefined {
     const key = `${protocol} ${client}`;
-    if (!this.#owners.has(key)) this.#owners.set(key, this.#find(client, protocol));
-    return this.#owners.get(key);
+    let found = this.#owners.get(key);
+    if (found === undefined) this.#owners.set(key, (found = this.#find(client, protocol) ?? "none"));
+    return found === "none" ? undefined : found;
   }
 
   /** The ones that sidecars follow, and undefined if some follow none. */
@@ -115,6 +114,26 @@ export class HostOwners {
   #routedBy(virtualService: VirtualService, protocol: Protocol): Routed {
     return this.#isWildcard && protocol === "http" ? all : routedBy(virtualService, protocol);
   }
+}
+
+/** The VirtualServices for a host by who sees them. */
+interface Visible {
+  readonly forAll: readonly VirtualService[];
+  /** Those that name a namespace in exportTo: private ones first. */
+  readonly named: ReadonlyMap<string, readonly VirtualService[]>;
+}
+
+function visibleAmong(virtualServices: readonly VirtualService[], settings: MeshSettings): Visible {
+  const [forAll, named]: [VirtualService[], Map<string, VirtualService[]>] = [[], new Map()];
+  for (const virtualService of virtualServices) {
+    const { metadata, spec } = virtualService;
+    const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+    if (visible.has(everyNamespace)) forAll.push(virtualService);
+    else for (const namespace of visible) append(named, namespace, virtualService);
+  }
+  for (const [namespace, some] of named)
+    some.sort((a, b) => Number(b.metadata.namespace === namespace) - Number(a.metadata.namespace === namespace));
+  return { forAll, named };
 }
 
 function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
@@ -169,8 +188,8 @@ export class Followers {
   /** Empty: it is the only VirtualService for one of its hosts, so every sidecar follows it there. */
   readonly #shared: readonly HostOwners[];
   readonly #scopes: ClientScopes;
-  readonly #areNone = new Map<Protocol, boolean>();
-  readonly #instead = new Map<string, VirtualService | undefined>();
+  readonly #areNone = new SmallMap<Protocol, boolean>();
+  readonly #instead = new SmallMap<string, VirtualService | "none">();
 
   constructor(virtualService: VirtualService, hosts: readonly HostOwners[], scopes: ClientScopes) {
     this.#virtualService = virtualService;
@@ -185,12 +204,11 @@ export class Followers {
 
   /** Whether there are none: other VirtualServices own its hosts for every sidecar. */
   areNone(protocol: Protocol): boolean {
+    if (protocol === "tls" || this.#shared.length === 0) return false;
     let found = this.#areNone.get(protocol);
     if (found === undefined) {
       const isFollowed = ({ followed }: HostOwners) => followed(protocol).has(this.#virtualService);
-      const isShared = protocol !== "tls" && this.#shared.length > 0;
-      found =
-        isShared && !this.#shared.some(isFollowed) && !this.#isBefore(protocol) && !this.#isLeftBySidecars(protocol);
+      found = !this.#shared.some(isFollowed) && !this.#isBefore(protocol) && !this.#isLeftBySidecars(protocol);
       this.#areNone.set(protocol, found);
     }
     return found;
@@ -216,8 +234,9 @@ export class Followers {
   ownerInstead(client: string, protocol: Protocol): VirtualService | undefined {
     if (protocol === "tls" || this.#shared.length === 0) return undefined;
     const key = `${protocol} ${client}`;
-    if (!this.#instead.has(key)) this.#instead.set(key, this.#findInstead(client, protocol));
-    return this.#instead.get(key);
+    let found = this.#instead.get(key);
+    if (found === undefined) this.#instead.set(key, (found = this.#findInstead(client, protocol) ?? "none"));
+    return found === "none" ? undefined : found;
   }
 
   #findInstead(client: string, protocol: Protocol): VirtualService | undefined {

@@ -1,5 +1,6 @@
 import { fact } from "../../view/view.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { includesNamespace } from "./export-to.ts";
 import { type Followers, followersOf, hostOwners } from "./host-owners.ts";
 import { type ClientScopes, clientScopes } from "./sidecar-scope.ts";
@@ -44,7 +45,7 @@ export class Routing {
   readonly virtualService: VirtualService;
   readonly settings: MeshSettings;
   readonly #routed: readonly Routed[];
-  readonly #callers = new Map<string, readonly Callers[]>();
+  readonly #callers = new SmallMap<string, readonly Callers[]>();
 
   constructor(virtualService: VirtualService, routed: readonly Routed[], settings: MeshSettings) {
     this.virtualService = virtualService;

@@ -70,6 +70,14 @@ const subsetsOfWildcards = fact("subsetsOfWildcards", "key", [rulesOfWildcards],
   return new SubsetsOfHost(mesh.get(rulesOfWildcards, JSON.stringify(hosts)), new Set(namespaces), mesh.settings);
 });
 
+/** A set of namespaces, which the hosts of a namespace share. The key is their names, joined by commas. */
+const namespacesTogether = fact(
+  "namespacesTogether",
+  "key",
+  [],
+  (key): ReadonlySet<string> => new Set(key === "" ? [] : key.split(",")),
+);
+
 /**
  * The look-up results for subsets of a host (as istiod resolves it). Hosts with the same DestinationRules and the same
  * service namespaces share one object.
@@ -77,12 +85,12 @@ const subsetsOfWildcards = fact("subsetsOfWildcards", "key", [rulesOfWildcards],
 export const subsetsOfHost = fact(
   "subsetsOfHost",
   "key",
-  [...readsRuleHosts, serviceEntriesOfVirtualService, entriesAtKey, subsetsOfWildcards],
+  [...readsRuleHosts, serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
   (host, mesh): SubsetsOfHost => {
     const hosts = ruleHostsOver(host, mesh);
     const namespaces = serviceNamespacesOfHost(host, mesh);
     const [first] = hosts;
     if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
-    return new SubsetsOfHost(rulesOfHosts(hosts, mesh), new Set(namespaces), mesh.settings);
+    return new SubsetsOfHost(rulesOfHosts(hosts, mesh), mesh.get(namespacesTogether, namespaces.join()), mesh.settings);
   },
 );

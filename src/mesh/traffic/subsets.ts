@@ -1,4 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { destinationRuleOf, type RulesOverHost, type UsedDestinationRules } from "./destination-rule-lookup.ts";
 import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, isForEveryWorkload, isPrivate } from "./destination-rules.ts";
@@ -52,11 +53,11 @@ export class SubsetsOfHost {
   /** The namespaces of the service's configuration. Empty: the service is not known, so any namespace is possible. */
   readonly serviceNamespaces: ReadonlySet<string>;
   readonly #settings: MeshSettings;
-  readonly #byClient = new Map<string, SubsetChoices>();
-  #byUse: Map<UsedDestinationRules, SubsetChoices> | undefined;
-  #alike: Map<ReadonlySet<string>, readonly AlikeClients[]> | undefined;
+  readonly #byClient = new SmallMap<string, SubsetChoices>();
+  readonly #byUse = new SmallMap<UsedDestinationRules, SubsetChoices>();
+  readonly #alike = new SmallMap<ReadonlySet<string>, readonly AlikeClients[]>();
   #forAll: DestinationRule | "none" | undefined;
-  #definedForAll: Map<string, boolean> | undefined;
+  readonly #definedForAll = new SmallMap<string, boolean>();
   #clients: ReadonlySet<string> | undefined;
   #preceded: Map<string, ReadonlySet<string>> | undefined;
   #known: ReadonlySet<string> | undefined;
@@ -98,7 +99,6 @@ export class SubsetsOfHost {
   /** Whether the subset exists for every client, with any namespace and labels. */
   isDefinedForAll(subset: string): boolean {
     if (this.#isPlainlyDefined(subset)) return true;
-    this.#definedForAll ??= new Map();
     let known = this.#definedForAll.get(subset);
     if (known === undefined) {
       known = this.alike(this.clients).every(({ choices }) => choices.lookUp(subset).definedFor === "all");
@@ -152,7 +152,6 @@ export class SubsetsOfHost {
 
   /** The namespaces, grouped by the rules that they use. */
   alike(namespaces: ReadonlySet<string>): readonly AlikeClients[] {
-    this.#alike ??= new Map();
     let found = this.#alike.get(namespaces);
     if (found === undefined) {
       const groups = new Map<SubsetChoices, string[]>();
@@ -187,7 +186,6 @@ export class SubsetsOfHost {
   }
 
   #only(used: UsedDestinationRules): SubsetChoices {
-    this.#byUse ??= new Map();
     let found = this.#byUse.get(used);
     if (found === undefined) this.#byUse.set(used, (found = anyOf([used])));
     return found;
@@ -195,7 +193,7 @@ export class SubsetsOfHost {
 }
 
 function anyOf(all: readonly UsedDestinationRules[]): SubsetChoices {
-  const known = new Map<string, SubsetLookup>();
+  const known = new SmallMap<string, SubsetLookup>();
   return {
     all,
     lookUp(subset) {

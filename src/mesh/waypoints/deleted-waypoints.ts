@@ -4,11 +4,14 @@ import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { formatWaypoint, isUsable, type WaypointName } from "./bindings.ts";
 import { isGone } from "./departures.ts";
-import { type GuardedTraffic, waypointGuards, type WaypointGuards } from "./guarded-traffic.ts";
+import { type ServedTraffic, servingWaypoints, type ServingWaypoints } from "./served-traffic.ts";
+
+/** Objects and the waypoint that their labels request. */
+type Bound = Pick<ServedTraffic, "object" | "binding">;
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof waypointGuards>;
+  readonly mesh: MeshView<typeof servingWaypoints>;
 }
 
 /** A waypoint that served objects of a namespace, is deleted, and is still named. */
@@ -34,10 +37,10 @@ interface Found extends DeletedWaypoint {
  */
 export function deletedWaypoints(before: Side, after: Side): readonly DeletedWaypoint[] {
   if (isTerminating(before.object) || isGone(before.object, after.object)) return [];
-  const old = before.mesh.get(waypointGuards, before.object);
+  const old = before.mesh.get(servingWaypoints, before.object);
   if (old.areNone) return [];
   const found = new Map<string, Found>();
-  const now = after.mesh.get(waypointGuards, after.object);
+  const now = after.mesh.get(servingWaypoints, after.object);
   for (const [was, is] of pairs(old, now)) {
     const gateway = deletedGateway(was, is);
     if (gateway === undefined || is.binding === undefined) continue;
@@ -52,7 +55,7 @@ export function deletedWaypoints(before: Side, after: Side): readonly DeletedWay
 }
 
 /** What labels give a waypoint, before and after. */
-function* pairs(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [GuardedTraffic, GuardedTraffic]> {
+function* pairs(old: ServingWaypoints, now: ServingWaypoints): Iterable<readonly [Bound, Bound]> {
   for (const kind of ["Service", "Workload"] as const) {
     const was = old.ofUnlabelled(kind);
     if (isUsable(was.binding) && old.hasUnlabelled(kind) && now.hasUnlabelled(kind))
@@ -60,13 +63,13 @@ function* pairs(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [Gu
   }
   for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
     for (const name of old.labelled(kind)) {
-      const [was, is] = [old.ofNamed(kind, name), now.ofNamed(kind, name)];
+      const [was, is] = [old.bound(kind, name), now.bound(kind, name)];
       if (was !== undefined && is !== undefined) yield [was, is];
     }
 }
 
 /** The Gateway that served the traffic and that is gone, although the same one is still named. */
-function deletedGateway(was: GuardedTraffic, is: GuardedTraffic): KubernetesGateway | undefined {
+function deletedGateway(was: Bound, is: Bound): KubernetesGateway | undefined {
   if (!isUsable(was.binding) || is.binding === undefined) return undefined;
   if (formatWaypoint(was.binding.named) !== formatWaypoint(is.binding.named)) return undefined;
   const { trouble } = is.binding;

@@ -67,14 +67,11 @@ const targetingOnly = (traffic: GuardedTraffic): GuardedTraffic => ({
 });
 
 /** The objects that have a label of their own on either side, or that policies target before the change. */
-function namedOn(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [Destination["kind"], string]> {
-  const found = new Map<string, readonly [Destination["kind"], string]>();
+function* namedOn(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [Destination["kind"], string]> {
   for (const kind of ["Service", "ServiceEntry", "Workload"] as const) {
     const targeted = kind === "Workload" ? [] : old.targeted(kind);
-    for (const names of [old.labelled(kind), now.labelled(kind), targeted])
-      for (const name of names) found.set(`${kind} ${name}`, [kind, name]);
+    for (const name of new Set([...old.labelled(kind), ...now.labelled(kind), ...targeted])) yield [kind, name];
   }
-  return found.values();
 }
 
 function* departure(traffic: GuardedTraffic, is: GuardedTraffic): Iterable<Departure> {

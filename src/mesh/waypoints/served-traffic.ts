@@ -82,6 +82,12 @@ export interface ServedTraffic extends Destination {
   readonly canary: WaypointBinding | undefined;
 }
 
+/** An object and the waypoint that its labels request. */
+interface Bound {
+  readonly object: Service | ServiceEntry | Workload;
+  readonly binding: WaypointBinding | undefined;
+}
+
 type View = MeshView<(typeof reads)[number]>;
 const reads = [
   canaryOfNamespace,
@@ -161,11 +167,17 @@ export class ServingWaypoints {
     return { kind, object: undefined, binding, canary };
   }
 
-  /** Undefined: there is no such object. A Service may exist that the view does not contain. */
-  ofNamed(kind: Destination["kind"], name: string): ServedTraffic | undefined {
+  /** An object and its waypoint. Undefined: there is no such object. A Service may exist that the view does not contain. */
+  bound(kind: Destination["kind"], name: string): Bound | undefined {
     const object = this.#find(kind, name);
-    if (object === undefined) return undefined;
-    const binding = this.#bindingOf(object);
+    return object && { object, binding: this.#bindingOf(object) };
+  }
+
+  /** The same with its canary. */
+  ofNamed(kind: Destination["kind"], name: string): ServedTraffic | undefined {
+    const bound = this.bound(kind, name);
+    if (bound === undefined) return undefined;
+    const { object, binding } = bound;
     const canary = object.kind === "Workload" ? undefined : this.#canaryOf(object, binding);
     return { kind, object, binding, canary };
   }

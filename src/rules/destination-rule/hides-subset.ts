@@ -66,7 +66,8 @@ export const destinationRuleHidesSubset = defineRule({
         reported.add(key);
         yield {
           at: ["spec"],
-          message: `Subset "${subset}" of "${host}" does not exist for clients in "${namespace}": they use this rule instead of ${idOf(instead)}, which defines it, and ${idOf(virtualService)} routes to it`,
+          message: () =>
+            `Subset "${subset}" of "${host}" does not exist for clients in "${namespace}": they use this rule instead of ${idOf(instead)}, which defines it, and ${idOf(virtualService)} routes to it`,
           key,
           evidence: [virtualService, instead],
           ...(hasProxies === undefined ? { atMost: "warn" as const } : {}),

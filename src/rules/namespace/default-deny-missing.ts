@@ -1,4 +1,5 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
+import { messageOf } from "../../engine/finding.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import {
@@ -59,7 +60,7 @@ export const namespaceDefaultDenyMissing = defineRule({
   },
 });
 
-const keyOf = ({ key, message }: Problem): string => key ?? message;
+const keyOf = (problem: Problem): string => problem.key ?? messageOf(problem);
 
 /** `known` are the keys before the change. */
 function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: string) => boolean): Problem {

@@ -15,9 +15,24 @@ import {
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import type { MeshView } from "../../view/view.ts";
+import { SmallMap } from "../../view/small-map.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 
-const reads = [...registryReads, missingHost, subsetsOfHost] as const;
+/** The problem of a destination that nothing defines, which is the same for all VirtualServices. The key is its host. */
+const missingDestination = fact("missingDestination", "key", [missingHost], (host, mesh): Problem => {
+  const { message, fix, namespace, guess, isPartial } = mesh.get(missingHost, host) as MissingHost;
+  return {
+    at: ["host"],
+    message,
+    key: JSON.stringify([host]),
+    evidence: [absentDefinition(host, namespace)],
+    ...(guess === undefined ? {} : { guess }),
+    ...(isPartial ? { guessOf: "partial" as const } : {}),
+    ...(fix === undefined ? {} : { fix }),
+  };
+});
+
+const reads = [...registryReads, missingDestination, subsetsOfHost] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceDestinationNotFound = defineRule({
@@ -43,20 +58,25 @@ export const virtualServiceDestinationNotFound = defineRule({
   },
 
   *check(virtualService, mesh) {
-    for (const found of problemsOf(virtualService, mesh)) yield found && { ...found.problem, atMost: "warn" };
+    for (const found of problemsOf(virtualService, mesh))
+      yield found && { ...found.problem, at: placeOf(found), atMost: "warn" };
   },
 
   *compare(before, after) {
     let old: ReadonlySet<string | undefined> | undefined;
     const wasDefined = definedHosts(before.object, before.mesh);
     for (const found of problemsOf(after.object, after.mesh)) {
-      yield;
-      if (found === undefined) continue;
+      if (found === undefined) {
+        yield;
+        continue;
+      }
       old ??= yield* keysBefore(before.object, before.mesh);
-      const { problem, host, isMissing, isUncertain } = found;
-      const isTaken = isMissing && wasDefined(host);
+      const { problem, traffic, asked } = found;
+      const isUncertain = traffic.isUncertain || !isRegistryComplete(after.mesh);
+      const isTaken = isMissing(asked) && wasDefined(asked.host);
       yield {
         ...problem,
+        at: placeOf(found),
         ...(isTaken && !isUncertain ? {} : { atMost: "warn" as const }),
         ...(old.has(problem.key) ? { existed: true as const } : {}),
       };
@@ -125,50 +145,66 @@ function subsetsNamed(all: readonly Traffic[], full: (said: string) => string): 
   return named;
 }
 
-interface Found {
-  readonly problem: Problem;
-  readonly host: string;
-  readonly isMissing: boolean;
-  readonly isUncertain: boolean;
-}
-
-function* problemsOf(virtualService: VirtualService, mesh: View): Iterable<Found | undefined> {
-  if (!isServed(virtualService, mesh.settings)) return;
-  // Many routes have the same destination.
-  const known = new Map<string, Problem | undefined>();
-  const full = (said: string) => fullHost(said, virtualService.metadata.namespace, mesh.settings.domain);
-  const all = trafficOf(virtualService);
-  const isWithoutSubset = hostsWithoutSubset(all, full, mesh);
-  for (const traffic of all) {
-    const host = full(traffic.destination.host);
-    if (!isLookedUp(host)) continue;
-    const asked = { host, registered: mesh.get(registeredHost, host) };
-    // The same mistake: virtual-service-subset-not-found says that the host is missing.
-    if (asked.registered.definitions.length === 0 && isWithoutSubset(host)) continue;
-    const key = keyOf(traffic, asked);
-    if (!known.has(key)) {
-      yield;
-      known.set(key, problemAt(virtualService, traffic, asked, mesh));
-    }
-    const problem = known.get(key);
-    if (problem === undefined) continue;
-    const isMissing = asked.registered.definitions.length === 0;
-    const at = [...traffic.at, ...problem.at];
-    const isUncertain = traffic.isUncertain || !isRegistryComplete(mesh);
-    yield { problem: { ...problem, at }, host, isMissing, isUncertain };
-  }
-}
-
-/** What the problem of a destination depends on. */
-function keyOf({ destination, route }: Traffic, { host, registered }: Asked): string {
-  const port = destination.port?.number;
-  const isArriving = port === undefined && (registered.ports?.size ?? 0) > 1;
-  return JSON.stringify([host, port, isArriving ? route.match.map((match) => match.port) : ""]);
-}
-
+/** What the registry has for the host of a destination. */
 interface Asked {
   readonly host: string;
   readonly registered: RegisteredHost;
+}
+const isMissing = ({ registered }: Asked): boolean => registered.definitions.length === 0;
+
+/** A host that destinations of a VirtualService name, and their problems by what these depend on. */
+interface Destinations extends Asked {
+  /** Nothing is wrong, or another rule says so. */
+  readonly isPassedOver: boolean;
+  readonly problems: SmallMap<string, Problem | "none">;
+}
+
+interface Found {
+  /** Its path begins at the destination. */
+  readonly problem: Problem;
+  readonly traffic: Traffic;
+  readonly asked: Asked;
+}
+const placeOf = ({ problem, traffic }: Found): Problem["at"] => [...traffic.at, ...problem.at];
+
+function* problemsOf(virtualService: VirtualService, mesh: View): Generator<Found | undefined, undefined> {
+  if (!isServed(virtualService, mesh.settings)) return;
+  const full = (said: string) => fullHost(said, virtualService.metadata.namespace, mesh.settings.domain);
+  const all = trafficOf(virtualService);
+  const isWithoutSubset = hostsWithoutSubset(all, full, mesh);
+  // Many routes have the same destination.
+  const hosts = new Map<string, Destinations>();
+  for (const traffic of all) {
+    const said = traffic.destination.host;
+    let there = hosts.get(said);
+    if (there === undefined) hosts.set(said, (there = destinationsAt(full(said), isWithoutSubset, mesh)));
+    if (there.isPassedOver) continue;
+    const key = keyOf(traffic, there);
+    let problem = there.problems.get(key);
+    if (problem === undefined) {
+      yield;
+      problem = problemAt(virtualService, traffic, there, mesh) ?? "none";
+      there.problems.set(key, problem);
+    }
+    if (problem !== "none") yield { problem, traffic, asked: there };
+  }
+}
+
+function destinationsAt(host: string, isWithoutSubset: (host: string) => boolean, mesh: View): Destinations {
+  const problems = new SmallMap<string, Problem | "none">();
+  if (!isLookedUp(host)) return { host, registered: nothingRegistered, isPassedOver: true, problems };
+  const asked = { host, registered: mesh.get(registeredHost, host) };
+  // The same mistake: virtual-service-subset-not-found says that the host is missing.
+  return { ...asked, isPassedOver: isMissing(asked) && isWithoutSubset(host), problems };
+}
+const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
+
+/** What the problem of a destination depends on, beside its host. */
+function keyOf({ destination, route }: Traffic, asked: Asked): string {
+  if (isMissing(asked)) return "";
+  const port = destination.port?.number;
+  const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 1;
+  return isArriving ? JSON.stringify(route.match.map((match) => match.port)) : `${port}`;
 }
 
 function problemAt(
@@ -178,7 +214,7 @@ function problemAt(
   mesh: View,
 ): Problem | undefined {
   const { definitions, ports } = registered;
-  if (definitions.length === 0) return problemOfMissing(host, mesh);
+  if (definitions.length === 0) return mesh.get(missingDestination, host);
   if (isHidden(virtualService, registered, mesh))
     return {
       at: ["host"],
@@ -228,19 +264,6 @@ function isHidden({ metadata, spec }: VirtualService, { definitions }: Registere
     clients.size > 0 &&
     definitions.every((one) => commonNamespaces(clients, serviceVisibleTo(one, settings)).size === 0)
   );
-}
-
-function problemOfMissing(host: string, mesh: View): Problem {
-  const { message, fix, namespace, guess, isPartial } = mesh.get(missingHost, host) as MissingHost;
-  return {
-    at: ["host"],
-    message,
-    key: JSON.stringify([host]),
-    evidence: [absentDefinition(host, namespace)],
-    ...(guess === undefined ? {} : { guess }),
-    ...(isPartial ? { guessOf: "partial" as const } : {}),
-    ...(fix === undefined ? {} : { fix }),
-  };
 }
 
 /** The evidence that nothing defines a host. */

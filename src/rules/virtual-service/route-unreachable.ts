@@ -29,7 +29,7 @@ export const virtualServiceRouteUnreachable = defineRule({
     for (const { i, route, by } of unreachableRoutes(virtualService))
       yield {
         at: ["spec", "http", i],
-        message: `No request reaches ${routeInWords(route)}: ${routeInWords(by)} comes first and takes them all`,
+        message: () => `No request reaches ${routeInWords(route)}: ${routeInWords(by)} comes first and takes them all`,
         key: JSON.stringify([route.name, route.match, identityOf(by)]),
       };
     for (const { i, by } of tcpRoutesTakenWithin(virtualService))

@@ -14,11 +14,12 @@ import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { fact, forWording, index, relation, setting } from "../../view/view.ts";
 
 /** A host of destinations, and what was said of its subsets: many VirtualServices can name the same one. */
 interface TargetHost extends Omit<Target, "subset"> {
-  readonly said: Map<string, Said>;
+  readonly said: SmallMap<string, Said>;
 }
 
 /** A host that a VirtualService sends requests to, with the look-up results for its subsets. */
@@ -26,7 +27,7 @@ const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host
   const subsets = mesh.get(subsetsOfHost, host);
   const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
   const missing = mesh.get(missingHost, host);
-  return { host, subsets, isUnknown, missing: missing?.isPartial === true ? undefined : missing, said: new Map() };
+  return { host, subsets, isUnknown, missing: missing?.isPartial === true ? undefined : missing, said: new SmallMap() };
 });
 
 /** A VirtualService, and the namespaces of the hosts of which it names subsets. */

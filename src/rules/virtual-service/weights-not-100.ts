@@ -67,7 +67,7 @@ export const virtualServiceWeightsNot100 = defineRule({
       if (sum === 100 || isRefused(destinations)) continue;
       yield {
         at,
-        message: `Weights sum to ${sum}, not to 100: ${shownSum(destinations)} = ${sum}`,
+        message: () => `Weights sum to ${sum}, not to 100: ${shownSum(destinations)} = ${sum}`,
         key: problemKey(route),
       };
     }

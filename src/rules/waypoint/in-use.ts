@@ -2,12 +2,12 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import { type DeletedWaypoint, deletedWaypoints } from "../../mesh/waypoints/deleted-waypoints.ts";
-import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
+import { servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
 
 export const waypointInUse = defineRule({
   id: "waypoint-in-use",
   subject: "Namespace",
-  reads: [waypointGuards],
+  reads: [servingWaypoints],
   worksWithout: [
     "AuthorizationPolicy",
     "KubernetesGateway",

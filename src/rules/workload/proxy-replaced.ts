@@ -10,7 +10,7 @@ import { namespaceOfWorkload, type Workload } from "../../mesh/membership/worklo
 const annotationsAt = ["metadata", "annotations"];
 
 /** What is found in the pod (template); `at` is relative to it. */
-type Found = Pick<Problem, "at" | "message" | "fix"> & { readonly key: string };
+type Found = Pick<Problem, "at" | "fix"> & { readonly message: string; readonly key: string };
 
 export const workloadProxyReplaced = defineRule({
   id: "workload-proxy-replaced",
