@@ -139,8 +139,9 @@ class PolicySettings implements Settings {
     this.#requester = requester;
     this.#before = before;
     this.#after = after;
-    this.#known = knownSettings.get(policies) ?? new KnownSettings();
-    knownSettings.set(policies, this.#known);
+    let known = knownSettings.get(policies);
+    if (known === undefined) knownSettings.set(policies, (known = new KnownSettings()));
+    this.#known = known;
   }
 
   of(rule: Rule, subject: AnyObject): RuleSetting {
