@@ -139,21 +139,30 @@ export class Validation {
   }
 
   #outcome({ request, change }: Review, mesh: () => Mesh): Outcome | Promise<Outcome> {
-    const { policies, now, log, pageOf, observe, beginSpan, ...parts } = this.#parts;
+    const { policies, now, beginSpan, rules: builtIn } = this.#parts;
     const end = beginSpan?.("evaluate");
     const inForce = policies();
-    const rules = rulesInForce(parts.rules, inForce);
+    const rules = rulesInForce(builtIn, inForce);
     const selection = selectionOf(inForce, requesterOf(request), now?.() ?? new Date());
-    const conclude = function* (evaluation: Evaluation): Generator<void, Outcome> {
+    const conclude = (evaluation: Evaluation) => {
       end?.();
-      for (const { rule, subject, error } of evaluation.errors)
-        log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");
-      const judgement = judgementOf({ request, change, evaluation, selection, policies: inForce });
-      const outcome = yield* outcomeOf(judgement, pageOf);
-      observe?.(outcome.rulings);
-      return outcome;
+      return this.#concluded({ request, change, evaluation, selection, policies: inForce });
     };
     return this.#reviews.judge({ rules, change, mesh, selection, user: request.user.name, conclude });
+  }
+
+  /**
+   * Not a generator function of each review: V8 keeps for each one that is called a map, and with it what its closure refers to,
+   * until the next full garbage collection.
+   */
+  *#concluded(parts: Parameters<typeof judgementOf>[0]): Generator<void, Outcome> {
+    const { log, pageOf, observe } = this.#parts;
+    const { request, evaluation } = parts;
+    for (const { rule, subject, error } of evaluation.errors)
+      log?.error({ uid: request.uid, rule: rule.id, subject: idOf(subject), ...errorFields(error) }, "rule failed");
+    const outcome = yield* outcomeOf(judgementOf(parts), pageOf);
+    observe?.(outcome.rulings);
+    return outcome;
   }
 
   /**

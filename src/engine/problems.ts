@@ -38,7 +38,9 @@ export function findingsFor(
   const isStep = by.rule.compare !== undefined && old !== undefined;
   const found = isStep ? compared(by, old, evaluated) : checked(by, by.subject, evaluated.after);
   const problems = found[Symbol.iterator]();
-  const first = problems.next();
+  let first = problems.next();
+  // Where nothing was found so far, and it is no time to pause, the rule goes on at once.
+  while (!first.done && first.value === undefined && evaluated.budget?.isSliceOver() !== true) first = problems.next();
   if (first.done) return undefined;
   const rest = { problems, first };
   return isStep ? ofStep(by, rest, evaluated) : ofState({ by, old }, rest, evaluated);

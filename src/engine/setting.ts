@@ -139,19 +139,26 @@ class PolicySettings implements Settings {
     this.#requester = requester;
     this.#before = before;
     this.#after = after;
-    this.#known = knownSettings.get(policies) ?? new KnownSettings();
-    knownSettings.set(policies, this.#known);
+    let known = knownSettings.get(policies);
+    if (known === undefined) knownSettings.set(policies, (known = new KnownSettings()));
+    this.#known = known;
   }
 
   of(rule: Rule, subject: AnyObject): RuleSetting {
     const namespace = namespaceOf(subject);
-    const setting = this.#withRequest(rule, this.#settingAt(rule, subject, namespace));
+    return this.#withRequest(rule, this.#inNamespaceOf(rule, this.#settingAt(rule, subject, namespace), namespace));
+  }
+
+  /** The setting as it is where no policy protects the namespace, if none does. */
+  #inNamespaceOf(rule: Rule, setting: RuleSetting, namespace: string): RuleSetting {
     if (typeof rule.mode === "string") return setting;
     const isOwn = setting.policy === ownDefault;
     // A rule can be off in protected namespaces and not elsewhere.
     if ((setting.mode === "off" && !isOwn) || this.#isProtected(namespace)) return setting;
-    if (rule.mode.elsewhere === "off") return { ...setting, mode: "off", ifProtected: setting.mode };
-    return isOwn ? { ...setting, mode: rule.mode.elsewhere } : setting;
+    if (rule.mode.elsewhere !== "off" && !isOwn) return setting;
+    let elsewhere = elsewheres.get(setting);
+    if (elsewhere === undefined) elsewheres.set(setting, (elsewhere = elsewhereOf(setting, rule.mode.elsewhere)));
+    return elsewhere;
   }
 
   /** The parameter `request` differs for each request, and no cache has it. */
@@ -278,6 +285,12 @@ class PolicySettings implements Settings {
     return Object.assign({}, defaultsOf(rule), ...set, filled) as RuleSetting["parameters"];
   }
 }
+
+/** The settings in namespaces that nothing protects, by those in protected ones, which are kept as long as the policies. */
+const elsewheres = new WeakMap<RuleSetting, RuleSetting>();
+
+const elsewhereOf = (setting: RuleSetting, mode: Mode): RuleSetting =>
+  mode === "off" ? { ...setting, mode, ifProtected: setting.mode } : { ...setting, mode };
 
 /** A document contains only the fields that it sets, so other fields keep the value of a weaker document. */
 const cascade = (entries: readonly RuleEntry[]): Partial<RuleOptions> =>

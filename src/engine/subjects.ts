@@ -177,14 +177,19 @@ class Search implements Iterable<AnyObject | undefined> {
     const object = this.#reached[this.#followed++];
     if (object === undefined) return false;
     const { readers, repeated } = this.#begin;
-    const relations = this.#walk.readersOf.get(object.kind) ?? noRelations;
-    const isMany = this.#reached.length > fewReached;
-    for (const { from, to } of isMany ? (this.#leading().get(object.kind) ?? noRelations) : relations) {
-      const keys = readers.keysOf(object, to);
-      this.#read(from, isMany ? newKeys((this.#walked ??= new Map()), from, keys) : keys);
-    }
+    if (this.#reached.length > fewReached) this.#followOfMany(object);
+    else
+      for (const relation of this.#walk.readersOf.get(object.kind) ?? noRelations)
+        for (const reader of readers.of(relation, object)) this.#reach(reader);
     if (this.#subjects.has(object.kind) && !repeated.has(object)) this.#found.push(object);
     return true;
+  }
+
+  #followOfMany(object: AnyObject): void {
+    const { readers } = this.#begin;
+    const walked = (this.#walked ??= new Map());
+    for (const { from, to } of this.#leading().get(object.kind) ?? noRelations)
+      this.#read(from, newKeys(walked, from, readers.keysOf(object, to)));
   }
 
   /** The relations that lead to a subject by objects that are there. Most meshes have no object for many of them. */
@@ -236,6 +241,7 @@ class Readers {
   /** Whether the settings are the same on both sides. */
   readonly #isSame: boolean;
   readonly #keys = new Map<Index, SmallMap<AnyObject, readonly string[]>>();
+  readonly #found = new Map<Relation, SmallMap<AnyObject, readonly AnyObject[]>>();
 
   /**
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
@@ -258,6 +264,26 @@ class Readers {
       if (known.size < mostKept) known.set(object, keys);
     }
     return keys;
+  }
+
+  /** The objects that read this one by a relation. */
+  of(relation: Relation, object: AnyObject): readonly AnyObject[] {
+    let known = this.#found.get(relation);
+    if (known === undefined) this.#found.set(relation, (known = new SmallMap()));
+    let found = known.get(object);
+    if (found === undefined) {
+      found = this.#find(relation, object);
+      if (known.size < mostKept) known.set(object, found);
+    }
+    return found;
+  }
+
+  #find({ from, to }: Relation, object: AnyObject): readonly AnyObject[] {
+    const isAlsoBefore = from.dependsOn.length > 0 && !this.#isSame;
+    if (this.#mesh.isEmpty(from) && !isAlsoBefore) return none;
+    const keys = this.keysOf(object, to);
+    const after = this.#mesh.lookup(from, keys);
+    return isAlsoBefore ? [...after, ...this.#before.lookup(from, keys)] : after;
   }
 
   /** The relations of a walk that lead to one of its subjects by relations with objects. */

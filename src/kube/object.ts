@@ -66,19 +66,26 @@ export function readObject<K extends Kind>(
   const namespace = served.namespaced ? read.namespace || defaultNamespace : "";
   const fields = (kinds[kind].read as Read<object>)(raw, malformed);
   const object = {
+    ...nothing,
     kind,
     apiVersion: nameInTable(textOf(member(raw, "apiVersion")) ?? ""),
     originKind: nameInTable(originKind),
-    metadata: { ...read, namespace },
+    metadata: namespace === read.namespace ? read : { ...read, namespace },
     ...fields,
-    ...(malformed.length > 0 ? { malformed: distinct(malformed) } : {}),
+    ...(malformed.length > 0 ? { malformed: distinct(malformed) } : nothing),
     ...keptFields(raw, keep.get(kind)),
   };
   return object as unknown as ObjectOf<K>;
 }
 
+/**
+ * An object that begins as a copy is always new memory, which a scavenge frees. V8 puts what a literal makes among the old objects,
+ * once most of what it made stayed, as when a mesh is loaded; there, the objects of reviews would keep all that they refer to.
+ */
+const nothing = Object.freeze({});
+
 function keptFields(raw: unknown, fields: FieldUse | undefined): { readonly kept?: Kept } {
-  if (fields === undefined) return {};
+  if (fields === undefined) return nothing;
   const kept = keptOf(raw, fields);
   const metadata = member(kept, "metadata");
   if (!isObject(kept) || !isObject(metadata)) return { kept: { fields, value: kept } };

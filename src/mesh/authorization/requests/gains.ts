@@ -120,9 +120,7 @@ export class Questions {
     const all = unheardOfIn(asked.is.settings.trustDomain);
     const identities = all.filter((identity) => asked.change.mayAllowUnnamed(identity));
     if (identities.length === 0) return nothing;
-    return this.#first("openedToMesh", asked, function* (change, of) {
-      for (const identity of identities) yield* change.opened({ harmless, identity }, of);
-    });
+    return this.#first("openedToMesh", asked, (change, of) => openedToAny(identities, change, { harmless, of }));
   }
 
   #first(kind: Kind, { change, workload }: Asked, ask: (change: Change, of: Question) => Iterable<Gain>): Answer {
@@ -146,6 +144,14 @@ export class Questions {
 }
 
 const nothing: Answer = { gain: undefined, isUndecided: false };
+
+function* openedToAny(
+  identities: readonly StrangerIdentity[],
+  change: Change,
+  { harmless, of }: { readonly harmless: Harmless; readonly of: Question },
+): Generator<Gain, undefined> {
+  for (const identity of identities) yield* change.opened({ harmless, identity }, of);
+}
 
 interface Question {
   readonly work: Work;
