@@ -3,11 +3,14 @@ import type { Finding } from "../../engine/finding.ts";
 import type { Rule } from "../../engine/rule.ts";
 import type { Ruling } from "../../engine/ruling.ts";
 import type { PolicySelection } from "../../engine/setting.ts";
+import { namespaceKey } from "../../kube/identity.ts";
+import type { Kind } from "../../kube/kinds.ts";
 import { type AnyObject, readAny } from "../../kube/object.ts";
 import { isObject, type Path, valueAt } from "../../kube/read.ts";
 import { objectInvalid } from "../../rules/object/invalid.ts";
 import { placeholderBelow, valuesOfAllForms, withValues } from "../../sources/manifests/substitution.ts";
-import type { Mesh } from "../../view/view.ts";
+import { knowledgeOf, MeshStore } from "../../view/store.ts";
+import type { Knowledge, Mesh } from "../../view/view.ts";
 import { isResolved, pathOf } from "../resolved-by-value.ts";
 import type { CheckedFiles } from "./file-faults.ts";
 
@@ -38,11 +41,13 @@ export function withoutUnknownValues(
 class UnknownValues {
   readonly #raws: ReadonlyMap<AnyObject, unknown>;
   readonly #judging: Judging;
+  readonly #knowledge: ReadonlyMap<Kind, Knowledge>;
   /** By the object, then by the value; undefined: as it is written. */
   readonly #known = new Map<AnyObject, Map<string | undefined, readonly Finding[]>>();
 
   constructor(judging: Judging) {
     this.#judging = judging;
+    this.#knowledge = knowledgeOf(judging.mesh);
     this.#raws = new Map(judging.found.files.objects.map(({ object, manifest }) => [object, manifest.raw]));
   }
 
@@ -57,14 +62,11 @@ class UnknownValues {
     // Where the API server would reject it whatever the value is, that is not reported beside what the rule says.
     const isRejected = subject.invalid?.some((fault) => pathOf(fault.at) === pathOf(at)) === true;
     if (placeholder === undefined || isRejected) return undefined;
-    return valuesOfAllForms.some((value) => this.#isRight(value, { rule, subject, at })) ? placeholder : undefined;
-  }
-
-  #isRight(value: string, { rule, subject, at }: Pick<Finding, "rule" | "subject" | "at">): boolean {
-    const isThere = this.#findings(subject, value).some(
-      (other) => other.rule === rule && pathOf(other.at) === pathOf(at),
-    );
-    return !isThere && isResolved(at, { before: this.#faults(subject), after: this.#faults(subject, value) });
+    const isFoundWith = (value?: string) =>
+      this.#findings(subject, value).some((other) => other.rule === rule && pathOf(other.at) === pathOf(at));
+    const isRight = (value: string) =>
+      !isFoundWith(value) && isResolved(at, { before: this.#faults(subject), after: this.#faults(subject, value) });
+    return isFoundWith() && valuesOfAllForms.some(isRight) ? placeholder : undefined;
   }
 
   /** The places of what an object alone has wrong. */
@@ -81,13 +83,21 @@ class UnknownValues {
     return found;
   }
 
+  /** No finding without evidence depends on other objects, of which there may be many. */
   #judged(subject: AnyObject, value: string | undefined): readonly Finding[] {
     const { mesh, rules, selection } = this.#judging;
     const raw = this.#raws.get(subject);
     const isAsWritten = value === undefined || !isObject(raw);
     const object = isAsWritten ? subject : readAny(withValues(raw, value), subject.metadata.namespace);
+    // It would be no object of this kind.
+    if (object === undefined) return this.#findings(subject);
+    const alone = new MeshStore(mesh.settings, this.#knowledge);
+    const namespace = mesh.find("Namespace", namespaceKey(subject.metadata.namespace));
+    // Policies protect it as before if its name has a placeholder, too.
+    if (namespace !== undefined && namespace.implied !== true)
+      alone.set({ ...namespace, metadata: { ...namespace.metadata, name: object.metadata.namespace } });
     const ofKind = rules.filter((rule) => rule.subject.includes(subject.kind));
-    const { findings } = judge(ofKind, mesh, [{ old: undefined, object }], { selection });
+    const { findings } = judge(ofKind, alone, [{ old: undefined, object }], { selection });
     return findings.filter((finding) => finding.subject === object);
   }
 }
