@@ -20,7 +20,9 @@ export class Alternatives {
   readonly #byIdentity: ReadonlyMap<string, readonly FileObject[]>;
   readonly #repeated: ReadonlySet<string>;
   readonly #files = new Map<AnyObject, string>();
-  readonly #environments: readonly Environment[];
+  /** By the identity of an object: where environments define it. */
+  readonly #ofEnvironments: ReadonlyMap<string, readonly InEnvironment[]>;
+  readonly #environmentsOf = new Map<string, Set<Environment>>();
   readonly #changes = new WeakMap<Finding, readonly Change[]>();
 
   constructor(files: FileMesh, selection: PolicySelection, environments: readonly Environment[]) {
@@ -28,7 +30,10 @@ export class Alternatives {
     this.#selection = selection;
     this.#repeated = new Set(files.replaced.map(({ by }) => identityOf(by.object)));
     this.#byIdentity = alternativesOf(files, this.#repeated);
-    this.#environments = environments;
+    const all = this.#repeated.size === 0 ? [] : environments.flatMap(definitionsIn);
+    this.#ofEnvironments = Map.groupBy(all, ({ identity }) => identity);
+    for (const { environment, file } of all)
+      this.#environmentsOf.set(file, (this.#environmentsOf.get(file) ?? new Set()).add(environment));
     if (this.#repeated.size > 0)
       for (const { object, manifest } of definitionsOf(files)) this.#files.set(object, manifest.file);
   }
@@ -85,22 +90,17 @@ export class Alternatives {
   /** Whether an environment defines an object in the folder of the subject or above it: one of these definitions applies there. */
   #isDefinedFor(one: AnyObject, { subject }: Finding): boolean {
     const file = this.#files.get(subject);
-    return this.#environments.some(({ objects }) =>
-      objects.some(
-        ({ object, manifest }) => identityOf(object) === identityOf(one) && isWithin(dirname(manifest.file), file),
-      ),
-    );
+    return this.#ofEnvironments.get(identityOf(one))?.some((other) => isWithin(dirname(other.file), file)) === true;
   }
 
   /** What a finding rests on, and several other environments than that of its subject define. */
   #ofOtherEnvironments({ subject, evidence = [] }: Finding): readonly AnyObject[] {
-    const file = this.#files.get(subject);
-    const own = this.#environments.filter(({ objects }) => objects.some(({ manifest }) => manifest.file === file));
-    if (own.length === 0) return [];
+    const own = this.#environmentsOf.get(this.#files.get(subject) ?? "");
+    if (own === undefined) return [];
     return evidence.flatMap((one) => {
       if ("absent" in one || !this.#repeated.has(identityOf(one))) return [];
-      const isIn = ({ objects }: Environment) => objects.some(({ object }) => identityOf(object) === identityOf(one));
-      return !own.some(isIn) && this.#environments.some(isIn) ? [one] : [];
+      const others = this.#ofEnvironments.get(identityOf(one)) ?? [];
+      return others.length > 0 && !others.some(({ environment }) => own.has(environment)) ? [one] : [];
     });
   }
 
@@ -121,6 +121,19 @@ export class Alternatives {
     );
   }
 }
+
+interface InEnvironment {
+  readonly environment: Environment;
+  readonly identity: string;
+  readonly file: string;
+}
+
+const definitionsIn = (environment: Environment): readonly InEnvironment[] =>
+  environment.objects.map(({ object, manifest }) => ({
+    environment,
+    identity: identityOf(object),
+    file: manifest.file,
+  }));
 
 const isWithin = (folder: string, file: string | undefined): boolean =>
   file !== undefined && resolve(file).startsWith(resolve(folder) + sep);

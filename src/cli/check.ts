@@ -310,7 +310,7 @@ function reportFor(
     ? judgeChanges(files, { base, ...deletions }, by)
     : { ...judgeSet(files, by), sides: [], deleted: [] };
   const { skipped, guesses, errors, after, sides } = judged;
-  const { rulings, unknown } = withoutUnknownValues(judged.rulings, { found, mesh: after, selection });
+  const { rulings, unknown } = withoutUnknownValues(judged.rulings, { found, mesh: after, rules: inForce, selection });
   const checked = [...files.objects, ...judged.deleted];
   const changed = [...checked, ...sides.flatMap((side) => side.changed), ...found.unread];
   const places = placesOf(changed, [...(base?.objects ?? []), ...given]);

@@ -1,14 +1,12 @@
 import { judge } from "../engine/evaluate.ts";
 import type { Evidence } from "../engine/evidence.ts";
 import type { Finding } from "../engine/finding.ts";
-import type { Rule } from "../engine/rule.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { keyOf } from "../kube/identity.ts";
 import { type AnyObject, readAny } from "../kube/object.ts";
 import { isObject, type Path, valueAt } from "../kube/read.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
-import { objectInvalid } from "../rules/object/invalid.ts";
-import { placeholderBelow, placeholderIn, valuesOfAllForms, withValues } from "../sources/manifests/substitution.ts";
+import { placeholderBelow, placeholderIn, withValues } from "../sources/manifests/substitution.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
@@ -18,46 +16,12 @@ export class Placeholders {
   readonly #mesh: Mesh;
   readonly #selection: PolicySelection;
   readonly #ofObjects = new Map<AnyObject, string | undefined>();
-  readonly #withOthers = new Map<AnyObject, Map<Rule, readonly ReadonlySet<string>[]>>();
 
   /** The mesh is the one with the objects in it. */
   constructor(objects: readonly FileObject[], mesh: Mesh, selection: PolicySelection) {
     this.#raws = new Map(objects.map(({ object, manifest }) => [object, manifest.raw]));
     this.#mesh = mesh;
     this.#selection = selection;
-  }
-
-  /**
-   * The placeholder in a value that an object alone has wrong, and that another value would make right. What the API server would
-   * reject was already asked with other values.
-   */
-  unknownIn({ rule, class: of, subject, at }: Finding): string | undefined {
-    const placeholder =
-      of === "intrinsic" && rule !== objectInvalid && at.length > 0
-        ? placeholderBelow(valueAt(this.#raws.get(subject), at))
-        : undefined;
-    if (placeholder === undefined) return undefined;
-    return this.#pathsWithOthers(rule, subject).every((paths) => paths.has(at.join("\n"))) ? undefined : placeholder;
-  }
-
-  /** The places of the findings of a rule on an object, for each of the values that may stand for its placeholders. */
-  #pathsWithOthers(rule: Rule, subject: AnyObject): readonly ReadonlySet<string>[] {
-    const byRule = this.#withOthers.get(subject) ?? new Map<Rule, readonly ReadonlySet<string>[]>();
-    this.#withOthers.set(subject, byRule);
-    const known = byRule.get(rule);
-    if (known !== undefined) return known;
-    const raw = this.#raws.get(subject);
-    const found = !isObject(raw)
-      ? []
-      : valuesOfAllForms.map((value) => {
-          const other = readAny(withValues(raw, value), subject.metadata.namespace);
-          const { findings } = judge([rule], this.#mesh, [{ old: undefined, object: other }], {
-            selection: this.#selection,
-          });
-          return new Set(findings.map(({ at }) => at.join("\n")));
-        });
-    byRule.set(rule, found);
-    return found;
   }
 
   /** The rest of a sentence that begins with "because"; undefined if the finding rests on no placeholder. */

@@ -187,3 +187,9 @@ export function valueAt(raw: unknown, at: Path): unknown {
   }
   return value;
 }
+
+/** Whether one of two places is the other, or within it. */
+export const isSameBranch = (one: Path, other: Path): boolean => {
+  const common = Math.min(one.length, other.length);
+  return one.slice(0, common).every((step, i) => step === other[i]);
+};

@@ -9,7 +9,7 @@ import type { Schema } from "./schema.ts";
 import { boundOf, isAbsent, wrongType } from "./values.ts";
 
 /** Nobody corrects more in one go, and a hostile object may have millions. */
-const mostFaults = 20;
+export const mostFaults = 20;
 /** The most values that are checked of one object; the largest real ones have some ten thousand. */
 const mostValues = 200_000;
 const mostShown = 12;

@@ -1,5 +1,5 @@
 import type { Invalid } from "../kube/invalid.ts";
-import type { Path } from "../kube/read.ts";
+import { isSameBranch } from "../kube/read.ts";
 import { nearest } from "../text/nearest.ts";
 import { listed } from "../text/phrases.ts";
 import { quoted } from "../text/printable.ts";
@@ -102,8 +102,3 @@ function unknownVersion(version: string, { group, kind, versions, isExact }: Kno
   // Clusters may have older definitions of the Gateway API, whose alpha versions were removed.
   return { at: ["apiVersion"], message, ...(isExact || group.endsWith("istio.io") ? {} : { atMost: "warn" }) };
 }
-
-const isSameBranch = (one: Path, other: Path): boolean => {
-  const common = Math.min(one.length, other.length);
-  return one.slice(0, common).every((step, i) => step === other[i]);
-};

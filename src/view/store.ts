@@ -98,5 +98,6 @@ export function rebuilt(mesh: Mesh, settings: AllMeshSettings, knowledge = knowl
   return store;
 }
 
-const knowledgeOf = (mesh: Mesh): ReadonlyMap<Kind, Knowledge> =>
+/** How well each kind is known. */
+export const knowledgeOf = (mesh: Mesh): ReadonlyMap<Kind, Knowledge> =>
   new Map(allKinds.map((kind) => [kind, mesh.knowledge(kind)]));

@@ -539,6 +539,48 @@ spec: { hosts: ["db.${domain}"], addresses: ["${domain}"], resolution: DNS, loca
     assert.equal((await notes("Example_Domain")).code, 1);
   });
 
+  test("a value that is wrong in another way resolves nothing", async () => {
+    const route = (backend: string) => `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web, namespace: shop }
+spec:
+  parentRefs: [{ name: gw }]
+  rules:
+  - { matches: [{ path: { type: PathPrefix, value: /api } }], backendRefs: [{ name: a, port: 80 }] }
+  - { matches: [{ path: { type: RegularExpression, value: "/api/v[12]" } }], backendRefs: [${backend}] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: a, namespace: shop }
+spec: { ports: [{ port: 80 }] }
+`;
+    const policy = (kind: string) => `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: a, namespace: shop }
+spec: { selector: { matchLabels: { app: a } }, targetRefs: [{ kind: ${kind}, name: w }], action: DENY, rules: [{}] }
+`;
+    for (const [text, rule, at] of [
+      // An address is no name of a backend, so that istiod would drop the whole route.
+      [route("{ name: '${NAME}', port: 80 }"), "http-route-rule-unreachable", "spec.rules[1]"],
+      [route("{ name: '${NAME}' }"), "http-route-backend-not-found", "spec.rules[1].backendRefs[0]"],
+      // An address is no kind, and beside that the definition says nothing about the whole.
+      [policy("placeholderKind"), "object-invalid", "spec"],
+    ] as const) {
+      const { report: found } = await report(folderWith({ "a.yaml": text }));
+      assert.ok(
+        found.findings.some((one) => one.rule === rule && one.path === at),
+        `${rule} ${modes(found).join()}`,
+      );
+    }
+  });
+
+  test("what the definition and istiod both say of a value is one finding that is left out", async () => {
+    const routes = virtualService.replace("[{ route", () => '[{ timeout: "${TIMEOUT}", route');
+    assert.notEqual(routes, virtualService);
+    const { error } = await meshward(["check", folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") })]);
+    assert.match(error, /note: 1 finding is left out/);
+  });
+
   test("a number that is a placeholder, too", async () => {
     const routes = virtualService.replace("subset: v1 }", () => "subset: v1 }, weight: '${CANARY}'");
     const { code, report: found } = await report(folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") }));

@@ -3,9 +3,11 @@ import type { Invalid } from "../../kube/invalid.ts";
 import { type AnyObject, readObject } from "../../kube/object.ts";
 import { type Path, valueAt } from "../../kube/read.ts";
 import { refusedByIstiod } from "../../istiod-validation/refusals.ts";
+import { mostFaults } from "../../schemas/check-fields.ts";
 import type { Schemas } from "../../schemas/schemas.ts";
 import type { FileMesh, FileObject } from "../../sources/manifests/file-mesh.ts";
 import { placeholderBelow, valuesOfAllForms, withValues } from "../../sources/manifests/substitution.ts";
+import { isResolved, pathOf } from "../resolved-by-value.ts";
 
 /** Files with what the API server would reject in their objects. */
 export interface CheckedFiles {
@@ -65,26 +67,35 @@ class Faults {
 
   /** Whether a fault is there with other values too. If not, the value that is meant may be valid. */
   #certaintyIn(raw: Record<string, unknown>): (fault: Invalid) => boolean {
-    let others: readonly ReadonlySet<string>[] | undefined;
+    const placeholder = placeholderBelow(raw);
+    if (placeholder === undefined) return () => true;
+    let found: { readonly before: readonly Path[]; readonly others: readonly (readonly Path[])[] } | undefined;
+    const unknown = new Set<string>();
     return ({ at }) => {
-      others ??= this.#withOtherValues(raw);
-      if (others.every((paths) => paths.has(pathOf(at)))) return true;
-      this.unknown.push(placeholderBelow(valueAt(raw, at)) ?? placeholderBelow(raw) ?? "");
+      found ??= { before: this.#placesIn(raw) ?? [], others: this.#withOtherValues(raw) };
+      const { before, others } = found;
+      if (!others.some((after) => isResolved(at, { before, after }))) return true;
+      // The definition and istiod may both refuse what is wrong in one place.
+      if (!unknown.has(pathOf(at))) this.unknown.push(placeholderBelow(valueAt(raw, at)) ?? placeholder);
+      unknown.add(pathOf(at));
       return false;
     };
   }
 
-  #withOtherValues(raw: Record<string, unknown>): readonly ReadonlySet<string>[] {
-    if (placeholderBelow(raw) === undefined) return [];
-    return valuesOfAllForms.map((value) => {
-      const other = withValues(raw, value);
-      const faults = [...this.#schemas.faultsOf(other), ...refusedByIstiod(other, this.#expressionProblem)];
-      return new Set(faults.map(({ at }) => pathOf(at)));
+  #withOtherValues(raw: Record<string, unknown>): readonly (readonly Path[])[] {
+    return valuesOfAllForms.flatMap((value) => {
+      const places = this.#placesIn(withValues(raw, value));
+      return places === undefined ? [] : [places];
     });
   }
-}
 
-const pathOf = (at: Path): string => at.join("\n");
+  /** The places of all faults; undefined if the check ended before it found all of them. */
+  #placesIn(raw: Record<string, unknown>): readonly Path[] | undefined {
+    const faults = this.#schemas.faultsOf(raw);
+    if (faults.length >= mostFaults) return undefined;
+    return [...faults, ...refusedByIstiod(raw, this.#expressionProblem)].map(({ at }) => at);
+  }
+}
 
 type ExpressionProblem = (text: string) => string | undefined;
 

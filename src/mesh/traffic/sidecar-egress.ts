@@ -83,7 +83,7 @@ export class Egress {
     this.importsAll = spec.egress.length === 0;
     this.#listeners = spec.egress.map(({ port, hosts }) => ({
       port: port?.number,
-      isOfPort: Boolean(port?.number) && port?.protocol !== "HTTP_PROXY",
+      isOfPort: Boolean(port?.number) && port?.protocol?.toUpperCase() !== "HTTP_PROXY",
       byNamespace: importedHosts(hosts, client),
     }));
   }

@@ -25,7 +25,8 @@ export function resolvePlain(text: string): ScalarValue {
   const word = words.get(text);
   if (word !== undefined) return word;
   const first = text.charCodeAt(0);
-  if (first === 0x2e) return finite(text) ?? text;
+  // Behind a point, Go's ParseFloat takes underscores only between digits.
+  if (first === 0x2e) return finite(text.replaceAll(/(?<=\d)_(?=\d)/g, "")) ?? text;
   const startsNumber = (first >= 0x30 && first <= 0x39) || first === 0x2b || first === 0x2d;
   if (!startsNumber) return text;
   const plain = text.replaceAll("_", "");

@@ -76,6 +76,14 @@ test("what a VirtualService routes to at another port is there only if a listene
   assert.deepEqual(routed(rest(own)), ["arrives", undefined]);
 });
 
+// protocol.Parse of Istio reads names in any case.
+test("a listener for an HTTP proxy imports all ports, however its protocol is written", () => {
+  for (const protocol of ["HTTP_PROXY", "http_proxy"]) {
+    const proxy = `{ port: { number: 3128, protocol: ${protocol}, name: proxy }, hosts: [${target}] }`;
+    assert.deepEqual(routed(`${at(80, own)}, ${proxy}`), ["arrives", undefined], protocol);
+  }
+});
+
 test("it is not decided where a listener could import it with another VirtualService", () => {
   const [result, because] = routed(`${at(80, own)}, ${rest('"web/*"')}`);
   assert.equal(result, "undecided");
