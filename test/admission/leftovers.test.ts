@@ -7,7 +7,7 @@ import { createGate } from "../../src/admission/gate.ts";
 import { readReview } from "../../src/admission/review.ts";
 import { policiesOf } from "../../src/cli/policy-options.ts";
 import { rules } from "../../src/rules/index.ts";
-import { meshOf, type Raw, storedMesh } from "../bench/mesh.ts";
+import { asStored, manifest, meshOf, type Raw, rootNamespace, storedMesh, team } from "../bench/mesh.ts";
 import { review, withSpec } from "../bench/reviews.ts";
 import { updates } from "../bench/webhook.ts";
 
@@ -18,7 +18,15 @@ const gc = runInNewContext("gc") as (options?: { type: "minor" }) => void;
 const oldBytes = (): number =>
   getHeapSpaceStatistics().find(({ space_name: name }) => name === "old_space")?.space_used_size ?? Number.NaN;
 
-const stored = [...storedMesh(1_000)];
+const atGateway = (name: string, paths: readonly string[]): Raw => {
+  const http = paths.map((prefix) => ({ match: [{ uri: { prefix } }], route: [{ destination: { host: "svc-1" } }] }));
+  const spec = { hosts: ["shared.example.com"], gateways: [`${rootNamespace}/public`], http };
+  return asStored(
+    manifest("networking.istio.io/v1", "VirtualService", { namespace: team(0), name }, { spec }),
+    5_000 + name.length,
+  );
+};
+const stored = [...storedMesh(1_000), atGateway("first", ["/api"]), atGateway("second", ["/api/v2"])];
 /** A review of each object of a kind, which the edit changes; undefined: that one stays as it is. */
 const edits = (kind: string, edit: (old: Raw) => Raw | undefined): readonly string[] =>
   stored.flatMap((old) => {
@@ -29,6 +37,9 @@ const withFields = (old: Raw, fields: object): Raw => withSpec(old, { ...(old["s
 
 const reviews: Readonly<Record<string, readonly string[]>> = {
   VirtualService: updates(1_000),
+  "VirtualService that shares a host": [
+    review({ old: atGateway("second", ["/api/v2"]), object: atGateway("second", ["/api/v3"]) }),
+  ],
   AuthorizationPolicy: edits("AuthorizationPolicy", (old) =>
     old.metadata["name"] === "default-deny"
       ? undefined

@@ -42,7 +42,7 @@ export class AppliedLevels implements Applied {
   }
 }
 
-const meshWideNames = new WeakMap<readonly NamedList[], readonly NamedList[]>();
+const meshWideNames = new KeptIn<readonly NamedList[], readonly NamedList[]>();
 
 /** Mesh-wide lists by names that differ from those of the namespace's own. Once for all namespaces, so that they share the lists. */
 function namedMeshWide(lists: readonly NamedList[]): readonly NamedList[] {
