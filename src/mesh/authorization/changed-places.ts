@@ -1,4 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshView } from "../../view/view.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../membership/services.ts";
@@ -71,7 +72,7 @@ interface Kept {
   readonly gaining: readonly ChangedPlace[];
   readonly closing: readonly ChangedPlace[];
 }
-const found = new WeakMap<NamespaceAuthorization, Kept>();
+const found = new KeptIn<NamespaceAuthorization, Kept>();
 
 /** Several rules ask about the same places. */
 function* kept(

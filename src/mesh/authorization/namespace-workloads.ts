@@ -1,3 +1,4 @@
+import { KeptIn } from "../../view/kept-in.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isOfGateway, isProxy, type Workload, workloadPairs } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
@@ -5,7 +6,7 @@ import { enforcerOf, isReached } from "./enforcement.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-const known = new WeakMap<readonly Workload[], NamespaceWorkloads>();
+const known = new KeptIn<readonly Workload[], NamespaceWorkloads>();
 
 /** If a change touches neither the namespace nor a workload in it, what is known of them is the same before and after. */
 export function namespaceWorkloads(namespace: Namespace, all: readonly Workload[]): NamespaceWorkloads {

@@ -1,3 +1,4 @@
+import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { type SelectorGroup, SelectorGroups, selectorText } from "../objects/selector-groups.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
@@ -51,7 +52,7 @@ export interface PolicyKinds {
   readonly opens: boolean;
 }
 
-const sets = new WeakMap<Policies, { readonly settings: MeshSettings; readonly set: PolicySet }>();
+const sets = new KeptIn<Policies, { readonly settings: MeshSettings; readonly set: PolicySet }>();
 
 /** The set of a list. If a change touches no policy of a namespace, the list and the set are the same before and after. */
 export function policySetOf(policies: Policies, settings: MeshSettings): PolicySet {

@@ -1,5 +1,6 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import { fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
@@ -195,7 +196,7 @@ export interface ChangedObject<T> {
   readonly object: T;
   readonly was: T | undefined;
 }
-const compared = new WeakMap<
+const compared = new KeptIn<
   readonly AnyObject[],
   { readonly before: readonly AnyObject[]; readonly changed: readonly ChangedObject<AnyObject>[] }
 >();

@@ -36,6 +36,9 @@ export interface TakenRoute {
   readonly by: VirtualService;
 }
 
+/** The results so far for the hosts of which a VirtualService is the first one: those of the same VirtualServices have the same. */
+const takenFromFirst = fact("takenFromFirst", "VirtualService", [], (): Computed[] => []);
+
 /**
  * The routes of several VirtualServices of one host at gateways. A gateway merges them: the routes of the oldest come first,
  * and behind all others those that match every request (Istio pilot/pkg/networking/core/gateway.go
@@ -46,7 +49,7 @@ export interface TakenRoute {
 export const takenAtGateways = fact(
   "takenAtGateways",
   "key",
-  [virtualServicesOfGatewayHost, gatewaysOfVirtualService],
+  [virtualServicesOfGatewayHost, gatewaysOfVirtualService, takenFromFirst],
   (host, mesh): Taken => {
     const all = publicOnes(mesh.under(virtualServicesOfGatewayHost, [host]), mesh.settings);
     const [first] = all;
@@ -61,8 +64,7 @@ export const takenAtGateways = fact(
     const key = [...apart]
       .map(([gateway, lists]) => `${gateway} ${lists.map((bound) => bound.map(nameOf).join()).join(" ")}`)
       .join("\n");
-    const known = byFirst.get(first) ?? [];
-    byFirst.set(first, known);
+    const known = mesh.get(takenFromFirst, first);
     const isSame = (among: readonly VirtualService[]) =>
       among.length === all.length && among.every((one, i) => one === all[i]);
     let found = known.find((one) => one.key === key && isSame(one.among));
@@ -91,8 +93,6 @@ interface Computed {
   readonly key: string;
   readonly taken: Taken;
 }
-/** Hosts of the same VirtualServices have the same result. */
-const byFirst = new WeakMap<VirtualService, Computed[]>();
 
 /** The VirtualServices of each listener, in their order, by gateway. */
 type Listeners = ReadonlyMap<string, readonly (readonly VirtualService[])[]>;

@@ -1,5 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { gatewayOfProxy, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestSetFirst } from "../objects/creation-order.ts";
@@ -27,7 +28,7 @@ export interface ListenerGateway {
   readonly leftOut: string | undefined;
 }
 
-const known = new WeakMap<KubernetesGateway, readonly ListenerGateway[]>();
+const known = new KeptIn<KubernetesGateway, readonly ListenerGateway[]>();
 
 /**
  * What istiod generates for a Gateway's own listeners, which ListenerSets take nothing from (Istio pilot/pkg/config/kube/gateway/gateway_collection.go

@@ -1,5 +1,6 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { DiscoverySelector } from "../../view/control-planes.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import type { RevisionSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, setting } from "../../view/view.ts";
 import { injectionLabel, revisionLabel } from "../objects/labels.ts";
@@ -157,7 +158,7 @@ export const readers = fact(
 
 const none: readonly never[] = Object.freeze([]);
 
-const lists = new WeakMap<readonly AnyObject[], Map<string, readonly AnyObject[]>>();
+const lists = new KeptIn<readonly AnyObject[], Map<string, readonly AnyObject[]>>();
 
 /** Lists that many namespaces share are filtered once for each control plane. */
 function readBy<T extends AnyObject>(

@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, isEnrolled, staysOut } from "../membership/capture.ts";
@@ -53,7 +54,7 @@ export const peerAuthenticationLevel = fact(
   (namespace, mesh) => levelOf(mesh.related(peerAuthenticationsInNamespace, namespace)),
 );
 
-const levels = new WeakMap<readonly PeerAuthentication[], PeerAuthenticationLevel>();
+const levels = new KeptIn<readonly PeerAuthentication[], PeerAuthenticationLevel>();
 
 /** If a change touches no policy of a namespace, the list and its level are the same before and after. */
 export function levelOf(policies: readonly PeerAuthentication[]): PeerAuthenticationLevel {

@@ -1,3 +1,4 @@
+import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
@@ -299,7 +300,7 @@ export const destinationRulesFor = (
   settings: MeshSettings,
 ): readonly MergedDestinationRule[] => new DestinationRulesByHost(rules, settings).over(host).seenBy(client, namespace);
 
-const readByEach = new WeakMap<RulesOverHost, Map<ControlPlane, RulesOverHost>>();
+const readByEach = new KeptIn<RulesOverHost, Map<ControlPlane, RulesOverHost>>();
 
 /** Those of the DestinationRules of a host that a control plane reads. */
 export function rulesReadBy(

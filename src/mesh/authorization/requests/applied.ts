@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../../../kube/object.ts";
+import { KeptIn } from "../../../view/kept-in.ts";
 import type { MeshSettings } from "../../../view/settings.ts";
 import type { Place } from "./matches.ts";
 import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
@@ -41,7 +42,7 @@ export class AppliedLevels implements Applied {
   }
 }
 
-const meshWideNames = new WeakMap<readonly NamedList[], readonly NamedList[]>();
+const meshWideNames = new KeptIn<readonly NamedList[], readonly NamedList[]>();
 
 /** Mesh-wide lists by names that differ from those of the namespace's own. Once for all namespaces, so that they share the lists. */
 function namedMeshWide(lists: readonly NamedList[]): readonly NamedList[] {
@@ -62,7 +63,7 @@ export interface Rules {
 
 const isAllow = ({ spec }: AuthorizationPolicy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
 
-const compiled = new WeakMap<
+const compiled = new KeptIn<
   readonly AuthorizationPolicy[],
   Map<string, { readonly settings: MeshSettings; readonly rules: Rules }>
 >();
@@ -157,7 +158,7 @@ const none: readonly AuthorizationPolicy[] = Object.freeze([]);
 const listOf = (lists: Lists, name: string): readonly AuthorizationPolicy[] =>
   lists.find((list) => list.name === name)?.policies ?? none;
 
-const compared = new WeakMap<
+const compared = new KeptIn<
   readonly AuthorizationPolicy[],
   {
     readonly before: readonly AuthorizationPolicy[];

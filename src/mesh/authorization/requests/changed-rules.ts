@@ -1,3 +1,4 @@
+import { KeptIn } from "../../../view/kept-in.ts";
 import type { Applied, PolicyChange } from "./applied.ts";
 import { type Box, everyRequest } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
@@ -119,7 +120,7 @@ interface FromUnnamed extends Harmless, Kept {
   readonly result: Box | undefined;
 }
 
-const known = new WeakMap<PolicyChange, Map<Place, ChangedRules>>();
+const known = new KeptIn<PolicyChange, Map<Place, ChangedRules>>();
 export const isReadAlike = (a: Reading, b: Reading): boolean =>
   a.place === b.place && isSameTrust(a.settings, b.settings);
 

@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../../../kube/object.ts";
+import { KeptIn } from "../../../view/kept-in.ts";
 import type { MeshSettings } from "../../../view/settings.ts";
 import type { Clause } from "./boxes.ts";
 import type { Clauses, Match, Place } from "./matches.ts";
@@ -16,7 +17,7 @@ export interface Ruled {
 }
 
 type ByPlace = { [P in Place]?: readonly Ruled[] };
-const known = new WeakMap<AuthorizationPolicy, { readonly settings: MeshSettings; readonly byPlace: ByPlace }>();
+const known = new KeptIn<AuthorizationPolicy, { readonly settings: MeshSettings; readonly byPlace: ByPlace }>();
 
 /** The rules of a policy that have an effect at a place. Policies never change, so this is computed once for each. */
 export function rulesAt(policy: AuthorizationPolicy, place: Place, settings: MeshSettings): readonly Ruled[] {
