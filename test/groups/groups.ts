@@ -4,7 +4,8 @@ import { describe, test } from "node:test";
 
 // The test runner starts one process per file that it is given, and each spends 0.3 s and more to load the modules of Meshward. So
 // most test files are given to it as groups, each of them one process that loads the modules once. A file needs a process of its
-// own, and is named in the script `test` of package.json, if it registers a loader or takes long because of processes that it starts.
+// own, and is named in the script `test` of package.json, if it registers a loader, measures the heap of its process, or takes long because
+// of processes that it starts.
 
 const root = new URL("../../", import.meta.url);
 /** They take as long as all others of their folders. */
@@ -12,7 +13,7 @@ const laws = "*laws|one-truth";
 
 /** Patterns of test files, relative to `test/` and without `.test.ts`, of each group. `npm run test:quick` runs the first four. */
 export const groups = {
-  "quick-admission": [`{admission,policy}/!(${laws})`],
+  "quick-admission": [`{admission,policy}/!(${laws}|leftovers)`],
   "quick-engine": [`{config,deploy,engine,explain,generate,istiod-validation,report,telemetry,text,tls}/!(${laws})`],
   "quick-mesh": [`{kube,mesh,view}/**/!(${laws})`, "{architecture,package}"],
   "quick-rules": [`{cel,custom-rules,rule-code,schemas,vap}/!(${laws})`, "rules"],
