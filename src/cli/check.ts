@@ -25,7 +25,8 @@ import { type ClusterOptions, clusterWord, contextOption, kubeconfigOption } fro
 import { namespaceName } from "./namespace-option.ts";
 import { assertDeletable, type DeletionOptions, deletionsOf } from "./deletions.ts";
 import { notesOf } from "./check/notes.ts";
-import { unknownValues, withoutUnknownValues } from "./check/unknown-values.ts";
+import { type CountedFindings, onceAFile, unknownValues } from "./check/once-a-file.ts";
+import { UnknownValues } from "./check/unknown-values.ts";
 import { giveIntents } from "./given-intents.ts";
 import { judgeChanges } from "./check/judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
@@ -40,6 +41,7 @@ import {
   settingsIn,
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
+import { Placeholders } from "./placeholders.ts";
 import { outputsOf, type Written } from "./outputs.ts";
 import { tellAbsentNamespaces, tellExceptions } from "./policy-notes.ts";
 import {
@@ -146,7 +148,7 @@ export function checkCommand(terminal: Terminal, finish: (code: ExitCode) => voi
     .addOption(substituteOption())
     .addOption(substituteFromOption())
     .addOption(renderOption())
-    .option("--verbose", "list every object that several files define")
+    .option("--verbose", "list every object that several files define, and every finding that depends on a placeholder")
     .option("-n, --namespace <name>", "namespace for objects that do not name one", namespaceName, "default")
     .addOption(clusterDomainOption())
     .addOption(docsUrlOption())
@@ -282,7 +284,7 @@ interface Changes {
   readonly given: readonly FileObject[];
 }
 
-type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile" | "connections"> &
+type ReportedBy = Pick<CheckOptions, "profile" | "docsUrl" | "settingsFile" | "connections" | "verbose"> &
   RequesterOptions & {
     readonly policies: Policies;
     /** Whether the report has what the change does to the mesh. */
@@ -297,8 +299,8 @@ const howToAsk = ({ base, request }: { readonly base: unknown; readonly request:
 function reportFor(
   { found, base, given, ...deletions }: Changes,
   unread: readonly SourceError[],
-  { policies, profile, docsUrl, settingsFile, isCompared, connections, ...who }: ReportedBy,
-): { readonly report: Report; readonly unknown: readonly string[] } {
+  { policies, profile, docsUrl, settingsFile, isCompared, connections, verbose, ...who }: ReportedBy,
+): { readonly report: Report; readonly unknown: CountedFindings | undefined } {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
   const inForce = rulesInForce(rules, policies);
@@ -310,9 +312,13 @@ function reportFor(
     ? judgeChanges(files, { base, ...deletions }, by)
     : { ...judgeSet(files, by), sides: [], deleted: [] };
   const { skipped, guesses, errors, after, sides } = judged;
-  const { rulings, unknown } = withoutUnknownValues(judged.rulings, { found, mesh: after, rules: inForce, selection });
   const checked = [...files.objects, ...judged.deleted];
   const changed = [...checked, ...sides.flatMap((side) => side.changed), ...found.unread];
+  const { rulings, unknown } = onceAFile(judged.rulings, {
+    placeholders: new Placeholders(changed, after, selection),
+    unknown: new UnknownValues({ objects: changed, mesh: after, rules: inForce, selection }),
+    ...{ objects: changed, isEachListed: verbose === true },
+  });
   const places = placesOf(changed, [...(base?.objects ?? []), ...given]);
   const unasked = unaskedRules({ rules: inForce, selection, mesh: after }, howToAsk({ base, request }));
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];

@@ -3,12 +3,15 @@ import type { Evidence } from "../engine/evidence.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { keyOf } from "../kube/identity.ts";
+import type { Invalid } from "../kube/invalid.ts";
 import { type AnyObject, readAny } from "../kube/object.ts";
 import { isObject, type Path, valueAt } from "../kube/read.ts";
+import { objectInvalid } from "../rules/object/invalid.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
 import { placeholderBelow, placeholderIn, withValues } from "../sources/manifests/substitution.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
+import { pathOf } from "./resolved-by-value.ts";
 
 /** The values in manifests that something else replaces before they are applied, and what rests on them. */
 export class Placeholders {
@@ -26,12 +29,18 @@ export class Placeholders {
 
   /** The rest of a sentence that begins with "because"; undefined if the finding rests on no placeholder. */
   reasonFor(finding: Finding): string | undefined {
+    const placeholder = this.under(finding);
+    return placeholder === undefined ? undefined : unknownValue(placeholder);
+  }
+
+  /** The placeholder on which the finding rests. */
+  under(finding: Finding): string | undefined {
     const { subject, at, evidence = [], related = [] } = finding;
+    const inFault = faultOf(finding)?.placeholder;
+    if (inFault !== undefined) return inFault;
     const found = this.#at(subject, at) ?? firstOf(evidence, (one) => this.#inEvidence(one));
     const placeholder = found ?? firstOf(related, (one) => this.#in(one));
-    return placeholder === undefined || this.#isWrongAnyway(finding)
-      ? undefined
-      : `${JSON.stringify(placeholder)} is a placeholder, whose value is not known here`;
+    return placeholder === undefined || this.#isWrongAnyway(finding) ? undefined : placeholder;
   }
 
   /**
@@ -48,7 +57,7 @@ export class Placeholders {
     if (others.length < evidence.length || named.some((one) => inNameOf(one) !== undefined)) return false;
     const changes = [...new Set([subject, ...others])].flatMap((one) => this.#withOtherValues(one));
     const { findings } = judge([rule], this.#mesh, changes, { selection: this.#selection });
-    return findings.some((other) => other.message === message && other.at.join("\n") === at.join("\n"));
+    return findings.some((other) => other.message === message && pathOf(other.at) === pathOf(at));
   }
 
   #withOtherValues(one: AnyObject): readonly Change[] {
@@ -80,6 +89,14 @@ export class Placeholders {
     }
     return this.#ofObjects.get(object);
   }
+}
+
+export const unknownValue = (placeholder: string): string =>
+  `${JSON.stringify(placeholder)} is a placeholder, whose value is not known here`;
+
+/** The fault that a finding about an invalid object reports. */
+function faultOf({ rule, subject, at }: Finding): Invalid | undefined {
+  return rule === objectInvalid ? subject.invalid?.find((fault) => pathOf(fault.at) === pathOf(at)) : undefined;
 }
 
 const inNameOf = ({ metadata: { namespace, name } }: AnyObject): string | undefined =>

@@ -10,4 +10,6 @@ export interface Invalid {
   readonly fix?: string | undefined;
   /** Another version of the definitions may accept it. */
   readonly atMost?: "warn";
+  /** The placeholder in the object that may stand for a value with which the fault is not there. */
+  readonly placeholder?: string;
 }

@@ -506,7 +506,7 @@ spec:
     assert.equal(open.code, 0, modes(open.report).join());
   });
 
-  test("a finding that another value than a placeholder resolves is left out, which a note says", async () => {
+  test("findings that another value than a placeholder resolves are one warning a file", async () => {
     const objects = (domain: string, port: string) => `apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: { name: web, namespace: shop }
@@ -523,16 +523,31 @@ kind: ServiceEntry
 metadata: { name: db, namespace: shop }
 spec: { hosts: ["db.${domain}"], addresses: ["${domain}"], resolution: DNS, location: MESH_EXTERNAL, ports: [{ number: ${port}, name: tcp, protocol: TCP }] }
 `;
-    const notes = async (domain: string, port = "5432") => {
-      const { code, out, error } = await meshward(["check", folderWith({ "a.yaml": objects(domain, port) })]);
+    const notes = async (domain: string, port = "5432", ...more: readonly string[]) => {
+      const folder = folderWith({ "a.yaml": objects(domain, port), "b/b.yaml": objects(domain, port) });
+      const { code, out, error } = await meshward(["check", folder, ...more]);
       return {
         code,
-        found: out.match(/ (deny|warn)  /g)?.length ?? 0,
+        found: out.match(/ (deny|warn)  /g) ?? [],
+        others: out.match(/fix: .*\d+ more findings in this file .*/g) ?? [],
         notes: error.match(/note: \d+ findings.*/g) ?? [],
       };
     };
-    const note = `note: 8 findings are left out, because they depend on what stands for placeholders such as "\${DOMAIN}"; --substitute NAME=VALUE gives the value of a variable`;
-    assert.deepEqual(await notes("${DOMAIN}"), { code: 0, found: 0, notes: [note] });
+    const note = (listed: string) =>
+      `note: 14 findings in 2 files depend on what stands for placeholders such as "\${DOMAIN}"${listed}; --substitute NAME=VALUE gives the value of a variable`;
+    const found = await notes("${DOMAIN}");
+    assert.deepEqual(
+      [found.code, found.found, found.notes],
+      [0, [" warn  ", " warn  "], [note(", of which each file has one in the report (--verbose lists all)")]],
+    );
+    assert.equal(found.others.length, 2);
+    for (const said of found.others)
+      assert.match(said, /6 more findings in this file depend on placeholders and are not listed\.$/);
+    const all = await notes("${DOMAIN}", "5432", "--verbose");
+    assert.deepEqual([all.code, all.found.length, all.others], [0, 14, []]);
+    assert.ok(all.found.every((mode) => mode === " warn  "));
+    const valid = await notes("${DOMAIN}", "5432", "--substitute", "DOMAIN=example");
+    assert.deepEqual(valid.notes, []);
     // Whatever the domain is, the port is wrong.
     assert.equal((await notes("${DOMAIN}", "70000")).code, 1);
     assert.deepEqual((await notes("Example_Domain")).notes, []);
@@ -574,11 +589,34 @@ spec: { selector: { matchLabels: { app: a } }, targetRefs: [{ kind: ${kind}, nam
     }
   });
 
-  test("what the definition and istiod both say of a value is one finding that is left out", async () => {
+  test("what the definition and istiod both say of a value is one finding", async () => {
     const routes = virtualService.replace("[{ route", () => '[{ timeout: "${TIMEOUT}", route');
     assert.notEqual(routes, virtualService);
-    const { error } = await meshward(["check", folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") })]);
-    assert.match(error, /note: 1 finding is left out/);
+    const folder = folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") });
+    assert.match((await meshward(["check", folder])).error, /note: 1 finding in 1 file depends on/);
+    const { code, report: found } = await report(folder);
+    assert.deepEqual([code, found.findings.length], [0, 1]);
+    const [only] = found.findings;
+    assert.deepEqual([only?.mode, only?.lowered.at(-1)?.step], ["warn", "placeholder"]);
+    assert.match(only?.lowered.at(-1)?.reason ?? "", /"\$\{TIMEOUT\}" is a placeholder, whose value is not known here/);
+  });
+
+  test("what depends on other objects is listed before what an object alone may have wrong", async () => {
+    const routes = virtualService
+      .replace("hosts: [", () => 'hosts: ["${HOST}", ')
+      .replace("subset: v1 }", () => 'subset: "${SUBSET}" }');
+    assert.notEqual(routes, virtualService);
+    const { code, report: found } = await report(folderWith({ "routes.yaml": routes, "rules.yaml": subsets("v1") }));
+    assert.deepEqual([code, modes(found)], [0, ["virtual-service-subset-not-found warn placeholder"]]);
+    assert.match(found.findings[0]?.fix ?? "", /\d more findings? in this file depends? on/);
+  });
+
+  test("also where the stored object has labels that the file does not have", async () => {
+    const objectOf = (labels: string) =>
+      `apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: { name: db, namespace: shop${labels} }\nspec: { hosts: ["db.\${DOMAIN}"], resolution: DNS, location: MESH_EXTERNAL, ports: [{ number: 443, name: tls, protocol: TLS }] }\n`;
+    const mesh = folderWith({ "a.yaml": objectOf(", uid: a-1, labels: { team: shop }").replace("${DOMAIN}", "a.com") });
+    const { code, report: found } = await report(folderWith({ "a.yaml": objectOf("") }), "--mesh", mesh);
+    assert.deepEqual([code, modes(found)], [0, ["service-entry-host-invalid warn placeholder"]]);
   });
 
   test("a number that is a placeholder, too", async () => {

@@ -164,6 +164,8 @@ describe("definitions of the Gateway API", { skip }, () => {
 
   test("they go: what was known of them is forgotten, and they can come back", async () => {
     const names = [...definitions.keys()].filter((name) => name.endsWith(`.${group}`));
+    // An API server that deletes a definition before it has ever listed objects of it may never find its storage ready.
+    for (const name of names) await succeeds(plane, ["get", name, "--all-namespaces"]);
     await succeeds(plane, ["delete", "crd", ...names, "--wait=true"]);
     await becomes("absent", "gateways", "httproutes", "tlsroutes");
     await stillJudges();

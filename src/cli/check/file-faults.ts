@@ -14,8 +14,6 @@ export interface CheckedFiles {
   readonly files: FileMesh;
   /** Objects of kinds that no rule reads, as far as the API server would reject them. */
   readonly unread: readonly FileObject[];
-  /** The placeholder of each fault that is left out, because a value that may stand there has none. */
-  readonly unknown: readonly string[];
 }
 
 /** Checks all manifests against the definitions of their kinds, and as istiod would validate them. */
@@ -31,19 +29,16 @@ export async function withFaults(files: FileMesh, schemas: Schemas, defaultNames
     const invalid = faults.of(manifest.raw);
     return invalid.length === 0 ? [] : [{ manifest, object: { ...object, invalid } }];
   });
-  const { unknown } = faults;
-  if (entries.size === 0) return { files, unread, unknown };
+  if (entries.size === 0) return { files, unread };
   for (const [{ object }, checked] of entries)
     if (files.mesh.find(object.kind, keyOf(object)) === object) files.mesh.set(checked.object);
   const entryOf = (entry: FileObject) => entries.get(entry) ?? entry;
   const replaced = files.replaced.map(({ by, earlier }) => ({ by: entryOf(by), earlier: entryOf(earlier) }));
-  return { files: { ...files, objects: files.objects.map(entryOf), replaced }, unread, unknown };
+  return { files: { ...files, objects: files.objects.map(entryOf), replaced }, unread };
 }
 
-/** Finds the faults that objects have whatever stands for their placeholders. */
+/** Finds the faults of objects, and those that may not be there with the value of a placeholder. */
 class Faults {
-  /** See CheckedFiles. */
-  readonly unknown: string[] = [];
   readonly #schemas: Schemas;
   readonly #expressionProblem: ExpressionProblem | undefined;
 
@@ -58,27 +53,29 @@ class Faults {
    */
   of(raw: Record<string, unknown>, malformed: AnyObject["malformed"] = []): readonly Invalid[] {
     const known = new Set(malformed.map(({ at }) => pathOf(at)));
-    const isCertain = this.#certaintyIn(raw);
-    const faults = this.#schemas.faultsOf(raw).filter(isCertain);
-    const isRefused = faults.some(({ atMost }) => atMost === undefined);
-    const refused = isRefused ? [] : refusedByIstiod(raw, this.#expressionProblem).filter(isCertain);
-    return [...faults, ...refused].filter(({ at }) => !known.has(pathOf(at)));
+    const placeholderFor = this.#placeholdersIn(raw);
+    const withPlaceholder = (fault: Invalid): Invalid => {
+      const placeholder = placeholderFor(fault);
+      return placeholder === undefined ? fault : { ...fault, placeholder };
+    };
+    const faults = this.#schemas.faultsOf(raw).map(withPlaceholder);
+    const isRefused = faults.some(({ atMost, placeholder }) => atMost === undefined && placeholder === undefined);
+    const said = new Set(faults.map(({ at }) => pathOf(at)));
+    const refused = isRefused ? [] : refusedByIstiod(raw, this.#expressionProblem).map(withPlaceholder);
+    const others = refused.filter(({ at, placeholder }) => placeholder === undefined || !said.has(pathOf(at)));
+    return [...faults, ...others].filter(({ at }) => !known.has(pathOf(at)));
   }
 
-  /** Whether a fault is there with other values too. If not, the value that is meant may be valid. */
-  #certaintyIn(raw: Record<string, unknown>): (fault: Invalid) => boolean {
+  /** Finds the placeholder of a fault that is not there with another value: the value that is meant may be valid. */
+  #placeholdersIn(raw: Record<string, unknown>): (fault: Invalid) => string | undefined {
     const placeholder = placeholderBelow(raw);
-    if (placeholder === undefined) return () => true;
+    if (placeholder === undefined) return () => undefined;
     let found: { readonly before: readonly Path[]; readonly others: readonly (readonly Path[])[] } | undefined;
-    const unknown = new Set<string>();
     return ({ at }) => {
       found ??= { before: this.#placesIn(raw) ?? [], others: this.#withOtherValues(raw) };
       const { before, others } = found;
-      if (!others.some((after) => isResolved(at, { before, after }))) return true;
-      // The definition and istiod may both refuse what is wrong in one place.
-      if (!unknown.has(pathOf(at))) this.unknown.push(placeholderBelow(valueAt(raw, at)) ?? placeholder);
-      unknown.add(pathOf(at));
-      return false;
+      if (!others.some((after) => isResolved(at, { before, after }))) return undefined;
+      return placeholderBelow(valueAt(raw, at)) ?? placeholder;
     };
   }
 

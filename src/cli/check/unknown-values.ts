@@ -1,7 +1,6 @@
 import { judge } from "../../engine/evaluate.ts";
 import type { Finding } from "../../engine/finding.ts";
 import type { Rule } from "../../engine/rule.ts";
-import type { Ruling } from "../../engine/ruling.ts";
 import type { PolicySelection } from "../../engine/setting.ts";
 import { namespaceKey } from "../../kube/identity.ts";
 import type { Kind } from "../../kube/kinds.ts";
@@ -12,33 +11,19 @@ import { placeholderBelow, valuesOfAllForms, withValues } from "../../sources/ma
 import { knowledgeOf, MeshStore } from "../../view/store.ts";
 import type { Knowledge, Mesh } from "../../view/view.ts";
 import { isResolved, pathOf } from "../resolved-by-value.ts";
-import type { CheckedFiles } from "./file-faults.ts";
+import type { FileObject } from "../../sources/manifests/file-mesh.ts";
 
 interface Judging {
-  readonly found: CheckedFiles;
+  /** The objects of the files. */
+  readonly objects: readonly FileObject[];
   /** The mesh with the objects of the files in it. */
   readonly mesh: Mesh;
   readonly rules: readonly Rule[];
   readonly selection: PolicySelection;
 }
 
-/** The rulings without those on values that may be right, and the placeholder of each finding that is left out. */
-export function withoutUnknownValues(
-  all: readonly Ruling[],
-  judging: Judging,
-): { readonly rulings: readonly Ruling[]; readonly unknown: readonly string[] } {
-  const values = new UnknownValues(judging);
-  const unknown = [...judging.found.unknown];
-  const rulings = all.filter(({ mode, finding }) => {
-    const placeholder = mode === "off" ? undefined : values.unknownIn(finding);
-    if (placeholder !== undefined) unknown.push(placeholder);
-    return placeholder === undefined;
-  });
-  return { rulings, unknown };
-}
-
 /** What rules say of objects with other values than their placeholders. */
-class UnknownValues {
+export class UnknownValues {
   readonly #raws: ReadonlyMap<AnyObject, unknown>;
   readonly #judging: Judging;
   readonly #knowledge: ReadonlyMap<Kind, Knowledge>;
@@ -48,7 +33,7 @@ class UnknownValues {
   constructor(judging: Judging) {
     this.#judging = judging;
     this.#knowledge = knowledgeOf(judging.mesh);
-    this.#raws = new Map(judging.found.files.objects.map(({ object, manifest }) => [object, manifest.raw]));
+    this.#raws = new Map(judging.objects.map(({ object, manifest }) => [object, manifest.raw]));
   }
 
   /**
@@ -60,8 +45,10 @@ class UnknownValues {
     if (of !== "intrinsic" || rule === objectInvalid || at.length === 0 || !isObject(raw)) return undefined;
     const placeholder = placeholderBelow(valueAt(raw, at));
     // Where the API server would reject it whatever the value is, that is not reported beside what the rule says.
-    const isRejected = subject.invalid?.some((fault) => pathOf(fault.at) === pathOf(at)) === true;
-    if (placeholder === undefined || isRejected) return undefined;
+    const isRejected = subject.invalid?.some(
+      (fault) => fault.placeholder === undefined && pathOf(fault.at) === pathOf(at),
+    );
+    if (placeholder === undefined || isRejected === true) return undefined;
     const isFoundWith = (value?: string) =>
       this.#findings(subject, value).some((other) => other.rule === rule && pathOf(other.at) === pathOf(at));
     const isRight = (value: string) =>
@@ -100,17 +87,4 @@ class UnknownValues {
     const { findings } = judge(ofKind, alone, [{ old: undefined, object }], { selection });
     return findings.filter((finding) => finding.subject === object);
   }
-}
-
-/** A note about the findings that were left out, given the placeholder of each. */
-export function unknownValues(unknown: readonly string[]): readonly string[] {
-  const [first] = unknown;
-  if (first === undefined) return [];
-  const many =
-    unknown.length === 1
-      ? "1 finding is left out, because it depends"
-      : `${unknown.length} findings are left out, because they depend`;
-  return [
-    `${many} on what stands for placeholders such as ${JSON.stringify(first)}; --substitute NAME=VALUE gives the value of a variable`,
-  ];
 }
