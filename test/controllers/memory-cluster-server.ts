@@ -1,13 +1,13 @@
 import { once } from "node:events";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { TestContext } from "node:test";
 import type { ApiRequest } from "../../src/sources/cluster/connection.ts";
 import { ClusterError } from "../../src/sources/cluster/cluster-error.ts";
+import { temporaryFolder } from "../contract/api-server.ts";
 import type { MemoryCluster } from "./memory-cluster.ts";
 
 const statuses: Readonly<Record<string, number>> = {
@@ -46,7 +46,7 @@ export async function kubeconfigOf(cluster: MemoryCluster, context: TestContext)
     server.close();
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const path = join(mkdtempSync(join(tmpdir(), "memory-cluster-")), "config");
+  const path = join(temporaryFolder(context), "config");
   const clusters = [{ name: "c", cluster: { server: url } }];
   const contexts = [{ name: "c", context: { cluster: "c", user: "u" } }];
   const config = { apiVersion: "v1", kind: "Config", clusters, contexts, users: [{ name: "u", user: {} }] };

@@ -3,8 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { leases } from "../../src/controllers/election.ts";
@@ -12,6 +11,7 @@ import { FollowedObjects } from "../../src/controllers/followed-objects.ts";
 import { ObjectClient, type Resource } from "../../src/controllers/objects.ts";
 import { ClusterError } from "../../src/sources/cluster/cluster-error.ts";
 import { connectToCluster } from "../../src/sources/cluster/connection.ts";
+import { temporaryFolder } from "../contract/api-server.ts";
 import { eventually } from "../sources/cluster/manual-pace.ts";
 import { forbidden, MemoryCluster } from "./memory-cluster.ts";
 
@@ -86,7 +86,7 @@ async function server(context: TestContext, status: number, body: object) {
   http.listen(0, "127.0.0.1");
   await once(http, "listening");
   const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  const kubeconfig = join(mkdtempSync(join(tmpdir(), "objects-")), "config");
+  const kubeconfig = join(temporaryFolder(context), "config");
   const clusters = [{ name: "c", cluster: { server: url } }];
   const contexts = [{ name: "c", context: { cluster: "c", user: "u" } }];
   const config = { apiVersion: "v1", kind: "Config", clusters, contexts, users: [{ name: "u", user: {} }] };

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { root } from "../../src/generate/files.ts";
 import { outputShapes } from "../../src/generate/formats-page.ts";
 import { jsonShapes, type Shape } from "../../src/generate/json-shapes.ts";
 import { meshward } from "../cli/terminal.ts";
+import { temporaryFolder } from "../contract/api-server.ts";
 
 const shapes = new Map(outputShapes(root).found.map((shape) => [shape.name, shape]));
 const tour = "policies/tour";
@@ -79,8 +80,8 @@ describe("output in JSON has the documented fields, and no others", () => {
       assert.deepEqual(violations(await output(argv), name, name), []);
     });
 
-  test("meshward audit --diff", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "meshward-formats-"));
+  test("meshward audit --diff", async (context) => {
+    const folder = temporaryFolder(context);
     const reports = [tour, "policies/examples/online-shop"].map(async (mesh, i) => {
       const file = join(folder, `${i}.json`);
       writeFileSync(file, JSON.stringify(await output(["audit", "--mesh", mesh])));
@@ -93,6 +94,7 @@ describe("output in JSON has the documented fields, and no others", () => {
 
 describe("the interfaces of output", () => {
   const folder = mkdtempSync(join(tmpdir(), "meshward-shapes-"));
+  after(() => rmSync(folder, { recursive: true }));
   const read = (source: string) => {
     writeFileSync(join(folder, "one.ts"), source);
     return jsonShapes(folder, ["one.ts"], ["One"]);
