@@ -3,7 +3,6 @@ import type { Evidence } from "../engine/evidence.ts";
 import type { Finding } from "../engine/finding.ts";
 import type { PolicySelection } from "../engine/setting.ts";
 import { keyOf } from "../kube/identity.ts";
-import type { Invalid } from "../kube/invalid.ts";
 import { type AnyObject, readAny } from "../kube/object.ts";
 import { isObject, type Path, valueAt } from "../kube/read.ts";
 import { objectInvalid } from "../rules/object/invalid.ts";
@@ -36,7 +35,7 @@ export class Placeholders {
   /** The placeholder on which the finding rests. */
   under(finding: Finding): string | undefined {
     const { subject, at, evidence = [], related = [] } = finding;
-    const inFault = faultOf(finding)?.placeholder;
+    const inFault = placeholderOfFault(finding);
     if (inFault !== undefined) return inFault;
     const found = this.#at(subject, at) ?? firstOf(evidence, (one) => this.#inEvidence(one));
     const placeholder = found ?? firstOf(related, (one) => this.#in(one));
@@ -94,9 +93,10 @@ export class Placeholders {
 export const unknownValue = (placeholder: string): string =>
   `${JSON.stringify(placeholder)} is a placeholder, whose value is not known here`;
 
-/** The fault that a finding about an invalid object reports. */
-function faultOf({ rule, subject, at }: Finding): Invalid | undefined {
-  return rule === objectInvalid ? subject.invalid?.find((fault) => pathOf(fault.at) === pathOf(at)) : undefined;
+/** The placeholder that may stand for a value with which the API server would not reject the object. */
+export function placeholderOfFault({ rule, subject, at }: Finding): string | undefined {
+  if (rule !== objectInvalid) return undefined;
+  return subject.invalid?.find((fault) => pathOf(fault.at) === pathOf(at))?.placeholder;
 }
 
 const inNameOf = ({ metadata: { namespace, name } }: AnyObject): string | undefined =>

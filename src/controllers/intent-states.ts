@@ -69,7 +69,7 @@ class Found {
   ) {
     const findings = rulings.map(({ finding }) => finding);
     const of = (rule: Rule) => findings.filter((finding) => finding.rule.id === rule.id);
-    const isDecided = ({ atMost }: Finding): boolean => atMost === undefined;
+    const isDecided = ({ onlyWarns }: Finding): boolean => onlyWarns === undefined;
     const judged = of(notHeld);
     this.#invalid = byIntent(of(invalid).filter(isDecided));
     this.#broken = byIntent(judged.filter(isDecided));

@@ -278,7 +278,7 @@ class Evaluation {
       key: "not known",
       message,
       guess: what,
-      atMost: "warn",
+      onlyWarns: `${what} are not known`,
       fix: "Check the object when that is known.",
     };
   }

@@ -55,11 +55,11 @@ const standingFor = (finding: Finding, others: number): Finding =>
       };
 
 /** Problems of one rule and object with the same key get the same ruling, if both or none of them are introduced. */
-function rulingKeyOf({ atMost, topic, evidence, acceptedWith }: Problem): string {
+function rulingKeyOf({ onlyWarns, topic, evidence, acceptedWith }: Problem): string {
   const accepted = acceptedWith?.map(({ rule, object }) => `${rule} ${identityOf(object)}`).join();
   // Findings about one topic include each other by the objects of their evidence.
   const of = topic === undefined ? evidence && kindsOf(evidence) : evidence?.map(identityOfEvidence).join();
-  return `${atMost} ${topic} ${accepted} ${of}`;
+  return `${onlyWarns} ${topic} ${accepted} ${of}`;
 }
 
 const identityOfEvidence = (one: Evidence): string =>

@@ -124,7 +124,7 @@ function addOfState(found: FindingList, problem: Problem, { by, old, known }: Be
   }
   const { rule, subject, setting } = by;
   const isRollback = old !== undefined && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
-  found.add(isRollback ? { ...problem, atMost: "warn" } : problem, true);
+  found.add(isRollback ? { ...problem, onlyWarns: "it goes back to what was there before" } : problem, true);
 }
 
 const keyOf = (problem: Problem): string => problem.key ?? messageOf(problem);

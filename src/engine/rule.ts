@@ -45,8 +45,11 @@ export interface Problem {
    * them is new, the change introduces the problem.
    */
   readonly alsoFor?: readonly string[];
-  /** The problem is never more than a warning, whatever the policy says: its effect is uncertain or limited. */
-  readonly atMost?: "warn";
+  /**
+   * Why the problem is never more than a warning, whatever the policy says: the rest of a sentence that begins with "because". Its effect
+   * is uncertain or limited.
+   */
+  readonly onlyWarns?: string;
   /** The fix for this case, if the fix of the rule is too general. */
   readonly fix?: string;
   /** Other objects that the report lists. */

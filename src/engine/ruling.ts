@@ -116,8 +116,8 @@ export const ladder = {
     when(newerThan !== undefined, "warn", `the rule is newer than the profile ${newerThan} that is in use`),
   ),
   trial: lowers("trial", ({ rule }) => when(rule.stage === "trial", "warn", "the rule is in its trial stage")),
-  limitedEffect: lowers("limitedEffect", ({ atMost }) =>
-    when(atMost === "warn", "warn", "the effect is uncertain or limited in this case"),
+  limitedEffect: lowers("limitedEffect", ({ onlyWarns }) =>
+    onlyWarns === undefined ? undefined : { to: "warn", reason: onlyWarns },
   ),
   incompleteEvidence: lowers("incompleteEvidence", (finding, mode, { before, after }) => {
     const { introduced, subject } = finding;

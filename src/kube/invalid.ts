@@ -9,7 +9,7 @@ export interface Invalid {
   /** What to do, if that is more than to correct it. */
   readonly fix?: string | undefined;
   /** Another version of the definitions may accept it. */
-  readonly atMost?: "warn";
+  readonly dependsOnVersion?: true;
   /** The placeholder in the object that may stand for a value with which the fault is not there. */
   readonly placeholder?: string;
 }

@@ -149,8 +149,8 @@ class FieldCheck {
 
   #refuse(at: Path, message: string, dependsOnVersion = false, fix?: string): void {
     if (this.faults.length >= mostFaults) return;
-    const atMost = dependsOnVersion && !this.#isExact ? { atMost: "warn" as const } : {};
-    this.faults.push({ at, message, ...atMost, ...(fix === undefined ? {} : { fix }) });
+    const version = dependsOnVersion && !this.#isExact ? { dependsOnVersion: true as const } : {};
+    this.faults.push({ at, message, ...version, ...(fix === undefined ? {} : { fix }) });
   }
 }
 

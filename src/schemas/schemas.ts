@@ -91,7 +91,7 @@ export class Schemas {
     return {
       at: ["kind"],
       message: `${message}: its kinds are ${listed([...kinds.keys()].sort(), "and")}`,
-      atMost: "warn",
+      dependsOnVersion: true,
     };
   }
 }
@@ -100,5 +100,5 @@ function unknownVersion(version: string, { group, kind, versions, isExact }: Kno
   const served = listed([...versions.keys()].sort(), "and");
   const message = `The API server does not serve ${kind} in version ${quoted(`${group}/${version}`)}: its versions are ${served}`;
   // Clusters may have older definitions of the Gateway API, whose alpha versions were removed.
-  return { at: ["apiVersion"], message, ...(isExact || group.endsWith("istio.io") ? {} : { atMost: "warn" }) };
+  return { at: ["apiVersion"], message, ...(isExact || group.endsWith("istio.io") ? {} : { dependsOnVersion: true }) };
 }

@@ -75,7 +75,7 @@ export const fact = <Name extends string, K extends FactKind, R extends Reads, T
 ): Fact<Name, K, R, T> => ({ name, of, reads, compute });
 
 /**
- * The same fact for a rule that uses it only for the wording of a problem: its message, its fix or its `atMost`, but not
+ * The same fact for a rule that uses it only for the wording of a problem: its message, its fix or its `onlyWarns`, but not
  * its key and not whether there is a problem. A change of what the fact reads then introduces no problem elsewhere, so no
  * other object is evaluated for it.
  */

@@ -84,7 +84,7 @@ describe("many findings of one rule for one object", () => {
 
   test("a finding never stands for one that can get another ruling", () => {
     const differing: readonly Partial<Problem>[] = [
-      { atMost: "warn" },
+      { onlyWarns: "it is uncertain" },
       {},
       { topic: "mtls" },
       { evidence: [absent("Service", "shop")] },
@@ -98,12 +98,12 @@ describe("many findings of one rule for one object", () => {
     const problems = differing.flatMap((more) => many(10, more));
     const rest = found(problems, 5).slice(5);
     assert.deepEqual(
-      rest.map(({ atMost, topic, evidence, acceptedWith, standsFor }) => [
-        { atMost, topic, evidence, acceptedWith },
+      rest.map(({ onlyWarns, topic, evidence, acceptedWith, standsFor }) => [
+        { onlyWarns, topic, evidence, acceptedWith },
         standsFor,
       ]),
-      differing.map(({ atMost, topic, evidence, acceptedWith }, i) => [
-        { atMost, topic, evidence, acceptedWith },
+      differing.map(({ onlyWarns, topic, evidence, acceptedWith }, i) => [
+        { onlyWarns, topic, evidence, acceptedWith },
         i === 0 ? 4 : 9,
       ]),
     );

@@ -252,7 +252,7 @@ describe("audit and explain say one thing", () => {
           const [rule, ...defining] = finding.related ?? [];
           assert.ok(rule !== undefined);
           const hosts = hostsExplained(defining, mesh);
-          const isSure = finding.atMost === undefined;
+          const isSure = finding.onlyWarns === undefined;
           cases.add(isSure ? "plaintext, certain" : "plaintext, uncertain");
           if (defining.some(({ kind }) => kind === "ServiceEntry")) cases.add("of a ServiceEntry");
           if (finding.message.includes(" in subset ")) cases.add("of a subset");
@@ -317,8 +317,8 @@ describe("audit and explain say one thing", () => {
       fc.property(fc.array(anObject, { minLength: 40, maxLength: 60 }), (objects) => {
         const mesh = build(objects.filter(isRead));
         for (const finding of auditOf(["virtual-service-subset-not-found"], mesh).filter(isForSidecars)) {
-          const { subject, related: [owner] = [], atMost, message, fix } = finding;
-          if (subject.kind !== "VirtualService" || (owner === undefined && atMost !== undefined)) continue;
+          const { subject, related: [owner] = [], onlyWarns, message, fix } = finding;
+          if (subject.kind !== "VirtualService" || (owner === undefined && onlyWarns !== undefined)) continue;
           const lines = linesFor(subject, mesh);
           const isBlocked = owner !== undefined && fix?.includes("follow neither") === true;
           cases.add(isBlocked ? "blocked" : owner === undefined ? "followed" : "hidden");
@@ -400,7 +400,7 @@ describe("audit and explain say one thing", () => {
     cases.assertAll(
       fc.property(aChangingWorld, aChange, (objects, asked) => {
         for (const { finding, after } of introduced(objects, asked, "namespace-leaves-mesh")) {
-          if (finding.atMost !== undefined) continue;
+          if (finding.onlyWarns !== undefined) continue;
           // explain describes pods that are created now, and these are running.
           if (
             /until they are recreated(; ztunnel stops capturing pods that were not recreated .*)?$/.test(
@@ -416,7 +416,7 @@ describe("audit and explain say one thing", () => {
           );
         }
         for (const { finding, after } of introduced(objects, asked, "workload-leaves-mesh"))
-          if (finding.atMost === undefined) checkWorkloadLeft(finding, after, cases.add);
+          if (finding.onlyWarns === undefined) checkWorkloadLeft(finding, after, cases.add);
       }),
       numRuns * 4,
     );

@@ -226,7 +226,7 @@ describe("state rules and explain say one thing", () => {
     fc.assert(
       fc.property(aWorld, (objects) => {
         const mesh = build(objects);
-        const found = auditOf([plaintext], mesh).filter(({ atMost }) => atMost === undefined);
+        const found = auditOf([plaintext], mesh).filter(({ onlyWarns }) => onlyWarns === undefined);
         const accepting = [...judged(objects, mesh)].filter(
           ({ workload }) => listens(workload) && isOpen(workload, mesh),
         );
@@ -287,7 +287,7 @@ describe("state rules and explain say one thing", () => {
             .map(({ namespace }) => namespace.metadata.name),
         );
         for (const finding of findings) {
-          if (!finding.introduced || finding.atMost !== undefined) continue;
+          if (!finding.introduced || finding.onlyWarns !== undefined) continue;
           introduced++;
           assert.ok(opened.has(finding.subject.metadata.name), finding.message);
         }

@@ -77,8 +77,17 @@ const until = (year: number) =>
 
 const cases: readonly Case[] = [
   { says: "what a change introduces denies", expected: "deny" },
-  { says: "at most a warning, says the rule", problem: { atMost: "warn" }, expected: "warn limitedEffect" },
-  { says: "what is milder stays so", problem: { atMost: "warn" }, rule: { ...rule, mode: "audit" }, expected: "audit" },
+  {
+    says: "at most a warning, says the rule",
+    problem: { onlyWarns: "it is uncertain" },
+    expected: "warn limitedEffect",
+  },
+  {
+    says: "what is milder stays so",
+    problem: { onlyWarns: "it is uncertain" },
+    rule: { ...rule, mode: "audit" },
+    expected: "audit",
+  },
   { says: "what was there warns on the object that is changed", introduced: false, expected: "warn existing" },
   {
     says: "what was there elsewhere is not said",
@@ -255,7 +264,7 @@ for (const [step, parts, request, expected, reason] of steps)
 test("every step of the ladder is tried, and no step raises a mode", () => {
   const tried = new Set([...steps.map(([step]) => step), ...cases.flatMap(({ expected }) => expected.split(" "))]);
   for (const name of Object.keys(ladder)) assert.ok(tried.has(name), name);
-  const audited = findingWith({ setting: setting("audit"), class: "relational", atMost: "warn" });
+  const audited = findingWith({ setting: setting("audit"), class: "relational", onlyWarns: "it is uncertain" });
   const [ruling] = rulingsOf([audited], contextOf({ isDryRun: true, breakGlass: "incident" }));
   assert.deepEqual([ruling?.mode, ruling?.lowered], ["audit", []]);
 });

@@ -19,8 +19,8 @@ const numRuns = Number(process.env.MESHWARD_LAW_RUNS ?? 600);
 
 const textOf = ({ findings, errors, skipped }: AuditResults): string => {
   for (const { error } of errors) throw error;
-  const lines = findings.map(({ rule, subject, at, message, fix, atMost, setting }) =>
-    [rule.id, identityOf(subject), at.join("."), message, fix, atMost, setting.mode, setting.policy].join(" | "),
+  const lines = findings.map(({ rule, subject, at, message, fix, onlyWarns, setting }) =>
+    [rule.id, identityOf(subject), at.join("."), message, fix, onlyWarns, setting.mode, setting.policy].join(" | "),
   );
   return [...lines, ...skipped.map(({ rule, unknown }) => `${rule.id} needs ${unknown}`)].sort().join("\n");
 };

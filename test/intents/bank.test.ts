@@ -37,8 +37,8 @@ function said(raw: Raw, isDeletion = false): readonly string[] {
   const old = bank.find(object.kind, keyOf(object));
   const { findings, errors } = judge(ofIntents, bank, [isDeletion ? { old } : { old, object }]);
   assert.deepEqual(errors, []);
-  return findings.flatMap(({ subject, message, atMost }) =>
-    atMost === undefined ? [`${subject.metadata.name}: ${message}`] : [],
+  return findings.flatMap(({ subject, message, onlyWarns }) =>
+    onlyWarns === undefined ? [`${subject.metadata.name}: ${message}`] : [],
   );
 }
 

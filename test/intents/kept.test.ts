@@ -28,7 +28,7 @@ const brokenBy = (object: AnyObject, isDeletion = false): readonly string[] => {
   const change = isDeletion ? { old } : { old, object };
   const { findings, errors } = judge(ofIntents, mesh, [change]);
   assert.deepEqual(errors, []);
-  return findings.filter(({ atMost }) => atMost === undefined).map(({ message }) => message);
+  return findings.filter(({ onlyWarns }) => onlyWarns === undefined).map(({ message }) => message);
 };
 
 test("the intents of the story hold", () => {

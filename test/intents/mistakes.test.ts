@@ -30,9 +30,9 @@ function said(spec: string, namespace: string): readonly string[] {
   );
   const { findings, errors } = judge(ofDocuments, bank, [{ old: undefined, object: read(raw ?? {}) }]);
   assert.deepEqual(errors, []);
-  return findings.map(({ at, message, fix, rule, atMost }) => {
+  return findings.map(({ at, message, fix, rule, onlyWarns }) => {
     const place = formatPath(at).replace(/^spec\./, "");
-    return `${atMost === "warn" ? "? " : ""}${place}: ${message} => ${fix ?? rule.fix}`;
+    return `${onlyWarns === undefined ? "" : "? "}${place}: ${message} => ${fix ?? rule.fix}`;
   });
 }
 

@@ -225,7 +225,7 @@ describe("the intents to copy", () => {
         mesh,
         changes.map((object) => ({ old: mesh.find(object.kind, keyOf(object)), object })),
       );
-      const denied = findings.filter(({ rule, atMost }) => rule.id === "intent-broken" && atMost === undefined);
+      const denied = findings.filter(({ rule, onlyWarns }) => rule.id === "intent-broken" && onlyWarns === undefined);
       assert.ok(
         denied.some((one) => message.test(one.message)),
         JSON.stringify(denied.map((one) => one.message)),

@@ -237,6 +237,6 @@ for (const [name, isBreaking, text, isDeletion] of changes)
     const old = mesh.find(object.kind, keyOf(object));
     const { findings, errors } = judge(ofIntents, mesh, [isDeletion ? { old } : { old, object }]);
     assert.deepEqual(errors, []);
-    const denying = findings.filter(({ atMost }) => atMost === undefined);
+    const denying = findings.filter(({ onlyWarns }) => onlyWarns === undefined);
     assert.equal(denying.length > 0, isBreaking, JSON.stringify(findings.map(({ message }) => message)));
   });

@@ -88,8 +88,8 @@ function said(raw: Raw): readonly string[] {
   const object = read(raw);
   const { findings, errors } = judge(ofIntents, mesh, [{ old: mesh.find(object.kind, keyOf(object)), object }]);
   assert.deepEqual(errors, []);
-  return findings.map(({ subject, message, atMost }) => {
-    const doubt = atMost === undefined ? "" : "? ";
+  return findings.map(({ subject, message, onlyWarns }) => {
+    const doubt = onlyWarns === undefined ? "" : "? ";
     return `${doubt}${subject.metadata.name}: ${message}`;
   });
 }

@@ -158,7 +158,9 @@ const told = (
   change: { readonly old?: AnyObject | undefined; readonly object?: AnyObject },
 ) =>
   judge([intentBroken], mesh, [change], { isScan })
-    .findings.map(({ subject, message, atMost }) => `${identityOf(subject)} ${message} ${atMost ?? ""}`)
+    .findings.map(
+      ({ subject, message, onlyWarns }) => `${identityOf(subject)} ${message} ${onlyWarns === undefined ? "" : "warn"}`,
+    )
     .sort();
 
 test("a change reaches every intent that it ends", (t) => {

@@ -67,7 +67,7 @@ function modeOf({ before, old, object }: Step, plane: DataPlane): Mode {
   assert.deepEqual(errors, []);
   const modes = findings
     .filter(({ introduced }) => introduced)
-    .map(({ rule, atMost }) => atMost ?? modesOf(rule).protected);
+    .map(({ rule, onlyWarns }) => (onlyWarns === undefined ? modesOf(rule).protected : "warn"));
   return modes.includes("deny") ? "deny" : modes.includes("warn") ? "warn" : "silent";
 }
 

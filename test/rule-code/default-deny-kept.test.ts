@@ -98,7 +98,7 @@ test("what was denied by default and is not any more is denied", () => {
       if (result === undefined) return;
       const { findings, before, after } = result;
       assert.deepEqual(result.errors, []);
-      const denied = findings.filter(({ introduced, atMost }) => introduced && atMost === undefined);
+      const denied = findings.filter(({ introduced, onlyWarns }) => introduced && onlyWarns === undefined);
       for (const where of ["a", "b", "istio-system"]) {
         const isSaid = denied.some(({ subject: { metadata } }) => (metadata.namespace || metadata.name) === where);
         const isOpened = openedIn({ before, after }, where);

@@ -60,7 +60,9 @@ function found(there: readonly AnyObject[], changed: AnyObject, isDeleted = fals
   const change = isDeleted ? { old } : { old, object: changed };
   const { findings, errors } = judge([destinationRulePlaintext], store, [change]);
   assert.deepEqual(errors, []);
-  return findings.map(({ message, atMost }) => `${atMost ?? "deny"} ${message.split(", because")[0]}`);
+  return findings.map(
+    ({ message, onlyWarns }) => `${onlyWarns === undefined ? "deny" : "warn"} ${message.split(", because")[0]}`,
+  );
 }
 const sends = (id: string, to: string, from = "", mode = "deny") =>
   `${mode} DestinationRule ${id} sends plaintext ${from}to workloads behind "${to}"`;

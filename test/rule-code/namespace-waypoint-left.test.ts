@@ -39,7 +39,7 @@ function judged(atZtunnel: readonly AnyObject[]): readonly string[] {
   const change = { old: service(), object: service({ "istio.io/use-waypoint": "none" }) };
   const { findings, errors } = judge([namespaceWaypointLeft], store, [change]);
   assert.deepEqual(errors, []);
-  return findings.map((finding) => finding.atMost ?? "deny");
+  return findings.map((finding) => (finding.onlyWarns === undefined ? "deny" : "warn"));
 }
 
 const waypoint = "cluster.local/ns/bank/sa/waypoint";

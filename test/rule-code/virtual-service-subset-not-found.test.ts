@@ -41,7 +41,7 @@ function introduced(view: readonly AnyObject[], changed: AnyObject, isDeleted = 
   assert.deepEqual(errors, []);
   return findings
     .filter((finding) => finding.introduced)
-    .map(({ message, atMost, class: kind }) => `${atMost ?? "deny"} ${kind}: ${message}`);
+    .map(({ message, onlyWarns, class: kind }) => `${onlyWarns === undefined ? "deny" : "warn"} ${kind}: ${message}`);
 }
 
 test("a subset is taken from the DestinationRule while traffic goes there", () => {

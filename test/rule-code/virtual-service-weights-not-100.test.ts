@@ -32,7 +32,9 @@ function modeOf(old: AnyObject | undefined, object: AnyObject, stable = ""): str
   };
   const { findings, errors } = judge([virtualServiceWeightsNot100], mesh, [{ old, object }], { selection });
   assert.deepEqual(errors, []);
-  return findings.map(({ introduced, atMost }) => (introduced ? (atMost ?? "deny") : "existing")).join();
+  return findings
+    .map(({ introduced, onlyWarns }) => (introduced ? (onlyWarns === undefined ? "deny" : "warn") : "existing"))
+    .join();
 }
 
 const cases: readonly [string, Weights, Weights, string, string?][] = [

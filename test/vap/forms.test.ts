@@ -69,7 +69,7 @@ function isDeniedInTypeScript(rule: Rule, old: Raw | undefined, object: Raw): bo
     selection: { between: (before, after) => everywhere(selectionOf(policies).between(before, after)) },
   });
   for (const { error } of errors) throw error;
-  return findings.some(({ introduced, atMost }) => introduced && atMost === undefined);
+  return findings.some(({ introduced, onlyWarns }) => introduced && onlyWarns === undefined);
 }
 /** As if every namespace were protected. */
 const everywhere = (settings: ReturnType<ReturnType<typeof selectionOf>["between"]>) => ({

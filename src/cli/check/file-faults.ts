@@ -59,7 +59,9 @@ class Faults {
       return placeholder === undefined ? fault : { ...fault, placeholder };
     };
     const faults = this.#schemas.faultsOf(raw).map(withPlaceholder);
-    const isRefused = faults.some(({ atMost, placeholder }) => atMost === undefined && placeholder === undefined);
+    const isRefused = faults.some(
+      ({ dependsOnVersion, placeholder }) => dependsOnVersion !== true && placeholder === undefined,
+    );
     const said = new Set(faults.map(({ at }) => pathOf(at)));
     const refused = isRefused ? [] : refusedByIstiod(raw, this.#expressionProblem).map(withPlaceholder);
     const others = refused.filter(({ at, placeholder }) => placeholder === undefined || !said.has(pathOf(at)));

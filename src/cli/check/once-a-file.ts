@@ -4,6 +4,7 @@ import { isAsStrict } from "../../engine/setting.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Manifest } from "../../sources/manifests/document-objects.ts";
 import type { FileObject } from "../../sources/manifests/file-mesh.ts";
+import { placeholderIn } from "../../sources/manifests/substitution.ts";
 import { counted } from "../../text/phrases.ts";
 import { type Placeholders, unknownValue } from "../placeholders.ts";
 import type { UnknownValues } from "./unknown-values.ts";
@@ -70,13 +71,20 @@ export function unknownValues(unknown: CountedFindings | undefined): readonly st
 function dependingOn(
   ruling: Ruling,
   manifests: ReadonlyMap<AnyObject, Manifest>,
-  { placeholders, unknown }: DependingOn,
+  by: DependingOn,
 ): Depending | undefined {
-  const { finding, mode } = ruling;
-  const manifest = manifestOf(finding, manifests);
-  if (mode === "off" || manifest === undefined) return undefined;
-  const placeholder = unknown.unknownIn(finding) ?? (mode === "deny" ? undefined : placeholders.under(finding));
+  const manifest = manifestOf(ruling.finding, manifests);
+  if (ruling.mode === "off" || manifest === undefined) return undefined;
+  const placeholder = placeholderOf(ruling, by);
   return placeholder === undefined ? undefined : { ruling, placeholder, manifest };
+}
+
+/** A finding that would only warn depends on the placeholder that it names, unless the object alone is wrong. */
+function placeholderOf({ finding, mode, lowered }: Ruling, { placeholders, unknown }: DependingOn): string | undefined {
+  const ofObject = unknown.unknownIn(finding);
+  if (ofObject !== undefined || mode === "deny") return ofObject;
+  if (lowered.some(({ step }) => step === "placeholder")) return placeholders.under(finding);
+  return finding.class === "intrinsic" ? undefined : placeholderIn(finding.message);
 }
 
 /** That of the subject, or else of the first object that explains the finding and that a file defines. */

@@ -10,6 +10,7 @@ import { objectInvalid } from "../../rules/object/invalid.ts";
 import { placeholderBelow, valuesOfAllForms, withValues } from "../../sources/manifests/substitution.ts";
 import { knowledgeOf, MeshStore } from "../../view/store.ts";
 import type { Knowledge, Mesh } from "../../view/view.ts";
+import { placeholderOfFault } from "../placeholders.ts";
 import { isResolved, pathOf } from "../resolved-by-value.ts";
 import type { FileObject } from "../../sources/manifests/file-mesh.ts";
 
@@ -40,9 +41,11 @@ export class UnknownValues {
    * The placeholder in a value that an object alone has wrong, and that another value would make right. What the API server would
    * reject was already asked with other values.
    */
-  unknownIn({ rule, class: of, subject, at }: Finding): string | undefined {
+  unknownIn(finding: Finding): string | undefined {
+    const { rule, class: of, subject, at } = finding;
+    if (rule === objectInvalid) return placeholderOfFault(finding);
     const raw = this.#raws.get(subject);
-    if (of !== "intrinsic" || rule === objectInvalid || at.length === 0 || !isObject(raw)) return undefined;
+    if (of !== "intrinsic" || at.length === 0 || !isObject(raw)) return undefined;
     const placeholder = placeholderBelow(valueAt(raw, at));
     // Where the API server would reject it whatever the value is, that is not reported beside what the rule says.
     const isRejected = subject.invalid?.some(

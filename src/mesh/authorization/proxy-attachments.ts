@@ -76,6 +76,9 @@ export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof ro
 /** Whether an object applies to proxies of a namespace for certain or possibly; undefined: it does not. */
 export type ProxyReach = "sure" | "possible" | undefined;
 
+/** Why an object that possibly applies only warns, as the rest of a sentence that begins with "because". */
+export const possibleReach = "it is not known whether some proxy has it";
+
 type Reaches = Map<readonly Workload[], ProxyReach>;
 
 /** The sidecars, gateways and waypoints of a namespace. Objects with the same selector share a result. */

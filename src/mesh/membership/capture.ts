@@ -48,6 +48,9 @@ export function isEnrolled(namespace: Namespace): boolean | undefined {
   return enrollment === "unknown" ? undefined : enrollment !== "none" && enrollment !== "opted-out";
 }
 
+/** Why what depends on an unknown capture only warns, as the rest of a sentence that begins with "because". */
+export const unknownCapture = "it is not known whether its pods are in the mesh";
+
 /**
  * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook,
  * manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, then pkg/kube/inject/inject.go

@@ -36,6 +36,9 @@ export function shareOf({ weight }: WeightedDestination, { destinations }: Pick<
   return sum === 0 ? 0 : (weight ?? 0) / sum;
 }
 
+/** Why uncertain traffic only warns, as the rest of a sentence that begins with "because". */
+export const perhapsUnused = "perhaps no request reaches this route";
+
 /** A destination or mirror that receives requests. */
 export interface Traffic {
   /** The path of the destination: `["spec", "http", 0, "route", 1, "destination"]`. */

@@ -108,7 +108,14 @@ function problemOf(at: Path, reach: Reach, key: string, { isDenied, isInside, is
     at,
     message: isDenied ? `${who}; it cancels the default deny` : who,
     key,
-    ...(reach === "everyone" && isInside ? {} : { atMost: "warn" as const }),
+    ...(reach === "everyone" && isInside
+      ? {}
+      : {
+          onlyWarns:
+            reach === "everyone"
+              ? "gateways expect callers from outside the mesh"
+              : "callers need an identity of the mesh",
+        }),
   };
 }
 

@@ -102,7 +102,13 @@ function* ofRules(judged: Judged): Iterable<Problem> {
       evidence: [scope.namespace],
       ...guessOf(scope),
       // A denied caller notices the problem; an allowed one does not.
-      ...(left === "never" && scope.isCertain ? {} : { atMost: "warn" as const }),
+      ...(left === "never" && scope.isCertain
+        ? {}
+        : {
+            onlyWarns: scope.isCertain
+              ? "it rejects more requests, so that nobody gains access"
+              : "it is not known whether the namespace is ambient",
+          }),
     };
   }
 }
@@ -115,7 +121,7 @@ function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: Waypo
     fix: `${attachFix("the policy", scope, binding)}.`,
     evidence: [scope.namespace],
     ...guessOf(scope),
-    atMost: "warn",
+    onlyWarns: "the other policies still apply",
   };
 }
 

@@ -60,7 +60,7 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
         at: ["spec", "selector"],
         message: `Namespace ${name} has no default deny: ${open} accept requests from everyone`,
         key: "no default deny",
-        ...(open === "future workloads" ? { atMost: "warn" as const } : {}),
+        ...(open === "future workloads" ? { onlyWarns: "every known workload has a default deny of its own" } : {}),
         evidence: [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)],
       };
     }

@@ -70,7 +70,7 @@ export const destinationRuleHidesSubset = defineRule({
             `Subset "${subset}" of "${host}" does not exist for clients in "${namespace}": they use this rule instead of ${idOf(instead)}, which defines it, and ${idOf(virtualService)} routes to it`,
           key,
           evidence: [virtualService, instead],
-          ...(hasProxies === undefined ? { atMost: "warn" as const } : {}),
+          ...(hasProxies === undefined ? { onlyWarns: "it is not known whether the namespace has proxies" } : {}),
         };
       }
     }

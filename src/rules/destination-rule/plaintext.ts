@@ -83,7 +83,9 @@ export const destinationRulePlaintext = defineRule({
       const news = newIn(sent, known, after) ?? worsened(sent, known);
       if (news === undefined) continue;
       const problem = problemOf(news, after.mesh);
-      yield isByRule ? problem : { ...problem, atMost: "warn" };
+      yield isByRule
+        ? problem
+        : { ...problem, onlyWarns: "the DestinationRule was there before the namespace or the Service" };
     }
   },
 });
@@ -299,7 +301,7 @@ function problemOf(sent: Sent, mesh: View): Problem {
     key: keyOf(sent, mesh),
     ...fixOf(choice),
     related: [rule, ...new Set(objects)],
-    ...(isSure ? {} : { atMost: "warn" }),
+    ...(isSure ? {} : { onlyWarns: "it is not certain that requests fail" }),
   };
 }
 

@@ -11,6 +11,7 @@ import {
   proxiesOfNamespace,
   type ProxyScope,
   reachOfChange,
+  possibleReach,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -92,7 +93,7 @@ export const envoyFilterAffectsProtected = defineRule({
         message: `${idOf(filter)} ${was === undefined ? "patches" : "changes its patches of"} proxies of namespace ${name}, which can change their mTLS, authorization and routes`,
         key: idOf(filter),
         related: [filter],
-        ...(reach === "sure" ? {} : { atMost: "warn" }),
+        ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
       };
     }
     for (const { workload, object: filter } of newlySelected([before, after], [old, now], labelsOf))
@@ -108,10 +109,12 @@ export const envoyFilterAffectsProtected = defineRule({
           at: [],
           message: `With its old labels, ${idOf(filter)} made the proxy of ${idOf(workload)} check requests with ${check}, and no longer does`,
           related: [filter],
-          atMost: "warn",
+          onlyWarns: mayBeMeant,
         };
   },
 });
+
+const mayBeMeant = "patches of others may be removed on purpose";
 
 /** Filters that checked requests in proxies of the namespace, and that no EnvoyFilter adds to all of these any more. */
 function* removedChecks(
@@ -133,8 +136,7 @@ function* removedChecks(
       message: `${idOf(filter)} no longer makes proxies of namespace ${namespace.metadata.name} check requests with ${checks.join(" and ")}`,
       key: `no longer ${idOf(filter)}`,
       related: [filter],
-      // Whoever removes foreign patches does the right thing.
-      atMost: "warn",
+      onlyWarns: mayBeMeant,
     };
   }
 }

@@ -53,7 +53,7 @@ export const gatewayConflict = defineRule({
 });
 
 /** The server of a Gateway that is created or edited does not work, and all other Gateways are as before. */
-const onlyOwnLoss = { atMost: "warn" } as const;
+const onlyOwnLoss = { onlyWarns: "all other Gateways are served as before" } as const;
 
 function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
   const { kind, what, other, workload, server } = conflict;

@@ -81,7 +81,7 @@ function* problemsOf(at: Problem["at"], name: string, { settings, areTagsKnown }
       at,
       message: `There are injectors, but none for revision ${revision}, so new pods get no sidecar`,
       evidence: [absent("AdmissionWebhook", "", injector), absent("AdmissionWebhook", "", tag)],
-      atMost: "warn",
+      onlyWarns: "an injector may have another name",
       fix: `Create the MutatingWebhookConfiguration ${injector} again, or use a revision or a tag that has one.`,
     };
 }

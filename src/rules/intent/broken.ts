@@ -63,24 +63,28 @@ interface Before {
 function* ended(verdict: Verdict, at: IntentJudgement, before: Before): Generator<Problem, undefined> {
   const { was, isOfNamespace } = before;
   if (was === undefined) {
-    if (isOfNamespace && verdict.state === "broken") yield problemOf(verdict, at, { isOfNamespace, isOpen: true });
+    if (isOfNamespace && verdict.state === "broken")
+      yield problemOf(verdict, at, { isOfNamespace, onlyWarns: "the intent was not about this namespace before" });
     return;
   }
   const entry = was.intent.spec.requests.find((one) => keyOfEntry(one) === keyOfEntry(verdict.entry));
   if (entry === undefined || !isAboutTheSame(was, at)) return;
   const state = was.stateOf(entry);
   if (state === "broken" || state === verdict.state) return;
-  yield problemOf(verdict, at, { isOfNamespace, isOpen: state === "undecided" || verdict.state === "undecided" });
+  const onlyWarns = state === "undecided" ? "it is not decided that the entry held before" : undecidedNow(verdict);
+  yield problemOf(verdict, at, { isOfNamespace, onlyWarns });
 }
 
 const isAboutTheSame = (was: IntentJudgement, at: IntentJudgement): boolean =>
   JSON.stringify(was.intent.spec.to) === JSON.stringify(at.intent.spec.to);
 
-/** `isOpen`: it is not known that it held before, or that it ends. */
+const undecidedNow = ({ state }: Verdict): string | undefined =>
+  state === "undecided" ? "it is not decided that the entry no longer holds" : undefined;
+
 function problemOf(
   verdict: Verdict,
   { intent, targets }: IntentJudgement,
-  { isOfNamespace, isOpen }: { readonly isOfNamespace: boolean; readonly isOpen: boolean },
+  { isOfNamespace, onlyWarns }: { readonly isOfNamespace: boolean; readonly onlyWarns: string | undefined },
 ): Problem {
   const { entry, index, state, outcome } = verdict;
   const where = isOfNamespace ? `${idOf(intent)}: ` : "";
@@ -93,7 +97,7 @@ function problemOf(
     // What intent-not-held says of the same namespace.
     topic: topicOf(intent, entry),
     related: outcome === undefined ? [] : relatedObjects(outcome),
-    ...(isOpen ? { atMost: "warn" } : {}),
+    ...(onlyWarns === undefined ? {} : { onlyWarns }),
     ...(evidence.length > 0 ? { evidence } : {}),
   };
 }

@@ -34,18 +34,20 @@ export const intentInvalid = defineRule({
   *check(intent, mesh) {
     const callers = new Callers(intent, mesh);
     for (const fault of faultsOf(intent, mesh.settings, callers.runningOf)) yield fault && problemOf(fault);
-    for (const { at, message } of callers.misspelt()) yield { at, message, atMost: "warn", fix: missing };
+    for (const { at, message } of callers.misspelt()) yield { at, message, onlyWarns: mayFollow, fix: missing };
     for (const { at, message, service } of missingTargets(intent, mesh)) {
       const evidence = service === undefined ? {} : { evidence: [absent("Service", service.namespace, service.name)] };
-      yield { at, message, atMost: "warn", ...evidence, fix: missing } satisfies Problem;
+      yield { at, message, onlyWarns: mayFollow, ...evidence, fix: missing } satisfies Problem;
     }
   },
 });
 
+const mayFollow = "what the intent names may be created later";
+
 const problemOf = ({ at, message, fix, isGuess, evidence }: IntentFault): Problem => ({
   ...{ at, message },
   ...(fix === undefined ? {} : { fix }),
-  ...(isGuess === true ? { atMost: "warn" } : {}),
+  ...(isGuess === true ? { onlyWarns: "it may be meant" } : {}),
   ...(evidence === undefined ? {} : { evidence, related: evidence }),
 });
 

@@ -48,7 +48,7 @@ function problemOf(verdict: Verdict, { intent }: IntentJudgement, isOfNamespace:
     key: JSON.stringify([state, idOf(intent), keyOfEntry(entry)]),
     topic: topicOf(intent, entry),
     related: outcome === undefined ? [] : relatedObjects(outcome),
-    ...(state === "undecided" ? { atMost: "warn", fix: undecided } : {}),
+    ...(state === "undecided" ? { onlyWarns: "it cannot be decided", fix: undecided } : {}),
   };
 }
 

@@ -52,7 +52,7 @@ export const namespaceAuthorizationOpened = defineRule({
       const opened = openedAt(place, questions, { paths, methods });
       if (opened === undefined || losesDefaultDeny(place)) continue;
       // What only warns at one place must not hide what is denied at another.
-      const key = `${mayBeMeant(place) ? "warn " : ""}${
+      const key = `${doubtAt(place) === undefined ? "" : "warn "}${
         opened.gain === undefined ? `every name ${place.workload?.metadata.name}` : keyOfGain(opened.gain, place)
       }`;
       if (!reported.has(key)) yield problemOf(opened, place, key);
@@ -80,13 +80,19 @@ function openedAt(place: ChangedPlace, questions: Questions, harmless: Harmless)
   return isOpened ? { who: "Every workload of the mesh", gain: undefined } : undefined;
 }
 
-const problemOf = ({ who, gain }: Opened, place: ChangedPlace, key: string): Problem => ({
-  at: [],
-  message: `${who} may send requests to ${place.name}: ${gain === undefined ? "together, the patterns of the rules match every name" : formatGain(gain)}`,
-  key,
-  related: gain === undefined ? [] : policiesOfGain(gain),
-  ...(mayBeMeant(place) ? { atMost: "warn" as const } : {}),
-});
+function problemOf({ who, gain }: Opened, place: ChangedPlace, key: string): Problem {
+  const doubt = doubtAt(place);
+  return {
+    at: [],
+    message: `${who} may send requests to ${place.name}: ${gain === undefined ? "together, the patterns of the rules match every name" : formatGain(gain)}`,
+    key,
+    related: gain === undefined ? [] : policiesOfGain(gain),
+    ...(doubt === undefined ? {} : { onlyWarns: doubt }),
+  };
+}
 
-/** Callers from outside the mesh have no identity, and other workloads may have policies of their own. */
-const mayBeMeant = ({ isIngress, future }: ChangedPlace): boolean => isIngress || future === "several";
+/** Callers from outside the mesh have no identity, so that a gateway may be meant to accept them. */
+function doubtAt({ isIngress, future }: ChangedPlace): string | undefined {
+  if (isIngress) return "gateways expect callers from outside the mesh";
+  return future === "several" ? "workloads may get policies of their own" : undefined;
+}

@@ -69,7 +69,9 @@ function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: 
   const isKnown = known.has(key) || (known.has(noDefaultDeny) && key === anotherPlane);
   if (isKnown && !((isOfWorkloads || isOfWaypoint(key)) && isAgain(key))) return { ...problem, existed: true };
   // A default deny that has no effect is no worse than none.
-  return known.has(noDefaultDeny) && !isOfWorkloads ? { ...problem, atMost: "warn" } : problem;
+  return known.has(noDefaultDeny) && !isOfWorkloads
+    ? { ...problem, onlyWarns: "there was no default deny before the change" }
+    : problem;
 }
 
 interface Side {
@@ -135,7 +137,7 @@ const ofUnselected = (evidence: readonly Evidence[], mayBeOpen: boolean): Proble
   topic: "default deny",
   message: noDefaultDeny,
   evidence,
-  ...(mayBeOpen ? {} : { atMost: "warn" }),
+  ...(mayBeOpen ? {} : { onlyWarns: "no workload accepts requests without a default deny yet" }),
 });
 const noDefaultDeny = "There is no default deny: workloads that no ALLOW policy selects accept requests from everyone";
 

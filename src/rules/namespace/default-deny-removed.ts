@@ -130,7 +130,11 @@ function* defaultOpened(sides: Sides, lost: Lost): Iterable<Problem> {
   const needsDefault = !knowsWorkloads || isAnyOpened || workloads.length < 2;
   if (needsDefault) yield problemOf("The default deny is lost", ...lost);
   // Every existing workload has its own default deny.
-  else yield { ...problemOf("The default deny for future workloads is lost", ...lost), atMost: "warn" };
+  else
+    yield {
+      ...problemOf("The default deny for future workloads is lost", ...lost),
+      onlyWarns: "every known workload has a default deny of its own",
+    };
 }
 
 type Lost = readonly [was: Coverage, is: Coverage];
@@ -161,7 +165,9 @@ function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
     if (!isLost(was, is)) continue;
     const shown = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
     const problem = problemOf(`Workloads labelled ${shown.join(",")} lose their default deny`, was, is);
-    yield metadata.namespace === name ? problem : { ...problem, atMost: "warn" };
+    yield metadata.namespace === name
+      ? problem
+      : { ...problem, onlyWarns: "a policy of another namespace may select no workload here" };
   }
 }
 
@@ -170,7 +176,7 @@ function* gatewaysOpened(sides: Sides): Iterable<Problem> {
   for (const [gateway, was, is] of gatewaysCovered(sides)) {
     if (!isLost(was, is)) continue;
     const problem = problemOf(`${shownGateway(gateway)} loses its default deny`, was, is);
-    yield sides.isUnused(gateway) ? { ...problem, atMost: "warn" } : problem;
+    yield sides.isUnused(gateway) ? { ...problem, onlyWarns: "the waypoint serves nothing" } : problem;
   }
 }
 

@@ -52,6 +52,6 @@ function problemOf(gain: Gain, place: ChangedPlace, key: string): Problem {
     message: `A DENY policy is weaker at ${place.name}: ${formatGain(gain)}${by}`,
     key,
     related: policiesOfGain(gain),
-    ...(place.future === "several" ? { atMost: "warn" as const } : {}),
+    ...(place.future === "several" ? { onlyWarns: "workloads may get policies of their own" } : {}),
   };
 }

@@ -66,7 +66,11 @@ export const namespaceInjectionWeakened = defineRule({
       if (was === undefined || was === config) continue;
       const pods = injectedPods(after.object, config, { configs: now, mesh: after.mesh });
       for (const problem of lossesOf(was, config, { pods: pods.all, namespace: after.object }))
-        yield { ...problem, related: [config], ...(pods.areCertain ? {} : { atMost: "warn" }) };
+        yield {
+          ...problem,
+          related: [config],
+          ...(pods.areCertain ? {} : { onlyWarns: "it is not known which pods this injector serves" }),
+        };
     }
   },
 });
@@ -186,6 +190,8 @@ function portDefaults({ values }: InjectorConfig): PortDefaults {
 const captureWith = (pod: Pod, defaults: PortDefaults["values"]) =>
   interceptionOf({ ...pod, annotations: { ...defaults, ...pod.annotations } }, "sidecar");
 
+const unreadTemplates = "Meshward does not read the injection templates";
+
 /** Settings that may lead around the sidecar, which depends on templates that Meshward does not read. */
 function* otherTemplates(
   { config: was }: InjectorConfig,
@@ -197,7 +203,7 @@ function* otherTemplates(
       at: [],
       message: `New pods of ${where} are injected without the template "sidecar": defaultTemplates are ${JSON.stringify(is.defaultTemplates)}`,
       key: "defaultTemplates",
-      atMost: "warn",
+      onlyWarns: unreadTemplates,
     };
   for (const [annotation, value] of Object.entries(is.injectedAnnotations))
     if (
@@ -208,7 +214,7 @@ function* otherTemplates(
         at: [],
         message: `New pods of ${where} get the annotation ${annotation} ${JSON.stringify(value)} from injectedAnnotations, which can change what their sidecar captures`,
         key: `injectedAnnotations ${annotation}`,
-        atMost: "warn",
+        onlyWarns: unreadTemplates,
       };
 }
 const usesSidecar = (templates: readonly string[]): boolean => templates.length === 0 || templates.includes("sidecar");

@@ -47,7 +47,9 @@ export const namespaceLeavesMesh = defineRule({
         message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((loss) => consequences[loss]).join("; ")}`,
         key: "leaves the mesh",
         fix: fixOf(old, now, left),
-        ...(left.every((loss) => loss === "maybe ambient") ? { atMost: "warn" } : {}),
+        ...(left.every((loss) => loss === "maybe ambient")
+          ? { onlyWarns: "it is not known whether the namespace is ambient" }
+          : {}),
       };
     else yield* unservedRevision(before, after);
   },
@@ -155,7 +157,9 @@ function* unservedRevision(before: Side, after: Side): Iterable<Problem> {
       : movedTo(metadata.name, lost.name, isKnown)),
     key: "unserved revision",
     evidence: [absent("MeshConfig", "istio-system", config), absent("AdmissionWebhook", "", tag)],
-    ...(isKnown && lost.isCertain ? {} : { atMost: "warn" }),
+    ...(isKnown && lost.isCertain
+      ? {}
+      : { onlyWarns: isKnown ? "no known pod asks for this injector yet" : "the control planes are not known" }),
   };
 }
 

@@ -84,7 +84,7 @@ interface Losses {
 }
 interface ProviderChange {
   readonly text: string;
-  readonly atMost?: "warn";
+  readonly onlyWarns?: string;
   readonly fix?: string;
 }
 const compared = new WeakMap<MeshConfigFields, { readonly before: MeshConfigFields; readonly losses: Losses }>();
@@ -132,7 +132,13 @@ function providerChanges(
     const is = after.get(name);
     const provider = `extension provider ${JSON.stringify(name)}`;
     const change =
-      is === undefined ? { text: "no longer exists", atMost: "warn" as const, fix: fixOfMissing } : changeOf(was, is);
+      is === undefined
+        ? {
+            text: "no longer exists",
+            onlyWarns: "requests are rejected, so that nobody gains access",
+            fix: fixOfMissing,
+          }
+        : changeOf(was, is);
     if (change !== undefined) changes.set(name, { ...change, text: `${provider} ${change.text}` });
   }
   return changes;
@@ -149,14 +155,14 @@ function changeOf(was: AuthorizationProvider, is: AuthorizationProvider): Provid
   if (written !== undefined)
     return {
       text: `no longer writes header ${JSON.stringify(written)}, so that clients can write it themselves`,
-      atMost: "warn",
+      onlyWarns: "it is not known whether an application or a policy trusts the header",
       fix: `Keep ${JSON.stringify(written)} in headersToUpstreamOnAllow of the provider as long as an application or a policy trusts the header.`,
     };
   const [seen] = was.sees.difference(is.sees);
   if (seen === undefined) return undefined;
   return {
     text: `no longer sees ${seen} of a request`,
-    atMost: "warn",
+    onlyWarns: "it is not known whether the provider needs it",
     fix: "Keep showing it to the provider, unless its decisions do not depend on it.",
   };
 }
@@ -273,14 +279,14 @@ function* brokenPolicies(losses: Losses, needs: Needs, { metadata: { name } }: N
         fix: `Keep ${JSON.stringify(domain)} in trustDomainAliases, or write "cluster.local" in the policy, which stands for the trust domain of the mesh.`,
       };
   }
-  for (const [provider, { text, atMost, fix }] of losses.providers) {
+  for (const [provider, { text, onlyWarns, fix }] of losses.providers) {
     const policy = needs.providers.get(provider);
     if (policy !== undefined)
       yield {
         at: [],
         message: `${idOf(policy)} decides otherwise about requests in namespace ${name}: ${text}`,
         key: `provider ${provider} ${idOf(policy)}`,
-        ...(atMost === undefined ? {} : { atMost }),
+        ...(onlyWarns === undefined ? {} : { onlyWarns }),
         fix: fix ?? "Ask the owner of the namespace, and accept the change with a MeshwardException.",
       };
   }

@@ -56,7 +56,9 @@ function* problemsOf(after: Side, before?: Side, isSubject = false): Iterable<Pr
       ...fixOf(accepted),
       ...evidenceOf(accepted, after.object, rootNamespace),
       ...(isIntroduced ? {} : { existed: true }),
-      ...(who === "existing" ? {} : { atMost: "warn" }),
+      ...(who === "existing"
+        ? {}
+        : { onlyWarns: who === "new" ? "no workload accepts it yet" : "not all workloads are known" }),
     };
   }
 }

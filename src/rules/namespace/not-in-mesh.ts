@@ -68,7 +68,7 @@ function ofNamespace(namespace: Namespace, left: "every workload" | "some"): Pro
     message: `The namespace is not in the mesh: ${because}; its workloads accept all traffic, without mTLS or any policy`,
     key: "not in the mesh",
     acceptedWith: [{ rule: "namespace-leaves-mesh", object: namespace }],
-    ...(left === "some" ? { atMost: "warn" } : {}),
+    ...(left === "some" ? { onlyWarns: "the namespace may be for gateways, and pods may enroll themselves" } : {}),
   };
 }
 

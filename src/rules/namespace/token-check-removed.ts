@@ -8,6 +8,7 @@ import {
   policyScope,
   proxiesOfNamespace,
   type ProxyScope,
+  possibleReach,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { enforcedPoliciesOfNamespace } from "../../mesh/authorization/policy-levels.ts";
@@ -67,7 +68,7 @@ export const namespaceTokenCheckRemoved = defineRule({
           at: [],
           message: `${idOf(object)} ${lossOf(effect, after.object.metadata.name)}`,
           related: [object],
-          ...(reach === "sure" ? {} : { atMost: "warn" as const }),
+          ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
         };
     yield* lostByLabels(before, after, scopes);
   },

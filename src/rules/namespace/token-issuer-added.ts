@@ -6,6 +6,7 @@ import {
   proxiesOfNamespace,
   policyScope,
   type ProxyScope,
+  possibleReach,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
@@ -155,7 +156,7 @@ function problemOf({ object, by, reach, audience, workload }: Accepted, namespac
     message,
     related: [object],
     ...(audience === undefined ? {} : { fix: audienceFix }),
-    ...(reach === "sure" ? {} : { atMost: "warn" as const }),
+    ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
   };
 }
 

@@ -61,7 +61,14 @@ function problemOf(departure: Departure, side: Side): Problem {
     ]),
     ...fixOf(departure),
     related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
-    ...(isWarning ? { atMost: "warn" } : {}),
+    ...(isWarning
+      ? {
+          onlyWarns:
+            lost === undefined
+              ? "it is not known who gains access"
+              : "ztunnel still rejects every caller but the waypoint",
+        }
+      : {}),
   };
 }
 

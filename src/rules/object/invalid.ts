@@ -26,9 +26,10 @@ export const objectInvalid = defineRule({
   },
 
   *check({ invalid }) {
-    for (const { at, message, atMost, fix } of invalid ?? []) {
+    for (const { at, message, dependsOnVersion, fix } of invalid ?? []) {
       const key = `${at.join(".")}: ${message}`;
-      if (atMost !== undefined) yield { at, message, key, atMost, fix: otherVersion };
+      if (dependsOnVersion === true)
+        yield { at, message, key, onlyWarns: "another version of the definition may allow it", fix: otherVersion };
       else yield { at, message, key, ...(fix === undefined ? {} : { fix: `${fix}.` }) };
     }
   },

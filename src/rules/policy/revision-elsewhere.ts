@@ -75,8 +75,7 @@ export const policyRevisionElsewhere = defineRule({
         message: `Only revision ${JSON.stringify(revision)} reads the ${policy.originKind}, and the workloads of namespace ${namespace.metadata.name} have ${others.join(" and ")}`,
         key: "revision elsewhere",
         evidence: [namespace],
-        // It may be prepared for workloads that move to its revision, or be left from there.
-        atMost: "warn",
+        onlyWarns: "it may be prepared for workloads that move to its revision, or be left from them",
       };
     }
   },

@@ -32,7 +32,7 @@ export const policyRevisionNarrowed = defineRule({
       at: ["metadata", "labels", revisionLabel],
       message: `Only revision ${JSON.stringify(revision)} reads the ${after.object.originKind} after this change: sidecars that were not restarted since their namespace has this revision lose it`,
       key: "revision narrowed",
-      atMost: "warn",
+      onlyWarns: "sidecars that were restarted since then read it",
     };
   },
 });

@@ -100,7 +100,7 @@ const problemOf = (namespace: Namespace, message: string): Problem => ({
   message,
   key: "empty selector",
   evidence: [namespace],
-  ...(namespace.implied ? { atMost: "warn" } : {}),
+  ...(namespace.implied ? { onlyWarns: "it is not known whether the namespace is ambient" } : {}),
 });
 
 /** A policy's own namespace may have ambient workloads where its labels are not known. */

@@ -2,7 +2,12 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
-import { proxiesOfNamespace, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-attachments.ts";
+import {
+  proxiesOfNamespace,
+  policyScope,
+  type ProxyScope,
+  possibleReach,
+} from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -65,7 +70,7 @@ export const proxyConfigDecidesForProxies = defineRule({
         message: `${byLabelsOf(workload)}${idOf(object)} sets variable ${effect} of proxies of namespace ${after.object.metadata.name}`,
         key: `${byLabelsOf(workload)}${idOf(object)} ${effect}`,
         related: [object],
-        ...(reach === "sure" ? {} : { atMost: "warn" }),
+        ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
       };
   },
 });

@@ -30,8 +30,7 @@ export const serviceEntryHostInvalid = defineRule({
         yield {
           at: ["spec", "hosts", i],
           message: `Envoy refuses the TLS listener of every proxy with the host ${JSON.stringify(host)}, a wildcard that starts within a label`,
-          // istiod accepts it with a warning, and ports that no client uses have no listener.
-          atMost: "warn",
+          onlyWarns: "istiod accepts it, and a port that no client uses has no listener",
           fix: "Write a wildcard that starts with `*.`, or list the hosts.",
         };
   },

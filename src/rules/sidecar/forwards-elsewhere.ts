@@ -2,7 +2,12 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
-import { proxiesOfNamespace, noLabels, type ProxyScope } from "../../mesh/authorization/proxy-attachments.ts";
+import {
+  proxiesOfNamespace,
+  noLabels,
+  type ProxyScope,
+  possibleReach,
+} from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
@@ -64,7 +69,7 @@ export const sidecarForwardsElsewhere = defineRule({
         message: `${byLabelsOf(workload)}${idOf(object)} forwards ${effect} of workloads in namespace ${after.object.metadata.name}, without the policies for the port that it forwards to`,
         key: `${byLabelsOf(workload)}${idOf(object)} ${effect}`,
         related: [object],
-        ...(reach === "sure" ? {} : { atMost: "warn" }),
+        ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
       };
   },
 });

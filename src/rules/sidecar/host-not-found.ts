@@ -148,7 +148,7 @@ function knownOf(
   host: string,
   places: ReadonlySet<string>,
   mesh: View,
-): Pick<Problem, "atMost" | "evidence" | "fix" | "guess" | "guessOf"> {
+): Pick<Problem, "onlyWarns" | "evidence" | "fix" | "guess" | "guessOf"> {
   const where = namespaceOfHost(host, mesh.settings.domain);
   const evidence = [
     where === undefined ? absent("ServiceEntry", "") : absent("Service", where, host.split(".")[0] ?? ""),
@@ -160,7 +160,7 @@ function knownOf(
     return {
       evidence,
       fix: `Write "${other}/${host}": the host is in namespace "${other}".`,
-      ...(isSure ? {} : { atMost: "warn" }),
+      ...(isSure ? {} : { onlyWarns: "not all ServiceEntries are known" }),
     };
   if (!isRegistryComplete(mesh)) return { evidence, guess: "all Services and ServiceEntries", guessOf: "partial" };
   const isGuess = where !== undefined && !mesh.get(hasServices, where);

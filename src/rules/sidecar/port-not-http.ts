@@ -13,6 +13,7 @@ import {
   policyScope,
   proxiesOfNamespace,
   type ProxyScope,
+  possibleReach,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { declaredProtocol, parsedProtocol } from "../../mesh/membership/service-protocol.ts";
@@ -98,7 +99,7 @@ export const sidecarPortNotHttp = defineRule({
           key: `${byLabelsOf(workload)}${idOf(object)} ${port} ${what}`,
           related: [object, by],
           evidence: [by],
-          ...(reach === "sure" ? {} : { atMost: "warn" }),
+          ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
         };
     }
   },

@@ -173,7 +173,7 @@ function problemOf({ waypoint, effect, by, isTurnedOff, hider, isSure }: Loss, n
       message: `${idOf(by)} turns off ${what}`,
       key: `${idOf(by)} ${effect}`,
       related: [by],
-      ...(isSure ? {} : { atMost: "warn" as const }),
+      ...(isSure ? {} : { onlyWarns: "it is not known whether a proxy loses it" }),
     };
   const whoElse = hider === undefined ? "nothing else does" : `${idOf(hider)} turns it off`;
   return {
@@ -181,8 +181,7 @@ function problemOf({ waypoint, effect, by, isTurnedOff, hider, isSure }: Loss, n
     message: `${idOf(by)} no longer turns on ${what}, and ${whoElse}`,
     key: `${idOf(by)} ${effect} again`,
     related: hider === undefined ? [] : [hider],
-    // Whoever turned on a log, to look for an error, may end that.
-    atMost: "warn",
+    onlyWarns: "whoever turned it on for a time may end that",
   };
 }
 

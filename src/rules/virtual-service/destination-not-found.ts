@@ -14,7 +14,7 @@ import {
 } from "../../mesh/traffic/registry.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
-import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { type Traffic, trafficOf, type VirtualService, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 
@@ -59,7 +59,7 @@ export const virtualServiceDestinationNotFound = defineRule({
 
   *check(virtualService, mesh) {
     for (const found of problemsOf(virtualService, mesh))
-      yield found && { ...found.problem, at: placeOf(found), atMost: "warn" };
+      yield found && { ...found.problem, at: placeOf(found), onlyWarns: mayFollow };
   },
 
   *compare(before, after) {
@@ -72,17 +72,24 @@ export const virtualServiceDestinationNotFound = defineRule({
       }
       old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, traffic, asked } = found;
-      const isUncertain = traffic.isUncertain || !isRegistryComplete(after.mesh);
       const isTaken = isMissing(asked) && wasDefined(asked.host);
+      const onlyWarns = isTaken ? doubtOf(traffic, after.mesh) : mayFollow;
       yield {
         ...problem,
         at: placeOf(found),
-        ...(isTaken && !isUncertain ? {} : { atMost: "warn" as const }),
+        ...(onlyWarns === undefined ? {} : { onlyWarns }),
         ...(old.has(problem.key) ? { existed: true as const } : {}),
       };
     }
   },
 });
+
+const mayFollow = "the Service or the ServiceEntry may be created later";
+
+function doubtOf({ isUncertain }: Traffic, mesh: View): string | undefined {
+  if (isUncertain) return perhapsUnused;
+  return isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known";
+}
 
 /** The keys of the problems before the change, of which most reviews need none. */
 function* keysBefore(

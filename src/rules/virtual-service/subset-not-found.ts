@@ -12,7 +12,7 @@ import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
-import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import { subsetDestinationsOf, type Traffic, trafficOf, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, forWording, index, relation, setting } from "../../view/view.ts";
@@ -153,15 +153,20 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   const isForAll = failures.length === 1 && target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
+    const onlyWarns = isWarning ? reasonOf(traffic) : isForNobody(failure, asked) ? onlyGateways : undefined;
     yield {
       at: [...traffic.at, "subset"],
       ...saidOf(failure, asked, { isWarning, isForAll }),
       ...alsoFor(failure, target, isWarning),
       ...(failure.ownerInstead === undefined ? {} : { related: [failure.ownerInstead] }),
-      ...(isWarning || isForNobody(failure, asked) ? { atMost: "warn" } : {}),
+      ...(onlyWarns === undefined ? {} : { onlyWarns }),
     };
   }
 }
+
+const reasonOf = ({ isUncertain }: Traffic): string =>
+  isUncertain ? perhapsUnused : "the requests for which the route is meant may not fail";
+const onlyGateways = "the namespace has only gateways, which do not follow what sidecars follow";
 
 /** What is the same for all VirtualServices whose clients do not find the subset. */
 type Said = Pick<Problem, "message" | "key" | "evidence" | "fix">;

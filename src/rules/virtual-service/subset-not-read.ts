@@ -9,7 +9,7 @@ import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
-import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { type Traffic, trafficOf, type VirtualService, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
@@ -114,7 +114,7 @@ function* problemsOf(
     message: `Subset "${subset}" of "${host}" does not exist for clients in "${name}": their control plane ${revision} does not read DestinationRule ${nameOf(unread)}`,
     key: JSON.stringify([host, subset, name, controlPlane]),
     evidence: [namespace, unread, ...used],
-    ...(traffic.isUncertain ? { atMost: "warn" } : {}),
+    ...(traffic.isUncertain ? { onlyWarns: perhapsUnused } : {}),
     fix: `Remove the label ${revisionLabel} from DestinationRule ${nameOf(unread)}, or define the subset in a DestinationRule for revision ${revision}.`,
   };
 }

@@ -10,6 +10,7 @@ import {
   type ProxyScope,
   proxiesOfNamespace,
   reachOfChange,
+  possibleReach,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -99,7 +100,7 @@ export const wasmPluginAffectsProtected = defineRule({
         message: `${idOf(extension)} ${was === undefined ? "runs code in" : "changes the code that it runs in"} proxies of namespace ${name}, which can read and change all requests`,
         key: idOf(extension),
         related: [extension],
-        ...(reach === "sure" ? {} : { atMost: "warn" }),
+        ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
       };
     }
     yield* removedChecks(before, [old, now]);
@@ -127,8 +128,7 @@ function* removedChecks(
       at: [],
       message: `${idOf(extension)} no longer checks requests in proxies of namespace ${namespace.metadata.name}: it ran in a phase of authentication or authorization`,
       related: [extension],
-      // Whoever removes foreign code does the right thing.
-      atMost: "warn",
+      onlyWarns: "code of others may be removed on purpose",
     };
   }
 }

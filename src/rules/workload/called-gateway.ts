@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { captureOf } from "../../mesh/membership/capture.ts";
+import { captureOf, unknownCapture } from "../../mesh/membership/capture.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isProxy, namespaceOfWorkload } from "../../mesh/membership/workloads.ts";
 import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
@@ -38,7 +38,7 @@ export const workloadCalledGateway = defineRule({
       at: [...podAt, "metadata", "labels", gatewayNameLabel],
       message: `Policies for Gateway ${name} also apply to the sidecars of ${idOf(after.object)}, because its pods have the label of this Gateway`,
       key: "called a gateway",
-      ...(capture === "unknown" ? { atMost: "warn" } : {}),
+      ...(capture === "unknown" ? { onlyWarns: unknownCapture } : {}),
     };
   },
 });

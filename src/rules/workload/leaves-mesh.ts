@@ -3,7 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import type { Path } from "../../kube/read.ts";
-import { type Capture, captureOf, isTooLateForInjection } from "../../mesh/membership/capture.ts";
+import { type Capture, captureOf, isTooLateForInjection, unknownCapture } from "../../mesh/membership/capture.ts";
 import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { hasOnlyCustomTemplates, injectedProxy } from "../../mesh/membership/injection-templates.ts";
@@ -76,7 +76,7 @@ function leaves(old: Workload, now: Workload, was: Capture): Problem {
     message: `${idOf(now)} leaves the mesh: ${because}; its pods accept all traffic, without mTLS or any policy`,
     key: "leaves the mesh",
     fix: `${revert} ${forClients}`,
-    ...(was === "unknown" ? { atMost: "warn" } : {}),
+    ...(was === "unknown" ? { onlyWarns: unknownCapture } : {}),
   };
 }
 
@@ -184,7 +184,7 @@ function* mayLoseSidecar({ pod: old }: Workload, now: Workload, is: Capture): It
     message: `${idOf(now)} no longer uses the template "sidecar": ${injectTemplates} ${JSON.stringify(now.pod.annotations[injectTemplates])}; without a proxy in one of these templates, its pods leave the mesh`,
     key: "injection templates",
     fix: `Name the template "sidecar" first, as in "sidecar,<name>".`,
-    atMost: "warn",
+    onlyWarns: "Meshward does not read the injection templates",
   };
 }
 
@@ -199,7 +199,7 @@ function* losesPorts(old: Workload, now: Workload, [was, is]: readonly [Capture,
     const after = interceptionOf(now.pod, plane);
     for (const { port, by } of portsLost(old.pod, before, after, now.pod)) {
       const annotation = annotationOf(by, now, shown);
-      yield { ...losesPort(port, now, annotation), ...(is === "unknown" ? { atMost: "warn" } : {}) };
+      yield { ...losesPort(port, now, annotation), ...(is === "unknown" ? { onlyWarns: unknownCapture } : {}) };
     }
   }
 }

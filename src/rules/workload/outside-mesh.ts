@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
-import { type Capture, captureOf, staysOut } from "../../mesh/membership/capture.ts";
+import { type Capture, captureOf, staysOut, unknownCapture } from "../../mesh/membership/capture.ts";
 import { captureEvidence } from "../../mesh/membership/capture-evidence.ts";
 import { interceptionOf, portsPassed } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
@@ -87,7 +87,7 @@ function* portsOutside(workload: Workload, capture: Capture): Iterable<Problem> 
         ...annotation,
         message: `Traffic to ${whichPorts[port] ?? `port ${port} of`} ${idOf(workload)} bypasses the mesh${annotation.shown}`,
         key: `port ${port}`,
-        ...(capture === "unknown" ? { atMost: "warn" } : {}),
+        ...(capture === "unknown" ? { onlyWarns: unknownCapture } : {}),
       };
     }
   }

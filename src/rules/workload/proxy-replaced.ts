@@ -1,7 +1,13 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isTooLong, proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { idsOf, readWorkload, type UnusualContainer } from "../../kube/workload.ts";
-import { type Capture, captureOf, hasSidecar, refusesInjection } from "../../mesh/membership/capture.ts";
+import {
+  type Capture,
+  captureOf,
+  hasSidecar,
+  refusesInjection,
+  unknownCapture,
+} from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import { decisiveProxyConfig, effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
@@ -45,7 +51,7 @@ export const workloadProxyReplaced = defineRule({
         at: [...podAt, ...at],
         message: `The pod template ${message}`,
         ...found,
-        ...(capture === "unknown" ? { atMost: "warn" } : {}),
+        ...(capture === "unknown" ? { onlyWarns: unknownCapture } : {}),
       };
   },
 });
