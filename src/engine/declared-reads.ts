@@ -95,10 +95,17 @@ export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
 export const kindsFollowed = (rules: readonly Rule[]): ReadonlySet<Kind> =>
   new Set<Kind>(["MeshConfig", "AdmissionWebhook", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]);
 
-/** The indexes through which these rules look objects up. */
-export const indexesRead = (rules: readonly Rule[]): readonly Index[] => [
-  ...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to]))),
-];
+const indexesOf = new WeakMap<readonly Rule[], readonly Index[]>();
+
+/** The indexes through which these rules look objects up. Computed once for a list: it visits every fact of every rule. */
+export function indexesRead(rules: readonly Rule[]): readonly Index[] {
+  let found = indexesOf.get(rules);
+  if (found === undefined) {
+    found = [...new Set(rules.flatMap(({ reads }) => relationsOf(reads).flatMap(({ from, to }) => [from, to])))];
+    indexesOf.set(rules, found);
+  }
+  return found;
+}
 
 const byKind = new WeakMap<readonly Rule[], Map<Kind, readonly Rule[]>>();
 

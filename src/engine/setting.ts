@@ -57,14 +57,25 @@ export interface PolicySelection extends Selection {
 /** Every rule in its own mode, as if every namespace were protected. */
 export const everyRule: Selection = { between: () => ({ of: settingByItself, everywhere: settingByItself }) };
 
-const settingByItself = (rule: Rule): RuleSetting => ({
-  mode: modesOf(rule).protected === "off" ? "audit" : modesOf(rule).protected,
-  parameters: defaultsOf(rule),
-  existing: "warn",
-  onError: "deny",
-  onUnknown: "warn",
-  policy: ownDefault,
-});
+/** An audit asks once for each object. */
+const byThemselves = new WeakMap<Rule, RuleSetting>();
+
+function settingByItself(rule: Rule): RuleSetting {
+  let setting = byThemselves.get(rule);
+  if (setting === undefined) {
+    const { protected: mode } = modesOf(rule);
+    setting = {
+      mode: mode === "off" ? "audit" : mode,
+      parameters: defaultsOf(rule),
+      existing: "warn",
+      onError: "deny",
+      onUnknown: "warn",
+      policy: ownDefault,
+    };
+    byThemselves.set(rule, setting);
+  }
+  return setting;
+}
 
 /** The source of the mode if no document sets one. */
 const ownDefault = "the rule's default";

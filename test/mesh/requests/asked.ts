@@ -1,4 +1,3 @@
-import { parseAllDocuments } from "yaml";
 import { keyFor } from "../../../src/kube/identity.ts";
 import { readAny } from "../../../src/kube/object.ts";
 import { Addresses } from "../../../src/mesh/authorization/requests/addresses.ts";
@@ -16,15 +15,14 @@ import { sideOf } from "../../../src/view/side.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 import type { Knowledge, Mesh } from "../../../src/view/view.ts";
 import type { Kind } from "../../../src/kube/kinds.ts";
+import { documentsOf } from "./documents.ts";
 
 /** A mesh of the objects in a text of YAML documents. Kinds that `knowledge` does not name are complete. */
 export function meshOf(text: string, knowledge: Partial<Record<Kind, Knowledge>> = {}): Mesh {
-  const objects = parseAllDocuments(text).flatMap((document) => {
-    const raw: unknown = document.toJS();
-    if (raw === null) return [];
+  const objects = documentsOf(text).map((raw) => {
     const object = readAny(raw, "default");
     if (object === undefined) throw new Error(`no kind that Meshward reads: ${JSON.stringify(raw)}`);
-    return [object];
+    return object;
   });
   const mesh = new MeshStore(
     meshSettingsOf(objects, defaultMeshSettings),

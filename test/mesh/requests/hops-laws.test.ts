@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { parseAllDocuments } from "yaml";
 import { type AnyObject, type ObjectOf, readAny, readObject } from "../../../src/kube/object.ts";
 import { isMet } from "../../../src/mesh/authorization/requests/difference.ts";
 import { everyRequest } from "../../../src/mesh/authorization/requests/boxes.ts";
@@ -15,6 +14,7 @@ import type { Mesh } from "../../../src/view/view.ts";
 import { plainOf, plainRequests, policies, requestOf } from "../authorization/requests/arbitrary.ts";
 import type { PlainRequest } from "../authorization/requests/interpreter.ts";
 import { asked } from "./asked.ts";
+import { documentsOf } from "./documents.ts";
 import { type ChangingRoute, type PlainStop, resultOf } from "./hop-interpreter.ts";
 import {
   deployment,
@@ -92,7 +92,7 @@ const moved = (all: readonly AuthorizationPolicy[], where: string, more: object 
 
 function meshOf(text: string, more: readonly AnyObject[], { isMerging }: Drawn): Mesh {
   const store = new MeshStore(settingsWith(isMerging));
-  const written = parseAllDocuments(text).flatMap((document) => readAny(document.toJS(), "a") ?? []);
+  const written = documentsOf(text).flatMap((raw) => readAny(raw, "a") ?? []);
   for (const object of [...written, ...more]) store.set(object);
   return sideOf(store);
 }
