@@ -5,6 +5,7 @@ import { isHeadless, type Service, servicesOfNamespace } from "../membership/ser
 import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import {
+  canaryWeight,
   gatewayNameLabel,
   ingressUseWaypoint,
   managedGateway,
@@ -12,11 +13,8 @@ import {
   useWaypointCanary,
 } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
+import { canaryBindingOf, canaryReads } from "./canaries.ts";
 import {
-  canaryBindingOf,
-  canaryOfNamespace,
-  canaryOfService,
-  canaryOfServiceEntry,
   inherited,
   type WaypointBinding,
   waypointBinding,
@@ -31,10 +29,10 @@ import {
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
-/** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. */
+/** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. So has one with a share of its own. */
 const ownLabels = [useWaypoint, useWaypointCanary, ingressUseWaypoint, managedGateway];
 const isLabelled = ({ metadata }: Service | ServiceEntry): boolean =>
-  ownLabels.some((label) => metadata.labels[label] !== undefined);
+  ownLabels.some((label) => metadata.labels[label] !== undefined) || metadata.annotations[canaryWeight] !== undefined;
 
 /** A namespace and its Services with a waypoint label of their own. */
 const labelledServicesOfNamespace = relation(
@@ -90,9 +88,7 @@ interface Bound {
 
 type View = MeshView<(typeof reads)[number]>;
 const reads = [
-  canaryOfNamespace,
-  canaryOfService,
-  canaryOfServiceEntry,
+  ...canaryReads,
   entriesOfNamespace,
   labelledEntriesOfNamespace,
   labelledServicesOfNamespace,
@@ -231,7 +227,5 @@ export const waysToServingWaypoints = [
   waypointOfNamespace,
   waypointOfService,
   waypointOfServiceEntry,
-  canaryOfNamespace,
-  canaryOfService,
-  canaryOfServiceEntry,
+  ...canaryReads,
 ] as const;
