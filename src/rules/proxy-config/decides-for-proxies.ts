@@ -2,7 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
-import { proxiesOfNamespace, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-attachments.ts";
+import { noLabels, proxiesOfNamespace, type ProxyScope } from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -84,6 +84,7 @@ const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
   );
 
 const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope => ({
-  ...policyScope({ selector, targetRef: undefined, targetRefs: [] }),
+  labels: selector?.matchLabels ?? noLabels,
+  targetRefs: [],
   isOfPods: true,
 });
