@@ -158,7 +158,7 @@ export class ProxyAttachments {
   ): TokenUse {
     if (!this.#knowsTokens) return unknownTokens;
     if (gateway === undefined) return this.tokensAt(labels);
-    return tokenUseOf([...this.#tokens.atGateway(labels, gateway), ...others]);
+    return tokenUseOf([...this.tokenRulesAt(labels, gateway), ...others]);
   }
 
   /** Those that target a Service or a ServiceEntry, and count at its waypoint. */
@@ -169,6 +169,11 @@ export class ProxyAttachments {
   /** The filters and plugins that are attached to a gateway. */
   extensionsAt(labels: Labels, gateway: GatewayTarget): readonly (EnvoyFilter | Plugin)[] {
     return this.#filters.atGateway(labels, gateway);
+  }
+
+  /** The RequestAuthentications that are attached to a gateway. */
+  tokenRulesAt(labels: Labels, gateway: GatewayTarget): readonly RequestAuthentication[] {
+    return this.#tokens.atGateway(labels, gateway);
   }
 
   /** Those that target a Service or a ServiceEntry, and count at its waypoint. */
