@@ -95,7 +95,7 @@ export const proxiesFor = (
 ): string =>
   [namespace, rootNamespace].includes(metadata.namespace)
     ? `proxies of namespace ${namespace}`
-    : `waypoints of namespace ${metadata.namespace}, which serve namespace ${namespace}`;
+    : `waypoints of namespace ${metadata.namespace} that serve namespace ${namespace}`;
 
 /** The namespaces whose objects apply to the proxies of a namespace: itself, then the root namespace. */
 export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof rootOfNamespace>): readonly Namespace[] {
