@@ -16,6 +16,7 @@ import { isServed } from "../objects/revision.ts";
 import { canaryBindingOf, canaryReads } from "./canaries.ts";
 import {
   inherited,
+  isUsable,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
@@ -78,6 +79,13 @@ export interface ServedTraffic extends Destination {
   readonly binding: WaypointBinding | undefined;
   /** The waypoint that serves a share of the connections. */
   readonly canary: WaypointBinding | undefined;
+}
+
+/** The waypoints through which connections go: none that is not usable, and not the first one if its canary gets all. */
+export function usedWaypoints(traffic: ServedTraffic | undefined): readonly WaypointBinding[] {
+  if (!isUsable(traffic?.binding)) return [];
+  if (!isUsable(traffic.canary)) return [traffic.binding];
+  return traffic.canary.share === 1 ? [traffic.canary] : [traffic.binding, traffic.canary];
 }
 
 /** An object and the waypoint that its labels request. */

@@ -7,7 +7,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
 import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import { type GuardedTraffic, waypointGuards } from "./guarded-traffic.ts";
-import { servingWaypoints } from "./served-traffic.ts";
+import { servingWaypoints, usedWaypoints } from "./served-traffic.ts";
 
 /** A waypoint of another namespace, and whether it is a canary wherever it serves. */
 export interface SharedWaypoint {
@@ -127,8 +127,7 @@ export const coverageElsewhere = fact(
     const waypoints = mesh.get(servingWaypoints, namespace);
     if (waypoints.areNone) return () => undefined;
     return (service) => {
-      const traffic = waypoints.ofNamed("Service", service);
-      const used = [traffic?.binding, isUsable(traffic?.binding) ? traffic.canary : undefined].filter(isUsable);
+      const used = usedWaypoints(waypoints.ofNamed("Service", service));
       const there = used.flatMap((one) => waypointAt(one, namespace, mesh) ?? []);
       return there.some(({ home }) => home.metadata.name !== namespace.metadata.name)
         ? there.map((one) => coverageOf(one, mesh))

@@ -12,11 +12,12 @@ import { readers } from "../membership/control-plane.ts";
 import { gatewaysOfNamespace, isIstiosWaypointOrGateway, type KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { workloadsOfNamespace } from "../membership/workloads.ts";
-import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import { formatWaypoint, namespaceOfGateway } from "./bindings.ts";
 import {
   type ServedTraffic,
   type ServingWaypoints,
   servingWaypoints,
+  usedWaypoints,
   waysToServingWaypoints,
 } from "./served-traffic.ts";
 
@@ -59,7 +60,7 @@ export class WaypointsServing implements ServedBy {
   reachOf(kind: "Service" | "ServiceEntry", name: string): ProxyReach {
     const traffic = this.#waypoints.ofNamed(kind, name);
     if (traffic === undefined) return this.#mesh.knowsAll(kind) ? undefined : "possible";
-    const used = waypointsOf(traffic);
+    const used = usedWaypoints(traffic);
     if (used.length === 0) return undefined;
     return used.some(({ gateway }) => gateway !== undefined && isIstiosWaypointOrGateway(gateway))
       ? "sure"
@@ -70,7 +71,7 @@ export class WaypointsServing implements ServedBy {
     const found = new Map<string, Elsewhere>();
     if (this.#waypoints.areNone) return found;
     for (const traffic of this.#traffic())
-      for (const { named, gateway } of waypointsOf(traffic)) {
+      for (const { named, gateway } of usedWaypoints(traffic)) {
         if (gateway === undefined || named.namespace === this.#namespace.metadata.name) continue;
         const [home] = this.#mesh.related(namespaceOfGateway, gateway);
         if (home !== undefined) found.set(formatWaypoint(named), { gateway, home });
@@ -84,11 +85,6 @@ export class WaypointsServing implements ServedBy {
     for (const kind of ["Service", "ServiceEntry"] as const)
       for (const name of this.#waypoints.labelled(kind)) yield this.#waypoints.ofNamed(kind, name);
   }
-}
-
-function waypointsOf(traffic: ServedTraffic | undefined): readonly WaypointBinding[] {
-  if (!isUsable(traffic?.binding)) return [];
-  return isUsable(traffic.canary) ? [traffic.binding, traffic.canary] : [traffic.binding];
 }
 
 /**
