@@ -82,7 +82,7 @@ export const envoyFilterAffectsProtected = defineRule({
   id: "envoy-filter-affects-protected",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls", "authorization"],

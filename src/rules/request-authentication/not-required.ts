@@ -110,6 +110,7 @@ export const requestAuthenticationNotRequired = defineRule({
   id: "request-authentication-not-required",
   subject: "RequestAuthentication",
   reads,
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],

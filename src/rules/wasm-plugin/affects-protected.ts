@@ -92,7 +92,7 @@ export const wasmPluginAffectsProtected = defineRule({
   id: "wasm-plugin-affects-protected",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "TrafficExtension", "WasmPlugin", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "TrafficExtension", "WasmPlugin", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
