@@ -19,6 +19,8 @@ import { isEnrolled } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
+import type { WaypointBinding } from "../mesh/waypoints/bindings.ts";
+import { coverageAt, waypointAt } from "../mesh/waypoints/shared-waypoints.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 
@@ -54,13 +56,19 @@ export function workloadAuthorizationLine(workload: Workload, namespace: Namespa
   return { key: "authorization", ...decision(coverage, enforcer, { what: "Authorization", who: "" }), lines };
 }
 
-/** The policies that the waypoint of a Service enforces. */
-export function waypointAuthorizationLine(service: string, namespace: Namespace, mesh: Mesh): ExplanationLine {
-  const coverage = authorizationOf(namespace, mesh).ofService(service);
+/** The policies that a waypoint enforces for a Service: those of the Service's namespace, of its own, and of the root namespace. */
+export function waypointAuthorizationLine(
+  service: string,
+  namespace: Namespace,
+  binding: WaypointBinding,
+  mesh: Mesh,
+): ExplanationLine | undefined {
+  const at = waypointAt(binding, namespace, mesh);
+  if (at === undefined) return undefined;
   return {
     key: "authorization.waypoint",
-    ...decision(coverage, "proxy", { what: "Authorization at the waypoint", who: "" }),
-    lines: authorizationChoicesOfService(service, namespace, mesh).map(policyLine),
+    ...decision(coverageAt(service, namespace, at, mesh), "proxy", { what: "Authorization at the waypoint", who: "" }),
+    lines: authorizationChoicesOfService(service, namespace, at, mesh).map(policyLine),
   };
 }
 

@@ -3,11 +3,13 @@ import type { Backend } from "../mesh/client-tls/backends.ts";
 import { requestsTo } from "../mesh/client-tls/requests.ts";
 import { type Enrollment, enrollmentOf, isEnrolled } from "../mesh/membership/capture.ts";
 import { clientsIn, proxyAmong } from "../mesh/membership/clients.ts";
-import { namespaceIn } from "../mesh/membership/namespaces.ts";
+import { type Namespace, namespaceIn } from "../mesh/membership/namespaces.ts";
+import type { Service } from "../mesh/membership/services.ts";
 import { type Host, hiddenDefinitions } from "../mesh/traffic/host-definition.ts";
 import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
 import type { VirtualService } from "../mesh/traffic/virtual-services.ts";
 import { isUsable, type WaypointBinding, waypointBindingOfService } from "../mesh/waypoints/bindings.ts";
+import { canaryBindingOf, waypointsUsed } from "../mesh/waypoints/canaries.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { waypointAuthorizationLine } from "./authorization.ts";
@@ -18,7 +20,7 @@ import { kubernetesGatewayLines, parentRuleLines } from "./rule-lines.ts";
 import { sidecarLines } from "./sidecar.ts";
 import { serviceTelemetryLines } from "./telemetry.ts";
 import { gatewayRouteLines, virtualServiceLine } from "./virtual-services.ts";
-import { atWaypointLine, waypointLine } from "./waypoint.ts";
+import { atWaypointLine, attachedLines, canaryLines, waypointLine } from "./waypoint.ts";
 import { listed } from "./wording.ts";
 
 /** The configuration that clients in a namespace use for a host. */
@@ -101,10 +103,9 @@ function servedLines(
   const lines: (ExplanationLine | undefined)[] = [];
   if (service !== undefined) lines.push(waypointLine(binding, enrollmentOf(namespace) === "ambient"));
   if (service !== undefined && isUsable(binding)) {
-    const destination = { client, host, namespace: namespace.metadata.name };
-    const rules = parentRuleLines(service, { client: binding.named.namespace, isWaypoint: true }, mesh);
-    lines.push(atWaypointLine(binding, destination, { workloads, rules }, mesh));
-    lines.push(waypointAuthorizationLine(service.metadata.name, namespace, mesh));
+    lines.push(...canaryLines(canaryBindingOf(service, namespace, binding, mesh)));
+    for (const one of waypointsUsed(service, namespace, binding, mesh))
+      lines.push(...linesAt(one, { host, service, workloads }, { client, namespace }, mesh));
     lines.push(...serviceTelemetryLines(service.metadata.name, namespace, mesh));
   }
   if (workloads !== undefined) {
@@ -112,6 +113,22 @@ function servedLines(
     lines.push(workloadsLine(namespace, workloads, mesh));
   }
   return lines.filter((line) => line !== undefined);
+}
+
+/** What one waypoint of a Service does with requests. */
+function linesAt(
+  binding: WaypointBinding,
+  { host, service, workloads }: { readonly host: string; readonly service: Service } & Pick<Backend, "workloads">,
+  { client, namespace }: { readonly client: string; readonly namespace: Namespace },
+  mesh: Mesh,
+): readonly (ExplanationLine | undefined)[] {
+  const destination = { client, host, namespace: namespace.metadata.name };
+  const rules = parentRuleLines(service, { client: binding.named.namespace, isWaypoint: true }, mesh);
+  return [
+    atWaypointLine(binding, destination, { workloads, rules }, mesh),
+    waypointAuthorizationLine(service.metadata.name, namespace, binding, mesh),
+    ...attachedLines(service, namespace, binding, mesh),
+  ];
 }
 
 function definitionLine(host: Host, client: string, mesh: Mesh): ExplanationLine {

@@ -82,12 +82,18 @@ function waypointLine(waypoint: TransportOutcome["waypoint"], lines: readonly Ex
   const name = waypoint === undefined ? "" : formatWaypoint(waypoint.named);
   return {
     key: "waypoint",
-    text: `Through waypoint ${name}, over HBONE`,
+    text: `Through waypoint ${name}, over HBONE${shareOf(waypoint)}`,
     value: name,
     objects: waypoint?.gateway === undefined ? [] : [waypoint.gateway],
     lines,
   };
 }
+
+/** The share of one of two waypoints. */
+const shareOf = (waypoint: TransportOutcome["waypoint"]): string =>
+  waypoint?.share === undefined || waypoint.share === 1
+    ? ""
+    : `, with ${Math.round(waypoint.share * 100)} % of the connections`;
 
 /** What is for an address, or denied before, has no route. */
 const isUnrouted = ({ host, because }: RouteOutcome): boolean => host === undefined && because === undefined;

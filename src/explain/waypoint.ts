@@ -1,8 +1,16 @@
 import { idOf } from "../kube/identity.ts";
+import type { Namespace } from "../mesh/membership/namespaces.ts";
+import type { Service } from "../mesh/membership/services.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
+import { attachments } from "../mesh/requests/attachments.ts";
 import type { DestinationHost } from "../mesh/traffic/destination-rule-choices.ts";
 import { virtualServicesOfHost, waypointVirtualServices } from "../mesh/traffic/virtual-service-choices.ts";
-import { formatWaypoint, type WaypointBinding, type WaypointTrouble } from "../mesh/waypoints/bindings.ts";
+import {
+  formatWaypoint,
+  namespaceOfGateway,
+  type WaypointBinding,
+  type WaypointTrouble,
+} from "../mesh/waypoints/bindings.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { destinationRuleLines } from "./destination-rules.ts";
@@ -37,11 +45,53 @@ export function waypointLine(binding: WaypointBinding | undefined, isAmbient: bo
   return { key: "waypoint", text: `Waypoint: ${name} (${by})${unseen}`, value: name, objects };
 }
 
+/** A second waypoint, with its share of the connections; nothing without one. */
+export function canaryLines(canary: WaypointBinding | undefined): readonly ExplanationLine[] {
+  if (canary === undefined) return [];
+  const { named, gateway, trouble } = canary;
+  const name = formatWaypoint(named);
+  const objects = gateway === undefined ? [] : [gateway];
+  const text =
+    trouble === undefined
+      ? `Canary waypoint: ${name} gets ${percent(canary)} of the connections, of ambient clients and, with istio.io/ingress-use-waypoint, of gateways`
+      : `Canary waypoint: ${name} is not usable, and gets nothing: ${troubles[trouble]}`;
+  return [{ key: "waypoint.canary", text, value: trouble ?? name, objects }];
+}
+const percent = ({ share = 1 }: WaypointBinding): string => `${Math.round(share * 100)} %`;
+
+/** What else a waypoint does with requests to a Service: which objects check tokens, run code or patch filters there, and whose they are. */
+export function attachedLines(
+  service: Service,
+  namespace: Namespace,
+  { named, gateway }: WaypointBinding,
+  mesh: Mesh,
+): readonly ExplanationLine[] {
+  const [home] = gateway === undefined ? [] : mesh.related(namespaceOfGateway, gateway);
+  if (home === undefined) return [];
+  const [at, of] = [mesh.get(attachments, home), mesh.get(attachments, namespace)];
+  const target = { ...named, isWaypoint: true };
+  const objects = [
+    ...at.tokenRulesAt({}, target),
+    ...of.tokenRulesFor(service),
+    ...at.extensionsAt({}, target),
+    ...of.extensionsFor(service),
+  ].filter((object, i, all) => all.indexOf(object) === i);
+  if (objects.length === 0) return [];
+  const text = `At the waypoint, for requests to the Service: ${listed(objects)}`;
+  return [{ key: "waypoint.attached", text, value: objects.map(idOf), objects }];
+}
+
 interface AtWaypoint {
   readonly workloads: readonly Workload[] | undefined;
   /** Those of routes of the Gateway API for the Service. */
   readonly rules: readonly ExplanationLine[];
 }
+
+/** Which of two waypoints, if there is a canary. */
+const whichOf = (binding: WaypointBinding): string =>
+  binding.share === undefined || binding.share === 1
+    ? ""
+    : ` ${formatWaypoint(binding.named)}, which gets ${percent(binding)} of the connections`;
 
 /** How a waypoint processes requests to a host. It looks DestinationRules up from its own namespace. */
 export function atWaypointLine(
@@ -54,7 +104,7 @@ export function atWaypointLine(
   const followed = waypointVirtualServices(at, { host, namespace }, virtualServicesOfHost(host, mesh), mesh.settings);
   return {
     key: "atWaypoint",
-    text: `At the waypoint, for ambient clients (looked up from ${at}):`,
+    text: `At the waypoint${whichOf(binding)}, for ambient clients (looked up from ${at}):`,
     lines: [
       {
         key: "virtualService",

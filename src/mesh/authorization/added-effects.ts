@@ -11,7 +11,6 @@ import {
   namespacesInForce,
   newlySelected,
   type Proxies,
-  type proxiesOfNamespace,
   type ProxyScope,
 } from "./proxy-attachments.ts";
 
@@ -37,42 +36,54 @@ export const byLabelsOf = (workload: Workload | undefined): string =>
 
 type OwnObjects<T> = Fact<string, "Namespace", Reads, readonly T[]>;
 
-interface Effects<T, F extends OwnObjects<T>> {
+type OfProxies = Fact<string, "Namespace", Reads, Proxies>;
+
+interface Effects<T, F extends OwnObjects<T>, P extends OfProxies> {
   /** The objects of a namespace itself that may have effects. */
   readonly objectsIn: F;
-  readonly proxies: typeof proxiesOfNamespace;
+  readonly proxies: P;
+  /** Objects of other namespaces that are attached to proxies which the fact knows, before and after the change. */
+  readonly elsewhere?: readonly [before: readonly T[], after: readonly T[]];
   scopeOf(object: T): ProxyScope;
   effectsOf(object: T): readonly string[];
 }
 
-type Sides<F extends Reads> = readonly [
+type Sides<F extends Reads, P extends Reads> = readonly [
   before: ComparedSide<F | typeof rootOfNamespace | typeof workloadsOfNamespace>,
-  after: ComparedSide<F | typeof rootOfNamespace | typeof workloadsOfNamespace | typeof proxiesOfNamespace>,
+  after: ComparedSide<F | P | typeof rootOfNamespace | typeof workloadsOfNamespace>,
 ];
 
 /**
  * What objects of a namespace and of the root namespace do to proxies of that namespace that they did not before: because they
  * are new or changed, or because the labels of a workload are. Nothing in a namespace that is being deleted.
  */
-export function* addedEffects<T extends AnyObject & { readonly spec: unknown }, F extends OwnObjects<T>>(
-  sides: Sides<F>,
-  effects: Effects<T, F>,
-): Iterable<AddedEffect<T>> {
+export function* addedEffects<
+  T extends AnyObject & { readonly spec: unknown },
+  F extends OwnObjects<T>,
+  P extends OfProxies,
+>(sides: Sides<F, P>, effects: Effects<T, F, P>): Iterable<AddedEffect<T>> {
   if (isTerminating(sides[1].object)) return;
   yield* effectsOfChanges(sides, effects);
   yield* effectsByLabels(sides, effects);
 }
 
 /** The same of new and changed objects alone. */
-export function* effectsOfChanges<T extends AnyObject & { readonly spec: unknown }, F extends OwnObjects<T>>(
-  [before, after]: Sides<F>,
-  { objectsIn, proxies, scopeOf, effectsOf }: Effects<T, F>,
+export function* effectsOfChanges<
+  T extends AnyObject & { readonly spec: unknown },
+  F extends OwnObjects<T>,
+  P extends OfProxies,
+>(
+  [before, after]: Sides<F, P>,
+  { objectsIn, proxies, elsewhere = [[], []], scopeOf, effectsOf }: Effects<T, F, P>,
 ): Iterable<AddedEffect<T>> {
   if (isTerminating(after.object)) return;
   const [old, now] = [listsOf<T, F>(before, objectsIn), listsOf<T, F>(after, objectsIn)];
   const changed = now.flatMap((objects, level) => changedObjects(old[level] ?? [], objects));
-  for (const change of changed)
-    yield* effectsOfChange(after.mesh.get(proxies, after.object), change, { scopeOf, effectsOf });
+  for (const change of [...changed, ...changedObjects(...elsewhere)])
+    yield* effectsOfChange((after.mesh as MeshView<OfProxies>).get<OfProxies>(proxies, after.object), change, {
+      scopeOf,
+      effectsOf,
+    });
 }
 
 /** Those of a namespace, and those of the root namespace. */
@@ -82,10 +93,11 @@ const listsOf = <T, F extends OwnObjects<T>>(
 ): readonly (readonly T[])[] =>
   namespacesInForce(object, mesh).map((one) => (mesh as MeshView<OwnObjects<T>>).get<OwnObjects<T>>(objectsIn, one));
 
-function* effectsByLabels<T extends AnyObject & { readonly spec: unknown }, F extends OwnObjects<T>>(
-  [before, after]: Sides<F>,
-  { objectsIn, scopeOf, effectsOf }: Effects<T, F>,
-): Iterable<AddedEffect<T>> {
+function* effectsByLabels<
+  T extends AnyObject & { readonly spec: unknown },
+  F extends OwnObjects<T>,
+  P extends OfProxies,
+>([before, after]: Sides<F, P>, { objectsIn, scopeOf, effectsOf }: Effects<T, F, P>): Iterable<AddedEffect<T>> {
   const [old, now] = [listsOf<T, F>(before, objectsIn), listsOf<T, F>(after, objectsIn)];
   const labelsOf = (object: T): Labels | undefined => {
     const { labels, targetRefs } = scopeOf(object);
@@ -108,7 +120,7 @@ const noneSelected: Labels = Object.freeze({ "": "" });
 function* effectsOfChange<T extends AnyObject>(
   proxies: Proxies,
   { object, was }: ChangedObject<T>,
-  { scopeOf, effectsOf }: Pick<Effects<T, never>, "scopeOf" | "effectsOf">,
+  { scopeOf, effectsOf }: Pick<Effects<T, never, never>, "scopeOf" | "effectsOf">,
 ): Iterable<AddedEffect<T>> {
   const scope = scopeOf(object);
   const reach = proxies.reachOf(object, scope);

@@ -4,7 +4,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
-import { type authorization, authorizationOf } from "./effective-authorization.ts";
+import { type authorization, authorizationOf, type Gateway } from "./effective-authorization.ts";
 import {
   actionOf,
   attachesToGateway,
@@ -109,21 +109,31 @@ export function authorizationChoicesOfWorkload(
   return isEnforced ? choices : choices.map((one) => uncaptured(one));
 }
 
-/** Every policy for a Service at its waypoint, which enforces only policies with targetRefs. */
+/** A waypoint, and the namespace that it is in. */
+export interface WaypointAt {
+  readonly waypoint: Gateway;
+  readonly home: Namespace;
+}
+
+/**
+ * Every policy for a Service at its waypoint, which enforces only policies with targetRefs: those of the Service's namespace that target
+ * it, those of the waypoint's namespace that target the waypoint, and those of the root namespace for the class of waypoints.
+ */
 export function authorizationChoicesOfService(
   service: string,
   namespace: Namespace,
+  { waypoint, home }: WaypointAt,
   mesh: View,
 ): readonly AuthorizationChoice[] {
-  const { gateways, readers, controlPlaneOfWaypoint } = authorizationOf(namespace, mesh);
-  const waypoints = gateways.filter(({ isWaypoint }) => isWaypoint);
-  return everyPolicy(namespace, mesh)
-    .filter(
-      (policy) =>
-        (policy.metadata.namespace === namespace.metadata.name && servicesTargeted(policy).includes(service)) ||
-        waypoints.some((waypoint) => attachesToGateway(policy, waypoint, mesh.settings)),
-    )
-    .map((policy) => choice(policy, "proxy", mesh.settings, readers.reads(policy, controlPlaneOfWaypoint)));
+  const isForIt = (policy: AuthorizationPolicy): boolean =>
+    (policy.metadata.namespace === namespace.metadata.name && servicesTargeted(policy).includes(service)) ||
+    attachesToGateway(policy, waypoint, mesh.settings);
+  const policies = new Set([namespace, home].flatMap((one) => everyPolicy(one, mesh)).filter(isForIt));
+  return [...policies].sort(oldestFirst).map((policy) => {
+    const at = policy.metadata.namespace === namespace.metadata.name ? namespace : home;
+    const { readers } = authorizationOf(at, mesh);
+    return choice(policy, "proxy", mesh.settings, readers.reads(policy, waypoint.controlPlane));
+  });
 }
 
 const everyPolicy = (namespace: Namespace, mesh: View): readonly AuthorizationPolicy[] =>

@@ -229,12 +229,17 @@ export class NamespaceAuthorization {
   }
 
   /** The coverage of a Service or a ServiceEntry of this namespace at its waypoint. */
-  ofTarget({ kind, metadata: { name } }: TargetOfWaypoint): Coverage {
+  ofTarget(target: TargetOfWaypoint): Coverage {
     this.#ofWaypoints ??= this.gateways
       .filter(({ isWaypoint }) => isWaypoint)
       .reduce((sum, waypoint) => together(sum, this.ofGateway(waypoint)), noCoverage);
-    const { own } = this.#policies.readBy(this.controlPlaneOfWaypoint);
-    return together(kind === "Service" ? own.ofService(name) : own.ofEntry(name), this.#ofWaypoints);
+    return together(this.ofTargetAlone(target, this.controlPlaneOfWaypoint), this.#ofWaypoints);
+  }
+
+  /** The same by the policies that target it, as the control plane of its waypoint reads them, wherever that is. */
+  ofTargetAlone({ kind, metadata: { name } }: TargetOfWaypoint, controlPlane: ControlPlane): Coverage {
+    const { own } = this.#policies.readBy(controlPlane);
+    return kind === "Service" ? own.ofService(name) : own.ofEntry(name);
   }
 
   /** Whether the workload runs a gateway and nothing else. ztunnel captures pods with a gateway's annotation like others. */

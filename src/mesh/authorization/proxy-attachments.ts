@@ -1,6 +1,7 @@
 import { keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
@@ -15,7 +16,7 @@ import {
 import { waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
-import { attachesToGateway, type AuthorizationPolicy, type TargetRef } from "./policies.ts";
+import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget, type TargetRef } from "./policies.ts";
 
 // EnvoyFilters, WasmPlugins, Telemetries and others are attached to proxies as policies are: to sidecars and gateways by
 // their labels, to gateways and waypoints by targetRefs (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy).
@@ -26,20 +27,41 @@ type Labels = Readonly<Record<string, string>>;
 export interface ProxyScope {
   readonly labels: Labels;
   readonly targetRefs: readonly TargetRef[];
+  /** The namespace of the object, in which its targets are; undefined: it has none. */
+  readonly namespace?: string;
   /** Whether it is read when pods are created, so that labels select waypoints, too. */
   readonly isOfPods?: true;
 }
 
-/** The scope of an object with a selector and targetRefs, of which `targetRef` is the older form; newer kinds do not have it. */
-export const policyScope = ({
-  selector,
-  targetRef,
+/**
+ * The scope of an object of a namespace with a selector and targetRefs, of which `targetRef` is the older form; newer kinds do not have
+ * it.
+ */
+export const policyScope = (
+  {
+    selector,
+    targetRef,
+    targetRefs,
+  }: Pick<AuthorizationPolicy["spec"], "selector" | "targetRefs"> & {
+    readonly targetRef?: AuthorizationPolicy["spec"]["targetRef"];
+  },
+  namespace: string,
+): ProxyScope =>
+  scopeIn(
+    namespace,
+    selector?.matchLabels,
+    targetRefs.length === 0 && targetRef !== undefined ? [targetRef] : targetRefs,
+  );
+
+/** The scope of an object of a namespace. Labels are not read where it has targets. */
+export const scopeIn = (
+  namespace: string,
+  labels: Labels | undefined,
+  targetRefs: readonly TargetRef[],
+): ProxyScope => ({
+  labels: labels ?? noLabels,
   targetRefs,
-}: Pick<AuthorizationPolicy["spec"], "selector" | "targetRefs"> & {
-  readonly targetRef?: AuthorizationPolicy["spec"]["targetRef"];
-}): ProxyScope => ({
-  labels: selector?.matchLabels ?? noLabels,
-  targetRefs: targetRefs.length === 0 && targetRef !== undefined ? [targetRef] : targetRefs,
+  ...(targetRefs.length === 0 ? {} : { namespace }),
 });
 export const noLabels: Labels = Object.freeze({});
 
@@ -65,6 +87,16 @@ export class EffectScopes {
 }
 const everywhere = JSON.stringify({ labels: noLabels, targetRefs: [] } satisfies ProxyScope);
 
+/** In messages: the proxies of a namespace that an object is for, or the waypoints of the object's own namespace that serve it. */
+export const proxiesFor = (
+  { metadata }: Pick<AnyObject, "metadata">,
+  namespace: string,
+  { rootNamespace }: MeshSettings,
+): string =>
+  [namespace, rootNamespace].includes(metadata.namespace)
+    ? `proxies of namespace ${namespace}`
+    : `waypoints of namespace ${metadata.namespace} that serve namespace ${namespace}`;
+
 /** The namespaces whose objects apply to the proxies of a namespace: itself, then the root namespace. */
 export function namespacesInForce(namespace: Namespace, mesh: MeshView<typeof rootOfNamespace>): readonly Namespace[] {
   const others = mesh
@@ -81,12 +113,21 @@ export const possibleReach = "it is not known whether some proxy has it";
 
 type Reaches = Map<readonly Workload[], ProxyReach>;
 
+/** The waypoints that serve a namespace, as far as they are not among its own gateways. */
+export interface ServedBy {
+  /** Those of other namespaces. */
+  readonly gateways: readonly GatewayTarget[];
+  /** Whether a Service or a ServiceEntry of the namespace has a waypoint, so that what targets it applies there. */
+  reachOf(target: "Service" | "ServiceEntry", name: string): ProxyReach;
+}
+
 /** The sidecars, gateways and waypoints of a namespace. Objects with the same selector share a result. */
 export class Proxies {
   readonly #namespace: Namespace;
   readonly #workloads: Labelled<Workload>;
   readonly #gateways: readonly KubernetesGateway[];
   readonly #mesh: MeshView;
+  readonly #servedBy: ServedBy | undefined;
   /** By what is selected, and by what was. */
   readonly #reach = {
     ofPods: new Map<readonly Workload[], Reaches>(),
@@ -95,14 +136,14 @@ export class Proxies {
 
   constructor(
     namespace: Namespace,
-    workloads: readonly Workload[],
-    gateways: readonly KubernetesGateway[],
-    mesh: MeshView,
+    mesh: MeshView<typeof gatewaysOfNamespace | typeof workloadsOfNamespace>,
+    servedBy?: ServedBy,
   ) {
     this.#namespace = namespace;
-    this.#workloads = new Labelled(workloads, ({ pod }) => pod.labels);
-    this.#gateways = gateways;
+    this.#workloads = new Labelled(mesh.related(workloadsOfNamespace, namespace), ({ pod }) => pod.labels);
+    this.#gateways = mesh.related(gatewaysOfNamespace, namespace);
     this.#mesh = mesh;
+    this.#servedBy = servedBy;
   }
 
   /**
@@ -115,9 +156,11 @@ export class Proxies {
   }
 
   /** Whether some target is, or may be, at a waypoint. Labels select none (policyattachment.go ShouldAttachPolicy). */
-  isAtWaypoint({ targetRefs }: ProxyScope): boolean {
+  isAtWaypoint({ targetRefs, namespace }: ProxyScope): boolean {
+    const isHere = namespace === this.#namespace.metadata.name;
     return targetRefs.some(({ kind, name }) => {
-      const gateway = kind === "Gateway" ? this.#gateways.find(({ metadata }) => metadata.name === name) : undefined;
+      const gateway =
+        isHere && kind === "Gateway" ? this.#gateways.find(({ metadata }) => metadata.name === name) : undefined;
       return gateway === undefined || gateway.spec.gatewayClassName === waypointClass;
     });
   }
@@ -143,26 +186,51 @@ export class Proxies {
     return mayBe ? "possible" : undefined;
   }
 
-  #reachOfTargets({ metadata }: AnyObject, { targetRefs }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
+  #reachOfTargets(object: AnyObject, { targetRefs }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
     // These functions accept policies, and need only where the object is and what it selects or targets.
     const asPolicy = ({ labels, ...refs }: ProxyScope) =>
-      ({ metadata, spec: { ...refs, selector: { matchLabels: labels } } }) as unknown as AuthorizationPolicy;
+      ({
+        metadata: object.metadata,
+        spec: { ...refs, selector: { matchLabels: labels } },
+      }) as unknown as AuthorizationPolicy;
     const namespace = this.#namespace.metadata.name;
-    const targets = new Set(old?.targetRefs.map((ref) => JSON.stringify(ref)));
-    const targetsService = targetRefs.some(
-      (ref) => (ref.kind === "Service" || ref.kind === "ServiceEntry") && !targets.has(JSON.stringify(ref)),
-    );
-    if (metadata.namespace === namespace && targetsService) return "sure";
     const [now, before] = [asPolicy({ labels: noLabels, targetRefs }), old && asPolicy(old)];
-    const isAttached = this.#gateways.some(({ metadata: { name }, spec: { gatewayClassName } }) => {
-      const gateway = { name, namespace, isWaypoint: gatewayClassName === waypointClass };
+    const own = this.#gateways.map(({ metadata: { name }, spec: { gatewayClassName } }) => ({
+      ...{ name, namespace, isWaypoint: gatewayClassName === waypointClass },
+    }));
+    const isAttached = [...own, ...(this.#servedBy?.gateways ?? [])].some((gateway) => {
       const attaches = (policy: AuthorizationPolicy) => attachesToGateway(policy, gateway, this.#mesh.settings);
       return attaches(now) && (before === undefined || !attaches(before));
     });
     if (isAttached) return "sure";
-    return this.#mesh.knowsAll("KubernetesGateway") ? undefined : "possible";
+    const atServices = this.#reachAtServices(object, targetRefs, old?.targetRefs ?? []);
+    return atServices ?? (this.#mesh.knowsAll("KubernetesGateway") ? undefined : "possible");
+  }
+
+  /**
+   * What targets a Service or a ServiceEntry applies at its waypoint, except EnvoyFilters, which istiod looks for without any Service
+   * (push_context.go getMatchedEnvoyFilters).
+   */
+  #reachAtServices(
+    { kind, metadata }: AnyObject,
+    targetRefs: readonly TargetRef[],
+    old: readonly TargetRef[],
+  ): ProxyReach {
+    if (kind === "EnvoyFilter" || metadata.namespace !== this.#namespace.metadata.name) return undefined;
+    const known = new Set(old.map((ref) => JSON.stringify(ref)));
+    const reaches = targetRefs.map((ref): ProxyReach => {
+      if (known.has(JSON.stringify(ref)) || !targetsServices(ref)) return undefined;
+      return this.#servedBy?.reachOf(ref.kind, ref.name);
+    });
+    return reaches.includes("sure") ? "sure" : reaches.find((reach) => reach !== undefined);
   }
 }
+
+const groupsOfServices = { Service: ["", "core"], ServiceEntry: ["networking.istio.io"] } as const;
+
+const targetsServices = (ref: TargetRef): ref is TargetRef & { readonly kind: "Service" | "ServiceEntry" } =>
+  (ref.kind === "Service" || ref.kind === "ServiceEntry") &&
+  (groupsOfServices[ref.kind] as readonly string[]).includes(ref.group);
 
 const none: readonly Workload[] = [];
 
@@ -178,13 +246,7 @@ export const proxiesOfNamespace = fact(
   "proxiesOfNamespace",
   "Namespace",
   [gatewaysOfNamespace, workloadsOfNamespace],
-  (namespace, mesh) =>
-    new Proxies(
-      namespace,
-      mesh.related(workloadsOfNamespace, namespace),
-      mesh.related(gatewaysOfNamespace, namespace),
-      mesh,
-    ),
+  (namespace, mesh) => new Proxies(namespace, mesh),
 );
 
 /** A namespace on one side of a change. */

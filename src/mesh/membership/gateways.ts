@@ -43,7 +43,7 @@ export const gatewayOfProxy = relation(
 );
 
 /** Istio annotation.GatewayNameOverride. */
-const nameOverride = "gateway.istio.io/name-override";
+export const nameOverride = "gateway.istio.io/name-override";
 
 /** Istio annotation.GatewayServiceAccount. */
 const serviceAccountAnnotation = "gateway.istio.io/service-account";

@@ -3,7 +3,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget } from "../authorization/policies.ts";
-import { policyScope, type ProxyScope } from "../authorization/proxy-attachments.ts";
+import { policyScope, type ProxyScope, scopeIn } from "../authorization/proxy-attachments.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
@@ -63,8 +63,8 @@ const isTouching = ({ applyTo = "", match }: EnvoyFilter["spec"]["configPatches"
 
 const scopeOf = (object: Attaching): ProxyScope =>
   object.kind === "EnvoyFilter"
-    ? { labels: object.spec.workloadSelector?.labels ?? {}, targetRefs: object.spec.targetRefs }
-    : policyScope(object.spec);
+    ? scopeIn(object.metadata.namespace, object.spec.workloadSelector?.labels, object.spec.targetRefs)
+    : policyScope(object.spec, object.metadata.namespace);
 
 /** Objects of one namespace and of the root namespace by the proxies that they are attached to. */
 class Attached<T extends Attaching> {
@@ -101,14 +101,18 @@ class Attached<T extends Attaching> {
 
   /**
    * All that target a Service or a ServiceEntry of their own namespace (Istio pilot/pkg/model/policyattachment.go
-   * ShouldAttachPolicy), so that those of the root namespace target none of others.
+   * ShouldAttachPolicy), so that those of the root namespace target none of others. No EnvoyFilter does, because istiod looks for them
+   * once for each proxy, whatever this serves (push_context.go getMatchedEnvoyFilters).
    */
   for({ kind, metadata: { name, namespace } }: Definition): readonly T[] {
     const groups = kind === "Service" ? ["", "core"] : ["networking.istio.io"];
     const isTarget = (ref: ProxyScope["targetRefs"][number]) =>
       ref.kind === kind && groups.includes(ref.group) && ref.name === name;
     return this.#targeting.filter(
-      (object) => object.metadata.namespace === namespace && scopeOf(object).targetRefs.some(isTarget),
+      (object) =>
+        object.kind !== "EnvoyFilter" &&
+        object.metadata.namespace === namespace &&
+        scopeOf(object).targetRefs.some(isTarget),
     );
   }
 }
@@ -154,7 +158,7 @@ export class ProxyAttachments {
   ): TokenUse {
     if (!this.#knowsTokens) return unknownTokens;
     if (gateway === undefined) return this.tokensAt(labels);
-    return tokenUseOf([...this.#tokens.atGateway(labels, gateway), ...others]);
+    return tokenUseOf([...this.tokenRulesAt(labels, gateway), ...others]);
   }
 
   /** Those that target a Service or a ServiceEntry, and count at its waypoint. */
@@ -162,12 +166,27 @@ export class ProxyAttachments {
     return this.#tokens.for(definition);
   }
 
+  /** The filters and plugins that are attached to a gateway. */
+  extensionsAt(labels: Labels, gateway: GatewayTarget): readonly (EnvoyFilter | Plugin)[] {
+    return this.#filters.atGateway(labels, gateway);
+  }
+
+  /** The RequestAuthentications that are attached to a gateway. */
+  tokenRulesAt(labels: Labels, gateway: GatewayTarget): readonly RequestAuthentication[] {
+    return this.#tokens.atGateway(labels, gateway);
+  }
+
+  /** Those that target a Service or a ServiceEntry, and count at its waypoint. */
+  extensionsFor(definition: Definition): readonly (EnvoyFilter | Plugin)[] {
+    return this.#filters.for(definition);
+  }
+
   /** Why it is not certain how a proxy decides; undefined: it is. */
   unclear(labels: Labels, gateway: GatewayTarget | undefined): string | undefined {
     return because(this.#filters.first(labels, gateway));
   }
   unclearFor(definition: Definition): string | undefined {
-    return because(this.#filters.for(definition)[0]);
+    return because(this.extensionsFor(definition)[0]);
   }
 }
 

@@ -24,7 +24,7 @@ import { endpointReads, endpointsOf, haveSidecars, machinesOfService } from "./e
 import { ingressReads, isGatewayProxy, proxiesOf } from "./ingress.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
-import { waypointBehind, waypointHopReads } from "./waypoint-hops.ts";
+import { waypointHopReads, waypointsBehind } from "./waypoint-hops.ts";
 
 /** A Service and every DestinationRule that can match its host. */
 export const destinationRulesOfService = relation(
@@ -77,8 +77,8 @@ export interface Backend {
   readonly outside?: { readonly encryption: "none" | "tls" | undefined };
   /** The proxies of gateways, which send requests on, with the number of their port. */
   readonly gateways?: readonly { readonly proxy: GatewayProxy; readonly port: number }[];
-  /** Set if the client is a gateway that sends the requests to the waypoint of the host, and not to any of these. */
-  readonly waypoint?: WaypointBinding | undefined;
+  /** Set if the client is a gateway that sends the requests to the waypoints of the host, each a share, and not to any of these. */
+  readonly waypoints?: readonly WaypointBinding[];
 }
 
 /** What a route names. */
@@ -215,12 +215,13 @@ export class Destinations {
       : this.#arrivalAtEndpoints({ ...sent, object }, name);
   }
 
-  /** Undefined: the client does not send requests for the host to its waypoint, or is not a gateway. */
+  /** Undefined: the client does not send requests for the host to a waypoint, or is not a gateway. */
   #behindWaypoint({ of, object, namespace, tls }: Sent, name: string): Arrival | undefined {
     if (!this.#source.isGateway) return undefined;
-    const waypoint = waypointBehind({ definition: object, namespace, name }, this.#mesh);
-    const backend = { object, namespace, protocol: sentTo(object, of.port), pods: [], waypoint };
-    return waypoint && { destination: of, isUnknown: false, backend, tls };
+    const waypoints = waypointsBehind({ definition: object, namespace, name }, this.#mesh);
+    if (waypoints.length === 0) return undefined;
+    const backend = { object, namespace, protocol: sentTo(object, of.port), pods: [], waypoints };
+    return { destination: of, isUnknown: false, backend, tls };
   }
 
   #arrivalAtEndpoints({ of, object, namespace, labels, tls }: Sent<ServiceEntry>, name: string): Arrival {
@@ -377,8 +378,9 @@ export class Destinations {
   }
 
   #findControlPlane(): ControlPlane {
-    const { namespace, labels } = this.#source;
-    return namespace && this.#mesh.get(readers, namespace).ofSidecar(labels);
+    const { namespace, labels, waypoint } = this.#source;
+    const found = namespace && this.#mesh.get(readers, namespace);
+    return waypoint === undefined ? found?.ofSidecar(labels) : found?.ofGateway(waypoint);
   }
 }
 

@@ -18,7 +18,7 @@ import type { Target } from "./question.ts";
 import { type Destined, routed, routedAtGateway, type Routed, routeReads } from "./routes.ts";
 import { rewritten } from "./server-view.ts";
 import { departing, noIdentity, outcomeOf, portIs, sniIs, unrouted, type Way } from "./way.ts";
-import { leftOutOfWaypoint, waypointBefore, waypointBeforePods } from "./waypoint-hops.ts";
+import { leftOutOfWaypoint, waypointBeforePods, waypointsBefore } from "./waypoint-hops.ts";
 import { type BehindWaypoint, throughWaypoint, waypointPassageReads } from "./waypoint-passage.ts";
 
 export { undecided } from "./way.ts";
@@ -33,7 +33,7 @@ export const journeyReads = [
 ] as const;
 type View = MeshView<(typeof journeyReads)[number]>;
 
-const nowhere = { namespace: undefined, binding: undefined };
+const nowhere = { namespace: undefined, bindings: [] };
 const tlsToWaypoint =
   "a gateway sends TLS to the waypoint, for a port that the waypoint reads as HTTP, and what becomes of it is not examined";
 
@@ -106,9 +106,9 @@ export class Journey {
 
   *#toHost(way: Way, to: Destined): Generator<Outcome, undefined> {
     const { definition } = to;
-    const { namespace, binding } =
-      definition === undefined ? nowhere : waypointBefore(this.#source, { definition, name: to.name }, this.#mesh);
-    if (!isUsable(binding)) {
+    const { namespace, bindings } =
+      definition === undefined ? nowhere : waypointsBefore(this.#source, { definition, name: to.name }, this.#mesh);
+    if (bindings.length === 0) {
       yield* this.#route(way, to);
       return;
     }
@@ -119,7 +119,8 @@ export class Journey {
       return;
     }
     const front = { object: definition, namespace, protocol: way.sentAs, port: to.port };
-    yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#routeAtWaypoint(next, to, client));
+    for (const binding of bindings)
+      yield* this.#throughWaypoint(way, binding, front, (next, client) => this.#routeAtWaypoint(next, to, client));
   }
 
   /** `go` sends on what the waypoint lets through. */
@@ -218,9 +219,10 @@ export class Journey {
         view: rewritten(way.view, { rewrite, headers: destination.headers }),
       };
       if (backend === undefined) yield outcomeOf(isUnknown ? "undecided" : "nowhere", next, this.#source);
-      else if (backend.waypoint !== undefined)
-        yield* this.#behindGateway(next, destination, { ...backend, binding: backend.waypoint }, tls);
-      else yield* this.#reach(next, backend, sender, tls);
+      else if (backend.waypoints === undefined) yield* this.#reach(next, backend, sender, tls);
+      else
+        for (const binding of backend.waypoints)
+          yield* this.#behindGateway(next, destination, { ...backend, binding }, tls);
     }
   }
 

@@ -8,6 +8,7 @@ import type { Ruled } from "../authorization/requests/policies.ts";
 import type { ClientTls } from "../client-tls/client-tls.ts";
 import type { KubernetesRoute } from "../gateways/routes.ts";
 import type { Sender } from "../membership/clients.ts";
+import type { KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import type { EffectiveMode } from "../mtls/peer-authentications.ts";
@@ -35,6 +36,8 @@ export interface Source {
   /** Those of them that are known. */
   readonly workloads: readonly Workload[];
   readonly isGateway: boolean;
+  /** The waypoint, if they are its proxies. */
+  readonly waypoint?: KubernetesGateway | undefined;
   /** Their sidecars do not use the waypoint that the host has. */
   readonly isPastWaypoint?: true;
   /** Conditions on the identity in their certificate. */

@@ -7,13 +7,14 @@ import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { coveringHosts, coveringHostsOfAll, hostOfService } from "../traffic/hosts.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import {
   identityOfWaypoint,
-  isUsable,
   type WaypointBinding,
   waypointBindingOfService,
   waypointBindingOfServiceEntry,
 } from "../waypoints/bindings.ts";
+import { waypointsUsed } from "../waypoints/canaries.ts";
 import { aliased, isAlias } from "./aliases.ts";
 import { namespaceOfEntry } from "./definitions.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
@@ -112,7 +113,7 @@ function configurationOf(to: Target, mesh: View): Configuration {
         parentsOfName({ definition: service, name: hostOfService(service, mesh.settings.domain) }, mesh),
         mesh,
       ),
-      waypoints: waypointIdentity(waypointBindingOfService(service, namespace, mesh), mesh),
+      waypoints: waypointIdentities(service, namespace, waypointBindingOfService(service, namespace, mesh), mesh),
     };
   }
   const nothing = { definitions: [], virtualServices: [], destinationRules: [], httpRoutes: [], waypoints: [] };
@@ -132,7 +133,8 @@ function configurationOfHost(
     destinationRules: mesh.under(destinationRulesOfEntry, keys),
     waypoints: entries.flatMap((entry) => {
       const [namespace] = mesh.related(namespaceOfEntry, entry);
-      return waypointIdentity(waypointBindingOfServiceEntry(entry, namespace, mesh), mesh);
+      const binding = waypointBindingOfServiceEntry(entry, namespace, mesh);
+      return namespace === undefined ? [] : waypointIdentities(entry, namespace, binding, mesh);
     }),
   };
 }
@@ -205,11 +207,16 @@ function* uncertainly(
   yield undecided(box, source, because);
 }
 
-function waypointIdentity(binding: WaypointBinding | undefined, mesh: View): readonly Clause[] {
-  if (!isUsable(binding)) return [];
-  const { namespace: at, serviceAccount } = identityOfWaypoint(binding.named, binding.gateway);
-  return [identityIn(mesh.settings, at, serviceAccount)];
-}
+const waypointIdentities = (
+  definition: Definition,
+  namespace: Namespace,
+  primary: WaypointBinding | undefined,
+  mesh: View,
+): readonly Clause[] =>
+  waypointsUsed(definition, namespace, primary, mesh).map(({ named, gateway }) => {
+    const { namespace: at, serviceAccount } = identityOfWaypoint(named, gateway);
+    return identityIn(mesh.settings, at, serviceAccount);
+  });
 
 const isAmbientUsed = (namespace: Namespace, { settings }: View): boolean =>
   settings.ztunnelRevision !== "" || ["ambient", "ambient-and-sidecar"].includes(enrollmentOf(namespace));

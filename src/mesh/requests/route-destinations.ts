@@ -13,7 +13,7 @@ import { type HeaderChanges, headerChanges } from "./header-changes.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
 import { endOf } from "./route-effects.ts";
 import type { Entry, HostPort } from "./table-entries.ts";
-import { areAtOneWaypoint } from "./waypoint-hops.ts";
+import { isWaypointOf } from "./waypoint-hops.ts";
 
 /** What `RouteDestinations` reads. */
 export const routeDestinationReads = [...destinationReads, servicesOfVirtualService, entriesOfVirtualService] as const;
@@ -92,7 +92,7 @@ export class RouteDestinations {
     const to = arrival.backend?.object;
     if (!this.#isWaypoint || definition === undefined || to === undefined) return arrival;
     if (hostsOf(virtualService, this.#mesh.settings).includes(name)) return arrival;
-    if (areAtOneWaypoint(definition, to, this.#mesh)) return arrival;
+    if (isWaypointOf(this.#source, to, this.#mesh)) return arrival;
     const destination = { ...arrival.destination, because: `${idOf(to)} ${notOfWaypoint}` };
     return { ...arrival, destination, backend: undefined, isUnknown: true };
   }

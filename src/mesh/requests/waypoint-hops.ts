@@ -10,7 +10,7 @@ import {
   formatWaypoint,
   identityOfWaypoint,
   isForGateways,
-  isUsable,
+  labelsOfWaypoint,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
@@ -20,6 +20,7 @@ import {
   waypointOfServiceEntry,
   waypointOfWorkload,
 } from "../waypoints/bindings.ts";
+import { canaryReads, waypointsConfigured, waypointsUsed } from "../waypoints/canaries.ts";
 import { namespaceOfEntry } from "./definitions.ts";
 import { namespaceOfWaypoint } from "./enforcement.ts";
 import type { Source } from "./outcome.ts";
@@ -34,6 +35,7 @@ export const waypointHopReads = [
   waypointOfService,
   waypointOfServiceEntry,
   waypointOfWorkload,
+  ...canaryReads,
 ] as const;
 type View = MeshView<(typeof waypointHopReads)[number]>;
 
@@ -45,15 +47,15 @@ export const waypointBeforePods = (
 ): WaypointBinding | undefined =>
   source.sender === "ztunnel" ? waypointBindingOfWorkload(workload, namespace, mesh) : undefined;
 
-/** The namespace of what defines a host, and the waypoint that a source sends its requests through, usable or not. */
-export function waypointBefore(
+/** The namespace of what defines a host, and the waypoints that a source sends its requests through, which are usable. */
+export function waypointsBefore(
   source: Source,
   { definition, name }: { readonly definition: Definition; readonly name: string },
   mesh: View,
-): { readonly namespace: Namespace | undefined; readonly binding: WaypointBinding | undefined } {
+): { readonly namespace: Namespace | undefined; readonly bindings: readonly WaypointBinding[] } {
   const namespace = namespaceOf(definition, mesh);
   const isUsed = namespace !== undefined && usesWaypoint(source, definition, namespace, name);
-  return { namespace, binding: isUsed ? bindingOf(definition, namespace, mesh) : undefined };
+  return { namespace, bindings: isUsed ? usedFor(definition, namespace, mesh) : [] };
 }
 
 /**
@@ -67,16 +69,13 @@ export const leftOutOfWaypoint = (definition: Definition): string | undefined =>
     ? `waypoints have nothing for ${idOf(definition)}, which has resolution DYNAMIC_DNS and location MESH_INTERNAL`
     : undefined;
 
-/** Whether requests for both go through the same waypoint. */
-export function areAtOneWaypoint(one: Definition, other: Definition, mesh: View): boolean {
-  const name = waypointOf(one, mesh);
-  return name !== undefined && name === waypointOf(other, mesh);
-}
-
-function waypointOf(definition: Definition, mesh: View): string | undefined {
+/** Whether a waypoint, as what sends requests on, is one of the waypoints of what they are sent to. */
+export function isWaypointOf({ waypoint }: Source, definition: Definition, mesh: View): boolean {
   const namespace = namespaceOf(definition, mesh);
-  const binding = namespace && bindingOf(definition, namespace, mesh);
-  return isUsable(binding) ? formatWaypoint(binding.named) : undefined;
+  if (waypoint === undefined || namespace === undefined) return false;
+  const name = formatWaypoint(waypoint.metadata);
+  const all = waypointsConfigured(definition, namespace, bindingOf(definition, namespace, mesh), mesh);
+  return all.some(({ named }) => formatWaypoint(named) === name);
 }
 
 function namespaceOf(definition: Definition, mesh: View): Namespace | undefined {
@@ -87,26 +86,28 @@ function namespaceOf(definition: Definition, mesh: View): Namespace | undefined 
   return namespace;
 }
 
-/** The waypoint that a gateway sends requests for a host to, whatever their subset; undefined: it sends them to the endpoints. */
-export function waypointBehind(
+/** The waypoints that a gateway sends requests for a host to, whatever their subset; none: it sends them to the endpoints. */
+export const waypointsBehind = (
   {
     definition,
     namespace,
     name,
   }: { readonly definition: Definition; readonly namespace: Namespace; readonly name: string },
   mesh: View,
-): WaypointBinding | undefined {
-  const binding = isBeforeEndpoints(definition, namespace, name) ? bindingOf(definition, namespace, mesh) : undefined;
-  return isUsable(binding) ? binding : undefined;
-}
+): readonly WaypointBinding[] =>
+  isBeforeEndpoints(definition, namespace, name) ? usedFor(definition, namespace, mesh) : [];
 
 /** A waypoint as what sends requests on. */
 export function sourceAtWaypoint({ named, gateway }: WaypointBinding, mesh: View): Source {
   const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
   const [at] = gateway === undefined ? [] : mesh.related(namespaceOfWaypoint, gateway);
   const identity = [identityIn(mesh.settings, namespace, serviceAccount)];
-  return { sender: "proxy", namespace: at, labels: {}, workloads: [], isGateway: false, identity };
+  const labels = gateway === undefined ? {} : labelsOfWaypoint(gateway);
+  return { sender: "proxy", namespace: at, labels, workloads: [], isGateway: false, waypoint: gateway, identity };
 }
+
+const usedFor = (definition: Definition, namespace: Namespace, mesh: View): readonly WaypointBinding[] =>
+  waypointsUsed(definition, namespace, bindingOf(definition, namespace, mesh), mesh);
 
 const bindingOf = (definition: Definition, namespace: Namespace, mesh: View): WaypointBinding | undefined =>
   definition.kind === "Service"

@@ -104,6 +104,8 @@ function proxyConfigOf(name: string, mesh: Mesh): readonly OfProxies[] {
   return found.sort(byId);
 }
 
+/** An EnvoyFilter that targets nothing but Services has no effect anywhere (pilot/pkg/model/push_context.go getMatchedEnvoyFilters). */
 const hasTargets = (object: OfProxies): boolean =>
-  ("targetRefs" in object.spec && object.spec.targetRefs.length > 0) ||
+  ("targetRefs" in object.spec &&
+    object.spec.targetRefs.some(({ kind }) => object.kind !== "EnvoyFilter" || kind.startsWith("Gateway"))) ||
   ("targetRef" in object.spec && object.spec.targetRef !== undefined);

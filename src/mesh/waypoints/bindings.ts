@@ -4,19 +4,18 @@ import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
-import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
+import { type KubernetesGateway, isForIngress, nameOverride } from "../membership/gateways.ts";
 import { isHeadless, type Service } from "../membership/services.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import {
-  canaryWeight,
+  dataplaneMode,
+  gatewayApiGroup,
   gatewayNameLabel,
   gatewayServiceAccount,
   ingressUseWaypoint,
   managedGateway,
   useWaypoint,
-  useWaypointCanary,
-  useWaypointCanaryNamespace,
   useWaypointNamespace,
   waypointFor,
 } from "../objects/labels.ts";
@@ -44,7 +43,8 @@ const isNamed = (one: WaypointName, { name, namespace }: WaypointName): boolean 
 
 export const formatWaypoint = ({ name, namespace }: WaypointName): string => `${namespace}/${name}`;
 
-function keysNamed(labels: Labels, namespace: string): readonly string[] {
+/** The key of the waypoint that labels name, `namespace/name`. */
+export function keysNamed(labels: Labels, namespace: string): readonly string[] {
   const named = waypointNamed(labels, namespace);
   return named === undefined || named === "none" ? [] : [formatWaypoint(named)];
 }
@@ -85,99 +85,6 @@ export const waypointOfServiceEntry = relation(
 /** A workload and the gateways that its pods' own labels name: as their waypoint, and as the one that runs in them. */
 export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, kubernetesGatewayByName);
 
-type Marked = Pick<Service["metadata"], "labels" | "annotations">;
-
-/** The canary in the labels of an object; its namespace is by default that of the object (getUseWaypointCanary). */
-function canaryNamed({ labels }: Marked, namespace: string): WaypointName | undefined {
-  const name = labels[useWaypointCanary];
-  if (name === undefined || name === "" || name === "none") return undefined;
-  return { name, namespace: labels[useWaypointCanaryNamespace] ?? namespace };
-}
-const canaryKeys = (marked: Marked, namespace: string): readonly string[] => {
-  const named = canaryNamed(marked, namespace);
-  return named === undefined ? [] : [formatWaypoint(named)];
-};
-/** Namespaces by the waypoint and by the canary that their labels name. */
-export const namespacesNamingWaypoint = index("Namespace", ({ metadata }) => [
-  ...keysNamed(metadata.labels, metadata.name),
-  ...canaryKeys(metadata, metadata.name),
-]);
-/** Services by the waypoint and by the canary that their own labels name. */
-export const servicesNamingWaypoint = index("Service", ({ metadata }) => [
-  ...keysNamed(metadata.labels, metadata.namespace),
-  ...canaryKeys(metadata, metadata.namespace),
-]);
-/** ServiceEntries by the waypoint and by the canary that their own labels name. */
-export const serviceEntriesNamingWaypoint = index("ServiceEntry", ({ metadata }) => [
-  ...keysNamed(metadata.labels, metadata.namespace),
-  ...canaryKeys(metadata, metadata.namespace),
-]);
-/** WorkloadEntries by the waypoint that their own labels name. */
-export const workloadEntriesNamingWaypoint = index("WorkloadEntry", ({ metadata }) =>
-  keysNamed(metadata.labels, metadata.namespace),
-);
-/** A namespace and the gateway that its labels name as a canary waypoint. */
-export const canaryOfNamespace = relation(
-  "canaryOfNamespace",
-  index("Namespace", ({ metadata }) => canaryKeys(metadata, metadata.name)),
-  kubernetesGatewayByName,
-);
-/** A Service and the gateway that its own labels name as a canary waypoint. */
-export const canaryOfService = relation(
-  "canaryOfService",
-  index("Service", ({ metadata }) => canaryKeys(metadata, metadata.namespace)),
-  kubernetesGatewayByName,
-);
-/** A ServiceEntry and the gateway that its own labels name as a canary waypoint. */
-export const canaryOfServiceEntry = relation(
-  "canaryOfServiceEntry",
-  index("ServiceEntry", ({ metadata }) => canaryKeys(metadata, metadata.namespace)),
-  kubernetesGatewayByName,
-);
-
-/**
- * The canary waypoint of a Service or a ServiceEntry, or with `object` undefined of those without a waypoint label of their
- * own, if it receives a share of the connections. Label and annotation of the namespace count for objects without a
- * use-waypoint label (Istio pilot/pkg/serviceregistry/ambient/waypoints.go ResolveUseWaypointCanary, buildWeightedWaypoints).
- */
-export function canaryBindingOf(
-  object: Service | ObjectOf<"ServiceEntry"> | undefined,
-  namespace: Namespace,
-  primary: WaypointBinding | undefined,
-  mesh: MeshView<typeof canaryOfNamespace | typeof canaryOfService | typeof canaryOfServiceEntry>,
-): WaypointBinding | undefined {
-  if (!isUsable(primary)) return undefined;
-  const { marked, weight, isOwn } = canaryMarks(object, namespace);
-  const { name } = namespace.metadata;
-  const named = canaryNamed(marked, name);
-  const isSame = named === undefined || formatWaypoint(named) === formatWaypoint(primary.named);
-  if (isSame || !isShare.test(weight)) return undefined;
-  const request = { of: namespace, name, traffic: "service", mesh } as const;
-  const gateways = gatewaysOfCanary(isOwn ? object : undefined, namespace, mesh);
-  return bound(named, isOwn ? "own" : "namespace", gateways, request);
-}
-
-/** What names the canary, and its share, each of the object itself or of its namespace. */
-function canaryMarks(object: Service | ObjectOf<"ServiceEntry"> | undefined, namespace: Namespace) {
-  const own = object?.metadata ?? noMarks;
-  const inherited = own.labels[useWaypoint] === undefined ? namespace.metadata : noMarks;
-  const isOwn = own.labels[useWaypointCanary] !== undefined;
-  const weight = own.annotations[canaryWeight] ?? inherited.annotations[canaryWeight] ?? "0";
-  return { marked: isOwn ? own : inherited, weight, isOwn };
-}
-const noMarks: Marked = { labels: {}, annotations: {} };
-/** 1 to 100, as Go's strconv.Atoi reads it. Another number than a percentage makes istiod ignore the canary. */
-const isShare = /^\+?0*(?:100|[1-9][0-9]?)$/;
-
-function gatewaysOfCanary(
-  object: Service | ObjectOf<"ServiceEntry"> | undefined,
-  namespace: Namespace,
-  mesh: MeshView<typeof canaryOfNamespace | typeof canaryOfService | typeof canaryOfServiceEntry>,
-): readonly KubernetesGateway[] {
-  if (object === undefined) return mesh.related(canaryOfNamespace, namespace);
-  return object.kind === "Service" ? mesh.related(canaryOfService, object) : mesh.related(canaryOfServiceEntry, object);
-}
-
 /** The traffic that a waypoint processes: requests to a Service, or to the address of a pod. */
 export type WaypointTraffic = "service" | "workload";
 
@@ -201,6 +108,8 @@ export interface WaypointBinding {
   readonly gateway: KubernetesGateway | undefined;
   /** Undefined: nothing is known that makes it unusable. */
   readonly trouble: WaypointTrouble | undefined;
+  /** The share of the connections that it gets, above 0, if there is a canary; undefined: all. */
+  readonly share?: number;
 }
 
 /** The waypoint that the labels of a namespace request for its contents. */
@@ -295,7 +204,7 @@ export function inherited(
   return { ...binding, trouble: takes(binding.gateway, traffic) ? undefined : "other traffic" };
 }
 
-interface BindingRequest {
+export interface BindingRequest {
   /** The namespace that receives the traffic, if it is known. */
   readonly of: Namespace | undefined;
   readonly name: string;
@@ -303,7 +212,8 @@ interface BindingRequest {
   readonly mesh: MeshView;
 }
 
-function bound(
+/** What labels request, with what is known of the gateway that they name. */
+export function bound(
   named: WaypointName,
   by: WaypointBinding["by"],
   found: readonly KubernetesGateway[],
@@ -395,4 +305,27 @@ export function identityOfWaypoint(
   gateway: KubernetesGateway | undefined,
 ): { readonly namespace: string; readonly serviceAccount: string } {
   return { namespace, serviceAccount: gateway?.metadata.annotations[gatewayServiceAccount] ?? name };
+}
+
+/**
+ * The labels that istiod gives the pods of a waypoint, by which a DestinationRule selects it as a client: those of the Gateway itself, or
+ * those that it sets for its infrastructure, and some for the Gateway (Istio
+ * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml, pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go
+ * extractInfrastructureLabels).
+ */
+export function labelsOfWaypoint({ metadata, spec }: KubernetesGateway): Labels {
+  const set = spec.infrastructure?.labels;
+  const copied = Object.entries(set ?? metadata.labels).filter(
+    ([key]) => set === undefined || !key.startsWith(`${gatewayApiGroup}/`),
+  );
+  return {
+    "sidecar.istio.io/inject": "false",
+    [dataplaneMode]: "none",
+    "service.istio.io/canonical-name": metadata.annotations[nameOverride] ?? metadata.name,
+    "service.istio.io/canonical-revision": "latest",
+    ...Object.fromEntries(copied),
+    [gatewayNameLabel]: metadata.name,
+    [`${gatewayApiGroup}/gateway-class-name`]: spec.gatewayClassName,
+    [managedGateway]: "istio.io-mesh-controller",
+  };
 }

@@ -5,6 +5,7 @@ import { isHeadless, type Service, servicesOfNamespace } from "../membership/ser
 import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import {
+  canaryWeight,
   gatewayNameLabel,
   ingressUseWaypoint,
   managedGateway,
@@ -12,12 +13,10 @@ import {
   useWaypointCanary,
 } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
+import { canaryBindingOf, canaryReads } from "./canaries.ts";
 import {
-  canaryBindingOf,
-  canaryOfNamespace,
-  canaryOfService,
-  canaryOfServiceEntry,
   inherited,
+  isUsable,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
@@ -31,10 +30,10 @@ import {
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
-/** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. */
+/** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. So has one with a share of its own. */
 const ownLabels = [useWaypoint, useWaypointCanary, ingressUseWaypoint, managedGateway];
 const isLabelled = ({ metadata }: Service | ServiceEntry): boolean =>
-  ownLabels.some((label) => metadata.labels[label] !== undefined);
+  ownLabels.some((label) => metadata.labels[label] !== undefined) || metadata.annotations[canaryWeight] !== undefined;
 
 /** A namespace and its Services with a waypoint label of their own. */
 const labelledServicesOfNamespace = relation(
@@ -82,6 +81,13 @@ export interface ServedTraffic extends Destination {
   readonly canary: WaypointBinding | undefined;
 }
 
+/** The waypoints through which connections go: none that is not usable, and not the first one if its canary gets all. */
+export function usedWaypoints(traffic: ServedTraffic | undefined): readonly WaypointBinding[] {
+  if (!isUsable(traffic?.binding)) return [];
+  if (!isUsable(traffic.canary)) return [traffic.binding];
+  return traffic.canary.share === 1 ? [traffic.canary] : [traffic.binding, traffic.canary];
+}
+
 /** An object and the waypoint that its labels request. */
 interface Bound {
   readonly object: Service | ServiceEntry | Workload;
@@ -90,9 +96,7 @@ interface Bound {
 
 type View = MeshView<(typeof reads)[number]>;
 const reads = [
-  canaryOfNamespace,
-  canaryOfService,
-  canaryOfServiceEntry,
+  ...canaryReads,
   entriesOfNamespace,
   labelledEntriesOfNamespace,
   labelledServicesOfNamespace,
@@ -231,7 +235,5 @@ export const waysToServingWaypoints = [
   waypointOfNamespace,
   waypointOfService,
   waypointOfServiceEntry,
-  canaryOfNamespace,
-  canaryOfService,
-  canaryOfServiceEntry,
+  ...canaryReads,
 ] as const;

@@ -1,4 +1,5 @@
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, type MeshView, reachedBy } from "../../view/view.ts";
+import type { WaypointAt } from "../authorization/choices.ts";
 import { noCoverage, together } from "../authorization/coverage.ts";
 import { authorization, type Coverage, hasDefaultDeny } from "../authorization/effective-authorization.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
@@ -6,6 +7,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
 import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import { type GuardedTraffic, waypointGuards } from "./guarded-traffic.ts";
+import { servingWaypoints, usedWaypoints } from "./served-traffic.ts";
 
 /** A waypoint of another namespace, and whether it is a canary wherever it serves. */
 export interface SharedWaypoint {
@@ -32,7 +34,8 @@ export const openSharedWaypoints = fact("openSharedWaypoints", "Namespace", read
     for (const [binding, isCanary] of waypointsOf(traffic)) {
       const gateway = sharedBy(binding, namespace);
       if (gateway === undefined) continue;
-      const at = coverageOf(gateway, mesh);
+      const there = waypointAt({ named: gateway.metadata, gateway }, namespace, mesh);
+      const at = there === undefined ? noCoverage : coverageOf(there, mesh);
       const isOpen = (service: string): boolean => !hasDefaultDeny(together(own.ofService(service), at));
       if (services === undefined ? hasDefaultDeny(at) : !services.some(isOpen)) continue;
       const name = formatWaypoint(gateway.metadata);
@@ -69,11 +72,66 @@ function unlabelledServices(
   return names.filter((name) => !labelled.has(name));
 }
 
-/** The policies of its namespace and of the root namespace that target the waypoint. */
-function coverageOf(gateway: KubernetesGateway, mesh: View): Coverage {
-  const { name, namespace } = gateway.metadata;
-  const target = { name, namespace, isWaypoint: true };
-  const [there] = mesh.related(namespaceOfGateway, gateway);
-  const found = there && mesh.get(authorization, there);
-  return found === undefined ? noCoverage : found.ofGateway(found.gateways.find((one) => one.name === name) ?? target);
+type WaypointView = MeshView<typeof authorization | typeof namespaceOfGateway>;
+
+/** The waypoint of objects of a namespace; undefined: its namespace is not known. */
+export function waypointAt(
+  { named, gateway }: Pick<WaypointBinding, "named" | "gateway">,
+  namespace: Namespace,
+  mesh: WaypointView,
+): WaypointAt | undefined {
+  const isOwn = named.namespace === namespace.metadata.name;
+  const home = isOwn ? namespace : gateway && mesh.related(namespaceOfGateway, gateway)[0];
+  if (home === undefined) return undefined;
+  const { gateways, readers } = mesh.get(authorization, home);
+  const known = gateways.find(({ name }) => name === named.name);
+  const controlPlane = readers.ofGateway(gateway ?? home);
+  return {
+    home,
+    waypoint: known ?? { id: `Gateway ${formatWaypoint(named)}`, ...named, isWaypoint: true, controlPlane },
+  };
 }
+
+/** The policies of its namespace and of the root namespace that target the waypoint. */
+const coverageOf = ({ home, waypoint }: WaypointAt, mesh: MeshView<typeof authorization>): Coverage =>
+  mesh.get(authorization, home).ofGateway(waypoint);
+
+/** The coverage of a Service at one waypoint: by the policies that target it, in its own namespace, and by those for the waypoint. */
+export const coverageAt = (
+  service: string,
+  namespace: Namespace,
+  at: WaypointAt,
+  mesh: MeshView<typeof authorization>,
+): Coverage => {
+  const target = { kind: "Service", metadata: { name: service } } as const;
+  const own = mesh.get(authorization, namespace).ofTargetAlone(target, at.waypoint.controlPlane);
+  return together(own, coverageOf(at, mesh));
+};
+
+/**
+ * The coverage by policies of other namespaces at the waypoints there through which a Service of a namespace is reached; undefined: it
+ * is not reached through such a waypoint, as far as is known.
+ */
+export type CoverageElsewhere = (service: string) => readonly Coverage[] | undefined;
+
+/**
+ * How policies for waypoints of other namespaces cover the Services of a namespace. What these lose is compared by
+ * `namespace-waypoint-left`, so that a rule which compares policies of the namespace itself takes them as they are after a change, and no
+ * change reaches it through them.
+ */
+export const coverageElsewhere = fact(
+  "coverageElsewhere",
+  "Namespace",
+  [reachedBy(servingWaypoints, []), reachedBy(authorization, []), namespaceOfGateway],
+  (namespace, mesh): CoverageElsewhere => {
+    const waypoints = mesh.get(servingWaypoints, namespace);
+    if (waypoints.areNone) return () => undefined;
+    return (service) => {
+      const used = usedWaypoints(waypoints.ofNamed("Service", service));
+      const there = used.flatMap((one) => waypointAt(one, namespace, mesh) ?? []);
+      return there.some(({ home }) => home.metadata.name !== namespace.metadata.name)
+        ? there.map((one) => coverageOf(one, mesh))
+        : undefined;
+    };
+  },
+);

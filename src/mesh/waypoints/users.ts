@@ -1,13 +1,13 @@
 import type { Kind } from "../../kube/kinds.ts";
 import { fact, relation } from "../../view/view.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
+import { workloadsByWaypoint } from "./bindings.ts";
 import {
   namespacesNamingWaypoint,
   serviceEntriesNamingWaypoint,
   servicesNamingWaypoint,
   workloadEntriesNamingWaypoint,
-  workloadsByWaypoint,
-} from "./bindings.ts";
+} from "./canaries.ts";
 
 /** A gateway and the Namespaces whose labels name it as a waypoint or as a canary. */
 const namespacesOfWaypoint = relation("namespacesOfWaypoint", kubernetesGatewayByName, namespacesNamingWaypoint);

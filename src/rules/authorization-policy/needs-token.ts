@@ -10,6 +10,7 @@ import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { SelectorsTogether } from "../../mesh/objects/selectors-together.ts";
+import { namespacesTogether } from "../../mesh/waypoints/together-at-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
@@ -152,13 +153,20 @@ const tokenValidation = fact(
 );
 const ofMesh = new WeakMap<readonly RequestAuthentication[], TokenValidation>();
 
-const reads = [namespaceOfTokenPolicy, rootOfNamespace, tokenValidation, authenticationsOfMesh] as const;
+const reads = [
+  namespaceOfTokenPolicy,
+  namespacesTogether,
+  rootOfNamespace,
+  tokenValidation,
+  authenticationsOfMesh,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const authorizationPolicyNeedsToken = defineRule({
   id: "authorization-policy-needs-token",
   subject: "AuthorizationPolicy",
   reads,
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
@@ -204,8 +212,12 @@ const isForZtunnel = (policy: AuthorizationPolicy, namespace: Namespace): boolea
 
 /** All mesh-wide policies relate to one list of RequestAuthentications, which is indexed once. */
 function validationsFor(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly TokenValidation[] {
-  if (namespace.metadata.name !== mesh.settings.rootNamespace)
-    return [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(tokenValidation, one));
+  if (namespace.metadata.name !== mesh.settings.rootNamespace) {
+    // Where a waypoint decides, so does what targets it in its own namespace, or the Services of another one.
+    const others = targetRefsOf(policy).length === 0 ? [] : mesh.get(namespacesTogether, namespace);
+    const all = [namespace, ...mesh.related(rootOfNamespace, namespace), ...others];
+    return all.map((one) => mesh.get(tokenValidation, one));
+  }
   const authentications = mesh.related(authenticationsOfMesh, policy);
   const found = ofMesh.get(authentications) ?? new TokenValidation(authentications);
   ofMesh.set(authentications, found);

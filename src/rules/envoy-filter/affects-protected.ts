@@ -7,17 +7,18 @@ import {
   EffectScopes,
   namespacesInForce,
   newlySelected,
-  noLabels,
-  proxiesOfNamespace,
+  proxiesFor,
   type ProxyScope,
   reachOfChange,
   possibleReach,
+  scopeIn,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { attachedElsewhere, proxiesServing, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type EnvoyFilter = ObjectOf<"EnvoyFilter">;
@@ -39,8 +40,19 @@ const envoyFiltersIn = fact(
   (namespace, mesh): readonly EnvoyFilter[] => mesh.related(envoyFiltersInNamespace, namespace),
 );
 
-const reads = [envoyFiltersIn, readers, rootOfNamespace, proxiesOfNamespace, workloadsOfNamespace] as const;
+const reads = [
+  envoyFiltersIn,
+  readers,
+  rootOfNamespace,
+  proxiesServing,
+  waypointsServing,
+  workloadsOfNamespace,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: View;
+}
 
 /**
  * The filters that apply in a namespace: its own and those of the root namespace that a control plane of its proxies reads
@@ -52,22 +64,32 @@ function levelsOf(namespace: Namespace, mesh: View): readonly (readonly EnvoyFil
   return root === undefined ? [found.ownOfProxies(own)] : [found.ownOfProxies(own), found.meshWideOfProxies(root)];
 }
 
-const scopeOf = ({ spec }: EnvoyFilter): ProxyScope => ({
-  labels: spec.workloadSelector?.labels ?? noLabels,
-  targetRefs: spec.targetRefs,
-});
+type Lists = readonly (readonly EnvoyFilter[])[];
+
+/** The same on both sides of a change, with those of the waypoints in other namespaces that serve it. */
+function listsOf(before: Side, after: Side): readonly [before: Lists, after: Lists] {
+  const [was, is] = attachedElsewhere<EnvoyFilter, typeof envoyFiltersIn>([before, after], envoyFiltersIn, scopeOf);
+  const [old, now] = [before, after].map(({ object, mesh }) => levelsOf(object, mesh));
+  return [
+    [...(old ?? []), was],
+    [...(now ?? []), is],
+  ];
+}
+
+const scopeOf = ({ metadata, spec }: EnvoyFilter): ProxyScope =>
+  scopeIn(metadata.namespace, spec.workloadSelector?.labels, spec.targetRefs);
 
 export const envoyFilterAffectsProtected = defineRule({
   id: "envoy-filter-affects-protected",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary:
     "A new or changed EnvoyFilter patches the proxies of a namespace, a changed label makes an old one apply, or one that checked requests no longer does.",
-  why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can remove mTLS, authorization and routes, and Istio reports nothing. One without a workloadSelector in the root namespace patches the whole mesh.",
+  why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can remove mTLS, authorization and routes, and Istio reports nothing. One without a workloadSelector in the root namespace patches the whole mesh, and one that targets a waypoint patches what all namespaces use that it serves. One that targets a Service patches nothing (pilot/pkg/model/push_context.go getMatchedEnvoyFilters).",
   fix: "Ask the owner of the namespace to review the patches. If the filter is for other workloads, set their workloadSelector. Most use cases have their own API: Telemetry, AuthorizationPolicy, VirtualService, WasmPlugin.",
   incident: {
     symptoms: ["foreign-code"],
@@ -82,15 +104,15 @@ export const envoyFilterAffectsProtected = defineRule({
   *compare(before, after) {
     if (isTerminating(after.object)) return;
     const { name } = after.object.metadata;
-    const [old, now] = [levelsOf(before.object, before.mesh), levelsOf(after.object, after.mesh)];
+    const [old, now] = listsOf(before, after);
     const changed = now.flatMap((filters, level) => changedObjects(old[level] ?? [], filters));
     for (const change of changed) {
       const { object: filter, was } = change;
-      const reach = reachOfChange(after.mesh.get(proxiesOfNamespace, after.object), change, scopeOf);
+      const reach = reachOfChange(after.mesh.get(proxiesServing, after.object), change, scopeOf);
       if (reach === undefined) continue;
       yield {
         at: [],
-        message: `${idOf(filter)} ${was === undefined ? "patches" : "changes its patches of"} proxies of namespace ${name}, which can change their mTLS, authorization and routes`,
+        message: `${idOf(filter)} ${was === undefined ? "patches" : "changes its patches of"} ${proxiesFor(filter, name, after.mesh.settings)}, which can change their mTLS, authorization and routes`,
         key: idOf(filter),
         related: [filter],
         ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
@@ -118,8 +140,8 @@ const mayBeMeant = "patches of others may be removed on purpose";
 
 /** Filters that checked requests in proxies of the namespace, and that no EnvoyFilter adds to all of these any more. */
 function* removedChecks(
-  { object: namespace, mesh }: { readonly object: Namespace; readonly mesh: View },
-  [old, now]: readonly [before: readonly (readonly EnvoyFilter[])[], after: readonly (readonly EnvoyFilter[])[]],
+  { object: namespace, mesh }: Side,
+  [old, now]: readonly [before: Lists, after: Lists],
 ): Iterable<Problem> {
   const changed = old.flatMap((filters, level) => changedObjects(now[level] ?? [], filters));
   const checking = changed.filter(({ object }) => checksOf(object).length > 0);
@@ -128,12 +150,12 @@ function* removedChecks(
   for (const filter of now.flat()) for (const check of checksOf(filter)) left.add(check, scopeOf(filter));
   for (const { object: filter } of checking) {
     const scope = scopeOf(filter);
-    const proxies = mesh.get(proxiesOfNamespace, namespace);
+    const proxies = mesh.get(proxiesServing, namespace);
     const checks = checksOf(filter).filter((check) => !left.has(check, scope, proxies.isAtWaypoint(scope)));
     if (checks.length === 0 || proxies.reachOf(filter, scope) === undefined) continue;
     yield {
       at: [],
-      message: `${idOf(filter)} no longer makes proxies of namespace ${namespace.metadata.name} check requests with ${checks.join(" and ")}`,
+      message: `${idOf(filter)} no longer makes ${proxiesFor(filter, namespace.metadata.name, mesh.settings)} check requests with ${checks.join(" and ")}`,
       key: `no longer ${idOf(filter)}`,
       related: [filter],
       onlyWarns: mayBeMeant,

@@ -1,5 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { together } from "../../mesh/authorization/coverage.ts";
 import {
   authorization,
   type Coverage,
@@ -13,6 +14,7 @@ import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
+import { coverageElsewhere } from "../../mesh/waypoints/shared-waypoints.ts";
 import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
 
@@ -22,7 +24,7 @@ const unused = forWording(isUnusedWaypoint);
 export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
-  reads: [authorization, servicesOfNamespace, gatewaysOfNamespace, unused],
+  reads: [authorization, servicesOfNamespace, gatewaysOfNamespace, coverageElsewhere, unused],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -51,7 +53,13 @@ export const namespaceDefaultDenyRemoved = defineRule({
   },
 });
 
-type View = MeshView<typeof authorization | typeof servicesOfNamespace | typeof gatewaysOfNamespace | typeof unused>;
+type View = MeshView<
+  | typeof authorization
+  | typeof servicesOfNamespace
+  | typeof gatewaysOfNamespace
+  | typeof coverageElsewhere
+  | typeof unused
+>;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
@@ -192,12 +200,18 @@ function* gatewaysCovered({ before, after }: Sides): Iterable<readonly [Gateway,
 /** Services that policies protect at their waypoint, each checked separately. */
 function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem> {
   const { before, after } = sides;
-  if (!before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides)) return;
   const isThere = hasService(object, mesh);
+  const elsewhere = mesh.get(coverageElsewhere, object);
+  const isLostHere = !before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides);
   for (const service of before.own.servicesTargeted) {
-    const [was, is] = [before.ofService(service), after.ofService(service)];
-    if (!isLost(was, is)) continue;
-    if (isThere(service)) yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, was, is);
+    const there = elsewhere(service);
+    const pairs =
+      there?.map(
+        (one): Lost => [together(before.own.ofService(service), one), together(after.own.ofService(service), one)],
+      ) ?? (isLostHere ? [] : [[before.ofService(service), after.ofService(service)] as const]);
+    const lost = pairs.find(([was, is]) => isLost(was, is));
+    if (lost !== undefined && isThere(service))
+      yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, ...lost);
   }
 }
 

@@ -6,15 +6,16 @@ import {
   namespacesInForce,
   newlySelected,
   policyScope,
-  proxiesOfNamespace,
   type ProxyScope,
   possibleReach,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { enforcedPoliciesOfNamespace } from "../../mesh/authorization/policy-levels.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
+import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { attachedElsewhere, proxiesServing, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
 import { fact, forWording, type MeshView } from "../../view/view.ts";
 
 /** The policies of a namespace itself that allow requests, or deny all others. */
@@ -27,15 +28,30 @@ const allowsInNamespace = fact(
 );
 
 // A workload or a policy that comes or goes removes no check.
-const proxies = forWording(proxiesOfNamespace);
+const proxies = forWording(proxiesServing);
 const allows = forWording(allowsInNamespace);
-const reads = [acceptingTokensIn, allows, rootOfNamespace, proxies, workloadsOfNamespace] as const;
+const reads = [
+  acceptingTokensIn,
+  allows,
+  readers,
+  rootOfNamespace,
+  waypointsServing,
+  proxies,
+  workloadsOfNamespace,
+] as const;
 
 export const namespaceTokenCheckRemoved = defineRule({
   id: "namespace-token-check-removed",
   subject: "Namespace",
   reads,
-  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Workload"],
+  worksWithout: [
+    "AuthorizationPolicy",
+    "KubernetesGateway",
+    "RequestAuthentication",
+    "Service",
+    "ServiceEntry",
+    "Workload",
+  ],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   stage: "trial",
@@ -58,8 +74,15 @@ export const namespaceTokenCheckRemoved = defineRule({
     if (isTerminating(after.object)) return;
     // Most changes remove no check.
     let left: EffectScopes | undefined;
-    const scopes = () => (left ??= scopesOf(listsOf(after.object, after.mesh).flat()));
-    const lost = effectsOfChanges([after, before], { objectsIn: acceptingTokensIn, proxies, scopeOf, effectsOf });
+    const elsewhere = attachedElsewhere<RequestAuthentication, typeof acceptingTokensIn>(
+      [after, before],
+      acceptingTokensIn,
+      scopeOf,
+    );
+    const scopes = () => (left ??= scopesOf([...listsOf(after.object, after.mesh).flat(), ...elsewhere[0]]));
+    const lost = effectsOfChanges([after, before], {
+      ...{ objectsIn: acceptingTokensIn, proxies, elsewhere, scopeOf, effectsOf },
+    });
     const isKept = (effect: string, scope: ProxyScope): boolean =>
       scopes().has(effect, scope, before.mesh.get(proxies, before.object).isAtWaypoint(scope));
     for (const { object, effect, reach } of lost)
@@ -118,7 +141,7 @@ function isClosed({ labels, targetRefs }: ProxyScope, { object, mesh }: Side): b
   return policies.some(isForAll) && !policies.some((policy) => policy.spec.rules.length > 0 && mayBeFor(policy));
 }
 
-const scopeOf = ({ spec }: RequestAuthentication): ProxyScope => policyScope(spec);
+const scopeOf = ({ metadata, spec }: RequestAuthentication): ProxyScope => policyScope(spec, metadata.namespace);
 const labelsOf = ({ spec }: RequestAuthentication) =>
   spec.targetRefs.length === 0 && spec.targetRef === undefined ? spec.selector?.matchLabels : undefined;
 

@@ -3,17 +3,18 @@ import { idOf } from "../../kube/identity.ts";
 import { type AddedEffect, addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
 import {
   namespacesInForce,
-  proxiesOfNamespace,
   policyScope,
-  type ProxyScope,
   possibleReach,
+  type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
-import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { readers } from "../../mesh/membership/control-plane.ts";
+import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { fact, forWording, index, relation } from "../../view/view.ts";
+import { attachedElsewhere, proxiesServing, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 /** A namespace and its own enforced AuthorizationPolicies that decide by tokens. */
 const decidingByTokenInNamespace = relation(
@@ -34,13 +35,20 @@ const tokensNamed = fact(
 );
 
 // A workload that comes or goes adds no such object; one with other labels is read besides.
-const proxies = forWording(proxiesOfNamespace);
+const proxies = forWording(proxiesServing);
 
 export const namespaceTokenIssuerAdded = defineRule({
   id: "namespace-token-issuer-added",
   subject: "Namespace",
-  reads: [acceptingTokensIn, tokensNamed, rootOfNamespace, workloadsOfNamespace, proxies],
-  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Workload"],
+  reads: [acceptingTokensIn, tokensNamed, readers, rootOfNamespace, waypointsServing, workloadsOfNamespace, proxies],
+  worksWithout: [
+    "AuthorizationPolicy",
+    "KubernetesGateway",
+    "RequestAuthentication",
+    "Service",
+    "ServiceEntry",
+    "Workload",
+  ],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -64,20 +72,35 @@ export const namespaceTokenIssuerAdded = defineRule({
     const found = addedEffects([before, after], {
       objectsIn: acceptingTokensIn,
       proxies,
+      elsewhere: attachedElsewhere<RequestAuthentication, typeof acceptingTokensIn>(
+        [before, after],
+        acceptingTokensIn,
+        scopeOf,
+      ),
       scopeOf,
       effectsOf: tokens.effectsOf,
     });
     let named: NamedPrincipals | undefined;
     for (const accepted of tokens.added(found)) {
       named ??= new NamedPrincipals(
-        new Set(namespacesInForce(after.object, after.mesh).flatMap((one) => [...after.mesh.get(tokensNamed, one)])),
+        new Set(placesOfPolicies(after).flatMap((one) => [...after.mesh.get(tokensNamed, one)])),
       );
       if (named.isOf(accepted.by.issuer)) yield problemOf(accepted, after.object.metadata.name);
     }
   },
 });
 
-const scopeOf = ({ spec }: RequestAuthentication): ProxyScope => policyScope(spec);
+const scopeOf = ({ metadata, spec }: RequestAuthentication): ProxyScope => policyScope(spec, metadata.namespace);
+
+/** The namespaces whose policies count at proxies of a namespace, and at waypoints that serve it. */
+const placesOfPolicies = ({ object, mesh }: Side): readonly Namespace[] => [
+  ...namespacesInForce(object, mesh),
+  ...new Set([...mesh.get(waypointsServing, object).elsewhere.values()].map(({ home }) => home)),
+];
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof rootOfNamespace | typeof waypointsServing>;
+}
 
 /** The issuer of tokens and the keys for them. */
 interface Issuer {

@@ -3,10 +3,10 @@ import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
 import {
+  noLabels,
   proxiesOfNamespace,
-  policyScope,
-  type ProxyScope,
   possibleReach,
+  type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
@@ -89,6 +89,7 @@ const variablesOf = ({ spec }: ProxyConfig): readonly string[] =>
   );
 
 const scopeOf = ({ spec: { selector } }: ProxyConfig): ProxyScope => ({
-  ...policyScope({ selector, targetRef: undefined, targetRefs: [] }),
+  labels: selector?.matchLabels ?? noLabels,
+  targetRefs: [],
   isOfPods: true,
 });

@@ -7,6 +7,7 @@ import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { SelectorsTogether } from "../../mesh/objects/selectors-together.ts";
+import { namespacesTogether } from "../../mesh/waypoints/together-at-waypoints.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
@@ -79,7 +80,13 @@ const tokenDemands = fact(
 );
 const ofMesh = new WeakMap<readonly AuthorizationPolicy[], TokenDemands>();
 
-const reads = [namespaceOfRequestAuthentication, rootOfNamespace, tokenDemands, tokenPoliciesOfMesh] as const;
+const reads = [
+  namespaceOfRequestAuthentication,
+  namespacesTogether,
+  rootOfNamespace,
+  tokenDemands,
+  tokenPoliciesOfMesh,
+] as const;
 
 /** All mesh-wide RequestAuthentications relate to one list of policies, which is indexed once. */
 function demandsOn(
@@ -87,8 +94,12 @@ function demandsOn(
   mesh: MeshView<(typeof reads)[number]>,
 ): readonly TokenDemands[] {
   const [namespace] = mesh.related(namespaceOfRequestAuthentication, authentication);
-  if (namespace !== undefined)
-    return [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(tokenDemands, one));
+  if (namespace !== undefined) {
+    // Where a waypoint decides, so does what targets it in its own namespace, or the Services of another one.
+    const others = targetsOf(authentication).length === 0 ? [] : mesh.get(namespacesTogether, namespace);
+    const all = [namespace, ...mesh.related(rootOfNamespace, namespace), ...others];
+    return all.map((one) => mesh.get(tokenDemands, one));
+  }
   const policies = mesh.related(tokenPoliciesOfMesh, authentication);
   const demands = ofMesh.get(policies) ?? new TokenDemands(policies);
   ofMesh.set(policies, demands);
@@ -99,6 +110,7 @@ export const requestAuthenticationNotRequired = defineRule({
   id: "request-authentication-not-required",
   subject: "RequestAuthentication",
   reads,
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],

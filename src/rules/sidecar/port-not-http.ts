@@ -134,8 +134,8 @@ const scopeOf = ({ spec }: Sidecar): ProxyScope => ({
 const meet = (some: Labels, others: Labels): boolean => selects(some, others) || selects(others, some);
 
 /** Sidecars are not meant by policies with targetRefs. */
-function mayMeet(labels: Labels, { spec }: DecidesByHttp): boolean {
-  const scope = policyScope(spec);
+function mayMeet(labels: Labels, { metadata, spec }: DecidesByHttp): boolean {
+  const scope = policyScope(spec, metadata.namespace);
   return scope.targetRefs.length === 0 && meet(scope.labels, labels);
 }
 

@@ -7,8 +7,8 @@ import {
   namespacesInForce,
   newlySelected,
   policyScope,
+  proxiesFor,
   type ProxyScope,
-  proxiesOfNamespace,
   reachOfChange,
   possibleReach,
 } from "../../mesh/authorization/proxy-attachments.ts";
@@ -16,6 +16,8 @@ import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membe
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { readers } from "../../mesh/membership/control-plane.ts";
+import { attachedElsewhere, proxiesServing, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type Extension = ObjectOf<"WasmPlugin"> | ObjectOf<"TrafficExtension">;
@@ -50,31 +52,54 @@ const trafficExtensionsIn = fact(
   (namespace, mesh): readonly Extension[] => mesh.related(trafficExtensionsInNamespace, namespace),
 );
 
-const reads = [wasmPluginsIn, trafficExtensionsIn, rootOfNamespace, proxiesOfNamespace, workloadsOfNamespace] as const;
+const reads = [
+  wasmPluginsIn,
+  trafficExtensionsIn,
+  readers,
+  rootOfNamespace,
+  proxiesServing,
+  waypointsServing,
+  workloadsOfNamespace,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: View;
+}
+
+type Lists = readonly (readonly Extension[])[];
 
 /**
- * The extensions that apply in a namespace: its own and those of the root namespace (Istio
- * pilot/pkg/model/push_context.go ExtensionsByListenerInfo).
+ * The extensions that apply in a namespace before and after a change: its own, those of the root namespace, and those of the
+ * waypoints in other namespaces that serve it (Istio pilot/pkg/model/push_context.go TrafficExtensionsByListenerInfo).
  */
-function listsOf(namespace: Namespace, mesh: View): readonly (readonly Extension[])[] {
-  return namespacesInForce(namespace, mesh).flatMap((one) => [
-    mesh.get(wasmPluginsIn, one),
-    mesh.get(trafficExtensionsIn, one),
-  ]);
+function listsOf(before: Side, after: Side): readonly [before: Lists, after: Lists] {
+  const [old, now] = [before, after].map(({ object, mesh }) =>
+    namespacesInForce(object, mesh).flatMap((one) => [
+      mesh.get(wasmPluginsIn, one),
+      mesh.get(trafficExtensionsIn, one),
+    ]),
+  );
+  const elsewhere = [wasmPluginsIn, trafficExtensionsIn].map((objectsIn) =>
+    attachedElsewhere<Extension, typeof objectsIn>([before, after], objectsIn, scopeOf),
+  );
+  return [
+    [...(old ?? []), ...elsewhere.map(([was]) => was)],
+    [...(now ?? []), ...elsewhere.map(([, is]) => is)],
+  ];
 }
 
 export const wasmPluginAffectsProtected = defineRule({
   id: "wasm-plugin-affects-protected",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "TrafficExtension", "WasmPlugin", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "TrafficExtension", "WasmPlugin", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
   summary:
     "A new or changed WasmPlugin or TrafficExtension runs code in the proxies of a namespace, or one that checked requests no longer does.",
-  why: "A WasmPlugin and a TrafficExtension add a filter with code of their author to the proxies that they select (Istio pilot/pkg/model/extensions.go). It sees every request with its headers and bodies, can answer requests itself, and can run before authentication and authorization (`phase`). Without a selector in the root namespace, it runs in the whole mesh.",
+  why: "A WasmPlugin and a TrafficExtension add a filter with code of their author to the proxies that they select (Istio pilot/pkg/model/extensions.go). It sees every request with its headers and bodies, can answer requests itself, and can run before authentication and authorization (`phase`). Without a selector in the root namespace, it runs in the whole mesh. One that targets a waypoint runs there for the Services of all namespaces that the waypoint serves (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
   fix: "Ask the owner of the namespace to review the code, and pin it with `sha256`. If it is for other workloads, set their selector.",
   incident: {
     symptoms: ["foreign-code"],
@@ -89,15 +114,15 @@ export const wasmPluginAffectsProtected = defineRule({
   *compare(before, after) {
     if (isTerminating(after.object)) return;
     const { name } = after.object.metadata;
-    const [old, now] = [listsOf(before.object, before.mesh), listsOf(after.object, after.mesh)];
+    const [old, now] = listsOf(before, after);
     const changed = now.flatMap((extensions, i) => changedObjects(old[i] ?? [], extensions));
     for (const change of changed) {
       const { object: extension, was } = change;
-      const reach = reachOfChange(after.mesh.get(proxiesOfNamespace, after.object), change, scopeOf);
+      const reach = reachOfChange(after.mesh.get(proxiesServing, after.object), change, scopeOf);
       if (reach === undefined) continue;
       yield {
         at: [],
-        message: `${idOf(extension)} ${was === undefined ? "runs code in" : "changes the code that it runs in"} proxies of namespace ${name}, which can read and change all requests`,
+        message: `${idOf(extension)} ${was === undefined ? "runs code in" : "changes the code that it runs in"} ${proxiesFor(extension, name, after.mesh.settings)}, which can read and change all requests`,
         key: idOf(extension),
         related: [extension],
         ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
@@ -115,18 +140,18 @@ export const wasmPluginAffectsProtected = defineRule({
 
 /** What ran in a phase of authentication or authorization, and no longer runs there. */
 function* removedChecks(
-  { object: namespace, mesh }: { readonly object: Namespace; readonly mesh: View },
-  [old, now]: readonly [before: readonly (readonly Extension[])[], after: readonly (readonly Extension[])[]],
+  { object: namespace, mesh }: Side,
+  [old, now]: readonly [before: Lists, after: Lists],
 ): Iterable<Problem> {
   const removed = old.flatMap((extensions, i) => changedObjects(now[i] ?? [], extensions));
   for (const { object: extension, was: left } of removed) {
     const scope = scopeOf(extension);
-    const proxies = mesh.get(proxiesOfNamespace, namespace);
+    const proxies = mesh.get(proxiesServing, namespace);
     const isStaying = left !== undefined && checksRequests(left) && !isMoved(left, scope, proxies.isAtWaypoint(scope));
     if (!checksRequests(extension) || isStaying || proxies.reachOf(extension, scope) === undefined) continue;
     yield {
       at: [],
-      message: `${idOf(extension)} no longer checks requests in proxies of namespace ${namespace.metadata.name}: it ran in a phase of authentication or authorization`,
+      message: `${idOf(extension)} no longer checks requests in ${proxiesFor(extension, namespace.metadata.name, mesh.settings)}: it ran in a phase of authentication or authorization`,
       related: [extension],
       onlyWarns: "code of others may be removed on purpose",
     };
@@ -141,6 +166,6 @@ const isMoved = (left: Extension, from: ProxyScope, isAtWaypoint: boolean): bool
 
 const checksRequests = ({ spec }: Extension): boolean => /^"?AUTH[NZ]"?$/.test(spec.phase);
 
-const scopeOf = ({ spec }: Extension): ProxyScope => policyScope(spec);
+const scopeOf = ({ metadata, spec }: Extension): ProxyScope => policyScope(spec, metadata.namespace);
 const labelsOf = (extension: Extension) =>
   scopeOf(extension).targetRefs.length === 0 ? extension.spec.selector?.matchLabels : undefined;

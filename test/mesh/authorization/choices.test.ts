@@ -8,6 +8,7 @@ import {
   authorizationChoicesOfNamespace,
   authorizationChoicesOfService,
   authorizationChoicesOfWorkload,
+  type WaypointAt,
 } from "../../../src/mesh/authorization/choices.ts";
 import {
   authorizationOf,
@@ -17,8 +18,9 @@ import {
 } from "../../../src/mesh/authorization/effective-authorization.ts";
 import type { AuthorizationPolicy } from "../../../src/mesh/authorization/policies.ts";
 import { authorizationOfWorkload } from "../../../src/mesh/authorization/workload-authorization.ts";
-import { namespaceIn } from "../../../src/mesh/membership/namespaces.ts";
+import { type Namespace, namespaceIn } from "../../../src/mesh/membership/namespaces.ts";
 import type { Workload } from "../../../src/mesh/membership/workloads.ts";
+import { coverageAt, waypointAt } from "../../../src/mesh/waypoints/shared-waypoints.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 import { MeshStore } from "../../../src/view/store.ts";
 import type { Mesh } from "../../../src/view/view.ts";
@@ -92,11 +94,22 @@ describe("what becomes of an AuthorizationPolicy", () => {
 
   test("at the waypoint of a Service, and seen from the namespace", () => {
     const mesh = meshOf([ambient, workload, ...policies]);
-    assert.deepEqual(told(authorizationChoicesOfService("x", ambient, mesh)), ["a/targeted counts"]);
+    assert.deepEqual(told(authorizationChoicesOfService("x", ambient, waypointIn(ambient, mesh), mesh)), [
+      "a/targeted counts",
+    ]);
     const ofNamespace = told(authorizationChoicesOfNamespace(ambient, mesh));
     assert.ok(ofNamespace.includes("a/other counts") && ofNamespace.includes("a/targeted counts"));
   });
 });
+
+/** The first waypoint of the namespace, or one that is not known. */
+function waypointIn(namespace: Namespace, mesh: Mesh): WaypointAt {
+  const [known] = authorizationOf(namespace, mesh).gateways.filter(({ isWaypoint }) => isWaypoint);
+  const named = { name: known?.name ?? "w", namespace: namespace.metadata.name };
+  const found = waypointAt({ named, gateway: undefined }, namespace, mesh);
+  assert.ok(found);
+  return found;
+}
 
 /** How what a list of choices is about stands, in a mesh with or without some of the policies. */
 interface Case {
@@ -114,8 +127,8 @@ function casesIn(objects: readonly AnyObject[]): readonly Case[] {
       coverage: (mesh: Mesh) => authorizationOfWorkload(workload, a(mesh), authorizationOf(a(mesh), mesh)).coverage,
     })),
     {
-      choices: (mesh) => authorizationChoicesOfService("x", a(mesh), mesh),
-      coverage: (mesh) => authorizationOf(a(mesh), mesh).ofService("x"),
+      choices: (mesh) => authorizationChoicesOfService("x", a(mesh), waypointIn(a(mesh), mesh), mesh),
+      coverage: (mesh) => coverageAt("x", a(mesh), waypointIn(a(mesh), mesh), mesh),
     },
   ];
 }
