@@ -106,10 +106,12 @@ import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts
 import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
+import { routesBypassSplit } from "./routes/bypass-split.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
 import { routesRedirectLoop } from "./routes/redirect-loop.ts";
 import { routesRewritePastPolicies } from "./routes/rewrite-past-policies.ts";
+import { routesRewriteSlashMismatch } from "./routes/rewrite-slash-mismatch.ts";
 import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { selectorNamesWaypoint } from "./selector/names-waypoint.ts";
@@ -266,10 +268,12 @@ export const rules: readonly BuiltInRule[] = [
   referenceGrantSharesSecrets,
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
+  routesBypassSplit,
   routesNeedWaypoint,
   routesPathHasWildcard,
   routesRedirectLoop,
   routesRewritePastPolicies,
+  routesRewriteSlashMismatch,
   routesSkipPolicies,
   selectorMatchesNothing,
   selectorNamesWaypoint,
