@@ -115,6 +115,7 @@ import { routesRewriteSlashMismatch } from "./routes/rewrite-slash-mismatch.ts";
 import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { selectorNamesWaypoint } from "./selector/names-waypoint.ts";
+import { selectorReachesOnlyZtunnel } from "./selector/reaches-only-ztunnel.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
@@ -277,6 +278,7 @@ export const rules: readonly BuiltInRule[] = [
   routesSkipPolicies,
   selectorMatchesNothing,
   selectorNamesWaypoint,
+  selectorReachesOnlyZtunnel,
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,
