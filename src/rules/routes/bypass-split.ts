@@ -10,7 +10,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { serviceByHost } from "../../mesh/traffic/definition-choice.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import { gatewaysOf, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
-import { shareOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
@@ -30,7 +30,9 @@ function* wholesOfVirtualService(virtualService: VirtualService, settings: MeshS
   if (!isServed(virtualService, settings) || spec.hosts.length === 0) return;
   if (![...gatewaysOf(virtualService)].some((name) => name !== meshGateway)) return;
   for (const [i, { route }] of spec.http.entries()) {
-    const [only, ...others] = [...route.entries()].filter(([, one]) => shareOf(one, { destinations: route }) > 0);
+    // A single destination receives all requests, whatever its weight.
+    const isUsed = (weight: number | undefined): boolean => route.length === 1 || (weight ?? 0) > 0;
+    const [only, ...others] = [...route.entries()].filter(([, { weight }]) => isUsed(weight));
     if (only === undefined || others.length > 0) continue;
     const [j, { destination }] = only;
     if (!destination.subset)

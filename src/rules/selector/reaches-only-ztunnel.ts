@@ -90,7 +90,7 @@ export const selectorReachesOnlyZtunnel = defineRule({
   stage: "trial",
   tags: ["ambient"],
   summary: "All workloads that an object selects are captured by ztunnel, which does not read objects of its kind.",
-  why: "istiod sends ztunnel workloads, Services, AuthorizationPolicies and PeerAuthentications alone (Istio pilot/pkg/serviceregistry/ambient). Tokens, filters, plugins, telemetry and the scope of a sidecar need an Envoy. A waypoint is one, but it has only what names it, or its Services, in targetRefs (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
+  why: "What istiod sends to ztunnel is workloads, Services, AuthorizationPolicies and PeerAuthentications alone (Istio pilot/pkg/serviceregistry/ambient). Tokens, filters, plugins, telemetry and the scope of a sidecar need an Envoy. A waypoint is one, but it has only what names it, or its Services, in targetRefs (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
   fix: "Create a waypoint, and attach the object to it or to a Service with `targetRefs` instead of the selector.",
   incident: {
     symptoms: ["no-effect", "open-access"],
