@@ -6,6 +6,7 @@ import { type BackendEffects, backendEffects, notMirrored } from "../../mesh/gat
 import type { Service } from "../../mesh/membership/services.ts";
 import { type BackendObject, backendOf, backendsOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { fixOfAlias, routedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
+import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -87,13 +88,16 @@ function* ofService(service: Service | undefined, wanted: Wanted, mesh: View): I
       ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
     };
   else if (service.spec.type === "ExternalName") yield* ofAlias(service, wanted, mesh);
-  else if (!service.spec.ports.some((one) => one.port === port))
+  else if (!service.spec.ports.some((one) => one.port === port)) {
+    const meant = portMeant([service], port);
     yield {
       at: [...at, "port"],
       message: `${idOf(service)} has no port ${port}: ${isMirror ? notMirrored : lost}`,
       related: [service],
       evidence: [service],
+      ...(meant === undefined ? {} : { fix: `Name a port of the Service, not of its pods. ${meant}` }),
     };
+  }
 }
 
 /** An ExternalName has no cluster of its own: the route leads to the host that it names. */

@@ -13,6 +13,7 @@ import {
   registeredHost,
   registryReads,
 } from "../../mesh/traffic/registry.ts";
+import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -271,14 +272,21 @@ function portProblem(
       );
 }
 
-const missingPort = (message: string, key: readonly unknown[], { definitions }: RegisteredHost): Problem => ({
-  at: ["port"],
-  message,
-  key: JSON.stringify(key),
-  evidence: definitions,
-  related: definitions,
-  fix: "Set `port.number` of the destination to a port of the Service, not of its pods.",
-});
+function missingPort(
+  message: string,
+  key: readonly [host: string, ...rest: unknown[], port: number],
+  { definitions }: RegisteredHost,
+): Problem {
+  const meant = portMeant(definitions, key.at(-1) as number);
+  return {
+    at: ["port"],
+    message,
+    key: JSON.stringify(key),
+    evidence: definitions,
+    related: definitions,
+    fix: `Set \`port.number\` of the destination to a port of the Service, not of its pods.${meant === undefined ? "" : ` ${meant}`}`,
+  };
+}
 
 /** Only sidecars: which pods serve a gateway is not always known. */
 function isHidden({ metadata, spec }: VirtualService, { definitions }: RegisteredHost, { settings }: View): boolean {
