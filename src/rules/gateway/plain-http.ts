@@ -110,8 +110,19 @@ function* isRedirectedByRoutes(server: Server, gateway: Gateway, mesh: View): Ge
   return redirects;
 }
 
+/** What `redirectsAt` has found: one VirtualService can be bound to many Gateways. */
+const redirecting = new WeakMap<VirtualService, Map<number | undefined, boolean>>();
+
 /** Whether a VirtualService redirects all requests at a port, but those by which a certificate authority checks the host. */
-function redirectsAt(port: number | undefined, { spec }: VirtualService): boolean {
+function redirectsAt(port: number | undefined, virtualService: VirtualService): boolean {
+  const known = redirecting.get(virtualService) ?? new Map<number | undefined, boolean>();
+  redirecting.set(virtualService, known);
+  let found = known.get(port);
+  if (found === undefined) known.set(port, (found = redirectsAllAt(port, virtualService)));
+  return found;
+}
+
+function redirectsAllAt(port: number | undefined, { spec }: VirtualService): boolean {
   for (const { match, redirect } of spec.http) {
     const here = match.filter((one) => !one.port || one.port === port);
     if (match.length > 0 && here.length === 0) continue;
