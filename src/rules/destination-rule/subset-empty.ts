@@ -50,17 +50,24 @@ export const destinationRuleSubsetEmpty = defineRule({
       const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
       // They are elsewhere, or do not run yet.
       if (pods === undefined || pods.all.length === 0) continue;
-      const known = podsWithNames(pods);
-      for (const [i, subset] of rule.spec.subsets.entries()) {
-        yield;
-        if (isPlaced(subset) || pods.selected(subset.labels).length > 0) continue;
-        const isWhole = !areVersions(subset, known, mesh);
-        const evidence = absent("Workload", service.metadata.namespace);
-        yield* problemOf({ rule, i, of: "workload", evidence, isWhole }, mesh);
-      }
+      yield* amongPods(rule, podsWithNames(pods), absent("Workload", service.metadata.namespace), mesh);
     }
   },
 });
+
+/** Subsets without a pod of a Service. */
+function* amongPods(
+  rule: DestinationRule,
+  known: PodsOfService,
+  evidence: Evidence,
+  mesh: MeshView<typeof virtualServicesOfDestinationRule>,
+): Iterable<Problem | undefined> {
+  for (const [i, subset] of rule.spec.subsets.entries()) {
+    yield;
+    if (isPlaced(subset) || known.pods.selected(subset.labels).length > 0) continue;
+    yield* problemOf({ rule, i, of: "workload", evidence, isWhole: !areVersions(subset, known, mesh) }, mesh);
+  }
+}
 
 /** Subsets of a host that only ServiceEntries define, which list all of its endpoints. */
 function* amongEndpoints(

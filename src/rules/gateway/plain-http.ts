@@ -126,16 +126,19 @@ function redirectsAllAt(port: number | undefined, { spec }: VirtualService): boo
   for (const { match, redirect } of spec.http) {
     const here = match.filter((one) => !one.port || one.port === port);
     if (match.length > 0 && here.length === 0) continue;
-    if (redirect?.scheme?.toLowerCase() !== "https") {
-      if (here.length === 0 || !here.every(({ uri }) => isOfAuthority(uri?.prefix ?? uri?.exact))) return false;
-    } else if (here.length === 0 || here.some(isForAll)) return true;
+    const isLast = here.length === 0 || here.some(isForAll);
+    const isSecure = redirect?.scheme?.toLowerCase() === "https";
+    if (isLast || !(isSecure || here.every(isOfAuthority))) return isSecure;
   }
   return false;
 }
 
-const isOfAuthority = (path: string | undefined): boolean => path?.startsWith("/.well-known/acme-challenge") === true;
+type Match = HttpRoute["match"][number];
 
-const isForAll = ({ uri, authority, method, headers, queryParams }: HttpRoute["match"][number]): boolean =>
+const isOfAuthority = ({ uri }: Match): boolean =>
+  (uri?.prefix ?? uri?.exact)?.startsWith("/.well-known/acme-challenge") === true;
+
+const isForAll = ({ uri, authority, method, headers, queryParams }: Match): boolean =>
   (uri === undefined || uri.prefix === "/") &&
   authority === undefined &&
   method === undefined &&

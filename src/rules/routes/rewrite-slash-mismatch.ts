@@ -84,23 +84,25 @@ function prefixesOf(match: Match, isPart: boolean): readonly string[] {
   return match.flatMap(({ uri }) => (uri === undefined ? all : (uri.prefix ?? [])));
 }
 
-/** A prefix ends at a slash, except that of all paths; a slash at the end of what replaces it counts in redirects only. */
 function* ofKubernetesRoute({ spec }: ObjectOf<"KubernetesRoute">): Iterable<Replaced> {
-  for (const [i, { matches, filters }] of spec.rules.entries())
-    for (const [j, { urlRewrite, requestRedirect }] of filters.entries()) {
-      const at = ["spec", "rules", i, "filters", j];
-      const rewritten = urlRewrite?.path?.replacePrefixMatch?.replace(/\/$/, "");
-      const redirected = requestRedirect?.path?.replacePrefixMatch;
-      const prefixes = prefixesOfRule(matches);
-      // Without anything in its place, the prefix is removed with its slash.
-      if (rewritten)
-        for (const prefix of prefixes)
-          if (prefix === "/")
-            yield { prefix, to: rewritten, at: [...at, "urlRewrite", "path"], fix: fixOfRoot(rewritten) };
-      if (redirected)
-        for (const prefix of prefixes)
-          yield { prefix, to: redirected, at: [...at, "requestRedirect", "path"], fix: fixOfRedirect(redirected) };
-    }
+  for (const [i, { matches, filters }] of spec.rules.entries()) {
+    const prefixes = prefixesOfRule(matches);
+    for (const [j, filter] of filters.entries())
+      for (const prefix of prefixes) yield* ofFilter(filter, prefix, ["spec", "rules", i, "filters", j]);
+  }
+}
+
+type Filter = ObjectOf<"KubernetesRoute">["spec"]["rules"][number]["filters"][number];
+
+/** A prefix ends at a slash, except that of all paths; a slash at the end of what replaces it counts in redirects only. */
+function* ofFilter({ urlRewrite, requestRedirect }: Filter, prefix: string, at: Path): Iterable<Replaced> {
+  const rewritten = urlRewrite?.path?.replacePrefixMatch?.replace(/\/$/, "");
+  const redirected = requestRedirect?.path?.replacePrefixMatch;
+  // Without anything in its place, the prefix is removed with its slash.
+  if (rewritten && prefix === "/")
+    yield { prefix, to: rewritten, at: [...at, "urlRewrite", "path"], fix: fixOfRoot(rewritten) };
+  if (redirected)
+    yield { prefix, to: redirected, at: [...at, "requestRedirect", "path"], fix: fixOfRedirect(redirected) };
 }
 
 const prefixesOfRule = (matches: ObjectOf<"KubernetesRoute">["spec"]["rules"][number]["matches"]): readonly string[] =>
