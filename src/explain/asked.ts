@@ -3,7 +3,7 @@ import type { ObjectOf } from "../kube/object.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../mesh/membership/services.ts";
 import { workloadsOfNamespace } from "../mesh/membership/workloads.ts";
-import { isAlias } from "../mesh/requests/aliases.ts";
+import { isAlias } from "../mesh/traffic/aliased-hosts.ts";
 import { type CallerName, readCaller } from "../mesh/requests/caller-names.ts";
 import { usualPort } from "../mesh/requests/entry.ts";
 import type { EntryHost } from "../mesh/requests/front.ts";

@@ -373,7 +373,12 @@ export const kubernetesRoute = record({
             requestHeaderModifier: headerModifier,
             requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
             requestRedirect: optional(
-              record({ scheme: text, hostname: text, port: int32, path: optional(record({ type: text })) }),
+              record({
+                scheme: text,
+                hostname: text,
+                port: int32,
+                path: optional(record({ type: text, replacePrefixMatch: text })),
+              }),
             ),
             urlRewrite: optional(
               record({

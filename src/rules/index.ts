@@ -106,13 +106,16 @@ import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts
 import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
+import { routesBypassSplit } from "./routes/bypass-split.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
 import { routesRedirectLoop } from "./routes/redirect-loop.ts";
 import { routesRewritePastPolicies } from "./routes/rewrite-past-policies.ts";
+import { routesRewriteSlashMismatch } from "./routes/rewrite-slash-mismatch.ts";
 import { routesSkipPolicies } from "./routes/skip-policies.ts";
 import { selectorMatchesNothing } from "./selector/matches-nothing.ts";
 import { selectorNamesWaypoint } from "./selector/names-waypoint.ts";
+import { selectorReachesOnlyZtunnel } from "./selector/reaches-only-ztunnel.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
@@ -266,13 +269,16 @@ export const rules: readonly BuiltInRule[] = [
   referenceGrantSharesSecrets,
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
+  routesBypassSplit,
   routesNeedWaypoint,
   routesPathHasWildcard,
   routesRedirectLoop,
   routesRewritePastPolicies,
+  routesRewriteSlashMismatch,
   routesSkipPolicies,
   selectorMatchesNothing,
   selectorNamesWaypoint,
+  selectorReachesOnlyZtunnel,
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,

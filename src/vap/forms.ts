@@ -86,6 +86,10 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "routes-path-has-wildcard",
     "it only warns, as it is in its trial stage, and depends on which control planes read the routes",
   ],
+  [
+    "routes-rewrite-slash-mismatch",
+    "it only warns, as it is in its trial stage, and depends on which control planes read the routes and how the mesh reads paths",
+  ],
   ["service-entry-host-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   [
     "virtual-service-mirror-to-itself",

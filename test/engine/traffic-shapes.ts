@@ -441,4 +441,68 @@ export const trafficShapes: readonly CostShape[] = [
       },
     }),
   },
+  {
+    title: "a VirtualService with n prefixes that are replaced without their slash",
+    world: (n) => ({
+      objects: [protectedNamespace],
+      change: {
+        object: istio("VirtualService", "v", {
+          hosts: ["v.example.com"],
+          gateways: ["g"],
+          http: list(n, (i) => ({ match: [{ uri: { prefix: `/p-${i}` } }], rewrite: { uri: "/" }, route: [to("a")] })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a VirtualService at a gateway for n hosts, whose requests n others divide",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) => service(`s-${i}`)),
+        ...list(n, (i) =>
+          istio("VirtualService", `split-${i}`, { hosts: [`s-${i}`], http: [{ route: [to("a"), to("b")] }] }),
+        ),
+      ],
+      change: {
+        object: istio("VirtualService", "v", {
+          hosts: ["v.example.com"],
+          gateways: ["g"],
+          http: list(n, (i) => ({ match: matching(i), route: [to(`s-${i}`)] })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a namespace with n workloads and n Sidecars for them becomes ambient",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, workload),
+        ...list(n, (i) => istio("Sidecar", `s-${i}`, { workloadSelector: { labels: { app: `app-${i}` } } })),
+      ],
+      change: { old: namespace({}), object: namespace({ "istio.io/dataplane-mode": "ambient" }) },
+    }),
+  },
+  {
+    title: "a VirtualService with n routes to n aliases of hosts without the port",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) => service(`s-${i}`)),
+        ...list(n, (i) =>
+          manifest("v1", "Service", named(`alias-${i}`), {
+            spec: { type: "ExternalName", externalName: `s-${i}.shapes.svc.cluster.local`, ports: [{ port: 81 }] },
+          }),
+        ),
+      ],
+      change: {
+        object: istio("VirtualService", "v", {
+          hosts: ["v.example.com"],
+          gateways: ["g"],
+          http: list(n, (i) => ({ match: matching(i), route: [to(`alias-${i}`)] })),
+        }),
+      },
+    }),
+  },
 ];

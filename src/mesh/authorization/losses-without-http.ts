@@ -2,7 +2,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import type { MeshView } from "../../view/view.ts";
 import { actionOf, type AuthorizationPolicy } from "./policies.ts";
 import { policiesRead } from "./policy-levels.ts";
-import { asksForHttp } from "./rules.ts";
+import { asksForRequest } from "./rules.ts";
 import { acceptingTokensInNamespace, type RequestAuthentication } from "./token-checks.ts";
 
 // Where a port declares TCP, TLS or a database protocol, proxies do not parse HTTP: they drop ALLOW rules with attributes of
@@ -60,7 +60,7 @@ export class LossesWithoutHttp {
 function addLossOf(by: AuthorizationPolicy, losses: LossesWithoutHttp): void {
   const action = actionOf(by);
   if (action === "AUDIT") return;
-  const rules = action === "CUSTOM" ? by.spec.rules : by.spec.rules.filter(asksForHttp);
+  const rules = action === "CUSTOM" ? by.spec.rules : by.spec.rules.filter(asksForRequest);
   losses.add({ by, what: lostBy(action) }, new Set(rules.flatMap(portsOf)));
 }
 

@@ -15,6 +15,18 @@ export function asksForHttp({ from, to, when }: Rule): boolean {
   );
 }
 
+/**
+ * Whether a rule has attributes that a proxy knows only where it parses HTTP (Istio pilot/pkg/security/authz/model/generator.go,
+ * forTCP). It knows the addresses and the server name of every connection, also those of which ztunnel knows nothing.
+ */
+export function asksForRequest({ from, to, when }: Rule): boolean {
+  return (
+    to.some(({ operation }) => httpFields.some((field) => operation[field].length > 0)) ||
+    from.some(({ source }) => source.requestPrincipals.length + source.notRequestPrincipals.length > 0) ||
+    when.some(({ key }) => key.startsWith("request."))
+  );
+}
+
 export const httpFields = ["hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"] as const;
 export const httpSources = [
   "remoteIpBlocks",

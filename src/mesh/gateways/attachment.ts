@@ -2,13 +2,16 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { HostPatterns } from "../traffic/host-patterns.ts";
 import { fullHost, isWildcard } from "../traffic/hosts.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
-import { type Gateway, passesThrough, readsHttp, type Server, serverHosts } from "./servers.ts";
+import { type Gateway, isPlainHttp, passesThrough, readsHttp, type Server, serverHosts } from "./servers.ts";
 
 /** What a Gateway offers to a VirtualService that is bound to it. */
 export interface Attachment {
   /** The positions in `spec.hosts` of the hosts that some server offers to the namespace of the VirtualService. */
   readonly offered: ReadonlySet<number>;
-  /** The protocols of routes that some of these servers can use. */
+  /**
+   * The protocols of routes that some of these servers can use. One that redirects every request to HTTPS uses none, and counts
+   * only if all of them do.
+   */
   readonly protocols: ReadonlySet<Protocol>;
 }
 
@@ -29,12 +32,14 @@ export function attachmentsOf(
   return (gateway) => {
     const offered = new Set<number>();
     const protocols = new Set<Protocol>();
+    const redirected = new Set<Protocol>();
     for (const server of gateway.spec.servers) {
       const common = hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, wanted);
       for (const host of common) offered.add(places.get(host) as number);
-      if (common.size > 0) for (const protocol of protocolsOf(server)) protocols.add(protocol);
+      const found = redirectsAll(server) ? redirected : protocols;
+      if (common.size > 0) for (const protocol of protocolsOf(server)) found.add(protocol);
     }
-    return { offered, protocols };
+    return { offered, protocols: protocols.size > 0 ? protocols : redirected };
   };
 }
 
@@ -82,6 +87,12 @@ const namesFor = (server: Server, gateway: Gateway, namespace: string): readonly
   serverHosts(server, gateway.metadata.namespace)
     .filter((host) => host.namespace === "*" || host.namespace === namespace)
     .map(({ host }) => host);
+
+/**
+ * Whether a server answers every plain request with a redirect to HTTPS, so that no route answers one (Istio
+ * pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, RequireTls).
+ */
+export const redirectsAll = (server: Server): boolean => isPlainHttp(server) && server.tls?.httpsRedirect === true;
 
 /** The protocols of the routes that a server uses. With AUTO_PASSTHROUGH it uses none. */
 export function protocolsOf(server: Server): readonly Protocol[] {

@@ -7,11 +7,13 @@ import { registeredHost } from "../traffic/registry.ts";
 import { isTlsProtocol } from "../traffic/service-entry-hosts.ts";
 import { gatewaysOf, gatewaysOfVirtualService, meshGateway, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
-import { protocolsOf } from "./attachment.ts";
+import { protocolsOf, redirectsAll } from "./attachment.ts";
 import type { Gateway } from "./servers.ts";
 
-/** The protocols of the routes that are used at each port; of several ports with one number, those of all. */
-export type RoutePorts = ReadonlyMap<number, ReadonlySet<Protocol>>;
+/** What a port does with routes: it uses those of a protocol, or redirects every request to HTTPS before it looks at them. */
+export type RouteUse = Protocol | "redirect";
+/** The routes that are used at each port; of several ports with one number, those of all. */
+export type RoutePorts = ReadonlyMap<number, ReadonlySet<RouteUse>>;
 
 /**
  * The ports at which requests for a VirtualService arrive, by gateway (`mesh` for sidecars, else `namespace/name`); undefined:
@@ -32,7 +34,7 @@ export const routePortsOf = fact(
   },
 );
 
-type Entry = readonly [number | undefined, readonly Protocol[]];
+type Entry = readonly [number | undefined, readonly RouteUse[]];
 
 function sidecarPorts(
   { metadata, spec }: VirtualService,
@@ -50,13 +52,15 @@ function sidecarPorts(
 }
 
 const serverPorts = ({ spec }: Gateway): RoutePorts | undefined =>
-  united(spec.servers.map((server) => [server.port?.number, protocolsOf(server)]));
+  united(
+    spec.servers.map((server) => [server.port?.number, redirectsAll(server) ? ["redirect"] : protocolsOf(server)]),
+  );
 
 function united(entries: readonly Entry[]): RoutePorts | undefined {
-  const ports = new Map<number, Set<Protocol>>();
+  const ports = new Map<number, Set<RouteUse>>();
   for (const [number, protocols] of entries) {
     if (number === undefined) continue;
-    const known = ports.get(number) ?? new Set<Protocol>();
+    const known = ports.get(number) ?? new Set<RouteUse>();
     ports.set(number, known);
     for (const protocol of protocols) known.add(protocol);
   }

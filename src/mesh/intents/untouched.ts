@@ -11,7 +11,7 @@ import { isProxy, type Workload } from "../membership/workloads.ts";
 import { atPort } from "../mtls/effective-mtls.ts";
 import type { Modes } from "../mtls/peer-authentications.ts";
 import { workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
-import { isAlias } from "../requests/aliases.ts";
+import { isAlias } from "../traffic/aliased-hosts.ts";
 import { attachments } from "../requests/attachments.ts";
 import { type Connections, connections } from "../requests/connections.ts";
 import { customPolicies, type Guard, guards } from "../requests/enforcement.ts";

@@ -14,7 +14,8 @@ import {
   trafficExtensionsOver,
   wasmPluginsOver,
 } from "../requests/attachments.ts";
-import { aliasByHost, entriesOfAlias, serviceOfAlias } from "../requests/aliases.ts";
+import { aliasByHost, entriesOfAlias } from "../requests/aliases.ts";
+import { serviceOfAlias } from "../traffic/aliased-hosts.ts";
 import { leadingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import {

@@ -12,16 +12,17 @@ const labelsOf = ({ pod }: Workload): Labels => pod.labels;
 /** The workloads of a namespace, without proxies, and the data planes that capture them. */
 export class Captured {
   readonly workloads: Labelled<Workload>;
+  /** Those that are proxies themselves: gateways and waypoints. */
+  readonly proxies: Labelled<Workload>;
   readonly #namespace: Namespace;
   readonly #captures = new Map<readonly Workload[], ReadonlySet<Capture>>();
   #ambient: Labelled<Workload> | undefined;
 
   constructor(namespace: Namespace, workloads: readonly Workload[]) {
     this.#namespace = namespace;
-    this.workloads = new Labelled(
-      workloads.filter((workload) => !isProxy(workload)),
-      labelsOf,
-    );
+    const { true: proxies = [], false: others = [] } = Object.groupBy(workloads, (one) => `${isProxy(one)}` as const);
+    this.workloads = new Labelled(others, labelsOf);
+    this.proxies = new Labelled(proxies, labelsOf);
   }
 
   /** The workloads that ztunnel captures. */
@@ -30,6 +31,12 @@ export class Captured {
       this.workloads.all.filter((workload) => captureOf(workload, this.#namespace) === "ambient"),
       labelsOf,
     ));
+  }
+
+  /** Whether the workloads of a selector are all captured by ztunnel, and there are some. */
+  isOnlyAmbient(selector: Labels): boolean {
+    const captures = this.capturesOf(selector);
+    return captures.size === 1 && captures.has("ambient") && this.proxies.selected(selector).length === 0;
   }
 
   /** The data planes that capture the workloads of a selector. */

@@ -1,22 +1,11 @@
 import { idOf } from "../../kube/identity.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
-import { type Definition, serviceByHost } from "../traffic/definition-choice.ts";
+import { aliasedHost as hostOf, isAlias, serviceOfAlias } from "../traffic/aliased-hosts.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
 import { entriesFor, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
 
-/** Whether a Service is another name for a host (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService). */
-export const isAlias = ({ spec }: Service): boolean => spec.type === "ExternalName" && (spec.externalName ?? "") !== "";
-
-/** DNS ignores the case and the dot at the end. */
-const hostOf = ({ spec }: Service): string => (spec.externalName ?? "").toLowerCase().replace(/\.$/, "");
-
-/** An alias and the Service whose host it stands for. */
-export const serviceOfAlias = relation(
-  "serviceOfAlias",
-  index("Service", (service) => (isAlias(service) ? [hostOf(service)] : [])),
-  serviceByHost,
-);
 /** An alias, by the keys of the names that cover the host that it stands for. */
 export const aliasByHost = index("Service", (service) => (isAlias(service) ? coveringHosts(hostOf(service)) : []));
 /** An alias and the ServiceEntries that may have a name for the host that it stands for. */

@@ -16,7 +16,8 @@ import { type DestinationRule, destinationRuleByHost } from "../traffic/destinat
 import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import type { WaypointBinding } from "../waypoints/bindings.ts";
-import { aliased, aliasReads, isAlias, serviceOfAlias } from "./aliases.ts";
+import { aliased, aliasReads } from "./aliases.ts";
+import { isAlias, serviceOfAlias } from "../traffic/aliased-hosts.ts";
 import { ClientScope, scopeReads } from "./client-scope.ts";
 import { namespaceOfEntry, portOfDefinition, sentTo, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
 import { chosenEntry } from "./entry-choice.ts";

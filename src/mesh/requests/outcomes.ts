@@ -14,8 +14,9 @@ import {
   waypointBindingOfService,
   waypointBindingOfServiceEntry,
 } from "../waypoints/bindings.ts";
+import { isAlias } from "../traffic/aliased-hosts.ts";
 import { waypointsUsed } from "../waypoints/canaries.ts";
-import { aliased, isAlias } from "./aliases.ts";
+import { aliased } from "./aliases.ts";
 import { namespaceOfEntry } from "./definitions.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
 import { openEntriesOfEntry } from "./every-address.ts";

@@ -6,7 +6,7 @@ import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
 import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import { type Protocol, shareOf, type VirtualService, type WeightedDestination } from "../traffic/virtual-services.ts";
-import { isAlias } from "./aliases.ts";
+import { isAlias } from "../traffic/aliased-hosts.ts";
 import { portNumbersOf, portOfDefinition } from "./definitions.ts";
 import { type Arrival, type Destinations, destinationReads, type Named, noArrival } from "./destinations.ts";
 import { type HeaderChanges, headerChanges } from "./header-changes.ts";

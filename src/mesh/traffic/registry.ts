@@ -2,6 +2,7 @@ import { fact, forWording, index, type MeshView, relation } from "../../view/vie
 import { serviceByNamespace } from "../objects/indexes.ts";
 import { Candidates } from "../../text/nearest.ts";
 import { isServed } from "../objects/revision.ts";
+import { isAlias, isExternalName, portsOf, type RoutedAlias, routedAlias } from "./aliased-hosts.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
 import { coveringHosts, fullHost, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { gatewaysOf, gatewaysOfVirtualService, meshGateway } from "./virtual-service-clients.ts";
@@ -52,25 +53,24 @@ export interface RegisteredHost {
   readonly definitions: readonly Definition[];
   /** All ports of the definitions; undefined: they are not decided by them, as for an ExternalName. */
   readonly ports: ReadonlySet<number> | undefined;
+  /** Where routes to the host lead, if it is that of an ExternalName alone. */
+  readonly alias?: RoutedAlias | undefined;
 }
 
 /** What defines a host (as istiod resolves it). istiod has one service for each, with its ports. */
 export const registeredHost = fact(
   "registeredHost",
   "key",
-  [servicesOfVirtualService, entriesOfVirtualService],
+  [servicesOfVirtualService, entriesOfVirtualService, routedAlias],
   (host, mesh): RegisteredHost => {
-    const services = mesh.under(servicesOfVirtualService, [host]);
-    const entries = mesh.under(entriesOfVirtualService, [host]);
-    const numbers = [
-      ...services.flatMap(({ spec }) => spec.ports.map(({ port }) => port)),
-      ...entries.flatMap(({ spec }) => spec.ports.map(({ number }) => number)),
+    const definitions = [
+      ...mesh.under(servicesOfVirtualService, [host]),
+      ...mesh.under(entriesOfVirtualService, [host]),
     ];
-    const isAlias = services.some(({ spec }) => spec.type === "ExternalName");
-    return {
-      definitions: [...services, ...entries],
-      ports: isAlias ? undefined : new Set(numbers.flatMap((number) => number ?? [])),
-    };
+    const [only, ...others] = definitions;
+    if (only?.kind === "Service" && isAlias(only) && others.length === 0)
+      return { definitions, ports: undefined, alias: mesh.get(routedAlias, only) };
+    return { definitions, ports: definitions.some(isExternalName) ? undefined : portsOf(definitions) };
   },
 );
 

@@ -198,6 +198,13 @@ export const gatewaysOfVirtualService = relation(
   index("Gateway", (gateway, settings) => (isServed(gateway, settings) ? [nameOf(gateway)] : [])),
 );
 
+/** A Gateway and the VirtualServices that are bound to it. */
+export const virtualServicesOfGateway = relation(
+  "virtualServicesOfGateway",
+  gatewaysOfVirtualService.to,
+  gatewaysOfVirtualService.from,
+);
+
 const pair = ([key, value]: readonly [string, string]) => `${key}=${value}`;
 
 /** A Gateway and the workloads in any namespace that have one of the labels in its selector. */

@@ -4,7 +4,7 @@ import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "..
 import { protocolsOf } from "../../mesh/gateways/attachment.ts";
 import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
-import { asksForHttp, httpFields } from "../../mesh/authorization/rules.ts";
+import { asksForRequest, httpFields } from "../../mesh/authorization/rules.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { declaredProtocol } from "../../mesh/membership/service-protocol.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
@@ -20,7 +20,7 @@ const namespaceOfHttpPolicy = relation(
   "namespaceOfHttpPolicy",
   index("AuthorizationPolicy", (policy, settings) => {
     const isForWorkloads = targetRefsOf(policy).length === 0 && isEnforced(policy, settings);
-    return isForWorkloads && policy.spec.rules.some(asksForHttp) ? [policy.metadata.namespace] : [];
+    return isForWorkloads && policy.spec.rules.some(asksForRequest) ? [policy.metadata.namespace] : [];
   }),
   namespaceByName,
 );
@@ -63,7 +63,7 @@ export const authorizationPolicyHttpOnTcp = defineRule({
     const isAllOfTcp = enrollmentOf(namespace) !== "ambient" && services.every((one) => hasOnlyTcp(one, mesh));
     for (const [i, rule] of policy.spec.rules.entries()) {
       const at = ["spec", "rules", i];
-      if (!asksForHttp(rule)) continue;
+      if (!asksForRequest(rule)) continue;
       if (actionOf(policy) === "DENY") yield* onEach(ports, (port, declaring) => denied(rule, port, declaring), at);
       else if (isAllOfTcp && isForAnyPort(rule))
         yield {

@@ -44,11 +44,16 @@ const ofPath: Doubt = (value) => {
     : undefined;
 };
 
-const ofHost: Doubt = (value) => (value.includes("/") ? never("a host has neither a scheme nor a path") : undefined);
+/** The only wildcard is a `*` at the beginning, or else at the end, and no host has one (pilot/pkg/security/authz/matcher). */
+const ofWildcard: Doubt = (value) =>
+  /^.+\*.|^\*.*\*/s.test(value) ? never("a * is a wildcard at one end only") : undefined;
+
+const ofHost: Doubt = (value) =>
+  value.includes("/") ? never("a host has neither a scheme nor a path") : ofWildcard(value);
 
 /** Envoy converts server names to lower case. */
 const ofServerName: Doubt = (value) =>
-  value === value.toLowerCase() ? undefined : never("server names are compared in lower case");
+  value === value.toLowerCase() ? ofWildcard(value) : never("server names are compared in lower case");
 
 const fields = [
   ["methods", "Method", ofMethod],

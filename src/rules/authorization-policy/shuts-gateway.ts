@@ -18,7 +18,7 @@ import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
-import { gatewaysOfVirtualService, workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import { virtualServicesOfGateway, workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
@@ -37,12 +37,6 @@ const namespaceOfHostPolicy = relation(
 );
 /** A workload and the Gateways that have one of its labels in their selectors. */
 const gatewaysOfWorkload = relation("gatewaysOfWorkload", workloadsOfGateway.to, workloadsOfGateway.from);
-/** A Gateway and the VirtualServices that are bound to it. */
-const virtualServicesOfGateway = relation(
-  "virtualServicesOfGateway",
-  gatewaysOfVirtualService.to,
-  gatewaysOfVirtualService.from,
-);
 
 const reads = [
   namespaceOfHostPolicy,

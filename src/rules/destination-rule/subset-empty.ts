@@ -14,7 +14,7 @@ import {
   hostOfRule,
   virtualServicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rules.ts";
-import { routesTo } from "../../mesh/traffic/subset-use.ts";
+import { routesAllTo, routesTo } from "../../mesh/traffic/subset-use.ts";
 import type { MeshView } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -29,7 +29,7 @@ export const destinationRuleSubsetEmpty = defineRule({
   tags: ["canary"],
   summary:
     "Requests are routed to a subset whose labels no workload of the Service and no endpoint of the ServiceEntry has.",
-  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). For a ServiceEntry with DNS, there is no cluster at all (pilot/pkg/networking/core/cluster_builder.go buildSubsetCluster). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label, or one with nearly the same name, the versions are not deployed yet. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
+  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). For a ServiceEntry with DNS, there is no cluster at all (pilot/pkg/networking/core/cluster_builder.go buildSubsetCluster). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label, or one with nearly the same name, the versions are not deployed yet, unless a route sends all its requests there. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
   incident: {
     symptoms: ["no-endpoints"],
@@ -38,7 +38,7 @@ export const destinationRuleSubsetEmpty = defineRule({
     wayOut:
       "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
     silentWhen:
-      "No request is routed to the subset, no workload of the Service has such a label at all, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
+      "No request is routed to the subset, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
@@ -50,15 +50,24 @@ export const destinationRuleSubsetEmpty = defineRule({
       const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
       // They are elsewhere, or do not run yet.
       if (pods === undefined || pods.all.length === 0) continue;
-      const known = podsWithNames(pods);
-      for (const [i, subset] of rule.spec.subsets.entries()) {
-        yield;
-        if (areVersions(subset, known, mesh))
-          yield* problemOf({ rule, i, of: "workload", evidence: absent("Workload", service.metadata.namespace) }, mesh);
-      }
+      yield* amongPods(rule, podsWithNames(pods), absent("Workload", service.metadata.namespace), mesh);
     }
   },
 });
+
+/** Subsets without a pod of a Service. */
+function* amongPods(
+  rule: DestinationRule,
+  known: PodsOfService,
+  evidence: Evidence,
+  mesh: MeshView<typeof virtualServicesOfDestinationRule>,
+): Iterable<Problem | undefined> {
+  for (const [i, subset] of rule.spec.subsets.entries()) {
+    yield;
+    if (isPlaced(subset) || known.pods.selected(subset.labels).length > 0) continue;
+    yield* problemOf({ rule, i, of: "workload", evidence, isWhole: !areVersions(subset, known, mesh) }, mesh);
+  }
+}
 
 /** Subsets of a host that only ServiceEntries define, which list all of its endpoints. */
 function* amongEndpoints(
@@ -90,7 +99,6 @@ const listsEndpoints = ({ spec: { resolution, workloadSelector } }: ServiceEntry
 
 /** Whether pods of the Service have these labels with other values, or misspelt. Otherwise the versions are not deployed yet. */
 function areVersions(subset: Subset, { pods, names }: PodsOfService, mesh: MeshView): boolean {
-  if (isPlaced(subset) || pods.selected(subset.labels).length > 0) return false;
   const keys = Object.keys(subset.labels);
   mesh.visited(pods.all.length);
   const areAll = pods.all.some(({ pod }) => keys.every((key) => pod.labels[key] !== undefined));
@@ -115,11 +123,13 @@ interface Empty {
   readonly of: "workload" | "endpoint";
   /** That there is none. */
   readonly evidence: Evidence;
+  /** Only routes count that send all their requests there: nobody does that before the version is deployed. */
+  readonly isWhole?: boolean;
 }
 
 /** Only if requests are routed there. */
 function* problemOf(
-  { rule, i, of, evidence }: Empty,
+  { rule, i, of, evidence, isWhole = false }: Empty,
   mesh: MeshView<typeof virtualServicesOfDestinationRule>,
 ): Iterable<Problem> {
   const { settings } = mesh;
@@ -127,7 +137,7 @@ function* problemOf(
   const host = hostOfRule(rule, settings);
   const user = mesh
     .related(virtualServicesOfDestinationRule, rule)
-    .find((one) => routesTo(one, { host, subset: name }, settings.domain));
+    .find((one) => (isWhole ? routesAllTo : routesTo)(one, { host, subset: name }, settings.domain));
   if (user === undefined) return;
   yield {
     at: ["spec", "subsets", i, "labels"],

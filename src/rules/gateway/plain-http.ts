@@ -1,4 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { isOfferedBy, redirectsAll } from "../../mesh/gateways/attachment.ts";
 import { attachedRoutes } from "../../mesh/gateways/attached-routes.ts";
 import { gatewayServiceReads, podsOfGateway, servicesOfProxies } from "../../mesh/gateways/gateway-services.ts";
 import {
@@ -13,10 +14,12 @@ import {
   routesOfKubernetesGateway,
   routesOfListenerSet,
 } from "../../mesh/gateways/routes.ts";
-import { type Gateway, isPlainHttp } from "../../mesh/gateways/servers.ts";
+import { type Gateway, isPlainHttp, type Server } from "../../mesh/gateways/servers.ts";
 import { isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { virtualServicesOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import type { HttpRoute, VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 
 const isForTls = (protocol: string | undefined): boolean => protocol === "HTTPS" || protocol === "TLS";
@@ -37,6 +40,7 @@ const reads = [
   gatewayOfListenerSet,
   listenersOfGateway,
   namespaceOfRoute,
+  virtualServicesOfGateway,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -44,7 +48,10 @@ export const gatewayPlainHttp = defineRule({
   id: "gateway-plain-http",
   subject: ["Gateway", "KubernetesGateway", "ListenerSet"],
   reads,
-  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "Namespace", "Service", "Workload"],
+  worksWithout: [
+    ...(["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet"] as const),
+    ...(["Namespace", "Service", "VirtualService", "Workload"] as const),
+  ],
   mode: "warn",
   since: "0.1.0",
   // A load balancer in front of the gateway can terminate TLS, which no manifest shows.
@@ -52,35 +59,90 @@ export const gatewayPlainHttp = defineRule({
   tags: ["gateway"],
   summary: "A Gateway accepts requests over plain HTTP and does not redirect them to HTTPS.",
   why: "Without `tls.httpsRedirect`, the gateway forwards plain HTTP requests as they are (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig sets RequireTls only then), and a Gateway of the Gateway API that has no listener for HTTPS has nothing to redirect to. Everybody between the client and the gateway can read and change the requests, with their cookies and tokens.",
-  fix: "Serve the hosts with HTTPS, and redirect: with `tls: { httpsRedirect: true }` at a server, or a route with a RequestRedirect at the listener for HTTP. If a load balancer in front of the gateway terminates TLS, add an exception.",
+  fix: "Serve the hosts with HTTPS, and redirect: with `tls: { httpsRedirect: true }` at a server, or a route with a redirect to HTTPS for the port of plain HTTP. If a load balancer in front of the gateway terminates TLS, add an exception.",
   incident: {
     symptoms: ["protection-missing"],
     proxies: ["gateway"],
     seen: "`curl -I http://HOST/` answers 200 instead of a redirect (301).",
     wayOut: "Set httpsRedirect. If HTTPS is not ready yet, limit the host to clients that may use plain HTTP.",
     silentWhen:
-      "The server redirects, or it speaks HTTPS; all Services of its pods are of type ClusterIP, as those of egress gateways, or those that the addresses of a Gateway of the Gateway API name, so that only the cluster reaches it; another listener of a Gateway of the Gateway API is for HTTPS, or all rules of the routes at the listener redirect to HTTPS. A redirect by the application itself or by a VirtualService is not looked at.",
+      "The server redirects, or it speaks HTTPS; all Services of its pods are of type ClusterIP, as those of egress gateways, or those that the addresses of a Gateway of the Gateway API name, so that only the cluster reaches it; another listener of a Gateway of the Gateway API is for HTTPS, or all routes at the listener or the server redirect to HTTPS, but those for `/.well-known/acme-challenge`. A redirect by the application itself is not looked at.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/",
   },
 
   *check(gateway, mesh) {
     if (!isServed(gateway, mesh.settings)) return;
     if (gateway.kind === "Gateway") {
-      const problems = [...ofServers(gateway)];
+      const problems = yield* ofServers(gateway, mesh);
       if (problems.length > 0 && !(yield* isInternal(gateway, mesh))) yield* problems;
     } else yield* ofListeners(gateway, mesh);
   },
 });
 
-function* ofServers({ spec }: Gateway): Iterable<Problem> {
-  for (const [i, server] of spec.servers.entries())
-    if (isPlainHttp(server) && server.tls?.httpsRedirect !== true)
-      yield {
+function* ofServers(gateway: Gateway, mesh: View): Generator<undefined, readonly Problem[]> {
+  const found: Problem[] = [];
+  for (const [i, server] of gateway.spec.servers.entries()) {
+    if (!isPlainHttp(server) || redirectsAll(server)) continue;
+    const isLookedAt = found.length < mostServers;
+    if (!(isLookedAt && (yield* isRedirectedByRoutes(server, gateway, mesh))))
+      found.push({
         at: ["spec", "servers", i],
         message: `This server accepts plain ${server.port?.protocol} for ${shown(server.hosts)} without a redirect to HTTPS`,
         key: `${server.port?.number} ${[...server.hosts].sort().join(" ")}`,
-      };
+      });
+  }
+  return found;
 }
+
+/** For each of so many servers, all VirtualServices of the Gateway are compared with its hosts. */
+const mostServers = 8;
+
+/** Whether a server has VirtualServices, and all of them redirect what arrives there to HTTPS. */
+function* isRedirectedByRoutes(server: Server, gateway: Gateway, mesh: View): Generator<undefined, boolean> {
+  let redirects = false;
+  for (const virtualService of mesh.related(virtualServicesOfGateway, gateway)) {
+    yield;
+    mesh.visited(virtualService.spec.hosts.length);
+    if (!isOfferedBy(virtualService, { server, gateway }, mesh.settings)) continue;
+    if (!redirectsAt(server.port?.number, virtualService)) return false;
+    redirects = true;
+  }
+  return redirects;
+}
+
+/** What `redirectsAt` has found: one VirtualService can be bound to many Gateways. */
+const redirecting = new WeakMap<VirtualService, Map<number | undefined, boolean>>();
+
+/** Whether a VirtualService redirects all requests at a port, but those by which a certificate authority checks the host. */
+function redirectsAt(port: number | undefined, virtualService: VirtualService): boolean {
+  const known = redirecting.get(virtualService) ?? new Map<number | undefined, boolean>();
+  redirecting.set(virtualService, known);
+  let found = known.get(port);
+  if (found === undefined) known.set(port, (found = redirectsAllAt(port, virtualService)));
+  return found;
+}
+
+function redirectsAllAt(port: number | undefined, { spec }: VirtualService): boolean {
+  for (const { match, redirect } of spec.http) {
+    const here = match.filter((one) => !one.port || one.port === port);
+    if (match.length > 0 && here.length === 0) continue;
+    const isLast = here.length === 0 || here.some(isForAll);
+    const isSecure = redirect?.scheme?.toLowerCase() === "https";
+    if (isLast || !(isSecure || here.every(isOfAuthority))) return isSecure;
+  }
+  return false;
+}
+
+type Match = HttpRoute["match"][number];
+
+const isOfAuthority = ({ uri }: Match): boolean =>
+  (uri?.prefix ?? uri?.exact)?.startsWith("/.well-known/acme-challenge") === true;
+
+const isForAll = ({ uri, authority, method, headers, queryParams }: Match): boolean =>
+  (uri === undefined || uri.prefix === "/") &&
+  authority === undefined &&
+  method === undefined &&
+  Object.keys(headers).length + Object.keys(queryParams).length === 0;
 
 const serviceType = "networking.istio.io/service-type";
 

@@ -5,19 +5,25 @@ import type { Path } from "../../kube/read.ts";
 import { type BackendEffects, backendEffects, notMirrored } from "../../mesh/gateways/backend-effects.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import { type BackendObject, backendOf, backendsOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import { fixOfAlias, routedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
+import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import type { MeshView } from "../../view/view.ts";
+
+const reads = [servicesOfRoute, isForOtherControllers, routedAlias] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteBackendNotFound = defineRule({
   id: "http-route-backend-not-found",
   subject: "KubernetesRoute",
-  reads: [servicesOfRoute, isForOtherControllers],
+  reads,
+  worksWithout: ["ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
     "A route of the Gateway API sends requests to a Service, a port of it or a kind of backend that does not exist.",
-  why: "Requests to a backend that does not exist get 500, and its share of the others is not redistributed. A backend without a port, or whose name is a host name, invalidates all rules of the route (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination).",
+  why: "Requests to a backend that does not exist get 500, and its share of the others is not redistributed. A backend without a port, or whose name is a host name, invalidates all rules of the route (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination). An ExternalName has no cluster of its own: routes to it lead to the host that it names (pilot/pkg/networking/core/route/route.go GetDestinationCluster).",
   fix: "Correct the name, the namespace or the port of the backend, or create the Service first. The port is that of the Service, not of its pods.",
   incident: {
     symptoms: ["backend-error"],
@@ -72,7 +78,7 @@ interface Wanted {
   readonly lost: string;
 }
 
-function* ofService(service: Service | undefined, wanted: Wanted, mesh: Pick<MeshView, "knowsAll">): Iterable<Problem> {
+function* ofService(service: Service | undefined, wanted: Wanted, mesh: View): Iterable<Problem> {
   const { namespace, name, port, at, isMirror, lost } = wanted;
   if (service === undefined)
     yield {
@@ -81,13 +87,33 @@ function* ofService(service: Service | undefined, wanted: Wanted, mesh: Pick<Mes
       evidence: [absent("Service", namespace, name)],
       ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
     };
-  else if (service.spec.type !== "ExternalName" && !service.spec.ports.some((one) => one.port === port))
+  else if (service.spec.type === "ExternalName") yield* ofAlias(service, wanted, mesh);
+  else if (!service.spec.ports.some((one) => one.port === port)) {
+    const meant = portMeant([service], port);
     yield {
       at: [...at, "port"],
       message: `${idOf(service)} has no port ${port}: ${isMirror ? notMirrored : lost}`,
       related: [service],
       evidence: [service],
+      ...(meant === undefined ? {} : { fix: `Name a port of the Service, not of its pods. ${meant}` }),
     };
+  }
+}
+
+/** An ExternalName has no cluster of its own: the route leads to the host that it names. */
+function* ofAlias(service: Service, { port, at, isMirror, lost }: Wanted, mesh: View): Iterable<Problem> {
+  const alias = mesh.get(routedAlias, service);
+  const wrong = alias && wrongOfAlias(alias, port);
+  if (alias === undefined || wrong === undefined) return;
+  const isUnknown = alias.definitions.length === 0 && !(mesh.knowsAll("Service") && mesh.knowsAll("ServiceEntry"));
+  yield {
+    at,
+    message: `${idOf(service)} stands for "${alias.target}", which ${wrong}: ${isMirror ? notMirrored : lost}`,
+    fix: fixOfAlias(alias),
+    related: [service, ...alias.definitions],
+    evidence: [service, ...(alias.definitions.length === 0 ? [absent("ServiceEntry", "")] : alias.definitions)],
+    ...(isUnknown ? { guess: "all Services and ServiceEntries" } : {}),
+  };
 }
 
 /**

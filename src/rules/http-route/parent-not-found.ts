@@ -16,7 +16,7 @@ import {
   type Referenced,
   servicesOfRoute,
 } from "../../mesh/gateways/routes.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 /** A route of the Gateway API and the ServiceEntries that it names as its parents. */
 const serviceEntriesOfRoute = relation(
@@ -32,7 +32,29 @@ const serviceEntriesOfRoute = relation(
   ),
 );
 
-const reads = [gatewaysOfRoute, listenerSetsOfRoute, servicesOfRoute, serviceEntriesOfRoute] as const;
+/** A route of the Gateway API and the Gateways of any namespace that have the name of one of its parents. */
+const gatewaysNamedLikeParent = relation(
+  "gatewaysNamedLikeParent",
+  index("KubernetesRoute", (route) =>
+    route.spec.parentRefs.flatMap((ref) => {
+      const { kind, name } = parentOf(ref, route);
+      return kind === "Gateway" ? [name] : [];
+    }),
+  ),
+  index("KubernetesGateway", ({ metadata }) => [metadata.name]),
+);
+const mostNamed = 3;
+/** The namespaces of the Gateways of a name, of which one may be meant; at most three. */
+const parentNamesakes = fact("parentNamesakes", "key", [gatewaysNamedLikeParent], (name, mesh): readonly string[] =>
+  mesh
+    .under(gatewaysNamedLikeParent, [name])
+    .map(({ metadata }) => metadata.namespace)
+    .sort()
+    .slice(0, mostNamed),
+);
+const namesakes = forWording(parentNamesakes);
+
+const reads = [gatewaysOfRoute, listenerSetsOfRoute, servicesOfRoute, serviceEntriesOfRoute, namesakes] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteParentNotFound = defineRule({
@@ -147,10 +169,14 @@ type ParentKind = "KubernetesGateway" | "ListenerSet" | "Service" | "ServiceEntr
 
 function missing(kind: ParentKind, { namespace, name }: Referenced, at: Path, mesh: View): Problem {
   const shown = kind === "KubernetesGateway" ? "Gateway" : kind;
+  const meant = kind === "KubernetesGateway" ? mesh.get(namesakes, name) : [];
   return {
     at,
     message: `${shown} ${namespace}/${name} does not exist, so the route has no effect there`,
     evidence: [absent(kind, namespace, name)],
+    ...(meant.length === 0
+      ? {}
+      : { fix: `Set \`namespace\` of the parentRef. Did you mean ${meant.map((one) => `"${one}"`).join(" or ")}?` }),
     ...(mesh.knowsAll(kind) ? {} : { guess: kind === "ServiceEntry" ? "all ServiceEntries" : `all ${shown}s` }),
   };
 }

@@ -3,6 +3,7 @@ import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { asksForToken } from "../../mesh/authorization/rules.ts";
+import { captured } from "../../mesh/membership/captured.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -86,7 +87,15 @@ const reads = [
   rootOfNamespace,
   tokenDemands,
   tokenPoliciesOfMesh,
+  captured,
 ] as const;
+
+/** Then no token is validated at all, which selector-reaches-only-ztunnel reports. */
+function isOnlyForZtunnel(authentication: RequestAuthentication, mesh: MeshView<(typeof reads)[number]>): boolean {
+  const [namespace] = mesh.related(namespaceOfRequestAuthentication, authentication);
+  const isKnown = namespace !== undefined && mesh.knowsAll("Workload") && targetsOf(authentication).length === 0;
+  return isKnown && mesh.get(captured, namespace).isOnlyAmbient(authentication.spec.selector?.matchLabels ?? {});
+}
 
 /** All mesh-wide RequestAuthentications relate to one list of policies, which is indexed once. */
 function demandsOn(
@@ -122,13 +131,15 @@ export const requestAuthenticationNotRequired = defineRule({
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "A request without a token gets an answer; one with a wrong token gets 401.",
     wayOut: "No request fails because of it. Require the token when the access log shows that all callers send one.",
-    silentWhen: "Some AuthorizationPolicy for the same workloads requires a token.",
+    silentWhen:
+      "Some AuthorizationPolicy for the same workloads requires a token. ztunnel captures all of the workloads: then no token is validated, which selector-reaches-only-ztunnel reports.",
     page: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/",
   },
 
   *check(authentication, mesh) {
     const { metadata, spec } = authentication;
     if (spec.jwtRules.length === 0 || !isServed(authentication, mesh.settings)) return;
+    if (isOnlyForZtunnel(authentication, mesh)) return;
     if (demandsOn(authentication, mesh).some((demands) => demands.meet(authentication))) return;
     yield {
       at: ["spec", "jwtRules"],

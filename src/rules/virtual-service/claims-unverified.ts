@@ -2,12 +2,14 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
 import { SelectorsTogether } from "../../mesh/objects/selectors-together.ts";
 import {
   gatewaysOf,
   gatewaysOfVirtualService,
   isDelegate,
   meshGateway,
+  workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
@@ -26,13 +28,14 @@ const authenticationsOfClaims = relation(
     isServed(authentication, settings) && authentication.spec.jwtRules.length > 0 ? [everywhere] : [],
   ),
 );
-const reads = [authenticationsOfClaims, gatewaysOfVirtualService] as const;
+const reads = [authenticationsOfClaims, gatewaysOfVirtualService, workloadsOfGateway] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceClaimsUnverified = defineRule({
   id: "virtual-service-claims-unverified",
   subject: "VirtualService",
   reads,
-  worksWithout: ["Gateway"],
+  worksWithout: ["Gateway", "Workload"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -89,7 +92,7 @@ const isClaim = /^@request\.auth\.claims(?:\..|\[.+\]$)/i;
 const hasClaims = (virtualService: VirtualService): boolean => claimsOf(virtualService).length > 0;
 
 /** Whether a RequestAuthentication can apply to a proxy that uses the routes. */
-function isVerified(virtualService: VirtualService, mesh: MeshView<(typeof reads)[number]>): boolean {
+function isVerified(virtualService: VirtualService, mesh: View): boolean {
   const authentications = mesh.related(authenticationsOfClaims, virtualService);
   const verification = known.get(authentications) ?? new Verification(authentications);
   known.set(authentications, verification);
@@ -103,7 +106,17 @@ function isVerified(virtualService: VirtualService, mesh: MeshView<(typeof reads
   return (
     verification.hasTargets ||
     (isUnknown && authentications.length > 0) ||
-    gateways.some(({ spec }) => verification.selectors.meet(spec.selector))
+    gateways.some((gateway) => isVerifiedAt(gateway, verification, mesh))
+  );
+}
+
+/** A RequestAuthentication is for the pods of its namespace, or for all if it is in the root namespace. */
+function isVerifiedAt(gateway: ObjectOf<"Gateway">, verification: Verification, mesh: View): boolean {
+  const { selector } = gateway.spec;
+  const pods = mesh.related(workloadsOfGateway, gateway).filter(({ pod }) => selects(selector, pod.labels));
+  if (pods.length === 0 || !mesh.knowsAll("Workload")) return verification.selectors.meet(selector);
+  return pods.some(({ metadata, pod }) =>
+    [metadata.namespace, mesh.settings.rootNamespace].some((one) => verification.isFor(one, pod.labels)),
   );
 }
 
@@ -111,12 +124,21 @@ function isVerified(virtualService: VirtualService, mesh: MeshView<(typeof reads
 class Verification {
   readonly hasTargets: boolean;
   readonly selectors: SelectorsTogether;
+  readonly #byNamespace: ReadonlyMap<string, readonly RequestAuthentication[]>;
   constructor(authentications: readonly RequestAuthentication[]) {
     const isTargeting = ({ spec }: RequestAuthentication) => spec.targetRefs.length > 0 || spec.targetRef !== undefined;
     const selecting = authentications.filter((one) => !isTargeting(one));
     this.hasTargets = authentications.some(isTargeting);
-    this.selectors = new SelectorsTogether(selecting.map(({ spec }) => spec.selector?.matchLabels ?? {}));
+    this.selectors = new SelectorsTogether(selecting.map(labelsOf));
+    this.#byNamespace = Map.groupBy(selecting, ({ metadata }) => metadata.namespace);
+  }
+
+  /** Whether one of a namespace selects pods with these labels. */
+  isFor(namespace: string, labels: Readonly<Record<string, string>>): boolean {
+    return this.#byNamespace.get(namespace)?.some((one) => selects(labelsOf(one), labels)) ?? false;
   }
 }
 /** All VirtualServices relate to one list of RequestAuthentications, which is indexed once. */
 const known = new WeakMap<readonly RequestAuthentication[], Verification>();
+
+const labelsOf = ({ spec }: RequestAuthentication) => spec.selector?.matchLabels ?? {};

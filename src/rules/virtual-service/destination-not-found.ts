@@ -1,6 +1,7 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import { commonNamespaces, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
@@ -12,6 +13,7 @@ import {
   registeredHost,
   registryReads,
 } from "../../mesh/traffic/registry.ts";
+import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf, type VirtualService, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
@@ -44,7 +46,7 @@ export const virtualServiceDestinationNotFound = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "A destination or mirror with traffic names a host or a port that no Service and no ServiceEntry has.",
-  why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the only port of its service, or else the port at which the request arrived. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
+  why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the only port of its service, or else the port at which the request arrived. An ExternalName has no cluster of its own: routes to it lead to the host that it names, which must be that of a Service or a ServiceEntry and have the port. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
   fix: "Correct the host or the port, or create the Service or ServiceEntry before it is routed to. To remove a Service, remove its routes first.",
   incident: {
     symptoms: ["no-cluster"],
@@ -231,8 +233,31 @@ function problemAt(
       related: definitions,
       fix: "Export the Service or ServiceEntry to the namespaces of the clients, or limit exportTo of the VirtualService.",
     };
+  if (registered.alias !== undefined) return aliasProblem(traffic, { host, registered }, registered.alias, mesh);
   return ports === undefined ? undefined : portProblem(virtualService, traffic, { host, registered, ports }, mesh);
 }
+
+/** A route to an alias leads to the host that it stands for, which must have the port itself. */
+function aliasProblem({ destination }: Traffic, { host }: Asked, alias: RoutedAlias, mesh: View): Problem | undefined {
+  const { service, target, definitions, ports } = alias;
+  const port = destination.port?.number ?? onlyPortOf(service);
+  const said = wrongOfAlias(alias, port);
+  if (said === undefined) return undefined;
+  const isUnknown = definitions.length === 0 && !isRegistryComplete(mesh);
+  return {
+    at: ports === undefined || definitions.length === 0 ? ["host"] : ["port"],
+    message: `"${host}" stands for "${target}", which ${said}`,
+    key: JSON.stringify([host, target, port]),
+    related: [service, ...definitions],
+    evidence: definitions.length === 0 ? [service, absentDefinition(target, undefined)] : [service, ...definitions],
+    fix: fixOfAlias(alias),
+    ...(isUnknown ? { guess: "all Services and ServiceEntries" } : {}),
+  };
+}
+
+/** The port of a destination that names none, if the Service has one only (GetDestinationCluster). */
+const onlyPortOf = ({ spec }: RoutedAlias["service"]): number | undefined =>
+  spec.ports.length === 1 ? spec.ports[0]?.port : undefined;
 
 function portProblem(
   virtualService: VirtualService,
@@ -254,14 +279,21 @@ function portProblem(
       );
 }
 
-const missingPort = (message: string, key: readonly unknown[], { definitions }: RegisteredHost): Problem => ({
-  at: ["port"],
-  message,
-  key: JSON.stringify(key),
-  evidence: definitions,
-  related: definitions,
-  fix: "Set `port.number` of the destination to a port of the Service, not of its pods.",
-});
+function missingPort(
+  message: string,
+  key: readonly [host: string, ...rest: unknown[], port: number],
+  { definitions }: RegisteredHost,
+): Problem {
+  const meant = portMeant(definitions, key.at(-1) as number);
+  return {
+    at: ["port"],
+    message,
+    key: JSON.stringify(key),
+    evidence: definitions,
+    related: definitions,
+    fix: `Set \`port.number\` of the destination to a port of the Service, not of its pods.${meant === undefined ? "" : ` ${meant}`}`,
+  };
+}
 
 /** Only sidecars: which pods serve a gateway is not always known. */
 function isHidden({ metadata, spec }: VirtualService, { definitions }: RegisteredHost, { settings }: View): boolean {

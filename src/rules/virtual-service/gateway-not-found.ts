@@ -11,12 +11,28 @@ import {
   nameOf,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import type { MeshView } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
+
+/** A VirtualService and the Gateways of any namespace that have the name of one that it is bound to. */
+const gatewaysOfSameName = relation(
+  "gatewaysOfSameName",
+  index("VirtualService", (virtualService) => [...gatewaysOf(virtualService)].map(ownName)),
+  index("Gateway", (gateway, settings) => (isServed(gateway, settings) ? [gateway.metadata.name] : [])),
+);
+const ownName = (gateway: string): string => gateway.slice(gateway.indexOf("/") + 1);
+const mostNamed = 3;
+/** The Gateways of a name, of which one may be meant; at most three, by namespace. */
+const gatewayNamesakes = fact("gatewayNamesakes", "key", [gatewaysOfSameName], (name, mesh): readonly string[] =>
+  mesh.under(gatewaysOfSameName, [name]).map(nameOf).sort().slice(0, mostNamed),
+);
+const namesakes = forWording(gatewayNamesakes);
+const reads = [gatewaysOfVirtualService, namesakes] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceGatewayNotFound = defineRule({
   id: "virtual-service-gateway-not-found",
   subject: "VirtualService",
-  reads: [gatewaysOfVirtualService],
+  reads,
   worksWithout: ["Gateway"],
   mode: "warn",
   since: "0.1.0",
@@ -41,10 +57,7 @@ export const virtualServiceGatewayNotFound = defineRule({
   },
 });
 
-function* missingGateways(
-  virtualService: VirtualService,
-  mesh: MeshView<typeof gatewaysOfVirtualService>,
-): Iterable<Problem> {
+function* missingGateways(virtualService: VirtualService, mesh: View): Iterable<Problem> {
   const { metadata, spec } = virtualService;
   const existing = new Set(mesh.related(gatewaysOfVirtualService, virtualService).map(nameOf));
   const guess = mesh.knowsAll("Gateway") ? {} : { guess: "all Gateways" };
@@ -52,10 +65,14 @@ function* missingGateways(
     const name = fullGatewayName(gateway, metadata.namespace);
     if (name === meshGateway || existing.has(name) || isGenerated(name)) continue;
     const [namespace = "", own = ""] = name.split("/");
+    const meant = mesh.get(namesakes, own).map((one) => JSON.stringify(one));
     yield {
       at: ["spec", "gateways", i],
       message: `Gateway ${name} does not exist, so this VirtualService has no effect there`,
       evidence: [absent("Gateway", namespace, own)],
+      ...(meant.length === 0
+        ? {}
+        : { fix: `Write the namespace of the Gateway, too. Did you mean ${meant.join(" or ")}?` }),
       ...guess,
     };
   }

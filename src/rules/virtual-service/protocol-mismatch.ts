@@ -27,7 +27,7 @@ export const virtualServiceProtocolMismatch = defineRule({
   tags: ["canary"],
   summary:
     "Routes are for a protocol or a port that no port of the hosts has, so that requests to the hosts do not use them.",
-  why: "A sidecar uses `http` routes only at ports that are HTTP, or whose protocol it detects, `tcp` routes only at ports that are neither HTTP nor TLS, and `tls` routes only at ports for TLS or HTTPS (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts). The protocol of a port is its appProtocol, or the first part of its name (pkg/config/kube/conversion.go ConvertProtocol). The port of a match is that of the Service or of the server of a Gateway, not that of the pods. Other requests go to the host itself, without the timeouts, retries and shares of the routes.",
+  why: "A sidecar uses `http` routes only at ports that are HTTP, or whose protocol it detects, `tcp` routes only at ports that are neither HTTP nor TLS, and `tls` routes only at ports for TLS or HTTPS (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener; pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts). The protocol of a port is its appProtocol, or the first part of its name (pkg/config/kube/conversion.go ConvertProtocol). The port of a match is that of the Service or of the server of a Gateway, not that of the pods. A server with `httpsRedirect` redirects every request before it looks at routes (pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig). Other requests go to the host itself, without the timeouts, retries and shares of the routes.",
   fix: "Declare the protocol of the port, by appProtocol or by its name, or write routes of its protocol. In a match, name the port of the Service.",
   incident: {
     symptoms: ["no-effect"],
@@ -93,19 +93,20 @@ function wholeMismatch(protocol: Protocol, ports: Ports): string | undefined {
 }
 
 function* matchesOfNoPort({ metadata, spec }: VirtualService, protocol: Protocol, ports: Ports): Iterable<Problem> {
-  for (const [i, { match }] of spec[protocol].entries())
-    for (const [j, { port, gateways }] of match.entries()) {
+  for (const [i, route] of spec[protocol].entries())
+    for (const [j, { port, gateways }] of route.match.entries()) {
       if (!port) continue;
       // At port 80, sidecars have http routes for hosts without this port too, if another service has it.
       if (port === 80 && protocol === "http" && ports.has(meshGateway)) continue;
       const names = gateways.map((one) => fullGatewayName(one, metadata.namespace));
-      const message = portMismatch(port, protocol, portsAt(names, ports));
-      if (message !== undefined)
-        yield {
-          at: ["spec", protocol, i, "match", j, "port"],
-          message,
-          key: JSON.stringify([protocol, port, gateways]),
-        };
+      const mismatch = portMismatch(port, protocol, portsAt(names, ports));
+      // The server does already what such a route would do.
+      if (mismatch === undefined || (mismatch.fix === fixOfRedirect && redirectsToHttps(route))) continue;
+      yield {
+        at: ["spec", protocol, i, "match", j, "port"],
+        ...mismatch,
+        key: JSON.stringify([protocol, port, gateways]),
+      };
     }
 }
 
@@ -116,11 +117,25 @@ function portsAt(names: readonly string[], ports: Ports): readonly RoutePorts[] 
   return known.length === asked.length ? known : [];
 }
 
-function portMismatch(port: number, protocol: Protocol, asked: readonly RoutePorts[]): string | undefined {
+const fixOfRedirect =
+  "Remove `httpsRedirect` from the server, and redirect with a last route for this port: `redirect: { scheme: https }`. Or remove the match for the port, so that the route answers at the port for HTTPS.";
+
+const redirectsToHttps = (route: VirtualService["spec"][Protocol][number]): boolean =>
+  "redirect" in route && route.redirect?.scheme?.toLowerCase() === "https";
+
+function portMismatch(
+  port: number,
+  protocol: Protocol,
+  asked: readonly RoutePorts[],
+): Pick<Problem, "message" | "fix"> | undefined {
   if (asked.length === 0) return undefined;
-  const protocols = asked.flatMap((one) => one.get(port) ?? []);
-  if (protocols.some((one) => one.has(protocol))) return undefined;
-  return protocols.length === 0
-    ? `This match is never used: no host and no Gateway has port ${port}`
-    : `This match is never used: port ${port} is not ${used[protocol]}`;
+  const uses = asked.flatMap((one) => one.get(port) ?? []);
+  if (uses.some((one) => one.has(protocol))) return undefined;
+  if (uses.length === 0) return { message: `This match is never used: no host and no Gateway has port ${port}` };
+  if (uses.some((one) => one.has("redirect")))
+    return {
+      message: `This match is never used: every request to port ${port} of the Gateway is redirected to HTTPS first (httpsRedirect)`,
+      fix: fixOfRedirect,
+    };
+  return { message: `This match is never used: port ${port} is not ${used[protocol]}` };
 }

@@ -1,0 +1,69 @@
+import { fact, index, relation } from "../../view/view.ts";
+import type { Service } from "../membership/services.ts";
+import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
+
+/** Whether a Service is another name for a host (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService). */
+export const isAlias = ({ spec }: Service): boolean => spec.type === "ExternalName" && (spec.externalName ?? "") !== "";
+
+/** The host that an alias stands for. DNS ignores the case and the dot at the end. */
+export const aliasedHost = ({ spec }: Service): string => (spec.externalName ?? "").toLowerCase().replace(/\.$/, "");
+
+const aliasByAliasedHost = index("Service", (service) => (isAlias(service) ? [aliasedHost(service)] : []));
+
+/** An alias and the Service whose host it stands for. */
+export const serviceOfAlias = relation("serviceOfAlias", aliasByAliasedHost, serviceByHost);
+/** An alias and the ServiceEntries that define exactly the host that it stands for. */
+const definingEntriesOfAlias = relation("definingEntriesOfAlias", aliasByAliasedHost, entryByHost);
+
+/** What routes find behind an ExternalName. */
+export interface RoutedAlias {
+  readonly service: Service;
+  readonly target: string;
+  /** Nothing: the target is no host of the registry. */
+  readonly definitions: readonly Definition[];
+  /** All ports of the definitions; undefined: the target is an alias too, which routes do not follow. */
+  readonly ports: ReadonlySet<number> | undefined;
+}
+
+/**
+ * A route to an alias leads to the host that it names, of one step and at the port of the route (Istio
+ * pilot/pkg/networking/core/route/route.go GetDestinationCluster). An alias has no cluster of its own
+ * (pilot/pkg/networking/core/cluster.go buildOutboundClusters). Undefined: the Service is no alias.
+ */
+export const routedAlias = fact(
+  "routedAlias",
+  "Service",
+  [serviceOfAlias, definingEntriesOfAlias],
+  (service, mesh): RoutedAlias | undefined => {
+    if (!isAlias(service)) return undefined;
+    const definitions = [...mesh.related(serviceOfAlias, service), ...mesh.related(definingEntriesOfAlias, service)];
+    const ports = definitions.some(isExternalName) ? undefined : portsOf(definitions);
+    return { service, target: aliasedHost(service), definitions, ports };
+  },
+);
+
+/** What is wrong with a route to an alias at a port, as the end of a sentence about its target; undefined: nothing. */
+export function wrongOfAlias({ definitions, ports }: RoutedAlias, port: number | undefined): string | undefined {
+  if (definitions.length === 0) return "is no Service and no ServiceEntry, so Envoy has no cluster for it";
+  if (ports === undefined) return "is an alias too, and routes follow only one";
+  return port === undefined || ports.has(port) ? undefined : `has no port ${port}`;
+}
+
+/** What to do about it. */
+export const fixOfAlias = ({ target, definitions, ports }: RoutedAlias): string =>
+  definitions.length === 0
+    ? `Add a ServiceEntry for "${target}", with the port.`
+    : ports === undefined
+      ? "Name the host that the aliases stand for in the end."
+      : `Use a port that "${target}" has.`;
+
+export const isExternalName = (one: Definition): boolean => one.kind === "Service" && one.spec.type === "ExternalName";
+
+/** All ports of what defines a host. */
+export const portsOf = (definitions: readonly Definition[]): ReadonlySet<number> =>
+  new Set(definitions.flatMap(portNumbers));
+
+const portNumbers = (one: Definition): readonly number[] =>
+  one.kind === "Service"
+    ? one.spec.ports.flatMap(({ port }) => port ?? [])
+    : one.spec.ports.flatMap(({ number }) => number ?? []);
