@@ -1,24 +1,29 @@
+import { index, relation } from "../../view/view.ts";
+import { isServed } from "../objects/revision.ts";
+import { destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { fullHost } from "./hosts.ts";
-import { trafficOf, type VirtualService } from "./virtual-services.ts";
+import { trafficOf } from "./virtual-services.ts";
 
-const used = new WeakMap<VirtualService, { readonly domain: string; readonly subsets: ReadonlySet<string> }>();
+/** A subset of a host, as istiod resolves it. A DestinationRule for a wildcard has the key of this very host. */
+export const subsetKey = (host: string, subset: string): string => `${host}\n${subset}`;
 
-/** Whether a VirtualService sends requests to a subset of a host. Every DestinationRule of the host asks for it. */
-export function routesTo(
-  virtualService: VirtualService,
-  { host, subset }: { readonly host: string; readonly subset: string },
-  domain: string,
-): boolean {
-  let known = used.get(virtualService);
-  if (known?.domain !== domain) {
+/** A DestinationRule, and the VirtualServices that certainly send requests to one of its subsets. */
+export const virtualServicesToSubsets = relation(
+  "virtualServicesToSubsets",
+  index("DestinationRule", (rule, settings) => {
+    const [isUsed] = destinationRuleByHost.keys(rule, settings);
+    if (isUsed === undefined) return [];
+    const host = hostOfRule(rule, settings);
+    return new Set(rule.spec.subsets.map(({ name }) => subsetKey(host, name)));
+  }),
+  index("VirtualService", (virtualService, settings) => {
+    const keys = new Set<string>();
+    if (!isServed(virtualService, settings)) return keys;
     const { namespace } = virtualService.metadata;
-    const subsets = new Set<string>();
     for (const { destination, isUncertain } of trafficOf(virtualService))
       if (destination.subset && !isUncertain)
-        subsets.add(subsetKey(fullHost(destination.host, namespace, domain), destination.subset));
-    used.set(virtualService, (known = { domain, subsets }));
-  }
-  return known.subsets.has(subsetKey(host, subset));
-}
-
-const subsetKey = (host: string, subset: string): string => `${host}\n${subset}`;
+        keys.add(subsetKey(fullHost(destination.host, namespace, settings.domain), destination.subset));
+    return keys;
+  }),
+  "identity",
+);
