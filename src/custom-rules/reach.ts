@@ -8,6 +8,8 @@ import { namespaceByName } from "../mesh/objects/indexes.ts";
 import type { MeshSettings } from "../view/settings.ts";
 import { type Index, index, type Relation, relation } from "../view/view.ts";
 
+type To<K extends Kind> = Relation<string, Kind, K, "object">;
+
 /**
  * What the functions of the mesh can be asked about: namespaces and hosts that the object itself names, or that the expression
  * names as constants. Only for these does a change elsewhere lead back to the object (see relations in src/README.md).
@@ -16,11 +18,11 @@ export interface Reach {
   namespaces(object: AnyObject, settings: MeshSettings): ReadonlySet<string>;
   hosts(object: AnyObject, settings: MeshSettings): ReadonlySet<string>;
   /** From objects of the kinds to the namespaces. */
-  readonly toNamespaces: readonly Relation<string, Kind, "Namespace">[];
+  readonly toNamespaces: readonly To<"Namespace">[];
   /** From objects of the kinds to what is configured for the hosts. */
-  readonly toDestinationRules: readonly Relation<string, Kind, "DestinationRule">[];
-  readonly toVirtualServices: readonly Relation<string, Kind, "VirtualService">[];
-  readonly toServiceEntries: readonly Relation<string, Kind, "ServiceEntry">[];
+  readonly toDestinationRules: readonly To<"DestinationRule">[];
+  readonly toVirtualServices: readonly To<"VirtualService">[];
+  readonly toServiceEntries: readonly To<"ServiceEntry">[];
 }
 
 /** One for each set of kinds and constants, because each has indexes over all objects of these kinds. */
@@ -45,7 +47,7 @@ function createReach(kinds: readonly Kind[], constants: readonly string[]): Reac
     kinds.map((kind) => [kind, index(kind, (object, settings) => coveringHostsOfAll([...hosts(object, settings)]))]),
   );
   const from = (kind: Kind): Index => byHosts.get(kind) as Index;
-  const to = <K extends Kind>(name: string, end: Index<K>): readonly Relation<string, Kind, K>[] =>
+  const to = <K extends Kind>(name: string, end: Index<K>): readonly To<K>[] =>
     kinds.map((kind) => relation(`${name} of ${kind}`, from(kind), end));
   // One evaluation asks again and again for the same object.
   return {

@@ -1,4 +1,4 @@
-import { allKinds, type Kind } from "../kube/kinds.ts";
+import type { Kind } from "../kube/kinds.ts";
 import type { SettingName } from "../view/settings.ts";
 import type { AnyFact, Index, Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
@@ -133,7 +133,7 @@ export const readsSetting = (rule: Rule, settings: ReadonlySet<SettingName>): bo
  * themselves what is not known: only Gateways that allow them depend on them, and most clusters have neither.
  */
 export const unknownKinds = (mesh: Mesh): ReadonlySet<Kind> =>
-  new Set(allKinds.filter((kind) => kind !== "Namespace" && kind !== "ListenerSet" && !mesh.knows(kind)));
+  new Set(mesh.unknownKinds().filter((kind) => kind !== "Namespace" && kind !== "ListenerSet"));
 
 /** A kind that the rule requires and that is among these unknown ones. */
 export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefined {
@@ -142,15 +142,50 @@ export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefi
   return undefined;
 }
 
+/**
+ * How changes of objects of some kinds can concern a rule: not at all; only as its own subjects; or over relations, too.
+ */
+export type Way = "none" | "own" | Walk;
+export type Ways = (rule: Rule) => Way;
+
+const ways = new Map<string, Ways>();
+
+/**
+ * The ways from changes of these kinds, found once for each rule. `isAboutOwn`: rules that check only changed objects do so.
+ */
+export function waysFrom(kinds: readonly Kind[], question: Question, isAboutOwn: boolean): Ways {
+  const from = kinds.join();
+  const name = `${question} ${isAboutOwn} ${from}`;
+  let found = ways.get(name);
+  if (found === undefined) {
+    const known = new WeakMap<Rule, Way>();
+    found = (rule) => {
+      let way = known.get(rule);
+      if (way === undefined) known.set(rule, (way = wayOf(rule, kinds, question, isAboutOwn)));
+      return way;
+    };
+    ways.set(name, found);
+  }
+  return found;
+}
+
+function wayOf(rule: Rule, kinds: readonly Kind[], question: Question, isAboutOwn: boolean): Way {
+  const { subjects, ends } = declared(rule, question);
+  const isFollowed = !(isAboutOwn && rule.onlyOwnChanges === true) && kinds.some((kind) => ends.has(kind));
+  if (isFollowed) return walkOf(rule, kinds.join(), question);
+  return kinds.some((kind) => subjects.has(kind)) ? "own" : "none";
+}
+
 /** The relations that lead from objects of some kinds to the subjects of a rule. */
 export interface Walk {
   /** The same for rules that reach the same subjects. */
   readonly name: string;
+  readonly subjects: ReadonlySet<Kind>;
   readonly readersOf: ReadonlyMap<Kind, readonly Relation[]>;
 }
 
 /** Without relations that lead nowhere: those between kinds that the change does not reach, or that no subject reads. */
-export function walkOf(rule: Rule, from: string, question: Question): Walk {
+function walkOf(rule: Rule, from: string, question: Question): Walk {
   const { relations, subjects, walks } = declared(rule, question);
   const known = walks.get(from);
   if (known !== undefined) return known;
@@ -162,7 +197,7 @@ export function walkOf(rule: Rule, from: string, question: Question): Walk {
     .map(([, relation]) => relation);
   const readersOf = leadingTo(subjects, followed);
   const ordinals = [...readersOf.values()].flat().map(ordinalOf);
-  const walk = { name: `${ordinals.join()} ${[...subjects].join()}`, readersOf };
+  const walk = { name: `${ordinals.join()} ${[...subjects].join()}`, subjects, readersOf };
   walks.set(from, walk);
   return walk;
 }

@@ -8,7 +8,7 @@ import { isOfUser } from "../policy/profiles.ts";
 import { entriesFor, type NamespaceScopes, type RuleEntry, type Scope } from "../policy/scopes.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { Mesh } from "../view/view.ts";
-import { defaultsOf, type Mode, modesOf, type ParameterValue, type Rule } from "./rule.ts";
+import { defaultsOf, type Mode, modesOf, type ParameterValue, type ProtectionModes, type Rule } from "./rule.ts";
 
 export type { Exception, Requester };
 
@@ -131,7 +131,9 @@ interface OfScopes {
   readonly settings: Map<Rule, RuleSetting>;
 }
 interface OfSubject {
+  readonly namespace: string;
   readonly now: OfScopes;
+  /** Absent if it is the same as `now`. */
   readonly old: OfScopes | undefined;
 }
 
@@ -155,27 +157,30 @@ class PolicySettings implements Settings {
     this.#known = known;
   }
 
+  /** Most rules ask for the same subject. */
   of(rule: Rule, subject: AnyObject): RuleSetting {
-    const namespace = namespaceOf(subject);
-    return this.#withRequest(rule, this.#inNamespaceOf(rule, this.#settingAt(rule, subject, namespace), namespace));
+    let found = this.#subjects.get(subject);
+    if (found === undefined) this.#subjects.set(subject, (found = this.#findScopes(subject)));
+    const { now, old, namespace } = found;
+    let setting = now.settings.get(rule) ?? this.#settingOf(rule, now);
+    // The stricter one, so that adding or removing a label in the same change does not weaken anything.
+    if (old !== undefined) setting = stricter(this.#settingOf(rule, old), setting);
+    if (typeof rule.mode !== "string") setting = this.#inNamespaceOf(setting, rule.mode, namespace);
+    // The parameter `request` differs for each request, and no cache has it.
+    return this.#requester !== undefined && "request" in rule.parameters
+      ? { ...setting, parameters: { ...setting.parameters, request: this.#requester } }
+      : setting;
   }
 
   /** The setting as it is where no policy protects the namespace, if none does. */
-  #inNamespaceOf(rule: Rule, setting: RuleSetting, namespace: string): RuleSetting {
-    if (typeof rule.mode === "string") return setting;
+  #inNamespaceOf(setting: RuleSetting, { elsewhere: mode }: ProtectionModes, namespace: string): RuleSetting {
     const isOwn = setting.policy === ownDefault;
     // A rule can be off in protected namespaces and not elsewhere.
     if ((setting.mode === "off" && !isOwn) || this.#isProtected(namespace)) return setting;
-    if (rule.mode.elsewhere !== "off" && !isOwn) return setting;
+    if (mode !== "off" && !isOwn) return setting;
     let elsewhere = elsewheres.get(setting);
-    if (elsewhere === undefined) elsewheres.set(setting, (elsewhere = elsewhereOf(setting, rule.mode.elsewhere)));
+    if (elsewhere === undefined) elsewheres.set(setting, (elsewhere = elsewhereOf(setting, mode)));
     return elsewhere;
-  }
-
-  /** The parameter `request` differs for each request, and no cache has it. */
-  #withRequest(rule: Rule, setting: RuleSetting): RuleSetting {
-    if (this.#requester === undefined || !("request" in rule.parameters)) return setting;
-    return { ...setting, parameters: { ...setting.parameters, request: this.#requester } };
   }
 
   everywhere(rule: Rule): RuleSetting {
@@ -201,29 +206,13 @@ class PolicySettings implements Settings {
     return known;
   }
 
-  /**
-   * The stricter of the settings before and after the change, so that adding or removing a label in the same change does
-   * not weaken anything.
-   */
-  #settingAt(rule: Rule, subject: AnyObject, namespace: string): RuleSetting {
-    const { now, old } = this.#scopesOf(subject, namespace);
-    const setting = this.#settingOf(rule, now);
-    return old === undefined ? setting : stricter(this.#settingOf(rule, old), setting);
-  }
-
-  /** Most rules ask for the same subject. `old` is absent if it is the same as `now`. */
-  #scopesOf(subject: AnyObject, namespace: string): OfSubject {
-    let found = this.#subjects.get(subject);
-    if (found === undefined) this.#subjects.set(subject, (found = this.#findScopes(subject, namespace)));
-    return found;
-  }
-
-  #findScopes(subject: AnyObject, namespace: string): OfSubject {
+  #findScopes(subject: AnyObject): OfSubject {
+    const namespace = namespaceOf(subject);
     const now = this.#scopesIn("after", subject, namespace);
-    if (!this.#policies.index.readsLabels || this.#before === this.#after) return { now, old: undefined };
+    if (!this.#policies.index.readsLabels || this.#before === this.#after) return { namespace, now, old: undefined };
     const there = this.#before.find(subject.kind, keyOf(subject));
     const old = there && this.#scopesIn("before", there, namespace);
-    return { now, old: old?.settings === now.settings ? undefined : old };
+    return { namespace, now, old: old?.settings === now.settings ? undefined : old };
   }
 
   #scopesIn(side: "before" | "after", subject: AnyObject, namespace: string): OfScopes {

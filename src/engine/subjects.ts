@@ -5,7 +5,7 @@ import { type Change, subjectOf } from "../view/overlay.ts";
 import { isFree, type SettingName } from "../view/settings.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { Index, Mesh, Relation } from "../view/view.ts";
-import { declared, leadingTo, type Question, readsSetting, type Walk, walkOf } from "./declared-reads.ts";
+import { leadingTo, type Question, readsSetting, type Walk, type Ways, waysFrom } from "./declared-reads.ts";
 import type { Rule } from "./rule.ts";
 
 interface Sides {
@@ -19,8 +19,8 @@ interface Sides {
 
 /** The subjects of one review, or of one change in an audit. Rules that follow the same relations from the changed objects share one search. */
 export class Subjects {
-  /** The kinds of the changed objects, each once; undefined: all subjects are asked for. */
-  readonly #changedKinds: readonly Kind[] | undefined;
+  /** How the changes can concern a rule; undefined: all subjects are asked for. */
+  readonly #ways: Ways | undefined;
   readonly #before: Mesh;
   readonly #after: Mesh;
   readonly #changed: readonly AnyObject[];
@@ -28,11 +28,6 @@ export class Subjects {
   readonly #own: readonly AnyObject[] | undefined;
   /** The other versions of changed objects that come earlier among these. */
   readonly #repeated: ReadonlySet<AnyObject>;
-  /** The same, separated by commas. */
-  readonly #kinds: string;
-  readonly #question: Question;
-  /** Whether rules that check only changed objects do so: what counts in another way because of a setting is nobody's own change. */
-  readonly #isOfOwnChanges: boolean;
   readonly #settings: ReadonlySet<SettingName>;
   readonly #searches = new Map<string, Search>();
   readonly #readers: Readers;
@@ -47,16 +42,14 @@ export class Subjects {
     const own = new Set(changedObjects(changes ?? [], before, after));
     this.#changed = [...own.union(new Set(counted))];
     this.#repeated = repeatedAmong(own);
-    const kinds = kindsOf(this.#changed);
-    this.#changedKinds = changes && kinds;
-    this.#kinds = kinds.join();
-    this.#question = question;
     this.#settings = settings;
-    this.#isOfOwnChanges = question === "introduced" && ![...settings].some(isFree);
+    // What counts in another way because of a setting is nobody's own change.
+    const isAboutOwn = question === "introduced" && ![...settings].some(isFree);
+    this.#ways = changes && waysFrom(kindsOf(this.#changed), question, isAboutOwn);
     this.#before = before;
     this.#after = after;
     this.#own = changes?.length === 1 && counted.length === 0 ? changes.map(subjectOf) : undefined;
-    this.#readers = new Readers(before, after);
+    this.#readers = new Readers(before, after, versionsAmong(changes, before, after));
   }
 
   /**
@@ -64,22 +57,18 @@ export class Subjects {
    * objects, over any number of relations, on both sides.
    */
   of(rule: Rule): Iterable<AnyObject | undefined> {
-    return rule.onlyWith !== undefined && !this.#hasAny(rule.onlyWith) ? none : this.#affected(rule);
+    if (rule.onlyWith !== undefined && !this.#hasAny(rule.onlyWith)) return none;
+    if (this.#ways === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
+      return allSubjects(rule, this.#after);
+    const way = this.#ways(rule);
+    if (way === "none") return none;
+    // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
+    if (way === "own") return this.#own ?? this.#ownOf(rule);
+    return this.#changed.length > mostFollowed ? allSubjects(rule, this.#after) : this.#searched(way);
   }
 
-  #affected(rule: Rule): Iterable<AnyObject | undefined> {
-    const { subjects, ends } = declared(rule, this.#question);
-    const kinds = this.#changedKinds;
-    if (kinds === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
-      return allSubjects(rule, this.#after);
-    // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
-    const isAboutItself = this.#isOfOwnChanges && rule.onlyOwnChanges === true;
-    if (!isAboutItself && isAny(kinds, ends))
-      return this.#changed.length > mostFollowed
-        ? allSubjects(rule, this.#after)
-        : this.#searched(subjects, walkOf(rule, this.#kinds, this.#question));
-    if (!isAny(kinds, subjects)) return none;
-    return this.#own ?? this.#changed.filter((object) => subjects.has(object.kind) && !this.#repeated.has(object));
+  #ownOf({ subject }: Rule): readonly AnyObject[] {
+    return this.#changed.filter((object) => subject.includes(object.kind) && !this.#repeated.has(object));
   }
 
   /** On either side, because what the last object of a kind had caused ends with it. */
@@ -87,11 +76,11 @@ export class Subjects {
     return [this.#before, this.#after].some((mesh) => mesh.all(kind)[Symbol.iterator]().next().done !== true);
   }
 
-  #searched(subjects: ReadonlySet<Kind>, walk: Walk): Search {
+  #searched(walk: Walk): Search {
     let search = this.#searches.get(walk.name);
     if (search === undefined) {
       const begin = { changed: this.#changed, repeated: this.#repeated, readers: this.#readers };
-      search = new Search(subjects, walk, begin);
+      search = new Search(walk, begin);
       this.#searches.set(walk.name, search);
     }
     return search;
@@ -102,12 +91,6 @@ const none: readonly never[] = [];
 
 /** From more changed objects, most subjects are reached, and to follow all their relations costs more than to evaluate all. */
 const mostFollowed = 1_000;
-
-/** Whether one of these kinds is one of the others. Asked for every rule, so without a closure. */
-function isAny(kinds: readonly Kind[], others: ReadonlySet<Kind>): boolean {
-  for (const kind of kinds) if (others.has(kind)) return true;
-  return false;
-}
 
 /** In most reviews there is one. */
 function kindsOf(objects: readonly AnyObject[]): readonly Kind[] {
@@ -142,7 +125,6 @@ const fewReached = 16;
  * first ones are evaluated before the search is done. Yields nothing for other objects, so that a long search can pause.
  */
 class Search implements Iterable<AnyObject | undefined> {
-  readonly #subjects: ReadonlySet<Kind>;
   readonly #walk: Walk;
   readonly #begin: Beginning;
   readonly #reached: AnyObject[];
@@ -154,8 +136,7 @@ class Search implements Iterable<AnyObject | undefined> {
   #walked: Map<Index, Set<string>> | undefined;
   readonly #found: AnyObject[] = [];
 
-  constructor(subjects: ReadonlySet<Kind>, walk: Walk, begin: Beginning) {
-    this.#subjects = subjects;
+  constructor(walk: Walk, begin: Beginning) {
     this.#walk = walk;
     this.#begin = begin;
     this.#reached = [...begin.changed];
@@ -177,24 +158,36 @@ class Search implements Iterable<AnyObject | undefined> {
     const object = this.#reached[this.#followed++];
     if (object === undefined) return false;
     const { readers, repeated } = this.#begin;
-    if (this.#reached.length > fewReached) this.#followOfMany(object);
-    else
-      for (const relation of this.#walk.readersOf.get(object.kind) ?? noRelations)
-        for (const reader of readers.of(relation, object)) this.#reach(reader);
-    if (this.#subjects.has(object.kind) && !repeated.has(object)) this.#found.push(object);
+    if (repeated.has(object)) {
+      // The readers of another version that was followed before are those of both.
+      if (!readers.hasOther(object)) this.#followFrom(object);
+      return true;
+    }
+    this.#followFrom(object);
+    if (this.#walk.subjects.has(object.kind)) this.#found.push(object);
     return true;
+  }
+
+  #followFrom(object: AnyObject): void {
+    if (this.#reached.length > fewReached) {
+      this.#followOfMany(object);
+      return;
+    }
+    const { readers } = this.#begin;
+    for (const relation of this.#walk.readersOf.get(object.kind) ?? noRelations)
+      for (const reader of readers.of(relation, object)) this.#reach(reader);
   }
 
   #followOfMany(object: AnyObject): void {
     const { readers } = this.#begin;
     const walked = (this.#walked ??= new Map());
-    for (const { from, to } of this.#leading().get(object.kind) ?? noRelations)
-      this.#read(from, newKeys(walked, from, readers.keysOf(object, to)));
+    for (const relation of this.#leading().get(object.kind) ?? noRelations)
+      this.#read(relation.from, newKeys(walked, relation.from, readers.keysFrom(relation, object)));
   }
 
   /** The relations that lead to a subject by objects that are there. Most meshes have no object for many of them. */
   #leading(): Walk["readersOf"] {
-    return (this.#readersOf ??= this.#begin.readers.leading(this.#walk, this.#subjects));
+    return (this.#readersOf ??= this.#begin.readers.leading(this.#walk));
   }
 
   #read(from: Index, keys: readonly string[]): void {
@@ -240,6 +233,8 @@ class Readers {
   readonly #before: Mesh;
   /** Whether the settings are the same on both sides. */
   readonly #isSame: boolean;
+  /** Of changed objects that are on both sides, the one on the other side. */
+  readonly #versions: Versions;
   readonly #keys = new Map<Index, SmallMap<AnyObject, readonly string[]>>();
   readonly #found = new Map<Relation, SmallMap<AnyObject, readonly AnyObject[]>>();
 
@@ -247,10 +242,27 @@ class Readers {
    * The mesh after the changes is enough: whatever it has not, but the one before has, is a changed object, from which the
    * search begins. Only if settings are different, other objects can have lost a key.
    */
-  constructor(before: Mesh, after: Mesh) {
+  constructor(before: Mesh, after: Mesh, versions: Versions) {
     this.#mesh = after;
     this.#before = before;
     this.#isSame = before.settings === after.settings;
+    this.#versions = versions;
+  }
+
+  /** Whether the object is followed together with the one on the other side. */
+  hasOther(object: AnyObject): boolean {
+    return this.#versions.get(object) !== undefined;
+  }
+
+  /** The keys of an object, and of the one on the other side, under which readers are found that can see a difference. */
+  keysFrom({ to, sees }: Relation, object: AnyObject): readonly string[] {
+    const keys = this.keysOf(object, to);
+    const other = this.#versions.get(object);
+    if (other === undefined) return keys;
+    const others = this.keysOf(other, to);
+    if (isSameList(keys, others)) return sees === "identity" ? none : keys;
+    const [one, two] = [new Set(keys), new Set(others)];
+    return [...(sees === "identity" ? one.symmetricDifference(two) : one.union(two))];
   }
 
   keysOf(object: AnyObject, index: Index): readonly string[] {
@@ -278,16 +290,18 @@ class Readers {
     return found;
   }
 
-  #find({ from, to }: Relation, object: AnyObject): readonly AnyObject[] {
+  #find(relation: Relation, object: AnyObject): readonly AnyObject[] {
+    const { from } = relation;
     const isAlsoBefore = from.dependsOn.length > 0 && !this.#isSame;
     if (this.#mesh.isEmpty(from) && !isAlsoBefore) return none;
-    const keys = this.keysOf(object, to);
+    const keys = this.keysFrom(relation, object);
+    if (keys.length === 0) return none;
     const after = this.#mesh.lookup(from, keys);
     return isAlsoBefore ? [...after, ...this.#before.lookup(from, keys)] : after;
   }
 
   /** The relations of a walk that lead to one of its subjects by relations with objects. */
-  leading({ readersOf }: Walk, subjects: ReadonlySet<Kind>): Walk["readersOf"] {
+  leading({ readersOf, subjects }: Walk): Walk["readersOf"] {
     return leadingTo(
       subjects,
       [...readersOf.values()].flat().filter(({ from }) => !this.#mesh.isEmpty(from)),
@@ -299,6 +313,30 @@ class Readers {
     return index.dependsOn.length === 0 || this.#isSame ? after : [...after, ...this.#before.at(index, key)];
   }
 }
+
+type Versions = SmallMap<AnyObject, AnyObject>;
+
+/**
+ * By each changed object the other version of it, if it is there on both sides and only one change names it. With other settings,
+ * an object can have other keys although it is the same.
+ */
+function versionsAmong(changes: readonly Change[] | undefined, before: Mesh, after: Mesh): Versions {
+  const versions: Versions = new SmallMap();
+  if (changes === undefined || before.settings !== after.settings) return versions;
+  const isNamedOnce =
+    changes.length === 1 || new Set(changes.map((one) => identityOf(subjectOf(one)))).size === changes.length;
+  if (!isNamedOnce) return versions;
+  for (const change of changes) {
+    const [old, now] = changedObjects([change], before, after);
+    if (old === undefined || now === undefined || old === now) continue;
+    versions.set(old, now);
+    versions.set(now, old);
+  }
+  return versions;
+}
+
+const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
+  a === b || (a.length === b.length && a.every((key, i) => key === b[i]));
 
 /** What is changed on either side. A Namespace that is created or deleted can be an implied one on the other side. */
 export function changedObjects(changes: readonly Change[], before: Mesh, after: Mesh): readonly AnyObject[] {

@@ -47,6 +47,10 @@ interface ObjectBase<K extends Kind> {
 }
 export type ObjectOf<K extends Kind> = { [N in K]: ObjectBase<N> & Value<(typeof kinds)[N]["read"]> }[K];
 export type AnyObject = ObjectOf<Kind>;
+/** Which object it is, and nothing else. */
+export type Identified<K extends Kind = Kind> = Pick<ObjectOf<K>, "kind" | "originKind"> & {
+  readonly metadata: Pick<ObjectOf<K>["metadata"], "namespace" | "name">;
+};
 
 /**
  * Reads a raw object of a known kind. Every object in a view was read here, once. Never throws for arbitrary JSON:

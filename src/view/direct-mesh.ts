@@ -7,6 +7,7 @@ import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 export abstract class DirectMesh implements Mesh {
   abstract readonly settings: AllMeshSettings;
   abstract knowledge(kind: Kind): Knowledge;
+  abstract unknownKinds(): readonly Kind[];
   abstract find(kind: Kind, key: string): AnyObject | undefined;
   abstract all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;
   abstract at(index: Index, key: string): readonly AnyObject[];

@@ -139,6 +139,9 @@ export class Overlay extends DirectMesh {
   knowledge(kind: Kind): Knowledge {
     return this.#base.knowledge(kind);
   }
+  unknownKinds(): readonly Kind[] {
+    return this.#base.unknownKinds();
+  }
   population(namespace: string): number {
     return this.#base.population(namespace) + (this.#added.get(namespace) ?? 0);
   }

@@ -150,6 +150,9 @@ class Side implements Mesh {
   knowledge(kind: Kind): Knowledge {
     return this.#mesh.knowledge(kind);
   }
+  unknownKinds(): readonly Kind[] {
+    return this.#mesh.unknownKinds();
+  }
   knows(kind: Kind): boolean {
     return this.#mesh.knows(kind);
   }

@@ -26,6 +26,11 @@ export class MeshStore extends DirectMesh {
   knowledge(kind: Kind): Knowledge {
     return this.#knowledge.get(kind) ?? "complete";
   }
+  unknownKinds(): readonly Kind[] {
+    const found: Kind[] = [];
+    for (const [kind, knowledge] of this.#knowledge) if (knowledge === "unknown") found.push(kind);
+    return found;
+  }
   find(kind: Kind, key: string): AnyObject | undefined {
     return this.#table.find(kind, key);
   }

@@ -1,5 +1,5 @@
 import type { Kind } from "../kube/kinds.ts";
-import type { AnyObject, ObjectOf } from "../kube/object.ts";
+import type { AnyObject, Identified, ObjectOf } from "../kube/object.ts";
 import type { MeshSettings, SettingName, SettingsWith } from "./settings.ts";
 
 /** Maps objects of one kind to keys that are computed from the object alone. An object without effect has no keys. */
@@ -22,16 +22,28 @@ export const index = <K extends Kind>(
  * Two objects are related if they share a key. Rules follow a relation forwards; the engine follows the same declaration
  * backwards to find the subjects that a change affects.
  */
-export interface Relation<Name extends string = string, From extends Kind = Kind, To extends Kind = Kind> {
+export interface Relation<
+  Name extends string = string,
+  From extends Kind = Kind,
+  To extends Kind = Kind,
+  Sees extends Seen = Seen,
+> {
   readonly name: Name;
   readonly from: Index<From>;
   readonly to: Index<To>;
+  readonly sees: Sees;
 }
-export const relation = <Name extends string, From extends Kind, To extends Kind>(
+/**
+ * What a reader sees of the objects that a relation leads to: all of them, or only which ones they are (`identity`). Then an object
+ * says what it has to say by its keys, and a change that leaves it the same keys reaches no reader.
+ */
+export type Seen = "object" | "identity";
+export const relation = <Name extends string, From extends Kind, To extends Kind, Sees extends Seen = "object">(
   name: Name,
   from: Index<From>,
   to: Index<To>,
-): Relation<Name, From, To> => ({ name, from, to });
+  sees: Sees = "object" as Sees,
+): Relation<Name, From, To, Sees> => ({ name, from, to, sees });
 
 /** The read of a setting that must be declared: rules, facts and indexes name those that they depend on. */
 export interface SettingRead<S extends SettingName = SettingName> {
@@ -95,7 +107,8 @@ export const reachedBy = <F extends AnyFact>(fact: F, relations: readonly Relati
 export type Reads = Relation | AnyFact | SettingRead;
 type SettingOf<R> = R extends SettingRead<infer S> ? S : never;
 type FromOf<R> = R extends Relation<string, infer F, Kind> ? ObjectOf<F> : never;
-type ToOf<R> = R extends Relation<string, Kind, infer T> ? ObjectOf<T> : never;
+type ToOf<R> =
+  R extends Relation<string, Kind, infer T, infer S> ? (S extends "identity" ? Identified<T> : ObjectOf<T>) : never;
 type SubjectOfFact<F> = F extends { readonly of: infer K extends FactKind } ? FactSubject<K> : never;
 type ValueOfFact<F> = F extends { compute(...of: never): infer T } ? T : never;
 
@@ -130,6 +143,8 @@ export interface Mesh extends MeshView<Reads> {
   /** `key` is a result of keyOf. */
   find(kind: Kind, key: string): AnyObject | undefined;
   knowledge(kind: Kind): Knowledge;
+  /** The kinds of which the view has no information. */
+  unknownKinds(): readonly Kind[];
   /** The objects under one key. */
   at(index: Index, key: string): readonly AnyObject[];
   /** Whether no object has a key of the index; false: perhaps some have. */

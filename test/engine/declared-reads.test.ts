@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { present } from "../../src/engine/evidence.ts";
 import { defineRule } from "../../src/engine/rule.ts";
 import { readsSetting, relationsOf, settingsIn, unreachable } from "../../src/engine/declared-reads.ts";
 import type { ObjectOf } from "../../src/kube/object.ts";
@@ -62,6 +63,27 @@ const declared = defineRule({
     mesh.related(workloadsOfService, namespace);
     if (service !== undefined && mesh.related(workloadsOfService, service).length > count(namespace, mesh))
       yield { at: [], message: "" };
+  },
+});
+const namedServices = relation(
+  "namedServices",
+  index("Namespace", ({ metadata }) => [metadata.name]),
+  index("Service", ({ metadata }) => [metadata.namespace]),
+  "identity",
+);
+defineRule({
+  id: "d",
+  subject: "Namespace",
+  reads: [namedServices],
+  ...texts,
+  *check(namespace, mesh) {
+    const [service] = mesh.related(namedServices, namespace);
+    if (service === undefined) return;
+    // @ts-expect-error a relation that shows only which objects there are
+    const { spec } = service;
+    // @ts-expect-error the same, of the metadata
+    const { labels } = service.metadata;
+    yield { at: [], message: `${service.metadata.name} ${spec} ${labels}`, evidence: [present(service)] };
   },
 });
 const ofMtls = fact("ofMtls", "Namespace", [services, setting("autoMtls")], (_, { settings }) => settings.autoMtls);

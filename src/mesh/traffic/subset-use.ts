@@ -1,49 +1,43 @@
+import { index, relation } from "../../view/view.ts";
+import { isServed } from "../objects/revision.ts";
+import { destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { fullHost } from "./hosts.ts";
-import { type Traffic, trafficOf, type VirtualService } from "./virtual-services.ts";
+import { type Traffic, trafficOf } from "./virtual-services.ts";
 
-/** The subsets that a VirtualService sends requests to, by their host. */
-interface Used {
-  readonly domain: string;
-  readonly some: ReadonlySet<string>;
-  /** Those that a route without a condition sends all its requests to. */
-  readonly all: ReadonlySet<string>;
-}
-const used = new WeakMap<VirtualService, Used>();
+/**
+ * Requests to a subset of a host, as istiod resolves it: those of any route, or all those of a route without a condition. A
+ * DestinationRule for a wildcard has the key of this very host.
+ */
+export const subsetKey = (host: string, subset: string, requests: "some" | "all"): string =>
+  `${host}\n${subset}\n${requests}`;
 
-/** A subset of a host, by its full name. */
-export interface SubsetOfHost {
-  readonly host: string;
-  readonly subset: string;
-}
-
-/** Whether a VirtualService sends requests to a subset of a host. Every DestinationRule of the host asks for it. */
-export const routesTo = (virtualService: VirtualService, asked: SubsetOfHost, domain: string): boolean =>
-  usedBy(virtualService, domain).some.has(subsetKey(asked));
-
-/** Whether a route of a VirtualService without a condition sends all its requests to a subset of a host. */
-export const routesAllTo = (virtualService: VirtualService, asked: SubsetOfHost, domain: string): boolean =>
-  usedBy(virtualService, domain).all.has(subsetKey(asked));
-
-function usedBy(virtualService: VirtualService, domain: string): Used {
-  let known = used.get(virtualService);
-  if (known?.domain !== domain) {
+/** A DestinationRule, and the VirtualServices that certainly send requests to one of its subsets. */
+export const virtualServicesToSubsets = relation(
+  "virtualServicesToSubsets",
+  index("DestinationRule", (rule, settings) => {
+    const [isUsed] = destinationRuleByHost.keys(rule, settings);
+    if (isUsed === undefined) return [];
+    const host = hostOfRule(rule, settings);
+    return new Set(
+      rule.spec.subsets.flatMap(({ name }) => [subsetKey(host, name, "some"), subsetKey(host, name, "all")]),
+    );
+  }),
+  index("VirtualService", (virtualService, settings) => {
+    const keys = new Set<string>();
+    if (!isServed(virtualService, settings)) return keys;
     const { namespace } = virtualService.metadata;
-    const some = new Set<string>();
-    const all = new Set<string>();
     for (const traffic of trafficOf(virtualService)) {
       const { host, subset } = traffic.destination;
       if (!subset || traffic.isUncertain) continue;
-      const key = subsetKey({ host: fullHost(host, namespace, domain), subset });
-      some.add(key);
-      if (isWhole(traffic)) all.add(key);
+      const full = fullHost(host, namespace, settings.domain);
+      keys.add(subsetKey(full, subset, "some"));
+      if (isWhole(traffic)) keys.add(subsetKey(full, subset, "all"));
     }
-    used.set(virtualService, (known = { domain, some, all }));
-  }
-  return known;
-}
+    return keys;
+  }),
+  "identity",
+);
 
 /** A single destination of a route for all requests; a mirror gets copies. */
 const isWhole = ({ route, at }: Traffic): boolean =>
   at[3] === "route" && route.match.length === 0 && route.route.length === 1;
-
-const subsetKey = ({ host, subset }: SubsetOfHost): string => `${host}\n${subset}`;

@@ -1,4 +1,4 @@
-import { absent, type Evidence } from "../../engine/evidence.ts";
+import { absent, type Evidence, present } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
@@ -9,12 +9,8 @@ import { areMisspelt } from "../../mesh/objects/misspelt-labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { entriesOfDestinationRule, servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
-import {
-  type DestinationRule,
-  hostOfRule,
-  virtualServicesOfDestinationRule,
-} from "../../mesh/traffic/destination-rules.ts";
-import { routesAllTo, routesTo } from "../../mesh/traffic/subset-use.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { subsetKey, virtualServicesToSubsets } from "../../mesh/traffic/subset-use.ts";
 import type { MeshView } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -23,7 +19,7 @@ type Subset = DestinationRule["spec"]["subsets"][number];
 export const destinationRuleSubsetEmpty = defineRule({
   id: "destination-rule-subset-empty",
   subject: "DestinationRule",
-  reads: [servicesOfDestinationRule, podsNearService, entriesOfDestinationRule, virtualServicesOfDestinationRule],
+  reads: [servicesOfDestinationRule, podsNearService, entriesOfDestinationRule, virtualServicesToSubsets],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
@@ -60,7 +56,7 @@ function* amongPods(
   rule: DestinationRule,
   known: PodsOfService,
   evidence: Evidence,
-  mesh: MeshView<typeof virtualServicesOfDestinationRule>,
+  mesh: MeshView<typeof virtualServicesToSubsets>,
 ): Iterable<Problem | undefined> {
   for (const [i, subset] of rule.spec.subsets.entries()) {
     yield;
@@ -72,9 +68,7 @@ function* amongPods(
 /** Subsets of a host that only ServiceEntries define, which list all of its endpoints. */
 function* amongEndpoints(
   rule: DestinationRule,
-  mesh: MeshView<
-    typeof entriesOfDestinationRule | typeof servicesOfDestinationRule | typeof virtualServicesOfDestinationRule
-  >,
+  mesh: MeshView<typeof entriesOfDestinationRule | typeof servicesOfDestinationRule | typeof virtualServicesToSubsets>,
 ): Iterable<Problem | undefined> {
   const entries = mesh.related(entriesOfDestinationRule, rule);
   const [entry] = entries;
@@ -130,15 +124,13 @@ interface Empty {
 /** Only if requests are routed there. */
 function* problemOf(
   { rule, i, of, evidence, isWhole = false }: Empty,
-  mesh: MeshView<typeof virtualServicesOfDestinationRule>,
+  mesh: MeshView<typeof virtualServicesToSubsets>,
 ): Iterable<Problem> {
-  const { settings } = mesh;
   const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
-  const host = hostOfRule(rule, settings);
-  const user = mesh
-    .related(virtualServicesOfDestinationRule, rule)
-    .find((one) => (isWhole ? routesAllTo : routesTo)(one, { host, subset: name }, settings.domain));
-  if (user === undefined) return;
+  const host = hostOfRule(rule, mesh.settings);
+  const [found] = mesh.under(virtualServicesToSubsets, [subsetKey(host, name, isWhole ? "all" : "some")]);
+  if (found === undefined) return;
+  const user = present(found);
   yield {
     at: ["spec", "subsets", i, "labels"],
     message: `No ${of} of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
