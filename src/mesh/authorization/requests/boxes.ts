@@ -108,21 +108,22 @@ function narrowedAnew(cell: Cell, { attribute, values, not }: Clause, work: Work
 /** What a condition leaves of all values of its attribute. */
 interface FromAny extends Kept {
   readonly attribute: Attribute;
-  readonly not: boolean;
 }
-const fromAny = new KeptIn<Values, FromAny>();
+/** Apart, because what is outside a rule is looked for after what is inside. */
+const [inAny, outOfAny] = [new KeptIn<Values, FromAny>(), new KeptIn<Values, FromAny>()];
 
 /** That depends on the condition alone, so it is the same for all places where its policy applies. */
 function narrowedFromAny(clause: Clause, work: Work): Cell | undefined {
   const { attribute, values, not } = clause;
+  const fromAny = not ? outOfAny : inAny;
   const known = fromAny.get(values);
-  if (known?.attribute === attribute && known.not === not) {
+  if (known?.attribute === attribute) {
     work.spend(known.spent);
     return known.result as Cell | undefined;
   }
   const before = work.spent;
   const result = narrowedAnew(anyValue, clause, work);
-  fromAny.set(values, { attribute, not, result, spent: work.spent - before });
+  fromAny.set(values, { attribute, result, spent: work.spent - before });
   return result;
 }
 
