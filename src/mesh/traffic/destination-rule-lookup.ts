@@ -22,10 +22,10 @@ type Labels = Readonly<Record<string, string>>;
  * with the same result get the same array.
  */
 export type UsedDestinationRules = readonly (MergedDestinationRule | undefined)[];
-const unusedDestinationRules: UsedDestinationRules = [undefined];
+export const unusedDestinationRules: UsedDestinationRules = [undefined];
 const nothing: readonly never[] = [];
 
-/** What clients of a namespace use of the rules there. */
+/** What clients of a namespace use of the rules there: the same for all hosts that these rules match. */
 interface OwnRules {
   readonly merged: readonly MergedDestinationRule[];
   readonly used: UsedDestinationRules;
@@ -37,7 +37,7 @@ class RulesOfNamespace {
   readonly rules: DestinationRule[] = [];
   readonly #host: string;
   readonly #settings: MeshSettings;
-  #own: readonly MergedDestinationRule[] | undefined;
+  #own: OwnRules | undefined;
   #exported: readonly MergedDestinationRule[] | undefined;
   #visible: { readonly named: ReadonlyMap<string, number>; readonly toAll: number } | undefined;
   #uses: Map<MergedDestinationRule, UsedDestinationRules> | undefined;
@@ -48,13 +48,16 @@ class RulesOfNamespace {
   }
 
   /** The merged rules for clients of this namespace. For those of the root namespace only its private rules count. */
-  own(namespace: string): readonly MergedDestinationRule[] {
+  own(namespace: string): OwnRules {
+    return (this.#own ??= this.#findOwn(namespace));
+  }
+  #findOwn(namespace: string): OwnRules {
     const isSeen = namespace === this.#settings.rootNamespace ? isPrivate : isLocal;
-    this.#own ??= mergedOf(
+    const merged = mergedOf(
       this.#host,
       this.rules.filter((rule) => isSeen(rule, this.#settings)),
     );
-    return this.#own;
+    return merged.length === 0 ? noOwnRules : { merged, used: destinationRulesOfSome(namespace, merged) };
   }
 
   /** The merged rules for clients of other namespaces, before visibility is checked. */
@@ -132,7 +135,6 @@ export class RulesOverHost {
   readonly #rootNamespace: string;
   /** The most specific host first. */
   readonly #hosts: readonly RulesOfHost[];
-  readonly #own = new SmallMap<string, OwnRules>();
   readonly #places: ReadonlyMap<DestinationRule, number> | undefined;
   #rules: readonly DestinationRule[] | undefined;
   #defining: ReadonlyMap<string, readonly DestinationRule[]> | undefined;
@@ -210,14 +212,7 @@ export class RulesOverHost {
   }
 
   #ownOf(client: string): OwnRules {
-    // Not stored for clients without rules of their own: exportTo can name tens of thousands.
-    if (!this.#hosts.some(({ byNamespace }) => byNamespace.get(client) !== undefined)) return noOwnRules;
-    let own = this.#own.get(client);
-    if (own === undefined) {
-      const merged = this.#first(client, (there) => there.own(client))?.own(client) ?? nothing;
-      this.#own.set(client, (own = { merged, used: destinationRulesOfSome(client, merged) }));
-    }
-    return own;
+    return this.#first(client, (there) => there.own(client).merged)?.own(client) ?? noOwnRules;
   }
 
   #exportedBy(namespace: string | undefined): RulesOfNamespace | undefined {

@@ -85,12 +85,16 @@ function firstOfEachSelector(inOrder: readonly Sidecar[]): readonly Sidecar[] {
 /** The namespaces whose sidecars are the first to use a VirtualService: its own, and those that its hosts and exportTo name. */
 function clientNames(virtualService: VirtualService, { domain }: MeshSettings): ReadonlySet<string> {
   const { metadata, spec } = virtualService;
-  const hosts = [...spec.hosts, ...[...trafficOf(virtualService)].map(({ destination }) => destination.host)];
-  const ofHosts = new Set(hosts.map((host) => namespaceOfHost(fullHost(host, metadata.namespace, domain), domain)));
-  const named = [metadata.namespace, ...ofHosts, ...spec.exportTo];
-  return new Set(
-    named.flatMap((name) => (name === undefined || name === everyNamespace || name === "." ? [] : [name])),
-  );
+  const names = new Set<string>();
+  const add = (name: string | undefined) => {
+    if (name !== undefined && name !== everyNamespace && name !== ".") names.add(name);
+  };
+  const addOf = (host: string) => add(namespaceOfHost(fullHost(host, metadata.namespace, domain), domain));
+  add(metadata.namespace);
+  for (const host of spec.hosts) addOf(host);
+  for (const { destination } of trafficOf(virtualService)) addOf(destination.host);
+  for (const name of spec.exportTo) add(name);
+  return names;
 }
 
 const isForSidecars = (virtualService: VirtualService, settings: MeshSettings): boolean =>
@@ -183,7 +187,7 @@ const scopeForSubsets = fact(
 export const clientScopes = fact("clientScopes", "VirtualService", [scopeForSubsets], (one, mesh) =>
   isForSubsets(one, mesh.settings)
     ? scopesOf(one, (client) => mesh.get(scopeForSubsets, client), mesh)
-    : new ClientScopes(new Map(), mesh),
+    : new ClientScopes(noScopes, mesh),
 );
 
 /** What a namespace that any VirtualServices are meant for imports. */
@@ -203,7 +207,7 @@ const scopeForFollowers = fact(
 export const followerScopes = fact("followerScopes", "VirtualService", [scopeForFollowers], (one, mesh) =>
   isForSidecars(one, mesh.settings)
     ? scopesOf(one, (client) => mesh.get(scopeForFollowers, client), mesh)
-    : new ClientScopes(new Map(), mesh),
+    : new ClientScopes(noScopes, mesh),
 );
 
 function scopesOf(
@@ -211,13 +215,16 @@ function scopesOf(
   scopeOf: (client: string) => SidecarScope | undefined,
   mesh: MeshView,
 ): ClientScopes {
-  const scopes = new Map<string, SidecarScope>();
+  let scopes: Map<string, SidecarScope> | undefined;
   for (const client of clientNames(virtualService, mesh.settings)) {
     const scope = scopeOf(client);
-    if (scope !== undefined) scopes.set(client, scope);
+    if (scope !== undefined) (scopes ??= new Map()).set(client, scope);
   }
-  return new ClientScopes(scopes, mesh);
+  return new ClientScopes(scopes ?? noScopes, mesh);
 }
+
+/** Most meshes have no Sidecars. */
+const noScopes: ReadonlyMap<string, SidecarScope> = new Map();
 
 /** A namespace and the Sidecars of the root namespace that are for all namespaces without their own. */
 const sidecarsOfRoot = relation(

@@ -1,6 +1,12 @@
+import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { destinationRuleOf, type RulesOverHost, type UsedDestinationRules } from "./destination-rule-lookup.ts";
+import {
+  destinationRuleOf,
+  type RulesOverHost,
+  unusedDestinationRules,
+  type UsedDestinationRules,
+} from "./destination-rule-lookup.ts";
 import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, isForEveryWorkload, isPrivate } from "./destination-rules.ts";
 
@@ -54,7 +60,7 @@ export class SubsetsOfHost {
   readonly serviceNamespaces: ReadonlySet<string>;
   readonly #settings: MeshSettings;
   readonly #byClient = new SmallMap<string, SubsetChoices>();
-  readonly #byUse = new SmallMap<UsedDestinationRules, SubsetChoices>();
+  #unused: SubsetChoices | undefined;
   readonly #alike = new SmallMap<ReadonlySet<string>, readonly AlikeClients[]>();
   #forAll: DestinationRule | "none" | undefined;
   readonly #definedForAll = new SmallMap<string, boolean>();
@@ -186,10 +192,17 @@ export class SubsetsOfHost {
   }
 
   #only(used: UsedDestinationRules): SubsetChoices {
-    let found = this.#byUse.get(used);
-    if (found === undefined) this.#byUse.set(used, (found = anyOf([used])));
-    return found;
+    return used === unusedDestinationRules ? (this.#unused ??= anyOf([used])) : choicesBy(used);
   }
+}
+
+const choicesOfRules = new KeptIn<UsedDestinationRules, SubsetChoices>();
+
+/** All hosts that a wildcard covers can have the same rules. */
+function choicesBy(used: UsedDestinationRules): SubsetChoices {
+  let found = choicesOfRules.get(used);
+  if (found === undefined) choicesOfRules.set(used, (found = anyOf([used])));
+  return found;
 }
 
 function anyOf(all: readonly UsedDestinationRules[]): SubsetChoices {

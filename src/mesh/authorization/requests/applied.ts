@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../../kube/object.ts";
 import { KeptIn } from "../../../view/kept-in.ts";
 import type { MeshSettings } from "../../../view/settings.ts";
+import { SmallMap } from "../../../view/small-map.ts";
 import type { Place } from "./matches.ts";
 import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
 
@@ -65,26 +66,42 @@ const isAllow = ({ spec }: AuthorizationPolicy): boolean => (spec.action ?? "ALL
 
 const compiled = new KeptIn<
   readonly AuthorizationPolicy[],
-  Map<string, { readonly settings: MeshSettings; readonly rules: Rules }>
+  SmallMap<Place, { readonly settings: MeshSettings; readonly rules: Rules }>
 >();
 
 /** The rules of a list, computed once for each list. */
 function rulesOfList(list: readonly AuthorizationPolicy[], { place, settings }: Omit<Applied, "lists">): Rules {
   let places = compiled.get(list);
-  if (places === undefined) compiled.set(list, (places = new Map()));
+  if (places === undefined) compiled.set(list, (places = new SmallMap()));
   let known = places.get(place);
   if (known?.settings !== settings) {
-    const of = (some: readonly AuthorizationPolicy[]) => some.flatMap((policy) => rulesAt(policy, place, settings));
-    const { allow = [], deny = [] } = Object.groupBy(list, (policy) => (isAllow(policy) ? "allow" : "deny"));
+    const allow = list.filter(isAllow);
+    const deny = allow.length === list.length ? none : list.filter((policy) => !isAllow(policy));
+    const of = (some: readonly AuthorizationPolicy[]) => rulesOfAll(some, { place, settings });
     known = { settings, rules: { allow: of(allow), deny: of(deny), hasAllow: allow.length > 0 } };
     places.set(place, known);
   }
   return known.rules;
 }
 
-/** The rules of all lists. */
-export const rulesOf = (applied: Applied): readonly Rules[] =>
-  applied.lists.filter(({ policies }) => policies.length > 0).map(({ policies }) => rulesOfList(policies, applied));
+/** Most lists have one policy, and share its rules. */
+function rulesOfAll(
+  policies: readonly AuthorizationPolicy[],
+  { place, settings }: Omit<Applied, "lists">,
+): readonly Ruled[] {
+  const [only] = policies;
+  if (only !== undefined && policies.length === 1) return rulesAt(only, place, settings);
+  return policies.flatMap((policy) => rulesAt(policy, place, settings));
+}
+
+/** The rules of all lists. Those of a namespace and those of the mesh need not be put together for that. */
+export function rulesOf(applied: Applied): readonly Rules[] {
+  const of = (lists: readonly NamedList[]) =>
+    lists.flatMap(({ policies }) => (policies.length > 0 ? rulesOfList(policies, applied) : []));
+  if (!(applied instanceof AppliedLevels)) return of(applied.lists);
+  const [own, meshWide] = [of(applied.own), of(applied.meshWide)];
+  return meshWide.length === 0 ? own : [...own, ...meshWide];
+}
 
 const allowing = new WeakMap<readonly AuthorizationPolicy[], boolean>();
 

@@ -1,6 +1,7 @@
+import { KeptIn } from "../../../view/kept-in.ts";
 import { type Attribute, findValue } from "./attributes.ts";
 import type { Value, Values } from "./values.ts";
-import type { Work } from "./work.ts";
+import type { Kept, Work } from "./work.ts";
 
 /** A condition about one attribute: its value is one of those listed, or with `not`, none of them. */
 export interface Clause {
@@ -79,10 +80,11 @@ export class Box {
 /** The values that meet the condition too; the same cell, if all do, and undefined, if none does. */
 function narrowed(cell: Cell, clause: Clause, work: Work): Cell | undefined {
   const { required, excluded } = cell;
-  const { values, not, attribute } = clause;
+  const { values, not } = clause;
   if ((not ? excluded : required).includes(values)) return cell;
   if ((not ? required : excluded).includes(values)) return undefined;
-  const known = work.memory?.after(cell === anyValue ? attribute : cell, not);
+  if (cell === anyValue) return narrowedFromAny(clause, work);
+  const known = work.memory?.after(cell, not);
   const kept = known?.get(values);
   if (kept !== undefined) {
     work.spend(kept.spent);
@@ -101,6 +103,28 @@ function narrowedAnew(cell: Cell, { attribute, values, not }: Clause, work: Work
   if (example !== unset && values.has(example) !== not) return { ...next, example };
   const found = findValue(attribute, next.required, next.excluded, work);
   return found && { ...next, example: found.value };
+}
+
+/** What a condition leaves of all values of its attribute. */
+interface FromAny extends Kept {
+  readonly attribute: Attribute;
+}
+/** Apart, because what is outside a rule is looked for after what is inside. */
+const [inAny, outOfAny] = [new KeptIn<Values, FromAny>(), new KeptIn<Values, FromAny>()];
+
+/** That depends on the condition alone, so it is the same for all places where its policy applies. */
+function narrowedFromAny(clause: Clause, work: Work): Cell | undefined {
+  const { attribute, values, not } = clause;
+  const fromAny = not ? outOfAny : inAny;
+  const known = fromAny.get(values);
+  if (known?.attribute === attribute) {
+    work.spend(known.spent);
+    return known.result as Cell | undefined;
+  }
+  const before = work.spent;
+  const result = narrowedAnew(anyValue, clause, work);
+  fromAny.set(values, { attribute, result, spent: work.spent - before });
+  return result;
 }
 
 /** No value at all, unlike undefined. */

@@ -212,7 +212,9 @@ class Change {
     let refusing: readonly (readonly Ruled[])[] | undefined;
     for (const by of this.#allowing()) {
       if (isAnswered(by)) continue;
-      refusing ??= [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)];
+      refusing ??= [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)].filter(
+        isNotEmpty,
+      );
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
         for (const left of outsideLists(one, refusing, work))
           yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
@@ -289,6 +291,7 @@ class Change {
   }
 }
 
+const isNotEmpty = ({ length }: readonly Ruled[]): boolean => length > 0;
 const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);
 
 /** The requests that no rule of any list matches. */
