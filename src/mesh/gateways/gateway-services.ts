@@ -3,7 +3,7 @@ import type { Workload } from "../membership/workloads.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { keysOfSelector, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Gateway } from "./servers.ts";
 
@@ -29,10 +29,47 @@ export function* servicesOfProxies(
   const services = new Set<Service>();
   for (const proxy of proxies) {
     yield;
-    for (const service of mesh.related(servicesNearWorkload, proxy))
-      if (selectsWorkload(service, proxy)) services.add(service);
+    for (const service of servicesOfProxy(proxy, mesh)) services.add(service);
   }
   return services;
+}
+
+const servicesOfProxy = (proxy: Workload, mesh: View): readonly Service[] =>
+  mesh.related(servicesNearWorkload, proxy).filter((service) => selectsWorkload(service, proxy));
+
+type Selector = Readonly<Record<string, string>>;
+
+/**
+ * Whether Services lead to the pods of a selector, given as JSON, from inside the cluster only. A fact of the selector, which many
+ * Gateways can have.
+ */
+const isReachedInside = fact("isReachedInside", "key", gatewayServiceReads, (text, mesh): boolean => {
+  const selector = JSON.parse(text) as Selector;
+  const proxies = mesh
+    .under(workloadsOfGateway, keysOfSelector(selector))
+    .filter(({ pod }) => selects(selector, pod.labels));
+  if (proxies.some(({ pod }) => pod.hostNetwork || pod.hasHostPort)) return false;
+  return areInternal(new Set(proxies.flatMap((proxy) => servicesOfProxy(proxy, mesh))));
+});
+
+/** Whether a Gateway of Istio's kind is reached from inside the cluster only; false if it has no selector. */
+export const isGatewayInternal = fact(
+  "isGatewayInternal",
+  "Gateway",
+  [isReachedInside],
+  ({ spec: { selector } }, mesh): boolean => {
+    if (!mesh.knowsAll("Workload") || !mesh.knowsAll("Service") || Object.keys(selector).length === 0) return false;
+    return mesh.get(
+      isReachedInside,
+      JSON.stringify(Object.fromEntries(Object.entries(selector).toSorted(([a], [b]) => (a < b ? -1 : 1)))),
+    );
+  },
+);
+
+/** Whether there are Services, and none has an address outside of the cluster. */
+export function areInternal(services: Iterable<Service>): boolean {
+  const types = [...services].map(({ spec: { type } }) => type || "ClusterIP");
+  return types.length > 0 && types.every((type) => type === "ClusterIP");
 }
 
 const pairs = (labels: Readonly<Record<string, string>>): readonly string[] =>

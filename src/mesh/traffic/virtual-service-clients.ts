@@ -207,10 +207,14 @@ export const virtualServicesOfGateway = relation(
 
 const pair = ([key, value]: readonly [string, string]) => `${key}=${value}`;
 
+/** The key of workloads that a selector may select. */
+export const keysOfSelector = (selector: Readonly<Record<string, string>>): readonly string[] =>
+  Object.entries(selector).map(pair).sort().slice(0, 1);
+
 /** A Gateway and the workloads in any namespace that have one of the labels in its selector. */
 export const workloadsOfGateway = relation(
   "workloadsOfGateway",
-  index("Gateway", ({ spec }) => Object.entries(spec.selector).map(pair).sort().slice(0, 1)),
+  index("Gateway", ({ spec }) => keysOfSelector(spec.selector)),
   index("Workload", (workload) => (isOwned(workload) ? [] : Object.entries(workload.pod.labels).map(pair))),
 );
 /** The pods (templates) of a gateway, and the Gateway that selects them. */

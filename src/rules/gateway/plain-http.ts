@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isOfferedBy, redirectsAll } from "../../mesh/gateways/attachment.ts";
 import { attachedRoutes } from "../../mesh/gateways/attached-routes.ts";
-import { gatewayServiceReads, podsOfGateway, servicesOfProxies } from "../../mesh/gateways/gateway-services.ts";
+import { areInternal, isGatewayInternal } from "../../mesh/gateways/gateway-services.ts";
 import {
   type ListenerGateway,
   type ListenerOwner,
@@ -16,7 +16,6 @@ import {
 } from "../../mesh/gateways/routes.ts";
 import { type Gateway, isPlainHttp, type Server } from "../../mesh/gateways/servers.ts";
 import { isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
-import type { Service } from "../../mesh/membership/services.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { virtualServicesOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { HttpRoute, VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -33,7 +32,7 @@ const hasTlsListener = fact("hasTlsListener", "KubernetesGateway", [listenersOfG
 
 const reads = [
   hasTlsListener,
-  ...gatewayServiceReads,
+  isGatewayInternal,
   servicesOfAddresses,
   routesOfKubernetesGateway,
   routesOfListenerSet,
@@ -74,7 +73,7 @@ export const gatewayPlainHttp = defineRule({
     if (!isServed(gateway, mesh.settings)) return;
     if (gateway.kind === "Gateway") {
       const problems = yield* ofServers(gateway, mesh);
-      if (problems.length > 0 && !(yield* isInternal(gateway, mesh))) yield* problems;
+      if (problems.length > 0 && !mesh.get(isGatewayInternal, gateway)) yield* problems;
     } else yield* ofListeners(gateway, mesh);
   },
 });
@@ -197,18 +196,6 @@ const redirectsToHttps = ({ spec: { rules } }: KubernetesRoute): boolean =>
     const last = filters.findLast(({ requestRedirect }) => requestRedirect !== undefined);
     return last?.requestRedirect?.scheme?.toLowerCase() === "https";
   });
-
-/** Whether Services lead to the pods from inside the cluster only. */
-function* isInternal(gateway: Gateway, mesh: View): Generator<undefined, boolean> {
-  if (!mesh.knowsAll("Workload") || !mesh.knowsAll("Service")) return false;
-  const proxies = podsOfGateway(gateway, mesh);
-  if (proxies.some(({ pod }) => pod.hostNetwork || pod.hasHostPort)) return false;
-  const services = yield* servicesOfProxies(proxies, mesh);
-  return areInternal([...services]);
-}
-
-const areInternal = (services: readonly Service[]): boolean =>
-  services.length > 0 && services.every(({ spec: { type } }) => (type || "ClusterIP") === "ClusterIP");
 
 const shown = (hosts: readonly string[]): string => {
   const [first, ...others] = hosts.map((host) => JSON.stringify(host));
