@@ -106,7 +106,6 @@ import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts
 import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
-import { routesBypassSplit } from "./routes/bypass-split.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
 import { routesRedirectLoop } from "./routes/redirect-loop.ts";
@@ -269,7 +268,6 @@ export const rules: readonly BuiltInRule[] = [
   referenceGrantSharesSecrets,
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
-  routesBypassSplit,
   routesNeedWaypoint,
   routesPathHasWildcard,
   routesRedirectLoop,
