@@ -2,7 +2,7 @@ import type { MeshView } from "../../view/view.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
-import type { Backend } from "./destinations.ts";
+import type { Backend } from "./arrival.ts";
 import { type Guard, guardReads, guards } from "./enforcement.ts";
 import { arrivalAtGateway, type GatewayArrival, hopReads } from "./gateway-hops.ts";
 import { namingsAt } from "./gateway-hosts.ts";

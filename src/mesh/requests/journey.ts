@@ -5,7 +5,7 @@ import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import { isHeadless } from "../membership/services.ts";
 import { hostOfService } from "../traffic/hosts.ts";
 import { formatWaypoint, isUsable, type WaypointBinding } from "../waypoints/bindings.ts";
-import type { Backend } from "./destinations.ts";
+import type { Backend } from "./arrival.ts";
 import { portOfDefinition, sentTo } from "./definitions.ts";
 import { destinedFor, destinedReads } from "./destined.ts";
 import { GatewayPassage, gatewayPassageReads, type LetIn, type RoutedStage } from "./gateway-passage.ts";

@@ -1,6 +1,6 @@
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import type { Sender } from "../membership/clients.ts";
-import type { Backend } from "./destinations.ts";
+import type { Backend } from "./arrival.ts";
 import type { TransportOutcome } from "./outcome.ts";
 
 const foreign =

@@ -4,7 +4,7 @@ import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { connections } from "./connections.ts";
-import type { Backend } from "./destinations.ts";
+import type { Backend } from "./arrival.ts";
 import { type Guard, guardReads, guards } from "./enforcement.ts";
 import type { Source, TransportOutcome } from "./outcome.ts";
 import type { Way } from "./way.ts";

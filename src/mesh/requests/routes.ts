@@ -7,7 +7,8 @@ import { Texts } from "../authorization/requests/texts.ts";
 import type { Match } from "../authorization/requests/matches.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import { hostOfService } from "../traffic/hosts.ts";
-import { type Arrival, Destinations } from "./destinations.ts";
+import type { Arrival } from "./arrival.ts";
+import { Destinations } from "./destinations.ts";
 import type { RouteOutcome, Source } from "./outcome.ts";
 import { bestNameFirst, type RouteCase } from "./route-conditions.ts";
 import {

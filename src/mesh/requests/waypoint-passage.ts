@@ -1,7 +1,7 @@
 import type { Clauses } from "../authorization/requests/matches.ts";
 import type { MeshView } from "../../view/view.ts";
 import { formatWaypoint, type WaypointBinding } from "../waypoints/bindings.ts";
-import type { Backend } from "./destinations.ts";
+import type { Backend } from "./arrival.ts";
 import { guardAtWaypoint, guardReads } from "./enforcement.ts";
 import { decidedBy, type Means } from "./guarded.ts";
 import { isDenied, seenPast } from "./journey-steps.ts";
