@@ -45,8 +45,11 @@ export function retriesOf(
 /** The timeout of a route; undefined: none, which is Istio's default (route.go TranslateRoute). */
 export const timeoutMsOf = ({ timeout }: HttpRoute): number | undefined => durationMs(timeout) || undefined;
 
-/** Conditions that are also true after the application has processed the request. */
-const afterProcessing = new Set(["5xx", "gateway-error", "reset", "retriable-4xx", "http3-post-connect-failure"]);
+/**
+ * Conditions that are also true after the application has processed the request. `retriable-4xx` is not one of them: it stands for 409
+ * alone (Envoy's documentation of the router filter), with which an application refuses a request.
+ */
+const afterProcessing = new Set(["5xx", "gateway-error", "reset", "http3-post-connect-failure"]);
 
 /** The conditions under which a request is repeated although the application may have processed it. */
 export const conditionsAfterProcessing = ({ attempts, retryOn }: Retries): readonly string[] =>
