@@ -76,7 +76,7 @@ const meshConfig = record({
       envoyOtelAls: calledProvider,
     }),
   ),
-  defaultProviders: optional(record({ accessLogging: list(name), metrics: list(name) })),
+  defaultProviders: optional(record({ accessLogging: list(name), metrics: list(name), tracing: list(name) })),
   accessLogFile: text,
   enableEnvoyAccessLogService: flag,
   ca: optional(record({ address: text })),

@@ -128,6 +128,7 @@ import { telemetryConflict } from "./telemetry/conflict.ts";
 import { telemetryHidesTraffic } from "./telemetry/hides-traffic.ts";
 import { telemetryProviderUnknown } from "./telemetry/provider-unknown.ts";
 import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
+import { telemetryWithoutProvider } from "./telemetry/without-provider.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
 import { virtualServiceClaimsUnverified } from "./virtual-service/claims-unverified.ts";
 import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-found.ts";
@@ -290,6 +291,7 @@ export const rules: readonly BuiltInRule[] = [
   telemetryHidesTraffic,
   telemetryProviderUnknown,
   telemetrySamplingTooHigh,
+  telemetryWithoutProvider,
   virtualServiceCanaryStep,
   virtualServiceClaimsUnverified,
   virtualServiceDelegateNotFound,

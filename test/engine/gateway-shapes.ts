@@ -271,6 +271,24 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "n Telemetries name no provider, and that of their namespace no longer does",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        meshConfig("accessLogFile: /dev/stdout"),
+        ...list(n, (i) =>
+          manifest("telemetry.istio.io/v1", "Telemetry", named(`t-${i}`), {
+            spec: { selector: { matchLabels: { app: `a-${i}` } }, accessLogging: [{ disabled: true }] },
+          }),
+        ),
+      ],
+      change: {
+        old: telemetry({ accessLogging: [{ providers: [{ name: "envoy" }] }] }),
+        object: telemetry({ accessLogging: [{ disabled: false }] }),
+      },
+    }),
+  },
+  {
     title: "a Telemetry with n providers whose services do not exist, and n Services in their namespace",
     world: (n) => ({
       objects: [

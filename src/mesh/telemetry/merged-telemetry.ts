@@ -139,6 +139,41 @@ export const writesLog = (telemetries: readonly Telemetry[], defaults: Telemetry
   (defaults.hasLogFile ||
     (defaults.logs.length > 0 && telemetries.every(({ spec }) => spec.accessLogging.length === 0)));
 
+/**
+ * The providers that count for each entry of a list, of all Telemetries that a proxy uses, the root namespace's first. Empty: the entry
+ * is for none, so that it changes nothing. For traces, a side of requests has the provider of the last entry for it that names one, wherever
+ * that is, and without one it sends no spans, also none that the mesh config turns on in the old way (Istio
+ * pilot/pkg/model/telemetry.go mergeLogs, mergeMetrics, Tracing).
+ */
+export function providersOfEntries(
+  telemetries: readonly Telemetry[],
+  field: TelemetryField,
+  defaults: readonly string[],
+): ReadonlyMap<TelemetryEntry, readonly string[]> {
+  if (field !== "tracing")
+    return new Map(
+      withProviders(
+        telemetries.flatMap(({ spec }): readonly TelemetryEntry[] => spec[field]),
+        defaults,
+      ),
+    );
+  const entries = telemetries.flatMap(({ spec }) => spec.tracing);
+  const bySide = (["SERVER", "CLIENT"] as const).map((side) => {
+    const isFor = isForSide(side);
+    return { isFor, names: entries.findLast((entry) => isFor(entry) && entry.providers.length > 0)?.providers };
+  });
+  return new Map(
+    entries.map((entry) => [
+      entry,
+      bySide.flatMap(({ isFor, names }) => (isFor(entry) ? (names?.map(({ name }) => name) ?? defaults) : [])),
+    ]),
+  );
+}
+
+export const telemetryFields = ["accessLogging", "metrics", "tracing"] as const;
+export type TelemetryField = (typeof telemetryFields)[number];
+export type TelemetryEntry = Telemetry["spec"][TelemetryField][number];
+
 interface Counting {
   /** Whether all metrics are turned off. A later override turns those on that are not turned off themselves. */
   readonly isDropped: boolean;
