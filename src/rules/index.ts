@@ -135,6 +135,7 @@ import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-f
 import { virtualServiceDelegateOutsideMatch } from "./virtual-service/delegate-outside-match.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
 import { virtualServiceFaultInjected } from "./virtual-service/fault-injected.ts";
+import { virtualServiceFaultNotRetried } from "./virtual-service/fault-not-retried.ts";
 import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-host-mismatch.ts";
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
@@ -298,6 +299,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceDelegateOutsideMatch,
   virtualServiceDestinationNotFound,
   virtualServiceFaultInjected,
+  virtualServiceFaultNotRetried,
   virtualServiceGatewayHostMismatch,
   virtualServiceGatewayNotFound,
   virtualServiceHiddenFromGateway,

@@ -92,6 +92,10 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
   ],
   ["service-entry-host-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   [
+    "virtual-service-fault-not-retried",
+    "it only warns, as it is in its trial stage, and compares durations that are written in several units",
+  ],
+  [
     "virtual-service-mirror-to-itself",
     "it only warns, as it is in its trial stage, and compares each mirror with the destinations of its route by their full host names",
   ],

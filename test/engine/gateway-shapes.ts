@@ -259,6 +259,23 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a VirtualService with n routes that retry, and whose faults come first",
+    world: (n) => ({
+      objects: [namespace({}), service(0)],
+      change: {
+        object: virtualService("v", {
+          hosts: ["s-0"],
+          http: list(n, (i) => ({
+            match: [{ uri: { exact: `/${i}` } }],
+            fault: { abort: { httpStatus: 503, percentage: { value: 1 } } },
+            retries: { attempts: 2 },
+            route: [{ destination: { host: "s-0" } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a Telemetry with n providers that the mesh config with n providers does not have",
     world: (n) => ({
       objects: [namespace({}), meshConfig(`extensionProviders: [${list(n, (i) => `{ name: p-${i} }`).join(", ")}]`)],
