@@ -166,6 +166,12 @@ const bodies: Partial<Record<Kind, string>> = {
   parentRef: { name: public }
   listeners:
     - { name: http, port: 80, protocol: HTTP, hostname: shop.example.com }`,
+  BackendTLSPolicy: `spec:
+  targetRefs:
+    - { group: "", kind: Service, name: cart }
+  validation:
+    hostname: cart.example.com
+    wellKnownCACertificates: System`,
   KubernetesRoute: `spec:
   parentRefs:
     - { name: public }

@@ -134,6 +134,7 @@ const unexplained: ReadonlySet<string> = new Set([
   "KubernetesGateway",
   "KubernetesRoute",
   "ListenerSet",
+  "BackendTLSPolicy",
   "MeshConfig",
 ]);
 

@@ -9,6 +9,7 @@ import {
   gateway,
   kubernetesGateway,
   kubernetesRoute,
+  backendTlsPolicy,
   listenerSet,
   meshwardIntent,
   namespace,
@@ -107,6 +108,8 @@ export const kinds = {
   KubernetesGateway: entry([gatewayApi("Gateway", "gateways", ["v1", "v1beta1"])], kubernetesGateway),
   /** More listeners for a Gateway of the Gateway API. */
   ListenerSet: entry([gatewayApi("ListenerSet", "listenersets", ["v1"])], listenerSet),
+  /** The TLS that clients use for Services and ServiceEntries of its namespace. */
+  BackendTLSPolicy: entry([gatewayApi("BackendTLSPolicy", "backendtlspolicies", ["v1", "v1alpha3"])], backendTlsPolicy),
   /** The routes of the Gateway API. */
   KubernetesRoute: entry(
     [

@@ -303,6 +303,18 @@ const listeners = list(
   }),
 );
 
+/** Only the first reference counts (Istio pilot/pkg/config/kube/gateway/backend_policies.go getBackendTLSCredentialName). */
+export const backendTlsPolicy = record({
+  spec: record({
+    targetRefs: list(record({ group: text, kind: text, name, sectionName: optional(text) })),
+    validation: record({
+      hostname: name,
+      wellKnownCACertificates: optional(text),
+      caCertificateRefs: list(record({ group: text, kind: text, name })),
+    }),
+  }),
+});
+
 export const listenerSet = record({
   spec: record({
     parentRef: record({ group: text, kind: text, namespace: text, name }),

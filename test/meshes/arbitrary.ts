@@ -183,6 +183,22 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
       ],
     ),
   }),
+  BackendTLSPolicy: fc.record({
+    targetRefs: fc.constantFrom<unknown[]>(
+      [{ group: "", kind: "Service", name: "x" }],
+      [{ group: "", kind: "Service", name: "x", sectionName: "http" }],
+      [
+        { group: "", kind: "Service", name: "y" },
+        { group: "networking.istio.io", kind: "ServiceEntry", name: "x" },
+      ],
+      [{ group: "", kind: "Secret", name: "x" }],
+    ),
+    validation: fc.constantFrom<unknown>(
+      { hostname: "x.example.com", wellKnownCACertificates: "System" },
+      { hostname: "x.example.com", caCertificateRefs: [{ group: "", kind: "ConfigMap", name: "x" }] },
+      { hostname: "x.example.com", caCertificateRefs: [{ group: "", kind: "Secret", name: "x" }] },
+    ),
+  }),
   KubernetesRoute: fc.record({
     parentRefs: fc.constantFrom<unknown[]>(
       [{ name: "x", kind: "ListenerSet" }],

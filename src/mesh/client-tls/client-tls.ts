@@ -1,6 +1,7 @@
 import type { Path } from "../../kube/read.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
+import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
 import type { MtlsMode } from "../mtls/peer-authentications.ts";
 
 /**
@@ -26,6 +27,8 @@ export interface ClientTlsChoice {
   /** Set if the setting is for one port. */
   readonly port?: number | undefined;
   readonly lost?: Lost;
+  /** The BackendTLSPolicy that sets it, where no DestinationRule does. */
+  readonly policy?: BackendTlsPolicy;
   /** The name that the setting asks for in TLS; undefined: it sets none. */
   readonly sni?: string;
 }
@@ -154,6 +157,13 @@ function entriesOf(policy: TrafficPolicy): PortEntries {
   portEntries.set(policy, { first, withTls });
   return { first, withTls };
 }
+
+/** The entry of a traffic policy for a port, of several the first. */
+export const entryAt = (
+  policy: TrafficPolicy | undefined,
+  port: number,
+): TrafficPolicy["portLevelSettings"][number] | undefined =>
+  policy?.portLevelSettings[entriesOf(policy).first.get(port) ?? -1];
 
 /** The ports for which a traffic policy has entries. */
 export const portsApart = (policy: TrafficPolicy | undefined): ReadonlySet<number | undefined> =>

@@ -1,6 +1,8 @@
 import { idOf } from "../../kube/identity.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
+import { type BackendTls, backendTlsOfEntry, backendTlsOfService } from "../client-tls/backend-tls-policies.ts";
 import { clientTlsOf } from "../client-tls/client-tls.ts";
+import { besidePolicies, clientTlsWithPolicies } from "../client-tls/filled-gaps.ts";
 import { readers } from "../membership/control-plane.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
@@ -32,6 +34,8 @@ export const destinationRulesOfEntry = relation("destinationRulesOfEntry", servi
 export const destinationReads = [
   destinationRulesOfService,
   destinationRulesOfEntry,
+  backendTlsOfService,
+  backendTlsOfEntry,
   serviceEntriesBesideService,
   namespaceOfService,
   namespaceOfEntry,
@@ -41,6 +45,11 @@ export const destinationReads = [
   ...behindPortReads,
 ] as const;
 type View = MeshView<(typeof destinationReads)[number]>;
+
+interface Settings {
+  readonly rule: MergedDestinationRule | undefined;
+  readonly policies: BackendTls | undefined;
+}
 
 /** The destinations of one client. */
 export class Destinations {
@@ -133,12 +142,16 @@ export class Destinations {
   /** `name`: by which the client has its configuration for the host. */
   #arrivalAtPort(sent: Pick<Sent, "of" | "object" | "namespace">, name: string): Arrival {
     const { object } = sent;
-    const merged = this.#ruleFor(name, object);
+    const { rule: merged, policies } = this.#settingsFor(name, object);
     const of = { ...sent.of, rules: merged?.from ?? [] };
     if (portOfDefinition(object, of.port) === undefined) return nowhere(of, `${idOf(object)} has no port ${of.port}`);
     const subset = merged?.subsets.find((one) => one.name === of.subset);
     if (of.subset !== undefined && subset === undefined) return this.#withoutSubset(of, of.subset, merged);
-    const tls = clientTlsOf(merged, of.port, subset, this.#source.isGateway);
+    const { isGateway } = this.#source;
+    const tls =
+      policies === undefined
+        ? clientTlsOf(merged, of.port, subset, isGateway)
+        : clientTlsWithPolicies(merged, policies, { port: of.port, subset, isGateway });
     const next = { ...sent, of, labels: subset?.labels ?? {}, tls };
     return this.#behindPort.arrivalAt(next, name);
   }
@@ -162,6 +175,23 @@ export class Destinations {
   }
 
   /** The DestinationRules that the proxy of the client uses for a host, merged. */
+  /** What the client has for a host of DestinationRules and of BackendTLSPolicies. */
+  #settingsFor(name: string, object: Definition): Settings {
+    const rule = this.#ruleFor(name, object);
+    const policies = this.#policiesFor(object);
+    if (policies === undefined) return { rule, policies };
+    const { client } = this.scope;
+    const beside = besidePolicies(rule, { host: name, namespace: object.metadata.namespace, client });
+    return { rule: beside.rule, policies: beside.arePoliciesHidden ? undefined : policies };
+  }
+
+  #policiesFor(object: Definition): BackendTls | undefined {
+    if (this.#source.sender !== "proxy") return undefined;
+    return object.kind === "Service"
+      ? this.#mesh.get(backendTlsOfService, object)
+      : this.#mesh.get(backendTlsOfEntry, object);
+  }
+
   #ruleFor(name: string, object: Definition): MergedDestinationRule | undefined {
     if (this.#source.sender !== "proxy") return undefined;
     const key = `${object.metadata.namespace}/${name}`;

@@ -1,6 +1,7 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
+import { backendTlsOfEntry, backendTlsOfService } from "../../mesh/client-tls/backend-tls-policies.ts";
 import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
 import { isTlsPort } from "../../mesh/membership/service-protocol.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -40,14 +41,20 @@ const rulesOfHttpDestinations = relation(
   index("DestinationRule", (rule, settings) => (originatesTls(rule) ? destinationRuleByHost.keys(rule, settings) : [])),
 );
 
-const reads = [registeredHost, rulesOfHttpDestinations, gatewayService] as const;
+const reads = [
+  registeredHost,
+  rulesOfHttpDestinations,
+  gatewayService,
+  backendTlsOfService,
+  backendTlsOfEntry,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceHttpToTlsPort = defineRule({
   id: "virtual-service-http-to-tls-port",
   subject: "VirtualService",
   reads,
-  worksWithout: ["DestinationRule", "Gateway", "ServiceEntry"],
+  worksWithout: ["BackendTLSPolicy", "DestinationRule", "Gateway", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   // The name of a port can say https, although the application speaks HTTP there.
@@ -62,7 +69,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, the destination has no port, its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
+      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, a BackendTLSPolicy counts for the port, the destination has no port, its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -72,7 +79,8 @@ export const virtualServiceHttpToTlsPort = defineRule({
     for (const found of tlsPortsOf(virtualService, mesh)) {
       yield;
       originating ??= hostsWithTls(virtualService, mesh);
-      if (!coveringHosts(found.host).some((one) => originating?.has(one))) yield problemOf(found, mesh);
+      if (coveringHosts(found.host).some((one) => originating?.has(one))) continue;
+      if (!found.definitions.some((one) => getsTlsByPolicy(one, found.port, mesh))) yield problemOf(found, mesh);
     }
   },
 });
@@ -88,6 +96,13 @@ function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Foun
     if (isTls && !definitions.some((one) => one.kind === "Service" && mesh.get(gatewayService, one)))
       yield { at: [...at, "port"], host, port, definitions };
   }
+}
+
+/** Whether a BackendTLSPolicy makes TLS of what is sent to a port. */
+function getsTlsByPolicy(definition: Definition, port: number, mesh: View): boolean {
+  const policies =
+    definition.kind === "Service" ? mesh.get(backendTlsOfService, definition) : mesh.get(backendTlsOfEntry, definition);
+  return policies !== undefined && (policies.wide !== undefined || policies.byPort.has(port));
 }
 
 const hostsWithTls = (virtualService: VirtualService, mesh: View): ReadonlySet<string> =>

@@ -77,6 +77,7 @@
 - apiGroups:
     - gateway.networking.k8s.io
   resources:
+    - backendtlspolicies
     - gateways
     - grpcroutes
     - httproutes
@@ -285,6 +286,7 @@
 - apiGroups:
     - gateway.networking.k8s.io
   resources:
+    - backendtlspolicies
     - gateways
     - grpcroutes
     - httproutes

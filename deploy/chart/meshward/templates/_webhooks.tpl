@@ -21,6 +21,7 @@
     - UPDATE
     - DELETE
   resources:
+    - backendtlspolicies
     - gateways
     - grpcroutes
     - httproutes
