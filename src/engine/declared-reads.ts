@@ -128,12 +128,15 @@ export function rulesConcerned(rules: readonly Rule[], kind: Kind): readonly Rul
 export const readsSetting = (rule: Rule, settings: ReadonlySet<SettingName>): boolean =>
   !declared(rule).settings.isDisjointFrom(settings);
 
+const alwaysKnown: ReadonlySet<Kind> = new Set<Kind>(["Namespace", "ListenerSet", "BackendTLSPolicy"]);
+
 /**
  * The kinds that a view does not know. Namespaces are always known, at least as implied Namespaces. About ListenerSets, facts say
- * themselves what is not known: only Gateways that allow them depend on them, and most clusters have neither.
+ * themselves what is not known: only Gateways that allow them depend on them, and most clusters have neither. Most clusters do not
+ * serve BackendTLSPolicies either, and without them the TLS of clients is what DestinationRules say.
  */
 export const unknownKinds = (mesh: Mesh): ReadonlySet<Kind> =>
-  new Set(mesh.unknownKinds().filter((kind) => kind !== "Namespace" && kind !== "ListenerSet"));
+  new Set(mesh.unknownKinds().filter((kind) => !alwaysKnown.has(kind)));
 
 /** A kind that the rule requires and that is among these unknown ones. */
 export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefined {

@@ -20,6 +20,16 @@ export const isSupportedTarget = ({ group, kind }: TargetRef): boolean =>
 export const isIgnored = ({ metadata }: BackendTlsPolicy): boolean =>
   metadata.annotations["istio.io/ignore-policy-attachment"]?.toLowerCase() === "true";
 
+/**
+ * Whether istiod has no certificate of an authority for a policy, because the first reference is no ConfigMap: its credential is then
+ * one that does not exist (backend_policies.go getBackendTLSCredentialName).
+ */
+export function hasInvalidAuthority({ spec: { validation } }: BackendTlsPolicy): boolean {
+  const [first] = validation.caCertificateRefs;
+  if (validation.wellKnownCACertificates !== undefined || first === undefined) return false;
+  return first.kind !== "ConfigMap" || (first.group ?? "") !== "";
+}
+
 const keyOfTarget = (kind: string | undefined, namespace: string, name: string): string =>
   `${kind}/${namespace}/${name}`;
 

@@ -1,9 +1,8 @@
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import { hostKey } from "../traffic/hosts.ts";
-import type { BackendTls, BackendTlsPolicy } from "./backend-tls-policies.ts";
+import { type BackendTls, type BackendTlsPolicy, hasInvalidAuthority } from "./backend-tls-policies.ts";
 import { type ClientTlsChoice, clientTlsOf, entryAt } from "./client-tls.ts";
 
-type TrafficPolicy = NonNullable<MergedDestinationRule["trafficPolicy"]>;
 type Subset = MergedDestinationRule["subsets"][number];
 
 /** A host, the namespace of what defines it, and that of a client. */
@@ -41,7 +40,7 @@ export function clientTlsWithPolicies(
   at: { readonly port: number; readonly subset: Subset | undefined; readonly isGateway: boolean },
 ): ClientTlsChoice {
   const { port, subset, isGateway } = at;
-  const filled = subsetDecides(subset, port) ? undefined : gapFilled(merged?.trafficPolicy, policies, port);
+  const filled = subsetDecides(subset, port) ? undefined : gapFilled(merged, policies, at);
   return filled ?? clientTlsOf(merged, port, subset, isGateway);
 }
 
@@ -50,20 +49,32 @@ const subsetDecides = (subset: Subset | undefined, port: number): boolean =>
 
 /** Undefined: there is no gap, or no policy for it. */
 function gapFilled(
-  user: TrafficPolicy | undefined,
+  merged: MergedDestinationRule | undefined,
   { wide, byPort }: BackendTls,
-  port: number,
+  { port, isGateway }: { readonly port: number; readonly isGateway: boolean },
 ): ClientTlsChoice | undefined {
-  const entry = entryAt(user, port);
+  const entry = entryAt(merged?.trafficPolicy, port);
   if (entry?.tls !== undefined) return undefined;
   const ofPort = byPort.get(port);
-  if (ofPort !== undefined) return simple(ofPort);
-  if (wide === undefined || user?.tls !== undefined) return undefined;
+  if (ofPort !== undefined) return simple(ofPort, merged, isGateway);
+  if (wide === undefined || hasWideTls(merged)) return undefined;
   // The entry of a user without tls leaves the cluster without it, but the endpoints get that of the policy (clientTlsOf).
-  return entry === undefined ? simple(wide) : { tls: "plaintext", lost: "no tls at this port", port, policy: wide };
+  return entry === undefined
+    ? simple(wide, merged, isGateway)
+    : { tls: "plaintext", lost: "no tls at this port", port, policy: wide };
 }
 
-const simple = (policy: BackendTlsPolicy): ClientTlsChoice => {
+const hasWideTls = (merged: MergedDestinationRule | undefined): boolean => merged?.trafficPolicy?.tls !== undefined;
+
+/** A sidecar gets no TLS for a credential that is no ConfigMap, also for one that does not exist (cluster_tls.go buildUpstreamClusterTLSContext). */
+function simple(
+  policy: BackendTlsPolicy,
+  merged: MergedDestinationRule | undefined,
+  isGateway: boolean,
+): ClientTlsChoice {
+  const mayReadCredentials = isGateway || merged?.selector !== undefined;
   const { hostname } = policy.spec.validation;
+  if (!mayReadCredentials && hasInvalidAuthority(policy))
+    return { tls: "plaintext", lost: "no workloadSelector", policy };
   return { tls: "tls", policy, ...(hostname ? { sni: hostname } : {}) };
-};
+}

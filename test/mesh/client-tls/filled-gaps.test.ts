@@ -49,6 +49,17 @@ describe("a BackendTLSPolicy fills the gaps of a DestinationRule", () => {
   });
 });
 
+test("of an authority that is no ConfigMap, sidecars make plaintext, and gateways TLS that fails", () => {
+  const { metadata, spec } = policy;
+  const caCertificateRefs = [{ group: "", kind: "Secret", name: "ca" }];
+  const validation = { hostname: "api.example.com", caCertificateRefs };
+  const invalid = readObject("BackendTLSPolicy", { metadata, spec: { ...spec, validation } });
+  const at = { port: 80, subset: undefined, isGateway: false };
+  const policies = { wide: invalid, byPort: new Map() };
+  assert.equal(clientTlsWithPolicies(undefined, policies, at).tls, "plaintext");
+  assert.equal(clientTlsWithPolicies(undefined, policies, { ...at, isGateway: true }).tls, "tls");
+});
+
 describe("which DestinationRule counts beside BackendTLSPolicies", () => {
   test("one of the namespace of the host, for the host itself", () => {
     const merged = mergedOf({});
