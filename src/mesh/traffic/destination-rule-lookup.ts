@@ -13,7 +13,7 @@ import {
   isPrivate,
 } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
-import { coveringHosts, covers, hostKey } from "./hosts.ts";
+import { coveringHosts, covers, hostKey, wildcardOver } from "./hosts.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -359,11 +359,14 @@ export const readsRuleHosts = [hostsAtKey, wildcardKeysOver, destinationRulesOfV
 
 /** The hosts of DestinationRules that match a host (as istiod resolves it), most specific first. */
 export function ruleHostsOver(host: string, mesh: MeshView<(typeof readsRuleHosts)[number]>): readonly string[] {
-  const [, wildcard] = coveringHosts(host);
-  const keys = wildcard === undefined ? [] : mesh.get(wildcardKeysOver, wildcard);
-  const found = keys.flatMap((key) => mesh.get(hostsAtKey, key).over(host));
-  if (!mesh.hasUnder(destinationRulesOfVirtualService, host)) return found;
-  return [...mesh.get(hostsAtKey, host).over(host), ...found];
+  const found: string[] = [];
+  const add = (key: string) => {
+    for (const one of mesh.get(hostsAtKey, key).over(host)) found.push(one);
+  };
+  if (mesh.hasUnder(destinationRulesOfVirtualService, host)) add(host);
+  const wildcard = wildcardOver(host);
+  if (wildcard !== undefined) for (const key of mesh.get(wildcardKeysOver, wildcard)) add(key);
+  return found;
 }
 
 /**
