@@ -1,3 +1,4 @@
+import { KeptIn } from "../../../view/kept-in.ts";
 import { allowsAny, type Applied, listChanges, readAt, type Rules, rulesOf } from "./applied.ts";
 import { type Box, everyRequest, type Request } from "./boxes.ts";
 import {
@@ -212,13 +213,19 @@ class Change {
     let refusing: readonly (readonly Ruled[])[] | undefined;
     for (const by of this.#allowing()) {
       if (isAnswered(by)) continue;
-      refusing ??= [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)].filter(
-        isNotEmpty,
-      );
+      refusing ??= this.#refusing();
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
-        for (const left of outsideLists(one, refusing, work))
+        for (const left of outsideLists(one, refusing, 0, work))
           yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
     }
+  }
+
+  /** The lists of rules that keep a request from being gained: those that deny it now, and those that allowed it before. */
+  #refusing(): readonly (readonly Ruled[])[] {
+    const found: (readonly Ruled[])[] = [];
+    for (const { deny } of this.#after) if (deny.length > 0) found.push(deny);
+    for (const { allow } of this.#before) if (allow.length > 0) found.push(allow);
+    return found;
   }
 
   /** Whether a question was answered for every rule that it is about. */
@@ -251,7 +258,7 @@ class Change {
     const allowing = hasAllow(this.#after) ? this.#after.flatMap(({ allow }) => allow) : [undefined];
     for (const by of allowing)
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
-        for (const left of outsideLists(one, refusing, work)) yield { box: left, by };
+        for (const left of outsideLists(one, refusing, 0, work)) yield { box: left, by };
   }
 
   /** Requests of unnamed callers that no unnamed caller could send before. */
@@ -291,12 +298,25 @@ class Change {
   }
 }
 
-const isNotEmpty = ({ length }: readonly Ruled[]): boolean => length > 0;
 const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);
 
-/** The requests that no rule of any list matches. */
-function* outsideLists(box: Box, lists: readonly (readonly Ruled[])[], work: Work): Generator<Box, undefined> {
-  const [first, ...others] = lists;
+/** The requests that no rule of any list matches, from one of the lists on. */
+function* outsideLists(
+  box: Box,
+  lists: readonly (readonly Ruled[])[],
+  next: number,
+  work: Work,
+): Generator<Box, undefined> {
+  const first = lists[next];
   if (first === undefined) yield box;
-  else for (const left of outside(box, first.map(matchOf), work)) yield* outsideLists(left, others, work);
+  else for (const left of outside(box, matchesOf(first), work)) yield* outsideLists(left, lists, next + 1, work);
+}
+
+const matches = new KeptIn<readonly Ruled[], readonly Match[]>();
+
+/** Thousands of workloads can share a list of rules. */
+function matchesOf(rules: readonly Ruled[]): readonly Match[] {
+  let found = matches.get(rules);
+  if (found === undefined) matches.set(rules, (found = rules.map(matchOf)));
+  return found;
 }
