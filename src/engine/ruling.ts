@@ -150,7 +150,9 @@ export const ladder = {
   incompleteData: lowers("incompleteData", (finding, mode, { request }) => {
     const isAsked = mode === "deny" && finding.setting.onUnknown !== "deny" && finding.undecided === undefined;
     const kinds = isAsked ? (request?.incompleteKinds(finding) ?? []) : [];
-    return kinds.length === 0 ? undefined : { to: "warn", reason: `the data on ${kinds.join(", ")} is old or incomplete` };
+    return kinds.length === 0
+      ? undefined
+      : { to: "warn", reason: `the data on ${kinds.join(", ")} is old or incomplete` };
   }),
   garbageCollection: lowers("garbageCollection", (_finding, _mode, { request }) =>
     when(
@@ -231,7 +233,8 @@ function exceptionOf(
   { exceptionFor, after }: RulingContext,
 ): Exception | undefined {
   let exception = exceptionFor(rule, subject, key, after);
-  for (const other of acceptedWith ?? []) exception ??= exceptionFor({ id: other.rule }, other.object, undefined, after);
+  for (const other of acceptedWith ?? [])
+    exception ??= exceptionFor({ id: other.rule }, other.object, undefined, after);
   return exception;
 }
 

@@ -205,11 +205,7 @@ const isForNobody = ({ client }: SubsetFailure, { isOfGateways }: Asked): boolea
   client !== undefined && client.gateway === undefined && isOfGateways(client.namespace);
 
 /** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
-function alsoFor(
-  standsFor: readonly string[],
-  { host, subset }: Target,
-  isWarning: boolean,
-): readonly string[] {
+function alsoFor(standsFor: readonly string[], { host, subset }: Target, isWarning: boolean): readonly string[] {
   const ofOthers = standsFor.map((namespace) => JSON.stringify([host, subset, namespace, "none", true]));
   return [JSON.stringify([host, subset, "everyone", isWarning]), ...ofOthers];
 }

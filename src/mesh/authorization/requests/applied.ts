@@ -128,7 +128,7 @@ export const allowsAny = (applied: Applied): boolean =>
     : applied.lists.some(hasAllow);
 
 function hasAllow({ policies }: NamedList): boolean {
-  const [first] = policies;
+  const first = policies[0];
   if (first === undefined || isAllow(first)) return first !== undefined;
   let found = allowing.get(policies);
   if (found === undefined) allowing.set(policies, (found = policies.some(isAllow)));
