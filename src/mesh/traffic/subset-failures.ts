@@ -58,9 +58,6 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
 
 type Failure = Omit<SubsetFailure, "root" | "standsFor" | "ownerInstead">;
 
-/** Clients of the route by their gateway, or all sidecars. */
-type Some = Callers["inOrder"][number];
-
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
 class CallersLookUp {
   readonly #callers: Callers;
@@ -87,10 +84,9 @@ class CallersLookUp {
   /** Through the root VirtualService itself. */
   failures(subset: string): readonly SubsetFailure[] {
     const { inOrder } = this.#callers;
-    const ofSome = (some: Some) =>
-      "sidecars" in some ? this.#ofServed(some.sidecars, subset) : this.#ofPod(some, subset);
-    const [only] = inOrder;
-    const served = only !== undefined && inOrder.length === 1 ? ofSome(only) : inOrder.flatMap(ofSome);
+    const served = inOrder.flatMap((some) =>
+      "sidecars" in some ? this.#ofServed(some.sidecars, subset) : this.#ofPod(some, subset),
+    );
     const unseen = served.length === 0 ? this.#unseen(subset) : undefined;
     if (unseen) served.push({ client: undefined, lookup: unseen, isGrave: true });
     const told = served.length > 0 && this.#isForAll(subset) ? served : [];
