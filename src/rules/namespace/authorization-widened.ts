@@ -89,7 +89,7 @@ function wideningOfTcp(questions: Questions, { asked }: ChangedPlace, ofHttp: An
 
 const problemOf = (gain: Gain, place: ChangedPlace, key: string): Problem => ({
   at: [],
-  message: `Callers gain requests to ${place.name}: ${formatGain(gain)}`,
+  message: () => `Callers gain requests to ${place.name}: ${formatGain(gain)}`,
   key,
   related: policiesOfGain(gain),
 });
