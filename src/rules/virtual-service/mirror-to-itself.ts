@@ -8,6 +8,7 @@ export const virtualServiceMirrorToItself = defineRule({
   id: "virtual-service-mirror-to-itself",
   subject: "VirtualService",
   reads: [],
+  onlyWithFields: ["spec.http.mirror", "spec.http.mirrors"],
   mode: "warn",
   since: "0.1.0",
   // A test of the load that the same pods can take may be meant.
