@@ -156,7 +156,8 @@ function fixOf({ isStaying, isOfIngress, share, lost, wider, was }: Departure): 
       fix: `Keep the label \`${ingressUseWaypoint}: "true"\`, or bind the same policies to the ingress gateways first.`,
     };
   if (isStaying && lost !== undefined) {
-    const target = was.kind === "ServiceEntry" ? "ServiceEntry" : "waypoint";
+    const isOfEntry = was.kind === "ServiceEntry" && lost.metadata.namespace === was.namespace;
+    const target = isOfEntry ? "ServiceEntry" : "waypoint";
     return {
       fix: `Keep ${idOf(lost)}, or first apply another policy that targets the ${target} and restricts the same callers.`,
     };
