@@ -5,8 +5,8 @@ import { authorization, type Coverage, hasDefaultDeny } from "../authorization/e
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
-import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
-import { type GuardedTraffic, waypointGuards } from "./guarded-traffic.ts";
+import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import { type GuardedTraffic, usedWays, waypointGuards } from "./guarded-traffic.ts";
 import { servingWaypoints, usedWaypoints } from "./served-traffic.ts";
 
 /** A waypoint of another namespace, and whether it is a canary wherever it serves. */
@@ -49,16 +49,13 @@ export const openSharedWaypoints = fact("openSharedWaypoints", "Namespace", read
 });
 const none: readonly SharedWaypoint[] = Object.freeze([]);
 
-/** The waypoint of some traffic, and its canary. */
+/** The waypoint of some traffic, and the canary beside it. */
 const waypointsOf = (traffic: GuardedTraffic | undefined) =>
-  [
-    [traffic?.binding, false],
-    [traffic?.canary?.binding, true],
-  ] as const;
+  traffic === undefined ? [] : usedWays(traffic).map(({ binding }, i) => [binding, i > 0] as const);
 
 /** The gateway that serves as a waypoint, if it is in another namespace. */
-function sharedBy(binding: WaypointBinding | undefined, { metadata }: Namespace): KubernetesGateway | undefined {
-  return isUsable(binding) && binding.named.namespace !== metadata.name ? binding.gateway : undefined;
+function sharedBy({ named, gateway }: WaypointBinding, { metadata }: Namespace): KubernetesGateway | undefined {
+  return named.namespace === metadata.name ? undefined : gateway;
 }
 
 /** Undefined: not all Services are known. */
