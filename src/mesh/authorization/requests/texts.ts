@@ -106,9 +106,10 @@ export function findTexts(required: readonly Texts[], excluded: readonly Texts[]
     for (const value of exact.values()) if (isIn(value)) return { value };
     if (patterns.length === 0) return undefined;
   }
+  const exclusion = { ...search, excluded, isShort: required.every(({ patterns }) => patterns.length <= fewPatterns) };
   for (const choice of choices(required, search)) {
     work.spend(choice.length);
-    const value = exampleOf(choice, isIn, { ...search, excluded });
+    const value = exampleOf(choice, isIn, exclusion);
     if (value !== undefined) return { value };
   }
   return undefined;
@@ -139,6 +140,8 @@ function withPattern(some: readonly Pattern[], added: Pattern | undefined): read
 
 interface Exclusion extends Search {
   readonly excluded: readonly Texts[];
+  /** There are so few choices that each of them can be compared with all of these. */
+  readonly isShort: boolean;
 }
 
 function exampleOf(
@@ -146,7 +149,8 @@ function exampleOf(
   isIn: (value: readonly string[]) => boolean,
   search: Exclusion,
 ): readonly string[] | undefined {
-  if (!choice.every(areCompatible) || isExcluded(choice, search.excluded)) return undefined;
+  if (!choice.every(areCompatible)) return undefined;
+  if ((search.isShort || choice.length === 1) && isExcluded(choice, search.excluded)) return undefined;
   const candidates = (i: number) => candidatesOf(choice[i] ?? [], search.fillers[i] ?? []);
   const usual = choice.map((_, i): string | undefined => candidates(i).next().value);
   // Where nothing readable matches, all fillers were tried in vain.
