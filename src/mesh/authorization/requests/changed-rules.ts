@@ -4,7 +4,7 @@ import { type Box, everyRequest } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
 import type { Clauses, Match, Place } from "./matches.ts";
 import { isAllow, isSameTrust, type Ruled, rulesAt, textOf, textOfRule } from "./policies.ts";
-import { type Harmless, type StrangerIdentity, unnamed } from "./strangers.ts";
+import { hasIdentity, type Harmless, type StrangerIdentity, unnamed } from "./strangers.ts";
 import { type Kept, Undecided, Work } from "./work.ts";
 
 type Policy = PolicyChange["gone"][number];
@@ -40,7 +40,7 @@ export class ChangedRules {
   readonly #before: Reading;
   readonly #after: Reading;
   readonly #mayAllowUnnamed = new Map<StrangerIdentity, boolean>();
-  readonly #fromUnnamed = new Map<StrangerIdentity, FromUnnamed>();
+  #unnamed: UnnamedAt | undefined;
   #written: { readonly hasNewAllow: boolean; readonly hasOldDeny: boolean } | undefined;
   #allow: Difference | undefined;
   #deny: Difference | undefined;
@@ -109,18 +109,25 @@ export class ChangedRules {
   }
 
   /** The requests of unnamed callers with this identity that are not harmless; undefined: there are none. */
-  fromUnnamed(who: Unnamed, place: Place, work: Work): Box | undefined {
-    const { methods, paths } = who.harmless;
-    let found = this.#fromUnnamed.get(who.identity);
-    if (found?.methods === methods && found.paths === paths && found.place === place) {
-      work.spend(found.spent);
-      return found.result;
+  fromUnnamed({ harmless, identity }: Unnamed, place: Place, work: Work): Box | undefined {
+    const { clauses, boxes } = this.#unnamedAt(place, harmless);
+    const known = boxes.get(identity);
+    if (known !== undefined) {
+      work.spend(known.spent);
+      return known.result;
     }
     const before = work.spent;
-    const result = everyRequest.withAll(unnamed(this.newAllow.map(matchOf), place, who), work);
-    found = { methods, paths, place, result, spent: work.spent - before };
-    this.#fromUnnamed.set(who.identity, found);
+    const result = everyRequest.withAll([hasIdentity(identity), ...clauses], work);
+    boxes.set(identity, { result, spent: work.spent - before });
     return result;
+  }
+
+  #unnamedAt(place: Place, harmless: Harmless): UnnamedAt {
+    const { methods, paths } = harmless;
+    const known = this.#unnamed;
+    if (known?.methods === methods && known.paths === paths && known.place === place) return known;
+    const clauses = unnamed(this.newAllow.map(matchOf), place, harmless);
+    return (this.#unnamed = { methods, paths, place, clauses, boxes: new Map() });
   }
 
   /** Whether somebody can gain anything. */
@@ -155,10 +162,11 @@ function isAnyLeft({ rules, others }: Difference, work: Work): boolean {
   );
 }
 
-/** The answer for the last requests that were harmless, which the rules of one review agree about. */
-interface FromUnnamed extends Harmless, Kept {
+/** What unnamed callers are, and their requests by their identity, for the last requests that were harmless: the rules of one review agree about them. */
+interface UnnamedAt extends Harmless {
   readonly place: Place;
-  readonly result: Box | undefined;
+  readonly clauses: Clauses;
+  readonly boxes: Map<StrangerIdentity, Kept & { readonly result: Box | undefined }>;
 }
 
 const known = new KeptIn<PolicyChange, Map<Place, ChangedRules>>();

@@ -96,7 +96,7 @@ export interface Search {
 
 /** A value that is in all of the first sets and in none of the others. */
 export function findTexts(required: readonly Texts[], excluded: readonly Texts[], search: Search): Found {
-  const { work } = search;
+  const { work, fillers } = search;
   const visited = costOf(required) + costOf(excluded);
   const isIn = (value: readonly string[]): boolean => {
     work.spend(visited);
@@ -107,31 +107,40 @@ export function findTexts(required: readonly Texts[], excluded: readonly Texts[]
     if (patterns.length === 0) return undefined;
   }
   const exclusion = { ...search, excluded, isShort: required.every(({ patterns }) => patterns.length <= fewPatterns) };
-  for (const choice of choices(required, search)) {
-    work.spend(choice.length);
-    const value = exampleOf(choice, isIn, exclusion);
-    if (value !== undefined) return { value };
-  }
-  return undefined;
+  const value = firstOfChoices(
+    required,
+    fillers.map(() => []),
+    work,
+    (choice) => {
+      work.spend(choice.length);
+      return exampleOf(choice, isIn, exclusion);
+    },
+  );
+  return value && { value };
 }
 
 const costOf = (sets: readonly Texts[]): number => sets.reduce((sum, { cost }) => sum + cost, 0);
 
-/** For each text the patterns that it has to match: one choice takes one element of every set. */
-function* choices(
-  required: readonly Texts[],
-  { fillers, work }: Search,
-): Generator<readonly (readonly Pattern[])[], undefined> {
-  const [first, ...others] = required;
-  if (first === undefined) {
-    yield fillers.map(() => []);
-    return;
+/**
+ * The first answer for a choice of one element of every set, beside those that are chosen already. A choice is, for each text,
+ * the patterns that it has to match.
+ */
+function firstOfChoices<T>(
+  sets: readonly Texts[],
+  chosen: readonly (readonly Pattern[])[],
+  work: Work,
+  answer: (choice: readonly (readonly Pattern[])[]) => T | undefined,
+): T | undefined {
+  const last = sets.at(-1);
+  if (last === undefined) return answer(chosen);
+  const others = sets.slice(0, -1);
+  for (const patterns of last.patterns) {
+    work.spend(3);
+    const choice = chosen.map((some, i) => withPattern(some, patterns[i]));
+    const found = firstOfChoices(others, choice, work, answer);
+    if (found !== undefined) return found;
   }
-  for (const chosen of choices(others, { fillers, work, isClosed: false }))
-    for (const patterns of first.patterns) {
-      work.spend(3);
-      yield chosen.map((some, i) => withPattern(some, patterns[i]));
-    }
+  return undefined;
 }
 
 function withPattern(some: readonly Pattern[], added: Pattern | undefined): readonly Pattern[] {
