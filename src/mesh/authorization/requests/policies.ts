@@ -71,8 +71,22 @@ export const textOf = ({ policy, index }: Ruled): string => textOfRule(policy, i
 export function textOfRule({ metadata, spec }: AuthorizationPolicy, index: number): string {
   const rule = spec.rules[index];
   let text = rule && texts.get(rule);
-  if (rule !== undefined && text === undefined) texts.set(rule, (text = metadata.namespace + JSON.stringify(rule)));
+  if (rule !== undefined && text === undefined) texts.set(rule, (text = metadata.namespace + writtenRule(rule)));
   return text ?? "";
+}
+
+/** Without the lists that are empty, which are most of them. */
+function writtenRule({ from, to, when }: Rule): string {
+  let text = "";
+  for (const { source } of from) text += ` from ${writtenFields(source)}`;
+  for (const { operation } of to) text += ` to ${writtenFields(operation)}`;
+  return when.length === 0 ? text : `${text} when ${JSON.stringify(when)}`;
+}
+
+function writtenFields(fields: Readonly<Record<string, readonly string[]>>): string {
+  let text = "";
+  for (const [name, values] of Object.entries(fields)) if (values.length > 0) text += name + JSON.stringify(values);
+  return text;
 }
 
 const simplified = ({ sources, operations, conditions }: Match): Match => ({

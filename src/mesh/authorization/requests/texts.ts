@@ -192,10 +192,15 @@ function areCompatible(patterns: readonly Pattern[]): boolean {
   if (patterns.length < 2) return true;
   const literal = literalOf(patterns);
   if (literal !== undefined) return patterns.every((pattern) => pattern.matches(literal));
-  const longest = (texts: readonly string[]) => texts.reduce((a, b) => (b.length > a.length ? b : a), "");
-  const [starts, ends] = [patterns.map(({ start }) => start), patterns.map(({ end }) => end)];
-  const [start, end] = [longest(starts), longest(ends)];
-  return starts.every((one) => start.startsWith(one)) && ends.every((one) => end.endsWith(one));
+  let [longestStart, longestEnd] = ["", ""];
+  for (const { start, end } of patterns) {
+    if (start.length > longestStart.length ? !start.startsWith(longestStart) : !longestStart.startsWith(start))
+      return false;
+    if (end.length > longestEnd.length ? !end.endsWith(longestEnd) : !longestEnd.endsWith(end)) return false;
+    if (start.length > longestStart.length) longestStart = start;
+    if (end.length > longestEnd.length) longestEnd = end;
+  }
+  return true;
 }
 
 const literalOf = (patterns: readonly Pattern[]): string | undefined =>
