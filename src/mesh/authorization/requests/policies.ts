@@ -64,7 +64,7 @@ function readRules(
 
 export const isAllow = ({ spec }: AuthorizationPolicy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
 
-const texts = new WeakMap<object, string>();
+const texts = new KeptIn<Rule, string>();
 
 /** Two rules with the same text in one namespace match the same. */
 export const textOf = ({ policy, index }: Ruled): string => textOfRule(policy, index);

@@ -158,8 +158,7 @@ function exampleOf(
   isIn: (value: readonly string[]) => boolean,
   search: Exclusion,
 ): readonly string[] | undefined {
-  if (!choice.every(areCompatible)) return undefined;
-  if ((search.isShort || choice.length === 1) && isExcluded(choice, search.excluded)) return undefined;
+  if (!choice.every(areCompatible) || isExcluded(choice, search)) return undefined;
   const candidates = (i: number) => candidatesOf(choice[i] ?? [], search.fillers[i] ?? []);
   const usual = choice.map((_, i): string | undefined => candidates(i).next().value);
   // Where nothing readable matches, all fillers were tried in vain.
@@ -177,7 +176,8 @@ function exampleOf(
 const triedInVain = 200;
 
 /** Whether an element of a short set contains, for each text, a pattern that it has to match, so that no search is needed. */
-const isExcluded = (choice: readonly (readonly Pattern[])[], excluded: readonly Texts[]): boolean =>
+const isExcluded = (choice: readonly (readonly Pattern[])[], { excluded, isShort }: Exclusion): boolean =>
+  (isShort || choice.length === 1) &&
   excluded.some(
     ({ patterns }) =>
       patterns.length <= fewPatterns &&
