@@ -3,7 +3,7 @@ import { KeptIn } from "../../../view/kept-in.ts";
 import type { MeshSettings } from "../../../view/settings.ts";
 import { SmallMap } from "../../../view/small-map.ts";
 import type { Place } from "./matches.ts";
-import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
+import { isAllow, isSameTrust, type Ruled, rulesAt } from "./policies.ts";
 
 type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 
@@ -61,8 +61,6 @@ export interface Rules {
   /** Whether some policy is an ALLOW policy, even without rules, so that all other requests are denied. */
   readonly hasAllow: boolean;
 }
-
-const isAllow = ({ spec }: AuthorizationPolicy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
 
 const compiled = new KeptIn<
   readonly AuthorizationPolicy[],

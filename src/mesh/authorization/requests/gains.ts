@@ -13,7 +13,15 @@ import {
 import { inside, outside } from "./difference.ts";
 import type { Match, Place } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
-import { forCaller, type Harmless, type StrangerIdentity, strangersTo, unheardOfIn } from "./strangers.ts";
+import {
+  forCaller,
+  type Harmless,
+  requestOf,
+  type Stranger,
+  type StrangerIdentity,
+  strangersTo,
+  unheardOfIn,
+} from "./strangers.ts";
 import { type Kept, Undecided, Work } from "./work.ts";
 
 /** A request that is refused before a change and accepted after it. */
@@ -170,6 +178,7 @@ class Change {
   readonly isEmpty: boolean;
   /** An ALLOW policy with rules may be gone, or its rules be read otherwise. */
   readonly mayEndRules: boolean;
+  #strangersBefore: readonly Stranger[] | undefined;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
   constructor(before: Applied, after: Applied) {
@@ -268,10 +277,16 @@ class Change {
     if (start === undefined) return;
     let strangers: readonly Request[] | undefined;
     for (const gain of this.allowed(start, question)) {
-      const before = this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf);
-      strangers ??= strangersTo(before, who.identity);
+      strangers ??= this.#strangers.map((one) => requestOf(one, who.identity));
       for (const left of this.#refusedBefore(gain.box, strangers, work)) yield { ...gain, request: left.example };
     }
+  }
+
+  /** Unnamed callers before the change, with any identity. */
+  get #strangers(): readonly Stranger[] {
+    return (this.#strangersBefore ??= strangersTo(
+      this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf),
+    ));
   }
 
   /** Requests of a box that all of these callers could not send before. */
