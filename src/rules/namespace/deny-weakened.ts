@@ -1,19 +1,14 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import {
-  type ChangedPlace,
-  changedPlaces,
-  keyOfGain,
-  losesDefaultDeny,
-  readsChangedPlaces,
-} from "../../mesh/authorization/changed-places.ts";
+import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceDenyWeakened = defineRule({
   id: "namespace-deny-weakened",
   subject: "Namespace",
-  reads: readsChangedPlaces,
-  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  reads: readsServedPlaces,
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -33,7 +28,7 @@ export const namespaceDenyWeakened = defineRule({
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
-    for (const place of changedPlaces(before, after)) {
+    for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
       const { gain } = questions.denyLost(place.asked);
