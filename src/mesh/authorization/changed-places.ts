@@ -32,6 +32,8 @@ export interface ChangedPlace {
   readonly future: "none" | "several" | undefined;
   /** The policies that apply there, before and after the change. */
   readonly asked: Asked;
+  /** Whether a policy no longer applies there, which namespace-waypoint-left reports. */
+  readonly hasLeft?: (policy: AuthorizationPolicy) => boolean;
   /** The combined effect of the policies before the change. */
   coverageBefore(): Coverage;
   coverageAfter(): Coverage;
@@ -294,7 +296,8 @@ function* services(
   isThere: (service: string) => boolean,
 ): Generator<ChangedPlace, undefined> {
   if (!before.mayUseWaypoint || !after.mayUseWaypoint) return;
-  for (const service of before.own.servicesTargeted)
+  // A Service that no policy targeted was closed where its waypoint denies by default.
+  for (const service of new Set([...before.own.servicesTargeted, ...after.own.servicesTargeted]))
     if (isThere(service))
       yield {
         name: `Service ${service}, at its waypoint`,

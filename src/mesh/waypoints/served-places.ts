@@ -1,3 +1,4 @@
+import { keyOf } from "../../kube/identity.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import { fact, type MeshView, reachedBy } from "../../view/view.ts";
 import type { Gateway } from "../authorization/applied-policies.ts";
@@ -9,6 +10,7 @@ import {
   readsChangedPlaces,
 } from "../authorization/changed-places.ts";
 import { type Coverage, noCoverage, together } from "../authorization/coverage.ts";
+import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
 import { type NamespacePolicies, policyLevels } from "../authorization/policy-levels.ts";
 import { placeOf } from "../authorization/reach.ts";
 import type { Applied, NamedList } from "../authorization/requests/applied.ts";
@@ -43,6 +45,8 @@ interface At {
 interface Served {
   readonly name: string;
   readonly applied: Applied;
+  /** The namespace whose policies are not compared in departures.ts if they no longer apply; undefined: all are. */
+  readonly keeps: string | undefined;
   coverage(): Coverage;
 }
 
@@ -99,6 +103,7 @@ class ServedPolicies {
       const isService = kind === "Service";
       yield {
         name: `${kind} ${name}, at ${isElsewhere ? `waypoint ${formatWaypoint(binding.named)}` : "its waypoint"}`,
+        keeps: isService ? this.namespace : undefined,
         applied: this.#applied([...(isService ? own.listsOfService(name) : own.listsOfEntry(name)), ...listsAt(at)]),
         coverage: () => together(isService ? own.ofService(name) : own.ofEntry(name), coverageAt(at)),
       };
@@ -117,6 +122,7 @@ class ServedPolicies {
     for (const [name, at] of found)
       yield {
         name: `what waypoint ${name} serves`,
+        keeps: undefined,
         applied: this.#applied(listsAt(at)),
         coverage: () => coverageAt(at),
       };
@@ -268,8 +274,15 @@ function* compared(was: Iterable<Served>, is: Iterable<Served>, namespace: strin
       isIngress: false,
       future: undefined,
       asked: new Asked(old.applied, now.applied),
+      hasLeft: (policy) => policy.metadata.namespace !== now.keeps && !isAmong(policy, now.applied),
       coverageBefore: () => old.coverage(),
       coverageAfter: () => now.coverage(),
     };
   }
 }
+
+/** Whether the policy still applies, perhaps with other rules, but with the same action. */
+const isAmong = (policy: AuthorizationPolicy, { lists }: Applied): boolean =>
+  lists.some(({ policies }) =>
+    policies.some((one) => keyOf(one) === keyOf(policy) && actionOf(one) === actionOf(policy)),
+  );

@@ -1,6 +1,11 @@
 import { defineRule, type Problem, type RuleSide } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
-import { type ChangedPlace, keyOfGain, losesDefaultDeny, placesBetween } from "../../mesh/authorization/changed-places.ts";
+import {
+  type ChangedPlace,
+  keyOfGain,
+  losesDefaultDeny,
+  placesBetween,
+} from "../../mesh/authorization/changed-places.ts";
 import {
   customAuthorization,
   customLevels,

@@ -21,7 +21,7 @@ export const namespaceDenyWeakened = defineRule({
     seen: "The requests in the message, which got 403 before, get answers.",
     wayOut: "Apply the previous DENY policy; the message names it.",
     silentWhen:
-      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, or the loss is part of a lost default deny, which namespace-default-deny-removed reports.",
+      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -32,7 +32,7 @@ export const namespaceDenyWeakened = defineRule({
       yield;
       if (place === undefined || place.future === "none") continue;
       const { gain } = questions.denyLost(place.asked);
-      if (gain?.lost === undefined || losesDefaultDeny(place)) continue;
+      if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
       const key = keyOfGain(gain, place);
       if (!reported.has(key)) yield problemOf(gain, place, key);
       reported.add(key);
