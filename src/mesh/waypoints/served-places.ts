@@ -50,26 +50,28 @@ interface Served {
   coverage(): Coverage;
 }
 
-const reads = [
+/** What ServedPolicies read. */
+export const readsServedPolicies = [
   reachedBy(servingWaypoints, [...waysToServingWaypoints, ...waysToServingWaypointsOfPods]),
   namespaceOfGateway,
-  policyLevels,
 ] as const;
-type View = MeshView<(typeof reads)[number]>;
+type View = MeshView<(typeof readsServedPolicies)[number]>;
 
-/** Which policies count at the waypoints that serve a namespace. */
-class ServedPolicies {
+/** Which policies count at the waypoints that serve a namespace: those among the policies that `levelsIn` finds in each namespace. */
+export class ServedPolicies {
   readonly levels: NamespacePolicies;
   readonly #namespace: Namespace;
   readonly #mesh: View;
   readonly #waypoints: ServingWaypoints;
+  readonly #levelsIn: (namespace: Namespace) => NamespacePolicies;
   readonly #known = new Map<string, At | undefined>();
 
-  constructor(namespace: Namespace, mesh: View) {
+  constructor(namespace: Namespace, mesh: View, levelsIn: (namespace: Namespace) => NamespacePolicies) {
     this.#namespace = namespace;
     this.#mesh = mesh;
     this.#waypoints = mesh.get(servingWaypoints, namespace);
-    this.levels = mesh.get(policyLevels, namespace);
+    this.#levelsIn = levelsIn;
+    this.levels = levelsIn(namespace);
   }
 
   get areNone(): boolean {
@@ -93,11 +95,16 @@ class ServedPolicies {
     return new Set(kind === "Service" ? own.servicesTargeted : own.entriesTargeted);
   }
 
-  /** An object at its waypoints. A Service at one of its own namespace is a place of the namespace itself. */
-  *ofTarget(kind: Target, name: string): Iterable<Served> {
+  /** Whether the object is known, so that its waypoints are. */
+  isThere(kind: Target, name: string): boolean {
+    return this.#waypoints.bound(kind, name) !== undefined;
+  }
+
+  /** An object at its waypoints; at those of its own namespace only if `isOwn`. */
+  *ofTarget(kind: Target, name: string, isOwn: boolean): Iterable<Served> {
     for (const binding of usedWaypoints(this.#waypoints.ofNamed(kind, name))) {
       const isElsewhere = this.#isElsewhere(binding);
-      const at = kind === "Service" && !isElsewhere ? undefined : this.#at(binding);
+      const at = isElsewhere || isOwn ? this.#at(binding) : undefined;
       if (at === undefined) continue;
       const { own } = this.levels.readBy(at.waypoint.controlPlane);
       const isService = kind === "Service";
@@ -153,7 +160,7 @@ class ServedPolicies {
     let at: At | undefined;
     // What another controller does with policies is not known.
     if (gateway?.spec.gatewayClassName === waypointClass && home !== undefined) {
-      const levels = this.#mesh.get(policyLevels, home);
+      const levels = this.#levelsIn(home);
       const controlPlane = levels.readers.ofGateway(gateway);
       at = { levels, waypoint: { id: `Gateway ${key}`, ...named, isWaypoint: true, controlPlane } };
     }
@@ -181,8 +188,8 @@ function coverageAt({ waypoint, levels }: At): Coverage {
 const servedPolicies = fact(
   "servedPolicies",
   "Namespace",
-  reads,
-  (namespace, mesh) => new ServedPolicies(namespace, mesh),
+  [...readsServedPolicies, policyLevels],
+  (namespace, mesh) => new ServedPolicies(namespace, mesh, (one) => mesh.get(policyLevels, one)),
 );
 
 /** What `changedPlacesAndServed` reads. */
@@ -255,7 +262,9 @@ function* find(was: ServedPolicies, is: ServedPolicies): Places {
   for (const kind of targets)
     for (const name of is.targeted(kind).union(was.targeted(kind))) {
       left[kind].add(name);
-      yield* compared(was.ofTarget(kind, name), is.ofTarget(kind, name), is.namespace);
+      // A Service at a waypoint of its own namespace is a place of the namespace itself.
+      const isOwn = kind !== "Service";
+      yield* compared(was.ofTarget(kind, name, isOwn), is.ofTarget(kind, name, isOwn), is.namespace);
       yield undefined;
     }
   yield* compared(was.untargeted(left), is.untargeted(left), is.namespace);
