@@ -28,7 +28,7 @@ import {
 // serves.
 
 /** A waypoint of another namespace, and that namespace. */
-interface Elsewhere {
+export interface Elsewhere {
   readonly gateway: KubernetesGateway;
   readonly home: Namespace;
 }
