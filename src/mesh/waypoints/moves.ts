@@ -4,6 +4,7 @@ import { type Fact, type MeshView, reachedBy, type Reads } from "../../view/view
 import { attachesToGateway } from "../authorization/policies.ts";
 import type { ProxyScope } from "../authorization/proxy-attachments.ts";
 import { readers } from "../membership/control-plane.ts";
+import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
@@ -98,43 +99,81 @@ export function* leftBehind<T extends AnyObject, F extends OwnObjects<T>>(
   of: Attachable<T, F>,
 ): Generator<LeftBehind<T>, undefined> {
   const reported = new Set<T>();
+  const [old, now] = [new Attached(before, of), new Attached(after, of)];
   for (const move of moves(before, after)) {
-    const there = attachedTo(move.from, move, before, of);
+    const there = old.at(move.from, move);
     if (there.length === 0) continue;
-    const left = move.to.map((to) => new Set(attachedTo(to, move, after, of).flatMap((one) => of.effectsOf(one))));
+    const left = move.to.map((to) => now.at(to, move));
+    after.mesh.visited(left.reduce((sum, { length }) => sum + length, there.length));
+    const effectsLeft = left.map((all) => new Set(all.flatMap((one) => of.effectsOf(one))));
     for (const object of there) {
-      const effects = of
-        .effectsOf(object)
-        .filter((effect) => left.length === 0 || left.some((effects) => !effects.has(effect)));
-      if (effects.length > 0 && !reported.has(object)) yield { move, object, effects };
-      if (effects.length > 0) reported.add(object);
+      if (reported.has(object)) continue;
+      const isLost = (effect: string) => move.to.length === 0 || effectsLeft.some((effects) => !effects.has(effect));
+      const effects = of.effectsOf(object).filter(isLost);
+      if (effects.length === 0) continue;
+      reported.add(object);
+      yield { move, object, effects };
     }
   }
 }
 
-function attachedTo<T extends AnyObject, F extends OwnObjects<T>>(
-  { gateway }: WaypointBinding,
-  { kind, object }: Move,
-  { object: namespace, mesh }: ComparedSide<F>,
-  { objectsIn, scopeOf, isForServices }: Attachable<T, F>,
-): readonly T[] {
-  const [home] = gateway === undefined ? [] : mesh.related(namespaceOfGateway, gateway);
-  if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return [];
-  const [root] = mesh.related(rootOfNamespace, home);
-  const control = (mesh as MeshView<typeof readers>).get(readers, home);
-  const controlPlane = control.ofGateway(gateway);
-  const listOf = (one: Namespace): readonly T[] =>
-    control.own((mesh as MeshView<OwnObjects<T>>).get<OwnObjects<T>>(objectsIn, one), controlPlane);
-  const target = { name: gateway.metadata.name, namespace: gateway.metadata.namespace, isWaypoint: true };
-  const isForGateway = (one: T) => attachesToGateway(asPolicy(one, scopeOf(one)), target, mesh.settings);
-  const isForObject = (one: T) =>
-    scopeOf(one).targetRefs.some((ref) => ref.kind === kind && ref.name === object?.metadata.name);
-  return [
-    ...new Set([
-      ...[home, ...(root === undefined ? [] : [root])].flatMap((one) => listOf(one).filter(isForGateway)),
-      ...(isForServices && object !== undefined ? listOf(namespace).filter(isForObject) : []),
-    ]),
-  ];
+/** What has an effect at the waypoints of one side, each waypoint looked at once. */
+class Attached<T extends AnyObject, F extends OwnObjects<T>> {
+  readonly #side: ComparedSide<F>;
+  readonly #of: Attachable<T, F>;
+  readonly #ofWaypoints = new Map<string, readonly T[]>();
+  #ofTargets: ReadonlyMap<string, readonly T[]> | undefined;
+
+  constructor(side: ComparedSide<F>, of: Attachable<T, F>) {
+    this.#side = side;
+    this.#of = of;
+  }
+
+  at({ gateway }: WaypointBinding, { kind, object }: Move): readonly T[] {
+    const { mesh } = this.#side;
+    const [home] = gateway === undefined ? [] : mesh.related(namespaceOfGateway, gateway);
+    if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return [];
+    const key = `${gateway.metadata.namespace}/${gateway.metadata.name}`;
+    let found = this.#ofWaypoints.get(key);
+    if (found === undefined) this.#ofWaypoints.set(key, (found = this.#ofGateway(gateway, home)));
+    if (!this.#of.isForServices || object === undefined) return found;
+    this.#ofTargets ??= this.#byTarget();
+    const targeting = this.#ofTargets.get(`${kind} ${object.metadata.name}`) ?? [];
+    return targeting.length === 0 ? found : [...new Set([...found, ...this.#read(targeting, gateway, home)])];
+  }
+
+  #ofGateway(gateway: KubernetesGateway, home: Namespace): readonly T[] {
+    const { mesh } = this.#side;
+    const [root] = mesh.related(rootOfNamespace, home);
+    const all = [home, ...(root === undefined ? [] : [root])].flatMap((one) => this.#objectsIn(one));
+    const target = { name: gateway.metadata.name, namespace: gateway.metadata.namespace, isWaypoint: true };
+    const attached = all.filter((one) =>
+      attachesToGateway(asPolicy(one, this.#of.scopeOf(one)), target, mesh.settings),
+    );
+    return [...new Set(this.#read(attached, gateway, home))];
+  }
+
+  #byTarget(): ReadonlyMap<string, readonly T[]> {
+    const found = new Map<string, T[]>();
+    for (const one of this.#objectsIn(this.#side.object))
+      for (const { kind, name } of this.#of.scopeOf(one).targetRefs) {
+        const key = `${kind} ${name}`;
+        const there = found.get(key);
+        if (there === undefined) found.set(key, [one]);
+        else there.push(one);
+      }
+    return found;
+  }
+
+  #objectsIn(namespace: Namespace): readonly T[] {
+    const mesh = this.#side.mesh as MeshView<OwnObjects<T>>;
+    return mesh.get<OwnObjects<T>>(this.#of.objectsIn, namespace).filter((one) => this.#of.effectsOf(one).length > 0);
+  }
+
+  #read(objects: readonly T[], gateway: KubernetesGateway, home: Namespace): readonly T[] {
+    const control = (this.#side.mesh as MeshView<typeof readers>).get(readers, home);
+    return control.own(objects, control.ofGateway(gateway));
+  }
 }
 
 /** Whose requests leave, as the subject of a sentence. */
