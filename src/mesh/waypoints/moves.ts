@@ -136,10 +136,14 @@ class Attached<T extends AnyObject, F extends OwnObjects<T>> {
     const key = `${gateway.metadata.namespace}/${gateway.metadata.name}`;
     let found = this.#ofWaypoints.get(key);
     if (found === undefined) this.#ofWaypoints.set(key, (found = this.#ofGateway(gateway, home)));
-    if (!this.#of.isForServices || object === undefined) return found;
-    this.#ofTargets ??= this.#byTarget();
-    const targeting = this.#ofTargets.get(`${kind} ${object.metadata.name}`) ?? [];
+    const targeting = object === undefined ? [] : this.#targeting(`${kind} ${object.metadata.name}`);
     return targeting.length === 0 ? found : [...new Set([...found, ...this.#read(targeting, gateway, home)])];
+  }
+
+  #targeting(object: string): readonly T[] {
+    if (!this.#of.isForServices) return [];
+    this.#ofTargets ??= this.#byTarget();
+    return this.#ofTargets.get(object) ?? [];
   }
 
   #ofGateway(gateway: KubernetesGateway, home: Namespace): readonly T[] {

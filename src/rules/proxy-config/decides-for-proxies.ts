@@ -97,14 +97,14 @@ function* atWaypointsElsewhere(before: Side, after: Side): Iterable<Problem> {
     if (was === undefined) continue;
     const known = new Set(configsOf(was, before.mesh).flatMap(variablesOf));
     for (const config of configsOf({ gateway, home }, after.mesh))
-      for (const variable of variablesOf(config))
-        if (!known.has(variable))
-          yield {
-            at: [],
-            message: `${idOf(config)} sets variable ${variable} of waypoint ${name}, which serves namespace ${after.object.metadata.name}`,
-            key: `${name} ${idOf(config)} ${variable}`,
-            related: [config],
-          };
+      yield* variablesOf(config)
+        .filter((variable) => !known.has(variable))
+        .map((variable) => ({
+          at: [],
+          message: `${idOf(config)} sets variable ${variable} of waypoint ${name}, which serves namespace ${after.object.metadata.name}`,
+          key: `${name} ${idOf(config)} ${variable}`,
+          related: [config],
+        }));
   }
 }
 
