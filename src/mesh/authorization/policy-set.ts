@@ -173,6 +173,11 @@ export class PolicySet {
     return this.#targeted().byService.keys();
   }
 
+  /** The same for ServiceEntries. */
+  get entriesTargeted(): Iterable<string> {
+    return this.#targeted().byEntry.keys();
+  }
+
   /** The policies with a selector. */
   get groups(): SelectorGroups<AuthorizationPolicy> {
     return (this.#groups ??= new SelectorGroups(this.#selected().selecting));

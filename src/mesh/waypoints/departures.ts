@@ -165,6 +165,7 @@ function firstBeyond(lists: Lists, of: "allowing" | "refusing", others: Lists): 
  * `before` remains allows fewer callers, unless `after` adds one.
  */
 function lossOf(before: Lists, after: Lists): Pick<Departure, "lost" | "wider" | "isOpened"> {
+  if (after.some(({ isSealed }) => isSealed)) return { lost: undefined, wider: undefined, isOpened: false };
   const refusing = firstBeyond(before, "refusing", after);
   if (!areClosed(before)) return { lost: refusing, wider: undefined, isOpened: false };
   const opening = openingOf(after);

@@ -106,13 +106,13 @@ export const coverageAt = (
 };
 
 /**
- * The coverage by policies of other namespaces at the waypoints there through which a Service of a namespace is reached; undefined: it
- * is not reached through such a waypoint, as far as is known.
+ * The coverage by policies of other namespaces at the waypoints there through which a Service or a ServiceEntry of a namespace is reached;
+ * undefined: it is not reached through such a waypoint, as far as is known.
  */
-export type CoverageElsewhere = (service: string) => readonly Coverage[] | undefined;
+export type CoverageElsewhere = (kind: "Service" | "ServiceEntry", name: string) => readonly Coverage[] | undefined;
 
 /**
- * How policies for waypoints of other namespaces cover the Services of a namespace. What these lose is compared by
+ * How policies for waypoints of other namespaces cover the Services and the ServiceEntries of a namespace. What these lose is compared by
  * `namespace-waypoint-left`, so that a rule which compares policies of the namespace itself takes them as they are after a change, and no
  * change reaches it through them.
  */
@@ -123,8 +123,8 @@ export const coverageElsewhere = fact(
   (namespace, mesh): CoverageElsewhere => {
     const waypoints = mesh.get(servingWaypoints, namespace);
     if (waypoints.areNone) return () => undefined;
-    return (service) => {
-      const used = usedWaypoints(waypoints.ofNamed("Service", service));
+    return (kind, name) => {
+      const used = usedWaypoints(waypoints.ofNamed(kind, name));
       const there = used.flatMap((one) => waypointAt(one, namespace, mesh) ?? []);
       return there.some(({ home }) => home.metadata.name !== namespace.metadata.name)
         ? there.map((one) => coverageOf(one, mesh))
