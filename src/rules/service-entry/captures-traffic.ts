@@ -20,7 +20,7 @@ export const serviceEntryCapturesTraffic = defineRule({
   fix: "List the addresses of the host, narrow the range or the wildcard, or limit the ServiceEntry with exportTo.",
   incident: {
     symptoms: ["other-destination"],
-    proxies: ["sidecar", "gateway", "waypoint"],
+    proxies: ["sidecar"],
     seen: "Connections to other hosts on the same port reach the endpoints of the ServiceEntry: a database client gets the wrong database, or a certificate of another name.",
     wayOut: "Delete the ServiceEntry, or limit it with `exportTo: [.]`.",
     silentWhen:
