@@ -371,6 +371,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Remove the label istio.io/use-waypoint from Service $1/$2, or set it to the name of a waypoint.",
     ],
     [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
+    [/of namespace (\S+) alone$/, "Move the routes to namespace $1."],
   ],
   "virtual-service-route-rejected": [
     [
