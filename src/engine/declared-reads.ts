@@ -13,8 +13,6 @@ interface Declared {
   readonly ends: ReadonlySet<Kind>;
   /** The declared settings of the mesh that the rule depends on: a change of one can affect every subject. */
   readonly settings: ReadonlySet<SettingName>;
-  /** What to follow from changed objects, by their kinds. */
-  readonly walks: Map<string, Walk>;
 }
 
 /**
@@ -41,7 +39,6 @@ export function declared(rule: Rule, question: Question = "introduced"): Declare
       subjects: new Set(rule.subject),
       ends: new Set(relations.map(({ to }) => to.kind)),
       settings: settingsAmong(rule.reads, (fact) => (isLeftOut(fact) ? [] : fact.reads)),
-      walks: new Map(),
     };
     declarations[question].set(rule, found);
   }
@@ -151,31 +148,40 @@ export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefi
 export type Way = "none" | "own" | Walk;
 export type Ways = (rule: Rule) => Way;
 
-const ways = new Map<string, Ways>();
+export interface Asking {
+  readonly question: Question;
+  /** Rules that check only changed objects do so. */
+  readonly isAboutOwn: boolean;
+  /** The kinds that other objects can have: no relation leads to one of another kind. */
+  readonly present: ReadonlySet<Kind>;
+}
 
-/**
- * The ways from changes of these kinds, found once for each rule. `isAboutOwn`: rules that check only changed objects do so.
- */
-export function waysFrom(kinds: readonly Kind[], question: Question, isAboutOwn: boolean): Ways {
-  const from = kinds.join();
-  const name = `${question} ${isAboutOwn} ${from}`;
-  let found = ways.get(name);
+const ways = new WeakMap<ReadonlySet<Kind>, Map<string, Ways>>();
+
+/** The ways from changes of these kinds, found once for each rule, as long as the same kinds are present. */
+export function waysFrom(kinds: readonly Kind[], asking: Asking): Ways {
+  const { question, isAboutOwn, present } = asking;
+  let amongThese = ways.get(present);
+  if (amongThese === undefined) ways.set(present, (amongThese = new Map()));
+  const name = `${question} ${isAboutOwn} ${kinds.join()}`;
+  let found = amongThese.get(name);
   if (found === undefined) {
     const known = new WeakMap<Rule, Way>();
     found = (rule) => {
       let way = known.get(rule);
-      if (way === undefined) known.set(rule, (way = wayOf(rule, kinds, question, isAboutOwn)));
+      if (way === undefined) known.set(rule, (way = wayOf(rule, kinds, asking)));
       return way;
     };
-    ways.set(name, found);
+    amongThese.set(name, found);
   }
   return found;
 }
 
-function wayOf(rule: Rule, kinds: readonly Kind[], question: Question, isAboutOwn: boolean): Way {
-  const { subjects, ends } = declared(rule, question);
-  const isFollowed = !(isAboutOwn && rule.onlyOwnChanges === true) && kinds.some((kind) => ends.has(kind));
-  if (isFollowed) return walkOf(rule, kinds.join(), question);
+function wayOf(rule: Rule, kinds: readonly Kind[], asking: Asking): Way {
+  const { subjects, ends } = declared(rule, asking.question);
+  const isFollowed = !(asking.isAboutOwn && rule.onlyOwnChanges === true) && kinds.some((kind) => ends.has(kind));
+  const walk = isFollowed ? walkOf(rule, kinds, asking) : undefined;
+  if (walk !== undefined && kinds.some((kind) => walk.readersOf.has(kind))) return walk;
   return kinds.some((kind) => subjects.has(kind)) ? "own" : "none";
 }
 
@@ -188,11 +194,10 @@ export interface Walk {
 }
 
 /** Without relations that lead nowhere: those between kinds that the change does not reach, or that no subject reads. */
-function walkOf(rule: Rule, from: string, question: Question): Walk {
-  const { relations, subjects, walks } = declared(rule, question);
-  const known = walks.get(from);
-  if (known !== undefined) return known;
-  const reached = reachable(new Set(from.split(",")), relations, ({ from: reader, to }) => [to.kind, reader.kind]);
+function walkOf(rule: Rule, kinds: readonly Kind[], { question, present }: Asking): Walk {
+  const { relations: all, subjects } = declared(rule, question);
+  const relations = all.filter(({ from: reader }) => present.has(reader.kind));
+  const reached = reachable(new Set<string>(kinds), relations, ({ from: reader, to }) => [to.kind, reader.kind]);
   const followed = relations
     .filter(({ to }) => reached.has(to.kind))
     .map((relation) => [ordinalOf(relation), relation] as const)
@@ -200,9 +205,7 @@ function walkOf(rule: Rule, from: string, question: Question): Walk {
     .map(([, relation]) => relation);
   const readersOf = leadingTo(subjects, followed);
   const ordinals = [...readersOf.values()].flat().map(ordinalOf);
-  const walk = { name: `${ordinals.join()} ${[...subjects].join()}`, subjects, readersOf };
-  walks.set(from, walk);
-  return walk;
+  return { name: `${ordinals.join()} ${[...subjects].join()}`, subjects, readersOf };
 }
 
 /** Those of these relations that lead, backwards and over others of them, to an object of these kinds; by the kind that is read. */

@@ -20,6 +20,7 @@ import type { Finding, FoundBy } from "./finding.ts";
 import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
+import { hasAnyField } from "./fields-set.ts";
 import { indexesRead, readsSetting, rulesConcerned, unknownKinds, unknownTo } from "./declared-reads.ts";
 import { withoutPauses } from "./steps.ts";
 import { changedObjects, Subjects } from "./subjects.ts";
@@ -78,6 +79,7 @@ export function* judging(
   const draft: Draft = {
     ...{ before, after, budget, mostAlone, findings: [], skipped: [], errors: [], pairs: new Map() },
     only: counted.length === 0 ? onlyOf(changes) : undefined,
+    isScan,
     settings: selection.between(before, after),
     changed: new Set([...changedObjects(changes, before, after), ...counted]),
   };
@@ -207,6 +209,7 @@ interface Draft extends Evaluated {
   readonly settings: Settings;
   readonly changed: ReadonlySet<AnyObject>;
   readonly pairs: Map<AnyObject, Pair>;
+  readonly isScan: boolean;
 }
 
 const settingFor = (rule: Rule, [first]: readonly Change[], settings: Settings): RuleSetting =>
@@ -291,6 +294,7 @@ function pairOf(subject: AnyObject, { changed, pairs, before, after }: Draft): P
 function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): Generator<void, void> | undefined {
   const { old, now } = pairOf(subject, draft);
   if (now === undefined || !isJudgedBy(rule, now)) return undefined;
+  if (rule.onlyWithFields !== undefined && !draft.isScan && !hasAnyField(now, rule.onlyWithFields)) return undefined;
   const setting = draft.settings.of(rule, now);
   if (setting.mode === "off") return undefined;
   const by = { rule, subject: now, setting };

@@ -116,6 +116,11 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters, I exte
   readonly onlyOwnChanges?: true;
   /** Without an object of this kind the rule finds nothing, so that no change is followed to its subjects. */
   readonly onlyWith?: Kind;
+  /**
+   * Fields of the subject, such as `spec.http.mirrors`: a rule that only checks states finds nothing in an object that has none of
+   * them, so that a review asks it for nothing. Audits and scans do ask, and the laws compare with them.
+   */
+  readonly onlyWithFields?: readonly string[];
   /** The rule also checks objects with fields of the wrong type, of which only a part was read. */
   readonly judgesMalformed?: true;
   /** The release that the rule first appeared in. */

@@ -110,10 +110,12 @@ export const ladder = {
   ),
   exception: lowers("exception", (finding, _mode, context) => {
     const exception = exceptionOf(finding, context);
-    return when(exception !== undefined, "off", `${exception?.title} accepts it until ${exception?.expiresAt}`);
+    return exception && { to: "off", reason: `${exception.title} accepts it until ${exception.expiresAt}` };
   }),
   newRule: lowers("newRule", ({ setting: { newerThan } }) =>
-    when(newerThan !== undefined, "warn", `the rule is newer than the profile ${newerThan} that is in use`),
+    newerThan === undefined
+      ? undefined
+      : { to: "warn", reason: `the rule is newer than the profile ${newerThan} that is in use` },
   ),
   trial: lowers("trial", ({ rule }) => when(rule.stage === "trial", "warn", "the rule is in its trial stage")),
   limitedEffect: lowers("limitedEffect", ({ onlyWarns }) =>
@@ -124,7 +126,8 @@ export const ladder = {
     // A change that introduces a problem on an object that it leaves as it is took away what was known to be there.
     const isTaken = introduced && before?.find(subject.kind, keyOf(subject)) === subject;
     const kinds = mode === "deny" ? uncertainEvidence(finding, after, isTaken) : [];
-    return when(kinds.length > 0, "warn", `other objects of kind ${kinds.join(", ")} may exist elsewhere`);
+    if (kinds.length === 0) return undefined;
+    return { to: "warn", reason: `other objects of kind ${kinds.join(", ")} may exist elsewhere` };
   }),
   placeholder: lowers("placeholder", (finding, mode, { files }) => {
     const reason = mode === "deny" ? files?.placeholderFor(finding) : undefined;
@@ -147,7 +150,9 @@ export const ladder = {
   incompleteData: lowers("incompleteData", (finding, mode, { request }) => {
     const isAsked = mode === "deny" && finding.setting.onUnknown !== "deny" && finding.undecided === undefined;
     const kinds = isAsked ? (request?.incompleteKinds(finding) ?? []) : [];
-    return when(kinds.length > 0, "warn", `the data on ${kinds.join(", ")} is old or incomplete`);
+    return kinds.length === 0
+      ? undefined
+      : { to: "warn", reason: `the data on ${kinds.join(", ")} is old or incomplete` };
   }),
   garbageCollection: lowers("garbageCollection", (_finding, _mode, { request }) =>
     when(
@@ -158,8 +163,8 @@ export const ladder = {
   ),
   writer: lowers("writer", (finding, _mode, { request }) => {
     const writer = request?.writer ?? "person";
-    if (writer === "reconciler") return undefined;
-    return when(writer !== "person", most[finding.class][writer], `the change is from the ${writer}`);
+    if (writer === "reconciler" || writer === "person") return undefined;
+    return { to: most[finding.class][writer], reason: `the change is from the ${writer}` };
   }),
   reconciler: lowers("reconciler", (finding, _mode, { request }) =>
     when(
@@ -224,11 +229,12 @@ const comparedAtOnce = 2_000;
 
 /** The exception that accepts a finding: its own, or that of a finding which includes it. */
 function exceptionOf(
-  { rule, subject, message, key = message, acceptedWith = [] }: Finding,
+  { rule, subject, message, key = message, acceptedWith }: Finding,
   { exceptionFor, after }: RulingContext,
 ): Exception | undefined {
   let exception = exceptionFor(rule, subject, key, after);
-  for (const other of acceptedWith) exception ??= exceptionFor({ id: other.rule }, other.object, undefined, after);
+  for (const other of acceptedWith ?? [])
+    exception ??= exceptionFor({ id: other.rule }, other.object, undefined, after);
   return exception;
 }
 

@@ -85,6 +85,7 @@ export function selectionOf(policies: Policies, requester?: Requester, now: Date
   return {
     between: (before, after) => new PolicySettings(policies, requester, before, after),
     exceptionFor: ({ id }, subject, key, mesh) => {
+      if (!policies.hasExceptions) return undefined;
       const namespace = namespaceOf(subject);
       const fingerprint = () =>
         key === undefined ? undefined : fingerprintOf({ rule: id, identity: identityOf(subject), key });

@@ -23,6 +23,7 @@ export class Subjects {
   readonly #ways: Ways | undefined;
   readonly #before: Mesh;
   readonly #after: Mesh;
+  readonly #present: ReadonlySet<Kind>;
   readonly #changed: readonly AnyObject[];
   /** The subject of the only change; undefined: there are several. */
   readonly #own: readonly AnyObject[] | undefined;
@@ -45,7 +46,8 @@ export class Subjects {
     this.#settings = settings;
     // What counts in another way because of a setting is nobody's own change.
     const isAboutOwn = question === "introduced" && ![...settings].some(isFree);
-    this.#ways = changes && waysFrom(kindsOf(this.#changed), question, isAboutOwn);
+    this.#present = after.kindsPresent;
+    this.#ways = changes && waysFrom(kindsOf(this.#changed), { question, isAboutOwn, present: this.#present });
     this.#before = before;
     this.#after = after;
     this.#own = changes?.length === 1 && counted.length === 0 ? changes.map(subjectOf) : undefined;
@@ -73,7 +75,7 @@ export class Subjects {
 
   /** On either side, because what the last object of a kind had caused ends with it. */
   #hasAny(kind: Kind): boolean {
-    return [this.#before, this.#after].some((mesh) => mesh.all(kind)[Symbol.iterator]().next().done !== true);
+    return this.#present.has(kind) || this.#before.kindsPresent.has(kind);
   }
 
   #searched(walk: Walk): Search {

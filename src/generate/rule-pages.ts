@@ -78,7 +78,7 @@ function detailsOf(rule: BuiltInRule): string[] {
     `- Since: ${rule.since}`,
     `- Checks: ${judges}; ${natureOf(rule)}`,
     ...(reads.length > 0 ? [`- Reads: ${reads.join(", ")}`] : []),
-    ...(rule.worksWithout.length > 0 ? [`- Works without: ${rule.worksWithout.join(", ")}`] : []),
+    ...(rule.worksWithout.length > 0 ? [`- Works without: ${rule.worksWithout.toSorted().join(", ")}`] : []),
     ...(rule.tags.length > 0 ? [`- Tags: ${rule.tags.join(", ")}`] : []),
     "",
   ];

@@ -14,6 +14,7 @@ export interface AcceptableFinding {
 
 /** The exceptions, indexed by namespace, rule and name of the object. */
 export interface AcceptedFindings {
+  readonly areAny: boolean;
   /** All exceptions that have not expired and select the finding, in the order of the documents. */
   of(finding: AcceptableFinding, now: Date): Iterable<Exception>;
 }
@@ -36,6 +37,7 @@ export function acceptedFindings(exceptions: readonly Exception[]): AcceptedFind
   for (const [place, exception] of exceptions.entries())
     for (const rule of exception.spec.rules) add(compiled(exception, place), `${exception.namespace} ${rule}`, byRule);
   return {
+    areAny: exceptions.length > 0,
     *of(finding, now) {
       const { rule, namespace, object } = finding;
       const ofRule = byRule.get(`${namespace} ${rule}`);

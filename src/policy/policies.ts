@@ -95,6 +95,11 @@ export class Policies {
     return groups.some((group) => this.#breakGlassGroups.matches(group));
   }
 
+  /** Whether any exception may accept a finding: most meshes have none, and a review can have tens of thousands of findings. */
+  get hasExceptions(): boolean {
+    return this.#accepted.areAny;
+  }
+
   /** The exception that accepts a finding, has not expired at `now`, and is one that the policies allow. */
   exceptionFor(finding: AcceptableFinding, namespaceLabels: Labels, now: Date): Exception | undefined {
     let limits: LimitsInForce | undefined;

@@ -6,6 +6,7 @@ import type { AnyFact, Index, Knowledge, Mesh, Relation } from "./view.ts";
 /** A mesh that computes each answer anew, from its indexes. A side of a change remembers answers, and counts work. */
 export abstract class DirectMesh implements Mesh {
   abstract readonly settings: AllMeshSettings;
+  abstract readonly kindsPresent: ReadonlySet<Kind>;
   abstract knowledge(kind: Kind): Knowledge;
   abstract unknownKinds(): readonly Kind[];
   abstract find(kind: Kind, key: string): AnyObject | undefined;

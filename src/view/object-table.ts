@@ -1,6 +1,7 @@
 import { keyOf } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
+import { sameKinds } from "./kinds-present.ts";
 import type { AllMeshSettings } from "./settings.ts";
 import type { Index } from "./view.ts";
 
@@ -79,7 +80,9 @@ function inOnePiece(key: string): string {
 /** Stores objects by kind and key, and by the keys of every index in use. An index is built when it is first used. */
 export class ObjectTable {
   readonly settings: AllMeshSettings;
+  /** Only kinds of which there are objects. */
   readonly #objects = new Map<Kind, Map<string, AnyObject>>();
+  #kindsPresent: ReadonlySet<Kind> | undefined;
   readonly #indexes = new Map<Index, Entries>();
   readonly #indexesOf = new Map<Kind, Index[]>();
 
@@ -97,6 +100,10 @@ export class ObjectTable {
 
   count(kind: Kind): number {
     return this.#objects.get(kind)?.size ?? 0;
+  }
+
+  get kindsPresent(): ReadonlySet<Kind> {
+    return (this.#kindsPresent ??= sameKinds([...this.#objects.keys()]));
   }
 
   /** The objects under one key. */
@@ -129,7 +136,10 @@ export class ObjectTable {
   /** Adds or replaces an object. Returns the replaced one. */
   set(object: AnyObject): AnyObject | undefined {
     let objects = this.#objects.get(object.kind);
-    if (!objects) this.#objects.set(object.kind, (objects = new Map()));
+    if (!objects) {
+      this.#objects.set(object.kind, (objects = new Map()));
+      this.#kindsPresent = undefined;
+    }
     const key = keyOf(object);
     const old = objects.get(key);
     if (old) this.#unindex(old);
@@ -143,10 +153,15 @@ export class ObjectTable {
 
   /** Removes an object and returns it. */
   delete(kind: Kind, key: string): AnyObject | undefined {
-    const old = this.find(kind, key);
-    if (!old) return undefined;
+    const objects = this.#objects.get(kind);
+    const old = objects?.get(key);
+    if (!objects || !old) return undefined;
     this.#unindex(old);
-    this.#objects.get(kind)?.delete(key);
+    objects.delete(key);
+    if (objects.size === 0) {
+      this.#objects.delete(kind);
+      this.#kindsPresent = undefined;
+    }
     return old;
   }
 

@@ -2,6 +2,7 @@ import { keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { type AnyObject, impliedNamespace, type ObjectOf } from "../kube/object.ts";
 import { DirectMesh } from "./direct-mesh.ts";
+import { sameKinds } from "./kinds-present.ts";
 import { ObjectTable } from "./object-table.ts";
 import type { AllMeshSettings } from "./settings.ts";
 import type { Index, Knowledge, Mesh } from "./view.ts";
@@ -141,6 +142,13 @@ export class Overlay extends DirectMesh {
   }
   unknownKinds(): readonly Kind[] {
     return this.#base.unknownKinds();
+  }
+  /** Also kinds of which the overlay removes the last object. */
+  get kindsPresent(): ReadonlySet<Kind> {
+    let present = this.#base.kindsPresent;
+    for (const kind of this.#touched)
+      if (!present.has(kind) && this.#layer.count(kind) > 0) present = sameKinds([...present, kind]);
+    return present;
   }
   population(namespace: string): number {
     return this.#base.population(namespace) + (this.#added.get(namespace) ?? 0);

@@ -165,6 +165,9 @@ class Side implements Mesh {
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>> {
     return this.#mesh.all(kind);
   }
+  get kindsPresent(): ReadonlySet<Kind> {
+    return this.#mesh.kindsPresent;
+  }
   population(namespace: string): number {
     return this.#mesh.population(namespace);
   }

@@ -46,6 +46,9 @@ export class MeshStore extends DirectMesh {
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[] {
     return this.#table.lookup(index, keys);
   }
+  get kindsPresent(): ReadonlySet<Kind> {
+    return this.#table.kindsPresent;
+  }
   population(namespace: string): number {
     return this.#population.get(namespace) ?? 0;
   }

@@ -151,6 +151,11 @@ export interface Mesh extends MeshView<Reads> {
   isEmpty(index: Index): boolean;
   lookup(index: Index, keys: Iterable<string>): readonly AnyObject[];
   all<K extends Kind>(kind: K): Iterable<ObjectOf<K>>;
+  /**
+   * Every kind of which there is an object, and perhaps others. It is the same set as long as its kinds are the same, so what is
+   * computed from it can be kept with it.
+   */
+  readonly kindsPresent: ReadonlySet<Kind>;
   /** The number of objects in a namespace. */
   population(namespace: string): number;
 }

@@ -283,25 +283,29 @@ const large: readonly { title: string; of: (n: number) => Raw }[] = [
   },
 ];
 
-/** The least CPU time of some reviews, in milliseconds. */
-function leastMs(text: string): number {
-  const times = list(4, () => {
-    const start = process.cpuUsage();
-    assert.notEqual(decided(text).outcome, "error");
-    const { user, system } = process.cpuUsage(start);
-    return (user + system) / 1_000;
-  });
-  return Math.min(...times);
+/** The CPU time of a review, in milliseconds. */
+function costMs(text: string): number {
+  const start = process.cpuUsage();
+  assert.notEqual(decided(text).outcome, "error");
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1_000;
+}
+
+/** The least of four times, or the first that is below a limit: whether the least is below it is the same question. */
+function leastMs(text: string, limitMs = 0): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (let left = 4; left > 0 && least >= limitMs; left--) least = Math.min(least, costMs(text));
+  return least;
 }
 
 describe("5,000 of one thing in one object cost about four times what 1,250 cost", () => {
   for (const { title, of } of large)
     test(title, () => {
-      const [few, many] = [1_250, 5_000].map((n) => leastMs(JSON.stringify(review({ object: of(n) })))) as [
-        number,
-        number,
-      ];
+      const ofSize = (n: number) => JSON.stringify(review({ object: of(n) }));
+      const few = leastMs(ofSize(1_250));
       // Sixteen times would be quadratic; what does not depend on the size is left to both.
-      assert.ok(many < 9 * few + 20, `${few} ms, and ${many} ms for four times as many`);
+      const limitMs = 9 * few + 20;
+      const many = leastMs(ofSize(5_000), limitMs);
+      assert.ok(many < limitMs, `${few} ms, and ${many} ms for four times as many`);
     });
 });

@@ -22,8 +22,12 @@ const exemptPort =
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
   "namespace-waypoint-left": [
     [
-      /still go through waypoint .*; (AuthorizationPolicy \S+) no longer/,
-      "Keep $1, or first apply another policy that targets the ServiceEntry and restricts the same callers.",
+      /ServiceEntry ([^/]+)\/\S+ still go through waypoint .*; (AuthorizationPolicy \1\/\S+) no longer/,
+      "Keep $2, or first apply another policy that targets the ServiceEntry and restricts the same callers.",
+    ],
+    [
+      /^(?!.*ServiceEntry ([^/]+)\/.*; AuthorizationPolicy \1\/).*still go through waypoint .*; (AuthorizationPolicy \S+) no longer/,
+      "Keep $2, or first apply another policy that targets the waypoint and restricts the same callers.",
     ],
     [
       /instead of (\S+); (AuthorizationPolicy \S+) may allow more callers$/,
@@ -367,6 +371,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Remove the label istio.io/use-waypoint from Service $1/$2, or set it to the name of a waypoint.",
     ],
     [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
+    [/of namespace (\S+) alone$/, "Move the routes to namespace $1."],
   ],
   "virtual-service-route-rejected": [
     [

@@ -32,6 +32,8 @@ export interface ChangedPlace {
   readonly future: "none" | "several" | undefined;
   /** The policies that apply there, before and after the change. */
   readonly asked: Asked;
+  /** Whether a policy no longer applies there, which namespace-waypoint-left reports. */
+  readonly hasLeft?: (policy: AuthorizationPolicy) => boolean;
   /** The combined effect of the policies before the change. */
   coverageBefore(): Coverage;
   coverageAfter(): Coverage;
@@ -50,15 +52,25 @@ interface Side {
  * what no policy selects, the gateways, and the Services that policies target. Nothing for a namespace that is being
  * deleted. Yields undefined while it compares the workloads, so that a rule can pause.
  */
-export const changedPlaces = (before: Side, after: Side): Places => placesOfSides(before, after, "gaining");
+export const changedPlaces = (before: Side, after: Side, isElsewhere: IsElsewhere): Places =>
+  placesOfSides([before, after], "gaining", isElsewhere);
 
 /** The same for places where rules of ALLOW policies may end. */
-export const placesThatMayClose = (before: Side, after: Side): Places => placesOfSides(before, after, "closing");
+export const placesThatMayClose = (before: Side, after: Side, isElsewhere: IsElsewhere): Places =>
+  placesOfSides([before, after], "closing", isElsewhere);
 
-function* placesOfSides(before: Side, after: Side, wanted: "gaining" | "closing"): Places {
+/** Whether requests to a Service go through waypoints of other namespaces, where other policies count, too. */
+type IsElsewhere = (service: string) => boolean;
+
+function* placesOfSides(
+  [before, after]: readonly [before: Side, after: Side],
+  wanted: "gaining" | "closing",
+  isElsewhere: IsElsewhere,
+): Places {
   if (isTerminating(before.object) || isTerminating(after.object)) return;
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
-  const isThere = hasService(after.object, after.mesh);
+  const has = hasService(after.object, after.mesh);
+  const isThere = (service: string): boolean => has(service) && !isElsewhere(service);
   if (wanted === "gaining" && !old.isSame(now) && isEditWithoutGain(old, now)) yield* placesBetween(old, now, isThere);
   else {
     const places = yield* kept(old, now, isThere);
@@ -66,7 +78,7 @@ function* placesOfSides(before: Side, after: Side, wanted: "gaining" | "closing"
   }
 }
 
-type Places = Generator<ChangedPlace | undefined, undefined>;
+export type Places = Generator<ChangedPlace | undefined, undefined>;
 interface Kept {
   readonly before: NamespaceAuthorization;
   readonly gaining: readonly ChangedPlace[];
@@ -284,7 +296,8 @@ function* services(
   isThere: (service: string) => boolean,
 ): Generator<ChangedPlace, undefined> {
   if (!before.mayUseWaypoint || !after.mayUseWaypoint) return;
-  for (const service of before.own.servicesTargeted)
+  // A Service that no policy targeted was closed where its waypoint denies by default.
+  for (const service of new Set([...before.own.servicesTargeted, ...after.own.servicesTargeted]))
     if (isThere(service))
       yield {
         name: `Service ${service}, at its waypoint`,

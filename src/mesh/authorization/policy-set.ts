@@ -59,9 +59,14 @@ export function policySetOf(policies: Policies, settings: MeshSettings): PolicyS
   // All empty lists are the same one, and what a set keeps would grow.
   if (policies.length === 0) return new PolicySet(policies, settings);
   let known = sets.get(policies);
-  if (known?.settings !== settings) sets.set(policies, (known = { settings, set: new PolicySet(policies, settings) }));
+  if (known?.settings !== settings)
+    sets.set(policies, (known = { settings, set: new PolicySet(policies.toSorted(byName), settings) }));
   return known.set;
 }
+
+/** Policies of one kind decide alike in any order. Which one is named, and how requests are divided, is the same for each replica. */
+const byName = ({ metadata: a }: AuthorizationPolicy, { metadata: b }: AuthorizationPolicy): number =>
+  a.name < b.name ? -1 : Number(a.name > b.name);
 
 /** Enforced policies of one namespace. Each policy is evaluated once, regardless of the number of workloads. */
 export class PolicySet {
@@ -171,6 +176,11 @@ export class PolicySet {
   /** The Services of this namespace that policies target, those of the oldest policy first. */
   get servicesTargeted(): Iterable<string> {
     return this.#targeted().byService.keys();
+  }
+
+  /** The same for ServiceEntries. */
+  get entriesTargeted(): Iterable<string> {
+    return this.#targeted().byEntry.keys();
   }
 
   /** The policies with a selector. */

@@ -1,5 +1,6 @@
 import type { AnyObject } from "../../kube/object.ts";
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+import { Memory } from "../authorization/requests/work.ts";
 import { type Decide, decisionsOf } from "../requests/decisions.ts";
 import type { Outcome } from "../requests/outcome.ts";
 import { outcomesOf, requestReads } from "../requests/outcomes.ts";
@@ -12,8 +13,19 @@ import { type Entry, type Intent, mostEntries } from "./intents.ts";
 import { publicHosts } from "./public-hosts.ts";
 import { targetReads, type Targets } from "./targets.ts";
 
+/** So many results take a few megabytes for as long as a review lasts. */
+const mostRemembered = 50_000;
+/** What the questions of all intents share, on both sides of a change: which requests meet conditions depends on no object. */
+const memoryOfQuestions = fact("memoryOfQuestions", "key", [], () => new Memory(mostRemembered));
+
 /** What `verdictsOf` reads. */
-export const verdictReads = [...requestReads, ...callerReads, ...targetReads, ...entryVerdictReads] as const;
+export const verdictReads = [
+  ...requestReads,
+  ...callerReads,
+  ...targetReads,
+  ...entryVerdictReads,
+  memoryOfQuestions,
+] as const;
 export type VerdictView = MeshView<(typeof verdictReads)[number]>;
 
 /** Whether what an entry of an intent expects is so. */
@@ -125,7 +137,8 @@ function* ask(
     expectation.held();
     return;
   }
-  for (const outcome of outcomesOf(question, mesh, { limit: mostWork })) {
+  const memory = mesh.get(memoryOfQuestions, "");
+  for (const outcome of outcomesOf(question, mesh, { limit: mostWork, memory })) {
     expectation.add(outcome);
     if (expectation.isBroken) return;
   }
@@ -136,7 +149,8 @@ function* ask(
 function isHeldOnTheWay(expectation: Expectation, question: Question, mesh: VerdictView): boolean {
   if (!expectation.isOfWay) return false;
   const alone = expectation.again();
-  for (const outcome of outcomesOf(question, mesh, { limit: mostWork, decide: decideOnTheWay })) {
+  const memory = mesh.get(memoryOfQuestions, "");
+  for (const outcome of outcomesOf(question, mesh, { limit: mostWork, decide: decideOnTheWay, memory })) {
     alone.add(outcome);
     if (alone.finding.state !== "held") return false;
   }

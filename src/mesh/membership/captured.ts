@@ -39,6 +39,16 @@ export class Captured {
     return captures.size === 1 && captures.has("ambient") && this.proxies.selected(selector).length === 0;
   }
 
+  /**
+   * Whether none of the workloads of a selector has a sidecar, and there are some. Only sidecars have what a Sidecar says; gateways and
+   * waypoints see everything (Istio pilot/pkg/model/push_context.go doGetSidecarScope), and ztunnel reads none.
+   */
+  isWithoutSidecars(selector: Labels): boolean {
+    const captures = this.capturesOf(selector);
+    if (captures.has("sidecar") || captures.has("unknown")) return false;
+    return captures.size > 0 || this.proxies.selected(selector).length > 0;
+  }
+
   /** The data planes that capture the workloads of a selector. */
   capturesOf(selector: Labels): ReadonlySet<Capture> {
     const selected = this.workloads.selected(selector);

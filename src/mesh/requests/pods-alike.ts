@@ -2,6 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { connections } from "./connections.ts";
 import type { Backend } from "./arrival.ts";
@@ -37,21 +38,32 @@ export class PodsAlike {
 
   of({ namespace, pods }: Backend, client: Source, sent: Sent, work: Work): Iterable<Pods> {
     if (namespace === undefined) return [];
-    const [guarded, connected] = [this.#mesh.get(guards, namespace), this.#mesh.get(connections, namespace)];
-    const found = new Map<Guard, Map<string, Pods>>();
     work.spend(pods.length);
-    for (const { workload, port } of pods) {
-      const transport = connected.to(workload, port, client.sender, sent.tls);
-      const protocol = connected.protocolOf(workload, port, transport, sent.sentAs);
-      const guard = guarded.ofWorkload(workload, protocol, connected.isBypassed(workload, port));
-      const byGuard = found.get(guard) ?? new Map<string, Pods>();
-      found.set(guard, byGuard);
-      const key = `${port} ${keyOfTransport(transport)}`;
+    const podsOf = this.#podsIn(namespace, client, sent);
+    const [only] = pods;
+    if (only !== undefined && pods.length === 1) return [podsOf(only)];
+    const found = new Map<Guard, Map<string, Pods>>();
+    for (const pod of pods) {
+      const one = podsOf(pod);
+      const byGuard = found.get(one.guard) ?? new Map<string, Pods>();
+      found.set(one.guard, byGuard);
+      const key = `${one.port} ${keyOfTransport(one.transport)}`;
       const there = byGuard.get(key);
-      if (there === undefined) byGuard.set(key, { workloads: [workload], port, transport, guard });
-      else there.workloads.push(workload);
+      if (there === undefined) byGuard.set(key, one);
+      else there.workloads.push(pod.workload);
     }
     return [...found.values()].flatMap((byGuard) => [...byGuard.values()]);
+  }
+
+  /** What becomes of the connections to one of the pods. */
+  #podsIn(namespace: Namespace, client: Source, { sentAs, tls }: Sent): (pod: Backend["pods"][number]) => Pods {
+    const [guarded, connected] = [this.#mesh.get(guards, namespace), this.#mesh.get(connections, namespace)];
+    return ({ workload, port }) => {
+      const transport = connected.to(workload, port, client.sender, tls);
+      const protocol = connected.protocolOf(workload, port, transport, sentAs);
+      const guard = guarded.ofWorkload(workload, protocol, connected.isBypassed(workload, port));
+      return { workloads: [workload], port, transport, guard };
+    };
   }
 }
 

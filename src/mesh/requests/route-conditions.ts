@@ -48,16 +48,20 @@ export interface RouteClient {
 }
 
 const everything: RouteCase = { clauses: [], isClear: true, uri: undefined };
+const onlyEverything: readonly RouteCase[] = [everything];
+const noCases: readonly RouteCase[] = [];
 
 /**
  * The matches of an HTTP route that count for a proxy; empty: it does not have the route (Istio
  * pilot/pkg/networking/core/route/route.go TranslateRoute, sourceMatchHTTP, TranslateRouteMatch).
  */
 export function httpCases(route: HttpRoute, { metadata }: VirtualService, client: RouteClient): readonly RouteCase[] {
-  if (route.match.length === 0) return [everything];
-  return route.match.flatMap((match) =>
-    isForProxy(match, metadata.namespace, client) ? httpCase(match, client.scheme ?? "http") : [],
-  );
+  if (route.match.length === 0) return onlyEverything;
+  // Without a list for each route, because very many routes can be for other clients.
+  let found: RouteCase[] | undefined;
+  for (const match of route.match)
+    if (isForProxy(match, metadata.namespace, client)) (found ??= []).push(httpCase(match, client.scheme ?? "http"));
+  return found ?? noCases;
 }
 
 function isForProxy(match: HttpMatch, namespace: string, client: RouteClient): boolean {

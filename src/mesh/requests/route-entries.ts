@@ -33,11 +33,16 @@ export class RouteEntries {
         return cases.length === 0 ? [] : [this.withOrigin({ virtualService, protocol, index, route, cases })];
       });
     if (!this.#usesForHttp(virtualService, client)) return [];
-    return virtualService.spec.http.flatMap((route, index) => {
-      if (route.delegate !== undefined) return this.#delegated(virtualService, route, client);
+    const found: Entry[] = [];
+    for (const [index, route] of virtualService.spec.http.entries()) {
+      if (route.delegate !== undefined) {
+        for (const entry of this.#delegated(virtualService, route, client)) found.push(entry);
+        continue;
+      }
       const cases = httpCases(route, virtualService, client);
-      return cases.length === 0 ? [] : [this.withOrigin({ virtualService, protocol, index, route, cases })];
-    });
+      if (cases.length > 0) found.push(this.withOrigin({ virtualService, protocol, index, route, cases }));
+    }
+    return found;
   }
 
   #usesForHttp(virtualService: VirtualService, { namespace, isWaypoint, gateway }: RouteClient): boolean {

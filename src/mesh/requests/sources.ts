@@ -149,11 +149,26 @@ export const outside: Source = {
   identity: withoutIdentity,
 };
 
-export const identityIn = ({ trustDomain }: MeshSettings, namespace: string, account: Part): Clause => ({
+export function identityIn({ trustDomain }: MeshSettings, namespace: string, account: Part): Clause {
+  if (account !== anything && typeof account !== "string") return identityOf([trustDomain, namespace, account]);
+  const key = JSON.stringify([trustDomain, namespace, account === anything ? null : account]);
+  let known = identities.get(key);
+  if (known === undefined) {
+    if (identities.size >= mostIdentities) identities.clear();
+    identities.set(key, (known = identityOf([trustDomain, namespace, account])));
+  }
+  return known;
+}
+
+const identityOf = (parts: readonly Part[]): Clause => ({
   attribute: "identity",
-  values: new Texts([[trustDomain, namespace, account]]),
+  values: new Texts([parts]),
   not: false,
 });
+
+/** The same condition for all questions, because what was found of a condition is kept with it. */
+const identities = new Map<string, Clause>();
+const mostIdentities = 4_096;
 
 /** Callers of one namespace that send in the same way. */
 interface Group {

@@ -1,7 +1,7 @@
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
-import { includesNamespace, visibleTo } from "./export-to.ts";
+import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "./export-to.ts";
 import { isServed } from "../objects/revision.ts";
 import { hostOfService, isWildcard } from "./hosts.ts";
 
@@ -76,4 +76,18 @@ export function definitionsFor(
   return service === undefined
     ? candidates
     : candidates.filter(({ metadata }) => metadata.namespace === service.metadata.namespace);
+}
+
+/**
+ * Whether some clients see two ServiceEntries for one host, of which they use the older one. Those in the namespace of one of
+ * them use that one, and one that is exported to them by name comes before one for all (Istio pilot/pkg/model/push_context.go
+ * servicesExportedToNamespace, pilot/pkg/model/sidecar.go selectServices, appendSidecarServices).
+ */
+export function isChosenByAge(one: ServiceEntry, other: ServiceEntry, settings: MeshSettings): boolean {
+  const [first, second] = [serviceVisibleTo(one, settings), serviceVisibleTo(other, settings)];
+  const common = commonNamespaces(first, second);
+  const homes = [one.metadata.namespace, other.metadata.namespace];
+  if (homes[0] === homes[1]) return common.size > 0;
+  if (first.has(everyNamespace) !== second.has(everyNamespace)) return false;
+  return [...common].some((client) => !homes.includes(client));
 }

@@ -13,7 +13,7 @@ import {
   isPrivate,
 } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
-import { coveringHosts, covers, hostKey } from "./hosts.ts";
+import { coveringHosts, covers, hostKey, wildcardOver } from "./hosts.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -324,19 +324,28 @@ export const rulesReadByEach = (
 
 /** The hosts of DestinationRules with the same key. */
 interface HostsAtKey {
-  readonly byHost: ReadonlyMap<string, RulesOfHost>;
+  readonly byHost: Pick<ReadonlyMap<string, RulesOfHost>, "get">;
   over(host: string): readonly string[];
 }
 
 /** The DestinationRules with a hostKey; many keys of a host have none, and need not be asked for. */
 export const hostsAtKey = fact("hostsAtKey", "key", [destinationRulesOfVirtualService], (key, mesh): HostsAtKey => {
   const rules = mesh.under(destinationRulesOfVirtualService, [key]);
+  const [only] = rules;
+  // Most hosts have one, for which a map would take more memory than the rule itself.
+  if (only !== undefined && rules.length === 1) return hostOfOne(only, mesh.settings);
   const byHost = rulesByHost(rules, mesh.settings);
-  const [only] = byHost.size === 1 ? byHost.keys() : [];
-  if (only !== undefined) return { byHost, over: (host) => (covers(only, host) ? [only] : nothing) };
   const patterns = new HostPatterns(byHost.keys());
   return { byHost, over: (host) => patterns.allOver(host) };
 });
+
+function hostOfOne(rule: DestinationRule, settings: MeshSettings): HostsAtKey {
+  const of = hostOfRule(rule, settings);
+  const [byHost, there, hosts] = [new SmallMap<string, RulesOfHost>(), new RulesOfHost(of, settings), [of]];
+  there.add(rule);
+  byHost.set(of, there);
+  return { byHost, over: (host) => (covers(of, host) ? hosts : nothing) };
+}
 
 /** The DestinationRules of several hosts, most specific first. */
 export const rulesOfHosts = (hosts: readonly string[], mesh: MeshView<typeof hostsAtKey>): RulesOverHost =>
@@ -359,11 +368,14 @@ export const readsRuleHosts = [hostsAtKey, wildcardKeysOver, destinationRulesOfV
 
 /** The hosts of DestinationRules that match a host (as istiod resolves it), most specific first. */
 export function ruleHostsOver(host: string, mesh: MeshView<(typeof readsRuleHosts)[number]>): readonly string[] {
-  const [, wildcard] = coveringHosts(host);
-  const keys = wildcard === undefined ? [] : mesh.get(wildcardKeysOver, wildcard);
-  const found = keys.flatMap((key) => mesh.get(hostsAtKey, key).over(host));
-  if (!mesh.hasUnder(destinationRulesOfVirtualService, host)) return found;
-  return [...mesh.get(hostsAtKey, host).over(host), ...found];
+  const found: string[] = [];
+  const add = (key: string) => {
+    for (const one of mesh.get(hostsAtKey, key).over(host)) found.push(one);
+  };
+  if (mesh.hasUnder(destinationRulesOfVirtualService, host)) add(host);
+  const wildcard = wildcardOver(host);
+  if (wildcard !== undefined) for (const key of mesh.get(wildcardKeysOver, wildcard)) add(key);
+  return found;
 }
 
 /**

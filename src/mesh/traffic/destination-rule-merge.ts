@@ -63,6 +63,8 @@ export function exportSetOf(rule: DestinationRule): ReadonlySet<string> {
  * every earlier one, in quadratic time. Here the content of a merged rule is computed when it is read.
  */
 export function mergedOf(host: string, rules: readonly DestinationRule[]): readonly MergedDestinationRule[] {
+  const [only] = rules;
+  if (only !== undefined && rules.length === 1) return [new Merged(host, only, () => new Followers(rules).of(0))];
   const sorted = rules.toSorted(selectorsFirst);
   const followers = new Followers(sorted);
   const merged: MergedDestinationRule[] = [];

@@ -69,6 +69,15 @@ export function coveringHosts(host: string): readonly string[] {
   return wildcards.reverse();
 }
 
+/** The second of the coveringHosts, without the others: `*.b.c` for a.b.c; undefined for `*`. */
+export function wildcardOver(host: string): string | undefined {
+  let [dot, labels] = [host.indexOf(".", 1), 0];
+  const first = dot;
+  while (dot > 0 && labels <= deepestKey) [dot, labels] = [host.indexOf(".", dot + 1), labels + 1];
+  if (isWildcard(host) || labels > deepestKey) return coveringHosts(host)[1];
+  return first < 0 ? "*" : `*${host.slice(first)}`;
+}
+
 /** The coveringHosts of several hosts, each once. */
 export function coveringHostsOfAll(hosts: readonly string[]): Iterable<string> {
   const [first] = hosts;
@@ -97,13 +106,17 @@ export function hostKey(host: string): string {
  */
 export function namespaceOfHost(host: string, domain: string): string | undefined {
   if (isWildcard(host)) return undefined;
-  for (const end of [`.svc.${domain}`, ".svc.clusterset.local"]) {
-    if (!host.endsWith(end)) continue;
-    const [service, namespace, more] = host.slice(0, -end.length).split(".");
-    return service !== "" && more === undefined && namespace !== "" ? namespace : undefined;
-  }
-  return undefined;
+  const dot = host.indexOf(".");
+  if (dot < 0) return undefined;
+  const end = host.indexOf(".", dot + 1);
+  // `.svc.${domain}`, compared without making the text, because the hosts of a whole mesh can be asked for.
+  const isOfCluster = host.endsWith(domain) && host.endsWith(".svc.", host.length - domain.length);
+  const length = isOfCluster ? 5 + domain.length : host.endsWith(multiCluster) ? multiCluster.length : 0;
+  // Two labels and nothing else before the end.
+  if (length === 0 || end !== host.length - length) return undefined;
+  return dot > 0 && end > dot + 1 ? host.slice(dot + 1, end) : undefined;
 }
+const multiCluster = ".svc.clusterset.local";
 
 /** The host name of a Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname). */
 export const hostOfService = ({ metadata }: ObjectOf<"Service">, domain: string): string =>

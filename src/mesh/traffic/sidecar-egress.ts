@@ -5,6 +5,7 @@ import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
+import { captured } from "../membership/captured.ts";
 import { everyNamespace } from "./export-to.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { isWildcard } from "./hosts.ts";
@@ -25,6 +26,13 @@ export const namespaceOfSidecar = relation("namespaceOfSidecar", sidecarByNamesp
 /** The labels that a Sidecar selects; undefined: it has no selector and is for all workloads. */
 export const selectorOfSidecar = ({ spec }: Sidecar): Readonly<Record<string, string>> | undefined =>
   spec.workloadSelector === undefined ? undefined : (spec.workloadSelector.labels ?? {});
+
+/** Whether all workloads that a Sidecar is for are known, and none of them has a sidecar, so that nothing uses it. */
+export function isForNoSidecar(sidecar: Sidecar, mesh: MeshView<typeof namespaceOfSidecar | typeof captured>): boolean {
+  if (!mesh.knowsAll("Workload") || sidecar.metadata.namespace === mesh.settings.rootNamespace) return false;
+  const [namespace] = mesh.related(namespaceOfSidecar, sidecar);
+  return namespace !== undefined && mesh.get(captured, namespace).isWithoutSidecars(selectorOfSidecar(sidecar) ?? {});
+}
 
 /**
  * Sorts Sidecars as istiod tries them for a workload: those with a selector first, then the oldest (Istio

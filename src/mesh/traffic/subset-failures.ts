@@ -1,4 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { everyNamespace } from "./export-to.ts";
 import type { Callers, Routing, SubsetClient } from "./subset-clients.ts";
 import { anyOtherNamespace, type SubsetLookup, type SubsetsOfHost, type SubsetTarget } from "./subsets.ts";
@@ -43,7 +44,7 @@ export function subsetFailures(
     for (const failure of new CallersLookUp(one, traffic.protocol, subsets, settings).failures(subset)) {
       const namespace = failure.client?.namespace ?? everyNamespace;
       if (failures.get(namespace)?.isGrave) continue;
-      failures.set(namespace, { ...failure, root: one.root === virtualService ? undefined : one.root });
+      failures.set(namespace, one.root === virtualService ? failure : { ...failure, root: one.root });
     }
   return [...failures.values()];
 }
@@ -66,6 +67,7 @@ class CallersLookUp {
   readonly #protocol: Protocol;
   /** Whether every sidecar follows another VirtualService. */
   readonly #isHidden: boolean;
+  readonly #served = new SmallMap<ReadonlySet<string>, readonly string[]>();
 
   constructor(callers: Callers, protocol: Protocol, subsets: SubsetsOfHost, { rootNamespace }: MeshSettings) {
     this.#callers = callers;
@@ -79,10 +81,11 @@ class CallersLookUp {
     this.#isForOthersOnly = callers.somewhere.length === 0 && !isAnyServed;
   }
 
-  failures(subset: string): readonly Omit<SubsetFailure, "root">[] {
+  /** Through the root VirtualService itself. */
+  failures(subset: string): readonly SubsetFailure[] {
     const { inOrder } = this.#callers;
     const served = inOrder.flatMap((some) =>
-      "sidecars" in some ? this.#served(some.sidecars, subset) : this.#ofPod(some, subset),
+      "sidecars" in some ? this.#ofServed(some.sidecars, subset) : this.#ofPod(some, subset),
     );
     const unseen = served.length === 0 ? this.#unseen(subset) : undefined;
     if (unseen) served.push({ client: undefined, lookup: unseen, isGrave: true });
@@ -90,10 +93,14 @@ class CallersLookUp {
     const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
-    return [
-      ...served.map((failure) => ({ ...failure, standsFor })),
-      ...lacking.flatMap(({ visible, names }) => this.#others(visible, names, subset)),
-    ].map((failure) => ({ ...failure, ownerInstead: this.#ownerInstead(failure.client) }));
+    const found = served.map((failure) => this.#failure(failure, standsFor));
+    for (const { visible, names } of lacking)
+      for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, undefined));
+    return found;
+  }
+
+  #failure({ client, lookup, isGrave }: Failure, standsFor: SubsetFailure["standsFor"]): SubsetFailure {
+    return { client, lookup, isGrave, standsFor, ownerInstead: this.#ownerInstead(client), root: undefined };
   }
 
   #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {
@@ -131,6 +138,12 @@ class CallersLookUp {
 
   /** The namespaces that the route is intended for, in the order of `visible`. */
   #namesServed(visible: ReadonlySet<string>): readonly string[] {
+    let found = this.#served.get(visible);
+    if (found === undefined) this.#served.set(visible, (found = this.#findServed(visible)));
+    return found;
+  }
+
+  #findServed(visible: ReadonlySet<string>): readonly string[] {
     const { serviceNamespaces } = this.#subsets;
     const meant = new Set([this.#callers.root.metadata.namespace, ...serviceNamespaces]);
     const isForAll = visible.has(everyNamespace);
@@ -138,13 +151,15 @@ class CallersLookUp {
     return isForAll || names.length < 2 ? names : inOrderOf(visible, names);
   }
 
-  #served(visible: ReadonlySet<string>, subset: string): Failure[] {
-    return this.#namesServed(visible).flatMap((namespace) => {
+  #ofServed(visible: ReadonlySet<string>, subset: string): Failure[] {
+    const found: Failure[] = [];
+    for (const namespace of this.#namesServed(visible)) {
       const lookup = this.#subsets.lookUp(namespace, subset);
-      if (lookup.definedFor === "all") return [];
+      if (lookup.definedFor === "all") continue;
       const client = { namespace, gateway: undefined, isServed: true };
-      return [{ client, lookup, isGrave: lookup.definedFor === "none" && !this.#isHidden }];
-    });
+      found.push({ client, lookup, isGrave: lookup.definedFor === "none" && !this.#isHidden });
+    }
+    return found;
   }
 
   #ofPod(client: SubsetClient, subset: string): Failure[] {
@@ -167,13 +182,13 @@ class CallersLookUp {
   }
 
   /** The clients that the route is not intended for. */
-  #others(visible: ReadonlySet<string>, names: readonly string[], subset: string) {
+  #others(visible: ReadonlySet<string>, names: readonly string[], subset: string): readonly Failure[] {
+    if (names.length === 0) return [];
     const isGrave = this.#isForOthersOnly && !this.#isHidden && this.#isNowhere(visible, subset);
     return names.map((namespace) => ({
       client: { namespace, gateway: undefined, isServed: false },
       lookup: this.#subsets.lookUp(namespace, subset),
       isGrave: isGrave && this.#isFollowing(namespace),
-      standsFor: undefined,
     }));
   }
 

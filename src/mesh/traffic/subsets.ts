@@ -78,13 +78,16 @@ export class SubsetsOfHost {
 
   /** The client namespaces whose look-up results can differ from those of all others. */
   get clients(): ReadonlySet<string> {
-    this.#clients ??= new Set([
-      ...this.rules.rules.map(({ metadata }) => metadata.namespace).sort(),
-      ...[...this.serviceNamespaces].sort(),
-      ...this.rules.rules.flatMap(({ spec }) => spec.exportTo.filter((to) => to !== "*" && to !== ".")).sort(),
-      anyOtherNamespace,
-    ]);
-    return this.#clients;
+    return (this.#clients ??= this.#findClients());
+  }
+
+  #findClients(): ReadonlySet<string> {
+    const clients = new Set<string>();
+    const { rules } = this.rules;
+    addSorted(clients, rules, ({ metadata }) => [metadata.namespace]);
+    addSorted(clients, [...this.serviceNamespaces], (namespace) => [namespace]);
+    addSorted(clients, rules, ({ spec }) => spec.exportTo.filter((to) => to !== "*" && to !== "."));
+    return clients.add(anyOtherNamespace);
   }
 
   /** The same, preceded by another namespace. */
@@ -194,6 +197,14 @@ export class SubsetsOfHost {
   #only(used: UsedDestinationRules): SubsetChoices {
     return used === unusedDestinationRules ? (this.#unused ??= anyOf([used])) : choicesBy(used);
   }
+}
+
+/** Adds what all of them name, in the order of the names. */
+function addSorted<T>(found: Set<string>, all: readonly T[], namesOf: (one: T) => readonly string[]): void {
+  const names: string[] = [];
+  for (const one of all) for (const name of namesOf(one)) names.push(name);
+  if (names.length > 1) names.sort();
+  for (const name of names) found.add(name);
 }
 
 const choicesOfRules = new KeptIn<UsedDestinationRules, SubsetChoices>();

@@ -3,7 +3,13 @@ import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { isUsable, type WaypointBinding } from "./bindings.ts";
 import type { EnforcedPolicies, WaypointPolicy } from "./enforced-policies.ts";
-import { type GuardedTraffic, type WaypointGuards, waypointGuards } from "./guarded-traffic.ts";
+import {
+  type GuardedTraffic,
+  type GuardedWay,
+  usedWays,
+  type WaypointGuards,
+  waypointGuards,
+} from "./guarded-traffic.ts";
 import type { Destination } from "./served-traffic.ts";
 
 interface Side {
@@ -19,8 +25,8 @@ export interface Departure {
   readonly isStaying: boolean;
   /** Whether only the requests of ingress gateways leave the waypoint. */
   readonly isOfIngress: boolean;
-  /** Only a share of the connections goes to the other waypoint, which is a canary. */
-  readonly isShare?: true;
+  /** Only a share of the connections goes to the other waypoint: as the canary of the one before, or beside another one. */
+  readonly share?: "canary" | "other";
   /** A policy that no longer applies to them, the one whose loss matters most; undefined: none, but `wider` is added. */
   readonly lost: WaypointPolicy | undefined;
   /** An ALLOW policy at the new waypoint that did not apply before, so that it may allow more callers. */
@@ -44,7 +50,7 @@ export function* departures(before: Side, after: Side): Iterable<Departure> {
   for (const [kind, name] of namedOn(old, now)) {
     const [was, is] = [old.ofNamed(kind, name), now.ofNamed(kind, name)];
     if (was === undefined || is === undefined) continue;
-    const isOwn = old.labelled(kind).has(name) || now.labelled(kind).has(name) || isShared(was);
+    const isOwn = old.labelled(kind).has(name) || now.labelled(kind).has(name) || isAnyShared(was);
     // The policies of the waypoint itself are compared for all objects without a label at once.
     yield* isOwn ? departure(was, is) : departure(targetingOnly(was), targetingOnly(is));
   }
@@ -74,36 +80,51 @@ function* namedOn(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [
   }
 }
 
-function* departure(traffic: GuardedTraffic, is: GuardedTraffic): Iterable<Departure> {
-  const { binding } = traffic;
-  if (!isUsable(binding)) return;
-  const was = { ...traffic, binding };
-  if (isSameWaypoint(binding, is.binding)) {
-    yield* ingressDeparture(was, is);
-    yield* canaryDeparture(was, is);
+function* departure(old: GuardedTraffic, now: GuardedTraffic): Iterable<Departure> {
+  const [ways, waysNow] = [usedWays(old), usedWays(now)];
+  const [first] = ways;
+  if (first === undefined) return;
+  const stays = (way: GuardedWay) => ways.find(({ binding }) => isSameWaypoint(binding, way.binding));
+  if (waysNow.some((way) => stays(way) !== undefined)) yield* ingressDeparture({ ...old, ...first }, now);
+  if (waysNow.length === 0) yield* wayDeparture({ ...old, ...first }, now);
+  for (const way of waysNow) {
+    const same = stays(way);
+    const is = { ...now, ...way };
+    if (same === undefined) yield* wayDeparture({ ...old, ...first }, is, shareOf(first, way, waysNow));
     // The policies of Services that stay, and those of a waypoint of the namespace, are compared elsewhere.
-    if (was.kind === "ServiceEntry") yield* policiesGone(was, is);
-    else if (isShared(was)) yield* policiesGoneAtShared(was, is);
-    return;
+    else yield* policiesGone({ ...old, ...same }, is);
   }
-  const loss = lossOf(was.policies, isServedBy(is.binding, binding) ? is.policies : []);
-  if (loss.lost !== undefined || loss.wider !== undefined)
-    yield { was, is, isStaying: false, isOfIngress: false, ...loss };
 }
 
-function* policiesGone(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
-  const loss = lossOf(was.policies.slice(0, 1), is.policies.slice(0, 1));
-  if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };
+/** Which share of the connections goes a new way; undefined: all. */
+function shareOf(was: GuardedWay, way: GuardedWay, waysNow: readonly GuardedWay[]): Departure["share"] {
+  const [first, second] = waysNow;
+  if (first === undefined || second === undefined) return undefined;
+  return way === second && isSameWaypoint(was.binding, first.binding) ? "canary" : "other";
+}
+
+/** Another waypoint, or none. Where several waypoints served, the first one is compared. */
+function* wayDeparture(was: Departure["was"], is: GuardedTraffic, share?: Departure["share"]): Iterable<Departure> {
+  const loss = lossOf(was.policies, isServedBy(is.binding, was.binding) ? is.policies : []);
+  if (loss.lost === undefined && loss.wider === undefined) return;
+  yield { was, is, isStaying: false, isOfIngress: false, ...(share === undefined ? {} : { share }), ...loss };
 }
 
 /** Whether the waypoint is in another namespace, where its policies are, too. */
-const isShared = ({ binding, namespace }: GuardedTraffic): boolean =>
+const isShared = ({ binding, namespace }: Pick<GuardedTraffic, "binding" | "namespace">): boolean =>
   binding !== undefined && binding.named.namespace !== namespace;
 
-/** The policies that target the object itself count as unchanged. */
-function* policiesGoneAtShared(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
-  const targeting = was.policies.slice(0, -2);
-  const loss = lossOf(was.policies, [...targeting, ...is.policies.slice(-2)]);
+const isAnyShared = (traffic: GuardedTraffic): boolean =>
+  usedWays(traffic).some(({ binding }) => isShared({ ...traffic, binding }));
+
+/** At a waypoint that stays. Policies that target a Service count as unchanged, as do those of a waypoint of the namespace. */
+function* policiesGone(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
+  const isOfEntry = was.kind === "ServiceEntry";
+  if (!isOfEntry && !isShared(was)) return;
+  const targetingFirst = was.object === undefined ? 0 : 1;
+  const targeting = (isOfEntry ? is : was).policies.slice(0, targetingFirst);
+  const atWaypoint = (isShared(was) ? is : was).policies.slice(targetingFirst);
+  const loss = lossOf(was.policies, [...targeting, ...atWaypoint]);
   if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };
 }
 
@@ -112,16 +133,6 @@ function* ingressDeparture(was: Departure["was"], is: GuardedTraffic): Iterable<
   const { lost } = lossOf(was.policies, []);
   if (lost === undefined) return;
   yield { was, is, isStaying: true, isOfIngress: true, lost, wider: undefined, isOpened: false };
-}
-
-/** A canary that receives connections and enforces other policies. One that already did is not compared. */
-function* canaryDeparture(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
-  const { canary } = is;
-  if (canary === undefined || !isUsable(canary.binding)) return;
-  if (was.canary !== undefined && isSameWaypoint(canary.binding, was.canary.binding)) return;
-  const loss = lossOf(was.policies, canary.policies);
-  if (loss.lost !== undefined || loss.wider !== undefined)
-    yield { was, is: { ...is, ...canary }, isStaying: false, isOfIngress: false, isShare: true, ...loss };
 }
 
 const isServedBy = (is: WaypointBinding | undefined, was: WaypointBinding): boolean =>
@@ -154,6 +165,7 @@ function firstBeyond(lists: Lists, of: "allowing" | "refusing", others: Lists): 
  * `before` remains allows fewer callers, unless `after` adds one.
  */
 function lossOf(before: Lists, after: Lists): Pick<Departure, "lost" | "wider" | "isOpened"> {
+  if (after.some(({ isSealed }) => isSealed)) return { lost: undefined, wider: undefined, isOpened: false };
   const refusing = firstBeyond(before, "refusing", after);
   if (!areClosed(before)) return { lost: refusing, wider: undefined, isOpened: false };
   const opening = openingOf(after);

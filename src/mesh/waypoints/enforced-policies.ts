@@ -2,6 +2,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { defaultMeshSettings, type MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { actionOf, type AuthorizationPolicy, isDryRun, opensToEveryone } from "../authorization/policies.ts";
+import { reachOf } from "../authorization/reach.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
@@ -100,6 +101,8 @@ export class EnforcedPolicies {
   readonly refusing: readonly WaypointPolicy[];
   /** An ALLOW policy that allows everyone, so that it restricts nobody and cancels the others. */
   readonly opening: WaypointPolicy | undefined;
+  /** A DENY policy denies everything, so that nobody gains anything by what else goes. */
+  readonly isSealed: boolean;
   #names: ReadonlySet<string> | undefined;
   #effects: ReadonlySet<string> | undefined;
 
@@ -110,9 +113,18 @@ export class EnforcedPolicies {
     this.opening = sorted.find(isOpening);
     this.allowing = sorted.filter((policy) => isAllow(policy) && !isOpening(policy));
     this.refusing = sorted.filter((policy) => !isAllow(policy)).sort((a, b) => rankOf(a) - rankOf(b));
+    this.isSealed = this.refusing.some(
+      (policy) =>
+        policy.kind === "AuthorizationPolicy" &&
+        actionOf(policy) === "DENY" &&
+        reachOf(policy, "proxy", settings) === "everyone",
+    );
   }
 
-  /** Whether the policy is among them, perhaps changed, or one that has the same effect. */
+  /**
+   * Whether the policy is among them, perhaps with other rules, or one that has the same effect. One that denies what it allowed, or the
+   * other way round, is another one.
+   */
   has(policy: WaypointPolicy): boolean {
     this.#names ??= new Set([...this.allowing, ...this.refusing].map(nameOf));
     if (this.#names.has(nameOf(policy))) return true;
@@ -127,7 +139,8 @@ const isAllow = (policy: WaypointPolicy): boolean =>
 const rankOf = (policy: WaypointPolicy): number =>
   policy.kind === "RequestAuthentication" ? 2 : Number(actionOf(policy) !== "DENY");
 
-const nameOf = ({ kind, metadata }: WaypointPolicy): string => `${kind} ${metadata.namespace}/${metadata.name}`;
+const nameOf = (policy: WaypointPolicy): string =>
+  `${policy.kind} ${policy.metadata.namespace}/${policy.metadata.name} ${isAllow(policy) ? "allows" : "refuses"}`;
 
 const effects = new WeakMap<WaypointPolicy, string>();
 

@@ -1,6 +1,6 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isForGateways, type WaypointBinding } from "./bindings.ts";
+import { isForGateways, isUsable, type WaypointBinding } from "./bindings.ts";
 import {
   type EnforcedPolicies,
   noPolicies,
@@ -19,11 +19,19 @@ export interface GuardedTraffic extends Destination {
   /** Whether ingress gateways send requests through the waypoint, too. */
   readonly isForIngress: boolean;
   /** The waypoint that serves a share of the connections, and the policies that it enforces for them. */
-  readonly canary: Canary | undefined;
+  readonly canary: GuardedWay | undefined;
 }
-export interface Canary {
+/** A waypoint through which connections go, and the policies that it enforces for them. */
+export interface GuardedWay {
   readonly binding: WaypointBinding;
   readonly policies: readonly EnforcedPolicies[];
+}
+
+/** The waypoints through which connections go: none that is not usable, and not the first one if its canary gets all. */
+export function usedWays({ binding, policies, canary }: GuardedTraffic): readonly GuardedWay[] {
+  if (!isUsable(binding)) return [];
+  if (!isUsable(canary?.binding)) return [{ binding, policies }];
+  return canary.binding.share === 1 ? [canary] : [{ binding, policies }, canary];
 }
 
 const reads = [policiesOfGateway, policiesOfServices, policiesOfWaypointClass, servingWaypoints] as const;

@@ -237,3 +237,6 @@ export const waysToServingWaypoints = [
   waypointOfServiceEntry,
   ...canaryReads,
 ] as const;
+
+/** The same for the addresses of pods. */
+export const waysToServingWaypointsOfPods = [labelledWorkloadsOfNamespace, waypointOfWorkload] as const;

@@ -5,8 +5,8 @@ import { authorization, type Coverage, hasDefaultDeny } from "../authorization/e
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
-import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
-import { type GuardedTraffic, waypointGuards } from "./guarded-traffic.ts";
+import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import { type GuardedTraffic, usedWays, waypointGuards } from "./guarded-traffic.ts";
 import { servingWaypoints, usedWaypoints } from "./served-traffic.ts";
 
 /** A waypoint of another namespace, and whether it is a canary wherever it serves. */
@@ -49,16 +49,13 @@ export const openSharedWaypoints = fact("openSharedWaypoints", "Namespace", read
 });
 const none: readonly SharedWaypoint[] = Object.freeze([]);
 
-/** The waypoint of some traffic, and its canary. */
+/** The waypoint of some traffic, and the canary beside it. */
 const waypointsOf = (traffic: GuardedTraffic | undefined) =>
-  [
-    [traffic?.binding, false],
-    [traffic?.canary?.binding, true],
-  ] as const;
+  traffic === undefined ? [] : usedWays(traffic).map(({ binding }, i) => [binding, i > 0] as const);
 
 /** The gateway that serves as a waypoint, if it is in another namespace. */
-function sharedBy(binding: WaypointBinding | undefined, { metadata }: Namespace): KubernetesGateway | undefined {
-  return isUsable(binding) && binding.named.namespace !== metadata.name ? binding.gateway : undefined;
+function sharedBy({ named, gateway }: WaypointBinding, { metadata }: Namespace): KubernetesGateway | undefined {
+  return named.namespace === metadata.name ? undefined : gateway;
 }
 
 /** Undefined: not all Services are known. */
@@ -109,13 +106,13 @@ export const coverageAt = (
 };
 
 /**
- * The coverage by policies of other namespaces at the waypoints there through which a Service of a namespace is reached; undefined: it
- * is not reached through such a waypoint, as far as is known.
+ * The coverage by policies of other namespaces at the waypoints there through which a Service or a ServiceEntry of a namespace is reached;
+ * undefined: it is not reached through such a waypoint, as far as is known.
  */
-export type CoverageElsewhere = (service: string) => readonly Coverage[] | undefined;
+export type CoverageElsewhere = (kind: "Service" | "ServiceEntry", name: string) => readonly Coverage[] | undefined;
 
 /**
- * How policies for waypoints of other namespaces cover the Services of a namespace. What these lose is compared by
+ * How policies for waypoints of other namespaces cover the Services and the ServiceEntries of a namespace. What these lose is compared by
  * `namespace-waypoint-left`, so that a rule which compares policies of the namespace itself takes them as they are after a change, and no
  * change reaches it through them.
  */
@@ -126,8 +123,8 @@ export const coverageElsewhere = fact(
   (namespace, mesh): CoverageElsewhere => {
     const waypoints = mesh.get(servingWaypoints, namespace);
     if (waypoints.areNone) return () => undefined;
-    return (service) => {
-      const used = usedWaypoints(waypoints.ofNamed("Service", service));
+    return (kind, name) => {
+      const used = usedWaypoints(waypoints.ofNamed(kind, name));
       const there = used.flatMap((one) => waypointAt(one, namespace, mesh) ?? []);
       return there.some(({ home }) => home.metadata.name !== namespace.metadata.name)
         ? there.map((one) => coverageOf(one, mesh))

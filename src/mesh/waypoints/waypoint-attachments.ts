@@ -28,7 +28,7 @@ import {
 // serves.
 
 /** A waypoint of another namespace, and that namespace. */
-interface Elsewhere {
+export interface Elsewhere {
   readonly gateway: KubernetesGateway;
   readonly home: Namespace;
 }
@@ -150,5 +150,5 @@ function attachedTo<T extends AnyObject, F extends OwnObjects<T>>(
 }
 
 /** attachesToGateway reads nothing of a policy but its metadata and its scope. */
-const asPolicy = ({ metadata }: AnyObject, { targetRefs }: ProxyScope): AuthorizationPolicy =>
+export const asPolicy = ({ metadata }: AnyObject, { targetRefs }: ProxyScope): AuthorizationPolicy =>
   ({ metadata, spec: { targetRefs, selector: undefined } }) as unknown as AuthorizationPolicy;

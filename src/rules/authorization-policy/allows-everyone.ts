@@ -1,5 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
+import { together } from "../../mesh/authorization/coverage.ts";
 import {
   authorization,
   type Coverage,
@@ -11,6 +12,7 @@ import {
   attachesToGateway,
   attachesToLabels,
   type AuthorizationPolicy,
+  entriesTargeted,
   type GatewayTarget,
   isEnforced,
   scopeOf,
@@ -24,6 +26,7 @@ import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
+import { type CoverageElsewhere, coverageElsewhere } from "../../mesh/waypoints/shared-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 
@@ -44,15 +47,19 @@ const namespaceOfOpenPolicy = relation(
 const openable = fact(
   "openable",
   "Namespace",
-  [authorization],
-  (namespace, mesh) => new Openable(namespace, mesh.get(authorization, namespace), mesh.settings),
+  [authorization, coverageElsewhere],
+  (namespace, mesh) =>
+    new Openable(namespace, mesh.get(authorization, namespace), {
+      settings: mesh.settings,
+      elsewhere: mesh.get(coverageElsewhere, namespace),
+    }),
 );
 
 export const authorizationPolicyAllowsEveryone = defineRule({
   id: "authorization-policy-allows-everyone",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfOpenPolicy, openable],
-  worksWithout: ["Workload", "KubernetesGateway"],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
@@ -158,6 +165,7 @@ class Openable {
   readonly #namespace: Namespace;
   readonly #authorization: NamespaceAuthorization;
   readonly #settings: MeshSettings;
+  readonly #elsewhere: CoverageElsewhere;
   readonly #gateways: ReadonlyMap<string, GatewayTarget>;
   readonly #ingress: Labelled<GatewayTarget>;
   readonly #ofWorkloads = new Map<readonly Workload[], Fares>();
@@ -165,10 +173,15 @@ class Openable {
   #ofWaypoints: Concerned | undefined;
   #ofServices: Concerned | undefined;
 
-  constructor(namespace: Namespace, of: NamespaceAuthorization, settings: MeshSettings) {
+  constructor(
+    namespace: Namespace,
+    of: NamespaceAuthorization,
+    { settings, elsewhere }: { readonly settings: MeshSettings; readonly elsewhere: CoverageElsewhere },
+  ) {
     this.#namespace = namespace;
     this.#authorization = of;
     this.#settings = settings;
+    this.#elsewhere = elsewhere;
     this.#gateways = new Map(of.gateways.map((gateway) => [gateway.name, gateway]));
     const ingress: readonly GatewayTarget[] = of.gateways.filter(({ isWaypoint }) => !isWaypoint);
     this.#ingress = new Labelled(ingress, ({ name }) => ({ [gatewayNameLabel]: name }));
@@ -189,7 +202,8 @@ class Openable {
     return union([
       ...gateways.map((gateway) => concerned("proxy", this.#authorization.ofGateway(gateway), !gateway.isWaypoint)),
       gateways.some(({ isWaypoint }) => isWaypoint) ? this.#services() : nothing,
-      ...servicesTargeted(policy).map((name) => concerned("proxy", this.#authorization.ofService(name))),
+      ...servicesTargeted(policy).map((name) => this.#target("Service", name)),
+      ...entriesTargeted(policy).map((name) => this.#target("ServiceEntry", name)),
       attachesToGateway(policy, anyWaypoint, this.#settings) ? this.#waypoints() : nothing,
     ]);
   }
@@ -230,15 +244,24 @@ class Openable {
     return found;
   }
 
+  /** A Service or a ServiceEntry at its waypoint, in whichever namespace. */
+  #target(kind: "Service" | "ServiceEntry", name: string): Concerned {
+    const target = { kind, metadata: { name } };
+    const elsewhere = this.#elsewhere(kind, name);
+    if (elsewhere === undefined) return concerned("proxy", this.#authorization.ofTarget(target));
+    const own = this.#authorization.ofTargetAlone(target, this.#authorization.controlPlaneOfWaypoint);
+    return union(elsewhere.map((there) => concerned("proxy", together(own, there))));
+  }
+
   /**
-   * The Services with policies of their own. A waypoint enforces these together with its own ones (Istio
+   * The Services with policies of their own, without those whose waypoint is in another namespace. A waypoint enforces these together with its own ones (Istio
    * pilot/pkg/model/policyattachment.go ShouldAttachPolicy), so a policy for the waypoint opens them, too.
    */
   #services(): Concerned {
     return (this.#ofServices ??= union(
-      [...this.#authorization.own.servicesTargeted].map((name) =>
-        concerned("proxy", this.#authorization.own.ofService(name)),
-      ),
+      [...this.#authorization.own.servicesTargeted]
+        .filter((name) => this.#elsewhere("Service", name) === undefined)
+        .map((name) => concerned("proxy", this.#authorization.own.ofService(name))),
     ));
   }
 

@@ -18,7 +18,8 @@ import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { oldestFirst } from "../../mesh/objects/creation-order.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { readsServedPolicies, ServedPolicies } from "../../mesh/waypoints/served-places.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 /** Dry runs count: istiod has the providers of all CUSTOM policies of a proxy in one list. */
 const asksProvider = index("AuthorizationPolicy", (policy, settings) =>
@@ -47,28 +48,39 @@ type Conflicts = ReadonlyMap<AuthorizationPolicy, Conflict>;
 const providerConflicts = fact(
   "providerConflicts",
   "Namespace",
-  [withProvider, rootOfNamespace, readers, gatewaysOfNamespace, workloadsOfNamespace],
+  [withProvider, rootOfNamespace, readers, gatewaysOfNamespace, workloadsOfNamespace, ...readsServedPolicies],
   (namespace, mesh): Conflicts => {
-    const own = mesh.get(withProvider, namespace);
-    const [root] = mesh.related(rootOfNamespace, namespace);
-    const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
-    const meshWide = isRoot ? undefined : mesh.get(withProvider, root);
-    const providers = new Set([...own.policies, ...(meshWide?.policies ?? [])].map(providerOf));
-    if (own.policies.length === 0 || providers.size < 2) return new Map();
-    const of = {
-      readers: mesh.get(readers, namespace),
-      enforcer: enforcerOfNamespace(namespace),
-      settings: mesh.settings,
-    };
-    const policies = new NamespacePolicies({ own, meshWide }, of);
-    return conflictsIn(namespace, new NamespaceAuthorization(namespace, policies, thereOf(namespace, mesh)));
+    if (mesh.get(withProvider, namespace).policies.length === 0) return new Map();
+    const served = new ServedPolicies(namespace, mesh, (one) => levelsIn(one, mesh));
+    const { own, meshWide } = served.levels.served;
+    const isOne = new Set([...own.policies, ...(meshWide?.policies ?? [])].map(providerOf)).size < 2;
+    if (isOne && served.areNone) return new Map();
+    const found = new NamespaceAuthorization(namespace, served.levels, thereOf(namespace, mesh));
+    return conflictsIn(namespace, [...(isOne ? [] : placesOf(namespace, found)), ...targetsOf(found, served)]);
   },
 );
+
+function levelsIn(
+  namespace: Namespace,
+  mesh: MeshView<typeof withProvider | typeof rootOfNamespace | typeof readers>,
+): NamespacePolicies {
+  const [root] = mesh.related(rootOfNamespace, namespace);
+  const isRoot = root === undefined || root.metadata.name === namespace.metadata.name;
+  const own = mesh.get(withProvider, namespace);
+  const meshWide = isRoot ? undefined : mesh.get(withProvider, root);
+  const of = {
+    readers: mesh.get(readers, namespace),
+    enforcer: enforcerOfNamespace(namespace),
+    settings: mesh.settings,
+  };
+  return new NamespacePolicies({ own, meshWide }, of);
+}
 
 export const authorizationPolicyProvidersConflict = defineRule({
   id: "authorization-policy-providers-conflict",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfProvider, providerConflicts],
+  worksWithout: ["Service", "ServiceEntry", "WorkloadEntry"],
   mode: "warn",
   since: "0.1.0",
   // Istiod can be started with PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS, which no manifest of the mesh shows.
@@ -107,11 +119,11 @@ export const authorizationPolicyProvidersConflict = defineRule({
 
 const providerOf = ({ spec }: AuthorizationPolicy): string => spec.provider?.name ?? "";
 
-function conflictsIn(namespace: Namespace, found: NamespaceAuthorization): Conflicts {
+function conflictsIn(namespace: Namespace, places: readonly Place[]): Conflicts {
   const conflicts = new Map<AuthorizationPolicy, Conflict>();
   const isOwn = ({ metadata }: AuthorizationPolicy) => metadata.namespace === namespace.metadata.name;
   const judged = new Set<readonly NamedList[]>();
-  for (const [place, lists] of placesOf(namespace, found)) {
+  for (const [place, lists] of places) {
     if (judged.has(lists)) continue;
     judged.add(lists);
     const policies = [...new Set(lists.flatMap((list) => list.policies))];
@@ -137,17 +149,27 @@ function* placesOf(namespace: Namespace, found: NamespaceAuthorization): Generat
   for (const workload of found.workloadsAndProxies)
     if (enforcerOf(workload, namespace) === "proxy") yield [idOf(workload), found.applied.toWorkload(workload).lists];
   for (const gateway of found.gateways) yield [gateway.id, found.applied.toGateway(gateway).lists];
-  yield* targetsOf(found);
 }
 
-function* targetsOf(found: NamespaceAuthorization): Generator<Place, undefined> {
+/** A Service or a ServiceEntry at its waypoints, in whichever namespace. */
+function* targetsOf(found: NamespaceAuthorization, served: ServedPolicies): Generator<Place, undefined> {
   const { policies } = found.own;
-  const targeting = (kind: "Service" | "ServiceEntry", name: string) =>
-    found.applied.targeting({ kind, metadata: { name } }, found.controlPlaneOfWaypoint);
-  // With several waypoints it is not asked which of them a Service uses.
-  const isOneWaypoint = found.gateways.filter(({ isWaypoint }) => isWaypoint).length === 1;
   for (const name of new Set(policies.flatMap(servicesTargeted)))
-    yield [`Service ${name}`, isOneWaypoint ? found.applied.toService(name).lists : targeting("Service", name)];
+    for (const lists of listsAt("Service", name, { found, served })) yield [`Service ${name}`, lists];
   for (const name of new Set(policies.flatMap(entriesTargeted)))
-    yield [`ServiceEntry ${name}`, targeting("ServiceEntry", name)];
+    for (const lists of listsAt("ServiceEntry", name, { found, served })) yield [`ServiceEntry ${name}`, lists];
+}
+
+/** Without a waypoint, the policies that target an object are read together as soon as it has one. */
+function listsAt(
+  kind: "Service" | "ServiceEntry",
+  name: string,
+  { found, served }: { readonly found: NamespaceAuthorization; readonly served: ServedPolicies },
+): readonly (readonly NamedList[])[] {
+  const applied = [...served.ofTarget(kind, name, true)].map((one) => one.applied.lists);
+  if (applied.length > 0) return applied;
+  // A Service that is not known is assumed to use the only waypoint of its namespace.
+  const isOneWaypoint = found.gateways.filter(({ isWaypoint }) => isWaypoint).length === 1;
+  if (kind === "Service" && isOneWaypoint && !served.isThere(kind, name)) return [found.applied.toService(name).lists];
+  return [found.applied.targeting({ kind, metadata: { name } }, found.controlPlaneOfWaypoint)];
 }

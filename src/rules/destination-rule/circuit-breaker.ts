@@ -16,13 +16,13 @@ export const destinationRuleCircuitBreaker = defineRule({
   // How many connections and failures are usual for a service, no manifest shows.
   stage: "trial",
   summary:
-    "A circuit breaker in a protected namespace keeps pods that fail, ejects every pod, or lets one request through.",
-  why: "Without outlierDetection, Envoy keeps sending requests to a pod that fails (Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection). With maxEjectionPercent 100 it may eject every pod, and answers 503 itself. A limit of 1 from an example answers 503 to every second request that arrives at the same time.",
+    "A circuit breaker in a protected namespace keeps pods that fail, ejects every pod, or lets one request or connection through.",
+  why: "Without outlierDetection, Envoy keeps sending requests to a pod that fails (Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection). With maxEjectionPercent 100 it may eject every pod, and answers 503 itself. With a limit of 1 for requests, as examples have it, Envoy answers 503 to all but one of those that arrive at the same time. A limit of 1 for connections closes all others of TCP, and lets requests over HTTP/1.1 wait for each other, because how many may wait is not limited (getDefaultCircuitBreakerThresholds).",
   fix: "Set outlierDetection with a maxEjectionPercent of at most 50, and limits that are above the usual load.",
   incident: {
     symptoms: ["overflow"],
     proxies: ["sidecar", "gateway", "waypoint"],
-    seen: "A limit of 1 answers 503 with flag `UO` under the least load. Without outlierDetection, a share of the requests fails as long as one pod fails. With maxEjectionPercent 100, all requests get 503 with flag `UH` after a few errors.",
+    seen: "A limit of 1 for requests answers 503 with flag `UO` under the least load; with one for connections, requests take longer the more there are, and connections of TCP are closed with flag `UO`. Without outlierDetection, a share of the requests fails as long as one pod fails. With maxEjectionPercent 100, all requests get 503 with flag `UH` after a few errors.",
     wayOut:
       "Delete the connectionPool or outlierDetection that was added last: the defaults of Istio have no such limits.",
     silentWhen:
@@ -60,11 +60,11 @@ function* harmfulIn(at: Path, { connectionPool, outlierDetection }: Limits): Ite
       key: JSON.stringify([at.slice(1), "ejects all"]),
     };
   if (connectionPool === undefined) return;
-  for (const [field, limit] of limitsOf(connectionPool))
+  for (const { field, limit, effect } of limitsOf(connectionPool))
     if (limit === 1)
       yield {
         at: [...at, "connectionPool", ...field],
-        message: `${field.at(-1)} is 1, so requests that arrive at the same time are answered with 503`,
+        message: `${field.at(-1)} is 1, so ${effect}`,
         key: JSON.stringify([at.slice(1), field]),
       };
 }
@@ -73,11 +73,19 @@ function* harmfulIn(at: Path, { connectionPool, outlierDetection }: Limits): Ite
 const mayEjectAll = ({ maxEjectionPercent = 10, minHealthPercent = 0 }: NonNullable<Limits["outlierDetection"]>) =>
   maxEjectionPercent >= 100 && minHealthPercent === 0;
 
-const limitsOf = ({
-  tcp,
-  http,
-}: NonNullable<Limits["connectionPool"]>): readonly (readonly [readonly string[], number | undefined])[] => [
-  [["tcp", "maxConnections"], tcp?.maxConnections],
-  [["http", "http1MaxPendingRequests"], http?.http1MaxPendingRequests],
-  [["http", "http2MaxRequests"], http?.http2MaxRequests],
+interface Limit {
+  readonly field: readonly string[];
+  readonly limit: number | undefined;
+  /** Of a limit of 1. */
+  readonly effect: string;
+}
+
+const refused = "requests that arrive at the same time are answered with 503";
+/** Envoy answers 503 only when http1MaxPendingRequests is reached too; its TCP proxy closes connections at once. */
+const waiting = "requests over HTTP/1.1 wait for each other, and further TCP connections are closed";
+
+const limitsOf = ({ tcp, http }: NonNullable<Limits["connectionPool"]>): readonly Limit[] => [
+  { field: ["tcp", "maxConnections"], limit: tcp?.maxConnections, effect: waiting },
+  { field: ["http", "http1MaxPendingRequests"], limit: http?.http1MaxPendingRequests, effect: refused },
+  { field: ["http", "http2MaxRequests"], limit: http?.http2MaxRequests, effect: refused },
 ];

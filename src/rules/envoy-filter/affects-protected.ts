@@ -18,6 +18,7 @@ import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membe
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { leaving, leftBehind, readsMoves } from "../../mesh/waypoints/moves.ts";
 import { attachedElsewhere, proxiesServing, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
@@ -47,6 +48,7 @@ const reads = [
   proxiesServing,
   waypointsServing,
   workloadsOfNamespace,
+  ...readsMoves,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 interface Side {
@@ -125,6 +127,7 @@ export const envoyFilterAffectsProtected = defineRule({
         related: [filter],
       };
     yield* removedChecks(before, [old, now]);
+    yield* checksLeft(before, after);
     for (const { workload, object: filter } of newlySelected([after, before], [now, old], labelsOf))
       for (const check of checksOf(filter))
         yield {
@@ -161,6 +164,23 @@ function* removedChecks(
       onlyWarns: mayBeMeant,
     };
   }
+}
+
+/** Filters that checked the requests that a change takes away from a waypoint. An EnvoyFilter has no Service. */
+function* checksLeft(before: Side, after: Side): Iterable<Problem> {
+  for (const { move, object, effects } of leftBehind<EnvoyFilter, typeof envoyFiltersIn>(before, after, {
+    objectsIn: envoyFiltersIn,
+    scopeOf,
+    isForServices: false,
+    effectsOf: checksOf,
+  }))
+    yield {
+      at: [],
+      message: `${leaving(move, after.object.metadata.name)}, where ${idOf(object)} checked them with ${effects.join(" and ")}`,
+      key: `left ${idOf(object)}`,
+      related: [object],
+      onlyWarns: mayBeMeant,
+    };
 }
 
 const checksKnown = new WeakMap<EnvoyFilter, readonly string[]>();

@@ -1,21 +1,16 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import {
-  type ChangedPlace,
-  changedPlaces,
-  keyOfGain,
-  losesDefaultDeny,
-  readsChangedPlaces,
-} from "../../mesh/authorization/changed-places.ts";
+import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { isOpenToMesh } from "../../mesh/authorization/coverage.ts";
 import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
+import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceAuthorizationOpened = defineRule({
   id: "namespace-authorization-opened",
   subject: "Namespace",
-  reads: readsChangedPlaces,
-  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  reads: readsServedPlaces,
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -46,7 +41,7 @@ export const namespaceAuthorizationOpened = defineRule({
   *compare(before, after, { harmlessPaths: paths, harmlessMethods: methods }) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
-    for (const place of changedPlaces(before, after)) {
+    for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
       const opened = openedAt(place, questions, { paths, methods });

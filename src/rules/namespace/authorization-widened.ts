@@ -2,11 +2,9 @@ import { defineRule, type Problem, type RuleSide } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
 import {
   type ChangedPlace,
-  changedPlaces,
   keyOfGain,
   losesDefaultDeny,
   placesBetween,
-  readsChangedPlaces,
 } from "../../mesh/authorization/changed-places.ts";
 import {
   customAuthorization,
@@ -20,15 +18,16 @@ import { reachOf } from "../../mesh/authorization/reach.ts";
 import { type Answer, type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
-const reads = [...readsChangedPlaces, ...readsCustomAuthorization] as const;
+const reads = [...readsServedPlaces, ...readsCustomAuthorization] as const;
 type Side = RuleSide<"Namespace", (typeof reads)[number]>;
 
 export const namespaceAuthorizationWidened = defineRule({
   id: "namespace-authorization-widened",
   subject: "Namespace",
   reads,
-  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -48,7 +47,7 @@ export const namespaceAuthorizationWidened = defineRule({
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
-    for (const place of changedPlaces(before, after)) {
+    for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
       const { gain, isUndecided } = widening(questions, place);
@@ -89,7 +88,7 @@ function wideningOfTcp(questions: Questions, { asked }: ChangedPlace, ofHttp: An
 
 const problemOf = (gain: Gain, place: ChangedPlace, key: string): Problem => ({
   at: [],
-  message: `Callers gain requests to ${place.name}: ${formatGain(gain)}`,
+  message: () => `Callers gain requests to ${place.name}: ${formatGain(gain)}`,
   key,
   related: policiesOfGain(gain),
 });

@@ -70,7 +70,7 @@ function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: 
   if (isKnown && !((isOfWorkloads || isOfWaypoint(key)) && isAgain(key))) return { ...problem, existed: true };
   // A default deny that has no effect is no worse than none.
   return known.has(noDefaultDeny) && !isOfWorkloads
-    ? { ...problem, onlyWarns: "there was no default deny before the change" }
+    ? { ...problem, onlyWarns: "workloads that no policy selects had no default deny before the change either" }
     : problem;
 }
 

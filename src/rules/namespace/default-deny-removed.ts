@@ -204,7 +204,7 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
   const elsewhere = mesh.get(coverageElsewhere, object);
   const isLostHere = !before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides);
   for (const service of before.own.servicesTargeted) {
-    const there = elsewhere(service);
+    const there = elsewhere("Service", service);
     const pairs =
       there?.map(
         (one): Lost => [together(before.own.ofService(service), one), together(after.own.ofService(service), one)],

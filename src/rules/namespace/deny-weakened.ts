@@ -1,19 +1,14 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import {
-  type ChangedPlace,
-  changedPlaces,
-  keyOfGain,
-  losesDefaultDeny,
-  readsChangedPlaces,
-} from "../../mesh/authorization/changed-places.ts";
+import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceDenyWeakened = defineRule({
   id: "namespace-deny-weakened",
   subject: "Namespace",
-  reads: readsChangedPlaces,
-  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  reads: readsServedPlaces,
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -26,18 +21,18 @@ export const namespaceDenyWeakened = defineRule({
     seen: "The requests in the message, which got 403 before, get answers.",
     wayOut: "Apply the previous DENY policy; the message names it.",
     silentWhen:
-      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, or the loss is part of a lost default deny, which namespace-default-deny-removed reports.",
+      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
-    for (const place of changedPlaces(before, after)) {
+    for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
       const { gain } = questions.denyLost(place.asked);
-      if (gain?.lost === undefined || losesDefaultDeny(place)) continue;
+      if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
       const key = keyOfGain(gain, place);
       if (!reported.has(key)) yield problemOf(gain, place, key);
       reported.add(key);

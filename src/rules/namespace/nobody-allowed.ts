@@ -1,12 +1,12 @@
 import { defineRule } from "../../engine/rule.ts";
-import { placesThatMayClose, readsChangedPlaces } from "../../mesh/authorization/changed-places.ts";
 import { type Applied, rulesOf } from "../../mesh/authorization/requests/applied.ts";
+import { placesThatMayCloseAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceNobodyAllowed = defineRule({
   id: "namespace-nobody-allowed",
   subject: "Namespace",
-  reads: readsChangedPlaces,
-  worksWithout: ["Workload", "KubernetesGateway", "Service"],
+  reads: readsServedPlaces,
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -25,7 +25,7 @@ export const namespaceNobodyAllowed = defineRule({
   },
 
   *compare(before, after) {
-    for (const place of placesThatMayClose(before, after)) {
+    for (const place of placesThatMayCloseAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
       const { name, future, asked } = place;

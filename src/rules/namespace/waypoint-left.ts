@@ -97,11 +97,11 @@ function whoOf({ was, isOfIngress }: Departure, { metadata }: Namespace): string
     : `Requests to the addresses of pods in namespace ${metadata.name}`;
 }
 
-function leavingOf({ was, is, isStaying, isOfIngress, isShare }: Departure): string {
+function leavingOf({ was, is, isStaying, isOfIngress, share }: Departure): string {
   const waypoint = `waypoint ${formatWaypoint(was.binding.named)}`;
   if (isOfIngress) return `bypass ${waypoint}: label ${ingressUseWaypoint} is not "true" any more`;
-  if (isShare && is.binding !== undefined)
-    return `go in part through waypoint ${formatWaypoint(is.binding.named)}, the canary of ${waypoint}`;
+  if (share !== undefined && is.binding !== undefined)
+    return `go in part through waypoint ${formatWaypoint(is.binding.named)}${share === "canary" ? `, the canary of ${waypoint}` : ` instead of ${formatWaypoint(was.binding.named)}`}`;
   if (isStaying) return `still go through ${waypoint}`;
   const { binding } = is;
   if (binding !== undefined && binding.trouble === undefined && !isAnotherClass(was.binding, binding))
@@ -146,8 +146,8 @@ function lossOf({ lost, wider, isOpened, was }: Departure): string {
 }
 
 /** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */
-function fixOf({ isStaying, isOfIngress, isShare, lost, wider, was }: Departure): { readonly fix?: string } {
-  if (isShare)
+function fixOf({ isStaying, isOfIngress, share, lost, wider, was }: Departure): { readonly fix?: string } {
+  if (share === "canary")
     return {
       fix: "Bind the same policies to the canary waypoint first, or target the Service with them: such policies apply at every waypoint.",
     };
@@ -156,7 +156,8 @@ function fixOf({ isStaying, isOfIngress, isShare, lost, wider, was }: Departure)
       fix: `Keep the label \`${ingressUseWaypoint}: "true"\`, or bind the same policies to the ingress gateways first.`,
     };
   if (isStaying && lost !== undefined) {
-    const target = was.kind === "ServiceEntry" ? "ServiceEntry" : "waypoint";
+    const isOfEntry = was.kind === "ServiceEntry" && lost.metadata.namespace === was.namespace;
+    const target = isOfEntry ? "ServiceEntry" : "waypoint";
     return {
       fix: `Keep ${idOf(lost)}, or first apply another policy that targets the ${target} and restricts the same callers.`,
     };

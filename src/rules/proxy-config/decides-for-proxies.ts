@@ -1,4 +1,4 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
@@ -8,12 +8,15 @@ import {
   possibleReach,
   type ProxyScope,
 } from "../../mesh/authorization/proxy-attachments.ts";
-import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fact, forWording, index, relation } from "../../view/view.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
+import { type Elsewhere, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 type ProxyConfig = ObjectOf<"ProxyConfig">;
 
@@ -37,11 +40,17 @@ const decisiveProxyConfigsIn = fact(
 // A workload that comes or goes adds no such object; one with other labels is read besides.
 const proxies = forWording(proxiesOfNamespace);
 
+const reads = [decisiveProxyConfigsIn, rootOfNamespace, workloadsOfNamespace, proxies, waypointsServing] as const;
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<(typeof reads)[number]>;
+}
+
 export const proxyConfigDecidesForProxies = defineRule({
   id: "proxy-config-decides-for-proxies",
   subject: "Namespace",
-  reads: [decisiveProxyConfigsIn, rootOfNamespace, workloadsOfNamespace, proxies],
-  worksWithout: ["KubernetesGateway", "ProxyConfig", "Workload"],
+  reads,
+  worksWithout: ["KubernetesGateway", "ProxyConfig", "Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
@@ -72,8 +81,45 @@ export const proxyConfigDecidesForProxies = defineRule({
         related: [object],
         ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
       };
+    yield* atWaypointsElsewhere(before, after);
   },
 });
+
+/**
+ * The ProxyConfigs of a waypoint are those of its own namespace, and a selector is compared with the label of its name alone (Istio
+ * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, files/waypoint.yaml). One of the root namespace for all is reported besides.
+ */
+function* atWaypointsElsewhere(before: Side, after: Side): Iterable<Problem> {
+  if (isTerminating(after.object)) return;
+  const [old, now] = [before, after].map(({ object, mesh }) => mesh.get(waypointsServing, object).elsewhere);
+  for (const [name, { gateway, home }] of now ?? []) {
+    const was = old?.get(name);
+    if (was === undefined) continue;
+    const known = new Set(configsOf(was, before.mesh).flatMap(variablesOf));
+    for (const config of configsOf({ gateway, home }, after.mesh))
+      yield* variablesOf(config)
+        .filter((variable) => !known.has(variable))
+        .map((variable) => ({
+          at: [],
+          message: `${idOf(config)} sets variable ${variable} of waypoint ${name}, which serves namespace ${after.object.metadata.name}`,
+          key: `${name} ${idOf(config)} ${variable}`,
+          related: [config],
+        }));
+  }
+}
+
+const configsOf = (
+  { gateway, home }: Elsewhere,
+  mesh: MeshView<typeof decisiveProxyConfigsIn>,
+): readonly ProxyConfig[] =>
+  mesh
+    .get(decisiveProxyConfigsIn, home)
+    .filter(
+      (config) =>
+        isFor(home.metadata.name, config) &&
+        (config.spec.selector !== undefined || home.metadata.name !== mesh.settings.rootNamespace) &&
+        selects(scopeOf(config).labels, { [gatewayNameLabel]: gateway.metadata.name }),
+    );
 
 /**
  * One of the root namespace counts elsewhere only without a selector, and an empty selector selects nothing (Istio

@@ -1,11 +1,12 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, type Evidence } from "../../engine/evidence.ts";
 import { idOf } from "../../kube/identity.ts";
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import type { Path } from "../../kube/read.ts";
 import { type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isHeadless, namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
@@ -19,9 +20,34 @@ import {
   waypointOfService,
 } from "../../mesh/waypoints/bindings.ts";
 import { servicesOfHosts } from "../../mesh/waypoints/routed-services.ts";
-import type { MeshView } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 
-const reads = [servicesOfHosts, servicesOfRoute, namespaceOfService, waypointBinding, waypointOfService] as const;
+/** A VirtualService and its namespace. */
+const namespaceOfRoutingVirtualService = relation(
+  "namespaceOfRoutingVirtualService",
+  index("VirtualService", (virtualService, settings) =>
+    isServed(virtualService, settings) && isForMesh(virtualService) ? [virtualService.metadata.namespace] : [],
+  ),
+  namespaceByName,
+);
+/** A route of the Gateway API with a Service as its parent, and its namespace. */
+const namespaceOfClientRoute = relation(
+  "namespaceOfClientRoute",
+  index("KubernetesRoute", (route) =>
+    route.spec.parentRefs.some((ref) => parentOf(ref, route).kind === "Service") ? [route.metadata.namespace] : [],
+  ),
+  namespaceByName,
+);
+
+const reads = [
+  namespaceOfRoutingVirtualService,
+  namespaceOfClientRoute,
+  servicesOfHosts,
+  servicesOfRoute,
+  namespaceOfService,
+  waypointBinding,
+  waypointOfService,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const routesNeedWaypoint = defineRule({
@@ -33,8 +59,8 @@ export const routesNeedWaypoint = defineRule({
   since: "0.1.0",
   tags: ["ambient", "canary"],
   summary:
-    "A VirtualService or a route of the Gateway API is for a Service in an ambient namespace that has no waypoint.",
-  why: "HTTP is not parsed by ztunnel, which does not read VirtualServices and HTTPRoutes either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). Clients with a sidecar and ingress gateways apply the routes themselves.",
+    "A VirtualService or a route of the Gateway API is for a Service in an ambient namespace that has no waypoint, or whose waypoint ignores it.",
+  why: "HTTP is not parsed by ztunnel, which does not read VirtualServices and HTTPRoutes either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). A waypoint uses only those of its own namespace and of that of the Service (pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint). Clients with a sidecar and ingress gateways apply the routes themselves.",
   fix: "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service.",
   incident: {
     symptoms: ["no-effect"],
@@ -42,7 +68,7 @@ export const routesNeedWaypoint = defineRule({
     seen: "Requests of ambient clients follow no route: the canary gets its share by the number of pods, and timeouts, retries and faults do not apply.",
     wayOut: "Create the waypoint, or shift traffic by the number of replicas until it is there.",
     silentWhen:
-      "The routes apply only at gateways, the Service or its namespace is not ambient, or a waypoint serves the Service.",
+      "The routes apply only at gateways, the Service or its namespace is not ambient, or a waypoint serves the Service and uses them, or they are in a namespace that is not ambient, whose clients can have sidecars.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
@@ -53,7 +79,11 @@ export const routesNeedWaypoint = defineRule({
       const [namespace] = mesh.related(namespaceOfService, service);
       if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace) !== "ambient") continue;
       const binding = waypointBindingOfService(service, namespace, mesh);
-      if (isUsable(binding)) continue;
+      if (isUsable(binding)) {
+        const problem = passedOver(routes, { at, service }, binding, mesh);
+        if (problem !== undefined) yield { ...problem, evidence: [namespace, ...problem.evidence] };
+        continue;
+      }
       const host = hostOfService(service, mesh.settings.domain);
       yield {
         at,
@@ -65,6 +95,34 @@ export const routesNeedWaypoint = defineRule({
     }
   },
 });
+
+/**
+ * The routes of clients in another namespace, which a waypoint leaves out (Istio pilot/pkg/networking/core/listener_waypoint.go
+ * getVirtualServiceForWaypoint). If their namespace is ambient, nothing else applies them.
+ */
+function passedOver(
+  routes: VirtualService | KubernetesRoute,
+  { at, service }: Called,
+  { named }: WaypointBinding,
+  mesh: View,
+): (Problem & { readonly evidence: readonly Evidence[] }) | undefined {
+  const own = routes.metadata.namespace;
+  const served = service.metadata.namespace;
+  if (own === served || own === named.namespace) return undefined;
+  const [home] =
+    routes.kind === "VirtualService"
+      ? mesh.related(namespaceOfRoutingVirtualService, routes)
+      : mesh.related(namespaceOfClientRoute, routes);
+  if (home === undefined || isTerminating(home) || enrollmentOf(home) !== "ambient") return undefined;
+  const host = hostOfService(service, mesh.settings.domain);
+  return {
+    at,
+    message: `Waypoint ${formatWaypoint(named)} ignores these routes for ${host}: it uses those of its own namespace and of namespace ${served} alone`,
+    key: `other namespace than ${host}`,
+    fix: `Move the routes to namespace ${served}.`,
+    evidence: [service, home],
+  };
+}
 
 /** A Service for which routes are, and where they say so. */
 interface Called {

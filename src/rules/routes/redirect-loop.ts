@@ -18,6 +18,7 @@ export const routesRedirectLoop = defineRule({
   id: "routes-redirect-loop",
   subject: ["VirtualService", "KubernetesRoute"],
   reads,
+  onlyWithFields: ["spec.http.redirect", "spec.rules.filters"],
   worksWithout: ["Namespace", "Gateway", "KubernetesGateway", "VirtualService", "KubernetesRoute"],
   mode: "warn",
   since: "0.1.0",

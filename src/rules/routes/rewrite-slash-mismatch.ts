@@ -10,6 +10,7 @@ export const routesRewriteSlashMismatch = defineRule({
   id: "routes-rewrite-slash-mismatch",
   subject: ["VirtualService", "KubernetesRoute"],
   reads: [setting("mergesSlashes")],
+  onlyWithFields: ["spec.http.rewrite", "spec.http.redirect", "spec.rules.filters"],
   worksWithout: ["VirtualService", "KubernetesRoute"],
   mode: "warn",
   since: "0.1.0",

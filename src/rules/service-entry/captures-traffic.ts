@@ -16,11 +16,11 @@ export const serviceEntryCapturesTraffic = defineRule({
   mode: "warn",
   since: "0.1.0",
   summary: "A ServiceEntry sends requests for other hosts or addresses to its own endpoints.",
-  why: "A TCP port without addresses makes Envoy listen for every address of that port, and the connections that no Service takes go to the endpoints of the ServiceEntry (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener). The same happens with an address range that contains others' addresses, and with a wildcard host for names that nothing else defines. With resolution NONE, requests still go to the address that the client asked for.",
+  why: "A TCP port without addresses makes Envoy listen for every address of that port, and the connections that no Service takes go to the endpoints of the ServiceEntry (Istio pilot/pkg/networking/core/listener.go buildSidecarOutboundListener). The same happens with an address range that contains others' addresses, and for HTTP and TLS with a wildcard host for names that nothing else defines (pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). With resolution NONE, requests still go to the address that the client asked for.",
   fix: "List the addresses of the host, narrow the range or the wildcard, or limit the ServiceEntry with exportTo.",
   incident: {
     symptoms: ["other-destination"],
-    proxies: ["sidecar", "gateway", "waypoint"],
+    proxies: ["sidecar"],
     seen: "Connections to other hosts on the same port reach the endpoints of the ServiceEntry: a database client gets the wrong database, or a certificate of another name.",
     wayOut: "Delete the ServiceEntry, or limit it with `exportTo: [.]`.",
     silentWhen:
@@ -44,7 +44,9 @@ const hasOwnEndpoints = ({ spec }: ServiceEntry): boolean =>
 const hasAddressesOfDns = ({ spec }: ServiceEntry, { dnsCapture }: SettingsWith<"dnsCapture">): boolean =>
   isTrueText(dnsCapture) && !spec.hosts.some(isWildcard);
 
+/** Names count where HTTP or the server name of TLS tells hosts apart. */
 function* broadHosts({ spec }: ServiceEntry, domain: string): Iterable<Problem> {
+  if (spec.ports.every(({ protocol }) => protocol && isTcpProtocol(protocol))) return;
   for (const [i, host] of spec.hosts.entries()) {
     const isOfServices = covers(host, `*.svc.${domain}`) || host.endsWith(`.svc.${domain}`);
     const isTopLevel = host.startsWith("*.") && !host.slice(2).includes(".");
@@ -59,7 +61,9 @@ function* broadHosts({ spec }: ServiceEntry, domain: string): Iterable<Problem> 
 /** So many addresses are not of one service: a range of the first bits alone. */
 const broadestBits = { v4: 8, v6: 16 };
 
+/** At a port for HTTP or TLS, the host or the server name has to fit as well (Istio pilot/pkg/networking/core/tls.go). */
 function* broadAddresses({ spec }: ServiceEntry): Iterable<Problem> {
+  if (!spec.ports.some(({ protocol }) => isTcpProtocol(protocol))) return;
   for (const [i, address] of spec.addresses.entries()) {
     const [start = "", length = ""] = address.split("/");
     const bits = start.includes(":") ? broadestBits.v6 : broadestBits.v4;

@@ -1,12 +1,10 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { serviceEntriesBesideServiceEntry, serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
-import { commonNamespaces } from "../../mesh/traffic/export-to.ts";
+import { isChosenByAge, serviceEntriesBesideServiceEntry } from "../../mesh/traffic/definition-choice.ts";
 import { oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
-import type { MeshSettings } from "../../view/settings.ts";
 import { fact } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -31,14 +29,15 @@ export const serviceEntryConflict = defineRule({
   mode: "warn",
   since: "0.1.0",
   summary: "An older ServiceEntry defines the same host in another way for the same clients.",
-  why: "For each client, istiod makes one service of a host: that of the client's namespace, else the oldest (Istio pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones.",
+  why: "For each client, istiod makes one service of a host: that of the client's namespace, else one that is exported there by name, else the oldest (Istio pilot/pkg/model/push_context.go servicesExportedToNamespace, pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones.",
   fix: "Define the host once, or limit each ServiceEntry to its own namespace with `exportTo: [.]`.",
   incident: {
     symptoms: ["other-destination", "origination-fails"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Clients in the namespace of the younger ServiceEntry treat the port in another way than clients elsewhere: TLS is sent as HTTP, or a name is resolved in another way.",
     wayOut: "Delete the younger one, or limit it to its own namespace with `exportTo: [.]`.",
-    silentWhen: "No client sees both, both define the same, or the host is a wildcard.",
+    silentWhen:
+      "No client sees both, both define the same, the host is a wildcard, or only one of the two lists namespaces in exportTo: clients there use that one, whichever is older.",
     page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
   },
 
@@ -48,15 +47,11 @@ export const serviceEntryConflict = defineRule({
       yield;
       if (isWildcard(host)) continue;
       const older = mesh.get(oldestEntries, host).filter((other) => oldestFirst(other, entry) < 0);
-      const other = older.find((one) => meets(entry, one, mesh.settings));
+      const other = older.find((one) => isChosenByAge(entry, one, mesh.settings));
       if (other !== undefined) yield* problemsOf(host, i, entry, other);
     }
   },
 });
-
-/** Whether some client sees both. */
-const meets = (entry: ServiceEntry, other: ServiceEntry, settings: MeshSettings): boolean =>
-  commonNamespaces(serviceVisibleTo(entry, settings), serviceVisibleTo(other, settings)).size > 0;
 
 function* problemsOf(host: string, i: number, entry: ServiceEntry, other: ServiceEntry): Iterable<Problem> {
   const about = { related: [other], evidence: [other] };

@@ -1,5 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { byId, idOf } from "../../kube/identity.ts";
+import { type Capture, captureOf } from "../../mesh/membership/capture.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -33,13 +34,16 @@ const sidecarLosses = fact(
     const selecting = sidecars.filter((one) => selectorOfSidecar(one) !== undefined);
     const groups = new SelectorGroups(selecting.map((one) => [selectorOfSidecar(one) ?? {}, one]));
     const done = new Set<SelectorGroup<Sidecar>>();
-    const workloads = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+    const mayUse = (one: Workload) => !isProxy(one) && mayHaveSidecar.has(captureOf(one, namespace));
+    const workloads = mesh.related(workloadsOfNamespace, namespace).filter(mayUse);
     for (const workload of workloads.toSorted(byId))
       for (const [loser, by] of losersAt(groups.selecting(workload.pod.labels), done))
         if (!losses.has(loser)) losses.set(loser, { by, workload });
     return losses;
   },
 );
+
+const mayHaveSidecar: ReadonlySet<Capture> = new Set(["sidecar", "unknown"]);
 
 /** Those of the Sidecars that select a workload that it does not use. `done`: the groups of which all but the first have lost. */
 function* losersAt(
@@ -70,7 +74,8 @@ export const sidecarConflict = defineRule({
     proxies: ["sidecar"],
     seen: "Workloads import other hosts than this Sidecar says.",
     wayOut: "Nothing changes until the older Sidecar is deleted. Put the hosts that are needed into that one.",
-    silentWhen: "The Sidecars select different workloads, or this one is the older.",
+    silentWhen:
+      "The Sidecars select different workloads, none that both select has a sidecar, or this one is the older.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 

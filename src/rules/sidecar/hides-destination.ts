@@ -1,11 +1,19 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { captured } from "../../mesh/membership/captured.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { visibleTo } from "../../mesh/traffic/export-to.ts";
 import { hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
-import { Egress, isRegistryOnly, selectorOfSidecar, type Sidecar } from "../../mesh/traffic/sidecar-egress.ts";
+import {
+  Egress,
+  isForNoSidecar,
+  isRegistryOnly,
+  namespaceOfSidecar,
+  selectorOfSidecar,
+  type Sidecar,
+} from "../../mesh/traffic/sidecar-egress.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -47,6 +55,8 @@ const reads = [
   virtualServicesBesideSidecar,
   serviceEntriesBesideSidecar,
   destinationRulesBesideSidecar,
+  namespaceOfSidecar,
+  captured,
   setting("outboundTrafficPolicy"),
 ] as const;
 
@@ -54,7 +64,7 @@ export const sidecarHidesDestination = defineRule({
   id: "sidecar-hides-destination",
   subject: "Sidecar",
   reads,
-  worksWithout: ["VirtualService", "ServiceEntry", "DestinationRule"],
+  worksWithout: ["VirtualService", "ServiceEntry", "DestinationRule", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // Objects of a namespace can be meant for clients of other namespaces alone.
@@ -68,12 +78,12 @@ export const sidecarHidesDestination = defineRule({
     seen: "Requests for these hosts get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, so that STRICT workloads reset them.",
     wayOut: "Add the host to `egress.hosts`, or delete the Sidecar: its workloads then import everything again.",
     silentWhen:
-      "The Sidecar is in the root namespace, or the objects are for Services of its own namespace and other namespaces see them, which may be meant for clients there.",
+      "The Sidecar is in the root namespace, no workload of its namespace has a sidecar, or the objects are for Services of its own namespace and other namespaces see them, which may be meant for clients there.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
   *check(sidecar, mesh) {
-    if (sidecar.metadata.namespace === mesh.settings.rootNamespace) return;
+    if (sidecar.metadata.namespace === mesh.settings.rootNamespace || isForNoSidecar(sidecar, mesh)) return;
     const egress = new Egress(sidecar);
     const routed = new Set<string>();
     for (const virtualService of mesh.related(virtualServicesBesideSidecar, sidecar)) {

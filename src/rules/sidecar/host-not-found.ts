@@ -1,5 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { captured } from "../../mesh/membership/captured.ts";
 import { namespacesNotShown } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName, serviceByNamespace } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -7,7 +8,14 @@ import { entryByHost, serviceByHost } from "../../mesh/traffic/definition-choice
 import { everyNamespace } from "../../mesh/traffic/export-to.ts";
 import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
-import { type EgressHost, egressHost, isRegistryOnly, type Sidecar } from "../../mesh/traffic/sidecar-egress.ts";
+import {
+  type EgressHost,
+  egressHost,
+  isForNoSidecar,
+  isRegistryOnly,
+  namespaceOfSidecar,
+  type Sidecar,
+} from "../../mesh/traffic/sidecar-egress.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, forWording, index, type MeshView, relation, setting } from "../../view/view.ts";
@@ -81,6 +89,8 @@ const reads = [
   virtualServicesOfSidecar,
   placesOfHost,
   namespacesOfSidecarHosts,
+  namespaceOfSidecar,
+  captured,
   forWording(hasServices),
   setting("outboundTrafficPolicy"),
 ] as const;
@@ -90,7 +100,7 @@ export const sidecarHostNotFound = defineRule({
   id: "sidecar-host-not-found",
   subject: "Sidecar",
   reads,
-  worksWithout: ["VirtualService"],
+  worksWithout: ["VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // A Sidecar is often applied before what its workloads call.
@@ -103,13 +113,14 @@ export const sidecarHostNotFound = defineRule({
     proxies: ["sidecar"],
     seen: "Requests to the intended host get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, routes and load balancing.",
     wayOut: 'Write the entry as `"*/HOST"`, or delete the Sidecar: its workloads then import everything again.',
-    silentWhen: "The entry is a wildcard in a namespace that exists, or the Sidecar is in the root namespace.",
+    silentWhen:
+      "The entry is a wildcard in a namespace that exists, the Sidecar is in the root namespace, or no workload that it is for has a sidecar.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
   *check(sidecar, mesh) {
     const entries = entriesOf(sidecar, mesh.settings);
-    if (entries.length === 0) return;
+    if (entries.length === 0 || isForNoSidecar(sidecar, mesh)) return;
     const namespaces = new Set(mesh.related(namespacesOfSidecarHosts, sidecar).map(({ metadata }) => metadata.name));
     for (const entry of entries) {
       yield;

@@ -25,6 +25,7 @@ export const virtualServiceDelegateNotFound = defineRule({
   id: "virtual-service-delegate-not-found",
   subject: "VirtualService",
   reads: [delegatesOfVirtualService],
+  onlyWithFields: ["spec.http.delegate"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],

@@ -124,7 +124,7 @@ function hostsWithoutSubset(
   mesh: View,
 ): (host: string) => boolean {
   let named: Map<string, Set<string>> | undefined;
-  const known = new Map<string, boolean>();
+  const known = new SmallMap<string, boolean>();
   return (host) => {
     named ??= subsetsNamed(all, full);
     let found = known.get(host);
@@ -182,7 +182,7 @@ function* problemsOf(virtualService: VirtualService, mesh: View): Generator<Foun
   const all = trafficOf(virtualService);
   const isWithoutSubset = hostsWithoutSubset(all, full, mesh);
   // Many routes have the same destination.
-  const hosts = new Map<string, Destinations>();
+  const hosts = new SmallMap<string, Destinations>();
   for (const traffic of all) {
     const said = traffic.destination.host;
     let there = hosts.get(said);

@@ -19,6 +19,7 @@ export const virtualServiceFaultInjected = defineRule({
   id: "virtual-service-fault-injected",
   subject: "VirtualService",
   reads: [],
+  onlyWithFields: ["spec.http.fault"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["canary"],

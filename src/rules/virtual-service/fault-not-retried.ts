@@ -8,6 +8,7 @@ export const virtualServiceFaultNotRetried = defineRule({
   id: "virtual-service-fault-not-retried",
   subject: "VirtualService",
   reads: [],
+  onlyWithFields: ["spec.http.fault"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",

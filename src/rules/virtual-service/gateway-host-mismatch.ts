@@ -15,6 +15,7 @@ export const virtualServiceGatewayHostMismatch = defineRule({
   id: "virtual-service-gateway-host-mismatch",
   subject: "VirtualService",
   reads: [gatewaysOfVirtualService],
+  onlyWithFields: ["spec.gateways"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],

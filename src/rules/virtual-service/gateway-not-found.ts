@@ -33,6 +33,7 @@ export const virtualServiceGatewayNotFound = defineRule({
   id: "virtual-service-gateway-not-found",
   subject: "VirtualService",
   reads,
+  onlyWithFields: ["spec.gateways", "spec.http.match.gateways", "spec.tls.match.gateways", "spec.tcp.match.gateways"],
   worksWithout: ["Gateway"],
   mode: "warn",
   since: "0.1.0",

@@ -18,6 +18,7 @@ export const virtualServiceHiddenFromGateway = defineRule({
   id: "virtual-service-hidden-from-gateway",
   subject: "VirtualService",
   reads: [gatewaysOfVirtualService, workloadsOfGateway],
+  onlyWithFields: ["spec.gateways"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],

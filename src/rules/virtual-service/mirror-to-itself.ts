@@ -8,6 +8,7 @@ export const virtualServiceMirrorToItself = defineRule({
   id: "virtual-service-mirror-to-itself",
   subject: "VirtualService",
   reads: [],
+  onlyWithFields: ["spec.http.mirror", "spec.http.mirrors"],
   mode: "warn",
   since: "0.1.0",
   // A test of the load that the same pods can take may be meant.
@@ -19,7 +20,7 @@ export const virtualServiceMirrorToItself = defineRule({
   incident: {
     symptoms: ["repeated", "load"],
     proxies: ["sidecar", "gateway", "waypoint"],
-    seen: "The application logs each request twice, the second time for a host that ends in `-shadow`, and its rate doubles.",
+    seen: "The application logs each request twice, and its rate doubles. The copies have the host of the requests, unless istiod runs with `DISABLE_SHADOW_HOST_SUFFIX=false`, where it ends in `-shadow`.",
     wayOut: "Remove `mirror` and `mirrors` of the route, or set the percentage to 0.",
     silentWhen:
       "The mirror goes to another subset, also one with the same pods, or to the whole host while the route names subsets.",

@@ -29,6 +29,7 @@ export const virtualServiceMirrorToProduction = defineRule({
   id: "virtual-service-mirror-to-production",
   subject: "VirtualService",
   reads: [],
+  onlyWithFields: ["spec.http.mirror", "spec.http.mirrors"],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],

@@ -85,32 +85,31 @@ export const virtualServiceSubsetNotFound = defineRule({
     const { settings } = mesh;
     if (!isServed(virtualService, settings)) return;
     // Many routes use the same subset.
-    const hosts = new Map<string, KnownHost>();
+    const hosts = new SmallMap<string, KnownHost>();
     for (const traffic of trafficOf(virtualService)) {
       const { host: said, subset } = traffic.destination;
       if (!subset) continue;
       let known = hosts.get(said);
       if (known === undefined) {
         const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
-        known = { host: mesh.get(targetHost, host), found: new Map() };
+        known = { host: mesh.get(targetHost, host), failures: new SmallMap() };
         hosts.set(said, known);
       }
       const callers = callersAskedFor(traffic);
       const key = callers === "" ? subset : `${subset}\n${callers}`;
-      let found = known.found.get(key);
-      if (found === undefined) {
-        const target = { ...known.host, subset };
-        const failures = target.subsets.isDefinedForAll(subset)
+      let failures = known.failures.get(key);
+      if (failures === undefined) {
+        const { subsets } = known.host;
+        failures = subsets.isDefinedForAll(subset)
           ? none
-          : subsetFailures(mesh.get(routing, virtualService), traffic, target);
-        found = { target, failures };
-        known.found.set(key, found);
-        mesh.visited(found.failures.length);
+          : subsetFailures(mesh.get(routing, virtualService), traffic, { subset, subsets });
+        known.failures.set(key, failures);
+        mesh.visited(failures.length);
       }
-      if (found.failures.length > 0)
-        yield* problemsOf(found.failures, {
+      if (failures.length > 0)
+        yield* problemsOf(failures, {
           traffic,
-          target: found.target,
+          target: { ...known.host, subset },
           settings,
           isOfGateways: (namespace) => mesh.get(ofGateways, virtualService).has(namespace),
         });
@@ -127,16 +126,10 @@ interface Target extends SubsetTarget {
   readonly missing: MissingHost | undefined;
 }
 
-/** A host of destinations of one VirtualService; `found` is keyed by subset and callers. */
+/** A host of destinations of one VirtualService, and the look-up results of clients by subset and callers. */
 interface KnownHost {
   readonly host: TargetHost;
-  readonly found: Map<string, Known>;
-}
-
-/** The look-up result of a subset's clients. */
-interface Known {
-  readonly target: Target & TargetHost;
-  readonly failures: readonly SubsetFailure[];
+  readonly failures: SmallMap<string, readonly SubsetFailure[]>;
 }
 
 /** The place where a subset is used. */
@@ -154,22 +147,30 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
     const onlyWarns = isWarning ? reasonOf(traffic) : isForNobody(failure, asked) ? onlyGateways : undefined;
-    yield {
-      at: [...traffic.at, "subset"],
-      ...saidOf(failure, asked, { isWarning, isForAll }),
-      ...alsoFor(failure, target, isWarning),
-      ...(failure.ownerInstead === undefined ? {} : { related: [failure.ownerInstead] }),
-      ...(onlyWarns === undefined ? {} : { onlyWarns }),
-    };
+    const { message, key, evidence, fix } = saidOf(failure, asked, { isWarning, isForAll });
+    // Without spread objects, because a DestinationRule can have tens of thousands of such problems.
+    const problem: Writable = { at: [...traffic.at, "subset"], message, key, evidence };
+    if (fix !== undefined) problem.fix = fix;
+    if (failure.standsFor !== undefined) problem.alsoFor = alsoFor(failure.standsFor, target, isWarning);
+    if (failure.ownerInstead !== undefined) problem.related = [failure.ownerInstead];
+    if (onlyWarns !== undefined) problem.onlyWarns = onlyWarns;
+    yield problem;
   }
 }
+
+type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
 
 const reasonOf = ({ isUncertain }: Traffic): string =>
   isUncertain ? perhapsUnused : "the requests for which the route is meant may not fail";
 const onlyGateways = "the namespace has only gateways, which do not follow what sidecars follow";
 
 /** What is the same for all VirtualServices whose clients do not find the subset. */
-type Said = Pick<Problem, "message" | "key" | "evidence" | "fix">;
+interface Said {
+  readonly message: string;
+  readonly key: string;
+  readonly evidence: readonly Evidence[];
+  readonly fix: string | undefined;
+}
 interface Weight {
   readonly isWarning: boolean;
   /** Whether no client has the subset, and one failure stands for all. */
@@ -190,13 +191,12 @@ function saidOf(failure: SubsetFailure, asked: Asked, weight: Weight): Said {
 
 function say(failure: SubsetFailure, asked: Asked, { isWarning, isForAll }: Weight): Said {
   const { target } = asked;
-  const fix = fixOf(failure, asked);
   const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
   return {
     message: messageOf(failure, target, isForAll),
     key: JSON.stringify(identity),
     evidence: witnessesOf(failure, asked, target.subsets.isNowhere(target.subset)),
-    ...(fix === undefined ? {} : { fix }),
+    fix: fixOf(failure, asked),
   };
 }
 
@@ -205,14 +205,9 @@ const isForNobody = ({ client }: SubsetFailure, { isOfGateways }: Asked): boolea
   client !== undefined && client.gateway === undefined && isOfGateways(client.namespace);
 
 /** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
-function alsoFor(
-  { standsFor }: SubsetFailure,
-  { host, subset }: Target,
-  isWarning: boolean,
-): { alsoFor?: readonly string[] } {
-  if (standsFor === undefined) return {};
+function alsoFor(standsFor: readonly string[], { host, subset }: Target, isWarning: boolean): readonly string[] {
   const ofOthers = standsFor.map((namespace) => JSON.stringify([host, subset, namespace, "none", true]));
-  return { alsoFor: [JSON.stringify([host, subset, "everyone", isWarning]), ...ofOthers] };
+  return [JSON.stringify([host, subset, "everyone", isWarning]), ...ofOthers];
 }
 
 function messageOf({ client, lookup }: SubsetFailure, target: Target, isForAll: boolean): string {

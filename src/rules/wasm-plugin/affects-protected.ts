@@ -17,6 +17,7 @@ import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
+import { leaving, leftBehind, readsMoves } from "../../mesh/waypoints/moves.ts";
 import { attachedElsewhere, proxiesServing, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
@@ -60,6 +61,7 @@ const reads = [
   proxiesServing,
   waypointsServing,
   workloadsOfNamespace,
+  ...readsMoves,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 interface Side {
@@ -129,6 +131,7 @@ export const wasmPluginAffectsProtected = defineRule({
       };
     }
     yield* removedChecks(before, [old, now]);
+    yield* checksLeft(before, after);
     for (const { workload, object: extension } of newlySelected([before, after], [old, now], labelsOf))
       yield {
         at: [],
@@ -157,6 +160,28 @@ function* removedChecks(
     };
   }
 }
+
+/** What checked the requests that a change takes away from a waypoint. */
+function* checksLeft(before: Side, after: Side): Iterable<Problem> {
+  for (const objectsIn of [wasmPluginsIn, trafficExtensionsIn])
+    for (const { move, object } of leftBehind<Extension, typeof objectsIn>(before, after, {
+      objectsIn,
+      scopeOf,
+      isForServices: true,
+      effectsOf: (one) => (checksRequests(one) ? [codeOf(one)] : []),
+    }))
+      yield {
+        at: [],
+        message: `${leaving(move, after.object.metadata.name)}, where ${idOf(object)} checked them in a phase of authentication or authorization`,
+        key: `left ${idOf(object)}`,
+        related: [object],
+        onlyWarns: "code of others may be removed on purpose",
+      };
+}
+
+/** What an extension runs, wherever it is attached. */
+const codeOf = ({ spec }: Extension): string =>
+  JSON.stringify({ ...spec, selector: undefined, targetRef: undefined, targetRefs: undefined });
 
 const isMoved = (left: Extension, from: ProxyScope, isAtWaypoint: boolean): boolean => {
   const scopes = new EffectScopes();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readObject } from "../../../src/kube/object.ts";
-import { definitionsFor } from "../../../src/mesh/traffic/definition-choice.ts";
+import { definitionsFor, isChosenByAge } from "../../../src/mesh/traffic/definition-choice.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 
 const service = (exportTo = "") =>
@@ -35,4 +35,18 @@ test("what is not exported to the clients does not count", () => {
   assert.deepEqual(chosen("web", entry("web", ["other"]), service()), ["Service shop"]);
   assert.deepEqual(chosen("other", entry("web"), service(".")), ["ServiceEntry web"]);
   assert.deepEqual(chosen("other", entry("web", ["."]), service("~")), []);
+});
+
+test("age decides between ServiceEntries only for clients of other namespaces, and not where one is exported by name", () => {
+  const isByAge = (a: Parameters<typeof isChosenByAge>[0], b: Parameters<typeof isChosenByAge>[0]) => [
+    isChosenByAge(a, b, defaultMeshSettings),
+    isChosenByAge(b, a, defaultMeshSettings),
+  ];
+  assert.deepEqual(isByAge(entry("a"), entry("b")), [true, true]);
+  assert.deepEqual(isByAge(entry("a"), entry("b", ["."])), [false, false]);
+  assert.deepEqual(isByAge(entry("a"), entry("b", ["c"])), [false, false]);
+  assert.deepEqual(isByAge(entry("a", ["c"]), entry("b", ["c", "d"])), [true, true]);
+  assert.deepEqual(isByAge(entry("a", ["b"]), entry("b", ["."])), [false, false]);
+  assert.deepEqual(isByAge(entry("a"), entry("a", ["."])), [true, true]);
+  assert.deepEqual(isByAge(entry("a", ["~"]), entry("a")), [false, false]);
 });

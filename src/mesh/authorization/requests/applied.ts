@@ -3,7 +3,7 @@ import { KeptIn } from "../../../view/kept-in.ts";
 import type { MeshSettings } from "../../../view/settings.ts";
 import { SmallMap } from "../../../view/small-map.ts";
 import type { Place } from "./matches.ts";
-import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
+import { isAllow, isSameTrust, type Ruled, rulesAt } from "./policies.ts";
 
 type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 
@@ -62,8 +62,6 @@ export interface Rules {
   readonly hasAllow: boolean;
 }
 
-const isAllow = ({ spec }: AuthorizationPolicy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
-
 const compiled = new KeptIn<
   readonly AuthorizationPolicy[],
   SmallMap<Place, { readonly settings: MeshSettings; readonly rules: Rules }>
@@ -96,11 +94,27 @@ function rulesOfAll(
 
 /** The rules of all lists. Those of a namespace and those of the mesh need not be put together for that. */
 export function rulesOf(applied: Applied): readonly Rules[] {
-  const of = (lists: readonly NamedList[]) =>
-    lists.flatMap(({ policies }) => (policies.length > 0 ? rulesOfList(policies, applied) : []));
-  if (!(applied instanceof AppliedLevels)) return of(applied.lists);
-  const [own, meshWide] = [of(applied.own), of(applied.meshWide)];
-  return meshWide.length === 0 ? own : [...own, ...meshWide];
+  if (!(applied instanceof AppliedLevels)) return rulesOfLists(applied.lists, applied);
+  const [own, meshWide] = [knownRules(applied.own, applied), knownRules(applied.meshWide, applied)];
+  if (meshWide.length === 0) return own;
+  return own.length === 0 ? meshWide : [...own, ...meshWide];
+}
+
+function rulesOfLists(lists: Lists, read: Omit<Applied, "lists">): readonly Rules[] {
+  const found: Rules[] = [];
+  for (const { policies } of lists) if (policies.length > 0) found.push(rulesOfList(policies, read));
+  return found;
+}
+
+const rulesOfLevels = new KeptIn<Lists, Omit<Applied, "lists"> & { readonly rules: readonly Rules[] }>();
+
+/** The mesh-wide lists are the same for all namespaces, and most others are the same on both sides of a change. */
+function knownRules(lists: Lists, { place, settings }: Omit<Applied, "lists">): readonly Rules[] {
+  const known = rulesOfLevels.get(lists);
+  if (known?.place === place && known.settings === settings) return known.rules;
+  const rules = rulesOfLists(lists, { place, settings });
+  rulesOfLevels.set(lists, { place, settings, rules });
+  return rules;
 }
 
 const allowing = new WeakMap<readonly AuthorizationPolicy[], boolean>();
@@ -112,7 +126,7 @@ export const allowsAny = (applied: Applied): boolean =>
     : applied.lists.some(hasAllow);
 
 function hasAllow({ policies }: NamedList): boolean {
-  const [first] = policies;
+  const first = policies[0];
   if (first === undefined || isAllow(first)) return first !== undefined;
   let found = allowing.get(policies);
   if (found === undefined) allowing.set(policies, (found = policies.some(isAllow)));

@@ -84,15 +84,14 @@ function narrowed(cell: Cell, clause: Clause, work: Work): Cell | undefined {
   if ((not ? excluded : required).includes(values)) return cell;
   if ((not ? required : excluded).includes(values)) return undefined;
   if (cell === anyValue) return narrowedFromAny(clause, work);
-  const known = work.memory?.after(cell, not);
-  const kept = known?.get(values);
+  const kept = work.memory?.known(cell, values, not);
   if (kept !== undefined) {
     work.spend(kept.spent);
     return kept.result as Cell | undefined;
   }
   const before = work.spent;
   const result = narrowedAnew(cell, clause, work);
-  known?.set(values, { result, spent: work.spent - before });
+  work.memory?.keep(cell, values, not, { result, spent: work.spent - before });
   return result;
 }
 

@@ -3,8 +3,8 @@ import type { Applied, PolicyChange } from "./applied.ts";
 import { type Box, everyRequest } from "./boxes.ts";
 import { inside, outside } from "./difference.ts";
 import type { Clauses, Match, Place } from "./matches.ts";
-import { isSameTrust, type Ruled, rulesAt } from "./policies.ts";
-import { type Harmless, type StrangerIdentity, unnamed } from "./strangers.ts";
+import { isAllow, isSameTrust, type Ruled, rulesAt, textOf, textOfRule } from "./policies.ts";
+import { hasIdentity, type Harmless, type StrangerIdentity, unnamed } from "./strangers.ts";
 import { type Kept, Undecided, Work } from "./work.ts";
 
 type Policy = PolicyChange["gone"][number];
@@ -40,10 +40,10 @@ export class ChangedRules {
   readonly #before: Reading;
   readonly #after: Reading;
   readonly #mayAllowUnnamed = new Map<StrangerIdentity, boolean>();
-  readonly #fromUnnamed = new Map<StrangerIdentity, FromUnnamed>();
+  #unnamed: UnnamedAt | undefined;
   #written: { readonly hasNewAllow: boolean; readonly hasOldDeny: boolean } | undefined;
-  #newAllow: readonly Ruled[] | undefined;
-  #oldDeny: readonly Ruled[] | undefined;
+  #allow: Difference | undefined;
+  #deny: Difference | undefined;
   #mayGain: boolean | undefined;
 
   constructor(policies: PolicyChange, before: Reading, after: Reading) {
@@ -63,21 +63,36 @@ export class ChangedRules {
 
   /** ALLOW rules that are new. */
   get newAllow(): readonly Ruled[] {
-    const { gone, come } = this.#policies;
-    return (this.#newAllow ??= this.#without(isAllow, [come, this.#after], [gone, this.#before]));
+    return this.#allowed.rules;
   }
   /** DENY rules that are gone. */
   get oldDeny(): readonly Ruled[] {
-    const { gone, come } = this.#policies;
-    return (this.#oldDeny ??= this.#without(isDeny, [gone, this.#before], [come, this.#after]));
+    return this.#denied.rules;
   }
-  #without(
-    isOfAction: (policy: Policy) => boolean,
-    [some, reading]: readonly [readonly Policy[], Reading],
-    [others, otherwise]: readonly [readonly Policy[], Reading],
-  ): readonly Ruled[] {
-    const rules = rulesIn(some.filter(isOfAction), reading);
-    return reading.place === otherwise.place ? without(rules, rulesIn(others.filter(isOfAction), otherwise)) : rules;
+
+  get #allowed(): Difference {
+    if (this.#allow !== undefined) return this.#allow;
+    const { old, now } = this.#rulesOf(isAllow);
+    return (this.#allow = this.#difference(now, old));
+  }
+  get #denied(): Difference {
+    if (this.#deny !== undefined) return this.#deny;
+    const { old, now } = this.#rulesOf(isDeny);
+    return (this.#deny = this.#difference(old, now));
+  }
+  #difference(rules: readonly Ruled[], others: readonly Ruled[]): Difference {
+    return { rules: this.#before.place === this.#after.place ? without(rules, others) : rules, others };
+  }
+
+  /** Where one policy has changed, most of its rules have not. */
+  #rulesOf(isOfAction: (policy: Policy) => boolean): {
+    readonly old: readonly Ruled[];
+    readonly now: readonly Ruled[];
+  } {
+    const [gone, come] = [this.#policies.gone.filter(isOfAction), this.#policies.come.filter(isOfAction)];
+    const old = rulesIn(gone, this.#before);
+    const isShared = gone.length === 1 && come.length === 1 && isReadAlike(this.#before, this.#after);
+    return { old, now: rulesIn(come, this.#after, isShared ? old : undefined) };
   }
 
   /** Whether ALLOW policies that are gone have rules. */
@@ -94,30 +109,64 @@ export class ChangedRules {
   }
 
   /** The requests of unnamed callers with this identity that are not harmless; undefined: there are none. */
-  fromUnnamed(who: Unnamed, place: Place, work: Work): Box | undefined {
-    const { methods, paths } = who.harmless;
-    let found = this.#fromUnnamed.get(who.identity);
-    if (found?.methods === methods && found.paths === paths && found.place === place) {
-      work.spend(found.spent);
-      return found.result;
+  fromUnnamed({ harmless, identity }: Unnamed, place: Place, work: Work): Box | undefined {
+    const { clauses, boxes } = this.#unnamedAt(place, harmless);
+    const known = boxes.get(identity);
+    if (known !== undefined) {
+      work.spend(known.spent);
+      return known.result;
     }
     const before = work.spent;
-    const result = everyRequest.withAll(unnamed(this.newAllow.map(matchOf), place, who), work);
-    found = { methods, paths, place, result, spent: work.spent - before };
-    this.#fromUnnamed.set(who.identity, found);
+    const result = everyRequest.withAll([hasIdentity(identity), ...clauses], work);
+    boxes.set(identity, { result, spent: work.spent - before });
     return result;
+  }
+
+  #unnamedAt(place: Place, harmless: Harmless): UnnamedAt {
+    const { methods, paths } = harmless;
+    const known = this.#unnamed;
+    if (known?.methods === methods && known.paths === paths && known.place === place) return known;
+    const clauses = unnamed(this.newAllow.map(matchOf), place, harmless);
+    return (this.#unnamed = { methods, paths, place, clauses, boxes: new Map() });
   }
 
   /** Whether somebody can gain anything. */
   get mayGain(): boolean {
-    return (this.#mayGain ??= mayGainBy(this.#policies, this.#before, this.#after));
+    return (this.#mayGain ??= this.#findMayGain());
+  }
+  #findMayGain(): boolean {
+    const { gone, come } = this.#policies;
+    if (gone.some(isAllow) && !come.some(isAllow)) return true;
+    const work = new Work(workOfQuestion);
+    try {
+      return isAnyLeft(this.#allowed, work) || isAnyLeft(this.#denied, work);
+    } catch (error) {
+      if (error instanceof Undecided) return true;
+      throw error;
+    }
   }
 }
 
-/** The answer for the last requests that were harmless, which the rules of one review agree about. */
-interface FromUnnamed extends Harmless, Kept {
+/** Rules that only one side has, and all rules of the other side. */
+interface Difference {
+  readonly rules: readonly Ruled[];
+  readonly others: readonly Ruled[];
+}
+
+/** Whether one of the rules matches a request that none of the others matches. */
+function isAnyLeft({ rules, others }: Difference, work: Work): boolean {
+  if (rules.length === 0) return false;
+  const matches = others.map(matchOf);
+  return rules.some(({ match }) =>
+    inside(everyRequest, match, work).some((box) => outside(box, matches, work).next().done !== true),
+  );
+}
+
+/** What unnamed callers are, and their requests by their identity, for the last requests that were harmless: the rules of one review agree about them. */
+interface UnnamedAt extends Harmless {
   readonly place: Place;
-  readonly result: Box | undefined;
+  readonly clauses: Clauses;
+  readonly boxes: Map<StrangerIdentity, Kept & { readonly result: Box | undefined }>;
 }
 
 const known = new KeptIn<PolicyChange, Map<Place, ChangedRules>>();
@@ -141,28 +190,14 @@ export function changedRules(policies: PolicyChange, before: Reading, after: Rea
 export const mayGain = (policies: PolicyChange, before: Reading, after: Reading): boolean =>
   !isReadAlike(before, after) || changedRules(policies, before, after).mayGain;
 
-function mayGainBy({ gone, come }: PolicyChange, before: Reading, after: Reading): boolean {
-  if (gone.some(isAllow) && !come.some(isAllow)) return true;
-  const [old, now] = [rulesIn(gone, before), rulesIn(come, after)];
-  const work = new Work(workOfQuestion);
-  const isLeft = (rules: readonly Ruled[], others: readonly Ruled[]) =>
-    without(rules, others).some(({ match }) =>
-      inside(everyRequest, match, work).some((box) => outside(box, others.map(matchOf), work).next().done !== true),
-    );
-  try {
-    return isLeft(now.filter(isOfAllow), old.filter(isOfAllow)) || isLeft(old.filter(isOfDeny), now.filter(isOfDeny));
-  } catch (error) {
-    if (error instanceof Undecided) return true;
-    throw error;
-  }
-}
-
-const isOfAllow = ({ policy }: Ruled): boolean => isAllow(policy);
-const isOfDeny = ({ policy }: Ruled): boolean => isDeny(policy);
-const isAllow = ({ spec }: Policy): boolean => (spec.action ?? "ALLOW") === "ALLOW";
 const isDeny = (policy: Policy): boolean => !isAllow(policy);
-const rulesIn = (policies: readonly Policy[], { place, settings }: Reading): readonly Ruled[] =>
-  policies.flatMap((policy) => rulesAt(policy, place, settings));
+function rulesIn(
+  policies: readonly Policy[],
+  { place, settings }: Reading,
+  former?: readonly Ruled[],
+): readonly Ruled[] {
+  return policies.flatMap((policy) => rulesAt(policy, place, settings, former));
+}
 export const matchOf = ({ match }: Ruled): Match => match;
 
 /** The rules that the others do not contain literally. */
@@ -176,18 +211,7 @@ function without(rules: readonly Ruled[], others: readonly Ruled[]): readonly Ru
 function hasOthers(policies: readonly Policy[], others: readonly Policy[]): boolean {
   if (others.length === 0) return policies.some(({ spec }) => spec.rules.length > 0);
   const textsOf = (some: readonly Policy[]) =>
-    some.flatMap((policy) => policy.spec.rules.map((_, i) => textAt(policy, i)));
+    some.flatMap((policy) => policy.spec.rules.map((_, i) => textOfRule(policy, i)));
   const known = new Set(textsOf(others));
   return textsOf(policies).some((text) => !known.has(text));
-}
-
-const texts = new WeakMap<object, string>();
-
-/** Two rules with the same text in one namespace match the same. */
-const textOf = ({ policy, index }: Ruled): string => textAt(policy, index);
-function textAt({ metadata, spec }: Policy, index: number): string {
-  const rule = spec.rules[index];
-  let text = rule && texts.get(rule);
-  if (rule !== undefined && text === undefined) texts.set(rule, (text = metadata.namespace + JSON.stringify(rule)));
-  return text ?? "";
 }

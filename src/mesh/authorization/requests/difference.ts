@@ -20,52 +20,64 @@ export function* inside(box: Box, { sources, operations, conditions }: Match, wo
  * The requests of a box that none of the rules matches, in boxes that are computed one by one. Each rule that overlaps a box
  * divides it by the conditions of the rule, so that their number can grow fast: the work is limited.
  */
-export function* outside(box: Box, matches: readonly Match[], work: Work): Generator<Box, undefined> {
-  const left: { readonly box: Box; readonly next: number }[] = [{ box, next: 0 }];
-  for (let one = left.pop(); one !== undefined; one = left.pop()) {
-    const { next } = one;
-    const match = matches[next];
-    if (match === undefined) yield one.box;
-    else for (const part of outsideMatch(one.box, match, work).reverse()) left.push({ box: part, next: next + 1 });
+export const outside = (box: Box, matches: readonly Match[], work: Work): Generator<Box, undefined> =>
+  outsideEach(box, matches, (one, match) => outsideMatch(one, match, work));
+
+/** The parts of a box that are outside of each item. `divided` has those outside of one; undefined: it has all of the box. */
+function* outsideEach<T>(
+  box: Box,
+  items: readonly T[],
+  divided: (box: Box, item: T) => Iterator<Box> | undefined,
+): Generator<Box, undefined> {
+  // A stack of its own: there can be more items than calls fit into the stack.
+  const open: { readonly parts: Iterator<Box>; readonly next: number }[] = [{ parts: [box].values(), next: 0 }];
+  for (let last = open.at(-1); last !== undefined; last = open.at(-1)) {
+    const { done, value: part } = last.parts.next();
+    if (done === true) {
+      open.pop();
+      continue;
+    }
+    let { next } = last;
+    let parts: Iterator<Box> | undefined;
+    for (; next < items.length && parts === undefined; next++) parts = divided(part, items[next] as T);
+    if (parts === undefined) yield part;
+    else open.push({ parts, next });
   }
 }
 
-function outsideMatch(box: Box, match: Match, work: Work): Box[] {
+function outsideMatch(box: Box, match: Match, work: Work): Iterator<Box> | undefined {
   const overlap = inside(box, match, work).next();
-  if (overlap.done === true) return [box];
-  const { sources, operations, conditions } = match;
+  return overlap.done === true ? undefined : outsideOverlapping(box, match, work);
+}
+
+function* outsideOverlapping(
+  box: Box,
+  { sources, operations, conditions }: Match,
+  work: Work,
+): Generator<Box, undefined> {
+  yield* outsideClauses(box, conditions, work);
   const meeting = box.withAll(conditions, work);
-  const found = outsideClauses(box, conditions, work);
-  if (meeting === undefined) return found;
-  found.push(...outsideAll(meeting, sources, work));
+  if (meeting === undefined) return;
+  yield* outsideAll(meeting, sources, work);
   for (const source of sources) {
     const sent = meeting.withAll(source, work);
-    if (sent !== undefined) found.push(...outsideAll(sent, operations, work));
+    if (sent !== undefined) yield* outsideAll(sent, operations, work);
   }
-  return found;
 }
 
-function outsideAll(box: Box, alternatives: readonly Clauses[], work: Work): readonly Box[] {
-  let left: readonly Box[] = [box];
-  for (const clauses of alternatives) {
-    if (left.length === 0) return left;
-    left = left.flatMap((one) => outsideClauses(one, clauses, work));
-  }
-  return left;
-}
+const outsideAll = (box: Box, alternatives: readonly Clauses[], work: Work): Generator<Box, undefined> =>
+  outsideEach(box, alternatives, (one, clauses) =>
+    clauses.length > 1 && one.withAll(clauses, work) === undefined ? undefined : outsideClauses(one, clauses, work),
+  );
 
-function outsideClauses(box: Box, clauses: Clauses, work: Work): Box[] {
-  if (clauses.length === 0) return [];
-  if (clauses.length > 1 && box.withAll(clauses, work) === undefined) return [box];
-  const found: Box[] = [];
+function* outsideClauses(box: Box, clauses: Clauses, work: Work): Generator<Box, undefined> {
   let meeting: Box | undefined = box;
   for (const clause of clauses) {
     const without: Box | undefined = meeting.with(opposite(clause), work);
-    if (without !== undefined) found.push(without);
+    if (without !== undefined) yield without;
     meeting = meeting.with(clause, work);
-    if (meeting === undefined) return found;
+    if (meeting === undefined) return;
   }
-  return found;
 }
 
 /** Whether a rule matches a request in which every attribute that the rule asks for has a value. */

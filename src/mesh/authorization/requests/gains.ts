@@ -1,3 +1,4 @@
+import { KeptIn } from "../../../view/kept-in.ts";
 import { allowsAny, type Applied, listChanges, readAt, type Rules, rulesOf } from "./applied.ts";
 import { type Box, everyRequest, type Request } from "./boxes.ts";
 import {
@@ -12,8 +13,16 @@ import {
 import { inside, outside } from "./difference.ts";
 import type { Match, Place } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
-import { forCaller, type Harmless, type StrangerIdentity, strangersTo, unheardOfIn } from "./strangers.ts";
-import { Undecided, Work } from "./work.ts";
+import {
+  forCaller,
+  type Harmless,
+  requestOf,
+  type Stranger,
+  type StrangerIdentity,
+  strangersTo,
+  unheardOfIn,
+} from "./strangers.ts";
+import { type Kept, Undecided, Work } from "./work.ts";
 
 /** A request that is refused before a change and accepted after it. */
 export interface Gain {
@@ -169,6 +178,7 @@ class Change {
   readonly isEmpty: boolean;
   /** An ALLOW policy with rules may be gone, or its rules be read otherwise. */
   readonly mayEndRules: boolean;
+  #strangersBefore: readonly Stranger[] | undefined;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
   constructor(before: Applied, after: Applied) {
@@ -212,13 +222,19 @@ class Change {
     let refusing: readonly (readonly Ruled[])[] | undefined;
     for (const by of this.#allowing()) {
       if (isAnswered(by)) continue;
-      refusing ??= [...this.#after.map(({ deny }) => deny), ...this.#before.map(({ allow }) => allow)].filter(
-        isNotEmpty,
-      );
-      for (const one of by === undefined ? [box] : inside(box, by.match, work))
-        for (const left of outsideLists(one, refusing, work))
+      refusing ??= this.#refusing();
+      for (const one of by === undefined ? [box] : knownInside(box, by.match, work))
+        for (const left of outsideLists(one, refusing, 0, work))
           yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
     }
+  }
+
+  /** The lists of rules that keep a request from being gained: those that deny it now, and those that allowed it before. */
+  #refusing(): readonly (readonly Ruled[])[] {
+    const found: (readonly Ruled[])[] = [];
+    for (const { deny } of this.#after) if (deny.length > 0) found.push(deny);
+    for (const { allow } of this.#before) if (allow.length > 0) found.push(allow);
+    return found;
   }
 
   /** Whether a question was answered for every rule that it is about. */
@@ -251,7 +267,7 @@ class Change {
     const allowing = hasAllow(this.#after) ? this.#after.flatMap(({ allow }) => allow) : [undefined];
     for (const by of allowing)
       for (const one of by === undefined ? [box] : inside(box, by.match, work))
-        for (const left of outsideLists(one, refusing, work)) yield { box: left, by };
+        for (const left of outsideLists(one, refusing, 0, work)) yield { box: left, by };
   }
 
   /** Requests of unnamed callers that no unnamed caller could send before. */
@@ -261,10 +277,16 @@ class Change {
     if (start === undefined) return;
     let strangers: readonly Request[] | undefined;
     for (const gain of this.allowed(start, question)) {
-      const before = this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf);
-      strangers ??= strangersTo(before, who.identity);
+      strangers ??= this.#strangers.map((one) => requestOf(one, who.identity));
       for (const left of this.#refusedBefore(gain.box, strangers, work)) yield { ...gain, request: left.example };
     }
+  }
+
+  /** Unnamed callers before the change, with any identity. */
+  get #strangers(): readonly Stranger[] {
+    return (this.#strangersBefore ??= strangersTo(
+      this.#before.flatMap(({ allow, deny }) => [...allow, ...deny]).map(matchOf),
+    ));
   }
 
   /** Requests of a box that all of these callers could not send before. */
@@ -291,12 +313,63 @@ class Change {
   }
 }
 
-const isNotEmpty = ({ length }: readonly Ruled[]): boolean => length > 0;
 const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);
 
-/** The requests that no rule of any list matches. */
-function* outsideLists(box: Box, lists: readonly (readonly Ruled[])[], work: Work): Generator<Box, undefined> {
-  const [first, ...others] = lists;
+/** The requests that no rule of any list matches, from one of the lists on. */
+function* outsideLists(
+  box: Box,
+  lists: readonly (readonly Ruled[])[],
+  next: number,
+  work: Work,
+): Generator<Box, undefined> {
+  const first = lists[next];
   if (first === undefined) yield box;
-  else for (const left of outside(box, first.map(matchOf), work)) yield* outsideLists(left, others, work);
+  else for (const left of outsideList(box, first, work)) yield* outsideLists(left, lists, next + 1, work);
+}
+
+/** The lists with so many rules are compared once with each set of requests: a mesh-wide policy is the same in all namespaces. */
+const manyRules = 8;
+/** The work to find that no rule of a list matches any request of a set. */
+const apart = new KeptIn<readonly Ruled[], WeakMap<Box, number>>();
+
+/** The requests that no rule of a list matches. */
+function* outsideList(box: Box, list: readonly Ruled[], work: Work): Generator<Box, undefined> {
+  const known = apart.get(list)?.get(box);
+  if (known !== undefined) {
+    work.spend(known);
+    yield box;
+    return;
+  }
+  const before = work.spent;
+  for (const left of outside(box, matchesOf(list), work)) {
+    if (left === box && list.length >= manyRules) {
+      const boxes = apart.get(list) ?? new WeakMap<Box, number>();
+      apart.set(list, boxes.set(box, work.spent - before));
+    }
+    yield left;
+  }
+}
+
+const insideAny = new KeptIn<Match, Kept>();
+
+/** As `inside`. Of all requests, those that a rule of one box matches depend on the rule alone, and are found once for all places. */
+function knownInside(box: Box, match: Match, work: Work): Iterable<Box> {
+  if (box !== everyRequest || match.sources.length !== 1 || match.operations.length !== 1)
+    return inside(box, match, work);
+  let known = insideAny.get(match);
+  if (known === undefined) {
+    const before = work.spent;
+    const result = [...inside(box, match, work)];
+    insideAny.set(match, (known = { result, spent: work.spent - before }));
+  } else work.spend(known.spent);
+  return known.result as readonly Box[];
+}
+
+const matches = new KeptIn<readonly Ruled[], readonly Match[]>();
+
+/** Thousands of workloads can share a list of rules. */
+function matchesOf(rules: readonly Ruled[]): readonly Match[] {
+  let found = matches.get(rules);
+  if (found === undefined) matches.set(rules, (found = rules.map(matchOf)));
+  return found;
 }

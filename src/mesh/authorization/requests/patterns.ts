@@ -54,13 +54,9 @@ export class Pattern {
 
   /** Whether every text that the other pattern matches is known to match, from the ends of both; false may mean that it is not known. */
   contains(other: Pattern): boolean {
+    if (other.literal !== undefined) return this.matches(other.literal);
     const { ends } = this;
-    return (
-      ends !== undefined &&
-      other.literal === undefined &&
-      other.start.startsWith(ends.prefix) &&
-      other.end.endsWith(ends.suffix)
-    );
+    return ends !== undefined && other.start.startsWith(ends.prefix) && other.end.endsWith(ends.suffix);
   }
 
   /** What a comparison costs, in comparisons of text. */

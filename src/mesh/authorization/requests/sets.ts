@@ -44,7 +44,7 @@ export const isSameSet = (a: RequestSet, b: RequestSet, work: Work): boolean =>
  */
 export function simplified(set: RequestSet, work: Work): RequestSet {
   if (set.includes(everyRequest)) return allRequests;
-  const all = joined(distinct(set.map((box) => withExactLists(box, work))), work);
+  const all = joined(distinct(set.map((box) => withExactLists(inOrder(box, work), work))), work);
   const wide = distinct(all.map((box) => widened(box, (wider) => isWithin(wider, all, work), work)));
   const few = irredundant(wide, work);
   return joined(
@@ -57,10 +57,17 @@ export function simplified(set: RequestSet, work: Work): RequestSet {
 export function separated(set: RequestSet, others: RequestSet, work: Work): RequestSet {
   if (others.length === 0) return set.length === 0 ? set : allRequests;
   const isApart = (wider: Box) => others.every(({ clauses }) => wider.withAll(clauses, work) === undefined);
-  const all = joined(distinct(set.map((box) => withExactLists(box, work))), work);
+  const all = joined(distinct(set.map((box) => withExactLists(inOrder(box, work), work))), work);
   const wide = distinct(all.map((box) => widened(box, isApart, work, callersLast)));
   return joined(irredundant(wide, work), work).toSorted(byText);
 }
+
+/** The same box with its conditions in an order that does not depend on that of the policies. */
+const inOrder = (box: Box, work: Work): Box =>
+  everyRequest.withAll(
+    box.clauses.toSorted((a, b) => compared(keyOfClause(a), keyOfClause(b))),
+    work,
+  ) ?? box;
 
 const distinct = (set: RequestSet): RequestSet =>
   [...new Map(set.map((box) => [textOfBox(box), box])).values()].toSorted(byText);

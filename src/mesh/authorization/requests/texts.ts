@@ -1,5 +1,5 @@
 import { shortestText } from "./automaton.ts";
-import { exactly, oneSegment, Pattern } from "./patterns.ts";
+import { anything, exactly, oneSegment, Pattern } from "./patterns.ts";
 import { type Found, isFine, type Value, type Values } from "./values.ts";
 import type { Work } from "./work.ts";
 
@@ -16,7 +16,7 @@ export class Texts implements Values {
   readonly exact: ReadonlyMap<string, readonly string[]>;
   readonly patterns: readonly (readonly Pattern[])[];
   #cost: number | undefined;
-  readonly #literals = new Map<number, ReadonlySet<string> | undefined>();
+  #literals: (ReadonlySet<string> | false)[] | undefined;
 
   /** Each element has one text or pattern for each text of a value. */
   constructor(all: Iterable<readonly Part[]>) {
@@ -45,27 +45,25 @@ export class Texts implements Values {
     return this.exact.size + this.patterns.length;
   }
 
-  /** Whether no value can be in both sets, because all values of each have other literal texts; false: that is not known. */
+  /** Whether no value can be in both sets, because they list different values, or all have other literal texts; false: that is not known. */
   isApartFrom(other: Texts): boolean {
+    if (this.patterns.length === 0 && other.patterns.length === 0) return areDisjoint(this.exact, other.exact);
     return places.some((i) => {
-      const [own, others] = [this.#literalsAt(i), other.#literalsAt(i)];
-      return own !== undefined && others !== undefined && own.isDisjointFrom(others);
+      const own = this.#literalsAt(i);
+      const others = own !== false && other.#literalsAt(i);
+      return own !== false && others !== false && own.isDisjointFrom(others);
     });
   }
 
-  /** The literal texts at one place; undefined: a pattern has none there. */
-  #literalsAt(i: number): ReadonlySet<string> | undefined {
-    if (!this.#literals.has(i)) this.#literals.set(i, this.#findLiterals(i));
-    return this.#literals.get(i);
+  /** The literal texts at one place; false: a pattern has none there. */
+  #literalsAt(i: number): ReadonlySet<string> | false {
+    return ((this.#literals ??= [])[i] ??= this.#findLiterals(i));
   }
 
-  #findLiterals(i: number): ReadonlySet<string> | undefined {
+  #findLiterals(i: number): ReadonlySet<string> | false {
+    if (this.patterns.some((parts) => parts[i]?.literal === undefined)) return false;
     const found = new Set<string>();
-    for (const parts of this.patterns) {
-      const literal = parts[i]?.literal;
-      if (literal === undefined) return undefined;
-      found.add(literal);
-    }
+    for (const parts of this.patterns) found.add(parts[i]?.literal ?? "");
     for (const parts of this.exact.values()) found.add(parts[i] ?? "");
     return found;
   }
@@ -80,6 +78,11 @@ export class Texts implements Values {
 /** No value has more texts than an identity. */
 const places = [0, 1, 2];
 const literally = (texts: readonly string[]): readonly Pattern[] => texts.map(exactly);
+function areDisjoint(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  const [few, many] = a.size < b.size ? [a, b] : [b, a];
+  for (const key of few.keys()) if (many.has(key)) return false;
+  return true;
+}
 const keyOf = (texts: readonly string[]): string => (texts.length === 1 ? (texts[0] ?? "") : texts.join("\n"));
 
 /** How to search for an example of texts. */
@@ -93,37 +96,51 @@ export interface Search {
 
 /** A value that is in all of the first sets and in none of the others. */
 export function findTexts(required: readonly Texts[], excluded: readonly Texts[], search: Search): Found {
-  const { work } = search;
-  const visited = [...required, ...excluded].reduce((sum, { cost }) => sum + cost, 0);
+  const { work, fillers } = search;
+  const visited = costOf(required) + costOf(excluded);
   const isIn = (value: readonly string[]): boolean => {
     work.spend(visited);
     return isFine(value, required, excluded);
   };
-  for (const { exact } of required) for (const value of exact.values()) if (isIn(value)) return { value };
-  if (required.some(({ patterns }) => patterns.length === 0)) return undefined;
-  for (const choice of choices(required, search)) {
-    work.spend(choice.length);
-    const value = exampleOf(choice, isIn, { ...search, excluded });
-    if (value !== undefined) return { value };
+  for (const { exact, patterns } of required) {
+    for (const value of exact.values()) if (isIn(value)) return { value };
+    if (patterns.length === 0) return undefined;
   }
-  return undefined;
+  const exclusion = { ...search, excluded, isShort: required.every(({ patterns }) => patterns.length <= fewPatterns) };
+  const value = firstOfChoices(
+    required,
+    fillers.map(() => []),
+    work,
+    (choice) => {
+      work.spend(choice.length);
+      return exampleOf(choice, isIn, exclusion);
+    },
+  );
+  return value && { value };
 }
 
-/** For each text the patterns that it has to match: one choice takes one element of every set. */
-function* choices(
-  required: readonly Texts[],
-  { fillers, work }: Search,
-): Generator<readonly (readonly Pattern[])[], undefined> {
-  const [first, ...others] = required;
-  if (first === undefined) {
-    yield fillers.map(() => []);
-    return;
+const costOf = (sets: readonly Texts[]): number => sets.reduce((sum, { cost }) => sum + cost, 0);
+
+/**
+ * The first answer for a choice of one element of every set, beside those that are chosen already. A choice is, for each text,
+ * the patterns that it has to match.
+ */
+function firstOfChoices<T>(
+  sets: readonly Texts[],
+  chosen: readonly (readonly Pattern[])[],
+  work: Work,
+  answer: (choice: readonly (readonly Pattern[])[]) => T | undefined,
+): T | undefined {
+  const last = sets.at(-1);
+  if (last === undefined) return answer(chosen);
+  const others = sets.slice(0, -1);
+  for (const patterns of last.patterns) {
+    work.spend(3);
+    const choice = chosen.map((some, i) => withPattern(some, patterns[i]));
+    const found = firstOfChoices(others, choice, work, answer);
+    if (found !== undefined) return found;
   }
-  for (const chosen of choices(others, { fillers, work, isClosed: false }))
-    for (const patterns of first.patterns) {
-      work.spend(3);
-      yield chosen.map((some, i) => withPattern(some, patterns[i]));
-    }
+  return undefined;
 }
 
 function withPattern(some: readonly Pattern[], added: Pattern | undefined): readonly Pattern[] {
@@ -132,6 +149,8 @@ function withPattern(some: readonly Pattern[], added: Pattern | undefined): read
 
 interface Exclusion extends Search {
   readonly excluded: readonly Texts[];
+  /** There are so few choices that each of them can be compared with all of these. */
+  readonly isShort: boolean;
 }
 
 function exampleOf(
@@ -139,7 +158,7 @@ function exampleOf(
   isIn: (value: readonly string[]) => boolean,
   search: Exclusion,
 ): readonly string[] | undefined {
-  if (!choice.every(areCompatible) || isExcluded(choice, search.excluded)) return undefined;
+  if (!choice.every(areCompatible) || isExcluded(choice, search)) return undefined;
   const candidates = (i: number) => candidatesOf(choice[i] ?? [], search.fillers[i] ?? []);
   const usual = choice.map((_, i): string | undefined => candidates(i).next().value);
   // Where nothing readable matches, all fillers were tried in vain.
@@ -156,24 +175,36 @@ function exampleOf(
 
 const triedInVain = 200;
 
-/** Whether one pattern of a short set contains one that a single text has to match, so that no search is needed. */
-const isExcluded = ([patterns = [], ...more]: readonly (readonly Pattern[])[], excluded: readonly Texts[]): boolean =>
-  more.length === 0 &&
+/** Whether an element of a short set contains, for each text, a pattern that it has to match, so that no search is needed. */
+const isExcluded = (choice: readonly (readonly Pattern[])[], { excluded, isShort }: Exclusion): boolean =>
+  (isShort || choice.length === 1) &&
   excluded.some(
-    (set) =>
-      set.patterns.length <= fewPatterns &&
-      set.patterns.some(([other]) => other !== undefined && patterns.some((pattern) => other.contains(pattern))),
+    ({ patterns }) =>
+      patterns.length <= fewPatterns &&
+      patterns.some((element) =>
+        choice.every((some, i) => (some.length === 0 ? [anything] : some).some((one) => element[i]?.contains(one))),
+      ),
   );
 const fewPatterns = 8;
 
-/** Whether the literal starts of all patterns fit together, and their literal ends. */
+/** Whether the literal starts of all patterns fit together, and their literal ends; a literal text has to match them all. */
 function areCompatible(patterns: readonly Pattern[]): boolean {
   if (patterns.length < 2) return true;
-  const longest = (texts: readonly string[]) => texts.reduce((a, b) => (b.length > a.length ? b : a), "");
-  const [starts, ends] = [patterns.map(({ start }) => start), patterns.map(({ end }) => end)];
-  const [start, end] = [longest(starts), longest(ends)];
-  return starts.every((one) => start.startsWith(one)) && ends.every((one) => end.endsWith(one));
+  const literal = literalOf(patterns);
+  if (literal !== undefined) return patterns.every((pattern) => pattern.matches(literal));
+  let [longestStart, longestEnd] = ["", ""];
+  for (const { start, end } of patterns) {
+    if (start.length > longestStart.length ? !start.startsWith(longestStart) : !longestStart.startsWith(start))
+      return false;
+    if (end.length > longestEnd.length ? !end.endsWith(longestEnd) : !longestEnd.endsWith(end)) return false;
+    if (start.length > longestStart.length) longestStart = start;
+    if (end.length > longestEnd.length) longestEnd = end;
+  }
+  return true;
 }
+
+const literalOf = (patterns: readonly Pattern[]): string | undefined =>
+  patterns.find((pattern) => pattern.literal !== undefined)?.literal;
 
 const isWhole = (value: readonly (string | undefined)[]): value is readonly string[] =>
   value.every((text) => text !== undefined);
@@ -208,7 +239,7 @@ function patternsOf({ exact, patterns }: Texts, i: number, usual: readonly (stri
 
 /** Texts that match all patterns, if they have one wildcard each; of other patterns, texts that probably match. */
 function* candidatesOf(patterns: readonly Pattern[], fillers: readonly string[]): Generator<string, undefined> {
-  const literal = patterns.find((pattern) => pattern.literal !== undefined)?.literal;
+  const literal = literalOf(patterns);
   if (literal !== undefined) {
     yield literal;
     return;

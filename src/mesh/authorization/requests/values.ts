@@ -14,8 +14,11 @@ export interface Values {
 /** An example; undefined: there is none. */
 export type Found = { readonly value: Value } | undefined;
 
-export const isFine = (value: Value, required: readonly Values[], excluded: readonly Values[]): boolean =>
-  required.every((values) => values.has(value)) && !excluded.some((values) => values.has(value));
+export function isFine(value: Value, required: readonly Values[], excluded: readonly Values[]): boolean {
+  for (const values of required) if (!values.has(value)) return false;
+  for (const values of excluded) if (values.has(value)) return false;
+  return true;
+}
 
 /** Nothing but the missing value: callers without an identity, or without a token. */
 export const absent: Values = { size: 1, has: (value) => value === undefined };

@@ -12,15 +12,26 @@ export interface Kept {
  * list of the condition. Each result is that of the step itself, so that it does not matter which question has found it.
  */
 export class Memory {
-  readonly #in = new Map<unknown, Map<object, Kept>>();
-  readonly #out = new Map<unknown, Map<object, Kept>>();
+  readonly #in = new Map<object, Map<object, Kept>>();
+  readonly #out = new Map<object, Map<object, Kept>>();
+  #left: number;
 
-  /** By the lists of the next condition. */
-  after(before: unknown, not: boolean): Map<object, Kept> {
+  /** `most`: so many results are kept. */
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.#left = most;
+  }
+
+  /** What is left of the values `before` by a condition with this list. */
+  known(before: object, list: object, not: boolean): Kept | undefined {
+    return (not ? this.#out : this.#in).get(before)?.get(list);
+  }
+
+  keep(before: object, list: object, not: boolean, kept: Kept): void {
+    if (this.#left-- <= 0) return;
     const all = not ? this.#out : this.#in;
-    let found = all.get(before);
-    if (found === undefined) all.set(before, (found = new Map()));
-    return found;
+    const there = all.get(before);
+    if (there === undefined) all.set(before, new Map([[list, kept]]));
+    else there.set(list, kept);
   }
 }
 
