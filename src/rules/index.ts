@@ -20,6 +20,8 @@ import { authorizationPolicyShutsGateway } from "./authorization-policy/shuts-ga
 import { authorizationPolicyTargetNotFound } from "./authorization-policy/target-not-found.ts";
 import { authorizationPolicyWaypointLockedOut } from "./authorization-policy/waypoint-locked-out.ts";
 import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/without-default-deny.ts";
+import { backendTlsPolicyBreaksStrict } from "./backend-tls-policy/breaks-strict.ts";
+import { backendTlsPolicyWithoutEffect } from "./backend-tls-policy/without-effect.ts";
 import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
 import { destinationRuleFailoverWithoutDetection } from "./destination-rule/failover-without-detection.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
@@ -184,6 +186,8 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyTargetNotFound,
   authorizationPolicyWaypointLockedOut,
   authorizationPolicyWithoutDefaultDeny,
+  backendTlsPolicyBreaksStrict,
+  backendTlsPolicyWithoutEffect,
   destinationRuleCircuitBreaker,
   destinationRuleFailoverWithoutDetection,
   destinationRuleHidesSubset,

@@ -29,6 +29,10 @@ const waypoint = (name: string, annotations: object = {}): Raw =>
     { spec: { gatewayClassName: "istio-waypoint" } },
   );
 const gatewayName = "gateway.networking.k8s.io/gateway-name";
+const backendTlsPolicy = (name: string, targetRefs: readonly object[]): Raw =>
+  manifest("gateway.networking.k8s.io/v1", "BackendTLSPolicy", named(name), {
+    spec: { targetRefs, validation: { hostname: "shapes.example.com", wellKnownCACertificates: "System" } },
+  });
 const telemetry = (spec: object): Raw => manifest("telemetry.istio.io/v1", "Telemetry", named("t"), { spec });
 const logged = { accessLogging: [{ providers: [{ name: "envoy" }] }] };
 const unlogged = { accessLogging: [{ providers: [{ name: "envoy" }], disabled: true }] };
@@ -257,6 +261,49 @@ export const gatewayShapes: readonly CostShape[] = [
         }),
       },
     }),
+  },
+  {
+    title: "a BackendTLSPolicy with n targets that do not exist, and n others for one Service",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        service(0),
+        ...list(n, (i) =>
+          backendTlsPolicy(`b-${String(i).padStart(5, "0")}`, [{ group: "", kind: "Service", name: "s-0" }]),
+        ),
+      ],
+      change: {
+        object: backendTlsPolicy("changed", [
+          { group: "", kind: "Service", name: "s-0" },
+          ...list(n, (i) => ({ group: "", kind: "Service", name: `gone-${i}` })),
+        ]),
+      },
+    }),
+  },
+  {
+    title: "n Services of one STRICT workload have a BackendTLSPolicy each, and its PeerAuthentication changes",
+    world: (n) => {
+      const strict = (mode: string) =>
+        manifest("security.istio.io/v1", "PeerAuthentication", named("default"), { spec: { mtls: { mode } } });
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          manifest("apps/v1", "Deployment", named("w"), {
+            spec: {
+              selector: { matchLabels: { app: "w" } },
+              template: { metadata: { labels: { app: "w" } }, spec: { containers: [{ name: "w", image: "w" }] } },
+            },
+          }),
+          ...list(n, (i) =>
+            manifest("v1", "Service", named(`t-${i}`), {
+              spec: { selector: { app: "w" }, ports: [{ name: "https", port: 443 }] },
+            }),
+          ),
+          ...list(n, (i) => backendTlsPolicy(`b-${i}`, [{ group: "", kind: "Service", name: `t-${i}` }])),
+        ],
+        change: { old: strict("PERMISSIVE"), object: strict("STRICT") },
+      };
+    },
   },
   {
     title: "a VirtualService with n routes that retry, and whose faults come first",

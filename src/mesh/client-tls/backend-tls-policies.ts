@@ -57,6 +57,19 @@ export const backendTlsPoliciesOfEntry = relation(
   policyByTarget,
 );
 
+/** A BackendTLSPolicy that istiod reads and the Services of its namespace that it names. */
+export const servicesOfBackendTlsPolicy = relation(
+  "servicesOfBackendTlsPolicy",
+  policyByTarget,
+  backendTlsPoliciesOfService.from,
+);
+/** A BackendTLSPolicy that istiod reads and the ServiceEntries of its namespace that it names. */
+export const entriesOfBackendTlsPolicy = relation(
+  "entriesOfBackendTlsPolicy",
+  policyByTarget,
+  backendTlsPoliciesOfEntry.from,
+);
+
 /** The BackendTLSPolicies that give the clients of a Service or a ServiceEntry their TLS. */
 export interface BackendTls {
   /** The one for all ports that have none of their own. */
@@ -101,8 +114,8 @@ function backendTlsOf(definition: Definition, policies: readonly BackendTlsPolic
   return wide === undefined && byPort.size === 0 ? undefined : { wide, byPort };
 }
 
-/** By name. Of several ports with a name, the first counts. */
-function portNumbers(definition: Definition): ReadonlyMap<string | undefined, number> {
+/** The ports of a definition by name. Of several ports with a name, the first counts. */
+export function portNumbers(definition: Definition): ReadonlyMap<string | undefined, number> {
   const ports =
     definition.kind === "Service"
       ? definition.spec.ports.map(({ name, port }) => ({ name, number: port }))
