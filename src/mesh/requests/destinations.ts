@@ -174,7 +174,6 @@ export class Destinations {
       : unknown(of, `${because}, as far as is known`);
   }
 
-  /** The DestinationRules that the proxy of the client uses for a host, merged. */
   /** What the client has for a host of DestinationRules and of BackendTLSPolicies. */
   #settingsFor(name: string, object: Definition): Settings {
     const rule = this.#ruleFor(name, object);
@@ -192,6 +191,7 @@ export class Destinations {
       : this.#mesh.get(backendTlsOfEntry, object);
   }
 
+  /** The DestinationRules that the proxy of the client uses for a host, merged. */
   #ruleFor(name: string, object: Definition): MergedDestinationRule | undefined {
     if (this.#source.sender !== "proxy") return undefined;
     const key = `${object.metadata.namespace}/${name}`;
