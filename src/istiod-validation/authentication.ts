@@ -1,6 +1,7 @@
-import { isObject, type Path } from "../kube/read.ts";
+import type { Path } from "../kube/read.ts";
 import { quoted } from "../text/printable.ts";
 import { refusedDuration } from "./durations.ts";
+import { jwksProblem } from "./json-web-keys.ts";
 import {
   entriesOf,
   type Fields,
@@ -48,15 +49,8 @@ function* refusedIssuer(rule: Fields, at: Path): Refused {
   if (uri !== "" && !["http", "https"].includes(schemeOf(uri, false) ?? ""))
     yield { at: [...at, field], message: `${quoted(uri)} is no URL with http or https` };
   const jwks = textOf(rule["jwks"]);
-  if (jwks !== "" && !isJson(jwks)) yield { at: [...at, "jwks"], message: "The keys are not written in JSON" };
-}
-
-function isJson(text: string): boolean {
-  try {
-    return isObject(JSON.parse(text));
-  } catch {
-    return false;
-  }
+  const problem = jwks === "" ? undefined : jwksProblem(jwks);
+  if (problem !== undefined) yield { at: [...at, "jwks"], message: `The text ${problem}` };
 }
 
 function* refusedPlaces(rule: Fields, at: Path): Refused {

@@ -117,10 +117,11 @@ function refuseStreams({ spec }: VirtualService, refusals: Refusals): void {
   inEach("tcp", spec.tcp, refusals, (route) => refuseStream("tcp", route, refusals));
   if (spec.tls.length === 0) return;
   const hosts = new HostPatterns(spec.hosts);
+  const isForMesh = spec.gateways.includes(meshGateway);
   inEach("tls", spec.tls, refusals, (route) => {
     refuseStream("tls", route, refusals);
     if (route.match.length === 0) refusals.add("A tls route needs a match with sniHosts");
-    inEach("match", route.match, refusals, ({ sniHosts }) => refuseSniHosts(sniHosts, hosts, refusals));
+    inEach("match", route.match, refusals, ({ sniHosts }) => refuseSniHosts(sniHosts, { hosts, isForMesh }, refusals));
   });
 }
 
@@ -131,10 +132,16 @@ function refuseStream(protocol: Protocol, { route, match }: StreamRoute, refusal
   );
 }
 
-function refuseSniHosts(sniHosts: readonly string[], hosts: HostPatterns, refusals: Refusals): void {
+/** Istio pkg/config/validation/validation.go validateSniHost: without a list of gateways, names of gateways are allowed, too. */
+function refuseSniHosts(
+  sniHosts: readonly string[],
+  { hosts, isForMesh }: { readonly hosts: HostPatterns; readonly isForMesh: boolean },
+  refusals: Refusals,
+): void {
   if (sniHosts.length === 0) refusals.add("A tls match needs sniHosts");
   for (const [i, sniHost] of sniHosts.entries())
-    if (!isAddress(sniHost) && hosts.over(sniHost) === undefined)
+    if (!isHost(sniHost, isForMesh)) refusals.add(`SNI host "${sniHost}" is not a host name`, "sniHosts", i);
+    else if (!isAddress(sniHost) && hosts.over(sniHost) === undefined)
       refusals.add(`SNI host "${sniHost}" is not among the hosts of the VirtualService`, "sniHosts", i);
 }
 
