@@ -489,7 +489,7 @@ const configPatch = record({
       ),
     }),
   ),
-  patch: fingerprint,
+  patch: optional(record({ operation: text, value: fingerprint })),
 });
 
 export const envoyFilter = record({

@@ -35,6 +35,7 @@ import { destinationRuleTlsOrigination } from "./destination-rule/tls-originatio
 import { destinationRuleTlsTwice } from "./destination-rule/tls-twice.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
 import { envoyFilterOldFilterName } from "./envoy-filter/old-filter-name.ts";
+import { envoyFilterPatchIgnored } from "./envoy-filter/patch-ignored.ts";
 import { exportNamespaceUnknown } from "./export/namespace-unknown.ts";
 import { gatewayCertificateShared } from "./gateway/certificate-shared.ts";
 import { gatewayClientCertificateDropped } from "./gateway/client-certificate-dropped.ts";
@@ -201,6 +202,7 @@ export const rules: readonly BuiltInRule[] = [
   destinationRuleTlsTwice,
   envoyFilterAffectsProtected,
   envoyFilterOldFilterName,
+  envoyFilterPatchIgnored,
   exportNamespaceUnknown,
   gatewayCertificateShared,
   gatewayClientCertificateDropped,

@@ -68,6 +68,7 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "envoy-filter-old-filter-name",
     "it only warns, as it is in its trial stage, and depends on which control planes read the EnvoyFilter",
   ],
+  ["envoy-filter-patch-ignored", "it depends on which control planes read the EnvoyFilter"],
   ["kubernetes-gateway-proxy-replaced", "it reads YAML inside an annotation, which CEL cannot parse"],
   ["gateway-server-invalid", "it repeats a validation of istiod, whose webhook holds without Meshward"],
   ["mesh-config-weakened", "it reads YAML inside a ConfigMap, which CEL cannot parse"],

@@ -443,6 +443,19 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "an EnvoyFilter with n patches that istiod ignores",
+    world: (n) => ({
+      objects: [namespace({})],
+      change: {
+        object: manifest("networking.istio.io/v1alpha3", "EnvoyFilter", named("ignored"), {
+          spec: {
+            configPatches: list(n, () => ({ applyTo: "HTTP_FILTER", patch: { operation: "REMOVE" } })),
+          },
+        }),
+      },
+    }),
+  },
+  {
     title: "a policy with n rules that are only negative",
     world: (n) => ({
       objects: [namespace({})],

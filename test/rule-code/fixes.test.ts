@@ -20,6 +20,14 @@ const exemptPort =
   "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
 
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
+  "envoy-filter-patch-ignored": [
+    [/applies only to the filter that (\S+) names$/, "Name the filter with $1."],
+    [/ to (?:LISTENER|FILTER_CHAIN|CLUSTER)$/, "Use ADD, MERGE, MERGE_AND_REPLACE_LIST or REMOVE."],
+    [/ to ROUTE_CONFIGURATION$/, "Use MERGE or MERGE_AND_REPLACE_LIST."],
+    [/ to HTTP_ROUTE$/, "Use ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, MERGE_AND_REPLACE_LIST or REMOVE."],
+    [/ to EXTENSION_CONFIG$/, "Use ADD."],
+    [/ to HTTP_FILTER$/, "Use ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, REPLACE or REMOVE."],
+  ],
   "namespace-waypoint-left": [
     [
       /ServiceEntry ([^/]+)\/\S+ still go through waypoint .*; (AuthorizationPolicy \1\/\S+) no longer/,

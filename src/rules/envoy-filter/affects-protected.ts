@@ -1,7 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { member } from "../../kube/read.ts";
 import {
   changedObjects,
   EffectScopes,
@@ -204,12 +203,9 @@ const isWithoutResponse: ReadonlyMap<string, (value: string) => boolean> = new M
 
 type Patch = EnvoyFilter["spec"]["configPatches"][number];
 
-/** What a patch does is kept as JSON text. One that removes a filter has no value; one that is null or too deep adds none. */
-function checksAddedBy({ patch: text }: Patch): readonly string[] {
-  if (text === "" || text === "too deep") return [];
-  const patch: unknown = JSON.parse(text);
-  if (member(patch, "operation") === "REMOVE") return [];
-  const value = JSON.stringify(member(patch, "value")) ?? "";
+function checksAddedBy({ patch }: Patch): readonly string[] {
+  if (patch === undefined || patch.operation === "REMOVE") return [];
+  const { value } = patch;
   return [...value.matchAll(filterThatChecks)].flatMap(([, name = ""]) =>
     isWithoutResponse.get(name)?.(value) === true ? [] : name,
   );
