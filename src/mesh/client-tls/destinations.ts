@@ -7,7 +7,8 @@ import { isProxy, type Workload, workloadsOfNamespace } from "../membership/work
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { DestinationRulesByHost, type RulesOverHost } from "../traffic/destination-rule-lookup.ts";
+import { DestinationRulesByHost } from "../traffic/destination-rule-lookup.ts";
+import type { RulesOverHost } from "../traffic/destination-rules-of-host.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
 import {
   type Definition,

@@ -1,4 +1,4 @@
-import type { RulesOverHost, UsedDestinationRules } from "../traffic/destination-rule-lookup.ts";
+import type { RulesOverHost, UsedDestinationRules } from "../traffic/destination-rules-of-host.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { selects } from "../objects/selectors.ts";

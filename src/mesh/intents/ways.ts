@@ -41,7 +41,7 @@ import {
   namespacesOfVirtualService,
   namespacesThatSeeEntry,
   namespacesThatSeeService,
-} from "../requests/sources.ts";
+} from "../requests/clients-apart.ts";
 import { serviceEntriesBesideService, serviceEntriesBesideServiceEntry } from "../traffic/definition-choice.ts";
 import { destinationRuleByHost } from "../traffic/destination-rules.ts";
 import { coveringHosts, fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";

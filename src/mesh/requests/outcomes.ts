@@ -27,13 +27,10 @@ import { Journey, journeyReads, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
 import type { Question, Target } from "./question.ts";
 import { virtualServicesOfEntry, virtualServicesOfService } from "./route-table.ts";
+import { apartReads, type ClientsApart, clientsApartBy, type HostConfiguration } from "./clients-apart.ts";
 import {
-  apartReads,
   areSendersOpen,
   type ClientConfiguration,
-  type ClientsApart,
-  clientsApartBy,
-  type HostConfiguration,
   identityIn,
   sourceReads,
   sourcesOf,

@@ -1,102 +1,26 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import type { MeshView } from "../../view/view.ts";
 import type { Clause } from "../authorization/requests/boxes.ts";
 import { trustDomainsOf } from "../authorization/requests/identities.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { anything, exactly } from "../authorization/requests/patterns.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
-import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import type { Sender } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
-import { namespaceByName } from "../objects/indexes.ts";
-import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
-import { selectorOf } from "../traffic/destination-rule-merge.ts";
-import type { DestinationRule } from "../traffic/destination-rules.ts";
-import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
-import type { VirtualService } from "../traffic/virtual-services.ts";
-import { type ClientsAlike, clientsAlike, clientsOfNamespace, selecting } from "./clients-alike.ts";
+import { type ClientsAlike, clientsAlike, clientsOfNamespace } from "./clients-alike.ts";
+import { serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { apartReads, type ClientsApart, type HostConfiguration } from "./clients-apart.ts";
 import type { Source } from "./outcome.ts";
 import type { Caller } from "./question.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-/** A VirtualService and the namespaces whose clients it distinguishes: its own, and those that it names. */
-export const namespacesOfVirtualService = relation(
-  "namespacesOfVirtualService",
-  index("VirtualService", (virtualService, settings) => {
-    const { metadata, spec } = virtualService;
-    const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
-    const named = [...spec.http, ...spec.tcp, ...spec.tls].flatMap(({ match }) =>
-      match.flatMap(({ sourceNamespace }) => sourceNamespace ?? []),
-    );
-    return new Set([metadata.namespace, ...visible, ...named].filter((name) => name !== everyNamespace));
-  }),
-  namespaceByName,
-);
-/** A Service and the namespaces that it is exported to, whose clients know it; none if all do. */
-export const namespacesThatSeeService = relation(
-  "namespacesThatSeeService",
-  index("Service", (service, settings) =>
-    [...serviceVisibleTo(service, settings)].filter((name) => name !== everyNamespace),
-  ),
-  namespaceByName,
-);
-/** A ServiceEntry, its namespace, whose clients prefer it, and those that it is exported to, whose clients know it. */
-export const namespacesThatSeeEntry = relation(
-  "namespacesThatSeeEntry",
-  index(
-    "ServiceEntry",
-    (entry, settings) =>
-      new Set(
-        [entry.metadata.namespace, ...serviceVisibleTo(entry, settings)].filter((name) => name !== everyNamespace),
-      ),
-  ),
-  namespaceByName,
-);
-/** A DestinationRule and the namespaces whose clients it distinguishes. */
-export const namespacesApartOfDestinationRule = relation(
-  "namespacesApartOfDestinationRule",
-  index(
-    "DestinationRule",
-    ({ metadata, spec }) =>
-      new Set([metadata.namespace, ...spec.exportTo].filter((name) => !["*", ".", "~"].includes(name))),
-  ),
-  namespaceByName,
-);
-
 /** What `sourcesOf` reads. */
-export const sourceReads = [
-  clientsOfNamespace,
-  namespacesOfVirtualService,
-  namespacesThatSeeService,
-  namespacesThatSeeEntry,
-  namespacesApartOfDestinationRule,
-  namespaceOfRoute,
-  readers,
-] as const;
+export const sourceReads = [clientsOfNamespace, ...apartReads, readers] as const;
 type View = MeshView<(typeof sourceReads)[number]>;
-
-/** The configuration of a host that can distinguish its clients. */
-export interface HostConfiguration {
-  /** What defines the host; empty: the requests are for addresses of pods, or for a host that nothing defines. */
-  readonly definitions: readonly Definition[];
-  readonly virtualServices: readonly VirtualService[];
-  readonly destinationRules: readonly DestinationRule[];
-  readonly httpRoutes: readonly KubernetesRoute[];
-}
-
-/** What distinguishes clients of a host, without the objects that do it, of which there can be many for many hosts. */
-export interface ClientsApart {
-  /** The namespaces whose clients are told apart from those of all others, each once, by the kinds of objects that do it. */
-  readonly namespaces: readonly (readonly Namespace[])[];
-  /** The labels of clients that routes ask for. */
-  readonly sourceLabels: readonly Labels[];
-  /** The selectors of DestinationRules, by their namespace, in which alone they count. */
-  readonly selectors: ReadonlyMap<string, readonly Labels[]>;
-}
 
 /** How clients of a host are distinguished. */
 export interface ClientConfiguration {
@@ -361,44 +285,4 @@ function namespacesApart({ apart }: ClientConfiguration, mesh: View): ReadonlyMa
       for (const namespace of namespaces[kind] ?? []) named.set(namespace.metadata.name, namespace);
   mesh.visited(named.size);
   return named;
-}
-
-/** What `clientsApartBy` reads. */
-export const apartReads = [
-  namespacesOfVirtualService,
-  namespacesThatSeeService,
-  namespacesThatSeeEntry,
-  namespacesApartOfDestinationRule,
-  namespaceOfRoute,
-] as const;
-
-/** How this configuration distinguishes clients. */
-export function clientsApartBy(of: HostConfiguration, mesh: MeshView<(typeof apartReads)[number]>): ClientsApart {
-  const ofRules = Map.groupBy(of.destinationRules, ({ metadata }) => metadata.namespace);
-  return {
-    namespaces: [
-      new Set(of.definitions.flatMap((one) => namespacesThatSee(one, mesh))),
-      new Set(of.virtualServices.flatMap((one) => mesh.related(namespacesOfVirtualService, one))),
-      new Set(of.destinationRules.flatMap((one) => mesh.related(namespacesApartOfDestinationRule, one))),
-      new Set(of.httpRoutes.flatMap((one) => mesh.related(namespaceOfRoute, one))),
-    ].map((some) => [...some]),
-    sourceLabels: selecting(of.virtualServices.flatMap(sourceLabelsIn)),
-    selectors: new Map([...ofRules].map(([namespace, rules]) => [namespace, selecting(rules.map(selectorOf))])),
-  };
-}
-
-/** The namespaces whose clients know a definition, if not all do, and that whose clients prefer it. */
-const namespacesThatSee = (
-  definition: Definition,
-  mesh: MeshView<typeof namespacesThatSeeService | typeof namespacesThatSeeEntry>,
-): readonly Namespace[] =>
-  definition.kind === "Service"
-    ? mesh.related(namespacesThatSeeService, definition)
-    : mesh.related(namespacesThatSeeEntry, definition);
-
-function sourceLabelsIn({ spec }: VirtualService): readonly Labels[] {
-  const matches = [...spec.http, ...spec.tcp, ...spec.tls].flatMap(
-    (route): readonly { readonly sourceLabels: Labels }[] => route.match,
-  );
-  return matches.map(({ sourceLabels }) => sourceLabels);
 }

@@ -1,6 +1,7 @@
 import { fact, relation } from "../../view/view.ts";
 import { everyNamespace } from "./export-to.ts";
-import { DestinationRulesByHost, type RulesOverHost, type UsedDestinationRules } from "./destination-rule-lookup.ts";
+import { DestinationRulesByHost } from "./destination-rule-lookup.ts";
+import type { RulesOverHost, UsedDestinationRules } from "./destination-rules-of-host.ts";
 import type { MergedDestinationRule, RulePart, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";

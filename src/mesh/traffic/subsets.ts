@@ -6,7 +6,7 @@ import {
   type RulesOverHost,
   unusedDestinationRules,
   type UsedDestinationRules,
-} from "./destination-rule-lookup.ts";
+} from "./destination-rules-of-host.ts";
 import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, isForEveryWorkload, isPrivate } from "./destination-rules.ts";
 

@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { readObject } from "../../../src/kube/object.ts";
 import { type ClientTls, clientTlsOf, fitOf, setsClientTls } from "../../../src/mesh/client-tls/client-tls.ts";
 import type { MtlsMode } from "../../../src/mesh/mtls/peer-authentications.ts";
-import { destinationRuleOf, destinationRulesFor } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
+import { destinationRulesFor } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
+import { destinationRuleOf } from "../../../src/mesh/traffic/destination-rules-of-host.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 
 const host = "api.a.svc.cluster.local";

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { readObject } from "../../../src/kube/object.ts";
 import { besidePolicies, clientTlsWithPolicies } from "../../../src/mesh/client-tls/filled-gaps.ts";
-import { destinationRuleOf, destinationRulesFor } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
+import { destinationRulesFor } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
+import { destinationRuleOf } from "../../../src/mesh/traffic/destination-rules-of-host.ts";
 import { defaultMeshSettings } from "../../../src/view/settings.ts";
 
 const host = "api.a.svc.cluster.local";

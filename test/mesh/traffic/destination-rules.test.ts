@@ -1,11 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { readObject } from "../../../src/kube/object.ts";
-import {
-  destinationRuleOf,
-  destinationRulesFor,
-  destinationRulesOfSome,
-} from "../../../src/mesh/traffic/destination-rule-lookup.ts";
+import { destinationRulesFor } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
+import { destinationRuleOf, destinationRulesOfSome } from "../../../src/mesh/traffic/destination-rules-of-host.ts";
 import type { DestinationRule } from "../../../src/mesh/traffic/destination-rules.ts";
 import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 
