@@ -22,11 +22,23 @@ const exemptPort =
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
   "envoy-filter-patch-ignored": [
     [/applies only to the filter that (\S+) names$/, "Name the filter with $1."],
-    [/ to (?:LISTENER|FILTER_CHAIN|CLUSTER)$/, "Use ADD, MERGE, MERGE_AND_REPLACE_LIST or REMOVE."],
-    [/ to ROUTE_CONFIGURATION$/, "Use MERGE or MERGE_AND_REPLACE_LIST."],
-    [/ to HTTP_ROUTE$/, "Use ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, MERGE_AND_REPLACE_LIST or REMOVE."],
-    [/ to EXTENSION_CONFIG$/, "Use ADD."],
-    [/ to HTTP_FILTER$/, "Use ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, REPLACE or REMOVE."],
+    [
+      / to (?:LISTENER|FILTER_CHAIN|CLUSTER)$/,
+      "Choose one of the operations that istiod applies there: ADD, MERGE, MERGE_AND_REPLACE_LIST, REMOVE.",
+    ],
+    [
+      / to ROUTE_CONFIGURATION$/,
+      "Choose one of the operations that istiod applies there: MERGE, MERGE_AND_REPLACE_LIST.",
+    ],
+    [
+      / to HTTP_ROUTE$/,
+      "Choose one of the operations that istiod applies there: ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, MERGE_AND_REPLACE_LIST, REMOVE.",
+    ],
+    [/ to EXTENSION_CONFIG$/, "Choose one of the operations that istiod applies there: ADD."],
+    [
+      / to HTTP_FILTER$/,
+      "Choose one of the operations that istiod applies there: ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, REPLACE, REMOVE.",
+    ],
   ],
   "namespace-waypoint-left": [
     [

@@ -1,7 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { listed } from "../../text/phrases.ts";
 
 export const envoyFilterPatchIgnored = defineRule({
   id: "envoy-filter-patch-ignored",
@@ -64,7 +63,7 @@ function problemOf(patch: Patch): Omit<Problem, "at"> | undefined {
   if (!operations.includes(isAdded ? "ADD" : operation))
     return {
       message: `istiod ignores the patch: it does not apply ${operation}${isAdded ? ", which it takes for ADD," : ""} to ${applyTo}`,
-      fix: `Use ${listed(operations, "or")}.`,
+      fix: `Choose one of the operations that istiod applies there: ${operations.join(", ")}.`,
     };
   const match = missingMatch(patch, operation);
   return match === undefined
