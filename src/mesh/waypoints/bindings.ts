@@ -304,7 +304,7 @@ export function identityOfWaypoint(
   { name, namespace }: WaypointName,
   gateway: KubernetesGateway | undefined,
 ): { readonly namespace: string; readonly serviceAccount: string } {
-  return { namespace, serviceAccount: gateway?.metadata.annotations[gatewayServiceAccount] ?? name };
+  return { namespace, serviceAccount: gateway?.metadata.annotations[gatewayServiceAccount] || name };
 }
 
 /**
