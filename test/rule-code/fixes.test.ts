@@ -423,8 +423,9 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Waypoint (\S+) is for .* not for the contents of a namespace/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `service` or `all`, or use another waypoint.",
     ],
+    [/^A Service with an external name/, "Remove the label. A ServiceEntry for the external host can have a waypoint."],
     [
-      /^Waypoint (\S+) is for .* not for a Deployment/,
+      /^Waypoint (\S+) is for .* not for a (?:Deployment|WorkloadEntry)/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `workload` or `all`, or use another waypoint.",
     ],
     [/is empty/, "Set the label to the name of a waypoint, or remove it. The value `none` opts out."],
