@@ -92,6 +92,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^The only GatewayClass/,
       "Use the name istio-waypoint. To target an ingress gateway, create the policy in its namespace, with kind Gateway and its name.",
     ],
+    [/is another name for a host/, "Name the Service or the ServiceEntry of the host itself."],
     [
       /uses no waypoint/,
       "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
@@ -370,6 +371,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Namespace (\S+) .* its Service (\S+) opts out/,
       "Remove the label istio.io/use-waypoint from Service $1/$2, or set it to the name of a waypoint.",
     ],
+    [/is another name for a host/, "Write the routes for the host itself."],
     [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
     [/of namespace (\S+) alone$/, "Move the routes to namespace $1."],
   ],

@@ -3,7 +3,14 @@ import { proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import type { Malformed } from "../../kube/read.ts";
 import { isBlock } from "../objects/ip-address.ts";
 import { isBoolean } from "../objects/parse-bool.ts";
-import { excludeInboundPorts, includeInboundPorts, interceptionMode, statusPort } from "./interception.ts";
+import {
+  excludeInboundPorts,
+  excludeInterfaces,
+  includeInboundPorts,
+  interfacesIn,
+  interceptionMode,
+  statusPort,
+} from "./interception.ts";
 import { portIn, portsIn } from "./port-lists.ts";
 
 type Accepts = (value: string) => boolean;
@@ -14,9 +21,7 @@ const isUint32: Accepts = (value) => /^\d+$/.test(value) && Number(value) < 2 **
 
 const areBlocks: Accepts = (value) => value === "" || value.split(",").every(isBlock);
 
-/** Istio pkg/util/net/ip.go ValidateInterfaceNames. */
-const areInterfaces: Accepts = (value) =>
-  value === "" || value.split(",").every((name) => /^[a-zA-Z][\w.-]{0,14}$/.test(name.trim()));
+const areInterfaces: Accepts = (value) => interfacesIn(value) !== undefined;
 
 /** Kubernetes apimachinery pkg/api/resource/quantity.go ParseQuantity. */
 const isQuantity: Accepts = (value) => /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
@@ -42,7 +47,7 @@ export const acceptedByInjector: Readonly<Record<string, Accepts>> = {
   "traffic.sidecar.istio.io/excludeOutboundPorts": isPortList,
   "traffic.sidecar.istio.io/includeOutboundIPRanges": (value) => value === "*" || areBlocks(value),
   "traffic.sidecar.istio.io/excludeOutboundIPRanges": areBlocks,
-  "traffic.sidecar.istio.io/excludeInterfaces": areInterfaces,
+  [excludeInterfaces]: areInterfaces,
   "traffic.sidecar.istio.io/kubevirtInterfaces": areInterfaces,
   "istio.io/reroute-virtual-interfaces": areInterfaces,
   [statusPort]: (value) => portIn(value) !== undefined,
