@@ -1,5 +1,5 @@
 import { blockOf } from "../mesh/authorization/requests/addresses.ts";
-import { isAddress } from "../mesh/traffic/host-syntax.ts";
+import { isAddress } from "../mesh/objects/ip-address.ts";
 
 /** Whether a text is an address, or a CIDR block without leading zeros (Go's netip.ParsePrefix). */
 export const isAddressOrBlock = (text: string): boolean =>

@@ -1,5 +1,6 @@
 import type { Path } from "../kube/read.ts";
-import { isAddress, isDomain, isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
+import { isAddress } from "../mesh/objects/ip-address.ts";
+import { isDomain, isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
 import { quoted } from "../text/printable.ts";
 import { refusedPool } from "./connection-pool.ts";
 import { refusedDuration } from "./durations.ts";

@@ -6,7 +6,7 @@ import { entriesOf, type Fields, fieldsOf, type Refused, textOf, textsOf } from 
 const isToken = /^[!#$%&'*+,\-.^_`|~A-Za-z0-9]+$/;
 const pseudoHeaders: ReadonlySet<string> = new Set([":method", ":scheme", ":authority", ":path", ":status"]);
 
-/** Istio pkg/jwt/jwt.go ToRoutingClaim: a claim of a token, which routes of gateways are chosen by. */
+/** Istio pkg/jwt/routing.go ToRoutingClaim: a claim of a token, which routes of gateways are chosen by. */
 export const isClaim = (name: string): boolean => /^@request\.auth\.claims(?:\..+|\[.+\])$/is.test(name);
 
 /** Istio pkg/config/validation/validation.go ValidateHTTPHeaderNameOrJwtClaimRoute. */

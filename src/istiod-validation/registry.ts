@@ -1,5 +1,6 @@
 import type { Path } from "../kube/read.ts";
-import { isAddress, isDomain, isLabel } from "../mesh/traffic/host-syntax.ts";
+import { isAddress } from "../mesh/objects/ip-address.ts";
+import { isDomain, isLabel } from "../mesh/traffic/host-syntax.ts";
 import { quoted } from "../text/printable.ts";
 import { isAddressOrBlock } from "./addresses.ts";
 import { refusedLabels } from "./labels.ts";

@@ -1,6 +1,7 @@
 import type { Path } from "../kube/read.ts";
 import { tlsRefusalsOf } from "../mesh/gateways/gateway-validation.ts";
-import { isAddress, isDomain, isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
+import { isAddress } from "../mesh/objects/ip-address.ts";
+import { isDomain, isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
 import { isPartialWildcard } from "../mesh/traffic/service-entry-hosts.ts";
 import { quoted } from "../text/printable.ts";
 import { refusedPool } from "./connection-pool.ts";

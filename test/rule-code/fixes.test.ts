@@ -112,6 +112,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^The only GatewayClass/,
       "Use the name istio-waypoint. To target an ingress gateway, create the policy in its namespace, with kind Gateway and its name.",
     ],
+    [/is another name for a host/, "Name the Service or the ServiceEntry of the host itself."],
     [
       /uses no waypoint/,
       "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
@@ -390,6 +391,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Namespace (\S+) .* its Service (\S+) opts out/,
       "Remove the label istio.io/use-waypoint from Service $1/$2, or set it to the name of a waypoint.",
     ],
+    [/is another name for a host/, "Write the routes for the host itself."],
     [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
     [/of namespace (\S+) alone$/, "Move the routes to namespace $1."],
   ],
@@ -443,8 +445,9 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Waypoint (\S+) is for .* not for the contents of a namespace/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `service` or `all`, or use another waypoint.",
     ],
+    [/^A Service with an external name/, "Remove the label. A ServiceEntry for the external host can have a waypoint."],
     [
-      /^Waypoint (\S+) is for .* not for a Deployment/,
+      /^Waypoint (\S+) is for .* not for a (?:Deployment|WorkloadEntry)/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `workload` or `all`, or use another waypoint.",
     ],
     [/is empty/, "Set the label to the name of a waypoint, or remove it. The value `none` opts out."],

@@ -1,4 +1,5 @@
-import { isAddress, isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
+import { isAddress } from "../objects/ip-address.ts";
+import { isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
 import { isPort } from "../traffic/http-route-validation.ts";
 import { type Refusal, Refusals } from "../traffic/refusals.ts";
 import { type Gateway, hasKnownProtocol, isOverTls, isPlainHttp, passesThrough, type Server } from "./servers.ts";

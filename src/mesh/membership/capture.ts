@@ -80,6 +80,15 @@ function captureOfPods(
   return isAmbient ? "ambient" : "none";
 }
 
+/**
+ * Whether the injector is asked about these pods and wants to inject them, with whichever templates; undefined: that depends on a
+ * Namespace which the view does not contain. Every revision that a label names is assumed to have an injector.
+ */
+export function isAskedFor(workload: Workload, namespace: Namespace | undefined): boolean | undefined {
+  if (isMachine(workload) || workload.pod.hostNetwork) return false;
+  return isInjected(workload, namespace?.implied ? undefined : namespace, undefined);
+}
+
 /** What stands for a machine outside the cluster: a WorkloadEntry, or an endpoint in a ServiceEntry. */
 export type MachineKind = "WorkloadEntry" | "Endpoint";
 const machineKinds: ReadonlySet<string> = new Set<MachineKind>(["WorkloadEntry", "Endpoint"]);

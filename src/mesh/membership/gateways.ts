@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type Mesh, relation } from "../../view/view.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
-import { waypointClass } from "../objects/labels.ts";
+import { gatewayServiceAccount, waypointClass } from "../objects/labels.ts";
 import { keyFor } from "../../kube/identity.ts";
 import { isOfGateway, owningGateway, type Workload } from "./workloads.ts";
 
@@ -45,19 +45,17 @@ export const gatewayOfProxy = relation(
 /** Istio annotation.GatewayNameOverride. */
 export const nameOverride = "gateway.istio.io/name-override";
 
-/** Istio annotation.GatewayServiceAccount. */
-const serviceAccountAnnotation = "gateway.istio.io/service-account";
-
 /**
  * The service account of the Deployment that istiod creates for a Gateway (Istio
- * pilot/pkg/config/kube/gateway/gateway_collection.go, gatewaycommon/gateway_utils.go GetDefaultName). The class `istio-east-west`
- * gets no suffix.
+ * pilot/pkg/config/kube/gateway/gateway_collection.go, gatewaycommon/gateway_utils.go GetDefaultName). The classes for
+ * waypoints and east-west gateways get no suffix (classinfo.go DisableNameSuffix).
  */
 export function serviceAccountOf({ metadata, spec }: KubernetesGateway): string {
   const { name, annotations } = metadata;
-  const suffix = spec.gatewayClassName === "istio-east-west" ? "" : `-${spec.gatewayClassName}`;
-  return annotations[serviceAccountAnnotation] || `${name}${suffix}`;
+  const suffix = withoutSuffix.has(spec.gatewayClassName) ? "" : `-${spec.gatewayClassName}`;
+  return annotations[gatewayServiceAccount] || `${name}${suffix}`;
 }
+const withoutSuffix: ReadonlySet<string> = new Set([waypointClass, "istio-east-west"]);
 
 /**
  * Whether istiod could have created this workload for the Gateway: it is the one that the workload names, and would have

@@ -9,6 +9,7 @@ type Pod = Workload["pod"];
 
 export const includeInboundPorts = "traffic.sidecar.istio.io/includeInboundPorts";
 export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts";
+export const excludeInterfaces = "traffic.sidecar.istio.io/excludeInterfaces";
 export const interceptionMode = "sidecar.istio.io/interceptionMode";
 export const statusPort = "status.sidecar.istio.io/port";
 export const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
@@ -27,7 +28,7 @@ export interface Interception {
 /**
  * Which inbound ports are redirected. A sidecar gets all of them but the excluded ones, or those that are listed
  * (Istio tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude: with a list, exclusions are ignored), or
- * none with interception mode NONE. ztunnel gets all, or none with bypass-inbound-capture
+ * none with interception mode NONE or without the interface of the pod (shortCircuitExcludeInterfaces). ztunnel gets all, or none with bypass-inbound-capture
  * (cni/pkg/nodeagent/net.go). A value that Istio refuses excludes nothing, because pods with it are not created.
  */
 export function interceptionOf(pod: Pod, capture: Capture): Interception {
@@ -52,7 +53,7 @@ function readInterception({ annotations }: Pod, capture: Capture): Interception 
   if (capture === "ambient")
     return isTrueText(annotations[bypassInboundCapture]) ? nothing(bypassInboundCapture) : everything;
   if (capture !== "sidecar") return nothing(undefined);
-  const disabledBy = annotationWithoutInterception(annotations);
+  const disabledBy = annotationWithoutInterception(annotations) ?? annotationWithoutInterface(annotations);
   if (disabledBy !== undefined) return nothing(disabledBy);
   const included = annotations[includeInboundPorts] ?? "*";
   const onlyPorts = included === "*" ? undefined : portsIn(included);
@@ -78,6 +79,17 @@ function annotationWithoutInterception(annotations: Pod["annotations"]): string 
   const own = annotations[interceptionMode];
   if (own !== undefined) return own === "NONE" ? interceptionMode : undefined;
   return proxyConfigOf(annotations)?.interceptionMode === "NONE" ? proxyConfigAnnotation : undefined;
+}
+
+/** The annotation that excludes the interface that every pod has, under the name that container runtimes give it. Pods can have others besides. */
+const annotationWithoutInterface = (annotations: Pod["annotations"]): string | undefined =>
+  interfacesIn(annotations[excludeInterfaces] ?? "")?.includes("eth0") === true ? excludeInterfaces : undefined;
+
+/** The network interfaces of an annotation, as iptables reads them; undefined: Istio refuses the value (Istio pkg/util/net/ip.go ValidateInterfaceNames). */
+export function interfacesIn(list: string): readonly string[] | undefined {
+  if (list === "") return [];
+  const names = list.split(",");
+  return names.every((name) => /^[a-zA-Z][\w.-]{0,14}$/.test(name.trim())) ? names : undefined;
 }
 
 const noPorts: ReadonlySet<number> = new Set();

@@ -12,6 +12,9 @@ export type Service = ObjectOf<"Service">;
 /** Whether the DNS gives the addresses of the pods, so that nothing is sent to the Service itself. */
 export const isHeadless = ({ spec }: Service): boolean => spec.clusterIP === "None";
 
+/** Whether it is only another name in DNS, so that nothing is sent to it. */
+export const isExternalName = ({ spec }: Service): boolean => spec.type === "ExternalName";
+
 /** A namespace and its Services. */
 export const servicesOfNamespace = relation("servicesOfNamespace", namespaceByName, serviceByNamespace);
 

@@ -1,7 +1,7 @@
 import type { AnyObject } from "../../kube/object.ts";
 
 /**
- * Sorts by creation time, then by name, then by namespace (Istio pilot/pkg/model/config.go sortByCreationComparator). An
+ * Sorts by creation time, then by name, then by namespace (Istio pilot/pkg/model/config.go configCompareByCreationTime). An
  * object without a creationTimestamp is about to be created, so it is the newest.
  */
 export function oldestFirst(a: AnyObject, b: AnyObject): number {

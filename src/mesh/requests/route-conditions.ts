@@ -71,7 +71,7 @@ function isForProxy(match: HttpMatch, namespace: string, client: RouteClient): b
   return selects(match.sourceLabels, client.labels) && isFrom(match.sourceNamespace, client);
 }
 
-/** Whether a match takes all requests, so that a gateway tries it last (Istio pilot/pkg/networking/core/route/route.go isCatchAllRoute). */
+/** Whether a match takes all requests, so that a gateway tries it last (Istio pilot/pkg/networking/core/route/route.go IsCatchAllRoute). */
 export function takesAll({ clauses, isClear, uri }: RouteCase): boolean {
   if (!isClear || clauses.includes(nothing)) return false;
   return clauses.length === 0 || (clauses.length === 1 && uri?.prefix === "/");

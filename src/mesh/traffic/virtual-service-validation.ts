@@ -1,4 +1,5 @@
-import { isAddress, isLabel, isWildcardDomain } from "./host-syntax.ts";
+import { isAddress } from "../objects/ip-address.ts";
+import { isLabel, isWildcardDomain } from "./host-syntax.ts";
 import { firstOverlaps, HostPatterns } from "./host-patterns.ts";
 import { isPort, refuseGateways, refuseHttpRoute, refuseMatch } from "./http-route-validation.ts";
 import { type Refusal, Refusals } from "./refusals.ts";

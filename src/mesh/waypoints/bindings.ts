@@ -5,7 +5,7 @@ import type { Workload } from "../membership/workloads.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 import { type KubernetesGateway, isForIngress, nameOverride } from "../membership/gateways.ts";
-import { isHeadless, type Service } from "../membership/services.ts";
+import { isExternalName, isHeadless, type Service } from "../membership/services.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import {
@@ -82,6 +82,12 @@ export const waypointOfServiceEntry = relation(
   index("ServiceEntry", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace)),
   kubernetesGatewayByName,
 );
+/** A WorkloadEntry and the gateway that its own labels name. */
+export const waypointOfWorkloadEntry = relation(
+  "waypointOfWorkloadEntry",
+  index("WorkloadEntry", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace)),
+  kubernetesGatewayByName,
+);
 /** A workload and the gateways that its pods' own labels name: as their waypoint, and as the one that runs in them. */
 export const waypointOfWorkload = relation("waypointOfWorkload", workloadsByWaypoint, kubernetesGatewayByName);
 
@@ -141,14 +147,15 @@ const meshGateways: ReadonlySet<string> = new Set(["istio.io-mesh-controller", "
  * The waypoint for requests to a Service. Its own labels take precedence over those of its namespace, even if the
  * waypoint that they name is not usable (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
  * fetchWaypointForService). Waypoints themselves have no waypoint, and a headless Service is never called by an address of its own
- * (ztunnel src/proxy/outbound.rs build_request; Istio pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint).
+ * (ztunnel src/proxy/outbound.rs build_request; Istio pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint). ztunnel and
+ * waypoints do not know those with an external name (ambient/services.go serviceServiceBuilder).
  */
 export function waypointBindingOfService(
   service: Service,
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding | typeof waypointOfService>,
 ): WaypointBinding | undefined {
-  if (isOfMeshGateway(service.metadata.labels) || isHeadless(service)) return undefined;
+  if (isOfMeshGateway(service.metadata.labels) || isHeadless(service) || isExternalName(service)) return undefined;
   const named = waypointNamed(service.metadata.labels, service.metadata.namespace);
   if (named === "none") return undefined;
   const request = { of: namespace, name: service.metadata.namespace, traffic: "service", mesh } as const;
@@ -191,6 +198,19 @@ export function waypointBindingOfWorkload(
   if (named !== undefined) return bound(named, "own", gatewayNamed(named), request);
   const binding = inherited(namespace, mesh, "workload");
   return binding?.trouble === "other traffic" ? undefined : binding;
+}
+
+/** The waypoint that the own labels of a WorkloadEntry request for its address (fetchWaypointForWorkload). */
+export function ownWaypointOfWorkloadEntry(
+  entry: ObjectOf<"WorkloadEntry">,
+  namespace: Namespace | undefined,
+  mesh: MeshView<typeof waypointOfWorkloadEntry>,
+): WaypointBinding | undefined {
+  const name = entry.metadata.namespace;
+  const named = waypointNamed(entry.metadata.labels, name);
+  if (named === undefined || named === "none" || !isServed(entry, mesh.settings)) return undefined;
+  const request = { of: namespace, name, traffic: "workload", mesh } as const;
+  return bound(named, "own", mesh.related(waypointOfWorkloadEntry, entry), request);
 }
 
 /** The waypoint that the labels of a namespace request for one type of traffic to its contents. */
@@ -304,7 +324,7 @@ export function identityOfWaypoint(
   { name, namespace }: WaypointName,
   gateway: KubernetesGateway | undefined,
 ): { readonly namespace: string; readonly serviceAccount: string } {
-  return { namespace, serviceAccount: gateway?.metadata.annotations[gatewayServiceAccount] ?? name };
+  return { namespace, serviceAccount: gateway?.metadata.annotations[gatewayServiceAccount] || name };
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isHeadless, type Service, servicesOfNamespace } from "../membership/services.ts";
+import { isExternalName, isHeadless, type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import {
@@ -158,7 +158,9 @@ export class ServingWaypoints {
         .some((workload) => !isLabelledWorkload(workload) && !isProxy(workload));
     const counts = (object: Service | ServiceEntry) => !isLabelled(object) && !isLeftOut(object);
     return (
-      this.#mesh.related(servicesOfNamespace, this.#namespace).some((one) => !isHeadless(one) && counts(one)) ||
+      this.#mesh
+        .related(servicesOfNamespace, this.#namespace)
+        .some((one) => !isHeadless(one) && !isExternalName(one) && counts(one)) ||
       this.#mesh.related(entriesOfNamespace, this.#namespace).some(counts)
     );
   }
@@ -202,7 +204,10 @@ export class ServingWaypoints {
   #find(kind: Destination["kind"], name: string): Service | ServiceEntry | Workload | undefined {
     const namespace = this.#namespace;
     if (kind === "Service") {
-      this.#services ??= byName(this.#mesh.related(servicesOfNamespace, namespace));
+      // One that becomes another name for a host is not there any more, as far as waypoints know.
+      this.#services ??= byName(
+        this.#mesh.related(servicesOfNamespace, namespace).filter((service) => !isExternalName(service)),
+      );
       return this.#services.get(name);
     }
     if (kind === "Workload") {

@@ -28,7 +28,7 @@ const ofRegularExpression = /[[\]^|\\]|\.\+|\.\*.|\)[*+]/;
 
 /**
  * A path begins with "/" and is compared without its query; a `*` is a wildcard at one end, and `{*}` and `{**}` stand for
- * segments (pilot/pkg/security/authz/matcher/path.go, string.go; Envoy path_matcher).
+ * segments (pilot/pkg/security/authz/matcher/header.go PathMatcher, template.go; Envoy path_matcher).
  */
 const ofPath: Doubt = (value) => {
   if (/[?#]/.test(value)) return never("a path is compared without its query");

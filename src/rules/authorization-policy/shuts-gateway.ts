@@ -182,7 +182,7 @@ const isForHosts = (policy: AuthorizationPolicy): boolean =>
 
 /**
  * Whether a pattern matches a host, perhaps with a port: exactly, by a prefix or by a suffix, without case (Istio
- * pilot/pkg/security/authz/matcher/header.go HostMatcherWithRegex).
+ * pilot/pkg/security/authz/matcher/header.go HostMatcher).
  */
 function openHosts(patterns: readonly string[]): (host: string) => boolean {
   const all = new Set(patterns.map((pattern) => pattern.toLowerCase()));

@@ -4,7 +4,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, type TargetRef, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { isHeadless } from "../../mesh/membership/services.ts";
+import { isExternalName, isHeadless } from "../../mesh/membership/services.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { waypointClass } from "../../mesh/objects/labels.ts";
@@ -178,15 +178,25 @@ function* withoutWaypoint(ref: TargetRef, at: Path, { known, mesh, of }: Place):
   if (!isForOthers(binding)) return;
   yield {
     at,
-    ...(target.kind === "Service" && isHeadless(target) ? headless(target) : withoutOne(target)),
+    ...lackOf(target),
     related: [target],
     evidence: [target, of],
   };
 }
 
+function lackOf(target: Target): Pick<Problem, "message" | "fix"> {
+  if (target.kind !== "Service") return withoutOne(target);
+  if (isExternalName(target)) return externalName(target);
+  return isHeadless(target) ? headless(target) : withoutOne(target);
+}
+
 const withoutOne = (target: Target) => ({
   message: `${idOf(target)} uses no waypoint, so the policy has no effect there`,
   fix: "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
+});
+const externalName = (target: Target) => ({
+  message: `${idOf(target)} is another name for a host and has no waypoint, so the policy has no effect there`,
+  fix: "Name the Service or the ServiceEntry of the host itself.",
 });
 const headless = (target: Target) => ({
   message: `${idOf(target)} is headless, so clients connect to its pods past any waypoint, and the policy has no effect there`,

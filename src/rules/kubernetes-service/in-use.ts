@@ -43,7 +43,7 @@ export const kubernetesServiceInUse = defineRule({
   since: "0.1.0",
   summary:
     "A Service is deleted although a VirtualService still routes its host, or the API server calls it as a webhook.",
-  why: "A VirtualService for the host of a Service needs the Service: without it, the name has no address, and sidecars have the routes at port 80 only (Istio pilot/pkg/networking/core/httproute.go BuildSidecarVirtualHostWrapper). Without the Service of a webhook with failurePolicy Fail, the API server refuses every object that the webhook is for. What still sends requests to the Service is reported by virtual-service-destination-not-found, a waypoint that is still named by waypoint-in-use and waypoint-not-found.",
+  why: "A VirtualService for the host of a Service needs the Service: without it, the name has no address, and sidecars have the routes at port 80 only (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). Without the Service of a webhook with failurePolicy Fail, the API server refuses every object that the webhook is for. What still sends requests to the Service is reported by virtual-service-destination-not-found, a waypoint that is still named by waypoint-in-use and waypoint-not-found.",
   fix: "Remove the VirtualService or the webhook configuration first, then the Service.",
   incident: {
     symptoms: ["no-address", "webhook-fails"],

@@ -34,7 +34,7 @@ export const kubernetesServiceMoved = defineRule({
   tags: ["mtls", "authorization"],
   summary:
     "A Service leads to another host, to endpoints that anybody may write, or to pods that are less protected than those before.",
-  why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name in DNS, for which no pod of the mesh answers (Istio pilot/pkg/serviceregistry/kube/controller/controller.go). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture has none.",
+  why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name for a host: clients reach what answers there, which can be another Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go resolveServiceAliases). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture has none.",
   fix: "Give the new pods the labels that the policies select, and enroll them in the mesh, before the Service selects them. Create another Service for an external host.",
   incident: {
     symptoms: ["other-destination", "open-access"],
@@ -54,7 +54,7 @@ export const kubernetesServiceMoved = defineRule({
     if (type === "ExternalName")
       yield {
         at: ["spec", "externalName"],
-        message: `Requests to this Service leave the namespace: it is another name for host ${JSON.stringify(externalName)} now`,
+        message: `Requests to this Service go elsewhere: it is another name for host ${JSON.stringify(externalName)} now`,
         key: "external name",
       };
     else if (!selectsPods(after.object))

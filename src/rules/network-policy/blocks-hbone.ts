@@ -2,7 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Captured, captured } from "../../mesh/membership/captured.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import type { Workload } from "../../mesh/membership/workloads.ts";
+import { isWaypointProxy, type Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { selectsByExpression } from "../../mesh/objects/selectors.ts";
 import { fact, index, relation } from "../../view/view.ts";
@@ -62,16 +62,17 @@ const hboneBlocked = fact(
 );
 const admitsTcp = ({ spec: { ingress } }: NetworkPolicy): boolean => ingress.some(({ ports }) => ports.some(isTcp));
 
-/** The ambient workloads that a policy selects: one list for equal selectors. */
-function selecting({ ambient }: Captured): (policy: NetworkPolicy) => readonly Workload[] {
+/** The workloads with HBONE that a policy selects, those that ztunnel captures and waypoints: one list for equal selectors. */
+function selecting({ ambient, proxies }: Captured): (policy: NetworkPolicy) => readonly Workload[] {
+  const waypoints = proxies.all.filter(isWaypointProxy);
   const bySelector = new Map<string, readonly Workload[]>();
   return ({ spec: { podSelector } }) => {
     const some = ambient.selected(podSelector.matchLabels);
-    if (podSelector.matchExpressions.length === 0) return some;
+    if (podSelector.matchExpressions.length === 0 && waypoints.length === 0) return some;
     const text = JSON.stringify(podSelector);
     let found = bySelector.get(text);
     if (found === undefined) {
-      found = some.filter(({ pod }) => selectsByExpression(podSelector, pod.labels));
+      found = [...some, ...waypoints].filter(({ pod }) => selectsByExpression(podSelector, pod.labels));
       bySelector.set(text, found);
     }
     return found;
@@ -86,17 +87,17 @@ export const networkPolicyBlocksHbone = defineRule({
   since: "0.1.0",
   stage: "trial",
   summary:
-    "A NetworkPolicy admits ports of ambient workloads, but not port 15008, at which connections of the mesh arrive.",
-  why: "Between workloads of the mesh, every connection to an ambient workload goes to port 15008 of its pod as HBONE, whatever port it is for (Istio cni/pkg/config/config.go ZtunnelInboundPort). NetworkPolicies apply to what arrives at the pod, before ztunnel. So they drop these connections, and those of clients outside the mesh, which use the port itself, pass.",
+    "A NetworkPolicy admits ports of ambient workloads or waypoints, but not port 15008, at which connections of the mesh arrive.",
+  why: "Between workloads of the mesh, every connection to an ambient workload goes to port 15008 of its pod as HBONE, whatever port it is for, and so do those to a waypoint (Istio cni/pkg/config/config.go ZtunnelInboundPort, pilot/pkg/serviceregistry/ambient/waypoints.go getGatewayAddress). NetworkPolicies apply to what arrives at the pod, before ztunnel. So they drop these connections, and those of clients outside the mesh, which use the port itself, pass.",
   fix: "Admit TCP port 15008 too, from the same peers, and leave it to AuthorizationPolicies who may call which port.",
   incident: {
     symptoms: ["unreachable", "reset"],
-    proxies: ["ztunnel"],
+    proxies: ["ztunnel", "waypoint"],
     seen: "Calls to the workload from within the mesh fail when their time to connect is over; the log of the client's ztunnel has the error of a connection to port 15008.",
     wayOut:
       "Delete the NetworkPolicy, or add port 15008 to it. If the namespace has just joined the mesh, take its label away again.",
     silentWhen:
-      "A policy admits nothing at all, other policies admit port 15008 to the workload, or only ports of UDP and SCTP are admitted. Who may connect (`from`) is not compared, and neither are policies of other kinds, such as those of Cilium and Calico.",
+      "A policy admits nothing at all, other policies admit port 15008 to the workload, or only ports of UDP and SCTP are admitted. Who may connect (`from`) is not compared, and neither are policies for egress, which have to admit port 15008 as well, and those of other kinds, such as those of Cilium and Calico.",
     page: "https://istio.io/latest/docs/ambient/usage/networkpolicy/",
   },
 
@@ -106,8 +107,7 @@ export const networkPolicyBlocksHbone = defineRule({
       if (workload === undefined) continue;
       yield {
         at: ["spec", "ingress"],
-        message:
-          "Calls from the mesh to ambient workloads are dropped: they arrive at port 15008, which no NetworkPolicy admits",
+        message: `Calls from the mesh to ${isWaypointProxy(workload) ? "a waypoint" : "ambient workloads"} are dropped: they arrive at port 15008, which no NetworkPolicy admits`,
         related: [workload],
         evidence: [workload],
       };

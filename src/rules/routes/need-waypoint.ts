@@ -5,7 +5,7 @@ import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import type { Path } from "../../kube/read.ts";
 import { type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { isHeadless, namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { isExternalName, isHeadless, namespaceOfService, type Service } from "../../mesh/membership/services.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -162,6 +162,8 @@ function isForMesh({ spec }: VirtualService): boolean {
 function lackOf(binding: WaypointBinding | undefined, service: Service): string {
   if (binding !== undefined) return `its waypoint ${formatWaypoint(binding.named)} is not usable`;
   if (isHeadless(service)) return `Service ${service.metadata.name} is headless, so no waypoint receives its requests`;
+  if (isExternalName(service))
+    return `Service ${service.metadata.name} is another name for a host, so it has no waypoint`;
   return isOptedOut(service) ? `its Service ${service.metadata.name} opts out of waypoints` : "has no waypoint";
 }
 
@@ -173,6 +175,7 @@ function fixOf(binding: WaypointBinding | undefined, service: Service): { readon
       fix: `Make waypoint ${formatWaypoint(binding.named)} usable (waypoint-not-found reports why it is not), or use another one.`,
     };
   if (isHeadless(service)) return { fix: withAddress };
+  if (isExternalName(service)) return { fix: "Write the routes for the host itself." };
   if (!isOptedOut(service)) return {};
   return { fix: `Remove the label ${useWaypoint} from ${idOf(service)}, or set it to the name of a waypoint.` };
 }

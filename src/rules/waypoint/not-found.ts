@@ -3,18 +3,23 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { isExternalName } from "../../mesh/membership/services.ts";
 import { isOwned } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import {
   formatWaypoint,
+  ownWaypointOfWorkloadEntry,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
+  waypointBindingOfServiceEntry,
   waypointBindingOfWorkload,
   waypointTraffic,
   waypointOfService,
+  waypointOfServiceEntry,
   waypointOfWorkload,
+  waypointOfWorkloadEntry,
 } from "../../mesh/waypoints/bindings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
@@ -32,63 +37,99 @@ const namespaceOfLabelledWorkload = relation(
   ),
   namespaceByName,
 );
+/** A ServiceEntry with a waypoint label of its own, and its namespace. */
+const namespaceOfLabelledServiceEntry = relation(
+  "namespaceOfLabelledServiceEntry",
+  index("ServiceEntry", ({ metadata }) => (metadata.labels[useWaypoint] === undefined ? [] : [metadata.namespace])),
+  namespaceByName,
+);
+/** A WorkloadEntry with a waypoint label of its own, and its namespace. */
+const namespaceOfLabelledWorkloadEntry = relation(
+  "namespaceOfLabelledWorkloadEntry",
+  index("WorkloadEntry", ({ metadata }) => (metadata.labels[useWaypoint] === undefined ? [] : [metadata.namespace])),
+  namespaceByName,
+);
 
 const reads = [
   waypointBinding,
   waypointOfService,
+  waypointOfServiceEntry,
   waypointOfWorkload,
+  waypointOfWorkloadEntry,
   namespaceOfLabelledService,
+  namespaceOfLabelledServiceEntry,
   namespaceOfLabelledWorkload,
+  namespaceOfLabelledWorkloadEntry,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const waypointNotFound = defineRule({
   id: "waypoint-not-found",
-  subject: ["Namespace", "Service", "Workload"],
+  subject: ["Namespace", "Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   reads,
-  worksWithout: ["Service", "Workload"],
+  worksWithout: ["Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient"],
   summary: "The label `istio.io/use-waypoint` names a waypoint that receives no traffic.",
-  why: "If the waypoint does not exist, is not ready, is for other traffic, or does not accept the namespace, ztunnel sends requests directly to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget). Policies and routes that only a waypoint enforces are skipped, and no request fails.",
+  why: "If the waypoint does not exist, is not ready, is for other traffic, or does not accept the namespace, ztunnel sends requests directly to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget). Policies and routes that only a waypoint enforces are skipped, and no request fails. ztunnel and waypoints do not know a Service with an external name at all (pilot/pkg/serviceregistry/ambient/services.go serviceServiceBuilder).",
   fix: "Create the waypoint first (`istioctl waypoint apply`), wait until it is ready, and then set the label.",
   incident: {
     symptoms: ["waypoint-bypassed"],
     proxies: ["waypoint", "ztunnel"],
     seen: "Requests are answered as if there were no waypoint: nothing is denied by its policies, and no route applies.",
     wayOut: "Create the waypoint, or put the previous label back.",
-    silentWhen: "The label is `none`, the Gateways are not known, or the namespace is not ambient.",
+    silentWhen:
+      "The label is `none`, the Gateways are not known, the Service is headless, or the label names a canary, without which the waypoint gets all of the traffic.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
   *check(object, mesh) {
+    if (isServiceWithoutAny(object)) yield withoutAny;
     // Problems that come from the label of a namespace are reported for the namespace.
-    for (const { binding, at } of bindingsOf(object, mesh))
-      if (binding?.trouble !== undefined) yield problemOf(binding, object, at);
+    const labelled = labelledIn(object, mesh);
+    if (labelled?.binding?.trouble !== undefined) yield problemOf(labelled.binding, object, labelled.at);
   },
 });
 
-type Labelable = ObjectOf<"Namespace" | "Service" | "Workload">;
+type Labelable = ObjectOf<"Namespace" | "Service" | "ServiceEntry" | "Workload" | "WorkloadEntry">;
+
+const labelAt: Path = ["metadata", "labels", useWaypoint];
+
+const isServiceWithoutAny = (object: Labelable): boolean =>
+  object.kind === "Service" && isExternalName(object) && (object.metadata.labels[useWaypoint] ?? "none") !== "none";
+
+const withoutAny: Problem = {
+  at: labelAt,
+  message: "A Service with an external name has no waypoint: the label has no effect",
+  fix: "Remove the label. A ServiceEntry for the external host can have a waypoint.",
+};
 
 interface Labelled {
   readonly binding: WaypointBinding | undefined;
   readonly at: Path;
 }
 
-function bindingsOf(object: Labelable, mesh: View): readonly Labelled[] {
-  const at = ["metadata", "labels", useWaypoint];
-  if (object.kind === "Namespace")
-    return isTerminating(object) ? [] : [{ binding: mesh.get(waypointBinding, object), at }];
-  if (object.kind === "Service" && object.metadata.labels[useWaypoint] !== undefined) {
-    const [namespace] = mesh.related(namespaceOfLabelledService, object);
-    return [{ binding: waypointBindingOfService(object, namespace, mesh), at }];
-  }
-  if (object.kind === "Workload" && object.pod.labels[useWaypoint] !== undefined && !isOwned(object)) {
-    const [namespace] = mesh.related(namespaceOfLabelledWorkload, object);
-    return [{ binding: waypointBindingOfWorkload(object, namespace, mesh), at: [...object.podAt, ...at] }];
-  }
-  return [];
+/** The waypoint that the label of an object itself names, and where this label is. */
+function labelledIn(object: Labelable, mesh: View): Labelled | undefined {
+  if (object.kind === "Workload") return labelledPods(object, mesh);
+  if (object.metadata.labels[useWaypoint] === undefined) return undefined;
+  return { binding: bindingOf(object, mesh), at: labelAt };
+}
+
+function labelledPods(workload: ObjectOf<"Workload">, mesh: View): Labelled | undefined {
+  if (workload.pod.labels[useWaypoint] === undefined || isOwned(workload)) return undefined;
+  const [namespace] = mesh.related(namespaceOfLabelledWorkload, workload);
+  return { binding: waypointBindingOfWorkload(workload, namespace, mesh), at: [...workload.podAt, ...labelAt] };
+}
+
+function bindingOf(object: Exclude<Labelable, { readonly kind: "Workload" }>, mesh: View): WaypointBinding | undefined {
+  if (object.kind === "Namespace") return isTerminating(object) ? undefined : mesh.get(waypointBinding, object);
+  if (object.kind === "Service")
+    return waypointBindingOfService(object, mesh.related(namespaceOfLabelledService, object)[0], mesh);
+  return object.kind === "ServiceEntry"
+    ? waypointBindingOfServiceEntry(object, mesh.related(namespaceOfLabelledServiceEntry, object)[0], mesh)
+    : ownWaypointOfWorkloadEntry(object, mesh.related(namespaceOfLabelledWorkloadEntry, object)[0], mesh);
 }
 
 function problemOf(binding: WaypointBinding, object: AnyObject, at: Path): Problem {
@@ -131,6 +172,6 @@ function fixOf({ named, trouble }: WaypointBinding, object: AnyObject): string {
   if (trouble === "not allowed")
     return `Allow namespace ${namespaceOf(object)} in the HBONE listener of Gateway ${waypoint}: \`allowedRoutes.namespaces\` with \`from: All\`, or \`from: Selector\` and the namespace's labels.`;
   if (trouble === "other traffic")
-    return `Set the label istio.io/waypoint-for of Gateway ${waypoint} to \`${object.kind === "Workload" ? "workload" : "service"}\` or \`all\`, or use another waypoint.`;
+    return `Set the label istio.io/waypoint-for of Gateway ${waypoint} to \`${object.kind === "Workload" || object.kind === "WorkloadEntry" ? "workload" : "service"}\` or \`all\`, or use another waypoint.`;
   return `Create the waypoint first (\`istioctl waypoint apply --namespace ${named.namespace} --name ${named.name}\`), or correct the name in the label.`;
 }

@@ -3,7 +3,7 @@ import { byId, idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Namespace, isTerminating } from "../../mesh/membership/namespaces.ts";
 import { servicesOfNamespace } from "../../mesh/membership/services.ts";
-import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
+import { hasProxy, labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { serviceEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -45,11 +45,11 @@ export const workloadEntryReceivesTraffic = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary: "A WorkloadEntry receives a part of the requests to a Service.",
-  why: "The address of a WorkloadEntry is an endpoint of every Service and ServiceEntry of its namespace that selects its labels (Istio pilot/pkg/serviceregistry/kube/controller/controller.go collectWorkloadInstanceEndpoints). Without a service account, clients send plaintext to it (pilot/pkg/serviceregistry/serviceentry/conversion.go getTLSModeFromWorkloadEntry). Nobody verifies who is at the address.",
+  why: "The address of a WorkloadEntry is an endpoint of every Service and ServiceEntry of its namespace that selects its labels (Istio pilot/pkg/serviceregistry/kube/controller/controller.go collectWorkloadInstanceEndpoints). Unless it has a service account, or the label `security.istio.io/tlsMode` says something else, sidecars and gateways send plaintext to it (pilot/pkg/serviceregistry/serviceentry/conversion.go getTLSModeFromWorkloadEntry). Nobody verifies who is at the address.",
   fix: "If the address is a machine of the same service, accept the WorkloadEntry with a MeshwardException. Otherwise, give it labels that no Service selects.",
   incident: {
     symptoms: ["other-destination"],
-    proxies: ["sidecar", "gateway", "waypoint"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "A share of the requests is answered at the address of the WorkloadEntry, or fails there. `istioctl proxy-config endpoints` shows the address.",
     wayOut: "Delete the WorkloadEntry, or change its labels: clients drop the endpoint within seconds.",
     silentWhen: "No Service and no ServiceEntry of its namespace selects its labels.",
@@ -69,7 +69,7 @@ export const workloadEntryReceivesTraffic = defineRule({
     const address = entry.spec.address ?? "";
     yield {
       at: ["spec", "address"],
-      message: `${idOf(first)} sends requests to ${JSON.stringify(address)}, the address of this WorkloadEntry${entry.spec.serviceAccount ? "" : ", in plaintext"}`,
+      message: `${idOf(first)} sends requests to ${JSON.stringify(address)}, the address of this WorkloadEntry${hasProxy({ labels, serviceAccount: entry.spec.serviceAccount }) ? "" : ", in plaintext"}`,
       key: `receives traffic at ${address}`,
       related: [first, ...others],
     };

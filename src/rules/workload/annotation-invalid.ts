@@ -1,18 +1,18 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { captureOf } from "../../mesh/membership/capture.ts";
+import { captureOf, isAskedFor, isTooLateForInjection, neverInjected } from "../../mesh/membership/capture.ts";
 import { templatesOf } from "../../mesh/membership/injection-templates.ts";
-import {
-  bypassInboundCapture,
-  excludeInboundPorts,
-  includeInboundPorts,
-  interceptionMode,
-  statusPort,
-} from "../../mesh/membership/interception.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { portIn, portsIn } from "../../mesh/membership/port-lists.ts";
+import { acceptedByInjector } from "../../mesh/membership/injector-annotations.ts";
+import { bypassInboundCapture } from "../../mesh/membership/interception.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasInjectedGateway, isOwned, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
-import { dataplaneMode, injectSidecar, injectTemplates } from "../../mesh/objects/labels.ts";
+import {
+  dataplaneMode,
+  injectionLabel,
+  injectSidecar,
+  injectTemplates,
+  revisionLabel,
+} from "../../mesh/objects/labels.ts";
 import { isBoolean } from "../../mesh/objects/parse-bool.ts";
 
 export const workloadAnnotationInvalid = defineRule({
@@ -25,14 +25,15 @@ export const workloadAnnotationInvalid = defineRule({
   tags: ["mtls"],
   summary:
     "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template.",
-  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing.",
-  fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`.",
+  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing.",
+  fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`, and where the namespace has no label about injection, `sidecar.istio.io/inject` has to be a label.",
   incident: {
     symptoms: ["pods-refused", "outside-mesh"],
     proxies: ["sidecar", "ztunnel"],
     seen: "With a value that the injector refuses, a rollout stops and the old pods go on. With one that it ignores, pods start without what was asked for.",
     wayOut: "`kubectl rollout undo` the workload.",
-    silentWhen: "The pods are not injected, or another workload created this one.",
+    silentWhen:
+      "Another workload created this one, or it is not known whether the pods are injected. Of pods that nothing injects, only the wish to be injected is judged, and of a proxy config only whether it has fields.",
     page: "https://istio.io/latest/docs/reference/config/annotations/",
   },
 
@@ -41,27 +42,29 @@ export const workloadAnnotationInvalid = defineRule({
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
     if (namespace !== undefined && isTerminating(namespace)) return;
     const capture = captureOf(workload, namespace);
-    if (capture === "sidecar" || hasInjectedGateway(workload)) yield* refused(workload);
-    if (capture === "sidecar") yield* ignoredWish(workload);
+    const isAsked = isAskedFor(workload, namespace);
+    yield* aboutInjection(workload, namespace, isAsked);
     if (capture === "ambient") yield* ignoredFlag(workload);
-    yield* misplaced(workload, capture === "none");
+    yield* ignoredMode(workload, capture === "none");
+    yield* misplaced(workload, capture === "none" && isAsked !== true);
   },
 });
 
-/** The annotations that the injector or iptables reads, and whether they accept a value. */
-const accepts: Readonly<Record<string, (value: string) => boolean>> = {
-  [excludeInboundPorts]: (value) => portsIn(value) !== undefined,
-  [includeInboundPorts]: (value) => value === "*" || portsIn(value) !== undefined,
-  "traffic.sidecar.istio.io/excludeOutboundPorts": (value) => portsIn(value) !== undefined,
-  [statusPort]: (value) => portIn(value) !== undefined,
-  [interceptionMode]: (value) => ["REDIRECT", "TPROXY", "NONE"].includes(value),
-};
+function* aboutInjection(
+  workload: Workload,
+  namespace: Namespace | undefined,
+  isAsked: boolean | undefined,
+): Iterable<Problem> {
+  if (isAsked ?? hasInjectedGateway(workload)) yield* refused(workload);
+  if (isAsked === true) yield* ignoredWish(workload);
+  else if (isAsked === false && !isTooLateForInjection(workload)) yield* vainWish(workload, namespace);
+}
 
 function* refused(workload: Workload): Iterable<Problem> {
   const { annotations } = workload.pod;
-  for (const [name, isValid] of Object.entries(accepts)) {
+  for (const [name, accepts] of Object.entries(acceptedByInjector)) {
     const value = annotations[name];
-    if (value !== undefined && !isValid(value))
+    if (value !== undefined && !accepts(value))
       yield problemOf(workload, name, "which Istio refuses: no new pod of it starts");
   }
   if (templatesOf(workload.pod)?.includes("") === true)
@@ -69,12 +72,46 @@ function* refused(workload: Workload): Iterable<Problem> {
 }
 
 /** The label goes before the annotation, and an empty value is none. */
+const wishOf = ({ labels, annotations }: Workload["pod"]): string =>
+  labels[injectSidecar] ?? annotations[injectSidecar] ?? "";
+const placeOfWish = ({ labels }: Workload["pod"]) => (labels[injectSidecar] === undefined ? "annotations" : "labels");
+
+const onlyTwoCount = 'which has no effect: only "true" and "false" count';
+
 function* ignoredWish(workload: Workload): Iterable<Problem> {
-  const { labels, annotations } = workload.pod;
-  const wish = labels[injectSidecar] ?? annotations[injectSidecar] ?? "";
-  if (wish === "" || wish === "true") return;
-  const kind = labels[injectSidecar] === undefined ? "annotations" : "labels";
-  yield problemOf(workload, injectSidecar, 'which has no effect: only "true" and "false" count', kind);
+  const wish = wishOf(workload.pod);
+  if (wish !== "" && wish !== "true") yield problemOf(workload, injectSidecar, onlyTwoCount, placeOfWish(workload.pod));
+}
+
+/** What somebody writes who wants to stay outside. Where the pods are outside anyway, the wish is fulfilled. */
+const meansNo = /^(?:|f|false|0|no?|none|off|disabled?)$/i;
+
+/** A pod that no injector is asked about, although it wants to be injected. */
+function* vainWish(workload: Workload, namespace: Namespace | undefined): Iterable<Problem> {
+  const { pod } = workload;
+  const wish = wishOf(pod);
+  if (wish === "true")
+    yield problemOf(
+      workload,
+      injectSidecar,
+      `which has no effect: ${whyNotAsked(workload, namespace)}`,
+      placeOfWish(pod),
+    );
+  else if (!meansNo.test(wish)) yield problemOf(workload, injectSidecar, onlyTwoCount, placeOfWish(pod));
+  else if (wish === "" && templatesOf(pod) !== undefined)
+    yield problemOf(workload, injectTemplates, `which has no effect: ${whyNotAsked(workload, namespace)}`);
+}
+
+/** The first reason of Istio's injector and of the selectors of its webhook. */
+function whyNotAsked({ pod, metadata }: Workload, namespace: Namespace | undefined): string {
+  if (pod.hostNetwork) return "pods in the host network are never injected";
+  if (neverInjected.has(metadata.namespace)) return `pods of namespace ${metadata.namespace} are never injected`;
+  const labels = namespace?.metadata.labels ?? {};
+  for (const name of [injectionLabel, revisionLabel])
+    if (labels[name] !== undefined)
+      return `label ${name} ${JSON.stringify(labels[name])} of the namespace decides, and it injects no pods`;
+  if (pod.labels[revisionLabel] === "") return `label ${revisionLabel} of the pods is empty`;
+  return `the namespace has no label about injection, so that only the label ${injectSidecar} "true" of the pods counts`;
 }
 
 function* ignoredFlag(workload: Workload): Iterable<Problem> {
@@ -83,8 +120,24 @@ function* ignoredFlag(workload: Workload): Iterable<Problem> {
     yield problemOf(workload, bypassInboundCapture, "which has no effect: it is no boolean");
 }
 
-/** What Istio reads from pods (Istio pkg/kube/inject, cni/pkg/util/podutil.go). */
-const ofPods = /^(?:traffic\.sidecar|sidecar|proxy|inject|ambient)\.istio\.io\/|^istio\.io\/dataplane-mode$/;
+/** Any other value than these two is as good as no label. */
+function* ignoredMode(workload: Workload, isOutside: boolean): Iterable<Problem> {
+  const mode = workload.pod.labels[dataplaneMode] ?? "";
+  if (mode === "ambient") {
+    if (workload.pod.hostNetwork)
+      yield problemOf(
+        workload,
+        dataplaneMode,
+        "which has no effect: ztunnel captures no pods in the host network",
+        "labels",
+      );
+  } else if (mode !== "none" && mode !== "" && !(isOutside && meansNo.test(mode)))
+    yield problemOf(workload, dataplaneMode, 'which has no effect: only "ambient" and "none" count', "labels");
+}
+
+/** What Istio reads from pods (Istio pkg/kube/inject, cni/pkg/util/podutil.go, pilot/pkg/serviceregistry/ambient/workloads.go). */
+const ofPods =
+  /^(?:(?:traffic\.|(?:readiness\.)?status\.)?sidecar|proxy|inject|ambient|prometheus)\.istio\.io\/|^istio\.io\/(?:dataplane-mode|use-waypoint(?:-namespace)?|reroute-virtual-interfaces)$/;
 
 /** Those that only the workload has. Where it is not in the mesh, only what would bring it there matters. */
 function* misplaced({ metadata, pod, podAt }: Workload, isOutside: boolean): Iterable<Problem> {

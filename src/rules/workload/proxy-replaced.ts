@@ -71,7 +71,7 @@ function* foundIn(workload: Workload, capture: Capture): Iterable<Found> {
   yield* labelled(pod.labels);
 }
 
-/** Auto mTLS uses this label of an endpoint (Istio pilot/pkg/model/endpointshards.go GetTLSModeFromEndpointLabels). */
+/** Auto mTLS uses this label of an endpoint (Istio pilot/pkg/model/service.go GetTLSModeFromEndpointLabels). */
 const tlsMode = "security.istio.io/tlsMode";
 
 function* labelled(labels: Readonly<Record<string, string>>): Iterable<Found> {

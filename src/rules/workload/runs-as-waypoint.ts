@@ -1,8 +1,8 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { isForIngress, isProxyOf, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { isForIngress, isProxyOf, type KubernetesGateway, serviceAccountOf } from "../../mesh/membership/gateways.ts";
 import { isOfGateway, isOwned } from "../../mesh/membership/workloads.ts";
-import { gatewayServiceAccount, waypointClass } from "../../mesh/objects/labels.ts";
+import { waypointClass } from "../../mesh/objects/labels.ts";
 import { formatWaypoint, identityOfWaypoint } from "../../mesh/waypoints/bindings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 
@@ -26,7 +26,7 @@ const waypointsRunningAs = relation(
 const waypointsOfIngressAccount = relation(
   "waypointsOfIngressAccount",
   index("KubernetesGateway", (gateway) =>
-    isForIngress(gateway) ? [`${gateway.metadata.namespace}/${accountOf(gateway)}`] : [],
+    isForIngress(gateway) ? [`${gateway.metadata.namespace}/${serviceAccountOf(gateway)}`] : [],
   ),
   waypointByAccount,
 );
@@ -40,10 +40,6 @@ const waypointsWithAccount = fact(
     [...mesh.under(waypointsRunningAs, [account])].sort(byName).slice(0, 2),
 );
 const byName = (a: KubernetesGateway, b: KubernetesGateway): number => (a.metadata.name < b.metadata.name ? -1 : 1);
-
-/** The default is the name of the Deployment (Istio gatewaycommon/deploymentcontroller.go configureIstioGateway, GetDefaultName). */
-const accountOf = ({ metadata: { name, annotations }, spec }: KubernetesGateway): string =>
-  annotations[gatewayServiceAccount] ?? `${name}-${spec.gatewayClassName}`;
 
 export const workloadRunsAsWaypoint = defineRule({
   id: "workload-runs-as-waypoint",
@@ -70,7 +66,7 @@ export const workloadRunsAsWaypoint = defineRule({
   *check(object, mesh) {
     const isWorkload = object.kind === "Workload";
     if (isWorkload ? isOwned(object) : !isForIngress(object)) return;
-    const serviceAccount = isWorkload ? object.pod.serviceAccountName : accountOf(object);
+    const serviceAccount = isWorkload ? object.pod.serviceAccountName : serviceAccountOf(object);
     const waypoint = mesh
       .get(waypointsWithAccount, `${object.metadata.namespace}/${serviceAccount}`)
       .find((one) => !(isWorkload && isOfGateway(object) && isProxyOf(object, one)));

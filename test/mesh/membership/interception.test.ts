@@ -14,6 +14,7 @@ const podOf = (annotations: Annotations, ports: readonly number[] = []) =>
 
 const include = "traffic.sidecar.istio.io/includeInboundPorts";
 const status = "status.sidecar.istio.io/port";
+const interfaces = "traffic.sidecar.istio.io/excludeInterfaces";
 const mode = "sidecar.istio.io/interceptionMode";
 const exclude = "traffic.sidecar.istio.io/excludeInboundPorts";
 
@@ -39,6 +40,11 @@ describe("whether port 80 goes through the mesh", () => {
     ["the status port, with a list", "sidecar", { [include]: "80", [status]: "80" }, true],
     ["interception mode in lower case, which the injector refuses", "sidecar", { [mode]: "none" }, true],
     ["no interception", "sidecar", { "sidecar.istio.io/interceptionMode": "NONE" }, false],
+    ["without the interface of the pod", "sidecar", { [interfaces]: "net1,eth0" }, false],
+    ["without another interface", "sidecar", { [interfaces]: "eth01,net1" }, true],
+    ["without an interface that iptables takes for another one", "sidecar", { [interfaces]: "net1, eth0" }, true],
+    ["interfaces that the injector refuses", "sidecar", { [interfaces]: "eth0," }, true],
+    ["ztunnel, without the interface of the pod", "ambient", { [interfaces]: "eth0" }, true],
     ["another way of interception", "sidecar", { "sidecar.istio.io/interceptionMode": "TPROXY" }, true],
     ["ztunnel", "ambient", { [exclude]: "80" }, true],
     ["ztunnel, bypassed", "ambient", { "ambient.istio.io/bypass-inbound-capture": "t" }, false],
