@@ -2,10 +2,11 @@ import type { Path } from "../../kube/read.ts";
 import { fact } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
-import { overlaps } from "../traffic/hosts.ts";
+import { covers, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Listener, ListenerOwner } from "./listener-gateways.ts";
 import {
   gatewaysOfRoute,
+  isOfRequests,
   listenerSetsOfRoute,
   type KubernetesRoute,
   namespaceOfRoute,
@@ -53,6 +54,26 @@ export interface ParentAcceptance {
   readonly result: Acceptance;
   /** The hostnames of the route that listeners which accept it offer. */
   readonly offered: ReadonlySet<string>;
+  /** Those that they would offer, and that another listener of the parent takes from all of them. */
+  readonly taken: ReadonlyMap<string, Listener>;
+}
+
+/**
+ * The listener to which istiod leaves a hostname, because it is more specific than one of the same owner, port and protocol, whatever
+ * routes it has; undefined: there is none. istiod does not ask for routes of connections (Istio
+ * pilot/pkg/config/kube/gateway/conversion.go hostnameAllowedByIsolation; route_collections.go TLSRouteCollection).
+ */
+export function takingHost(
+  hostname: string,
+  of: { readonly listener: Listener; readonly beside: readonly Listener[]; readonly route: KubernetesRoute },
+): Listener | undefined {
+  const { listener, beside, route } = of;
+  const own = listener.hostname ?? "";
+  if (!isOfRequests(route) || (own !== "" && !isWildcard(own))) return undefined;
+  return beside.find(({ hostname: other = "", port, protocol }) => {
+    const isBeside = other !== own && other !== "" && port === listener.port && protocol === listener.protocol;
+    return isBeside && own.length <= other.length && covers(other, hostname);
+  });
 }
 
 /** From the reason that is furthest from acceptance. */
@@ -80,11 +101,29 @@ export const routeAcceptances = fact(
         best = Math.max(best, order.indexOf(result));
         if (result === "accepted" || result === "unknown namespace") accepting.push(listener);
       }
-      const offered = hostnamesOf(route).filter((host) => accepting.some((listener) => isOffered(host, listener)));
-      return [{ at: ["spec", "parentRefs", i], parent, result: order[best] as Acceptance, offered: new Set(offered) }];
+      const at = ["spec", "parentRefs", i];
+      return [{ at, parent, result: order[best] as Acceptance, ...hostsAt(accepting, parent, route) }];
     });
   },
 );
+
+/** What becomes of the hostnames of a route at the listeners of a parent that accept it. */
+function hostsAt(
+  accepting: readonly Listener[],
+  { spec }: ListenerOwner,
+  route: KubernetesRoute,
+): Pick<ParentAcceptance, "offered" | "taken"> {
+  const offered = new Set<string>();
+  const taken = new Map<string, Listener>();
+  for (const host of hostnamesOf(route))
+    for (const listener of accepting) {
+      if (!isOffered(host, listener)) continue;
+      const taking = takingHost(host, { listener, beside: spec.listeners, route });
+      if (taking === undefined) offered.add(host);
+      else taken.set(host, taking);
+    }
+  return { offered, taken };
+}
 
 /** The key of `ownersByName` for what a route names. */
 export const nameOfReferenced = ({ kind, namespace, name }: Referenced): string => `${kind} ${namespace}/${name}`;

@@ -1,6 +1,6 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
+import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
 
 export const httpRouteHostMismatch = defineRule({
   id: "http-route-host-mismatch",
@@ -10,7 +10,7 @@ export const httpRouteHostMismatch = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary: "A host of a route is offered by no listener of its Gateways, so requests to it get 404.",
-  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, hostnameAllowedByIsolation).",
+  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed). Of several listeners of one port and protocol, a host belongs to the one that names it most exactly, and a route that attaches to the others alone is not used for it (hostnameAllowedByIsolation).",
   fix: "Add a listener for the host to the Gateway, or correct the hostname.",
   incident: {
     symptoms: ["no-route"],
@@ -37,10 +37,22 @@ export const httpRouteHostMismatch = defineRule({
       if (!parents.some(({ offered }) => offered.has(host)))
         yield {
           at: ["spec", "hostnames", i],
-          message: `No listener of ${parents.map(({ parent }) => idOf(parent)).join(" or ")} offers host ${JSON.stringify(host)}`,
+          ...mismatchOf(host, parents),
           key: host,
           related: parents.map(({ parent }) => parent),
           evidence: parents.map(({ parent }) => parent),
         };
   },
 });
+
+function mismatchOf(host: string, parents: readonly ParentAcceptance[]): Pick<Problem, "message" | "fix"> {
+  const shown = JSON.stringify(host);
+  const isolated = parents.find(({ taken }) => taken.has(host));
+  if (isolated === undefined)
+    return { message: `No listener of ${parents.map(({ parent }) => idOf(parent)).join(" or ")} offers host ${shown}` };
+  const { name, hostname } = isolated.taken.get(host) ?? {};
+  return {
+    message: `Requests for host ${shown} belong to listener "${name}" of ${idOf(isolated.parent)}, which is for "${hostname}" and has no part of this route`,
+    fix: `Let the route attach to listener "${name}" too: name it in another parentRef, or leave \`sectionName\` out. It has to allow the namespace of the route.`,
+  };
+}

@@ -14,7 +14,7 @@ export const routesPathHasWildcard = defineRule({
   since: "0.1.0",
   stage: "trial",
   summary: "A path or a host that is compared as text contains a `*`, which routes do not know as a wildcard.",
-  why: "Envoy compares `exact` and `prefix` character by character (Istio pilot/pkg/networking/core/route/route.go TranslateRouteMatch, pkg/config/kube/gateway/conversion.go createURIMatch), so only requests that have the `*` themselves match. What the route was meant for takes the next one, or 404.",
+  why: "Envoy compares `exact` and `prefix` character by character (Istio pilot/pkg/networking/core/route/route.go TranslateRouteMatch, pilot/pkg/config/kube/gateway/conversion.go createURIMatch), so only requests that have the `*` themselves match. What the route was meant for takes the next one, or 404.",
   fix: "Write the beginning alone: `prefix: /api/`, or type PathPrefix. For a `*` in the middle, use a regular expression.",
   incident: {
     symptoms: ["no-route", "other-destination"],
