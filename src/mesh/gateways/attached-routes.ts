@@ -1,7 +1,7 @@
 import type { MeshView } from "../../view/view.ts";
 import { overlaps } from "../traffic/hosts.ts";
 import type { Listener, ListenerGateway } from "./listener-gateways.ts";
-import { acceptanceOf, hostnamesOf, listenersOf, takingHost } from "./route-acceptance.ts";
+import { acceptanceOf, hostnamesOf, listenersOf, listenersTaking, takingFrom } from "./route-acceptance.ts";
 import { type KubernetesRoute, namespaceOfRoute, parentOf } from "./routes.ts";
 
 /** A route that a listener uses for one of its hostnames. */
@@ -29,7 +29,7 @@ export function attachedRoutes(
     if (result !== "accepted" && result !== "unknown namespace") return [];
     return hostnamesOf(route)
       .filter((hostname) => overlaps(listener.hostname || "*", hostname))
-      .filter((hostname) => takingHost(hostname, { listener, beside, route }) === undefined)
+      .filter((hostname) => takingFrom(listener, listenersTaking(hostname, beside), route) === undefined)
       .map((hostname) => ({ route, hostname, isKnown: result === "accepted" }));
   });
 }

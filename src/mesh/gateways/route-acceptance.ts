@@ -59,22 +59,37 @@ export interface ParentAcceptance {
 }
 
 /**
- * The listener to which istiod leaves a hostname, because it is more specific than one of the same owner, port and protocol, whatever
- * routes it has; undefined: there is none. istiod does not ask for routes of connections (Istio
- * pilot/pkg/config/kube/gateway/conversion.go hostnameAllowedByIsolation; route_collections.go TLSRouteCollection).
+ * The listeners, by port and protocol, to which istiod leaves a hostname, because they are the most exact ones for it, whatever routes
+ * they have (Istio pilot/pkg/config/kube/gateway/conversion.go hostnameAllowedByIsolation). `all`: those of one owner.
  */
-export function takingHost(
-  hostname: string,
-  of: { readonly listener: Listener; readonly beside: readonly Listener[]; readonly route: KubernetesRoute },
+export function listenersTaking(hostname: string, all: readonly Listener[]): ReadonlyMap<string, Listener> {
+  const found = new Map<string, Listener>();
+  for (const listener of all) {
+    const own = listener.hostname ?? "";
+    const known = found.get(placeOf(listener))?.hostname ?? "";
+    if (own.length > known.length && covers(own, hostname)) found.set(placeOf(listener), listener);
+  }
+  return found;
+}
+
+/**
+ * Which of them takes the hostname from a listener; undefined: none does. istiod does not ask for routes of connections (Istio
+ * pilot/pkg/config/kube/gateway/route_collections.go TLSRouteCollection).
+ */
+export function takingFrom(
+  listener: Listener,
+  taking: ReadonlyMap<string, Listener>,
+  route: KubernetesRoute,
 ): Listener | undefined {
-  const { listener, beside, route } = of;
   const own = listener.hostname ?? "";
   if (!isOfRequests(route) || (own !== "" && !isWildcard(own))) return undefined;
-  return beside.find(({ hostname: other = "", port, protocol }) => {
-    const isBeside = other !== own && other !== "" && port === listener.port && protocol === listener.protocol;
-    return isBeside && own.length <= other.length && covers(other, hostname);
-  });
+  const other = taking.get(placeOf(listener));
+  return other?.hostname === undefined || other.hostname === own || own.length > other.hostname.length
+    ? undefined
+    : other;
 }
+
+const placeOf = ({ port, protocol }: Listener): string => `${port} ${protocol}`;
 
 /** From the reason that is furthest from acceptance. */
 const order: readonly Acceptance[] = ["host", "namespace", "kind", "unknown namespace", "accepted"];
@@ -115,13 +130,14 @@ function hostsAt(
 ): Pick<ParentAcceptance, "offered" | "taken"> {
   const offered = new Set<string>();
   const taken = new Map<string, Listener>();
-  for (const host of hostnamesOf(route))
-    for (const listener of accepting) {
-      if (!isOffered(host, listener)) continue;
-      const taking = takingHost(host, { listener, beside: spec.listeners, route });
+  for (const host of hostnamesOf(route)) {
+    const exact = listenersTaking(host, spec.listeners);
+    for (const listener of accepting.filter((one) => isOffered(host, one))) {
+      const taking = takingFrom(listener, exact, route);
       if (taking === undefined) offered.add(host);
       else taken.set(host, taking);
     }
+  }
   return { offered, taken };
 }
 

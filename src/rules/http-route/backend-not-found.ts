@@ -3,7 +3,12 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { type BackendEffects, backendEffects, notMirrored } from "../../mesh/gateways/backend-effects.ts";
-import { entriesOfHostnames, isHostname, servicesOfHostnames } from "../../mesh/gateways/hostname-backends.ts";
+import {
+  anyNamespace,
+  type DefinedHost,
+  definitionsOfBackendHost,
+  isHostname,
+} from "../../mesh/gateways/hostname-backends.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import {
   type BackendObject,
@@ -12,15 +17,14 @@ import {
   type KubernetesRoute,
   servicesOfRoute,
 } from "../../mesh/gateways/routes.ts";
-import { fixOfAlias, isExternalName, portsOf, routedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
-import type { Definition } from "../../mesh/traffic/definition-choice.ts";
-import { hostOfService, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { fixOfAlias, routedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
+import { namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [servicesOfRoute, servicesOfHostnames, entriesOfHostnames, isForOtherControllers, routedAlias] as const;
+const reads = [servicesOfRoute, definitionsOfBackendHost, isForOtherControllers, routedAlias] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteBackendNotFound = defineRule({
@@ -148,29 +152,26 @@ function* ofHostname(named: NamedHost, route: KubernetesRoute, mesh: View): Iter
       message: `The backend ${JSON.stringify(ref.name)} has no port, so ${invalid}`,
       fix: "Set the port of the host.",
     };
-  else yield* undefinedHost(named, ref.port, definitionsOf(named, route, mesh), mesh);
+  else yield* undefinedHost(named, ref.port, definedHost(named, route, mesh), mesh);
 }
 
-/** What defines the host: for a mirror in the namespace of the route alone, though requests reach a host that any namespace exports. */
-function definitionsOf({ ref, isMirror }: NamedHost, route: KubernetesRoute, mesh: View): readonly Definition[] {
-  const { domain } = mesh.settings;
-  const definitions: readonly Definition[] = [
-    ...mesh.related(servicesOfHostnames, route).filter((one) => hostOfService(one, domain) === ref.name),
-    ...mesh.related(entriesOfHostnames, route).filter(({ spec }) => spec.hosts.includes(ref.name)),
-  ];
-  return isMirror ? definitions.filter(({ metadata }) => metadata.namespace === route.metadata.namespace) : definitions;
-}
+/** For a mirror, the namespace of the route has to define the host; requests reach one that any namespace exports. */
+const definedHost = (
+  { ref, isMirror }: NamedHost,
+  { metadata }: KubernetesRoute,
+  mesh: View,
+): DefinedHost | undefined =>
+  mesh.get(definitionsOfBackendHost, ref.name).get(isMirror ? metadata.namespace : anyNamespace);
 
 function* undefinedHost(
   { ref: { name }, at, isMirror, lost }: NamedHost,
   port: number,
-  definitions: readonly Definition[],
+  defined: DefinedHost | undefined,
   mesh: View,
 ): Iterable<Problem> {
   const host = JSON.stringify(name);
-  const effect = isMirror ? notMirrored : lost;
-  const namespace = namespaceOfHost(name, mesh.settings.domain);
-  if (definitions.length === 0) {
+  if (defined === undefined) {
+    const namespace = namespaceOfHost(name, mesh.settings.domain);
     if (mesh.knows("ServiceEntry"))
       yield {
         at: [...at, "name"],
@@ -179,12 +180,12 @@ function* undefinedHost(
         evidence: [absent("ServiceEntry", ""), ...(namespace === undefined ? [] : [absent("Service", namespace)])],
         ...(isRegistryComplete(mesh) ? {} : { guess: "all Services and ServiceEntries" }),
       };
-  } else if (!definitions.some(isExternalName) && !portsOf(definitions).has(port))
+  } else if (defined.ports?.has(port) === false)
     yield {
       at: [...at, "port"],
-      message: `Host ${host} has no port ${port}: ${effect}`,
-      related: definitions,
-      evidence: definitions,
+      message: `Host ${host} has no port ${port}: ${isMirror ? notMirrored : lost}`,
+      related: defined.definitions,
+      evidence: defined.definitions,
     };
 }
 
