@@ -1,5 +1,6 @@
 import type { Path } from "../../kube/read.ts";
 import { fact } from "../../view/view.ts";
+import { hasClassOfIstio } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
 import { covers, isWildcard, overlaps } from "../traffic/hosts.ts";
@@ -125,13 +126,15 @@ export const routeAcceptances = fact(
 /** What becomes of the hostnames of a route at the listeners of a parent that accept it. */
 function hostsAt(
   accepting: readonly Listener[],
-  { spec }: ListenerOwner,
+  owner: ListenerOwner,
   route: KubernetesRoute,
 ): Pick<ParentAcceptance, "offered" | "taken"> {
+  // Controllers do not have to isolate listeners (the feature GatewayHTTPListenerIsolation).
+  const isOfOthers = owner.kind === "KubernetesGateway" && !hasClassOfIstio(owner);
   const offered = new Set<string>();
   const taken = new Map<string, Listener>();
   for (const host of hostnamesOf(route)) {
-    const exact = listenersTaking(host, spec.listeners);
+    const exact = listenersTaking(host, isOfOthers ? [] : owner.spec.listeners);
     for (const listener of accepting.filter((one) => isOffered(host, one))) {
       const taking = takingFrom(listener, exact, route);
       if (taking === undefined) offered.add(host);

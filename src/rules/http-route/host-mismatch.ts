@@ -17,7 +17,8 @@ export const httpRouteHostMismatch = defineRule({
     proxies: ["gateway"],
     seen: "Requests for the host get 404 at the gateway. The condition `Accepted` of the route is False, with reason `NoMatchingListenerHostname`, if no host is offered.",
     wayOut: "Apply the previous version of the route or of the Gateway.",
-    silentWhen: "The route has no hostnames, or one of its parents is not known and may offer the host.",
+    silentWhen:
+      "The route has no hostnames, one of its parents is not known and may offer the host, or a more exact listener has the host at a Gateway of another controller.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
