@@ -47,6 +47,7 @@ import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
 import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
+import { httpRouteFilterUnsupported } from "./http-route/filter-unsupported.ts";
 import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
 import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
@@ -214,6 +215,7 @@ export const rules: readonly BuiltInRule[] = [
   gatewayTlsWeak,
   hostNotOwned,
   httpRouteBackendNotFound,
+  httpRouteFilterUnsupported,
   httpRouteHostMismatch,
   httpRouteNotAllowed,
   httpRouteParentNotFound,

@@ -103,6 +103,23 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "an HTTPRoute with n rules with filters of an extension",
+    world: (n) => ({
+      objects: [service("a")],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), {
+          spec: {
+            parentRefs: [{ group: "", kind: "Service", name: "a" }],
+            rules: list(n, () => ({
+              filters: [{ type: "ExtensionRef" }],
+              backendRefs: [{ name: "a", port: 80, filters: [{ type: "ExtensionRef" }] }],
+            })),
+          },
+        }),
+      },
+    }),
+  },
+  {
     title: "a VirtualService with n routes that mirror to their own destination",
     world: (n) => ({
       objects: [service("a")],

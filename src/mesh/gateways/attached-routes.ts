@@ -1,8 +1,8 @@
 import type { MeshView } from "../../view/view.ts";
-import { covers, isWildcard, overlaps } from "../traffic/hosts.ts";
+import { overlaps } from "../traffic/hosts.ts";
 import type { Listener, ListenerGateway } from "./listener-gateways.ts";
-import { acceptanceOf, hostnamesOf, listenersOf } from "./route-acceptance.ts";
-import { isOfRequests, type KubernetesRoute, namespaceOfRoute, parentOf } from "./routes.ts";
+import { acceptanceOf, hostnamesOf, listenersOf, listenersTaking, takingFrom } from "./route-acceptance.ts";
+import { type KubernetesRoute, namespaceOfRoute, parentOf } from "./routes.ts";
 
 /** A route that a listener uses for one of its hostnames. */
 export interface AttachedRoute {
@@ -22,17 +22,14 @@ export function attachedRoutes(
   routes: readonly KubernetesRoute[],
   mesh: MeshView<typeof namespaceOfRoute>,
 ): readonly AttachedRoute[] {
-  const beside = siblings
-    .filter(({ leftOut }) => leftOut === undefined)
-    .map((one) => one.listener)
-    .filter((other) => other !== listener && other.port === listener.port && other.protocol === listener.protocol);
+  const beside = siblings.filter(({ leftOut }) => leftOut === undefined).map((one) => one.listener);
   return routes.flatMap((route) => {
     if (!names(route, owner, listener)) return [];
     const result = acceptanceOf(listener, owner, route, mesh.related(namespaceOfRoute, route)[0]);
     if (result !== "accepted" && result !== "unknown namespace") return [];
     return hostnamesOf(route)
       .filter((hostname) => overlaps(listener.hostname || "*", hostname))
-      .filter((hostname) => !isOfRequests(route) || isLeftTo(listener, hostname, beside))
+      .filter((hostname) => takingFrom(listener, listenersTaking(hostname, beside), route) === undefined)
       .map((hostname) => ({ route, hostname, isKnown: result === "accepted" }));
   });
 }
@@ -45,14 +42,3 @@ const names = (route: KubernetesRoute, owner: ListenerGateway["owner"], listener
       namespace === owner.metadata.namespace && name === owner.metadata.name && kind === owner.originKind;
     return isParent && listenersOf(owner, ref).includes(listener);
   });
-
-/**
- * Whether no other listener of the same port and protocol is more specific for a hostname. istiod does not ask for routes of
- * connections (route_collections.go TLSRouteCollection).
- */
-function isLeftTo({ hostname: own = "" }: Listener, hostname: string, beside: readonly Listener[]): boolean {
-  if (own !== "" && !isWildcard(own)) return true;
-  return !beside.some(
-    ({ hostname: other = "" }) => other !== "" && own.length <= other.length && covers(other, hostname),
-  );
-}

@@ -1,5 +1,7 @@
 import { type ObjectOf, readObject } from "../../kube/object.ts";
+import { isHostname } from "./hostname-backends.ts";
 import { type BackendObject, type KubernetesRoute, weightOf } from "./routes.ts";
+import { unsupportedFilters } from "./unsupported-filters.ts";
 import { oldestRouteFirst } from "../objects/creation-order.ts";
 import { routeSemantics } from "../objects/labels.ts";
 import { durationMs } from "../traffic/durations.ts";
@@ -149,10 +151,9 @@ function refusalsAt(
  */
 export function dropped(route: KubernetesRoute, conversion: Uses = {}): string | undefined {
   const { refusalOf = everyBackend } = conversion;
-  const known = route.originKind === "GRPCRoute" ? filtersOfGrpc : filtersOfHttp;
+  const [filter] = unsupportedFilters(route);
+  if (filter !== undefined) return `filter ${JSON.stringify(filter.type)} is not supported`;
   for (const { filters, backendRefs } of route.spec.rules) {
-    const filter = filters.find(({ type }) => !known.has(type));
-    if (filter !== undefined) return `filter ${JSON.stringify(filter.type)} is not supported`;
     const fault = backendRefs
       .filter((one) => weightOf(one) > 0 && refusalOf(one, route) === undefined)
       .map(faultOf)
@@ -191,21 +192,12 @@ function faultOf(ref: BackendObject): string | undefined {
   return unsupported(ref) === undefined && port === undefined ? `${backend} has no port` : undefined;
 }
 
-const filtersOfGrpc: ReadonlySet<string> = new Set([
-  "RequestHeaderModifier",
-  "ResponseHeaderModifier",
-  "RequestMirror",
-]);
-const filtersOfHttp: ReadonlySet<string> = new Set([...filtersOfGrpc, "RequestRedirect", "URLRewrite", "CORS"]);
-
 /** Those backends of a rule that receive requests. */
 const receiving = ({ backendRefs }: Rule): readonly BackendRef[] => backendRefs.filter((ref) => weightOf(ref) > 0);
 
 const groupOf = ({ group }: BackendObject): string => group ?? "";
 const kindOf = ({ kind }: BackendObject): string => kind ?? "Service";
 const isService = (ref: BackendObject): boolean => kindOf(ref) === "Service" && groupOf(ref) === "";
-const isHostname = (ref: BackendObject): boolean =>
-  kindOf(ref) === "Hostname" && groupOf(ref) === "networking.istio.io";
 /** Istio reads a ServiceImport as the Service of the same name. */
 const isImport = (ref: BackendObject): boolean =>
   kindOf(ref) === "ServiceImport" && groupOf(ref) === "multicluster.x-k8s.io";

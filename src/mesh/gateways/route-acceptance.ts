@@ -1,11 +1,13 @@
 import type { Path } from "../../kube/read.ts";
 import { fact } from "../../view/view.ts";
+import { hasClassOfIstio } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
-import { overlaps } from "../traffic/hosts.ts";
+import { covers, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Listener, ListenerOwner } from "./listener-gateways.ts";
 import {
   gatewaysOfRoute,
+  isOfRequests,
   listenerSetsOfRoute,
   type KubernetesRoute,
   namespaceOfRoute,
@@ -53,7 +55,42 @@ export interface ParentAcceptance {
   readonly result: Acceptance;
   /** The hostnames of the route that listeners which accept it offer. */
   readonly offered: ReadonlySet<string>;
+  /** Those that they would offer, and that another listener of the parent takes from all of them. */
+  readonly taken: ReadonlyMap<string, Listener>;
 }
+
+/**
+ * The listeners, by port and protocol, to which istiod leaves a hostname, because they are the most exact ones for it, whatever routes
+ * they have (Istio pilot/pkg/config/kube/gateway/conversion.go hostnameAllowedByIsolation). `all`: those of one owner.
+ */
+export function listenersTaking(hostname: string, all: readonly Listener[]): ReadonlyMap<string, Listener> {
+  const found = new Map<string, Listener>();
+  for (const listener of all) {
+    const own = listener.hostname ?? "";
+    const known = found.get(placeOf(listener))?.hostname ?? "";
+    if (own.length > known.length && covers(own, hostname)) found.set(placeOf(listener), listener);
+  }
+  return found;
+}
+
+/**
+ * Which of them takes the hostname from a listener; undefined: none does. istiod does not ask for routes of connections (Istio
+ * pilot/pkg/config/kube/gateway/route_collections.go TLSRouteCollection).
+ */
+export function takingFrom(
+  listener: Listener,
+  taking: ReadonlyMap<string, Listener>,
+  route: KubernetesRoute,
+): Listener | undefined {
+  const own = listener.hostname ?? "";
+  if (!isOfRequests(route) || (own !== "" && !isWildcard(own))) return undefined;
+  const other = taking.get(placeOf(listener));
+  return other?.hostname === undefined || other.hostname === own || own.length > other.hostname.length
+    ? undefined
+    : other;
+}
+
+const placeOf = ({ port, protocol }: Listener): string => `${port} ${protocol}`;
 
 /** From the reason that is furthest from acceptance. */
 const order: readonly Acceptance[] = ["host", "namespace", "kind", "unknown namespace", "accepted"];
@@ -80,11 +117,32 @@ export const routeAcceptances = fact(
         best = Math.max(best, order.indexOf(result));
         if (result === "accepted" || result === "unknown namespace") accepting.push(listener);
       }
-      const offered = hostnamesOf(route).filter((host) => accepting.some((listener) => isOffered(host, listener)));
-      return [{ at: ["spec", "parentRefs", i], parent, result: order[best] as Acceptance, offered: new Set(offered) }];
+      const at = ["spec", "parentRefs", i];
+      return [{ at, parent, result: order[best] as Acceptance, ...hostsAt(accepting, parent, route) }];
     });
   },
 );
+
+/** What becomes of the hostnames of a route at the listeners of a parent that accept it. */
+function hostsAt(
+  accepting: readonly Listener[],
+  owner: ListenerOwner,
+  route: KubernetesRoute,
+): Pick<ParentAcceptance, "offered" | "taken"> {
+  // Controllers do not have to isolate listeners (the feature GatewayHTTPListenerIsolation).
+  const isOfOthers = owner.kind === "KubernetesGateway" && !hasClassOfIstio(owner);
+  const offered = new Set<string>();
+  const taken = new Map<string, Listener>();
+  for (const host of hostnamesOf(route)) {
+    const exact = listenersTaking(host, isOfOthers ? [] : owner.spec.listeners);
+    for (const listener of accepting.filter((one) => isOffered(host, one))) {
+      const taking = takingFrom(listener, exact, route);
+      if (taking === undefined) offered.add(host);
+      else taken.set(host, taking);
+    }
+  }
+  return { offered, taken };
+}
 
 /** The key of `ownersByName` for what a route names. */
 export const nameOfReferenced = ({ kind, namespace, name }: Referenced): string => `${kind} ${namespace}/${name}`;

@@ -1,10 +1,55 @@
 import type { MeshSettings } from "../../view/settings.ts";
+import { fact, type MeshView } from "../../view/view.ts";
+import { includesNamespace, visibleTo } from "./export-to.ts";
 import { fullHost } from "./hosts.ts";
-import { fullGatewayName } from "./virtual-service-clients.ts";
+import { delegateName, fullGatewayName, nameOf, rootsOfDelegate } from "./virtual-service-clients.ts";
 import type { HttpRoute, VirtualService } from "./virtual-services.ts";
 
 type HttpMatch = HttpRoute["match"][number];
 type StringMatch = HttpMatch["uri"];
+
+/** The routes of a VirtualService with hosts that delegate, by the `namespace/name` of the delegate. */
+export const delegatingRoutes = fact(
+  "delegatingRoutes",
+  "VirtualService",
+  [],
+  ({ metadata, spec }): ReadonlyMap<string, readonly HttpRoute[]> =>
+    Map.groupBy(
+      spec.http.filter(({ delegate }) => delegate !== undefined),
+      (route) => delegateName(route, metadata.namespace),
+    ),
+);
+
+/** What `delegatingTo` reads. */
+export const delegatingReads = [rootsOfDelegate, delegatingRoutes] as const;
+type View = MeshView<(typeof delegatingReads)[number]>;
+
+/** With more routes that delegate to it than this, which of its routes are in effect is not decided. */
+export const mostDelegating = 16;
+
+/** A route that delegates, and its VirtualService. */
+export interface Delegating {
+  readonly root: VirtualService;
+  readonly route: HttpRoute;
+}
+
+/** The routes that delegate to a delegate, up to one more than are compared. */
+export function delegatingTo(delegate: VirtualService, mesh: View): readonly Delegating[] {
+  const found: Delegating[] = [];
+  for (const root of mesh.related(rootsOfDelegate, delegate)) {
+    if (!isVisibleTo(root, delegate, mesh)) continue;
+    for (const route of mesh.get(delegatingRoutes, root).get(nameOf(delegate)) ?? []) found.push({ root, route });
+    if (found.length > mostDelegating) break;
+  }
+  return found;
+}
+
+/** A root cannot use a delegate that is not exported to its namespace (virtual-service-delegate-not-found). */
+const isVisibleTo = ({ metadata }: VirtualService, delegate: VirtualService, { settings }: View): boolean =>
+  includesNamespace(
+    visibleTo(delegate.spec.exportTo, delegate.metadata.namespace, settings.defaultVirtualServiceExportTo),
+    metadata.namespace,
+  );
 
 /** A route of a delegate as it is in effect through one route of a VirtualService with hosts. */
 export interface DelegatedRoute {

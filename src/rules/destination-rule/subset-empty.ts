@@ -2,7 +2,7 @@ import { absent, type Evidence, present } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { podsNearService } from "../../mesh/membership/services.ts";
+import { isHeadless, podsNearService, type Service } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { areMisspelt } from "../../mesh/objects/misspelt-labels.ts";
@@ -25,7 +25,7 @@ export const destinationRuleSubsetEmpty = defineRule({
   tags: ["canary"],
   summary:
     "Requests are routed to a subset whose labels no workload of the Service and no endpoint of the ServiceEntry has.",
-  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). For a ServiceEntry with DNS, there is no cluster at all (pilot/pkg/networking/core/cluster_builder.go buildSubsetCluster). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label, or one with nearly the same name, the versions are not deployed yet, unless a route sends all its requests there. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
+  why: "The subset is a cluster without endpoints, and Envoy answers 503 (Istio pilot/pkg/xds/endpoints/endpoint_builder.go). Sidecars have a cluster without endpoints of its own for a headless Service and with the load balancer PASSTHROUGH, where subsets make no difference (pilot/pkg/networking/core/cluster.go convertResolution). For a ServiceEntry with DNS, there is no cluster at all (pilot/pkg/networking/core/cluster_builder.go buildSubsetCluster). Labels of pod templates count, also of workloads that are scaled to zero. Where no workload of the service has such a label, or one with nearly the same name, the versions are not deployed yet, unless a route sends all its requests there. Subsets that Argo Rollouts manages, or that select by the place of a pod, are left alone.",
   fix: "Correct the labels of the subset, deploy the workload first, or route no requests to the subset.",
   incident: {
     symptoms: ["no-endpoints"],
@@ -34,7 +34,7 @@ export const destinationRuleSubsetEmpty = defineRule({
     wayOut:
       "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
     silentWhen:
-      "No request is routed to the subset, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
+      "No request is routed to the subset, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, the Service is headless and only sidecars follow the route, the load balancer is PASSTHROUGH, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
@@ -46,7 +46,7 @@ export const destinationRuleSubsetEmpty = defineRule({
       const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
       // They are elsewhere, or do not run yet.
       if (pods === undefined || pods.all.length === 0) continue;
-      yield* amongPods(rule, podsWithNames(pods), absent("Workload", service.metadata.namespace), mesh);
+      yield* amongPods(rule, podsWithNames(pods), service, mesh);
     }
   },
 });
@@ -55,13 +55,16 @@ export const destinationRuleSubsetEmpty = defineRule({
 function* amongPods(
   rule: DestinationRule,
   known: PodsOfService,
-  evidence: Evidence,
+  service: Service,
   mesh: MeshView<typeof virtualServicesToSubsets>,
 ): Iterable<Problem | undefined> {
+  const evidence = absent("Workload", service.metadata.namespace);
+  const atGatewaysOnly = isHeadless(service);
   for (const [i, subset] of rule.spec.subsets.entries()) {
     yield;
     if (isPlaced(subset) || known.pods.selected(subset.labels).length > 0) continue;
-    yield* problemOf({ rule, i, of: "workload", evidence, isWhole: !areVersions(subset, known, mesh) }, mesh);
+    const isWhole = !areVersions(subset, known, mesh);
+    yield* problemOf({ rule, i, of: "workload", evidence, isWhole, atGatewaysOnly }, mesh);
   }
 }
 
@@ -119,17 +122,21 @@ interface Empty {
   readonly evidence: Evidence;
   /** Only routes count that send all their requests there: nobody does that before the version is deployed. */
   readonly isWhole?: boolean;
+  /** Sidecars send requests for a headless Service to the address that the application has chosen, whatever the subset is. */
+  readonly atGatewaysOnly?: boolean;
 }
 
 /** Only if requests are routed there. */
 function* problemOf(
-  { rule, i, of, evidence, isWhole = false }: Empty,
+  { rule, i, of, evidence, isWhole = false, atGatewaysOnly = false }: Empty,
   mesh: MeshView<typeof virtualServicesToSubsets>,
 ): Iterable<Problem> {
   const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
   const host = hostOfRule(rule, mesh.settings);
-  const [found] = mesh.under(virtualServicesToSubsets, [subsetKey(host, name, isWhole ? "all" : "some")]);
-  if (found === undefined) return;
+  const requests = isWhole ? "all" : "some";
+  const key = subsetKey(host, name, atGatewaysOnly ? `${requests} at gateways` : requests);
+  const [found] = mesh.under(virtualServicesToSubsets, [key]);
+  if (found === undefined || keepsAddress(rule, i)) return;
   const user = present(found);
   yield {
     at: ["spec", "subsets", i, "labels"],
@@ -139,6 +146,10 @@ function* problemOf(
     evidence: [user, evidence],
   };
 }
+
+/** Whether Envoy sends requests to the address that the client has chosen (pilot/pkg/networking/core/cluster_traffic_policy.go). */
+const keepsAddress = ({ spec: { trafficPolicy, subsets } }: DestinationRule, i: number): boolean =>
+  [trafficPolicy, subsets[i]?.trafficPolicy].some((policy) => policy?.loadBalancer?.simple === "PASSTHROUGH");
 
 /** Whether controllers set the labels of all its subsets. */
 const isLeftAlone = ({ metadata, spec }: DestinationRule): boolean =>

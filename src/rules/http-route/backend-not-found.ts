@@ -3,14 +3,28 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { type BackendEffects, backendEffects, notMirrored } from "../../mesh/gateways/backend-effects.ts";
+import {
+  anyNamespace,
+  type DefinedHost,
+  definitionsOfBackendHost,
+  isHostname,
+} from "../../mesh/gateways/hostname-backends.ts";
 import type { Service } from "../../mesh/membership/services.ts";
-import { type BackendObject, backendOf, backendsOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import {
+  type BackendObject,
+  backendOf,
+  backendsOf,
+  type KubernetesRoute,
+  servicesOfRoute,
+} from "../../mesh/gateways/routes.ts";
 import { fixOfAlias, routedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
+import { namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
+import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [servicesOfRoute, isForOtherControllers, routedAlias] as const;
+const reads = [servicesOfRoute, definitionsOfBackendHost, isForOtherControllers, routedAlias] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteBackendNotFound = defineRule({
@@ -22,7 +36,7 @@ export const httpRouteBackendNotFound = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A route of the Gateway API sends requests to a Service, a port of it or a kind of backend that does not exist.",
+    "A route of the Gateway API sends requests to a Service, a host, a port of it or a kind of backend that does not exist.",
   why: "Requests to a backend that does not exist get 500, and its share of the others is not redistributed. A backend without a port, or whose name is a host name, invalidates all rules of the route (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination). An ExternalName has no cluster of its own: routes to it lead to the host that it names (pilot/pkg/networking/core/route/route.go GetDestinationCluster).",
   fix: "Correct the name, the namespace or the port of the backend, or create the Service first. The port is that of the Service, not of its pods.",
   incident: {
@@ -31,7 +45,7 @@ export const httpRouteBackendNotFound = defineRule({
     seen: "Requests for this backend get 500, so its share of the requests fails; if the whole route is invalid, all of them. If the Service does not exist, the condition `ResolvedRefs` of the route is False, with reason `BackendNotFound`.",
     wayOut: "Apply the previous version of the route, or give the backend weight 0.",
     silentWhen:
-      "The backend has weight 0 and is not a mirror, is of another kind than Service, or the Services are not known. All parents are Gateways of classes other than Istio's, or Services with waypoints of such classes.",
+      "The backend has weight 0 and is not a mirror, is of another kind than Service and Hostname, or the Services are not known. A host of another namespace that is not exported to the clients. All parents are Gateways of classes other than Istio's, or Services with waypoints of such classes.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -46,7 +60,8 @@ export const httpRouteBackendNotFound = defineRule({
     for (const { at, ref, isMirror } of backendsOf(route)) {
       const { kind, namespace, name } = backendOf(ref, route);
       const { lost, invalid } = backendEffects(route, isMirror);
-      if (kind !== "Service") yield* ofOtherKind(ref, at, { lost, invalid });
+      if (isHostname(ref)) yield* ofHostname({ ref, at, isMirror, lost, invalid }, route, mesh);
+      else if (kind !== "Service") yield* ofOtherKind(ref, at, lost);
       else if (name.includes("."))
         yield {
           at: [...at, "name"],
@@ -116,25 +131,70 @@ function* ofAlias(service: Service, { port, at, isMirror, lost }: Wanted, mesh: 
   };
 }
 
+interface NamedHost extends BackendEffects {
+  readonly ref: BackendObject;
+  readonly at: Path;
+  readonly isMirror: boolean;
+}
+
+/** A host is looked up as it is written, so that a wildcard of a ServiceEntry does not define it (pilot/pkg/config/kube/gatewaycommon/context.go GetService). */
+function* ofHostname(named: NamedHost, route: KubernetesRoute, mesh: View): Iterable<Problem> {
+  const { ref, at, invalid } = named;
+  if (ref.namespace)
+    yield {
+      at: [...at, "namespace"],
+      message: `A backend of kind Hostname has no namespace, so ${invalid}`,
+      fix: "Remove `namespace`: a host is looked up as clients in the namespace of the route see it.",
+    };
+  else if (ref.port === undefined)
+    yield {
+      at,
+      message: `The backend ${JSON.stringify(ref.name)} has no port, so ${invalid}`,
+      fix: "Set the port of the host.",
+    };
+  else yield* undefinedHost(named, ref.port, definedHost(named, route, mesh), mesh);
+}
+
+/** For a mirror, the namespace of the route has to define the host; requests reach one that any namespace exports. */
+const definedHost = (
+  { ref, isMirror }: NamedHost,
+  { metadata }: KubernetesRoute,
+  mesh: View,
+): DefinedHost | undefined =>
+  mesh.get(definitionsOfBackendHost, ref.name).get(isMirror ? metadata.namespace : anyNamespace);
+
+function* undefinedHost(
+  { ref: { name }, at, isMirror, lost }: NamedHost,
+  port: number,
+  defined: DefinedHost | undefined,
+  mesh: View,
+): Iterable<Problem> {
+  const host = JSON.stringify(name);
+  if (defined === undefined) {
+    const namespace = namespaceOfHost(name, mesh.settings.domain);
+    if (mesh.knows("ServiceEntry"))
+      yield {
+        at: [...at, "name"],
+        message: `Host ${host} is no Service and no ServiceEntry${isMirror ? " of the namespace of the route" : ""}: ${lost}`,
+        fix: `Add a ServiceEntry for ${host} with port ${port}, not for a wildcard over it, or correct the name.`,
+        evidence: [absent("ServiceEntry", ""), ...(namespace === undefined ? [] : [absent("Service", namespace)])],
+        ...(isRegistryComplete(mesh) ? {} : { guess: "all Services and ServiceEntries" }),
+      };
+  } else if (defined.ports?.has(port) === false)
+    yield {
+      at: [...at, "port"],
+      message: `Host ${host} has no port ${port}: ${isMirror ? notMirrored : lost}`,
+      related: defined.definitions,
+      evidence: defined.definitions,
+    };
+}
+
 /**
  * In these two groups only a Service and a `Hostname`, which stands for a host of a ServiceEntry, are backends
  * (buildDestination). Other groups can belong to extensions.
  */
-function* ofOtherKind(
-  { group = "", kind = "Service", namespace }: BackendObject,
-  at: Path,
-  { lost, invalid }: BackendEffects,
-): Iterable<Problem> {
+function* ofOtherKind({ group = "", kind = "Service" }: BackendObject, at: Path, lost: string): Iterable<Problem> {
   if (group !== "" && group !== istioGroup) return;
-  if (group === istioGroup && kind === "Hostname") {
-    if (namespace)
-      yield {
-        at: [...at, "namespace"],
-        message: `A backend of kind Hostname has no namespace, so ${invalid}`,
-        fix: "Remove `namespace`: a host is looked up as clients in the namespace of the route see it.",
-      };
-    return;
-  }
   yield {
     at,
     message: `No requests are sent to a ${kind} of group ${JSON.stringify(group)}: ${lost}`,

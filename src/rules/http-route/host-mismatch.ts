@@ -1,6 +1,6 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
+import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
 
 export const httpRouteHostMismatch = defineRule({
   id: "http-route-host-mismatch",
@@ -10,14 +10,15 @@ export const httpRouteHostMismatch = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary: "A host of a route is offered by no listener of its Gateways, so requests to it get 404.",
-  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed, hostnameAllowedByIsolation).",
+  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed). Of several listeners of one port and protocol, a host belongs to the one that names it most exactly, and a route that attaches to the others alone is not used for it (hostnameAllowedByIsolation).",
   fix: "Add a listener for the host to the Gateway, or correct the hostname.",
   incident: {
     symptoms: ["no-route"],
     proxies: ["gateway"],
     seen: "Requests for the host get 404 at the gateway. The condition `Accepted` of the route is False, with reason `NoMatchingListenerHostname`, if no host is offered.",
     wayOut: "Apply the previous version of the route or of the Gateway.",
-    silentWhen: "The route has no hostnames, or one of its parents is not known and may offer the host.",
+    silentWhen:
+      "The route has no hostnames, one of its parents is not known and may offer the host, or a more exact listener has the host at a Gateway of another controller.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -37,10 +38,22 @@ export const httpRouteHostMismatch = defineRule({
       if (!parents.some(({ offered }) => offered.has(host)))
         yield {
           at: ["spec", "hostnames", i],
-          message: `No listener of ${parents.map(({ parent }) => idOf(parent)).join(" or ")} offers host ${JSON.stringify(host)}`,
+          ...mismatchOf(host, parents),
           key: host,
           related: parents.map(({ parent }) => parent),
           evidence: parents.map(({ parent }) => parent),
         };
   },
 });
+
+function mismatchOf(host: string, parents: readonly ParentAcceptance[]): Pick<Problem, "message" | "fix"> {
+  const shown = JSON.stringify(host);
+  const isolated = parents.find(({ taken }) => taken.has(host));
+  if (isolated === undefined)
+    return { message: `No listener of ${parents.map(({ parent }) => idOf(parent)).join(" or ")} offers host ${shown}` };
+  const { name, hostname } = isolated.taken.get(host) ?? {};
+  return {
+    message: `Requests for host ${shown} belong to listener "${name}" of ${idOf(isolated.parent)}, which is for "${hostname}" and has no part of this route`,
+    fix: `Let the route attach to listener "${name}" too: name it in another parentRef, or leave \`sectionName\` out. It has to allow the namespace of the route.`,
+  };
+}

@@ -4,6 +4,8 @@ import { idOf } from "../../kube/identity.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import type { Service } from "../../mesh/membership/services.ts";
+import { portsOf } from "../../mesh/traffic/aliased-hosts.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { listenersOf } from "../../mesh/gateways/route-acceptance.ts";
@@ -106,8 +108,8 @@ function* withoutPlace(
   route: KubernetesRoute,
   at: Path,
 ): Iterable<Problem> {
-  if (parent.kind === "Service") yield* withoutPort(parent, ref, at);
-  else if (parent.kind !== "ServiceEntry") yield* withoutListener(parent, ref, route, at);
+  if (parent.kind === "Service" || parent.kind === "ServiceEntry") yield* withoutPort(parent, ref, at);
+  else yield* withoutListener(parent, ref, route, at);
 }
 
 const byName = <T extends AnyObject>(objects: readonly T[]): ReadonlyMap<string, T> =>
@@ -133,14 +135,14 @@ function* withoutListener(
   };
 }
 
-/** Istio does not compare the port of a Service, and no client sends requests to one that does not exist. */
-function* withoutPort(service: Service, { port }: ParentRef, at: Path): Iterable<Problem> {
-  if (!port || service.spec.ports.some((one) => one.port === port)) return;
+/** Istio does not compare the port of a service, and no client sends requests to one that does not exist. */
+function* withoutPort(parent: Definition, { port }: ParentRef, at: Path): Iterable<Problem> {
+  if (!port || portsOf([parent]).has(port)) return;
   yield {
     at,
-    message: `${idOf(service)} has no port ${port}, so the route has no effect there`,
-    related: [service],
-    evidence: [service],
+    message: `${idOf(parent)} has no port ${port}, so the route has no effect there`,
+    related: [parent],
+    evidence: [parent],
   };
 }
 

@@ -2,6 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
+import { hostnameBackendsOf, servicesOfHostnames } from "../../mesh/gateways/hostname-backends.ts";
 import { backendOf, backendsOf, type KubernetesRoute, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
@@ -27,13 +28,6 @@ const servicesOfDestinations = relation(
       ? new Set([...destinationsOf(virtualService, domain)].map(({ host }) => host))
       : [],
   ),
-  serviceByHost,
-);
-
-/** A route of the Gateway API and the Services of this cluster that it names by their hosts. */
-const servicesOfHostnames = relation(
-  "servicesOfHostnames",
-  index("KubernetesRoute", (route) => new Set(hostnamesOf(route).map(({ host }) => host))),
   serviceByHost,
 );
 
@@ -133,17 +127,11 @@ function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> 
   const byHost = new Map(
     mesh.related(servicesOfHostnames, route).map((one) => [hostOfService(one, domain), one] as const),
   );
-  for (const { at, host } of hostnamesOf(route)) {
+  for (const { at, host } of hostnameBackendsOf(route)) {
     const service = byHost.get(host);
     if (service !== undefined) yield { at, service };
   }
 }
-
-/** Backends of the kind Hostname, which name a Service by its host (Istio pilot/pkg/config/kube/gateway/conversion.go buildDestination). */
-const hostnamesOf = (route: KubernetesRoute): readonly { readonly at: Path; readonly host: string }[] =>
-  [...backendsOf(route)].flatMap(({ at, ref }) =>
-    ref.kind === "Hostname" && ref.group === "networking.istio.io" ? [{ at, host: ref.name.toLowerCase() }] : [],
-  );
 
 function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destination> {
   yield* hostsNamedBy(virtualService, mesh);

@@ -1,6 +1,8 @@
 import { defineRule } from "../../engine/rule.ts";
+import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import { type Route, routesOf, shareOf, type WeightedDestination } from "../../mesh/traffic/virtual-services.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 export const virtualServiceCanaryStep = defineRule({
   id: "virtual-service-canary-step",
@@ -29,7 +31,7 @@ export const virtualServiceCanaryStep = defineRule({
     seen: "If the new version fails, a large share of the requests fails at once.",
     wayOut: "Set the weights back: a change towards the stable destination is never denied.",
     silentWhen:
-      "The route is new, its name or match changed, so that it is another route, or the step is within maxStep.",
+      "The route is new, its name or match changed, so that it is another route, other routes have the same name or match, no destination is the stable one, or the step is within maxStep. Mirrors are copies, and count for nothing.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/traffic-shifting/",
   },
 
@@ -38,9 +40,11 @@ export const virtualServiceCanaryStep = defineRule({
     for (const [identity, [now, ...others]] of Map.groupBy(routesOf(after.object), identityOf)) {
       const [was, ...more] = old.get(identity) ?? [];
       if (was === undefined || now === undefined || others.length > 0 || more.length > 0) continue;
-      const destination = was.destinations.find((one, i) => isStable(one, i, stable));
+      const full = fullIn(before.object.metadata.namespace, before.mesh.settings);
+      const destination = was.destinations.find(stable === "" ? Boolean : isStable(stable, full));
       if (destination === undefined) continue;
-      const moved = percentOf(destination, was) - percentOf(sameIn(now, destination), now);
+      const isSame = isSameAs(destination, full);
+      const moved = percentOf(was, isSame) - percentOf(now, isSame);
       if (moved <= maxStep) continue;
       yield {
         at: now.at,
@@ -53,17 +57,27 @@ export const virtualServiceCanaryStep = defineRule({
   },
 });
 
-const isStable = ({ destination: { host, subset } }: WeightedDestination, i: number, stable: string): boolean =>
-  stable === "" ? i === 0 : subset === stable || host === stable;
+type FullHost = (host: string) => string;
+const fullIn =
+  (namespace: string, { domain }: MeshSettings): FullHost =>
+  (host) =>
+    fullHost(host, namespace, domain);
 
-const targetOf = ({ destination: { host, subset, port } }: WeightedDestination): string =>
-  JSON.stringify([host, subset, port?.number]);
+const isStable =
+  (stable: string, full: FullHost) =>
+  ({ destination: { host, subset } }: WeightedDestination): boolean =>
+    subset === stable || full(host) === full(stable);
 
-const sameIn = ({ destinations }: Route, wanted: WeightedDestination): WeightedDestination | undefined =>
-  destinations.find((one) => targetOf(one) === targetOf(wanted));
+/** Whether it is the same target, with a short or a full host: a route can have several entries for one. */
+function isSameAs({ destination }: WeightedDestination, full: FullHost): (other: WeightedDestination) => boolean {
+  const targetOf = ({ host, subset, port }: WeightedDestination["destination"]) =>
+    JSON.stringify([full(host), subset ?? "", port?.number]);
+  const target = targetOf(destination);
+  return (other) => targetOf(other.destination) === target;
+}
 
-const percentOf = (destination: WeightedDestination | undefined, route: Route): number =>
-  destination === undefined ? 0 : 100 * shareOf(destination, route);
+const percentOf = (route: Route, isCounted: (one: WeightedDestination) => boolean): number =>
+  route.destinations.filter(isCounted).reduce((sum, one) => sum + 100 * shareOf(one, route), 0);
 
 const round = (percent: number): number => Math.round(percent * 10) / 10;
 

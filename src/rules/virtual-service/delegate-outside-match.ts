@@ -1,43 +1,26 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { byId } from "../../kube/identity.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { delegatedRoutes } from "../../mesh/traffic/delegate-routes.ts";
-import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
+import { delegatedRoutes, delegatingReads, delegatingTo, mostDelegating } from "../../mesh/traffic/delegate-routes.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
-import { delegateName, isDelegate, nameOf, rootsOfDelegate } from "../../mesh/traffic/virtual-service-clients.ts";
-import type { HttpRoute, VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import { fact, type MeshView } from "../../view/view.ts";
-
-/** The routes of a VirtualService with hosts that delegate, by the `namespace/name` of the delegate. */
-const delegatingRoutes = fact(
-  "delegatingRoutes",
-  "VirtualService",
-  [],
-  ({ metadata, spec }): ReadonlyMap<string, readonly HttpRoute[]> =>
-    Map.groupBy(
-      spec.http.filter(({ delegate }) => delegate !== undefined),
-      (route) => delegateName(route, metadata.namespace),
-    ),
-);
-
-const reads = [rootsOfDelegate, delegatingRoutes] as const;
-type View = MeshView<(typeof reads)[number]>;
+import { isDelegate } from "../../mesh/traffic/virtual-service-clients.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 
 export const virtualServiceDelegateOutsideMatch = defineRule({
   id: "virtual-service-delegate-outside-match",
   subject: "VirtualService",
-  reads,
+  reads: delegatingReads,
   mode: "warn",
   since: "0.1.0",
   // A delegate can be there before the root that uses all its routes.
   stage: "trial",
   tags: ["gateway"],
   summary: "A route of a delegate is in no match of the routes that delegate to it, so it does not exist.",
-  why: "Istio merges the matches of a route that delegates with those of the delegate. It leaves out a route of the delegate if one of its matches is in none of the other's, such as the prefix `/order` behind a route for `/cart`, and logs that (Istio pilot/pkg/model/virtualservice.go mergeHTTPRoute, mergeHTTPMatchRequests). A regular expression is in no other condition, and no other one is in it.",
-  fix: "Write the full path in the delegate, within the prefix of the route that delegates, or leave the match of the delegate out. Split a route of which only some matches fit.",
+  why: "Istio merges the matches of a route that delegates with those of the delegate. It leaves out a route of the delegate if one of its matches is in none of the other's, such as the prefix `/order` behind a route for `/cart`, and logs that (Istio pilot/pkg/model/virtualservice.go mergeHTTPRoute, mergeHTTPMatchRequests). A regular expression is in no condition, not even in an equal one, and none is in it. A `sourceNamespace` or an `ignoreUriCase` of the route that delegates counts only where each match of the delegate repeats it (hasConflict).",
+  fix: "Write the full path in the delegate, within the prefix of the route that delegates, repeat its `sourceNamespace` and `ignoreUriCase`, or leave the match of the delegate out. Split a route of which only some matches fit.",
   incident: {
     symptoms: ["no-route", "other-destination"],
-    proxies: ["sidecar", "gateway"],
+    proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Requests that the route of the delegate is for get 404, or go to a later route of the VirtualService that delegates.",
     wayOut: "Apply the previous version of the delegate or of the VirtualService that delegates to it.",
     silentWhen:
@@ -49,7 +32,7 @@ export const virtualServiceDelegateOutsideMatch = defineRule({
     if (!isDelegate(delegate) || !isServed(delegate, mesh.settings) || delegate.spec.http.length === 0) return;
     const delegating = delegatingTo(delegate, mesh);
     const [root] = delegating.map((one) => one.root).sort(byId);
-    if (root === undefined || delegating.length > mostCompared) return;
+    if (root === undefined || delegating.length > mostDelegating) return;
     const lost = new Map(delegate.spec.http.entries());
     for (const one of delegating) {
       yield;
@@ -61,26 +44,6 @@ export const virtualServiceDelegateOutsideMatch = defineRule({
   },
 });
 
-/** With more routes that delegate to it than this, which of its routes are in effect is not decided. */
-const mostCompared = 16;
-
-/** A route that delegates, and its VirtualService. */
-interface Delegating {
-  readonly root: VirtualService;
-  readonly route: HttpRoute;
-}
-
-/** The routes that delegate to a delegate, up to one more than are compared. */
-function delegatingTo(delegate: VirtualService, mesh: View): readonly Delegating[] {
-  const found: Delegating[] = [];
-  for (const root of mesh.related(rootsOfDelegate, delegate)) {
-    if (!isVisibleTo(root, delegate, mesh)) continue;
-    for (const route of mesh.get(delegatingRoutes, root).get(nameOf(delegate)) ?? []) found.push({ root, route });
-    if (found.length > mostCompared) break;
-  }
-  return found;
-}
-
 function problemOf(i: number, route: string, root: VirtualService): Problem {
   return {
     at: ["spec", "http", i],
@@ -90,10 +53,3 @@ function problemOf(i: number, route: string, root: VirtualService): Problem {
     evidence: [root],
   };
 }
-
-/** Otherwise virtual-service-delegate-not-found reports the root. */
-const isVisibleTo = ({ metadata }: VirtualService, delegate: VirtualService, { settings }: View): boolean =>
-  includesNamespace(
-    visibleTo(delegate.spec.exportTo, delegate.metadata.namespace, settings.defaultVirtualServiceExportTo),
-    metadata.namespace,
-  );

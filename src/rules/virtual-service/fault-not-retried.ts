@@ -22,7 +22,7 @@ export const virtualServiceFaultNotRetried = defineRule({
     seen: "Of the requests, exactly the share of the fault fails or is late, although retries and a timeout are set.",
     wayOut: "Remove `fault` from the route: its retries and its timeout work at once.",
     silentWhen:
-      "The route sets no retries and no timeout of its own, the delay is shorter than the timeout, or the fault is not for any request.",
+      "The route sets no retries and no timeout of its own, also if the mesh config or the route that names a delegate does, the delay is shorter than the timeouts, or the fault is not for any request.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -54,13 +54,23 @@ function delayMsOf({ delay }: Fault): number | undefined {
   return (percent ?? 0) > 0 ? durationMs(delay?.fixedDelay) : undefined;
 }
 
+/** The timeouts of a route, of which each try has one too if there are retries (Istio route.go setTimeout, retry.go ConvertPolicy). */
+function* timeoutsOf(route: HttpRoute): Iterable<readonly [name: string, ms: number]> {
+  const { attempts = 0, perTryTimeout } = route.retries ?? {};
+  const [whole, perTry] = [timeoutMsOf(route), durationMs(perTryTimeout)];
+  if (whole !== undefined) yield ["timeout", whole];
+  if (perTry && attempts > 0) yield ["perTryTimeout", perTry];
+}
+
 function notCutOff(route: HttpRoute): Problem | undefined {
-  const timeoutMs = timeoutMsOf(route);
   const delayMs = route.fault && delayMsOf(route.fault);
-  if (timeoutMs === undefined || delayMs === undefined || delayMs < timeoutMs) return undefined;
+  if (delayMs === undefined) return undefined;
+  const [shorter] = [...timeoutsOf(route)].filter(([, ms]) => ms <= delayMs);
+  if (shorter === undefined) return undefined;
+  const [name, ms] = shorter;
   return {
     at: ["fault", "delay"],
-    message: `The timeout of ${routeInWords(route)}, ${shownDuration(timeoutMs)}, does not count this delay of ${shownDuration(delayMs)}`,
+    message: `The ${name} of ${routeInWords(route)}, ${shownDuration(ms)}, does not count this delay of ${shownDuration(delayMs)}`,
     key: JSON.stringify(["delay", route.name, route.match]),
   };
 }

@@ -3,6 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import { backendTlsOfEntry, backendTlsOfService } from "../../mesh/client-tls/backend-tls-policies.ts";
 import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
+import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
 import { isTlsPort } from "../../mesh/membership/service-protocol.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";
@@ -20,11 +21,8 @@ import { isTlsProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
-/** The http destinations for which a port is named: without it, the request goes on to the port at which it arrived. */
-const judgedTraffic = (virtualService: VirtualService): readonly Traffic[] =>
-  trafficOf(virtualService).filter(
-    ({ protocol, destination }) => protocol === "http" && destination.port?.number !== undefined,
-  );
+const httpTraffic = (virtualService: VirtualService): readonly Traffic[] =>
+  trafficOf(virtualService).filter(({ protocol }) => protocol === "http");
 
 /** A VirtualService and the DestinationRules with TLS, of any namespace, for the hosts to which it sends HTTP. */
 const rulesOfHttpDestinations = relation(
@@ -32,7 +30,7 @@ const rulesOfHttpDestinations = relation(
   index("VirtualService", (virtualService, settings) => {
     if (!isServed(virtualService, settings)) return [];
     const { namespace } = virtualService.metadata;
-    const hosts = judgedTraffic(virtualService).map(({ destination }) =>
+    const hosts = httpTraffic(virtualService).map(({ destination }) =>
       fullHost(destination.host, namespace, settings.domain),
     );
     return coveringHostsOfAll([...new Set(hosts)]);
@@ -43,6 +41,7 @@ const rulesOfHttpDestinations = relation(
 
 const reads = [
   registeredHost,
+  routePortsOf,
   rulesOfHttpDestinations,
   gatewayService,
   backendTlsOfService,
@@ -69,12 +68,12 @@ export const virtualServiceHttpToTlsPort = defineRule({
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, a BackendTLSPolicy counts for the port, the destination has no port, its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
+      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, no port of the hosts uses http routes (virtual-service-protocol-mismatch), its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
   *check(virtualService, mesh) {
-    if (!isServed(virtualService, mesh.settings)) return;
+    if (!isServed(virtualService, mesh.settings) || !usesHttpRoutes(virtualService, mesh)) return;
     let originating: ReadonlySet<string> | undefined;
     for (const found of tlsPortsOf(virtualService, mesh)) {
       yield;
@@ -85,18 +84,36 @@ export const virtualServiceHttpToTlsPort = defineRule({
   },
 });
 
-/** The destinations of http routes whose port is for TLS by all that defines the host. */
+/** Whether some proxy may use the http routes: a port of the hosts for TLS has none (virtual-service-protocol-mismatch). */
+const usesHttpRoutes = (virtualService: VirtualService, mesh: View): boolean => {
+  const ports = [...mesh.get(routePortsOf, virtualService).values()];
+  return ports.some((one) => one === undefined || [...one.values()].some((used) => used.has("http")));
+};
+
+/**
+ * The destinations of http routes whose port is for TLS by all that defines the host. A destination without a port has that of its host,
+ * if that is the only one, and else the one at which the request arrived (Istio pilot/pkg/networking/core/route/route.go
+ * GetDestinationCluster).
+ */
 function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Found, undefined> {
-  for (const { at, destination } of judgedTraffic(virtualService)) {
+  for (const { at, destination } of httpTraffic(virtualService)) {
     const host = fullHost(destination.host, virtualService.metadata.namespace, mesh.settings.domain);
-    const port = destination.port?.number;
-    if (host === "" || isWildcard(host) || port === undefined) continue;
-    const { definitions } = mesh.get(registeredHost, host);
-    const isTls = definitions.length > 0 && definitions.every((one) => hasTlsPort(one, port));
-    if (isTls && !definitions.some((one) => one.kind === "Service" && mesh.get(gatewayService, one)))
-      yield { at: [...at, "port"], host, port, definitions };
+    if (host === "" || isWildcard(host)) continue;
+    const { definitions, ports } = mesh.get(registeredHost, host);
+    const named = destination.port?.number;
+    const port = named ?? onlyOf(ports);
+    if (port !== undefined && isForTls(definitions, port, mesh))
+      yield { at: named === undefined ? at : [...at, "port"], host, port, definitions };
   }
 }
+
+const isForTls = (definitions: readonly Definition[], port: number, mesh: View): boolean =>
+  definitions.length > 0 &&
+  definitions.every((one) => hasTlsPort(one, port)) &&
+  !definitions.some((one) => one.kind === "Service" && mesh.get(gatewayService, one));
+
+const onlyOf = (ports: ReadonlySet<number> | undefined): number | undefined =>
+  ports?.size === 1 ? [...ports][0] : undefined;
 
 /** Whether a BackendTLSPolicy makes TLS of what is sent to a port. */
 function getsTlsByPolicy(definition: Definition, port: number, mesh: View): boolean {

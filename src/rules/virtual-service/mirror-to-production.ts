@@ -13,7 +13,9 @@ const hostsInCel = (destinations: string): string =>
 const mirroredInCel = `((has(r.mirror) && (has(r.mirrorPercentage) ? has(r.mirrorPercentage.value) && double(r.mirrorPercentage.value) > 0.0 : !has(r.mirrorPercent) || r.mirrorPercent > 0) ? [r.mirror] : [])
 + (has(r.mirrors) ? r.mirrors : []).filter(m, has(m.destination) && (!has(m.percentage) || has(m.percentage.value) && double(m.percentage.value) > 0.0)).map(m, m.destination))`;
 const destinationsInCel = "(has(r.route) ? r.route : []).filter(d, has(d.destination)).map(d, d.destination)";
-const servedInCel = `([object.metadata.namespace] + ${hostsInCel(destinationsInCel)}.map(h, ${namespaceInCel("h")}).filter(n, n.size() > 0).map(n, n[0]))`;
+const ofDelegateInCel =
+  "(has(r.delegate) && has(r.delegate.namespace) && r.delegate.namespace != '' ? [r.delegate.namespace] : [])";
+const servedInCel = `([object.metadata.namespace] + ${ofDelegateInCel} + ${hostsInCel(destinationsInCel)}.map(h, ${namespaceInCel("h")}).filter(n, n.size() > 0).map(n, n[0]))`;
 // CEL cannot join the lists of all routes: a problem is a route with all hosts that it mirrors to.
 const problemsInCel = (
   object: "object" | "oldObject",
@@ -41,7 +43,8 @@ export const virtualServiceMirrorToProduction = defineRule({
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "The service that gets the copies shows more requests than its clients send, and writes take effect twice.",
     wayOut: "Remove `mirror` and `mirrors` from the route.",
-    silentWhen: "The mirror is in the namespace of the route or of one of its destinations, or its percentage is 0.",
+    silentWhen:
+      "The mirror is in the namespace of the route, of one of its destinations or of the delegate that it names, its percentage is 0, or a route of the Gateway API mirrors, for which the other namespace needs a ReferenceGrant.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/mirroring/",
   },
 
@@ -62,13 +65,14 @@ export const virtualServiceMirrorToProduction = defineRule({
   },
 });
 
-/** The namespaces that a route serves: those of its destinations, and that of the VirtualService. */
+/** The namespaces that a route serves: those of its destinations or of its delegate, and that of the VirtualService. */
 const namespacesServed = (
   { metadata: { namespace } }: VirtualService,
-  { route }: HttpRoute,
+  { route, delegate }: HttpRoute,
   { domain }: MeshSettings,
 ): ReadonlySet<string | undefined> =>
   new Set([
     namespace,
+    delegate?.namespace || namespace,
     ...route.map(({ destination }) => namespaceOfHost(fullHost(destination.host, namespace, domain), domain)),
   ]);

@@ -9,7 +9,7 @@ export const virtualServiceRouteRejected = defineRule({
   mode: "deny",
   since: "0.1.0",
   summary: "Istio rejects the VirtualService because a route is invalid or has no action.",
-  why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateVirtualService). If that webhook is unavailable, not installed or set to Ignore, istiod ignores the object, or Envoy rejects all routes of the listener and keeps the old ones.",
+  why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateVirtualService). If that webhook is unavailable, not installed or set to Ignore, istiod takes the object as it is (pilot/pkg/config/kube/crdclient does not validate): it leaves some of it out, and of what it makes of the rest, such as a route without a destination, Envoy rejects all routes of the port and keeps the old ones.",
   fix: "Correct the field, or remove it.",
   incident: {
     symptoms: ["api-refused", "config-refused"],

@@ -1,13 +1,14 @@
 import { defineRule } from "../../engine/rule.ts";
 import { type HttpRoute } from "../../mesh/traffic/virtual-services.ts";
-import { routeInWords, unreachableRoutes } from "../../mesh/traffic/route-order.ts";
+import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import { tcpRoutesTakenWithin } from "../../mesh/traffic/tcp-routes.ts";
 import { tlsLossesWithin } from "../../mesh/traffic/tls-routes.ts";
+import { unreachableHttpRoutes, unreachableReads } from "../../mesh/traffic/unreachable-routes.ts";
 
 export const virtualServiceRouteUnreachable = defineRule({
   id: "virtual-service-route-unreachable",
   subject: "VirtualService",
-  reads: [],
+  reads: unreachableReads,
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
@@ -20,17 +21,18 @@ export const virtualServiceRouteUnreachable = defineRule({
     seen: "Requests for the later route are answered by the destination of the earlier one.",
     wayOut: "Move the route in front of the other one, or apply the previous version.",
     silentWhen:
-      "Only parts of the matches overlap, or one of them is a regular expression, unless it begins with the prefix of the earlier route.",
+      "Only parts of the matches overlap, the earlier route is left out of a delegate (virtual-service-delegate-outside-match), more than 16 routes name the delegate, or one of them is a regular expression, unless it begins with the prefix of the earlier route.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 
-  *check(virtualService) {
+  *check(virtualService, mesh) {
     const { spec } = virtualService;
-    for (const { i, route, by } of unreachableRoutes(virtualService))
+    for (const { i, route, by, roots } of unreachableHttpRoutes(virtualService, mesh))
       yield {
         at: ["spec", "http", i],
         message: () => `No request reaches ${routeInWords(route)}: ${routeInWords(by)} comes first and takes them all`,
         key: JSON.stringify([route.name, route.match, identityOf(by)]),
+        ...(roots.length === 0 ? {} : { evidence: roots }),
       };
     for (const { i, by } of tcpRoutesTakenWithin(virtualService))
       yield {

@@ -54,7 +54,7 @@ export const virtualServiceSubsetNotRead = defineRule({
     seen: "Only clients of one revision get 503, often those that were not upgraded yet.",
     wayOut: "Remove `istio.io/rev` from the DestinationRule, or set the weight of the subset to 0.",
     silentWhen:
-      "All clients belong to a control plane that reads the DestinationRule, or nobody defines the subset (virtual-service-subset-not-found).",
+      "All clients belong to a control plane that reads the DestinationRule, they are gateways, or sidecars in a namespace that is neither that of the VirtualService nor that of the service, or nobody defines the subset (virtual-service-subset-not-found).",
     page: "https://istio.io/latest/docs/setup/upgrade/canary/",
   },
 
