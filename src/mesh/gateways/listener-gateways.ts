@@ -176,10 +176,17 @@ const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].in
 
 /** Whether routes of every namespace can have every host at a listener. Routes of TCP and UDP have no host. */
 export const isOpenToAll = (listener: Listener): boolean =>
-  hasHost(listener) &&
-  listener.tls?.mode !== "Passthrough" &&
-  !listener.hostname &&
-  listener.allowedRoutes?.namespaces?.from === "All";
+  hasHost(listener) && listener.tls?.mode !== "Passthrough" && !listener.hostname && allowsEveryNamespace(listener);
+
+/** An empty selector, and none, allow every namespace as `All` does (conversion.go namespacesFromSelector). */
+function allowsEveryNamespace({ allowedRoutes }: Listener): boolean {
+  const { from, selector } = allowedRoutes?.namespaces ?? {};
+  if (from !== "Selector") return from === "All";
+  return (
+    selector === undefined ||
+    (Object.keys(selector.matchLabels ?? {}).length === 0 && selector.matchExpressions.length === 0)
+  );
+}
 
 const gatewayGroup = "gateway.networking.k8s.io";
 const isSecret = ({ group, kind }: CertificateRef): boolean => (group ?? "") === "" && (kind ?? "Secret") === "Secret";
