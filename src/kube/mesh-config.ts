@@ -74,6 +74,8 @@ const meshConfig = record({
       envoyTcpAls: calledProvider,
       envoyHttpAls: calledProvider,
       envoyOtelAls: calledProvider,
+      envoyFileAccessLog: optional(record({})),
+      prometheus: optional(record({})),
     }),
   ),
   defaultProviders: optional(record({ accessLogging: list(name), metrics: list(name), tracing: list(name) })),
