@@ -41,7 +41,9 @@ export const proxyConfigFields = {
   binaryPath: text,
   caCertificatesPem: fingerprint,
   controlPlaneAuthPolicy: text,
-  gatewayTopology: optional(record({ numTrustedProxies: fingerprint, forwardClientCertDetails: text })),
+  gatewayTopology: optional(
+    record({ numTrustedProxies: fingerprint, forwardClientCertDetails: text, proxyProtocol: optional(record({})) }),
+  ),
   proxyHeaders: optional(record({ forwardedClientCert: text })),
 };
 
