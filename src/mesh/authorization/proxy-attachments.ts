@@ -4,7 +4,7 @@ import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
-import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
+import { gatewaysOfNamespace, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import {
   isProxy,
@@ -211,10 +211,10 @@ export class Proxies {
 
   /** Whether the labels that istiod gives the pods of a Gateway are selected, also if these pods are not known. */
   #selectsGateway(scope: ProxyScope, old: ProxyScope | undefined): boolean {
-    return this.#gateways.some(({ metadata: { name }, spec: { gatewayClassName, addresses } }) => {
-      const isWaypoint = gatewayClassName === waypointClass;
-      if (addresses.length > 0 || (isWaypoint && scope.isOfPods !== true)) return false;
-      const labels = { [gatewayNameLabel]: name };
+    return this.#gateways.some((gateway) => {
+      const isWaypoint = gateway.spec.gatewayClassName === waypointClass;
+      if (isDeployedByHand(gateway) || (isWaypoint && scope.isOfPods !== true)) return false;
+      const labels = { [gatewayNameLabel]: gateway.metadata.name };
       const isNew = selects(scope.labels, labels) && (old === undefined || !selects(old.labels, labels));
       return isNew && isForType(scope, isWaypoint ? "waypoint" : "gateway");
     });

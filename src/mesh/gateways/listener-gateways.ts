@@ -2,7 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { gatewayOfProxy, type KubernetesGateway } from "../membership/gateways.ts";
+import { gatewayOfProxy, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestSetFirst } from "../objects/creation-order.ts";
 import { kubernetesGatewayByName, serviceByName } from "../objects/indexes.ts";
 import type { Gateway } from "./servers.ts";
@@ -259,16 +259,6 @@ export const servicesOfAddresses = relation(
   index("KubernetesGateway", (gateway, { domain }) => serviceNames(gateway, domain)),
   serviceByName,
 );
-
-/**
- * Whether somebody else deploys the proxies of a Gateway: its addresses name a Service (Istio
- * pilot/pkg/config/kube/gatewaycommon/gateway_utils.go IsManaged).
- */
-export function isDeployedByHand({ spec: { addresses } }: KubernetesGateway): boolean {
-  const [only, another] = addresses;
-  if (only === undefined) return false;
-  return another !== undefined || (only.type !== undefined && only.type !== "IPAddress");
-}
 
 /** The Services of its own namespace, as `namespace/name` (conversion.go extractGatewayServices; pilot/pkg/model/push_context.go mergeGateways). */
 function serviceNames(gateway: KubernetesGateway, domain: string): readonly string[] {
