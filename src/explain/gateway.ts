@@ -135,10 +135,12 @@ function tlsOf(server: Server): string {
   return `TLS ${mode}${certificate === undefined ? "" : `, ${certificate}`}`;
 }
 
-function conflictLine({ kind, what, other }: ServerConflict, gateway: Gateway): ExplanationLine {
+function conflictLine({ kind, what, other, server }: ServerConflict, gateway: Gateway): ExplanationLine {
   const by = other === gateway ? "an earlier server of this Gateway" : idOf(other);
+  const own = gateway.spec.servers[server];
+  const isPlain = own !== undefined && isPlainHttp(own);
   const texts: Readonly<Record<typeof kind, string>> = {
-    "host taken": `istiod leaves it out: ${by} serves ${what} over TLS on this port`,
+    "host taken": `istiod leaves it out: ${by} ${isPlain ? `has ${what} with settings of TLS on this port too` : `serves ${what} over TLS on this port`}`,
     "port taken": `istiod leaves it out: ${by} uses the port in a way that excludes ${what}`,
     "listener refused": `Envoy refuses the listener of the port with all its servers: ${by} is for the same connections (${what})`,
   };

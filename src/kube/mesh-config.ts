@@ -41,7 +41,9 @@ export const proxyConfigFields = {
   binaryPath: text,
   caCertificatesPem: fingerprint,
   controlPlaneAuthPolicy: text,
-  gatewayTopology: optional(record({ numTrustedProxies: fingerprint, forwardClientCertDetails: text })),
+  gatewayTopology: optional(
+    record({ numTrustedProxies: fingerprint, forwardClientCertDetails: text, proxyProtocol: optional(record({})) }),
+  ),
   proxyHeaders: optional(record({ forwardedClientCert: text })),
 };
 
@@ -74,6 +76,8 @@ const meshConfig = record({
       envoyTcpAls: calledProvider,
       envoyHttpAls: calledProvider,
       envoyOtelAls: calledProvider,
+      envoyFileAccessLog: optional(record({})),
+      prometheus: optional(record({})),
     }),
   ),
   defaultProviders: optional(record({ accessLogging: list(name), metrics: list(name), tracing: list(name) })),

@@ -255,7 +255,11 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
       [{ group: "gateway.networking.k8s.io", kind: "GatewayClass", name: "istio-waypoint" }],
       [{ kind: "Service", name: "x" }],
     ),
-    configPatches: fc.constantFrom([{ applyTo: "HTTP_FILTER" }], []),
+    configPatches: fc.constantFrom(
+      [{ applyTo: "HTTP_FILTER" }],
+      [{ applyTo: "CLUSTER", match: { context: "GATEWAY" } }],
+      [],
+    ),
   }),
   WasmPlugin: fc.record({
     selector,

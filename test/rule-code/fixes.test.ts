@@ -196,6 +196,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/^All proxies accept a control plane/, "Remove defaultConfig.controlPlaneAuthPolicy."],
     [
+      /^Gateways believe the address/,
+      "Set gatewayTopology.proxyProtocol only if nothing but a load balancer that writes this address reaches the gateways.",
+    ],
+    [
       /^Gateways trust more proxies/,
       "Set gatewayTopology.numTrustedProxies to the number of proxies that every request passes.",
     ],

@@ -229,7 +229,17 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
                 tls: optional(fc.record({ mode: optional(fc.constantFrom("Passthrough", "Terminate")) })),
                 allowedRoutes: optional(
                   fc.record({
-                    namespaces: optional(fc.record({ from: optional(fc.constantFrom("All", "All", "Same")) })),
+                    namespaces: optional(
+                      fc.record({
+                        from: optional(fc.constantFrom("All", "All", "Same", "Selector")),
+                        selector: optional(
+                          fc.record({
+                            matchLabels: optional(fc.constantFrom({}, { team: "a" })),
+                            matchExpressions: optional(fc.constantFrom([], [{ key: "team", operator: "Exists" }])),
+                          }),
+                        ),
+                      }),
+                    ),
                   }),
                 ),
               }),
@@ -343,7 +353,7 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
               hosts: optional(fc.array(fc.constantFrom("*", "a/*", "*/*", "a.com", "a/b/*"), { maxLength: 2 })),
               tls: optional(
                 fc.record({
-                  mode: optional(fc.constantFrom("SIMPLE", "PASSTHROUGH", "AUTO_PASSTHROUGH")),
+                  mode: optional(fc.constantFrom("SIMPLE", "ISTIO_MUTUAL", "PASSTHROUGH", "AUTO_PASSTHROUGH")),
                   minProtocolVersion: optional(fc.constantFrom("TLSV1_0", "TLSV1_1", "TLSV1_2")),
                 }),
               ),

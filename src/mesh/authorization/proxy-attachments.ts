@@ -4,7 +4,7 @@ import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
-import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
+import { gatewaysOfNamespace, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import {
   isProxy,
@@ -13,7 +13,7 @@ import {
   workloadPairs,
   workloadsOfNamespace,
 } from "../membership/workloads.ts";
-import { waypointClass } from "../objects/labels.ts";
+import { gatewayNameLabel, waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget, type TargetRef } from "./policies.ts";
@@ -31,7 +31,21 @@ export interface ProxyScope {
   readonly namespace?: string;
   /** Whether it is read when pods are created, so that labels select waypoints, too. */
   readonly isOfPods?: true;
+  /** The types of proxies that it counts for; undefined: for all. */
+  readonly types?: readonly ProxyType[];
 }
+
+/** What a proxy is for istiod. */
+export type ProxyType = "sidecar" | "gateway" | "waypoint";
+const allTypes: readonly ProxyType[] = ["sidecar", "gateway", "waypoint"];
+
+/** What the proxy of a workload is, if it has one. */
+export function proxyTypeOf(workload: Workload): ProxyType {
+  if (!isProxy(workload)) return "sidecar";
+  return isWaypointProxy(workload) ? "waypoint" : "gateway";
+}
+
+const isForType = ({ types }: ProxyScope, type: ProxyType): boolean => types === undefined || types.includes(type);
 
 /**
  * The scope of an object of a namespace with a selector and targetRefs, of which `targetRef` is the older form; newer kinds do not have
@@ -65,27 +79,47 @@ export const scopeIn = (
 });
 export const noLabels: Labels = Object.freeze({});
 
+/** A scope of objects that have an effect, and for which types of proxies one of them has it. */
+interface EffectScope {
+  readonly scope: ProxyScope;
+  readonly types: Set<ProxyType>;
+}
+
 /** The scopes of the objects that have an effect, by the name of the effect. */
 export class EffectScopes {
-  readonly #scopes = new Map<string, Map<string, ProxyScope>>();
+  readonly #scopes = new Map<string, Map<string, EffectScope>>();
 
   add(effect: string, scope: ProxyScope): void {
-    this.#scopes.set(effect, (this.#scopes.get(effect) ?? new Map()).set(JSON.stringify(scope), scope));
+    let ofEffect = this.#scopes.get(effect);
+    if (ofEffect === undefined) this.#scopes.set(effect, (ofEffect = new Map()));
+    const key = placeOf(scope);
+    let known = ofEffect.get(key);
+    if (known === undefined) ofEffect.set(key, (known = { scope, types: new Set() }));
+    for (const type of scope.types ?? allTypes) known.types.add(type);
   }
 
-  /** Whether an object for all proxies, or for the same ones, has this effect. No waypoint is among all. */
+  /** Whether objects for all proxies, or for the same ones, have this effect. No waypoint is among all. */
   has(effect: string, scope: ProxyScope, isAtWaypoint: boolean): boolean {
+    return this.without(effect, scope, isAtWaypoint).length === 0;
+  }
+
+  /** The types of the proxies of a scope for which they do not have it. */
+  without(effect: string, scope: ProxyScope, isAtWaypoint: boolean): readonly ProxyType[] {
     const scopes = this.#scopes.get(effect);
-    return (!isAtWaypoint && scopes?.has(everywhere) === true) || scopes?.has(JSON.stringify(scope)) === true;
+    const found = [isAtWaypoint ? undefined : scopes?.get(everywhere), scopes?.get(placeOf(scope))];
+    return (scope.types ?? allTypes).filter((type) => !found.some((one) => one?.types.has(type) === true));
   }
 
   /** Whether an object that selects these labels has this effect. */
   selects(effect: string, labels: Labels): boolean {
     const scopes = [...(this.#scopes.get(effect)?.values() ?? [])];
-    return scopes.some((scope) => scope.targetRefs.length === 0 && selects(scope.labels, labels));
+    return scopes.some(({ scope }) => scope.targetRefs.length === 0 && selects(scope.labels, labels));
   }
 }
-const everywhere = JSON.stringify({ labels: noLabels, targetRefs: [] } satisfies ProxyScope);
+
+/** Where an object counts, whatever the types of the proxies are. */
+const placeOf = (scope: ProxyScope): string => JSON.stringify({ ...scope, types: undefined });
+const everywhere = placeOf({ labels: noLabels, targetRefs: [] });
 
 /** In messages: the proxies of a namespace that an object is for, or the waypoints of the object's own namespace that serve it. */
 export const proxiesFor = (
@@ -128,11 +162,8 @@ export class Proxies {
   readonly #gateways: readonly KubernetesGateway[];
   readonly #mesh: MeshView;
   readonly #servedBy: ServedBy | undefined;
-  /** By what is selected, and by what was. */
-  readonly #reach = {
-    ofPods: new Map<readonly Workload[], Reaches>(),
-    ofPolicies: new Map<readonly Workload[], Reaches>(),
-  };
+  /** By how it is selected, by what is selected, and by what was. */
+  readonly #reach = new Map<string, Map<readonly Workload[], Reaches>>();
 
   constructor(
     namespace: Namespace,
@@ -165,28 +196,45 @@ export class Proxies {
     });
   }
 
-  #reachOfLabels({ labels, isOfPods }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
-    const selected = this.#workloads.selected(labels);
-    const known = old === undefined || old.targetRefs.length > 0 ? none : this.#workloads.selected(old.labels);
-    const reach = isOfPods === true ? this.#reach.ofPods : this.#reach.ofPolicies;
+  #reachOfLabels(scope: ProxyScope, old: ProxyScope | undefined): ProxyReach {
+    const was = old === undefined || old.targetRefs.length > 0 ? undefined : old;
+    const selected = this.#workloads.selected(scope.labels);
+    const known = was === undefined ? none : this.#workloads.selected(was.labels);
+    const how = `${scope.isOfPods === true} ${scope.types?.join() ?? ""}`;
+    const reach = this.#reach.get(how) ?? new Map<readonly Workload[], Reaches>();
+    this.#reach.set(how, reach);
     const bySelected: Reaches = reach.get(selected) ?? new Map();
-    if (!bySelected.has(known)) bySelected.set(known, this.#look(selected, new Set(known), isOfPods === true));
+    if (!bySelected.has(known)) bySelected.set(known, this.#look(selected, new Set(known), scope));
     reach.set(selected, bySelected);
-    return bySelected.get(known);
+    return this.#selectsGateway(scope, was) ? "sure" : bySelected.get(known);
   }
 
-  #look(workloads: readonly Workload[], known: ReadonlySet<Workload>, isOfPods: boolean): ProxyReach {
+  /** Whether the labels that istiod gives the pods of a Gateway are selected, also if these pods are not known. */
+  #selectsGateway(scope: ProxyScope, old: ProxyScope | undefined): boolean {
+    return this.#gateways.some((gateway) => {
+      const isWaypoint = gateway.spec.gatewayClassName === waypointClass;
+      if (isDeployedByHand(gateway) || (isWaypoint && scope.isOfPods !== true)) return false;
+      const labels = { [gatewayNameLabel]: gateway.metadata.name };
+      const isNew = selects(scope.labels, labels) && (old === undefined || !selects(old.labels, labels));
+      return isNew && isForType(scope, isWaypoint ? "waypoint" : "gateway");
+    });
+  }
+
+  #look(workloads: readonly Workload[], known: ReadonlySet<Workload>, scope: ProxyScope): ProxyReach {
     let mayBe = !this.#mesh.knowsAll("Workload");
     for (const workload of workloads) {
-      if (known.has(workload) || (!isOfPods && isWaypointProxy(workload))) continue;
-      const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
+      const type = proxyTypeOf(workload);
+      if (known.has(workload) || !isForType(scope, type)) continue;
+      if (type === "waypoint" && scope.isOfPods !== true) continue;
+      const capture = type === "sidecar" ? captureOf(workload, this.#namespace) : "sidecar";
       if (capture === "sidecar") return "sure";
       mayBe ||= capture === "unknown";
     }
     return mayBe ? "possible" : undefined;
   }
 
-  #reachOfTargets(object: AnyObject, { targetRefs }: ProxyScope, old: ProxyScope | undefined): ProxyReach {
+  #reachOfTargets(object: AnyObject, scope: ProxyScope, old: ProxyScope | undefined): ProxyReach {
+    const { targetRefs } = scope;
     // These functions accept policies, and need only where the object is and what it selects or targets.
     const asPolicy = ({ labels, ...refs }: ProxyScope) =>
       ({
@@ -200,6 +248,7 @@ export class Proxies {
     }));
     const isAttached = [...own, ...(this.#servedBy?.gateways ?? [])].some((gateway) => {
       const attaches = (policy: AuthorizationPolicy) => attachesToGateway(policy, gateway, this.#mesh.settings);
+      if (!isForType(scope, gateway.isWaypoint ? "waypoint" : "gateway")) return false;
       return attaches(now) && (before === undefined || !attaches(before));
     });
     if (isAttached) return "sure";

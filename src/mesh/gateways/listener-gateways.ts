@@ -2,7 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { gatewayOfProxy, type KubernetesGateway } from "../membership/gateways.ts";
+import { gatewayOfProxy, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestSetFirst } from "../objects/creation-order.ts";
 import { kubernetesGatewayByName, serviceByName } from "../objects/indexes.ts";
 import type { Gateway } from "./servers.ts";
@@ -176,10 +176,17 @@ const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].in
 
 /** Whether routes of every namespace can have every host at a listener. Routes of TCP and UDP have no host. */
 export const isOpenToAll = (listener: Listener): boolean =>
-  hasHost(listener) &&
-  listener.tls?.mode !== "Passthrough" &&
-  !listener.hostname &&
-  listener.allowedRoutes?.namespaces?.from === "All";
+  hasHost(listener) && listener.tls?.mode !== "Passthrough" && !listener.hostname && allowsEveryNamespace(listener);
+
+/** An empty selector, and none, allow every namespace as `All` does (conversion.go namespacesFromSelector). */
+function allowsEveryNamespace({ allowedRoutes }: Listener): boolean {
+  const { from, selector } = allowedRoutes?.namespaces ?? {};
+  if (from !== "Selector") return from === "All";
+  return (
+    selector === undefined ||
+    (Object.keys(selector.matchLabels ?? {}).length === 0 && selector.matchExpressions.length === 0)
+  );
+}
 
 const gatewayGroup = "gateway.networking.k8s.io";
 const isSecret = ({ group, kind }: CertificateRef): boolean => (group ?? "") === "" && (kind ?? "Secret") === "Secret";
@@ -252,16 +259,6 @@ export const servicesOfAddresses = relation(
   index("KubernetesGateway", (gateway, { domain }) => serviceNames(gateway, domain)),
   serviceByName,
 );
-
-/**
- * Whether somebody else deploys the proxies of a Gateway: its addresses name a Service (Istio
- * pilot/pkg/config/kube/gatewaycommon/gateway_utils.go IsManaged).
- */
-export function isDeployedByHand({ spec: { addresses } }: KubernetesGateway): boolean {
-  const [only, another] = addresses;
-  if (only === undefined) return false;
-  return another !== undefined || (only.type !== undefined && only.type !== "IPAddress");
-}
 
 /** The Services of its own namespace, as `namespace/name` (conversion.go extractGatewayServices; pilot/pkg/model/push_context.go mergeGateways). */
 function serviceNames(gateway: KubernetesGateway, domain: string): readonly string[] {

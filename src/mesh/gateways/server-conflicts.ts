@@ -5,6 +5,7 @@ import { isServed } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { selects } from "../objects/selectors.ts";
 import type { Workload } from "../membership/workloads.ts";
+import { coveringHosts } from "../traffic/hosts.ts";
 import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import {
   formatServerHost,
@@ -20,7 +21,8 @@ import {
 
 /**
  * What makes servers of several Gateways meet at one listener: the same host, the same name in the TLS handshake, or
- * protocols that cannot share a port.
+ * protocols that cannot share a port. A host is claimed by every server with settings of TLS, also by one for plain HTTP that
+ * redirects to HTTPS (Istio pilot/pkg/model/gateway.go mergeGateways).
  */
 type Claim =
   | { readonly of: "host"; readonly host: string }
@@ -45,9 +47,10 @@ function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
   yield { of: "port", sharing };
   // Envoy selects it for every connection that has no other server.
   if (sharing === "HTTP") yield { of: "server name", name: "*" };
-  if (sharing !== "TLS") return;
+  if (server.tls === undefined) return;
   for (const host of serverHosts(server, gateway.metadata.namespace))
     yield { of: "host", host: formatServerHost(host) };
+  if (sharing !== "TLS") return;
   for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
 }
 
@@ -152,8 +155,8 @@ export const readsOfConflicts = [gatewaysAtListener, claimantsAt, workloadsOfGat
 type View = MeshView<(typeof readsOfConflicts)[number]>;
 
 /**
- * The conflicts of a Gateway's servers, at most one for each server and kind. Of two servers for one host over TLS, istiod
- * keeps that of the older Gateway, or the first of one Gateway; two with the same server name for different namespaces are
+ * The conflicts of a Gateway's servers, at most one for each server and kind. Of two servers for one host over TLS, or with a
+ * redirect to HTTPS, istiod keeps that of the older Gateway, or the first of one Gateway; two with the same server name for different namespaces are
  * both kept, and Envoy refuses a listener with two filter chains for one match (Istio pilot/pkg/model/gateway.go
  * mergeGateways, CheckDuplicates). The same happens to an HTTP server after an HTTPS server for every name. A Gateway
  * without a selector is compared with no other one. That an older server is itself left out is not considered.
@@ -216,10 +219,34 @@ const shownClaim = (claim: Claim): string =>
  * both, and Envoy refuses the listener.
  */
 function conflicts(claim: Claim, own: Claimant, other: Claimant, isOtherOlder: boolean): boolean {
-  if (claim.of !== "server name") return isOtherOlder;
+  if (claim.of === "host") return isOtherOlder && !redirectsInstead(other, own);
+  if (claim.of === "port") return isOtherOlder;
   if (terminatesHttps(own.server) && terminatesHttps(other.server)) return hostsOf(own).isDisjointFrom(hostsOf(other));
   const [older, newer] = isOtherOlder ? [other, own] : [own, other];
   return terminatesHttps(older.server) && isPlainHttp(newer.server);
+}
+
+const redirected = new WeakMap<Server, Map<Server, boolean>>();
+
+/** Whether a server redirects every host to HTTPS that another one would, so that nothing is lost without this other one. */
+function redirectsInstead(server: Claimant, other: Claimant): boolean {
+  const known = redirected.get(server.server) ?? new Map<Server, boolean>();
+  redirected.set(server.server, known);
+  let is = known.get(other.server);
+  if (is === undefined) known.set(other.server, (is = redirectsAll(server, other)));
+  return is;
+}
+
+/** What a host of one namespace is redirected for is in the VirtualServices of the server alone (core/gateway.go buildGatewayHTTPRouteConfig). */
+function redirectsAll(server: Claimant, other: Claimant): boolean {
+  const areRedirects = [server, other].every(
+    (one) => isPlainHttp(one.server) && one.server.tls?.httpsRedirect === true,
+  );
+  if (!areRedirects) return false;
+  const offered = hostsOf(server);
+  return [...hostsOf(other)].every(
+    (host) => !host.includes("/") && coveringHosts(host).some((pattern) => offered.has(pattern)),
+  );
 }
 
 const hosts = new WeakMap<Server, ReadonlySet<string>>();

@@ -7,6 +7,13 @@ import type { ProxyConfigFields } from "../../kube/proxy-config.ts";
 export const trustedProxies = (config: ProxyConfigFields | undefined): number =>
   Number((config?.gatewayTopology?.numTrustedProxies ?? "").replaceAll('"', "")) || 0;
 
+/**
+ * Whether a gateway believes the address of the client that each connection begins with, in the PROXY protocol (Istio
+ * pilot/pkg/networking/core/gateway.go buildGatewayListeners, buildGatewayListener).
+ */
+export const believesProxyProtocol = (config: ProxyConfigFields | undefined): boolean =>
+  config?.gatewayTopology?.proxyProtocol !== undefined;
+
 /** Sidecars and waypoints append the certificate of the caller by default, with which the application can tell who wrote what. */
 const believedInMesh: ReadonlySet<string> = new Set(["FORWARD_ONLY", "ALWAYS_FORWARD_ONLY"]);
 /** Gateways remove what clients send by default. */

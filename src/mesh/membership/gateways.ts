@@ -32,6 +32,16 @@ export const hasClassOfIstio = (gateway: KubernetesGateway): boolean =>
 export const isIstiosWaypointOrGateway = ({ spec }: KubernetesGateway): boolean =>
   spec.gatewayClassName === waypointClass || spec.gatewayClassName === "istio";
 
+/**
+ * Whether somebody else deploys the proxies of a Gateway: its addresses name a Service (Istio
+ * pilot/pkg/config/kube/gatewaycommon/gateway_utils.go IsManaged).
+ */
+export function isDeployedByHand({ spec: { addresses } }: KubernetesGateway): boolean {
+  const [only, another] = addresses;
+  if (only === undefined) return false;
+  return another !== undefined || (only.type !== undefined && only.type !== "IPAddress");
+}
+
 /** A workload that looks like the proxy of a Gateway, and that Gateway. */
 export const gatewayOfProxy = relation(
   "gatewayOfProxy",

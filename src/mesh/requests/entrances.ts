@@ -2,7 +2,6 @@ import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import {
   certificateReads,
-  isDeployedByHand,
   type ListenerOwner,
   missingCertificate,
   servicesOfAddresses,
@@ -20,7 +19,7 @@ import {
   serverNames,
   sharingOf,
 } from "../gateways/servers.ts";
-import { isForIngress, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
+import { isDeployedByHand, isForIngress, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
 import { selectsWorkload } from "../membership/services.ts";
 import { namespaceOfWorkload, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";

@@ -48,18 +48,52 @@ export interface TelemetryDefaults {
   readonly metrics: readonly string[];
   /** Whether the mesh config turns on an access log without a provider. */
   readonly hasLogFile: boolean;
+  /** All providers by their names in lower case; undefined: not known, so that every name may be that of one. */
+  readonly providers?: ReadonlyMap<string, ProviderUse> | undefined;
 }
 
-/** The defaults that a mesh config sets (Istio pilot/pkg/networking/core/accesslog.go, pilot/pkg/model/telemetry.go). */
-export const defaultsOf = ({
-  defaultProviders,
-  accessLogFile = "",
-  enableEnvoyAccessLogService,
-}: MeshConfigFields): TelemetryDefaults => ({
-  logs: defaultProviders?.accessLogging ?? [],
-  metrics: defaultProviders?.metrics ?? [],
-  hasLogFile: accessLogFile !== "" || enableEnvoyAccessLogService === true,
+/** What proxies can write to a provider. */
+interface ProviderUse {
+  readonly logs: boolean;
+  readonly metrics: boolean;
+}
+
+/** Istio pkg/config/mesh/mesh.go DefaultMeshConfig; those of a mesh config are added, or replace them. */
+export const builtInProviders: ReadonlyMap<string, ProviderUse> = new Map([
+  ["prometheus", { logs: false, metrics: true }],
+  ["stackdriver", { logs: false, metrics: false }],
+  ["envoy", { logs: true, metrics: false }],
+]);
+
+/** Istio pilot/pkg/model/telemetry_logging.go telemetryAccessLog, telemetry.go buildHTTPTelemetryFilter. */
+const useOf = (provider: MeshConfigFields["extensionProviders"][number]): ProviderUse => ({
+  logs: [provider.envoyFileAccessLog, provider.envoyHttpAls, provider.envoyTcpAls, provider.envoyOtelAls].some(
+    (one) => one !== undefined,
+  ),
+  metrics: provider.prometheus !== undefined,
 });
+
+/**
+ * The defaults that a mesh config sets (Istio pilot/pkg/networking/core/accesslog.go, pilot/pkg/model/telemetry.go). Providers that it
+ * does not define, or that are of another sort, get nothing. Of one that istiod cannot read, they are not known.
+ */
+export function defaultsOf(
+  { defaultProviders, accessLogFile = "", enableEnvoyAccessLogService, extensionProviders }: MeshConfigFields,
+  isReadable = true,
+): TelemetryDefaults {
+  const own = extensionProviders.map((one) => [one.name.toLowerCase(), useOf(one)] as const);
+  const providers = isReadable ? new Map([...builtInProviders, ...own]) : undefined;
+  return {
+    logs: (defaultProviders?.accessLogging ?? []).filter((name) => takes("logs", name, providers)),
+    metrics: (defaultProviders?.metrics ?? []).filter((name) => takes("metrics", name, providers)),
+    hasLogFile: accessLogFile !== "" || enableEnvoyAccessLogService === true,
+    providers,
+  };
+}
+
+/** Istio pilot/pkg/model/telemetry.go fetchProvider. */
+const takes = (use: keyof ProviderUse, name: string, providers: TelemetryDefaults["providers"]): boolean =>
+  providers === undefined || providers.get(name.toLowerCase())?.[use] === true;
 
 /** What a mesh config that is not known may set: what the charts of Istio do with and without a provider of logs, or nothing. */
 const possibleDefaults: readonly TelemetryDefaults[] = [
@@ -75,7 +109,9 @@ export const telemetryDefaults = fact(
   [meshConfigsOfNamespace],
   (namespace, mesh): readonly TelemetryDefaults[] => {
     const configs = mesh.related(meshConfigsOfNamespace, namespace);
-    return configs.length === 0 ? possibleDefaults : configs.map((config) => defaultsOf(config.mesh));
+    return configs.length === 0
+      ? possibleDefaults
+      : configs.map(({ mesh: fields, malformed }) => defaultsOf(fields, malformed === undefined));
   },
 );
 
@@ -108,12 +144,13 @@ const isForSide =
 
 /**
  * Whether Telemetries make the proxies that use them, the root namespace's first, write an access log (Istio
- * pilot/pkg/model/telemetry.go mergeLogs). Undefined if they say nothing about it. Without default providers, an entry that
- * names no provider changes nothing.
+ * pilot/pkg/model/telemetry.go mergeLogs, AccessLogging). Undefined if they say nothing about it. Without default providers, an entry
+ * that names no provider changes nothing. Providers that do not exist, or take no logs, replace others and write nothing, so that what the mesh config
+ * turns on without a provider is left.
  */
 export function logsBy(
   telemetries: readonly Telemetry[],
-  { logs: defaults }: TelemetryDefaults,
+  { logs: defaults, hasLogFile, providers }: TelemetryDefaults,
   side: ProxySide = "SERVER",
 ): boolean | undefined {
   const isFor = isForSide(side);
@@ -128,9 +165,10 @@ export function logsBy(
   );
   const logs = new Map<string, boolean>();
   for (const [entry, names] of withProviders(entries, defaults))
-    for (const name of isFor(entry) ? names.filter((one) => inScope.has(one)) : [])
+    for (const name of isFor(entry) ? names.filter((one) => inScope.has(one) && takes("logs", one, providers)) : [])
       logs.set(name, entry.disabled !== true && filters.get(name) !== "false");
-  return logs.size === 0 ? undefined : [...logs.values()].includes(true);
+  if (logs.size > 0) return [...logs.values()].includes(true);
+  return inScope.size === 0 || hasLogFile || !entries.some(isFor) ? undefined : false;
 }
 
 /** Whether proxies write an access log. Where nothing is said for their side, the mesh config decides (core/accesslog.go setHTTPAccessLog). */
@@ -181,10 +219,10 @@ interface Counting {
 }
 const isCounted: Counting = { isDropped: false, isDisabled: false };
 
-/** The same for the metrics of requests (mergeMetrics): whether some provider counts them. */
+/** The same for the metrics of requests (mergeMetrics, telemetryFilters): whether some provider counts them. */
 export function metricsBy(
   telemetries: readonly Telemetry[],
-  { metrics: defaults }: TelemetryDefaults,
+  { metrics: defaults, providers }: TelemetryDefaults,
   side: ProxySide = "SERVER",
 ): boolean | undefined {
   const isFor = isForSide(side);
@@ -192,9 +230,9 @@ export function metricsBy(
   const inScope = lastNamed(entries.map(namesOf), defaults);
   const counts = new Map<string, Counting>();
   for (const [entry, names] of withProviders(entries, defaults))
-    for (const name of names.filter((one) => inScope.has(one)))
+    for (const name of names.filter((one) => inScope.has(one) && takes("metrics", one, providers)))
       counts.set(name, entry.overrides.filter(isFor).reduce(overridden, counts.get(name) ?? isCounted));
-  if (counts.size === 0) return undefined;
+  if (counts.size === 0) return entries.length === 0 || inScope.size === 0 ? undefined : false;
   return [...counts.values()].some(({ isDropped, isDisabled }) => !isDropped && !isDisabled);
 }
 

@@ -1,16 +1,16 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { hasContextOf, scopeOfEnvoyFilter as scopeOf } from "../../mesh/authorization/envoy-filter-scope.ts";
 import {
   changedObjects,
   EffectScopes,
   namespacesInForce,
+  type NewlySelected,
   newlySelected,
   proxiesFor,
-  type ProxyScope,
   reachOfChange,
   possibleReach,
-  scopeIn,
 } from "../../mesh/authorization/proxy-attachments.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -77,9 +77,6 @@ function listsOf(before: Side, after: Side): readonly [before: Lists, after: Lis
   ];
 }
 
-const scopeOf = ({ metadata, spec }: EnvoyFilter): ProxyScope =>
-  scopeIn(metadata.namespace, spec.workloadSelector?.labels, spec.targetRefs);
-
 export const envoyFilterAffectsProtected = defineRule({
   id: "envoy-filter-affects-protected",
   subject: "Namespace",
@@ -90,7 +87,7 @@ export const envoyFilterAffectsProtected = defineRule({
   tags: ["mtls", "authorization"],
   summary:
     "A new or changed EnvoyFilter patches the proxies of a namespace, a changed label makes an old one apply, or one that checked requests no longer does.",
-  why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can remove mTLS, authorization and routes, and Istio reports nothing. One without a workloadSelector in the root namespace patches the whole mesh, and one that targets a waypoint patches what all namespaces use that it serves. One that targets a Service patches nothing (pilot/pkg/model/push_context.go getMatchedEnvoyFilters).",
+  why: "An EnvoyFilter rewrites what istiod generates (Istio pilot/pkg/networking/core/envoyfilter): it can remove mTLS, authorization and routes, and Istio reports nothing. One without a workloadSelector in the root namespace patches the sidecars and gateways of the whole mesh, and no waypoint. One that targets a waypoint patches what all namespaces use that it serves, and one in the root namespace that targets the class istio-waypoint does so at all waypoints. One that targets a Service, a ServiceEntry or another class patches nothing (pilot/pkg/model/push_context.go getMatchedEnvoyFilters, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Patches of the context GATEWAY are for gateways alone, and those of a sidecar for sidecars and waypoints (pilot/pkg/networking/core/listener_builder.go patchListeners).",
   fix: "Ask the owner of the namespace to review the patches. If the filter is for other workloads, set their workloadSelector. Most use cases have their own API: Telemetry, AuthorizationPolicy, VirtualService, WasmPlugin.",
   incident: {
     symptoms: ["foreign-code"],
@@ -98,7 +95,7 @@ export const envoyFilterAffectsProtected = defineRule({
     seen: "Whatever the patches do: from removed authorization to proxies that refuse their configuration. `istioctl proxy-status` and the configuration of one proxy before and after show it.",
     wayOut: "Delete the EnvoyFilter: istiod sends the proxies their configuration without it within seconds.",
     silentWhen:
-      "The filter already patched the same proxies in the same way, or only ambient workloads are in the namespace, whose ztunnel no EnvoyFilter patches.",
+      "The filter already patched the same proxies in the same way, targets what patches nothing, or has only patches for a context that no proxy of the namespace has; or only ambient workloads are in the namespace, whose ztunnel no EnvoyFilter patches.",
     page: "https://istio.io/latest/docs/reference/config/networking/envoy-filter/",
   },
 
@@ -119,7 +116,7 @@ export const envoyFilterAffectsProtected = defineRule({
         ...(reach === "sure" ? {} : { onlyWarns: possibleReach }),
       };
     }
-    for (const { workload, object: filter } of newlySelected([before, after], [old, now], labelsOf))
+    for (const { workload, object: filter } of newlyPatched([before, after], [old, now]))
       yield {
         at: [],
         message: `The new labels of ${idOf(workload)} make ${idOf(filter)} patch its proxy, which can change its mTLS, authorization and routes`,
@@ -127,7 +124,7 @@ export const envoyFilterAffectsProtected = defineRule({
       };
     yield* removedChecks(before, [old, now]);
     yield* checksLeft(before, after);
-    for (const { workload, object: filter } of newlySelected([after, before], [now, old], labelsOf))
+    for (const { workload, object: filter } of newlyPatched([after, before], [now, old]))
       for (const check of checksOf(filter))
         yield {
           at: [],
@@ -137,6 +134,13 @@ export const envoyFilterAffectsProtected = defineRule({
         };
   },
 });
+
+/** Those that patch the proxy of a workload because of its new labels alone. */
+const newlyPatched = (
+  sides: readonly [before: Side, after: Side],
+  lists: readonly [before: Lists, after: Lists],
+): readonly NewlySelected<EnvoyFilter>[] =>
+  [...newlySelected(sides, lists, labelsOf)].filter(({ object, workload }) => hasContextOf(object, workload));
 
 const mayBeMeant = "patches of others may be removed on purpose";
 
@@ -153,8 +157,11 @@ function* removedChecks(
   for (const { object: filter } of checking) {
     const scope = scopeOf(filter);
     const proxies = mesh.get(proxiesServing, namespace);
-    const checks = checksOf(filter).filter((check) => !left.has(check, scope, proxies.isAtWaypoint(scope)));
-    if (checks.length === 0 || proxies.reachOf(filter, scope) === undefined) continue;
+    const checks = checksOf(filter).filter((check) => {
+      const types = left.without(check, scope, proxies.isAtWaypoint(scope));
+      return types.length > 0 && proxies.reachOf(filter, { ...scope, types }) !== undefined;
+    });
+    if (checks.length === 0) continue;
     yield {
       at: [],
       message: `${idOf(filter)} no longer makes ${proxiesFor(filter, namespace.metadata.name, mesh.settings)} check requests with ${checks.join(" and ")}`,
@@ -171,7 +178,7 @@ function* checksLeft(before: Side, after: Side): Iterable<Problem> {
     objectsIn: envoyFiltersIn,
     scopeOf,
     isForServices: false,
-    effectsOf: checksOf,
+    effectsOf: (filter) => (scopeOf(filter).types?.includes("waypoint") === false ? [] : checksOf(filter)),
   }))
     yield {
       at: [],

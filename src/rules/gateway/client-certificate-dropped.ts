@@ -19,7 +19,7 @@ export const gatewayClientCertificateDropped = defineRule({
   stage: "trial",
   tags: ["mtls"],
   summary: "A Gateway no longer demands a client certificate for a host.",
-  why: "A server with mode MUTUAL or ISTIO_MUTUAL refuses clients without a valid certificate. With SIMPLE or OPTIONAL_MUTUAL, or without verification, everybody gets in whom no policy refuses (Istio pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext). Gateways and ListenerSets of the Gateway API say it with the option gateway.istio.io/tls-terminate-mode of a listener or with spec.tls.frontend (pilot/pkg/config/kube/gateway/conversion.go buildTLS).",
+  why: "A server with mode MUTUAL or ISTIO_MUTUAL refuses clients without a valid certificate. With SIMPLE or OPTIONAL_MUTUAL, or with insecureSkipVerify, everybody gets in whom no policy refuses (Istio pilot/pkg/networking/core/listener.go BuildListenerTLSContext, pilot/pkg/security/model/authentication.go ApplyToCommonTLSContext). Gateways and ListenerSets of the Gateway API say it with the option gateway.istio.io/tls-terminate-mode of a listener or with spec.tls.frontend (pilot/pkg/config/kube/gateway/conversion.go buildTLS).",
   fix: "Keep mode MUTUAL for the host, and serve other clients by a host of their own.",
   incident: {
     symptoms: ["open-access"],
@@ -37,7 +37,7 @@ export const gatewayClientCertificateDropped = defineRule({
       if (open !== undefined && old.has(host) && old.get(host) === undefined)
         yield {
           at: open.at,
-          message: `Clients of host ${JSON.stringify(host)} no longer need a certificate: ${open.how}`,
+          message: `Clients of host ${JSON.stringify(host)} no longer need ${open.what}`,
           key: `client certificate ${host}`,
         };
   },
@@ -46,7 +46,8 @@ export const gatewayClientCertificateDropped = defineRule({
 /** Where and how a host is open to clients without a certificate. */
 interface Opening {
   readonly at: Problem["at"];
-  readonly how: string;
+  /** What clients no longer need, and why. */
+  readonly what: string;
 }
 
 /** The hosts that are served; undefined: only clients with a valid certificate get in. */
@@ -86,14 +87,17 @@ function* listenersOf(listeners: readonly ListenerGateway[]): Iterable<Served> {
 function* served({ hosts, tls }: Server, at: Problem["at"]): Iterable<Served> {
   // Plain HTTP has a rule of its own, and a backend behind PASSTHROUGH may demand a certificate itself.
   if (tls?.mode === undefined || tls.mode.endsWith("PASSTHROUGH")) return;
-  const how = howOpen(tls.mode, tls.insecureSkipVerify === true);
-  yield { hosts: hosts.map(withoutNamespace), opening: how === undefined ? undefined : { at, how } };
+  const what = notNeeded(tls.mode, tls.insecureSkipVerify === true);
+  yield { hosts: hosts.map(withoutNamespace), opening: what === undefined ? undefined : { at, what } };
 }
 
 const withoutNamespace = (host: string): string => host.slice(host.indexOf("/") + 1);
 
-function howOpen(mode: string, isUnverified: boolean): string | undefined {
-  if (mode === "ISTIO_MUTUAL") return undefined;
-  if (isUnverified && mode.endsWith("MUTUAL")) return "it is not verified";
-  return mode === "MUTUAL" ? undefined : `the mode is ${mode}`;
+/**
+ * With insecureSkipVerify, Envoy accepts any certificate of a client, also with ISTIO_MUTUAL (Istio pilot/pkg/security/model/authentication.go
+ * ApplyToCommonTLSContext, ApplyCredentialSDSToServerCommonTLSContext).
+ */
+function notNeeded(mode: string, isUnverified: boolean): string | undefined {
+  if (mode !== "MUTUAL" && mode !== "ISTIO_MUTUAL") return `a certificate: the mode is ${mode}`;
+  return isUnverified ? "a valid certificate: insecureSkipVerify accepts any" : undefined;
 }

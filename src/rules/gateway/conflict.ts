@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { conflictsByServer, readsOfConflicts, type ServerConflict } from "../../mesh/gateways/server-conflicts.ts";
-import type { Gateway } from "../../mesh/gateways/servers.ts";
+import { type Gateway, isPlainHttp, type Server } from "../../mesh/gateways/servers.ts";
 
 export const gatewayConflict = defineRule({
   id: "gateway-conflict",
@@ -12,15 +12,15 @@ export const gatewayConflict = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary: "Two servers of Gateways for the same proxies exclude each other, so that one of them does not work.",
-  why: "Istio merges all Gateways that select a proxy, from the oldest to the newest. It leaves out a server with TLS whose host an older one has on the same port, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match.",
+  why: "Istio merges all Gateways that select a proxy, from the oldest to the newest. It leaves out a server with settings of TLS if an older one with such settings has one of its hosts on the same port, also where they only redirect plain HTTP to HTTPS, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match.",
   fix: "Serve each host and port by one Gateway only, and let the VirtualServices of other namespaces name that Gateway. To move a host to another Gateway, create it for other hosts first, or delete the old server in the same change.",
   incident: {
     symptoms: ["no-route", "config-refused"],
     proxies: ["gateway"],
-    seen: "Requests for a host of the server that is left out get 404, or another certificate than theirs. If Envoy refuses the listener, the whole port keeps its old configuration.",
+    seen: "Requests for a host of the server that is left out get 404, another certificate than theirs, or no redirect. If Envoy refuses the listener, the whole port keeps its old configuration.",
     wayOut: "Delete the newer of the two Gateways, or its server: the older one is complete again at once.",
     silentWhen:
-      "The servers are at different proxies or ports, have different hosts with TLS, or speak plain HTTP on one port, which is merged.",
+      "The servers are at different proxies or ports, have different hosts with TLS, or speak plain HTTP on one port, which is merged; or the older server redirects all hosts to HTTPS that this one would redirect. Servers of one port of the pods that Services give different numbers are not compared.",
     page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
   },
 
@@ -52,24 +52,28 @@ export const gatewayConflict = defineRule({
   },
 });
 
-/** The server of a Gateway that is created or edited does not work, and all other Gateways are as before. */
-const onlyOwnLoss = { onlyWarns: "all other Gateways are served as before" } as const;
+/** What istiod leaves out takes nothing from others. Only a change elsewhere can make it a loss of somebody else. */
+const onlyOwnLoss = { onlyWarns: "every other Gateway is served as if this server was not there" } as const;
 
 function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
   const { kind, what, other, workload, server } = conflict;
-  const port = gateway.spec.servers[server]?.port?.number ?? 0;
+  const own = gateway.spec.servers[server];
+  const port = own?.port?.number ?? 0;
   const isOwn = other === gateway;
   const evidence = [...(isOwn ? [] : [other]), ...(workload === undefined ? [] : [workload])];
   return {
     at: ["spec", "servers", server],
-    message: messageOf(conflict, port, isOwn ? "an earlier server of this Gateway" : idOf(other)),
+    message: messageOf(conflict, own, isOwn ? "an earlier server of this Gateway" : idOf(other)),
     key: `${kind} ${port} ${what} ${isOwn ? "" : idOf(other)}`,
     ...(isOwn ? {} : { related: [other] }),
     ...(evidence.length > 0 ? { evidence } : {}),
   };
 }
 
-function messageOf({ kind, what }: ServerConflict, port: number, other: string): string {
+function messageOf({ kind, what }: ServerConflict, server: Server | undefined, other: string): string {
+  const port = server?.port?.number ?? 0;
+  if (kind === "host taken" && server !== undefined && isPlainHttp(server))
+    return `Istio leaves this server out with all its hosts: ${other} has host ${JSON.stringify(what)} with settings of TLS on port ${port} at the same proxies too`;
   if (kind === "host taken")
     return `Istio leaves this server out: ${other} serves host ${JSON.stringify(what)} over TLS on port ${port} at the same proxies`;
   if (kind === "port taken")

@@ -13,7 +13,9 @@ const serversInCel = `(has(object.spec.servers) ? object.spec.servers : []).filt
 const classesInCel = [...ingressClasses].map((name) => `'${name}'`).join(", ");
 const listenersInCel = `(has(object.spec.gatewayClassName) && object.spec.gatewayClassName in [${classesInCel}] && has(object.spec.listeners) ? object.spec.listeners : [])
 .filter(l, has(l.protocol) && l.protocol in ['HTTP', 'HTTPS', 'TLS'] && !(has(l.tls) && has(l.tls.mode) && l.tls.mode == 'Passthrough') && !(has(l.hostname) && l.hostname != '')
-&& has(l.allowedRoutes) && has(l.allowedRoutes.namespaces) && has(l.allowedRoutes.namespaces.from) && l.allowedRoutes.namespaces.from == 'All')
+&& has(l.allowedRoutes) && has(l.allowedRoutes.namespaces) && has(l.allowedRoutes.namespaces.from) && (l.allowedRoutes.namespaces.from == 'All' || l.allowedRoutes.namespaces.from == 'Selector' && !(has(l.allowedRoutes.namespaces.selector)
+&& (has(l.allowedRoutes.namespaces.selector.matchLabels) && l.allowedRoutes.namespaces.selector.matchLabels.size() > 0
+|| has(l.allowedRoutes.namespaces.selector.matchExpressions) && l.allowedRoutes.namespaces.selector.matchExpressions.size() > 0))))
 .map(l, 'listener ' + (has(l.name) ? l.name : ''))`;
 
 export const gatewayOpenToAll = defineRule({
@@ -26,8 +28,8 @@ export const gatewayOpenToAll = defineRule({
   stage: "trial",
   tags: ["gateway"],
   summary: "A Gateway lets routes of every namespace serve every host.",
-  why: "A host without a namespace is for VirtualServices of all namespaces, and `*` is every host (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace, pkg/config/host NamesForNamespace); so is a listener of the Gateway API without a hostname, with `allowedRoutes.namespaces.from: All`. Whoever may create a route anywhere can serve any host at this gateway, with its address and its certificate.",
-  fix: "List the hosts, and the namespace of each: `team-a/shop.example.com`, or `./shop.example.com` for the namespace of the Gateway. At a listener of the Gateway API, set `hostname`, or select the namespaces with `allowedRoutes.namespaces.from: Selector`.",
+  why: "A host without a namespace is for VirtualServices of all namespaces, and `*` is every host (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace, pkg/config/host NamesForNamespace); so is a listener of the Gateway API without a hostname, with `allowedRoutes.namespaces.from: All` or an empty selector of namespaces (pilot/pkg/config/kube/gateway/conversion.go namespacesFromSelector). Whoever may create a route anywhere can serve any host at this gateway, with its address and its certificate.",
+  fix: "List the hosts, and the namespace of each: `team-a/shop.example.com`, or `./shop.example.com` for the namespace of the Gateway. At a listener of the Gateway API, set `hostname`, or select the namespaces by labels, with `allowedRoutes.namespaces.from: Selector`.",
   incident: {
     symptoms: ["protection-missing", "other-destination"],
     proxies: ["gateway"],

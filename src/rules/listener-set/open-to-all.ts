@@ -14,8 +14,8 @@ export const listenerSetOpenToAll = defineRule({
   stage: "trial",
   tags: ["gateway"],
   summary: "A ListenerSet lets routes of every namespace serve every host at its Gateway.",
-  why: "A listener of a ListenerSet without a hostname, with `allowedRoutes.namespaces.from: All`, is a listener of its Gateway for every host (Istio pilot/pkg/config/kube/gateway/gateway_collection.go ListenerSetCollection, pilot/pkg/config/kube/gateway/conversion.go buildListener). Whoever may create a route anywhere can serve any host there, with the address of the Gateway and the certificate of the ListenerSet, though the Gateway itself may name its hosts. gateway-open-to-all looks at the Gateway's own listeners.",
-  fix: "Set `hostname`, or select the namespaces with `allowedRoutes.namespaces.from: Selector`.",
+  why: "A listener of a ListenerSet without a hostname, with `allowedRoutes.namespaces.from: All` or an empty selector of namespaces, is a listener of its Gateway for every host (Istio pilot/pkg/config/kube/gateway/gateway_collection.go ListenerSetCollection, pilot/pkg/config/kube/gateway/conversion.go buildListener, namespacesFromSelector). Whoever may create a route anywhere can serve any host there, with the address of the Gateway and the certificate of the ListenerSet, though the Gateway itself may name its hosts. gateway-open-to-all looks at the Gateway's own listeners.",
+  fix: "Set `hostname`, or select the namespaces by labels, with `allowedRoutes.namespaces.from: Selector`.",
   incident: {
     symptoms: ["protection-missing", "other-destination"],
     proxies: ["gateway"],

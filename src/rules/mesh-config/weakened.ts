@@ -1,6 +1,10 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
-import { believedCertificates, trustedProxies } from "../../mesh/membership/forwarded-headers.ts";
+import {
+  believedCertificates,
+  believesProxyProtocol,
+  trustedProxies,
+} from "../../mesh/membership/forwarded-headers.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { defaultsOf, type TelemetryDefaults } from "../../mesh/telemetry/merged-telemetry.ts";
@@ -178,6 +182,12 @@ function* forwardedHeaders(old: ProxyFields | undefined, now: ProxyFields | unde
     yield {
       message: "Gateways trust more proxies in front of them, whose X-Forwarded-For then decides for remoteIpBlocks",
       fix: "Set gatewayTopology.numTrustedProxies to the number of proxies that every request passes.",
+    };
+  if (believesProxyProtocol(now) && !believesProxyProtocol(old))
+    yield {
+      message:
+        "Gateways believe the address with which each connection begins, which then decides for ipBlocks and remoteIpBlocks",
+      fix: "Set gatewayTopology.proxyProtocol only if nothing but a load balancer that writes this address reaches the gateways.",
     };
   for (const isGateway of [true, false]) {
     const believed = believedCertificates(now, isGateway);

@@ -23,6 +23,7 @@ const kinds = [
   "RequestAuthentication",
   "Telemetry",
   "WasmPlugin",
+  "TrafficExtension",
   "EnvoyFilter",
   "Sidecar",
 ] as const satisfies readonly Kind[];
@@ -98,6 +99,12 @@ const namespaceOfSelectingWasmPlugin = relation(
   bySelectedNamespace("WasmPlugin"),
   namespaceByName,
 );
+/** A TrafficExtension with a selector, and its namespace. */
+const namespaceOfSelectingTrafficExtension = relation(
+  "namespaceOfSelectingTrafficExtension",
+  bySelectedNamespace("TrafficExtension"),
+  namespaceByName,
+);
 /** An EnvoyFilter with a workloadSelector, and its namespace. */
 const namespaceOfSelectingEnvoyFilter = relation(
   "namespaceOfSelectingEnvoyFilter",
@@ -138,6 +145,12 @@ const workloadsNearSelectingTelemetry = relation(
 const workloadsNearSelectingWasmPlugin = relation(
   "workloadsNearSelectingWasmPlugin",
   bySelectedLabel("WasmPlugin"),
+  workloadByLabel,
+);
+/** A TrafficExtension with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingTrafficExtension = relation(
+  "workloadsNearSelectingTrafficExtension",
+  bySelectedLabel("TrafficExtension"),
   workloadByLabel,
 );
 /** An EnvoyFilter with a workloadSelector, and the workloads of its namespace that have one label of it. */
@@ -189,6 +202,7 @@ const reads = [
   namespaceOfSelectingRequestAuthentication,
   namespaceOfSelectingTelemetry,
   namespaceOfSelectingWasmPlugin,
+  namespaceOfSelectingTrafficExtension,
   namespaceOfSelectingEnvoyFilter,
   namespaceOfSelectingSidecar,
   workloadsNearSelectingAuthorizationPolicy,
@@ -196,6 +210,7 @@ const reads = [
   workloadsNearSelectingRequestAuthentication,
   workloadsNearSelectingTelemetry,
   workloadsNearSelectingWasmPlugin,
+  workloadsNearSelectingTrafficExtension,
   workloadsNearSelectingEnvoyFilter,
   workloadsNearSelectingSidecar,
   podsWithLabel,
@@ -277,6 +292,8 @@ function namespacesOf(object: Scoped, mesh: View): readonly ObjectOf<"Namespace"
       return mesh.related(namespaceOfSelectingTelemetry, object);
     case "WasmPlugin":
       return mesh.related(namespaceOfSelectingWasmPlugin, object);
+    case "TrafficExtension":
+      return mesh.related(namespaceOfSelectingTrafficExtension, object);
     case "EnvoyFilter":
       return mesh.related(namespaceOfSelectingEnvoyFilter, object);
     default:

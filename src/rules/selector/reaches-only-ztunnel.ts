@@ -3,10 +3,12 @@ import { defineRule } from "../../engine/rule.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { captured } from "../../mesh/membership/captured.ts";
+import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { gatewayNameLabel, waypointClass } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Index, type MeshView, relation } from "../../view/view.ts";
 
@@ -14,6 +16,7 @@ const kinds = [
   "RequestAuthentication",
   "EnvoyFilter",
   "WasmPlugin",
+  "TrafficExtension",
   "Telemetry",
   "Sidecar",
 ] as const satisfies readonly Kind[];
@@ -27,15 +30,14 @@ const labelsOf = (object: Scoped): Labels =>
 
 /**
  * What an object selects in its own namespace; undefined: it is for other namespaces too, or for waypoints. Without a selector, a
- * waypoint of the namespace has the Telemetry, EnvoyFilters and WasmPlugins as well, but no RequestAuthentication (Istio
- * pilot/pkg/model/policyattachment.go ShouldAttachPolicy) and no Sidecar.
+ * waypoint of the namespace has the Telemetry as well, and nothing else (Istio pilot/pkg/model/telemetry.go applicableTelemetries,
+ * pilot/pkg/model/policyattachment.go ShouldAttachPolicy).
  */
 function selected(object: Scoped, settings: MeshSettings): Labels | undefined {
   if (!isServed(object, settings) || object.metadata.namespace === settings.rootNamespace) return undefined;
   if (object.kind !== "Sidecar" && (object.spec.targetRefs.length > 0 || hasTarget(object))) return undefined;
   const labels = labelsOf(object);
-  const isForAll = Object.keys(labels).length === 0;
-  return isForAll && object.kind !== "RequestAuthentication" && object.kind !== "Sidecar" ? undefined : labels;
+  return object.kind === "Telemetry" && Object.keys(labels).length === 0 ? undefined : labels;
 }
 
 const hasTarget = ({ spec }: Scoped): boolean => "targetRef" in spec && spec.targetRef !== undefined;
@@ -52,16 +54,22 @@ const namespaceOfOwnRequestAuthentication = relation(
   bySelectedNamespace("RequestAuthentication"),
   namespaceByName,
 );
-/** An EnvoyFilter for some pods of its namespace, and the namespace. */
+/** An EnvoyFilter for the pods of its namespace, and the namespace. */
 const namespaceOfOwnEnvoyFilter = relation(
   "namespaceOfOwnEnvoyFilter",
   bySelectedNamespace("EnvoyFilter"),
   namespaceByName,
 );
-/** A WasmPlugin for some pods of its namespace, and the namespace. */
+/** A WasmPlugin for the pods of its namespace, and the namespace. */
 const namespaceOfOwnWasmPlugin = relation(
   "namespaceOfOwnWasmPlugin",
   bySelectedNamespace("WasmPlugin"),
+  namespaceByName,
+);
+/** A TrafficExtension for the pods of its namespace, and the namespace. */
+const namespaceOfOwnTrafficExtension = relation(
+  "namespaceOfOwnTrafficExtension",
+  bySelectedNamespace("TrafficExtension"),
   namespaceByName,
 );
 /** A Telemetry for some pods of its namespace, and the namespace. */
@@ -73,9 +81,11 @@ const reads = [
   namespaceOfOwnRequestAuthentication,
   namespaceOfOwnEnvoyFilter,
   namespaceOfOwnWasmPlugin,
+  namespaceOfOwnTrafficExtension,
   namespaceOfOwnTelemetry,
   namespaceOfOwnSidecar,
   captured,
+  gatewaysOfNamespace,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -83,7 +93,7 @@ export const selectorReachesOnlyZtunnel = defineRule({
   id: "selector-reaches-only-ztunnel",
   subject: kinds,
   reads,
-  worksWithout: kinds,
+  worksWithout: [...kinds, "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
   // Sidecars of pods that run may be there until these are recreated.
@@ -99,7 +109,7 @@ export const selectorReachesOnlyZtunnel = defineRule({
     wayOut:
       "Attach the object to the waypoint with targetRefs, or take the workloads back to sidecars until that is done.",
     silentWhen:
-      "Some selected workload has a sidecar, is a gateway or is not known to be captured; the object is in the root namespace; or it has no selector and is an EnvoyFilter, a WasmPlugin or a Telemetry.",
+      "Some selected workload has a sidecar, is a gateway or is not known to be captured; the object is in the root namespace; the namespace has a Gateway of class istio that is selected; or it is a Telemetry without a selector, which waypoints of the namespace have too.",
     page: "https://istio.io/latest/docs/ambient/usage/l7-features/",
   },
 
@@ -108,7 +118,7 @@ export const selectorReachesOnlyZtunnel = defineRule({
     const [namespace] = namespacesOf(object, mesh);
     if (labels === undefined || namespace === undefined || isTerminating(namespace) || !mesh.knowsAll("Workload"))
       return;
-    if (!mesh.get(captured, namespace).isOnlyAmbient(labels)) return;
+    if (!mesh.get(captured, namespace).isOnlyAmbient(labels) || isForGateway(object, namespace, mesh)) return;
     const { name } = namespace.metadata;
     const which = Object.keys(labels).length === 0 ? "all workloads" : `the workloads with ${formatLabels(labels)}`;
     yield {
@@ -120,10 +130,21 @@ export const selectorReachesOnlyZtunnel = defineRule({
   },
 });
 
+/** Whether an object selects the pods of a Gateway that is no waypoint, by the label that istiod gives them. Files do not have the pods. */
+const isForGateway = (object: Scoped, namespace: ObjectOf<"Namespace">, mesh: View): boolean =>
+  object.kind !== "Sidecar" &&
+  mesh
+    .related(gatewaysOfNamespace, namespace)
+    .some(
+      ({ metadata, spec }) =>
+        spec.gatewayClassName !== waypointClass && selects(labelsOf(object), { [gatewayNameLabel]: metadata.name }),
+    );
+
 const effects = {
   RequestAuthentication: "it validates no token",
   EnvoyFilter: "it patches no proxy",
   WasmPlugin: "it runs in no proxy",
+  TrafficExtension: "it runs in no proxy",
   Telemetry: "it changes no telemetry",
   Sidecar: "it limits nothing",
 } as const;
@@ -141,6 +162,8 @@ function namespacesOf(object: Scoped, mesh: View): readonly ObjectOf<"Namespace"
       return mesh.related(namespaceOfOwnEnvoyFilter, object);
     case "WasmPlugin":
       return mesh.related(namespaceOfOwnWasmPlugin, object);
+    case "TrafficExtension":
+      return mesh.related(namespaceOfOwnTrafficExtension, object);
     case "Telemetry":
       return mesh.related(namespaceOfOwnTelemetry, object);
     default:

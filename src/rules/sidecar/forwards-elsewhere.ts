@@ -86,7 +86,9 @@ const forwardedBy = ({ spec }: Sidecar): readonly string[] =>
     return isElsewhere ? [`port ${port?.number ?? "?"} to ${JSON.stringify(defaultEndpoint)}`] : [];
   });
 
+/** No gateway has a Sidecar (Istio pilot/pkg/model/push_context.go getSidecarScope). */
 const scopeOf = ({ spec }: Sidecar): ProxyScope => ({
   labels: spec.workloadSelector?.labels ?? noLabels,
   targetRefs: [],
+  types: ["sidecar"],
 });

@@ -125,9 +125,11 @@ const tcpPortsOf = ({ spec }: Sidecar): readonly string[] =>
     return number !== undefined && !endsTls && parsedProtocol(protocol) === "TCP" ? [String(number)] : [];
   });
 
+/** No gateway has a Sidecar (Istio pilot/pkg/model/push_context.go getSidecarScope). */
 const scopeOf = ({ spec }: Sidecar): ProxyScope => ({
   labels: spec.workloadSelector?.labels ?? noLabels,
   targetRefs: [],
+  types: ["sidecar"],
 });
 
 /** Whether some workload may have all of these labels, as far as that can be known without workloads. */

@@ -1,6 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { builtInProviders } from "../../mesh/telemetry/merged-telemetry.ts";
 import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
 import { index, relation } from "../../view/view.ts";
 
@@ -13,9 +14,6 @@ const meshConfigsOfTelemetry = relation(
   index("MeshConfig", () => [everyMesh]),
 );
 
-/** Istio pkg/config/mesh/mesh.go DefaultMeshConfig; those of a mesh config are added. */
-const builtIn: readonly string[] = ["prometheus", "stackdriver", "envoy"];
-
 export const telemetryProviderUnknown = defineRule({
   id: "telemetry-provider-unknown",
   subject: "Telemetry",
@@ -25,7 +23,7 @@ export const telemetryProviderUnknown = defineRule({
   since: "0.1.0",
   summary:
     "A Telemetry names a provider that the mesh config does not define, or whose service does not exist, so nothing is reported to it.",
-  why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider), and also one whose `service` the registry does not have (pilot/pkg/model/telemetry_logging.go LookupCluster). It uses the first provider only for tracing, so spans are not sent anywhere then.",
+  why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider), and also one whose `service` the registry does not have (pilot/pkg/model/telemetry_logging.go LookupCluster). It uses the first provider only for tracing, so spans are not sent anywhere then. The name replaces providers that other Telemetries or the mesh config name, so that these are not used either (mergeLogs, mergeMetrics).",
   fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first, with the whole host of its service.",
   incident: {
     symptoms: ["no-telemetry"],
@@ -33,7 +31,7 @@ export const telemetryProviderUnknown = defineRule({
     seen: "Logs, spans or metrics do not arrive at the provider.",
     wayOut: "Apply the previous version of the Telemetry or of the mesh config.",
     silentWhen:
-      "No mesh config is known, or one that istiod cannot read; and the providers that are part of Istio, `envoy` and `prometheus`. That a service does not exist is not said if some Services or ServiceEntries are not known.",
+      "No mesh config is known, or one that istiod cannot read; and the providers that are part of Istio, `envoy`, `prometheus` and `stackdriver`. That a service does not exist is not said if some Services or ServiceEntries are not known.",
     page: "https://istio.io/latest/docs/reference/config/telemetry/",
   },
 
@@ -48,7 +46,7 @@ export const telemetryProviderUnknown = defineRule({
     for (const { field, at, name } of providersOf(telemetry)) {
       const providers = defined.get(name.toLowerCase()) ?? [];
       if (providers.length === 0) {
-        if (builtIn.includes(name.toLowerCase())) continue;
+        if (builtInProviders.has(name.toLowerCase())) continue;
         yield {
           at,
           message: `The mesh config has no extension provider ${JSON.stringify(name)}: ${effects[field]}`,

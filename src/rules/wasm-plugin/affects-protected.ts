@@ -101,7 +101,7 @@ export const wasmPluginAffectsProtected = defineRule({
   tags: ["authorization"],
   summary:
     "A new or changed WasmPlugin or TrafficExtension runs code in the proxies of a namespace, or one that checked requests no longer does.",
-  why: "A WasmPlugin and a TrafficExtension add a filter with code of their author to the proxies that they select (Istio pilot/pkg/model/extensions.go). It sees every request with its headers and bodies, can answer requests itself, and can run before authentication and authorization (`phase`). Without a selector in the root namespace, it runs in the whole mesh. One that targets a waypoint runs there for the Services of all namespaces that the waypoint serves (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
+  why: "A WasmPlugin and a TrafficExtension add a filter with code of their author to the proxies that they select (Istio pilot/pkg/model/extensions.go). It sees every request with its headers and bodies, can answer requests itself, and can run before authentication and authorization (`phase`). Without a selector in the root namespace, it runs at all sidecars and gateways of the mesh, and at no waypoint. One that targets a waypoint runs there for the Services of all namespaces that the waypoint serves, and one in the root namespace that targets the class istio-waypoint at all waypoints (pilot/pkg/model/policyattachment.go ShouldAttachPolicy).",
   fix: "Ask the owner of the namespace to review the code, and pin it with `sha256`. If it is for other workloads, set their selector.",
   incident: {
     symptoms: ["foreign-code"],
