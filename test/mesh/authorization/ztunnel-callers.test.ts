@@ -4,7 +4,7 @@ import { readObject } from "../../../src/kube/object.ts";
 import type { AuthorizationPolicy } from "../../../src/mesh/authorization/policies.ts";
 import { PolicySet } from "../../../src/mesh/authorization/policy-set.ts";
 import { type Caller, ZtunnelAnswers } from "../../../src/mesh/authorization/ztunnel-callers.ts";
-import { atZtunnel, httpAttributesOf } from "../../../src/mesh/authorization/ztunnel-rules.ts";
+import { atZtunnel, unseenAttributesOf } from "../../../src/mesh/authorization/ztunnel-rules.ts";
 import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 
 const policy = (spec: unknown) =>
@@ -69,7 +69,7 @@ describe("what ztunnel leaves of a rule", () => {
       ],
     }).spec.rules;
     assert.ok(rule);
-    assert.deepEqual(httpAttributesOf(rule), ["methods", "remoteIpBlocks", "connection.sni"]);
+    assert.deepEqual(unseenAttributesOf(rule), ["methods", "remoteIpBlocks", "connection.sni"]);
   });
 });
 
