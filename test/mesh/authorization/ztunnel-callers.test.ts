@@ -50,7 +50,10 @@ describe("what ztunnel leaves of a rule", () => {
       "part",
     ],
     ["DENY when a header", "DENY", { when: [{ key: "request.headers[x]", values: ["y"] }] }, "never"],
-    ["trust domains are no HTTP", "DENY", from({ trustDomains: ["other"] }), "whole"],
+    ["a source of trust domains alone", "DENY", from({ trustDomains: ["a"] }), "never"],
+    ["one beside a namespace", "DENY", from({ notTrustDomains: ["a"], namespaces: ["b"] }), "part"],
+    ["an ALLOW rule for trust domains alone", "ALLOW", from({ notTrustDomains: ["a"] }), "dropped"],
+    ["one beside a namespace that is allowed", "ALLOW", from({ trustDomains: ["a"], namespaces: ["b"] }), "wider"],
   ];
   for (const [what, action, rule, expected] of cases)
     test(what, () => {
