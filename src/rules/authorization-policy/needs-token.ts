@@ -226,6 +226,12 @@ function* otherIssuers(
         message: `No request has request principal ${JSON.stringify(value)}: it is an issuer without "/" and a subject`,
         fix: `Write \`${value}/*\` for all subjects of this issuer.`,
       };
+    else if (hasStarAsSubject(value))
+      yield {
+        at: place,
+        message: `No request has request principal ${JSON.stringify(value)}: after a * at the beginning, the one behind the "/" stands for itself`,
+        fix: "Write `*` for every issuer and subject, or `<issuer>/*` with the whole issuer for all of its subjects.",
+      };
     else if (!isAccepted(pattern))
       yield {
         at: place,
@@ -280,6 +286,9 @@ function patternOf(value: string): IssuerPattern {
   if (value.startsWith("*")) return { issuer: value.slice(1), by: "end" };
   return value.endsWith("*") ? { issuer: value.slice(0, -1), by: "beginning" } : { issuer: value, by: "name" };
 }
+
+/** With a `*` at the beginning, a subject is compared exactly (requestPrincipalGenerator). */
+const hasStarAsSubject = (value: string): boolean => /^\*.*\/[^/]*\*[^/]*$/s.test(value);
 
 /**
  * Which issuers a pattern of request principals, `issuer/subject`, accepts (requestPrincipalGenerator); undefined: without a
