@@ -2,6 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { type MutualByRule, mutualByRule } from "../../mesh/client-tls/destinations.ts";
+import type { Capture } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { disabledBy, mtls, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
@@ -58,9 +59,7 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     const by = disabledBy(mesh.get(mtls, namespace));
     if (by === undefined) return;
     const labels = policy.spec.selector?.matchLabels ?? {};
-    const captures = mesh.get(captured, namespace).capturesOf(labels);
-    // HBONE takes precedence at ztunnel.
-    if (captures.size > 0 && !captures.has("sidecar") && !captures.has("unknown")) return;
+    if (isReachedByHbone(mesh.get(captured, namespace).capturesOf(labels))) return;
     if (isSetByRules(labels, mesh.get(mutualByRule, namespace))) return;
     for (const at of strictFields(policy))
       yield {
@@ -71,6 +70,10 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
       };
   },
 });
+
+/** HBONE takes precedence at ztunnel. */
+const isReachedByHbone = (captures: ReadonlySet<Capture>): boolean =>
+  captures.size > 0 && !captures.has("sidecar") && !captures.has("unknown");
 
 /** Whether DestinationRules set TLS for all Services of the workloads, which counts instead of the mode of the namespace. */
 const isSetByRules = (labels: Readonly<Record<string, string>>, byRule: MutualByRule | undefined): boolean =>
