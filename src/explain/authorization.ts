@@ -141,10 +141,11 @@ const reasons: Readonly<Record<AuthorizationOutcome, string | undefined>> = {
   "empty-selector-at-ztunnel": "for ztunnel, an empty selector selects nothing",
 };
 
-/** The rules with another effect at ztunnel than written, because ztunnel does not parse HTTP. */
+/** The rules with another effect at ztunnel than written, because ztunnel knows neither HTTP nor the trust domains of sources. */
 function ztunnelLines({ atZtunnel }: AuthorizationChoice): readonly ExplanationLine[] {
   const outcomes = {
     dropped: "allows nobody",
+    wider: "allows more than written",
     never: "never matches",
     part: "denies more than written",
   } as const;

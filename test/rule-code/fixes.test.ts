@@ -72,7 +72,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "authorization-policy-not-enforced-l7": [
     [
-      /^Namespace (\S+) is ambient and has no waypoint: ztunnel drops .* to (\S+)$/,
+      /^Namespace (\S+) is ambient and has no waypoint: ztunnel drops .* to ((?:the workloads of )?\S+)$/,
       `Create a waypoint for namespace $1 and attach this rule to it with targetRefs, and allow the identity of the waypoint (cluster.local/ns/$1/sa/waypoint) to reach $2.`,
     ],
     [

@@ -19,7 +19,7 @@ import {
 import { type Reach, reachOf } from "./reach.ts";
 import type { Enforcer } from "./rules.ts";
 import { authorizationOfWorkload } from "./workload-authorization.ts";
-import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "./ztunnel-rules.ts";
+import { atZtunnel, unseenAttributesOf, type ZtunnelRule } from "./ztunnel-rules.ts";
 
 /** A namespace and every AuthorizationPolicy in it and in the root namespace, including dry runs and AUDIT. */
 export const everyAuthorizationPolicyOfNamespace = relation(
@@ -177,5 +177,5 @@ const uncaptured = (one: AuthorizationChoice): AuthorizationChoice =>
 const rulesAtZtunnel = (policy: AuthorizationPolicy): readonly RuleAtZtunnel[] =>
   policy.spec.rules.flatMap((rule, i) => {
     const outcome = atZtunnel(rule, actionOf(policy));
-    return outcome === "whole" ? [] : [{ index: i, outcome, unseen: httpAttributesOf(rule) }];
+    return outcome === "whole" ? [] : [{ index: i, outcome, unseen: unseenAttributesOf(rule) }];
   });

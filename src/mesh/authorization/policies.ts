@@ -11,7 +11,9 @@ export type AuthorizationPolicy = ObjectOf<"AuthorizationPolicy">;
 export type TargetRef = AuthorizationPolicy["spec"]["targetRefs"][number];
 
 /** `targetRef` is used only if `targetRefs` is empty (Istio pilot/pkg/model/policyattachment.go GetTargetRefs). */
-export const targetRefsOf = ({ spec }: AuthorizationPolicy): readonly TargetRef[] =>
+export const targetRefsOf = ({
+  spec,
+}: AuthorizationPolicy | ObjectOf<"RequestAuthentication">): readonly TargetRef[] =>
   spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
 
 export const actionOf = ({ spec }: AuthorizationPolicy): string => spec.action ?? "ALLOW";

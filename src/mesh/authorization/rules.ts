@@ -27,6 +27,11 @@ export function asksForRequest({ from, to, when }: Rule): boolean {
   );
 }
 
+/** Whether a rule has sources by trust domain, of which istiod tells ztunnel nothing (Istio ambient/authorization.go handleRule). */
+export const asksForTrustDomain = ({ from }: Rule): boolean =>
+  from.some(({ source }) => trustDomainFields.some((field) => source[field].length > 0));
+export const trustDomainFields = ["trustDomains", "notTrustDomains"] as const;
+
 export const httpFields = ["hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"] as const;
 export const httpSources = [
   "remoteIpBlocks",

@@ -7,6 +7,7 @@ import { isProxy, type Workload, workloadsOfNamespace } from "../membership/work
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
+import { SelectorsTogether } from "../objects/selectors-together.ts";
 import { DestinationRulesByHost } from "../traffic/destination-rule-lookup.ts";
 import type { RulesOverHost } from "../traffic/destination-rules-of-host.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
@@ -60,6 +61,41 @@ export const tlsRulesOfNamespace = relation(
   "tlsRulesOfNamespace",
   namespacesOfDestinationRule.to,
   namespacesOfDestinationRule.from,
+);
+
+/** A namespace and those DestinationRules for its services that set the mesh's mTLS, whatever the mode of the namespace. */
+const mutualRulesOfNamespace = relation(
+  "mutualRulesOfNamespace",
+  namespaceAndAll,
+  index("DestinationRule", (rule, settings) => (isMutual(rule) ? namespacesOfRule(rule, settings) : [])),
+);
+const isMutual = ({ spec }: DestinationRule): boolean => spec.trafficPolicy?.tls?.mode === "ISTIO_MUTUAL";
+
+/** Selectors of Services whose clients have a DestinationRule with the mesh's mTLS, and those of the others. */
+export interface MutualByRule {
+  readonly mutual: SelectorsTogether;
+  readonly others: SelectorsTogether;
+}
+
+/** For which Services of a namespace DestinationRules set the mesh's mTLS, at least for some clients; undefined: for none. */
+export const mutualByRule = fact(
+  "mutualByRule",
+  "Namespace",
+  [mutualRulesOfNamespace, servicesOfNamespace],
+  (namespace, mesh): MutualByRule | undefined => {
+    const all = mesh.related(mutualRulesOfNamespace, namespace);
+    if (all.length === 0) return undefined;
+    const rules = new DestinationRulesByHost(all, mesh.settings);
+    const services = mesh
+      .related(servicesOfNamespace, namespace)
+      .filter(({ spec }) => Object.keys(spec.selector).length > 0);
+    const of = Map.groupBy(
+      services,
+      (service) => rules.hostsOver(hostOfService(service, mesh.settings.domain)).length > 0,
+    );
+    const selectors = (isSet: boolean) => new SelectorsTogether((of.get(isSet) ?? []).map(({ spec }) => spec.selector));
+    return { mutual: selectors(true), others: selectors(false) };
+  },
 );
 
 /**

@@ -10,7 +10,7 @@ import {
   formatWaypoint,
   identityOfWaypoint,
   isForGateways,
-  labelsOfWaypoint,
+  labelsOfGatewayPods,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
@@ -102,7 +102,7 @@ export function sourceAtWaypoint({ named, gateway }: WaypointBinding, mesh: View
   const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
   const [at] = gateway === undefined ? [] : mesh.related(namespaceOfWaypoint, gateway);
   const identity = [identityIn(mesh.settings, namespace, serviceAccount)];
-  const labels = gateway === undefined ? {} : labelsOfWaypoint(gateway);
+  const labels = gateway === undefined ? {} : labelsOfGatewayPods(gateway);
   return { sender: "proxy", namespace: at, labels, workloads: [], isGateway: false, waypoint: gateway, identity };
 }
 

@@ -18,6 +18,7 @@ import {
   useWaypoint,
   useWaypointNamespace,
   waypointFor,
+  waypointClass,
 } from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -328,12 +329,12 @@ export function identityOfWaypoint(
 }
 
 /**
- * The labels that istiod gives the pods of a waypoint, by which a DestinationRule selects it as a client: those of the Gateway itself, or
- * those that it sets for its infrastructure, and some for the Gateway (Istio
- * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml, pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go
- * extractInfrastructureLabels).
+ * The labels that istiod gives the pods of a waypoint or an ingress gateway, by which a DestinationRule selects it as a client, or a
+ * policy: those of the Gateway itself, or those that it sets for its infrastructure, and some for the Gateway (Istio
+ * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml, kube-gateway.yaml,
+ * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go extractInfrastructureLabels).
  */
-export function labelsOfWaypoint({ metadata, spec }: KubernetesGateway): Labels {
+export function labelsOfGatewayPods({ metadata, spec }: KubernetesGateway): Labels {
   const set = spec.infrastructure?.labels;
   const copied = Object.entries(set ?? metadata.labels).filter(
     ([key]) => set === undefined || !key.startsWith(`${gatewayApiGroup}/`),
@@ -346,6 +347,7 @@ export function labelsOfWaypoint({ metadata, spec }: KubernetesGateway): Labels 
     ...Object.fromEntries(copied),
     [gatewayNameLabel]: metadata.name,
     [`${gatewayApiGroup}/gateway-class-name`]: spec.gatewayClassName,
-    [managedGateway]: "istio.io-mesh-controller",
+    [managedGateway]:
+      spec.gatewayClassName === waypointClass ? "istio.io-mesh-controller" : "istio.io-gateway-controller",
   };
 }

@@ -1,7 +1,7 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, reachedBy, relation } from "../../view/view.ts";
 import { actionOf, type AuthorizationPolicy, isDryRun, targetRefsOf } from "../authorization/policies.ts";
-import { asksForHttp } from "../authorization/rules.ts";
+import { needsMoreThanZtunnel } from "../authorization/ztunnel-rules.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
 import { ambientAmong, captured } from "../membership/captured.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
@@ -21,13 +21,13 @@ import { matchLabelsOf, selects } from "../objects/selectors.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
-/** Whether a policy without targetRefs needs what ztunnel does not support: HTTP attributes, or an external provider. */
+/** Whether a policy without targetRefs needs what ztunnel does not support: HTTP attributes, trust domains, or an external provider. */
 const isBeyondZtunnel = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>
   isServed(policy, settings) &&
   !isDryRun(policy) &&
   targetRefsOf(policy).length === 0 &&
   actionOf(policy) !== "AUDIT" &&
-  (actionOf(policy) === "CUSTOM" || policy.spec.rules.some(asksForHttp));
+  (actionOf(policy) === "CUSTOM" || policy.spec.rules.some(needsMoreThanZtunnel));
 
 const isWide = (policy: AuthorizationPolicy): boolean => Object.keys(matchLabelsOf(policy)).length === 0;
 

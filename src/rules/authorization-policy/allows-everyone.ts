@@ -73,7 +73,7 @@ export const authorizationPolicyAllowsEveryone = defineRule({
     wayOut:
       "Delete the policy or apply its previous version: the default deny and the other ALLOW policies count again within seconds.",
     silentWhen:
-      "The policy is for an ingress gateway, which expects callers from outside the mesh, or it has action DENY or AUDIT. Where a DENY policy denies everything, an ALLOW policy cancels nothing.",
+      "The policy has another action than ALLOW or is a dry run. The rule only warns where the policy is for ingress gateways, which expect callers from outside the mesh, where nothing is denied by default, and where a DENY policy denies everything, so that an ALLOW policy cancels nothing.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -118,13 +118,13 @@ function problemOf(at: Path, reach: Reach, key: string, { isDenied, isInside, is
     ...(reach === "everyone" && isInside
       ? {}
       : {
-          onlyWarns:
-            reach === "everyone"
-              ? "gateways expect callers from outside the mesh"
-              : "callers need an identity of the mesh",
+          onlyWarns: reach === "everyone" ? whyHarmless(isDenied) : "callers need an identity of the mesh",
         }),
   };
 }
+
+const whyHarmless = (isDenied: boolean): string =>
+  isDenied ? "gateways expect callers from outside the mesh" : "no default deny is there that it cancels";
 
 interface Finding extends Pick<Concerned, "isDenied" | "isInside"> {
   /** The rule matches every request. */

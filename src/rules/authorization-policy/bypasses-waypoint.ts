@@ -15,7 +15,7 @@ export const authorizationPolicyBypassesWaypoint = defineRule({
   since: "0.1.0",
   tags: ["ambient", "deny-all-gap"],
   summary: "A policy is enforced only at a waypoint, and callers can reach the pods behind it directly.",
-  why: "Requests to the address of a pod, from a sidecar or through an ingress gateway bypass the waypoint, which processes requests to the Service from ambient clients (ztunnel src/proxy/outbound.rs; Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForWorkload). Only ztunnel at the pod can deny them, and no policy makes it do so.",
+  why: "Requests to the address of a pod, from a sidecar, or through an ingress gateway without `istio.io/ingress-use-waypoint` bypass the waypoint, which processes requests to the Service from ambient clients (ztunnel src/proxy/outbound.rs; Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForWorkload). Only ztunnel at the pod can deny them, and no policy makes it do so.",
   fix: "Apply an ALLOW policy without targetRefs whose only principal is that of the waypoint, so that all other callers are denied.",
   incident: {
     symptoms: ["open-access", "waypoint-bypassed"],
@@ -24,7 +24,7 @@ export const authorizationPolicyBypassesWaypoint = defineRule({
     wayOut:
       "Apply the ALLOW policy of the fix, and name the callers beside the waypoint that must keep access, such as an ingress gateway.",
     silentWhen:
-      "The policy has action AUDIT, or a policy without targetRefs restricts the callers of these workloads already.",
+      "The policy has action AUDIT, it is for all waypoints by their GatewayClass or for a ServiceEntry, or a policy without targetRefs restricts the callers of these workloads already.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 

@@ -1,10 +1,10 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { portsOfProbes } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { acceptsPlaintext, mtls, type NamespaceMtls, planesOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
-import type { EffectiveMode } from "../../mesh/mtls/peer-authentications.ts";
-import { weakestOf } from "../../mesh/mtls/workload-mtls.ts";
+import type { EffectiveMode, Modes } from "../../mesh/mtls/peer-authentications.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
@@ -31,11 +31,11 @@ export const authorizationPolicyNeedsMtls = defineRule({
   onlyOwnChanges: true,
   tags: ["authorization", "mtls"],
   summary: "A policy names callers by their identity, and the workloads accept callers that have none.",
-  why: "Principals, namespaces and service accounts come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody.",
+  why: "Principals, namespaces, service accounts and trust domains come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody.",
   fix: "Require mTLS first: a PeerAuthentication with mode STRICT for these workloads. Or deny what is not allowed with an ALLOW policy, which plaintext does not get around.",
   incident: {
     symptoms: ["open-access", "access-denied"],
-    proxies: ["sidecar", "waypoint", "ztunnel"],
+    proxies: ["sidecar", "ztunnel"],
     seen: "A caller without a proxy gets an answer that the DENY rule should refuse. Where mTLS is disabled, every caller of an ALLOW rule gets 403.",
     wayOut:
       "Name what is allowed in an ALLOW policy: callers in plaintext match none of its identities. Then require mTLS when no caller in plaintext is left.",
@@ -48,41 +48,120 @@ export const authorizationPolicyNeedsMtls = defineRule({
     const [namespace] = mesh.related(namespaceOfIdentityPolicy, policy);
     // The root namespace has policies for other namespaces.
     if (namespace === undefined || isTerminating(namespace) || isRoot(namespace, mesh.settings)) return;
-    const mode = modeFor(policy, namespace, mesh.get(mtls, namespace));
-    if (mode === undefined || !acceptsPlaintext(mode)) return;
-    const said = saidOf(actionOf(policy), mode);
-    if (said === undefined) return;
-    const evidence = evidenceOf(mode, namespace.metadata.name, mesh.settings.rootNamespace);
-    for (const [i, rule] of policy.spec.rules.entries())
-      if (namesIdentities(rule)) yield { at: ["spec", "rules", i], ...said, evidence };
+    const modes = modesFor(policy, namespace, mesh.get(mtls, namespace));
+    const judge = actionOf(policy) === "DENY" ? evading(modes) : refused(modes);
+    for (const [i, rule] of policy.spec.rules.entries()) {
+      const said = namesIdentities(rule) ? judge(portsOfRule(rule)) : undefined;
+      if (said === undefined) continue;
+      const { by, ...rest } = said;
+      yield {
+        at: ["spec", "rules", i],
+        ...rest,
+        evidence: evidenceOf(by, namespace.metadata.name, mesh.settings.rootNamespace),
+      };
+    }
   },
 });
 
 const isRoot = ({ metadata }: Namespace, { rootNamespace }: MeshSettings): boolean => metadata.name === rootNamespace;
 
-/** The weakest mode of workloads with the labels of the selector; undefined: they are not certain to be in the mesh. */
-function modeFor({ spec }: AuthorizationPolicy, namespace: Namespace, modes: NamespaceMtls): EffectiveMode | undefined {
+/** The modes of workloads with the labels of the selector, for each data plane; none: they are not certain to be in the mesh. */
+function modesFor({ spec }: AuthorizationPolicy, namespace: Namespace, modes: NamespaceMtls): readonly Modes[] {
   const { planes, isCertain } = planesOfNamespace(namespace);
   // Workloads outside the mesh enforce no policy.
-  if (!isCertain) return undefined;
-  return weakestOf(planes.map((plane) => modes.of(spec.selector?.matchLabels ?? {}, plane).mode));
+  return isCertain ? planes.map((plane) => modes.of(spec.selector?.matchLabels ?? {}, plane)) : [];
 }
 
-function saidOf(action: string, { mode }: EffectiveMode): Pick<Problem, "message" | "key"> | undefined {
-  if (action === "DENY")
+/** The ports that a rule is for. */
+interface RulePorts {
+  /** Undefined: all but those that are excluded. */
+  readonly named: readonly number[] | undefined;
+  readonly excluded: ReadonlySet<number>;
+}
+
+function portsOfRule({ to, when }: Rule): RulePorts {
+  const conditions = when.filter(({ key }) => key === "destination.port");
+  const [first, ...others] = to.map(({ operation }) => new Set(operation.notPorts));
+  const inAll = [...(first ?? [])].filter((port) => others.every((ports) => ports.has(port)));
+  const excluded = new Set([...inAll, ...conditions.flatMap(({ notValues }) => notValues)].map(Number));
+  const all = [to.map(({ operation }) => operation.ports), ...conditions.map(({ values }) => [values])];
+  const [named, ...also] = all
+    .filter((lists) => lists.length > 0 && lists.every((ports) => ports.length > 0))
+    .map((lists) => new Set(lists.flat().map(Number)));
+  return { named: named && [...named].filter((port) => also.every((ports) => ports.has(port))), excluded };
+}
+
+/** A mode at some ports of a rule: at one that a PeerAuthentication lists, or at others. */
+interface ModeAt {
+  readonly port: number | undefined;
+  readonly mode: EffectiveMode;
+}
+
+/** Finds a port of a rule with such a mode. */
+function finding(all: readonly Modes[], isMeant: (mode: EffectiveMode) => boolean) {
+  const listed = all.map(({ ports }) => [...ports].filter(([port, mode]) => !portsOfProbes.has(port) && isMeant(mode)));
+  const amongNamed = (named: readonly number[], { mode, ports }: Modes): ModeAt | undefined =>
+    named
+      .filter((port) => !portsOfProbes.has(port))
+      .map((port) => ({ port: ports.has(port) ? port : undefined, mode: ports.get(port) ?? mode }))
+      .find((one) => isMeant(one.mode));
+  const amongAll = (excluded: ReadonlySet<number>, { mode }: Modes, i: number): ModeAt | undefined => {
+    if (isMeant(mode)) return { port: undefined, mode };
+    const [port, itsMode] = listed[i]?.find(([one]) => !excluded.has(one)) ?? [];
+    return itsMode && { port, mode: itsMode };
+  };
+  return ({ named, excluded }: RulePorts): ModeAt | undefined =>
+    all
+      .map((modes, i) =>
+        named === undefined
+          ? amongAll(excluded, modes, i)
+          : amongNamed(
+              named.filter((port) => !excluded.has(port)),
+              modes,
+            ),
+      )
+      .find((found) => found !== undefined);
+}
+
+type Said = Pick<Problem, "message" | "key"> & { readonly by: EffectiveMode["by"] | undefined };
+
+/** A DENY rule does not match callers without an identity, wherever one is let in. */
+function evading(modes: readonly Modes[]): (ports: RulePorts) => Said | undefined {
+  const findOpen = finding(modes, acceptsPlaintext);
+  return (ports) => {
+    const open = findOpen(ports);
+    if (open === undefined) return undefined;
+    const where = open.port === undefined ? "" : ` at port ${open.port}`;
     return {
-      message: `Callers in plaintext have no identity and get around this DENY rule: the effective mTLS mode is ${mode}`,
-      key: "plaintext evades",
+      message: `Callers in plaintext have no identity and get around this DENY rule${where}: the effective mTLS mode is ${open.mode.mode}`,
+      key: `plaintext evades${where}`,
+      by: open.mode.by,
     };
-  if (action !== "ALLOW" || mode !== "DISABLE") return undefined;
-  return {
-    message: "This rule allows nobody: mTLS is disabled, so no caller has an identity",
-    key: "nobody has an identity",
+  };
+}
+
+/** An ALLOW rule matches nobody if no port that it is for accepts mTLS. */
+function refused(modes: readonly Modes[]): (ports: RulePorts) => Said | undefined {
+  const findMtls = finding(modes, ({ mode }) => mode !== "DISABLE");
+  const findDisabled = finding(modes, ({ mode }) => mode === "DISABLE");
+  return (ports) => {
+    const disabled = findDisabled(ports);
+    if (disabled === undefined || findMtls(ports) !== undefined) return undefined;
+    return {
+      message: "This rule allows nobody: mTLS is disabled, so no caller has an identity",
+      key: "nobody has an identity",
+      by: disabled.mode.by,
+    };
   };
 }
 
 const identities = ["principals", "namespaces", "serviceAccounts", "trustDomains"] as const;
-const identityKeys: ReadonlySet<string> = new Set(["source.principal", "source.namespace", "source.serviceAccount"]);
+const identityKeys: ReadonlySet<string> = new Set([
+  "source.principal",
+  "source.namespace",
+  "source.serviceAccount",
+  "source.trustDomain",
+]);
 
 /** Whether a request must have an identity to match the rule. */
 function namesIdentities({ from, when }: Rule): boolean {
@@ -90,5 +169,5 @@ function namesIdentities({ from, when }: Rule): boolean {
   return inFrom || when.some(({ key, values }) => identityKeys.has(key) && values.length > 0);
 }
 
-const evidenceOf = ({ by }: EffectiveMode, namespace: string, root: string): readonly Evidence[] =>
+const evidenceOf = (by: EffectiveMode["by"], namespace: string, root: string): readonly Evidence[] =>
   by === undefined ? [absent("PeerAuthentication", namespace), absent("PeerAuthentication", root)] : [by];

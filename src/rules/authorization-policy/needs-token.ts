@@ -9,12 +9,14 @@ import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespace
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { SelectorsTogether } from "../../mesh/objects/selectors-together.ts";
+import { matchLabelsOf } from "../../mesh/objects/selectors.ts";
+import { type Placed, placed, PoliciesTogether, readsPlaced } from "../../mesh/waypoints/policies-together.ts";
 import { namespacesTogether } from "../../mesh/waypoints/together-at-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
+type Authentication = Placed<RequestAuthentication>;
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
 
 const everywhere = "*";
@@ -44,44 +46,16 @@ const authenticationsOfMesh = relation(
   authenticationsOfNamespace.to,
 );
 
-/** RequestAuthentications by the proxies for which they are. */
-class Places {
-  readonly #selectors: SelectorsTogether;
-  readonly #hasTargets: boolean;
-  readonly #targetsGateways: boolean;
-  readonly #isEmpty: boolean;
-
-  constructor(authentications: readonly RequestAuthentication[]) {
-    const targeting = authentications.filter((one) => targetsOf(one).length > 0);
-    const selecting = authentications.filter((one) => targetsOf(one).length === 0);
-    this.#selectors = new SelectorsTogether(selecting.map(({ spec }) => spec.selector?.matchLabels ?? {}));
-    this.#hasTargets = targeting.length > 0;
-    this.#targetsGateways = targeting.some((one) => targetsOf(one).some(({ kind }) => kind === "Gateway"));
-    this.#isEmpty = authentications.length === 0;
-  }
-
-  /** Whether one of them can apply to a proxy that enforces the policy. */
-  meet(policy: AuthorizationPolicy): boolean {
-    const targets = targetRefsOf(policy);
-    // Waypoints use only what targets them; ingress gateways are selected by labels, too (ShouldAttachPolicy).
-    if (targets.length > 0)
-      return this.#hasTargets || (targets.some(({ kind }) => kind === "Gateway") && !this.#isEmpty);
-    const labels = policy.spec.selector?.matchLabels ?? {};
-    const isForGateways = Object.keys(labels).length === 0 || labels[gatewayNameLabel] !== undefined;
-    return (isForGateways && this.#targetsGateways) || this.#selectors.meet(labels);
-  }
-}
-
 /** RequestAuthentications, indexed for comparison with many policies. */
 class TokenValidation {
-  readonly #all: Places;
-  readonly #byIssuer: ReadonlyMap<string, readonly RequestAuthentication[]>;
-  readonly #ofIssuer = new Map<string, Places>();
+  readonly #all: PoliciesTogether;
+  readonly #byIssuer: ReadonlyMap<string, readonly Authentication[]>;
+  readonly #ofIssuer = new Map<string, PoliciesTogether>();
   #beginnings: Beginnings | undefined;
   #endings: Beginnings | undefined;
 
-  constructor(authentications: readonly RequestAuthentication[]) {
-    this.#all = new Places(authentications);
+  constructor(authentications: readonly Authentication[]) {
+    this.#all = new PoliciesTogether(authentications);
     this.#byIssuer = groupedByIssuer(authentications);
   }
 
@@ -89,31 +63,30 @@ class TokenValidation {
    * Whether one of them that can apply to the same proxies as the policy names the issuer. An issuer that is not written is
    * not known, and of those that only begin or end alike, all are asked together.
    */
-  accepts({ issuer, by }: IssuerPattern, policy: AuthorizationPolicy): boolean {
+  accepts({ issuer, by }: IssuerPattern, policy: Placed): boolean {
     if (this.#isAcceptedFrom("", policy) || (by === "name" && this.#isAcceptedFrom(issuer, policy))) return true;
     if (by === "name") return false;
     if (by === "beginning") return (this.#beginnings ??= new Beginnings(this.#byIssuer.keys())).has(issuer);
     return (this.#endings ??= new Beginnings([...this.#byIssuer.keys()].map(reversed))).has(reversed(issuer));
   }
 
-  #isAcceptedFrom(issuer: string, policy: AuthorizationPolicy): boolean {
+  #isAcceptedFrom(issuer: string, policy: Placed): boolean {
     let known = this.#ofIssuer.get(issuer);
-    if (known === undefined) this.#ofIssuer.set(issuer, (known = new Places(this.#byIssuer.get(issuer) ?? [])));
+    if (known === undefined)
+      this.#ofIssuer.set(issuer, (known = new PoliciesTogether(this.#byIssuer.get(issuer) ?? [])));
     return known.meet(policy);
   }
 
   /** Whether one of them can apply to a proxy that enforces the policy. */
-  meets(policy: AuthorizationPolicy): boolean {
+  meets(policy: Placed): boolean {
     return this.#all.meet(policy);
   }
 }
 
-function groupedByIssuer(
-  authentications: readonly RequestAuthentication[],
-): ReadonlyMap<string, readonly RequestAuthentication[]> {
-  const found = new Map<string, RequestAuthentication[]>();
+function groupedByIssuer(authentications: readonly Authentication[]): ReadonlyMap<string, readonly Authentication[]> {
+  const found = new Map<string, Authentication[]>();
   for (const authentication of authentications)
-    for (const issuer of new Set(authentication.spec.jwtRules.map((rule) => rule.issuer ?? ""))) {
+    for (const issuer of new Set(authentication.policy.spec.jwtRules.map((rule) => rule.issuer ?? ""))) {
       const some = found.get(issuer) ?? [];
       some.push(authentication);
       found.set(issuer, some);
@@ -141,24 +114,29 @@ class Beginnings {
 }
 const reversed = (text: string): string => [...text].reverse().join("");
 
-const targetsOf = ({ spec }: RequestAuthentication) =>
-  spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
-
 /** How the RequestAuthentications of a namespace validate tokens. */
 const tokenValidation = fact(
   "tokenValidation",
   "Namespace",
-  [authenticationsOfNamespace],
-  (namespace, mesh) => new TokenValidation(mesh.related(authenticationsOfNamespace, namespace)),
+  [authenticationsOfNamespace, ...readsPlaced],
+  (namespace, mesh) =>
+    new TokenValidation(mesh.related(authenticationsOfNamespace, namespace).map((one) => placed(one, mesh))),
 );
-const ofMesh = new WeakMap<readonly RequestAuthentication[], TokenValidation>();
+/** How those of all namespaces do. */
+const tokenValidationOfMesh = fact(
+  "tokenValidationOfMesh",
+  "key",
+  [authenticationsOfMesh, ...readsPlaced],
+  (key, mesh) => new TokenValidation(mesh.under(authenticationsOfMesh, [key]).map((one) => placed(one, mesh))),
+);
 
 const reads = [
   namespaceOfTokenPolicy,
   namespacesTogether,
   rootOfNamespace,
   tokenValidation,
-  authenticationsOfMesh,
+  tokenValidationOfMesh,
+  ...readsPlaced,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -187,7 +165,8 @@ export const authorizationPolicyNeedsToken = defineRule({
     const [namespace] = mesh.related(namespaceOfTokenPolicy, policy);
     if (namespace === undefined || isForZtunnel(policy, namespace)) return;
     const all = validationsFor(policy, namespace, mesh);
-    const isMet = all.some((one) => one.meets(policy));
+    const here = placed(policy, mesh);
+    const isMet = all.some((one) => one.meets(here));
     const rest = {
       evidence: [absent("RequestAuthentication", namespace.metadata.name)],
       ...(mesh.knowsAll("RequestAuthentication") ? {} : { guess: "all RequestAuthentications" }),
@@ -198,7 +177,7 @@ export const authorizationPolicyNeedsToken = defineRule({
         yield* otherIssuers(
           rule,
           ["spec", "rules", i],
-          (pattern) => all.some((one) => one.accepts(pattern, policy)),
+          (pattern) => all.some((one) => one.accepts(pattern, here)),
           rest,
         );
       else yield { at: ["spec", "rules", i], message: unmet(rule), key: "no token", ...rest };
@@ -206,22 +185,19 @@ export const authorizationPolicyNeedsToken = defineRule({
   },
 });
 
-/** ztunnel knows no tokens, which another rule reports. */
+/** ztunnel knows no tokens, which another rule reports. The pods of a Gateway are proxies in ambient namespaces, too. */
 const isForZtunnel = (policy: AuthorizationPolicy, namespace: Namespace): boolean =>
-  targetRefsOf(policy).length === 0 && enrollmentOf(namespace) === "ambient";
+  targetRefsOf(policy).length === 0 &&
+  matchLabelsOf(policy)[gatewayNameLabel] === undefined &&
+  enrollmentOf(namespace) === "ambient";
 
-/** All mesh-wide policies relate to one list of RequestAuthentications, which is indexed once. */
+/** All mesh-wide policies are compared with one list of RequestAuthentications, which is indexed once. */
 function validationsFor(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly TokenValidation[] {
-  if (namespace.metadata.name !== mesh.settings.rootNamespace) {
-    // Where a waypoint decides, so does what targets it in its own namespace, or the Services of another one.
-    const others = targetRefsOf(policy).length === 0 ? [] : mesh.get(namespacesTogether, namespace);
-    const all = [namespace, ...mesh.related(rootOfNamespace, namespace), ...others];
-    return all.map((one) => mesh.get(tokenValidation, one));
-  }
-  const authentications = mesh.related(authenticationsOfMesh, policy);
-  const found = ofMesh.get(authentications) ?? new TokenValidation(authentications);
-  ofMesh.set(authentications, found);
-  return [found];
+  if (namespace.metadata.name === mesh.settings.rootNamespace) return [mesh.get(tokenValidationOfMesh, everywhere)];
+  // Where a waypoint decides, so does what targets it in its own namespace, or the Services of another one.
+  const others = targetRefsOf(policy).length === 0 ? [] : mesh.get(namespacesTogether, namespace);
+  const all = [namespace, ...mesh.related(rootOfNamespace, namespace), ...others];
+  return all.map((one) => mesh.get(tokenValidation, one));
 }
 
 function unmet(rule: Rule): string {
@@ -249,6 +225,12 @@ function* otherIssuers(
         at: place,
         message: `No request has request principal ${JSON.stringify(value)}: it is an issuer without "/" and a subject`,
         fix: `Write \`${value}/*\` for all subjects of this issuer.`,
+      };
+    else if (hasStarAsSubject(value))
+      yield {
+        at: place,
+        message: `No request has request principal ${JSON.stringify(value)}: after a * at the beginning, the one behind the "/" stands for itself`,
+        fix: "Write `*` for every issuer and subject, or `<issuer>/*` with the whole issuer for all of its subjects.",
       };
     else if (!isAccepted(pattern))
       yield {
@@ -304,6 +286,9 @@ function patternOf(value: string): IssuerPattern {
   if (value.startsWith("*")) return { issuer: value.slice(1), by: "end" };
   return value.endsWith("*") ? { issuer: value.slice(0, -1), by: "beginning" } : { issuer: value, by: "name" };
 }
+
+/** With a `*` at the beginning, a subject is compared exactly (requestPrincipalGenerator). */
+const hasStarAsSubject = (value: string): boolean => /^\*.*\/[^/]*\*[^/]*$/s.test(value);
 
 /**
  * Which issuers a pattern of request principals, `issuer/subject`, accepts (requestPrincipalGenerator); undefined: without a

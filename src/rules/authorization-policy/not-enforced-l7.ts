@@ -1,9 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced, scopeOf } from "../../mesh/authorization/policies.ts";
 import { policySetOf } from "../../mesh/authorization/policy-set.ts";
-import { asksForHttp } from "../../mesh/authorization/rules.ts";
 import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
-import { atZtunnel, httpAttributesOf, type ZtunnelRule } from "../../mesh/authorization/ztunnel-rules.ts";
+import { atZtunnel, unseenAttributesOf, type ZtunnelRule } from "../../mesh/authorization/ztunnel-rules.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
@@ -22,7 +21,8 @@ const plainAllowsOfNamespace = relation(
   "plainAllowsOfNamespace",
   namespaceByName,
   index("AuthorizationPolicy", (policy, settings) => {
-    const isPlain = actionOf(policy) === "ALLOW" && policy.spec.rules.some((rule) => !asksForHttp(rule));
+    const isPlain =
+      actionOf(policy) === "ALLOW" && policy.spec.rules.some((rule) => atZtunnel(rule, "ALLOW") !== "dropped");
     return isPlain && isEnforced(policy, settings) ? [policy.metadata.namespace] : [];
   }),
 );
@@ -50,13 +50,13 @@ export const authorizationPolicyNotEnforcedL7 = defineRule({
   mode: { protected: "deny", elsewhere: "warn" },
   since: "0.1.0",
   tags: ["ambient", "deny-all-gap"],
-  summary: "A policy uses HTTP attributes or an external authorizer, but only ztunnel enforces it.",
-  why: "A policy without targetRefs is enforced by ztunnel for ambient workloads and never by a waypoint (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). ztunnel does not parse HTTP. It drops ALLOW rules with HTTP attributes, so that everyone is denied. It removes HTTP attributes from DENY rules, so that a rule without other attributes denies nobody (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). It never receives policies with action CUSTOM.",
+  summary: "A policy uses HTTP attributes, trust domains or an external authorizer, but only ztunnel enforces it.",
+  why: "A policy without targetRefs is enforced by ztunnel for ambient workloads and never by a waypoint (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy). ztunnel does not parse HTTP. It drops ALLOW rules with HTTP attributes, so that everyone is denied. It removes HTTP attributes from DENY rules, so that a rule without other attributes denies nobody (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). It never receives trust domains of sources: a source with nothing else matches nobody, and others match callers of every trust domain. It never receives policies with action CUSTOM.",
   fix: "Create a waypoint for the namespace and attach the policy to it with `targetRefs`. In policies for ztunnel, use only ports and identities.",
   incident: {
     symptoms: ["access-denied", "open-access"],
     proxies: ["ztunnel"],
-    seen: "An ALLOW rule with methods, paths or hosts denies everybody; a DENY rule with them alone denies nobody. ztunnel logs no attribute of HTTP.",
+    seen: "An ALLOW rule with methods, paths or hosts, or with trust domains alone, denies everybody; a DENY rule with them alone denies nobody. ztunnel logs no attribute of HTTP.",
     wayOut:
       "For denied callers: apply an ALLOW policy with their principals and ports alone. For callers that get in: deny them by principal, or restrict them with an ALLOW policy for ztunnel.",
     silentWhen: "The policy has targetRefs, or no workload that it applies to is ambient.",
@@ -96,13 +96,13 @@ function* ofRules(judged: Judged): Iterable<Problem> {
     known.set(left, said);
     yield {
       at: ["spec", "rules", i],
-      message: `${where}: ${said.consequence(httpAttributesOf(rule).join(", "))}`,
+      message: `${where}: ${said.consequence(unseenAttributesOf(rule).join(", "))}`,
       key: said.key,
       fix: said.fix,
       evidence: [scope.namespace],
       ...guessOf(scope),
       // A denied caller notices the problem; an allowed one does not.
-      ...(left === "never" && scope.isCertain
+      ...((left === "never" || left === "wider") && scope.isCertain
         ? {}
         : {
             onlyWarns: scope.isCertain
@@ -144,6 +144,12 @@ function saidOf(left: ZtunnelRule, judged: Judged): Said {
     return {
       ...said,
       consequence: (attributes) => `at ztunnel the rule (${attributes}) never matches and denies nothing to ${shown}`,
+    };
+  if (left === "wider")
+    return {
+      ...said,
+      consequence: (attributes) =>
+        `ztunnel ignores ${attributes} in the rule, and allows its other callers of every trust domain to reach ${shown}`,
     };
   if (left === "part")
     return {

@@ -1,14 +1,18 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
+import { gatewaysOfNamespace, isForIngress } from "../../mesh/membership/gateways.ts";
+import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { labelsOfGatewayPods } from "../../mesh/waypoints/bindings.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { listening, portsOfSelected, unknownPort } from "../../mesh/membership/listening.ts";
 import { workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { keysOfSelector } from "../../mesh/objects/label-keys.ts";
-import { matchLabelsOf } from "../../mesh/objects/selectors.ts";
+import { matchLabelsOf, selects } from "../../mesh/objects/selectors.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, reachedBy, relation } from "../../view/view.ts";
+import { index, type MeshView, reachedBy, relation } from "../../view/view.ts";
 
 function isOfPorts(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
   const isRead = isEnforced(policy, settings) && policy.metadata.namespace !== settings.rootNamespace;
@@ -62,9 +66,15 @@ function portsOf({ spec }: AuthorizationPolicy): readonly { readonly port: numbe
 export const authorizationPolicyPortUnknown = defineRule({
   id: "authorization-policy-port-unknown",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfPortPolicy, reachedBy(captured, [workloadsNearPortPolicy, workloadsOfWidePortPolicy]), listening],
+  reads: [
+    namespaceOfPortPolicy,
+    reachedBy(captured, [workloadsNearPortPolicy, workloadsOfWidePortPolicy]),
+    listening,
+    gatewaysOfNamespace,
+    listenersOfGateway,
+  ],
   // Without workloads there is nothing to compare with.
-  worksWithout: ["Service", "Workload"],
+  worksWithout: ["KubernetesGateway", "ListenerSet", "Service", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
@@ -87,6 +97,28 @@ export const authorizationPolicyPortUnknown = defineRule({
     if (namespace === undefined) return;
     const known = portsOfSelected(matchLabelsOf(policy), namespace, mesh);
     if (known === undefined) return;
-    for (const { port, at } of portsOf(policy)) if (!known.ports.has(port)) yield { at, ...unknownPort(port, known) };
+    const unknown = portsOf(policy).filter(({ port }) => !known.ports.has(port));
+    const atGateways = unknown.length === 0 ? none : portsOfGateways(matchLabelsOf(policy), namespace, mesh);
+    if (atGateways === undefined) return;
+    for (const { port, at } of unknown) if (!atGateways.has(port)) yield { at, ...unknownPort(port, known) };
   },
 });
+
+const none: ReadonlySet<number> = new Set();
+
+/**
+ * The ports of the Gateways in the namespace whose pods, which istiod creates, are selected, too; undefined: ListenerSets that are not
+ * known may add some.
+ */
+function portsOfGateways(
+  selector: Readonly<Record<string, string>>,
+  namespace: Namespace,
+  mesh: MeshView<typeof gatewaysOfNamespace | typeof listenersOfGateway>,
+): ReadonlySet<number> | undefined {
+  const selected = mesh
+    .related(gatewaysOfNamespace, namespace)
+    .filter((gateway) => isForIngress(gateway) && selects(selector, labelsOfGatewayPods(gateway)))
+    .map((gateway) => mesh.get(listenersOfGateway, gateway));
+  if (selected.some(({ others }) => others !== undefined)) return undefined;
+  return new Set(selected.flatMap(({ all }) => all.flatMap(({ listener }) => listener.port ?? [])));
+}

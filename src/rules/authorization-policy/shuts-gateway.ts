@@ -22,14 +22,13 @@ import { virtualServicesOfGateway, workloadsOfGateway } from "../../mesh/traffic
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
-/** An ALLOW policy for gateways, by labels or as targets, whose rules are all for some hosts, and its namespace. */
+/** An ALLOW policy that can be for gateways, as workloads or as targets, whose rules are all for some hosts, and its namespace. */
 const namespaceOfHostPolicy = relation(
   "namespaceOfHostPolicy",
   index("AuthorizationPolicy", (policy, settings) => {
     const refs = targetRefsOf(policy);
-    const isForSome =
-      refs.length === 0 ? policy.spec.selector !== undefined : refs.some(({ kind }) => kind === "Gateway");
-    return isForSome && actionOf(policy) === "ALLOW" && isEnforced(policy, settings) && isForHosts(policy)
+    const isForGateways = refs.length === 0 || refs.some(({ kind }) => kind === "Gateway");
+    return isForGateways && actionOf(policy) === "ALLOW" && isEnforced(policy, settings) && isForHosts(policy)
       ? [policy.metadata.namespace]
       : [];
   }),
@@ -68,7 +67,7 @@ export const authorizationPolicyShutsGateway = defineRule({
     seen: "Requests for hosts of other teams get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
     wayOut: "Delete the policy or apply its previous version: the gateway accepts the other hosts again at once.",
     silentWhen:
-      "No VirtualService or route with a full host name is known for the gateway, or some ALLOW rule there is for every host.",
+      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, or the policy is in the root namespace and the gateway is in another one.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-ingress/",
   },
 

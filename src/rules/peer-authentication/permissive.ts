@@ -27,7 +27,7 @@ export const peerAuthenticationPermissive = defineRule({
   fix: `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`,
   incident: {
     symptoms: ["plaintext"],
-    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    proxies: ["sidecar", "ztunnel"],
     seen: "A call without a certificate gets an answer from these workloads, or from this port.",
     wayOut:
       "Apply the previous version of the PeerAuthentication, or delete it, if the namespace or the mesh is STRICT. Callers in plaintext then fail: look at the metric first.",

@@ -1,6 +1,8 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
+import { type MutualByRule, mutualByRule } from "../../mesh/client-tls/destinations.ts";
+import type { Capture } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { disabledBy, mtls, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
@@ -33,13 +35,13 @@ const namespaceOfStrictWorkloads = relation(
 export const peerAuthenticationStrictRefusesClients = defineRule({
   id: "peer-authentication-strict-refuses-clients",
   subject: "PeerAuthentication",
-  reads: [namespaceOfStrictWorkloads, mtls, captured, setting("autoMtls")],
-  worksWithout: ["Workload"],
+  reads: [namespaceOfStrictWorkloads, mtls, captured, mutualByRule, setting("autoMtls")],
+  worksWithout: ["DestinationRule", "Service", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
   summary: "Workloads require mTLS in a namespace with mode DISABLE, for which clients do not use auto mTLS.",
-  why: "Whether sidecars and gateways use auto mTLS is decided once for each service, by the mode of its namespace (Istio pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode). With DISABLE they send plaintext to all its workloads, and those that are STRICT reset the connections.",
+  why: "Whether sidecars and gateways use auto mTLS is decided once for each service, by the mode of its namespace (Istio pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode). With DISABLE they send plaintext to all its workloads, unless a DestinationRule sets another TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings), and those that are STRICT reset the connections.",
   fix: "Set the mode of the namespace to PERMISSIVE, so that clients use mTLS for workloads that have a sidecar. Where a workload must accept plaintext only, set DISABLE in a policy that selects it.",
   incident: {
     symptoms: ["reset"],
@@ -47,7 +49,7 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     seen: "Requests of clients with sidecars and of gateways fail, and those of workloads without a proxy too.",
     wayOut: "Set the mode of these workloads back to PERMISSIVE, or delete the policy.",
     silentWhen:
-      "The workloads are ambient, auto mTLS is off, or the mode of the namespace is another one than DISABLE.",
+      "The workloads are ambient, auto mTLS is off, the mode of the namespace is another one than DISABLE, or DestinationRules set ISTIO_MUTUAL for all Services of the workloads.",
     page: "https://istio.io/latest/docs/ops/configuration/traffic-management/tls-configuration/",
   },
 
@@ -57,9 +59,8 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     const by = disabledBy(mesh.get(mtls, namespace));
     if (by === undefined) return;
     const labels = policy.spec.selector?.matchLabels ?? {};
-    const captures = mesh.get(captured, namespace).capturesOf(labels);
-    // HBONE takes precedence at ztunnel.
-    if (captures.size > 0 && !captures.has("sidecar") && !captures.has("unknown")) return;
+    if (isReachedByHbone(mesh.get(captured, namespace).capturesOf(labels))) return;
+    if (isSetByRules(labels, mesh.get(mutualByRule, namespace))) return;
     for (const at of strictFields(policy))
       yield {
         at,
@@ -69,3 +70,11 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
       };
   },
 });
+
+/** HBONE takes precedence at ztunnel. */
+const isReachedByHbone = (captures: ReadonlySet<Capture>): boolean =>
+  captures.size > 0 && !captures.has("sidecar") && !captures.has("unknown");
+
+/** Whether DestinationRules set TLS for all Services of the workloads, which counts instead of the mode of the namespace. */
+const isSetByRules = (labels: Readonly<Record<string, string>>, byRule: MutualByRule | undefined): boolean =>
+  byRule !== undefined && byRule.mutual.meet(labels) && !byRule.others.meet(labels);

@@ -10,26 +10,30 @@ export const requestAuthenticationKeysOverHttp = defineRule({
   stage: "trial",
   tags: ["authorization"],
   summary: "The keys that verify tokens are fetched over plain HTTP from a host outside the cluster.",
-  why: "The control plane fetches `jwksUri` itself and gives the keys to the proxies (Istio pilot/pkg/model/jwks_resolver.go getRemoteContentWithRetry). Whoever is on the way of a request over plain HTTP can answer with keys of their own, and then sign tokens that every policy accepts.",
-  fix: "Use `https`, or put the keys into `jwks`.",
+  why: "The control plane fetches `jwksUri` itself and gives the keys to the proxies; without it, it asks the issuer at `/.well-known/openid-configuration` for the place of the keys (Istio pilot/pkg/model/jwks_resolver.go GetPublicKey, resolveJwksURIUsingOpenID, getRemoteContentWithRetry). Whoever is on the way of a request over plain HTTP can answer with keys of their own, and then sign tokens that every policy accepts.",
+  fix: "Use `https` in `jwksUri`, or put the keys into `jwks`.",
   incident: {
     symptoms: ["open-access"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Tokens that the issuer did not sign are accepted.",
     wayOut: "Put the keys of the issuer into `jwks`, and remove `jwksUri`.",
     silentWhen:
-      "The host is in the cluster: a name without a dot, or one that ends with `.svc`, `.local`, `.internal` or the domain of the cluster, or a private address.",
+      "The place of the keys that an issuer names over HTTPS is not known. The host is in the cluster: a name without a dot, or one that ends with `.svc`, `.local`, `.internal` or the domain of the cluster, or a private address.",
     page: "https://istio.io/latest/docs/reference/config/security/jwt/",
   },
 
   *check(authentication, { settings }) {
     if (!isServed(authentication, settings)) return;
-    for (const [i, { jwksUri, jwks }] of authentication.spec.jwtRules.entries()) {
+    for (const [i, { issuer, jwksUri, jwks }] of authentication.spec.jwtRules.entries()) {
+      const url = jwksUri || issuer;
       // Keys that stand in the object are used instead.
-      if (!jwksUri || jwks || !isFromOutside(jwksUri, settings.domain)) continue;
+      if (!url || jwks || !isFromOutside(url, settings.domain)) continue;
+      const shown = JSON.stringify(url);
       yield {
-        at: ["spec", "jwtRules", i, "jwksUri"],
-        message: `The keys come from ${JSON.stringify(jwksUri)} over plain HTTP, so whoever is on the way can replace them`,
+        at: ["spec", "jwtRules", i, jwksUri ? "jwksUri" : "issuer"],
+        message: jwksUri
+          ? `The keys come from ${shown} over plain HTTP, so whoever is on the way can replace them`
+          : `The issuer ${shown} is asked over plain HTTP where its keys are, so whoever is on the way can replace them`,
       };
     }
   },

@@ -1,13 +1,13 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { asksForToken } from "../../mesh/authorization/rules.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { SelectorsTogether } from "../../mesh/objects/selectors-together.ts";
+import { placed, PoliciesTogether, readsPlaced } from "../../mesh/waypoints/policies-together.ts";
 import { namespacesTogether } from "../../mesh/waypoints/together-at-waypoints.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
@@ -42,77 +42,50 @@ const tokenPoliciesOfMesh = relation(
   tokenPoliciesOfNamespace.to,
 );
 
-/** Policies that require tokens, indexed for comparison with many RequestAuthentications. */
-class TokenDemands {
-  readonly #names = new Map<string, Set<string>>();
-  readonly #selectors: SelectorsTogether;
-
-  constructor(policies: readonly AuthorizationPolicy[]) {
-    for (const policy of policies)
-      for (const { kind, name } of targetRefsOf(policy))
-        this.#names.set(kind, (this.#names.get(kind) ?? new Set<string>()).add(name));
-    const selectors = policies
-      .filter((policy) => targetRefsOf(policy).length === 0)
-      .map(({ spec }) => spec.selector?.matchLabels ?? {});
-    this.#selectors = new SelectorsTogether(selectors);
-  }
-
-  /** Whether some policy can apply to the same workload, gateway or service. */
-  meet(authentication: RequestAuthentication): boolean {
-    const own = targetsOf(authentication);
-    // Targets of different kinds can overlap, such as a Service behind a Gateway.
-    if (own.length > 0)
-      return own.some(
-        ({ kind, name }) => this.#names.get(kind)?.has(name) || this.#names.size > Number(this.#names.has(kind)),
-      );
-    return this.#selectors.meet(authentication.spec.selector?.matchLabels ?? {});
-  }
-}
-
-const targetsOf = ({ spec }: RequestAuthentication) =>
-  spec.targetRefs.length === 0 && spec.targetRef !== undefined ? [spec.targetRef] : spec.targetRefs;
-
 /** The policies of a namespace that require tokens. */
 const tokenDemands = fact(
   "tokenDemands",
   "Namespace",
-  [tokenPoliciesOfNamespace],
-  (namespace, mesh) => new TokenDemands(mesh.related(tokenPoliciesOfNamespace, namespace)),
+  [tokenPoliciesOfNamespace, ...readsPlaced],
+  (namespace, mesh) =>
+    new PoliciesTogether(mesh.related(tokenPoliciesOfNamespace, namespace).map((policy) => placed(policy, mesh))),
 );
-const ofMesh = new WeakMap<readonly AuthorizationPolicy[], TokenDemands>();
+/** Those of all namespaces. */
+const tokenDemandsOfMesh = fact(
+  "tokenDemandsOfMesh",
+  "key",
+  [tokenPoliciesOfMesh, ...readsPlaced],
+  (key, mesh) => new PoliciesTogether(mesh.under(tokenPoliciesOfMesh, [key]).map((policy) => placed(policy, mesh))),
+);
 
 const reads = [
   namespaceOfRequestAuthentication,
   namespacesTogether,
   rootOfNamespace,
   tokenDemands,
-  tokenPoliciesOfMesh,
+  tokenDemandsOfMesh,
+  ...readsPlaced,
   captured,
 ] as const;
 
 /** Then no token is validated at all, which selector-reaches-only-ztunnel reports. */
 function isOnlyForZtunnel(authentication: RequestAuthentication, mesh: MeshView<(typeof reads)[number]>): boolean {
   const [namespace] = mesh.related(namespaceOfRequestAuthentication, authentication);
-  const isKnown = namespace !== undefined && mesh.knowsAll("Workload") && targetsOf(authentication).length === 0;
+  const isKnown = namespace !== undefined && mesh.knowsAll("Workload") && targetRefsOf(authentication).length === 0;
   return isKnown && mesh.get(captured, namespace).isOnlyAmbient(authentication.spec.selector?.matchLabels ?? {});
 }
 
-/** All mesh-wide RequestAuthentications relate to one list of policies, which is indexed once. */
+/** All mesh-wide RequestAuthentications are compared with one list of policies, which is indexed once. */
 function demandsOn(
   authentication: RequestAuthentication,
   mesh: MeshView<(typeof reads)[number]>,
-): readonly TokenDemands[] {
+): readonly PoliciesTogether[] {
   const [namespace] = mesh.related(namespaceOfRequestAuthentication, authentication);
-  if (namespace !== undefined) {
-    // Where a waypoint decides, so does what targets it in its own namespace, or the Services of another one.
-    const others = targetsOf(authentication).length === 0 ? [] : mesh.get(namespacesTogether, namespace);
-    const all = [namespace, ...mesh.related(rootOfNamespace, namespace), ...others];
-    return all.map((one) => mesh.get(tokenDemands, one));
-  }
-  const policies = mesh.related(tokenPoliciesOfMesh, authentication);
-  const demands = ofMesh.get(policies) ?? new TokenDemands(policies);
-  ofMesh.set(policies, demands);
-  return [demands];
+  if (namespace === undefined) return [mesh.get(tokenDemandsOfMesh, everywhere)];
+  // Where a waypoint decides, so does what targets it in its own namespace, or the Services of another one.
+  const others = targetRefsOf(authentication).length === 0 ? [] : mesh.get(namespacesTogether, namespace);
+  const all = [namespace, ...mesh.related(rootOfNamespace, namespace), ...others];
+  return all.map((one) => mesh.get(tokenDemands, one));
 }
 
 export const requestAuthenticationNotRequired = defineRule({
@@ -140,7 +113,8 @@ export const requestAuthenticationNotRequired = defineRule({
     const { metadata, spec } = authentication;
     if (spec.jwtRules.length === 0 || !isServed(authentication, mesh.settings)) return;
     if (isOnlyForZtunnel(authentication, mesh)) return;
-    if (demandsOn(authentication, mesh).some((demands) => demands.meet(authentication))) return;
+    const here = placed(authentication, mesh);
+    if (demandsOn(authentication, mesh).some((demands) => demands.meet(here))) return;
     yield {
       at: ["spec", "jwtRules"],
       message: "No policy requires a token here, so requests without one are accepted",

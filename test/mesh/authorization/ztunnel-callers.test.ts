@@ -4,7 +4,7 @@ import { readObject } from "../../../src/kube/object.ts";
 import type { AuthorizationPolicy } from "../../../src/mesh/authorization/policies.ts";
 import { PolicySet } from "../../../src/mesh/authorization/policy-set.ts";
 import { type Caller, ZtunnelAnswers } from "../../../src/mesh/authorization/ztunnel-callers.ts";
-import { atZtunnel, httpAttributesOf } from "../../../src/mesh/authorization/ztunnel-rules.ts";
+import { atZtunnel, unseenAttributesOf } from "../../../src/mesh/authorization/ztunnel-rules.ts";
 import { defaultMeshSettings, type AllMeshSettings } from "../../../src/view/settings.ts";
 
 const policy = (spec: unknown) =>
@@ -50,7 +50,10 @@ describe("what ztunnel leaves of a rule", () => {
       "part",
     ],
     ["DENY when a header", "DENY", { when: [{ key: "request.headers[x]", values: ["y"] }] }, "never"],
-    ["trust domains are no HTTP", "DENY", from({ trustDomains: ["other"] }), "whole"],
+    ["a source of trust domains alone", "DENY", from({ trustDomains: ["a"] }), "never"],
+    ["one beside a namespace", "DENY", from({ notTrustDomains: ["a"], namespaces: ["b"] }), "part"],
+    ["an ALLOW rule for trust domains alone", "ALLOW", from({ notTrustDomains: ["a"] }), "dropped"],
+    ["one beside a namespace that is allowed", "ALLOW", from({ trustDomains: ["a"], namespaces: ["b"] }), "wider"],
   ];
   for (const [what, action, rule, expected] of cases)
     test(what, () => {
@@ -69,7 +72,7 @@ describe("what ztunnel leaves of a rule", () => {
       ],
     }).spec.rules;
     assert.ok(rule);
-    assert.deepEqual(httpAttributesOf(rule), ["methods", "remoteIpBlocks", "connection.sni"]);
+    assert.deepEqual(unseenAttributesOf(rule), ["methods", "remoteIpBlocks", "connection.sni"]);
   });
 });
 
