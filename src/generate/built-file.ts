@@ -111,7 +111,7 @@ const filesIn = ({ outputs }: Metafile): string[] =>
 const codeUnit = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 /** Writes the program and its source map, and nothing of what has to be handed out with it. */
-export async function writeProgram(outfile: string): Promise<Metafile> {
+async function writeProgram(outfile: string): Promise<Metafile> {
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: ["src/main.ts"],

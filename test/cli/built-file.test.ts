@@ -11,13 +11,13 @@ import { type Duplex, pipeline } from "node:stream";
 import { after, before, describe, test, type TestContext } from "node:test";
 import { promisify } from "node:util";
 import packageJson from "../../package.json" with { type: "json" };
-import { writeBuiltFile } from "../../src/generate/built-file.ts";
 import { root } from "../../src/generate/files.ts";
 import { noticesFile, thirdPartyNotices } from "../../src/generate/third-party-notices.ts";
 import { reviewBody, testCertificate } from "../contract/api-server.ts";
 import { ListWatchServer } from "../sources/cluster/list-watch-server.ts";
 import { kubeconfigFor } from "../sources/cluster/live-cluster.ts";
 import { oldNode } from "./old-node.ts";
+import { builtFolder } from "./program.ts";
 import { serveWith } from "./server-process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "meshward-built-"));
@@ -63,7 +63,7 @@ describe("the built file", () => {
   const file = join(folder, "meshward.js");
   const moduleFolder = join(folder, "package", "dist");
   before(async () => {
-    await writeBuiltFile(folder);
+    cpSync(await builtFolder(), folder, { recursive: true });
     mkdirSync(moduleFolder, { recursive: true });
     cpSync(file, join(moduleFolder, "meshward.js"));
     writeFileSync(join(moduleFolder, "..", "package.json"), '{ "type": "module" }');

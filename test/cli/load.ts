@@ -1,6 +1,7 @@
 import { type AddressInfo, connect, createServer, type Server as TcpServer, type Socket } from "node:net";
 import { Agent, request as httpsRequest } from "node:https";
 import { once } from "node:events";
+import { createSecureContext, type SecureContext } from "node:tls";
 import { setTimeout as elapsed } from "node:timers/promises";
 import { responseIn, reviewBody, virtualService } from "../contract/api-server.ts";
 
@@ -109,6 +110,14 @@ export async function underLoad(options: LoadOptions, task: () => Promise<void>)
 export const shown = ({ sent, repeated, failed, p50, p99 }: LoadResult): string =>
   `reviews: ${sent}, failed: ${failed.length}, repeated after 429: ${repeated}, p50 ${p50} ms, p99 ${p99} ms`;
 
+/** What trusts one bundle, because thousands of connections trust the same few. */
+const trusting = (caBundle: string): SecureContext => {
+  const known = contexts.get(caBundle) ?? createSecureContext({ ca: caBundle });
+  contexts.set(caBundle, known);
+  return known;
+};
+const contexts = new Map<string, SecureContext>();
+
 /** The connections of one client. */
 class Agents {
   readonly #options: LoadOptions;
@@ -125,8 +134,12 @@ class Agents {
       this.#agent?.destroy();
       this.#used = 0;
       // A session that is resumed would not verify the certificate.
-      const agent = new Agent({ keepAlive: true, maxSockets: 1, maxCachedSessions: 0, ca: caBundle() });
+      const secureContext = trusting(caBundle());
+      const agent = new Agent({ keepAlive: true, maxSockets: 1, maxCachedSessions: 0, secureContext });
+      const known = new WeakSet();
       agent.on("free", (socket: { getPeerX509Certificate(): { serialNumber: string } | undefined }) => {
+        if (known.has(socket)) return;
+        known.add(socket);
         const serial = socket.getPeerX509Certificate()?.serialNumber;
         if (serial !== undefined) this.#serials.add(serial);
       });

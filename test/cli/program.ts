@@ -5,35 +5,38 @@ import { assetFolders } from "../../src/config/assets.ts";
 import { root } from "../../src/generate/files.ts";
 
 // The program that tests start as a process: one file, because each of the hundred processes of a run would otherwise find, read and
-// strip several hundred modules of TypeScript, which is two thirds of what a short command costs.
+// strip several hundred modules of TypeScript, which is two thirds of what a short command costs. It is the built file, which other
+// tests judge, package and put into an executable: all take what one of them built.
 
-const cache = join(root, ".cache/program");
+const cache = join(root, ".cache/built");
 const dayMs = 86_400_000;
 let written: Promise<string> | undefined;
 
-/** The path of the program, as it is built from the sources of this moment. The first test of a run that asks builds it. */
-export function program(): Promise<string> {
+/** The folder of the built file and its papers, from the sources of this moment, to read. The first test of a run that asks builds it. */
+export function builtFolder(): Promise<string> {
   written ??= inCache();
   return written;
 }
 
+/** The path of the built file in that folder. */
+export const program = async (): Promise<string> => join(await builtFolder(), "meshward.js");
+
 async function inCache(): Promise<string> {
   const folder = join(cache, keyOfSources());
-  const file = join(folder, "meshward.js");
-  if (existsSync(file)) return file;
+  if (existsSync(folder)) return folder;
   mkdirSync(cache, { recursive: true });
-  const { writeProgram } = await import("../../src/generate/built-file.ts");
+  const { writeBuiltFile } = await import("../../src/generate/built-file.ts");
   const draft = mkdtempSync(join(cache, "draft-"));
-  await writeProgram(join(draft, "meshward.js"));
+  await writeBuiltFile(draft);
   try {
     renameSync(draft, folder);
   } catch (error) {
     // Another test was faster, with the same sources.
-    if (!existsSync(file)) throw error;
+    if (!existsSync(folder)) throw error;
     rmSync(draft, { recursive: true });
   }
   removeOld();
-  return file;
+  return folder;
 }
 
 /** Of all that is in the program: what is below `src/` and `policies/`, and the versions of the packages. */

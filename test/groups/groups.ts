@@ -16,8 +16,8 @@ const laws = namesOfLaws.join("|");
 export const groups = {
   "quick-admission": [`{admission,policy}/!(${laws}|leftovers)`],
   "quick-engine": [`{config,deploy,engine,explain,generate,istiod-validation,report,telemetry,text,tls}/!(${laws})`],
-  "quick-mesh": [`{kube,mesh,view}/**/!(${laws})`, "{architecture,package}"],
-  "quick-rules": [`{cel,custom-rules,rule-code,schemas,vap}/!(${laws})`, "rules"],
+  "quick-mesh": [`{kube,mesh,schemas,view}/**/!(${laws})`, "{architecture,package}"],
+  "quick-rules": [`{cel,custom-rules,rule-code,vap}/!(${laws})`, "rules"],
   // It takes long, and the runner starts files in the order of their names.
   browser: ["page/*"],
   cli: [

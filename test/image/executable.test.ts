@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import packageJson from "../../package.json" with { type: "json" };
-import { writeBuiltFile } from "../../src/generate/built-file.ts";
 import { installedNode, writeExecutable } from "../../src/generate/executable.ts";
 import { rules } from "../../src/rules/index.ts";
+import { builtFolder } from "../cli/program.ts";
 
 const platform = `${process.platform}-${process.arch}`;
 const node = installedNode(platform);
@@ -21,7 +21,7 @@ describe("the single executable", { skip }, () => {
   after(() => rmSync(folder, { recursive: true }));
   let path = "";
   before(async () => {
-    await writeBuiltFile(folder);
+    cpSync(await builtFolder(), folder, { recursive: true });
     path = writeExecutable(folder, platform, node ?? "");
   });
   /** Without any Node in PATH, in a folder with nothing in it. */

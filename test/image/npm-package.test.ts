@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import packageJson from "../../package.json" with { type: "json" };
-import { writeBuiltFile } from "../../src/generate/built-file.ts";
 import { writeNpmPackage } from "../../src/generate/npm-package.ts";
+import { builtFolder } from "../cli/program.ts";
 
 describe("the npm package", () => {
   const folder = mkdtempSync(join(tmpdir(), "meshward-npm-"));
@@ -17,8 +17,7 @@ describe("the npm package", () => {
     return stdout;
   };
   before(async () => {
-    await writeBuiltFile(join(folder, "built"));
-    writeNpmPackage(join(folder, "built"), join(folder, "npm"));
+    writeNpmPackage(await builtFolder(), join(folder, "npm"));
     ran("npm", ["pack", "./npm", "--silent"]);
     ran("tar", ["--extract", "--file", `meshward-${packageJson.version}.tgz`]);
   });

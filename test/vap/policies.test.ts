@@ -28,11 +28,20 @@ const namespaces: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   plain: {},
 };
 
-function evaluated(expression: string, values: Readonly<Record<string, CelInput>>): CelInput {
+/** The API server compiles an expression once as well, and evaluates it for each request. */
+const programs = new Map<string, ReturnType<CelLanguage["program"]>>();
+function programOf(expression: string): ReturnType<CelLanguage["program"]> {
+  const known = programs.get(expression);
+  if (known !== undefined) return known;
   const parsed = parseExpression(expression);
   if ("message" in parsed) throw new Error(`${parsed.message}\n${expression}`);
-  return metered(1_000_000, () => language.program(parsed)(values)).value;
+  const program = language.program(parsed);
+  programs.set(expression, program);
+  return program;
 }
+
+const evaluated = (expression: string, values: Readonly<Record<string, CelInput>>): CelInput =>
+  metered(1_000_000, () => programOf(expression)(values)).value;
 
 /** What a ValidatingAdmissionPolicy does to a request: its variables one after the other, then its validations. */
 function refuses({ spec }: Loose, request: Loose): boolean {
