@@ -81,8 +81,8 @@ interface Arrival {
   readonly pods: readonly Workload[];
   /** No waypoint is between the callers and the pods. */
   readonly isDirect: boolean;
-  /** How policies can read them there. */
-  readonly places: ReadonlySet<Place>;
+  /** How policies can read them there. Found on demand, because most changes do not ask for it. */
+  readonly places: () => ReadonlySet<Place>;
   /** No route changes the path, the host or other headers of the requests. */
   readonly isUnchanged: boolean;
 }
@@ -111,8 +111,10 @@ const areBound = (pods: readonly Workload[], namespace: Namespace, mesh: Verdict
 
 function arrivalAtPods({ namespace, workloads, port }: Target & { kind: "workloads" }, mesh: VerdictView): Arrival {
   mesh.visited(workloads.length);
-  const connected = mesh.get(connections, namespace);
-  const places = new Set(workloads.flatMap((workload) => connected.placesAt(workload, port)));
+  const places = once(() => {
+    const connected = mesh.get(connections, namespace);
+    return new Set(workloads.flatMap((workload) => connected.placesAt(workload, port)));
+  });
   return { namespace, pods: workloads, isDirect: !areBound(workloads, namespace, mesh), places, isUnchanged: true };
 }
 
@@ -137,9 +139,14 @@ function arrivalAtService(
     isDirect: isHeadless(service)
       ? !areBound(pods, namespace, mesh)
       : !isUsable(waypointBindingOfService(service, namespace, mesh)),
-    places: placesOf(service, pods, mesh.get(connections, namespace)),
+    places: once(() => placesOf(service, pods, mesh.get(connections, namespace))),
     isUnchanged: routes.every(({ spec }) => spec.http.every(isAsSent)),
   };
+}
+
+function once<T extends object>(find: () => T): () => T {
+  let found: T | undefined;
+  return () => (found ??= find());
 }
 
 const isAsSent = ({ rewrite, headers, route }: HttpRoute): boolean =>
@@ -186,7 +193,7 @@ function rulesEnd({ caller, requests, entry, arrival }: Asked, changed: PolicyCh
   const seen = seenAs(caller, requests, arrival.isUnchanged);
   const matched = matchedOf(
     seen,
-    [...arrival.places].flatMap((place) => matches[place]),
+    [...arrival.places()].flatMap((place) => matches[place]),
   );
   if (matched?.length === 0) return false;
   return matched === undefined || isAllowed || !guardsOf(arrival, mesh).every((guard) => areDenied(matched, guard));
@@ -197,7 +204,7 @@ const isOfWay = ({ expect }: Entry): boolean => expect === "encrypted" || expect
 
 function guardsOf({ namespace, pods, places }: Arrival, mesh: VerdictView): readonly Guard[] {
   const all = mesh.get(guards, namespace);
-  const read = [...places].map((place) => (place === "ztunnel" ? "http" : place));
+  const read = [...places()].map((place) => (place === "ztunnel" ? "http" : place));
   return [...new Set(pods.flatMap((pod) => read.map((place) => all.ofWorkload(pod, place, false))))];
 }
 

@@ -20,7 +20,7 @@ import { aliased } from "./aliases.ts";
 import { namespaceOfEntry } from "./definitions.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
 import { openEntriesOfEntry } from "./every-address.ts";
-import { parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
+import { parentReads, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
 import { type Decide, decisionsOf } from "./decisions.ts";
 import type { Means } from "./guarded.ts";
 import { Journey, journeyReads, undecided } from "./journey.ts";
@@ -55,8 +55,40 @@ const apartByOpenEntries = fact(
   },
 );
 
+/** The configuration of a host, and how it distinguishes clients. */
+interface Distinguishing {
+  readonly host: HostConfiguration;
+  readonly apart: ClientsApart;
+}
+
+/**
+ * The same for a Service that stands for no other host. A fact, because many questions are about one Service, on both sides of
+ * changes that most often leave this as it is.
+ */
+const configurationOfService = fact(
+  "configurationOfService",
+  "Service",
+  [virtualServicesOfService, destinationRulesOfService, ...parentReads, ...apartReads],
+  (service, mesh): Distinguishing => {
+    const parents = parentsOfName({ definition: service, name: hostOfService(service, mesh.settings.domain) }, mesh);
+    const host: HostConfiguration = {
+      definitions: [service],
+      virtualServices: mesh.related(virtualServicesOfService, service),
+      destinationRules: mesh.related(destinationRulesOfService, service),
+      httpRoutes: routesOfParents(parents, mesh),
+    };
+    return { host, apart: clientsApartBy(host, mesh) };
+  },
+);
+
 /** What `outcomesOf` reads, from the objects in its question on. */
-export const requestReads = [...journeyReads, ...sourceReads, apartByOpenEntries, setting("ztunnelRevision")] as const;
+export const requestReads = [
+  ...journeyReads,
+  ...sourceReads,
+  apartByOpenEntries,
+  configurationOfService,
+  setting("ztunnelRevision"),
+] as const;
 export type RequestReads = (typeof requestReads)[number];
 type View = MeshView<RequestReads>;
 
@@ -85,11 +117,10 @@ export const isOfOpenSenders = ({ caller, to }: Question, mesh: View): boolean =
   areSendersOpen(caller, () => clientConfigurationOf(to, mesh), mesh);
 
 function clientConfigurationOf(to: Target, mesh: View): ClientConfiguration {
-  const { waypoints, ...own } = configurationOf(to, mesh);
+  const { host, apart, waypoints } = configurationOf(to, mesh);
   const open = mesh.get(apartByOpenEntries, String(to.port));
-  const apart = clientsApartBy(own, mesh);
   return {
-    host: own,
+    host,
     apart: open === undefined ? [apart] : [apart, open],
     waypoints,
     isAmbientUsed: isAmbientUsed(to.namespace, mesh),
@@ -99,25 +130,23 @@ function clientConfigurationOf(to: Target, mesh: View): ClientConfiguration {
 type Configuration = HostConfiguration & Pick<ClientConfiguration, "waypoints">;
 
 /** What can distinguish the clients of a target. */
-function configurationOf(to: Target, mesh: View): Configuration {
-  if (to.kind === "service") {
+function configurationOf(to: Target, mesh: View): Distinguishing & Pick<ClientConfiguration, "waypoints"> {
+  if (to.kind === "service" && !isAlias(to.service)) {
     const { service, namespace } = to;
-    if (isAlias(service)) return configurationOfAlias(service, mesh);
-    return {
-      definitions: [service],
-      virtualServices: mesh.related(virtualServicesOfService, service),
-      destinationRules: mesh.related(destinationRulesOfService, service),
-      httpRoutes: routesOfParents(
-        parentsOfName({ definition: service, name: hostOfService(service, mesh.settings.domain) }, mesh),
-        mesh,
-      ),
-      waypoints: waypointIdentities(service, namespace, waypointBindingOfService(service, namespace, mesh), mesh),
-    };
+    return { ...mesh.get(configurationOfService, service), waypoints: waypointsOfService(service, namespace, mesh) };
   }
-  const nothing = { definitions: [], virtualServices: [], destinationRules: [], httpRoutes: [], waypoints: [] };
-  if (to.kind === "workloads") return nothing;
-  return { ...nothing, ...configurationOfHost(to, mesh) };
+  const { waypoints, ...host } = configurationOfOthers(to, mesh);
+  return { host, apart: clientsApartBy(host, mesh), waypoints };
 }
+
+function configurationOfOthers(to: Target, mesh: View): Configuration {
+  if (to.kind === "service") return configurationOfAlias(to.service, mesh);
+  const nothing = { definitions: [], virtualServices: [], destinationRules: [], httpRoutes: [], waypoints: [] };
+  return to.kind === "workloads" ? nothing : configurationOfHost(to, mesh);
+}
+
+const waypointsOfService = (service: Service, namespace: Namespace, mesh: View): readonly Clause[] =>
+  waypointIdentities(service, namespace, waypointBindingOfService(service, namespace, mesh), mesh);
 
 function configurationOfHost(
   { host, entries }: Pick<Target & { kind: "host" }, "host" | "entries">,
@@ -144,7 +173,10 @@ function configurationOfAlias(alias: Service, mesh: View): Configuration {
   const of =
     service === undefined || namespace === undefined
       ? configurationOfHost({ host, entries: [...entries, ...covering] }, mesh)
-      : configurationOf({ kind: "service", service, namespace, port: 0 }, mesh);
+      : {
+          ...mesh.get(configurationOfService, service).host,
+          waypoints: waypointsOfService(service, namespace, mesh),
+        };
   return {
     ...of,
     definitions: [alias, ...of.definitions],

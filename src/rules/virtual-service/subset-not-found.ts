@@ -22,7 +22,7 @@ interface TargetHost extends Omit<Target, "subset"> {
   readonly said: SmallMap<string, Said>;
 }
 
-/** A host that a VirtualService sends requests to, with the look-up results for its subsets. */
+/** A host without a subset that a VirtualService sends requests to, as messages need it. */
 const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host, mesh): TargetHost => {
   const subsets = mesh.get(subsetsOfHost, host);
   const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
@@ -61,7 +61,7 @@ export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
-  reads: [routing, targetHost, ofGateways, setting("rootNamespace")],
+  reads: [routing, subsetsOfHost, targetHost, ofGateways, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   mode: "deny",
   since: "0.1.0",
@@ -92,14 +92,14 @@ export const virtualServiceSubsetNotFound = defineRule({
       let known = hosts.get(said);
       if (known === undefined) {
         const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
-        known = { host: mesh.get(targetHost, host), failures: new SmallMap() };
+        known = { host, subsets: mesh.get(subsetsOfHost, host), failures: new SmallMap() };
         hosts.set(said, known);
       }
       const callers = callersAskedFor(traffic);
       const key = callers === "" ? subset : `${subset}\n${callers}`;
       let failures = known.failures.get(key);
       if (failures === undefined) {
-        const { subsets } = known.host;
+        const { subsets } = known;
         failures = subsets.isDefinedForAll(subset)
           ? none
           : subsetFailures(mesh.get(routing, virtualService), traffic, { subset, subsets });
@@ -109,7 +109,7 @@ export const virtualServiceSubsetNotFound = defineRule({
       if (failures.length > 0)
         yield* problemsOf(failures, {
           traffic,
-          target: { ...known.host, subset },
+          target: { ...mesh.get(targetHost, known.host), subset },
           settings,
           isOfGateways: (namespace) => mesh.get(ofGateways, virtualService).has(namespace),
         });
@@ -128,7 +128,8 @@ interface Target extends SubsetTarget {
 
 /** A host of destinations of one VirtualService, and the look-up results of clients by subset and callers. */
 interface KnownHost {
-  readonly host: TargetHost;
+  readonly host: string;
+  readonly subsets: TargetHost["subsets"];
   readonly failures: SmallMap<string, readonly SubsetFailure[]>;
 }
 

@@ -24,22 +24,30 @@ export interface Unnamed {
  * Whether a rule may match callers with this identity and without a token, as far as its own conditions about these tell:
  * most rules name their callers, which is decided without other rules.
  */
-const mayMatchUnnamed =
-  (identity: StrangerIdentity) =>
-  ({ match: { sources, conditions } }: Ruled): boolean => {
-    const isMet = ({ attribute, values, not }: Clauses[number]): boolean => {
-      if (attribute === "identity") return values.has(identity) !== not;
-      return attribute !== "token" || values.has(undefined) !== not;
-    };
-    return conditions.every(isMet) && sources.some((clauses) => clauses.every(isMet));
+function mayMatchUnnamed({ match: { sources, conditions } }: Ruled, identity: StrangerIdentity): boolean {
+  const isMet = ({ attribute, values, not }: Clauses[number]): boolean => {
+    if (attribute === "identity") return values.has(identity) !== not;
+    return attribute !== "token" || values.has(undefined) !== not;
   };
+  return conditions.every(isMet) && sources.some((clauses) => clauses.every(isMet));
+}
+
+const forUnnamed = new KeptIn<readonly Ruled[], Map<StrangerIdentity, readonly Ruled[]>>();
+
+/** The rules that may match unnamed callers with this identity, found once for each list. */
+export function rulesForUnnamed(rules: readonly Ruled[], identity: StrangerIdentity): readonly Ruled[] {
+  let known = forUnnamed.get(rules);
+  if (known === undefined) forUnnamed.set(rules, (known = new Map()));
+  let found = known.get(identity);
+  if (found === undefined) known.set(identity, (found = rules.filter((ruled) => mayMatchUnnamed(ruled, identity))));
+  return found;
+}
 
 /** The rules by which the policies of a change differ, whatever other policies there are. Results are computed on demand and kept. */
 export class ChangedRules {
   readonly #policies: PolicyChange;
   readonly #before: Reading;
   readonly #after: Reading;
-  readonly #mayAllowUnnamed = new Map<StrangerIdentity, boolean>();
   #unnamed: UnnamedAt | undefined;
   #written: { readonly hasNewAllow: boolean; readonly hasOldDeny: boolean } | undefined;
   #allow: Difference | undefined;
@@ -102,10 +110,7 @@ export class ChangedRules {
 
   /** Whether a new ALLOW rule may match unnamed callers with this identity. */
   mayAllowUnnamed(identity: StrangerIdentity): boolean {
-    let found = this.#mayAllowUnnamed.get(identity);
-    if (found === undefined)
-      this.#mayAllowUnnamed.set(identity, (found = this.newAllow.some(mayMatchUnnamed(identity))));
-    return found;
+    return rulesForUnnamed(this.newAllow, identity).length > 0;
   }
 
   /** The requests of unnamed callers with this identity that are not harmless; undefined: there are none. */

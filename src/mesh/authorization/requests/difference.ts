@@ -46,8 +46,17 @@ function* outsideEach<T>(
 }
 
 function outsideMatch(box: Box, match: Match, work: Work): Iterator<Box> | undefined {
-  const overlap = inside(box, match, work).next();
-  return overlap.done === true ? undefined : outsideOverlapping(box, match, work);
+  return overlaps(box, match, work) ? outsideOverlapping(box, match, work) : undefined;
+}
+
+/** Whether a rule matches a request of a box. Most rules match none, so that this makes no boxes one by one as `inside` does. */
+function overlaps(box: Box, { sources, operations, conditions }: Match, work: Work): boolean {
+  const meeting = box.withAll(conditions, work);
+  if (meeting === undefined) return false;
+  return sources.some((source) => {
+    const sent = meeting.withAll(source, work);
+    return sent !== undefined && operations.some((operation) => sent.withAll(operation, work) !== undefined);
+  });
 }
 
 function* outsideOverlapping(

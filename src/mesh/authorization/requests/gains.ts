@@ -7,6 +7,7 @@ import {
   isReadAlike,
   matchOf,
   mayGain,
+  rulesForUnnamed,
   type Unnamed,
   workOfQuestion,
 } from "./changed-rules.ts";
@@ -110,7 +111,7 @@ export class Questions {
 
   /** A request that no ALLOW policy allowed before, and that is allowed now. */
   widened(asked: Asked): Answer {
-    return this.#first("widened", asked, (change, of) => change.allowed(everyRequest, of));
+    return this.#first("widened", asked, (change, of) => change.widened(of));
   }
 
   /** A request that a DENY policy denied before, and that is allowed now. */
@@ -160,6 +161,11 @@ function* openedToAny(
   { harmless, of }: { readonly harmless: Harmless; readonly of: Question },
 ): Generator<Gain, undefined> {
   for (const identity of identities) yield* change.opened({ harmless, identity }, of);
+}
+
+/** Requests that a rule allows; undefined: no ALLOW policy applies. */
+interface Found extends Pick<Gain, "by"> {
+  readonly box: Box;
 }
 
 interface Question {
@@ -217,24 +223,31 @@ class Change {
     return (this.#sides ??= { before: rulesOf(this.#old), after: rulesOf(this.#now) });
   }
 
-  /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. */
-  *allowed(box: Box, { work, isAnswered }: Question): Generator<Gain & { readonly box: Box }, undefined> {
+  /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. `of`: the rules that may match some of them. */
+  *#allowed(box: Box, { work, isAnswered }: Question, of = all): Generator<Found, undefined> {
     let refusing: readonly (readonly Ruled[])[] | undefined;
     for (const by of this.#allowing()) {
       if (isAnswered(by)) continue;
-      refusing ??= this.#refusing();
+      refusing ??= this.#refusing(of);
       for (const one of by === undefined ? [box] : knownInside(box, by.match, work))
-        for (const left of outsideLists(one, refusing, 0, work))
-          yield { place: this.#now.place, request: left.example, by, lost: undefined, box: left };
+        for (const left of outsideLists(one, refusing, 0, work)) yield { by, box: left };
     }
   }
 
+  /** The first request of a box is the example. */
+  #gain(by: Ruled | undefined, { example }: Box): Gain {
+    return { place: this.#now.place, request: example, by, lost: undefined };
+  }
+
+  /** A request that no ALLOW policy allowed before, and that is allowed now. */
+  *widened(question: Question): Generator<Gain, undefined> {
+    for (const { by, box } of this.#allowed(everyRequest, question)) yield this.#gain(by, box);
+  }
+
   /** The lists of rules that keep a request from being gained: those that deny it now, and those that allowed it before. */
-  #refusing(): readonly (readonly Ruled[])[] {
-    const found: (readonly Ruled[])[] = [];
-    for (const { deny } of this.#after) if (deny.length > 0) found.push(deny);
-    for (const { allow } of this.#before) if (allow.length > 0) found.push(allow);
-    return found;
+  #refusing(of: Part): readonly (readonly Ruled[])[] {
+    const lists = [...this.#after.map(({ deny }) => of(deny)), ...this.#before.map(({ allow }) => of(allow))];
+    return lists.filter(({ length }) => length > 0);
   }
 
   /** Whether a question was answered for every rule that it is about. */
@@ -262,7 +275,7 @@ class Change {
   }
 
   /** The requests of a box that are allowed now, whatever was before. */
-  *#allowedNow(box: Box, work: Work): Generator<Pick<Gain, "by"> & { readonly box: Box }, undefined> {
+  *#allowedNow(box: Box, work: Work): Generator<Found, undefined> {
     const refusing = this.#after.map(({ deny }) => deny);
     const allowing = hasAllow(this.#after) ? this.#after.flatMap(({ allow }) => allow) : [undefined];
     for (const by of allowing)
@@ -275,10 +288,12 @@ class Change {
     const { work } = question;
     const start = this.#changed.fromUnnamed(who, this.#now.place, work);
     if (start === undefined) return;
+    const ofUnnamed: Part = (rules) => rulesForUnnamed(rules, who.identity);
     let strangers: readonly Request[] | undefined;
-    for (const gain of this.allowed(start, question)) {
+    for (const { by, box } of this.#allowed(start, question, ofUnnamed)) {
       strangers ??= this.#strangers.map((one) => requestOf(one, who.identity));
-      for (const left of this.#refusedBefore(gain.box, strangers, work)) yield { ...gain, request: left.example };
+      for (const left of this.#refusedBefore(box, { callers: strangers, of: ofUnnamed }, work))
+        yield this.#gain(by, left);
     }
   }
 
@@ -290,27 +305,41 @@ class Change {
   }
 
   /** Requests of a box that all of these callers could not send before. */
-  *#refusedBefore(box: Box, callers: readonly Request[], work: Work): Generator<Box, undefined> {
+  *#refusedBefore(box: Box, { callers, of }: Callers, work: Work): Generator<Box, undefined> {
     const [caller, ...others] = callers;
     if (caller === undefined) {
       yield box;
       return;
     }
-    for (const refused of this.#refusedFor(box, caller, work)) yield* this.#refusedBefore(refused, others, work);
+    for (const refused of this.#refusedFor(box, { caller, of }, work))
+      yield* this.#refusedBefore(refused, { callers: others, of }, work);
   }
 
-  *#refusedFor(box: Box, caller: Request, work: Work): Generator<Box, undefined> {
-    const of = (rules: readonly Ruled[]): readonly Match[] =>
-      rules.flatMap(({ match }) => forCaller(match, caller) ?? []);
-    work.spend(this.#before.reduce((sum, { allow, deny }) => sum + allow.length + deny.length, 0));
-    for (const { deny } of this.#before) for (const match of of(deny)) yield* inside(box, match, work);
+  *#refusedFor(
+    box: Box,
+    { caller, of }: { readonly caller: Request; readonly of: Part },
+    work: Work,
+  ): Generator<Box, undefined> {
+    const matching = (rules: readonly Ruled[]): readonly Match[] =>
+      of(rules).flatMap(({ match }) => forCaller(match, caller) ?? []);
+    work.spend(this.#before.reduce((sum, { allow, deny }) => sum + of(allow).length + of(deny).length, 0));
+    for (const { deny } of this.#before) for (const match of matching(deny)) yield* inside(box, match, work);
     if (hasAllow(this.#before))
       yield* outside(
         box,
-        this.#before.flatMap(({ allow }) => of(allow)),
+        this.#before.flatMap(({ allow }) => matching(allow)),
         work,
       );
   }
+}
+
+/** Those of some rules that may match the callers of a question. */
+type Part = (rules: readonly Ruled[]) => readonly Ruled[];
+const all: Part = (rules) => rules;
+
+interface Callers {
+  readonly callers: readonly Request[];
+  readonly of: Part;
 }
 
 const hasAllow = (rules: readonly Rules[]): boolean => rules.some((one) => one.hasAllow);

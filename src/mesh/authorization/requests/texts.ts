@@ -16,6 +16,7 @@ export class Texts implements Values {
   readonly exact: ReadonlyMap<string, readonly string[]>;
   readonly patterns: readonly (readonly Pattern[])[];
   #cost: number | undefined;
+  #starts: string[] | undefined;
   #literals: (ReadonlySet<string> | false)[] | undefined;
 
   /** Each element has one text or pattern for each text of a value. */
@@ -45,14 +46,31 @@ export class Texts implements Values {
     return this.exact.size + this.patterns.length;
   }
 
-  /** Whether no value can be in both sets, because they list different values, or all have other literal texts; false: that is not known. */
+  /** Whether no value can be in both sets, because they list different values, or all start otherwise, or have other literal texts; false: that is not known. */
   isApartFrom(other: Texts): boolean {
     if (this.patterns.length === 0 && other.patterns.length === 0) return areDisjoint(this.exact, other.exact);
-    return places.some((i) => {
-      const own = this.#literalsAt(i);
-      const others = own !== false && other.#literalsAt(i);
-      return own !== false && others !== false && own.isDisjointFrom(others);
-    });
+    return places.some((i) => this.#isApartAt(i, other));
+  }
+
+  #isApartAt(i: number, other: Texts): boolean {
+    const [start, otherStart] = [this.#startAt(i), other.#startAt(i)];
+    if (!start.startsWith(otherStart) && !otherStart.startsWith(start)) return true;
+    const own = this.#literalsAt(i);
+    const others = own !== false && other.#literalsAt(i);
+    return own !== false && others !== false && own.isDisjointFrom(others);
+  }
+
+  /** The literal text that all values start with at one place. */
+  #startAt(i: number): string {
+    return ((this.#starts ??= [])[i] ??= this.#findStart(i));
+  }
+
+  #findStart(i: number): string {
+    let start: string | undefined;
+    const all = [this.patterns.values().map((parts) => parts[i]?.start), this.exact.values().map((parts) => parts[i])];
+    for (const starts of all)
+      for (const one of starts) if ((start = commonStart(start ?? one ?? "", one ?? "")) === "") return "";
+    return start ?? "";
   }
 
   /** The literal texts at one place; false: a pattern has none there. */
@@ -84,6 +102,13 @@ function areDisjoint(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unk
   return true;
 }
 const keyOf = (texts: readonly string[]): string => (texts.length === 1 ? (texts[0] ?? "") : texts.join("\n"));
+
+function commonStart(a: string, b: string): string {
+  if (b.startsWith(a)) return a;
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length++;
+  return a.slice(0, length);
+}
 
 /** How to search for an example of texts. */
 export interface Search {
