@@ -240,6 +240,13 @@ const isNotReady = ({ status }: KubernetesGateway): boolean =>
   status.addresses.length === 0 &&
   status.conditions.some(({ type, status }) => type === "Programmed" && status === "False");
 
+/**
+ * Whether there is a status, as every Gateway of a cluster has one by the definition of its kind, and no address in it yet. Then the
+ * Gateway is no waypoint, whatever its conditions say (gatewayToWaypointTransform). In files there is no status.
+ */
+export const isAwaited = ({ status }: KubernetesGateway): boolean =>
+  status.addresses.length === 0 && status.conditions.length > 0;
+
 const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
 
 /**

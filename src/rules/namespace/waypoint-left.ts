@@ -47,8 +47,8 @@ interface Side {
 }
 
 function problemOf(departure: Departure, side: Side): Problem {
-  const { was, is, lost, wider, isOpened } = departure;
-  const isWarning = lost === undefined ? !isOpened : isKept(departure, side);
+  const { was, is, lost, wider } = departure;
+  const onlyWarns = warningOf(departure, side);
   return {
     at: [],
     message: `${whoOf(departure, side.object)} ${leavingOf(departure)}; ${lossOf(departure)}`,
@@ -61,15 +61,16 @@ function problemOf(departure: Departure, side: Side): Problem {
     ]),
     ...fixOf(departure),
     related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
-    ...(isWarning
-      ? {
-          onlyWarns:
-            lost === undefined
-              ? "it is not known who gains access"
-              : "ztunnel still rejects every caller but the waypoint",
-        }
-      : {}),
+    ...(onlyWarns === undefined ? {} : { onlyWarns }),
   };
+}
+
+/** Why it is not certain that somebody gets in; undefined: it is. */
+function warningOf(departure: Departure, side: Side): string | undefined {
+  const { lost, isOpened, isOfShare } = departure;
+  if (lost === undefined) return isOpened ? undefined : "it is not known who gains access";
+  if (isKept(departure, side)) return "ztunnel still rejects every caller but the waypoint";
+  return isOfShare === true ? "another waypoint served the other connections without it" : undefined;
 }
 
 /** Whether ztunnel itself refuses every caller but the waypoint, so that nobody gets in. */
@@ -146,7 +147,11 @@ function lossOf({ lost, wider, isOpened, was }: Departure): string {
 }
 
 /** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */
-function fixOf({ isStaying, isOfIngress, share, lost, wider, was }: Departure): { readonly fix?: string } {
+function fixOf({ isStaying, isOfIngress, share, lost, wider, was, is }: Departure): { readonly fix?: string } {
+  if (is.binding?.trouble === "not ready")
+    return {
+      fix: `Wait until Gateway ${formatWaypoint(is.binding.named)} has an address in its status, then change the label. Its conditions say why it has none.`,
+    };
   if (share === "canary")
     return {
       fix: "Bind the same policies to the canary waypoint first, or target the Service with them: such policies apply at every waypoint.",
