@@ -143,6 +143,7 @@ export const attackShapes: readonly CostShape[] = [
   {
     title:
       "n Services of n waypoints of another namespace with one account, which n workloads there have, too; one more has it",
+    isMeshWide: true,
     world: (n) => {
       const home = { namespace: "shared" };
       const shared = (i: number) => ({
@@ -169,7 +170,7 @@ export const attackShapes: readonly CostShape[] = [
       return {
         objects: [
           namespace({ "istio.io/dataplane-mode": "ambient", "meshward.io/protected": "true" }),
-          manifest("v1", "Namespace", { name: "shared" }),
+          manifest("v1", "Namespace", { name: "shared" }, {}),
           ...list(n, shared),
           ...list(n, served),
           ...list(n, running),

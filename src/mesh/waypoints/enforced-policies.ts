@@ -103,10 +103,14 @@ export class EnforcedPolicies {
   readonly opening: WaypointPolicy | undefined;
   /** A DENY policy denies everything, so that nobody gains anything by what else goes. */
   readonly isSealed: boolean;
+  readonly #all: readonly WaypointPolicy[];
+  readonly #settings: MeshSettings;
   #names: ReadonlySet<string> | undefined;
   #effects: ReadonlySet<string> | undefined;
 
   constructor(all: readonly WaypointPolicy[], settings: MeshSettings) {
+    this.#all = all;
+    this.#settings = settings;
     const sorted = all.toSorted(oldestFirst);
     const isOpening = (policy: WaypointPolicy) =>
       policy.kind === "AuthorizationPolicy" && opensToEveryone(policy, settings);
@@ -119,6 +123,12 @@ export class EnforcedPolicies {
         actionOf(policy) === "DENY" &&
         reachOf(policy, "proxy", settings) === "everyone",
     );
+  }
+
+  /** Those of them that remain; the same if all do. */
+  only(remaining: (all: readonly WaypointPolicy[]) => readonly WaypointPolicy[]): EnforcedPolicies {
+    const left = remaining(this.#all);
+    return left.length === this.#all.length ? this : new EnforcedPolicies(left, this.#settings);
   }
 
   /**

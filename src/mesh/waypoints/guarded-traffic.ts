@@ -1,8 +1,11 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isForGateways, isUsable, type WaypointBinding } from "./bindings.ts";
+import { readers } from "../membership/control-plane.ts";
+import { waypointClass } from "../objects/labels.ts";
+import { isForGateways, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import {
   type EnforcedPolicies,
+  type WaypointPolicy,
   noPolicies,
   policiesOfGateway,
   policiesOfServices,
@@ -34,7 +37,14 @@ export function usedWays({ binding, policies, canary }: GuardedTraffic): readonl
   return canary.binding.share === 1 ? [canary] : [{ binding, policies }, canary];
 }
 
-const reads = [policiesOfGateway, policiesOfServices, policiesOfWaypointClass, servingWaypoints] as const;
+const reads = [
+  policiesOfGateway,
+  policiesOfServices,
+  policiesOfWaypointClass,
+  servingWaypoints,
+  namespaceOfGateway,
+  readers,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 /** The policies that waypoints enforce in one namespace, before or after a change. */
@@ -82,7 +92,7 @@ export class WaypointGuards {
 
   #guarded(traffic: ServedTraffic, targeting: readonly EnforcedPolicies[]): GuardedTraffic {
     const { kind, object, binding, canary } = traffic;
-    const at = (waypoint: WaypointBinding | undefined) => [...targeting, ...this.#atWaypoint(waypoint)];
+    const at = (waypoint: WaypointBinding | undefined) => this.#readAt(waypoint, targeting);
     return {
       ...traffic,
       namespace: this.#namespace.metadata.name,
@@ -95,6 +105,20 @@ export class WaypointGuards {
   #targeting(kind: Destination["kind"], name: string): EnforcedPolicies {
     if (kind === "Workload") return noPolicies;
     return this.#mesh.get(policiesOfServices, this.#namespace)[kind].get(name) ?? noPolicies;
+  }
+
+  /** Those that target the destination, the waypoint and its class, and that the control plane of the waypoint reads. */
+  #readAt(waypoint: WaypointBinding | undefined, targeting: readonly EnforcedPolicies[]): readonly EnforcedPolicies[] {
+    const found = [...targeting, ...this.#atWaypoint(waypoint)];
+    const { gateway } = waypoint ?? {};
+    const [home] = gateway === undefined ? [] : this.#mesh.related(namespaceOfGateway, gateway);
+    if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return found;
+    const readsThere = this.#mesh.get(readers, home);
+    const controlPlane = readsThere.ofGateway(gateway);
+    const readsHere = this.#mesh.get(readers, this.#namespace);
+    const isReadHere = (policy: WaypointPolicy) =>
+      (policy.metadata.namespace === home.metadata.name ? readsThere : readsHere).reads(policy, controlPlane);
+    return found.map((list) => list.only((all) => all.filter(isReadHere)));
   }
 
   #atWaypoint(binding: WaypointBinding | undefined): readonly EnforcedPolicies[] {
