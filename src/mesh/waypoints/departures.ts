@@ -156,7 +156,8 @@ function* policiesGone(was: Departure["was"], is: GuardedTraffic): Iterable<Depa
   const isOfEntry = was.kind === "ServiceEntry";
   if (!isOfEntry && !isShared(was)) return;
   const targetingFirst = was.object === undefined ? 0 : 1;
-  const targeting = (isOfEntry ? is : was).policies.slice(0, targetingFirst);
+  const stays = isOfEntry ? is.policies : was.policies.map((list, i) => list.readToo(is.policies[i] ?? list));
+  const targeting = stays.slice(0, targetingFirst);
   const atWaypoint = (isShared(was) ? is : was).policies.slice(targetingFirst);
   const loss = lossOf(was.policies, [...targeting, ...atWaypoint]);
   if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };

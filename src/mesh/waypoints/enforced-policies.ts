@@ -104,12 +104,15 @@ export class EnforcedPolicies {
   /** A DENY policy denies everything, so that nobody gains anything by what else goes. */
   readonly isSealed: boolean;
   readonly #all: readonly WaypointPolicy[];
+  readonly #unread: readonly WaypointPolicy[];
   readonly #settings: MeshSettings;
   #names: ReadonlySet<string> | undefined;
   #effects: ReadonlySet<string> | undefined;
 
-  constructor(all: readonly WaypointPolicy[], settings: MeshSettings) {
+  /** `unread`: those that the control plane of the waypoint does not read. */
+  constructor(all: readonly WaypointPolicy[], settings: MeshSettings, unread: readonly WaypointPolicy[] = []) {
     this.#all = all;
+    this.#unread = unread;
     this.#settings = settings;
     const sorted = all.toSorted(oldestFirst);
     const isOpening = (policy: WaypointPolicy) =>
@@ -125,10 +128,15 @@ export class EnforcedPolicies {
     );
   }
 
-  /** Those of them that remain; the same if all do. */
-  only(remaining: (all: readonly WaypointPolicy[]) => readonly WaypointPolicy[]): EnforcedPolicies {
-    const left = remaining(this.#all);
-    return left.length === this.#all.length ? this : new EnforcedPolicies(left, this.#settings);
+  /** Those that the control plane of the waypoint reads; the same if it reads all. */
+  readBy(isRead: (policy: WaypointPolicy) => boolean): EnforcedPolicies {
+    const unread = this.#all.filter((policy) => !isRead(policy));
+    return unread.length === 0 ? this : new EnforcedPolicies(this.#all.filter(isRead), this.#settings, unread);
+  }
+
+  /** The same without those, unchanged, that the control plane of the waypoint does not read on the other side of a change. */
+  readToo(other: EnforcedPolicies): EnforcedPolicies {
+    return other.#unread.length === 0 ? this : this.readBy((policy) => !other.#unread.includes(policy));
   }
 
   /**

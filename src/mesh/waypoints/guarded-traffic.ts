@@ -118,7 +118,7 @@ export class WaypointGuards {
     const readsHere = this.#mesh.get(readers, this.#namespace);
     const isReadHere = (policy: WaypointPolicy) =>
       (policy.metadata.namespace === home.metadata.name ? readsThere : readsHere).reads(policy, controlPlane);
-    return found.map((list) => list.only((all) => all.filter(isReadHere)));
+    return found.map((list) => list.readBy(isReadHere));
   }
 
   #atWaypoint(binding: WaypointBinding | undefined): readonly EnforcedPolicies[] {
