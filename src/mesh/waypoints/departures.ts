@@ -156,8 +156,9 @@ function* policiesGone(was: Departure["was"], is: GuardedTraffic): Iterable<Depa
   const isOfEntry = was.kind === "ServiceEntry";
   if (!isOfEntry && !isShared(was)) return;
   const targetingFirst = was.object === undefined ? 0 : 1;
-  const stays = isOfEntry ? is.policies : was.policies.map((list, i) => list.readToo(is.policies[i] ?? list));
-  const targeting = stays.slice(0, targetingFirst);
+  const targetingWas = was.policies.slice(0, targetingFirst);
+  const targetingIs = is.policies.slice(0, targetingFirst);
+  const targeting = isOfEntry ? targetingIs : targetingWas.map((list, i) => list.readToo(targetingIs[i] ?? list));
   const atWaypoint = (isShared(was) ? is : was).policies.slice(targetingFirst);
   const loss = lossOf(was.policies, [...targeting, ...atWaypoint]);
   if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };

@@ -136,7 +136,9 @@ export class EnforcedPolicies {
 
   /** The same without those, unchanged, that the control plane of the waypoint does not read on the other side of a change. */
   readToo(other: EnforcedPolicies): EnforcedPolicies {
-    return other.#unread.length === 0 ? this : this.readBy((policy) => !other.#unread.includes(policy));
+    if (other.#unread.length === 0) return this;
+    const unread = new Set(other.#unread);
+    return this.readBy((policy) => !unread.has(policy));
   }
 
   /**

@@ -2,7 +2,7 @@ import { fact, type MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { readers } from "../membership/control-plane.ts";
 import { waypointClass } from "../objects/labels.ts";
-import { isForGateways, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import { formatWaypoint, isForGateways, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import {
   type EnforcedPolicies,
   type WaypointPolicy,
@@ -47,11 +47,18 @@ const reads = [
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
+/** What the control plane of a waypoint reads: which policies, and those of them for the waypoint itself. */
+interface ReadBy {
+  readonly isRead: (policy: WaypointPolicy) => boolean;
+  readonly atWaypoint: readonly EnforcedPolicies[];
+}
+
 /** The policies that waypoints enforce in one namespace, before or after a change. */
 export class WaypointGuards {
   readonly #namespace: Namespace;
   readonly #mesh: View;
   readonly #waypoints: ServingWaypoints;
+  readonly #readers = new Map<string, ReadBy>();
 
   constructor(namespace: Namespace, mesh: View) {
     this.#namespace = namespace;
@@ -109,16 +116,26 @@ export class WaypointGuards {
 
   /** Those that target the destination, the waypoint and its class, and that the control plane of the waypoint reads. */
   #readAt(waypoint: WaypointBinding | undefined, targeting: readonly EnforcedPolicies[]): readonly EnforcedPolicies[] {
-    const found = [...targeting, ...this.#atWaypoint(waypoint)];
-    const { gateway } = waypoint ?? {};
+    if (waypoint === undefined) return targeting;
+    const key = formatWaypoint(waypoint.named);
+    let there = this.#readers.get(key);
+    if (there === undefined) {
+      const isRead = this.#readAtWaypoint(waypoint);
+      there = { isRead, atWaypoint: this.#atWaypoint(waypoint).map((list) => list.readBy(isRead)) };
+      this.#readers.set(key, there);
+    }
+    const { isRead, atWaypoint } = there;
+    return [...targeting.map((list) => list.readBy(isRead)), ...atWaypoint];
+  }
+
+  #readAtWaypoint({ gateway }: WaypointBinding): ReadBy["isRead"] {
     const [home] = gateway === undefined ? [] : this.#mesh.related(namespaceOfGateway, gateway);
-    if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return found;
+    if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return () => true;
     const readsThere = this.#mesh.get(readers, home);
     const controlPlane = readsThere.ofGateway(gateway);
     const readsHere = this.#mesh.get(readers, this.#namespace);
-    const isReadHere = (policy: WaypointPolicy) =>
+    return (policy) =>
       (policy.metadata.namespace === home.metadata.name ? readsThere : readsHere).reads(policy, controlPlane);
-    return found.map((list) => list.readBy(isReadHere));
   }
 
   #atWaypoint(binding: WaypointBinding | undefined): readonly EnforcedPolicies[] {
