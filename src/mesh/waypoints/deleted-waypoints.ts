@@ -45,7 +45,7 @@ export function deletedWaypoints(before: Side, after: Side): readonly DeletedWay
   const found = new Map<string, Found>();
   const now = after.mesh.get(servingWaypoints, after.object);
   for (const [was, is] of pairs(old, now)) {
-    const gateway = deletedGateway(was, is) ?? gatewayOfDeletedNamespace(was, is, [before, after]);
+    const gateway = deletedGateway(was, is, [before, after]);
     if (gateway === undefined || is.binding === undefined) continue;
     const { named, by } = is.binding;
     const key = formatWaypoint(named);
@@ -71,19 +71,21 @@ function* pairs(old: ServingWaypoints, now: ServingWaypoints): Iterable<readonly
     }
 }
 
-/** The Gateway that served the traffic and that is gone, although the same one is still named. */
-function deletedGateway(was: Bound, is: Bound): KubernetesGateway | undefined {
+/** The Gateway that served the traffic and that is gone, or will be, although the same one is still named. */
+function deletedGateway(was: Bound, is: Bound, sides: readonly [Side, Side]): KubernetesGateway | undefined {
   if (!isUsable(was.binding) || is.binding === undefined) return undefined;
   if (formatWaypoint(was.binding.named) !== formatWaypoint(is.binding.named)) return undefined;
   const { trouble } = is.binding;
+  if (trouble === undefined) return gatewayOfDeletedNamespace(was.binding.gateway, sides);
   return trouble === "missing" || trouble === "deleting" ? was.binding.gateway : undefined;
 }
 
-/** The Gateway that still serves the traffic, in another namespace that is deleted: Kubernetes then deletes the Gateway. */
-function gatewayOfDeletedNamespace(was: Bound, is: Bound, sides: readonly [Side, Side]): KubernetesGateway | undefined {
-  const { gateway } = was.binding ?? {};
-  if (gateway === undefined || !isUsable(was.binding) || !isUsable(is.binding)) return undefined;
-  if (formatWaypoint(was.binding.named) !== formatWaypoint(is.binding.named)) return undefined;
+/** The Gateway if its namespace, another one, is deleted: Kubernetes then deletes the Gateway. */
+function gatewayOfDeletedNamespace(
+  gateway: KubernetesGateway | undefined,
+  sides: readonly [Side, Side],
+): KubernetesGateway | undefined {
+  if (gateway === undefined) return undefined;
   const [old, now] = sides.map(({ mesh }) => mesh.related(namespaceOfGateway, gateway)[0]);
   if (old === undefined || isTerminating(old)) return undefined;
   return now === undefined || isGone(old, now) ? gateway : undefined;

@@ -59,7 +59,7 @@ function problemOf(departure: Departure, side: Side): Problem {
       lost && idOf(lost),
       wider && idOf(wider),
     ]),
-    ...fixOf(departure),
+    ...(fixOfReadiness(is) ?? fixOf(departure)),
     related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
     ...(onlyWarns === undefined ? {} : { onlyWarns }),
   };
@@ -146,12 +146,15 @@ function lossOf({ lost, wider, isOpened, was }: Departure): string {
     : `${idOf(lost)} no longer applies to ${who}`;
 }
 
+function fixOfReadiness({ binding }: Departure["is"]): { readonly fix: string } | undefined {
+  if (binding?.trouble !== "not ready") return undefined;
+  return {
+    fix: `Wait until Gateway ${formatWaypoint(binding.named)} has an address in its status, then change the label. Its conditions say why it has none.`,
+  };
+}
+
 /** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */
-function fixOf({ isStaying, isOfIngress, share, lost, wider, was, is }: Departure): { readonly fix?: string } {
-  if (is.binding?.trouble === "not ready")
-    return {
-      fix: `Wait until Gateway ${formatWaypoint(is.binding.named)} has an address in its status, then change the label. Its conditions say why it has none.`,
-    };
+function fixOf({ isStaying, isOfIngress, share, lost, wider, was }: Departure): { readonly fix?: string } {
   if (share === "canary")
     return {
       fix: "Bind the same policies to the canary waypoint first, or target the Service with them: such policies apply at every waypoint.",
