@@ -92,6 +92,7 @@ import { namespaceProtectionRemoved } from "./namespace/protection-removed.ts";
 import { namespaceTokenCheckRemoved } from "./namespace/token-check-removed.ts";
 import { namespaceTokenIssuerAdded } from "./namespace/token-issuer-added.ts";
 import { namespaceWaypointLeft } from "./namespace/waypoint-left.ts";
+import { namespaceWaypointReplaced } from "./namespace/waypoint-replaced.ts";
 import { networkPolicyBlocksHbone } from "./network-policy/blocks-hbone.ts";
 import { objectInvalid } from "./object/invalid.ts";
 import { objectIstioKeyMisspelt } from "./object/istio-key-misspelt.ts";
@@ -260,6 +261,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceTokenCheckRemoved,
   namespaceTokenIssuerAdded,
   namespaceWaypointLeft,
+  namespaceWaypointReplaced,
   networkPolicyBlocksHbone,
   objectInvalid,
   objectIstioKeyMisspelt,

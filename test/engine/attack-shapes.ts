@@ -141,6 +141,45 @@ export const attackShapes: readonly CostShape[] = [
     },
   },
   {
+    title:
+      "n Services of n waypoints of another namespace with one account, which n workloads there have, too; one more has it",
+    isMeshWide: true,
+    world: (n) => {
+      const home = { namespace: "shared" };
+      const shared = (i: number) => ({
+        ...waypoint(i),
+        metadata: { ...named(`waypoint-${i}`), ...home, annotations: { "gateway.istio.io/service-account": "one" } },
+        spec: {
+          gatewayClassName: "istio-waypoint",
+          listeners: [{ name: "mesh", port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } }],
+        },
+      });
+      const running = (i: number) => {
+        const deployment = manifest("apps/v1", "Deployment", named(`one-${i}`), {
+          spec: { template: { metadata: { labels: { app: "one" } }, spec: { serviceAccountName: "one" } } },
+        });
+        return { ...deployment, metadata: { ...deployment.metadata, ...home } };
+      };
+      const served = (i: number) =>
+        manifest(
+          "v1",
+          "Service",
+          named(`s-${i}`, { "istio.io/use-waypoint": `waypoint-${i}`, "istio.io/use-waypoint-namespace": "shared" }),
+          { spec: { selector: { app: `app-${i}` }, ports: [{ port: 80 }] } },
+        );
+      return {
+        objects: [
+          namespace({ "istio.io/dataplane-mode": "ambient", "meshward.io/protected": "true" }),
+          manifest("v1", "Namespace", { name: "shared" }, {}),
+          ...list(n, shared),
+          ...list(n, served),
+          ...list(n, running),
+        ],
+        change: { object: running(n) },
+      };
+    },
+  },
+  {
     title: "n Services of n waypoints; one Service moves to another",
     world: (n) => ({
       objects: [

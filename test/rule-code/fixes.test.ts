@@ -66,9 +66,28 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       'Keep the label `istio.io/ingress-use-waypoint: "true"`, or bind the same policies to the ingress gateways first.',
     ],
     [
-      /^Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
+      /bypass waypoint \S+: Gateway (\S+) is not ready;/,
+      "Wait until Gateway $1 has an address in its status, then change the label. Its conditions say why it has none.",
+    ],
+    [
+      /^(?!.* is not ready;)Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
       "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
     ],
+  ],
+  "kubernetes-service-routes-taken-over": [
+    [
+      / at waypoint /,
+      "Let the owner of the Service write the route in the namespace of the Service, or let a waypoint there serve it.",
+    ],
+    [
+      / that clients of other namespaces send to /,
+      "Limit the VirtualService to clients of its own namespace with `exportTo: [.]`, or let the owner of the Service write it in the namespace of the Service.",
+    ],
+  ],
+  "namespace-waypoint-replaced": [
+    [/ in annotation proxy\.istio\.io\/config;/, "Remove discoveryAddress from the annotation."],
+    [/ shares its requests with /, "Remove the label gateway.networking.k8s.io/gateway-name from the pods."],
+    [/ shares its service account with /, "Give the workload a service account of its own."],
   ],
   "authorization-policy-not-enforced-l7": [
     [

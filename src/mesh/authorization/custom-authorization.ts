@@ -56,11 +56,18 @@ export function customAuthorization(
   namespace: Namespace,
   mesh: MeshView<(typeof readsCustomAuthorization)[number]>,
 ): NamespaceAuthorization {
+  return new NamespaceAuthorization(namespace, customPolicies(namespace, mesh), thereOf(namespace, mesh));
+}
+
+/** The CUSTOM policies of a namespace by the control plane that reads them. */
+export function customPolicies(
+  namespace: Namespace,
+  mesh: MeshView<typeof customLevels | typeof readers>,
+): NamespacePolicies {
   const of = {
     readers: mesh.get(readers, namespace),
     enforcer: enforcerOfNamespace(namespace),
     settings: mesh.settings,
   };
-  const policies = new NamespacePolicies(mesh.get(customLevels, namespace), of);
-  return new NamespaceAuthorization(namespace, policies, thereOf(namespace, mesh));
+  return new NamespacePolicies(mesh.get(customLevels, namespace), of);
 }

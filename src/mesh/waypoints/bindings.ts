@@ -261,19 +261,23 @@ const isNotReady = ({ status }: KubernetesGateway): boolean =>
   status.addresses.length === 0 &&
   status.conditions.some(({ type, status }) => type === "Programmed" && status === "False");
 
+/**
+ * Whether there is a status, as every Gateway of a cluster has one by the definition of its kind, and no address in it yet. Then the
+ * Gateway is no waypoint, whatever its conditions say (gatewayToWaypointTransform). In files there is no status.
+ */
+export const isAwaited = ({ status }: KubernetesGateway): boolean =>
+  status.addresses.length === 0 && status.conditions.length > 0;
+
 const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
 
 /**
- * Whether the HBONE listener accepts a namespace; by default it accepts only its own (makeAllowedRoutes,
- * AllowsAttachmentFromNamespace). Undefined: that depends on objects which the view does not contain.
+ * Whether the listener of the waypoint accepts a namespace; by default it accepts only its own (AllowsAttachmentFromNamespace). Undefined:
+ * that depends on labels which the view does not contain.
  */
 function isAttachable(gateway: KubernetesGateway, namespace: string, of: Namespace | undefined): boolean | undefined {
-  const { metadata } = gateway;
-  // Another listener may be used, which the GatewayClass may name, too.
-  if (metadata.annotations[inboundBinding] !== undefined) return undefined;
   const { from, selector, selected } = allowedNamespaces(gateway);
   if (from === "All") return true;
-  if (from !== "Selector") return metadata.namespace === namespace;
+  if (from !== "Selector") return gateway.metadata.namespace === namespace;
   if (selector === undefined) return false;
   if (of === undefined || of.implied) return undefined;
   let isSelected = selected.get(of);
@@ -293,11 +297,24 @@ function allowedNamespaces(gateway: KubernetesGateway): AllowedNamespaces {
   let found = allowed.get(gateway);
   if (found === undefined) {
     const { listeners } = gateway.spec;
-    const listener = listeners.find(({ protocol, port }) => protocol === "HBONE" && port === 15008);
+    const hbone = listeners.find(({ protocol, port }) => protocol === "HBONE" && port === 15008);
+    const listener = boundListener(gateway) ?? hbone;
     const { from, selector } = listener?.allowedRoutes?.namespaces ?? { from: undefined, selector: undefined };
     allowed.set(gateway, (found = { from, selector, selected: new WeakMap() }));
   }
   return found;
+}
+
+/**
+ * The listener that an annotation names by `protocol/port` or by its protocol, in place of the one for HBONE (makeInboundBinding,
+ * findBoundListener). An annotation of the GatewayClass, which is not read, would count where the Gateway has none.
+ */
+function boundListener({ metadata, spec: { listeners } }: KubernetesGateway) {
+  const [protocol, port = "", ...others] = (metadata.annotations[inboundBinding] ?? "").split("/");
+  if ((protocol !== "NONE" && protocol !== "PROXY") || others.length > 0) return undefined;
+  const number = /^[0-9]+$/.test(port) ? Number(port) : 0;
+  if (number !== 0) return listeners.find((one) => one.port === number);
+  return protocol === "PROXY" ? listeners.find((one) => one.protocol === "istio.io/PROXY") : undefined;
 }
 
 /** The default for the label of a gateway is that of its class, then Services (gatewayToWaypointTransform). */

@@ -2,16 +2,19 @@ import type { AnyObject } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { formatWaypoint, isUsable, type WaypointName } from "./bindings.ts";
+import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointName } from "./bindings.ts";
 import { isGone } from "./departures.ts";
 import { type ServedTraffic, servingWaypoints, type ServingWaypoints } from "./served-traffic.ts";
 
 /** Objects and the waypoint that their labels request. */
 type Bound = Pick<ServedTraffic, "object" | "binding">;
 
+/** What `deletedWaypoints` reads. */
+export const readsDeletedWaypoints = [servingWaypoints, namespaceOfGateway] as const;
+
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof servingWaypoints>;
+  readonly mesh: MeshView<(typeof readsDeletedWaypoints)[number]>;
 }
 
 /** A waypoint that served objects of a namespace, is deleted, and is still named. */
@@ -32,8 +35,8 @@ interface Found extends DeletedWaypoint {
 }
 
 /**
- * The waypoints that a change deletes while labels of a namespace, or of what is in it, still name them. A Gateway of the same
- * name that is there after the change is none, and neither is one that served nothing.
+ * The waypoints that a change deletes while labels of a namespace, or of what is in it, still name them, also together with the namespace
+ * that they are in. A Gateway of the same name that is there after the change is none, and neither is one that served nothing.
  */
 export function deletedWaypoints(before: Side, after: Side): readonly DeletedWaypoint[] {
   if (isTerminating(before.object) || isGone(before.object, after.object)) return [];
@@ -42,7 +45,7 @@ export function deletedWaypoints(before: Side, after: Side): readonly DeletedWay
   const found = new Map<string, Found>();
   const now = after.mesh.get(servingWaypoints, after.object);
   for (const [was, is] of pairs(old, now)) {
-    const gateway = deletedGateway(was, is);
+    const gateway = deletedGateway(was, is, [before, after]);
     if (gateway === undefined || is.binding === undefined) continue;
     const { named, by } = is.binding;
     const key = formatWaypoint(named);
@@ -68,10 +71,22 @@ function* pairs(old: ServingWaypoints, now: ServingWaypoints): Iterable<readonly
     }
 }
 
-/** The Gateway that served the traffic and that is gone, although the same one is still named. */
-function deletedGateway(was: Bound, is: Bound): KubernetesGateway | undefined {
+/** The Gateway that served the traffic and that is gone, or will be, although the same one is still named. */
+function deletedGateway(was: Bound, is: Bound, sides: readonly [Side, Side]): KubernetesGateway | undefined {
   if (!isUsable(was.binding) || is.binding === undefined) return undefined;
   if (formatWaypoint(was.binding.named) !== formatWaypoint(is.binding.named)) return undefined;
   const { trouble } = is.binding;
+  if (trouble === undefined) return gatewayOfDeletedNamespace(was.binding.gateway, sides);
   return trouble === "missing" || trouble === "deleting" ? was.binding.gateway : undefined;
+}
+
+/** The Gateway if its namespace, another one, is deleted: Kubernetes then deletes the Gateway. */
+function gatewayOfDeletedNamespace(
+  gateway: KubernetesGateway | undefined,
+  sides: readonly [Side, Side],
+): KubernetesGateway | undefined {
+  if (gateway === undefined) return undefined;
+  const [old, now] = sides.map(({ mesh }) => mesh.related(namespaceOfGateway, gateway)[0]);
+  if (old === undefined || isTerminating(old)) return undefined;
+  return now === undefined || isGone(old, now) ? gateway : undefined;
 }

@@ -1,7 +1,7 @@
 import type { MeshView } from "../../view/view.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { waypointClass } from "../objects/labels.ts";
-import { isUsable, type WaypointBinding } from "./bindings.ts";
+import { isAwaited, isUsable, type WaypointBinding } from "./bindings.ts";
 import type { EnforcedPolicies, WaypointPolicy } from "./enforced-policies.ts";
 import {
   type GuardedTraffic,
@@ -27,6 +27,8 @@ export interface Departure {
   readonly isOfIngress: boolean;
   /** Only a share of the connections goes to the other waypoint: as the canary of the one before, or beside another one. */
   readonly share?: "canary" | "other";
+  /** The waypoint that they leave served only a share of the connections, and the policies of the first one are all there. */
+  readonly isOfShare?: boolean;
   /** A policy that no longer applies to them, the one whose loss matters most; undefined: none, but `wider` is added. */
   readonly lost: WaypointPolicy | undefined;
   /** An ALLOW policy at the new waypoint that did not apply before, so that it may allow more callers. */
@@ -80,21 +82,39 @@ function* namedOn(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [
   }
 }
 
-function* departure(old: GuardedTraffic, now: GuardedTraffic): Iterable<Departure> {
-  const [ways, waysNow] = [usedWays(old), usedWays(now)];
+function* departure(old: GuardedTraffic, next: GuardedTraffic): Iterable<Departure> {
+  const ways = usedWays(old);
+  const stays = ({ binding }: GuardedWay) => ways.find((way) => isSameWaypoint(way.binding, binding));
+  const served = ways.map(({ binding }) => binding);
+  const now = isAwaitedAnew(next.binding, served) ? withoutWaypoint(next) : next;
+  const waysNow = usedWays(now);
   const [first] = ways;
   if (first === undefined) return;
-  const stays = (way: GuardedWay) => ways.find(({ binding }) => isSameWaypoint(binding, way.binding));
-  if (waysNow.some((way) => stays(way) !== undefined)) yield* ingressDeparture({ ...old, ...first }, now);
-  if (waysNow.length === 0) yield* wayDeparture({ ...old, ...first }, now);
+  if (waysNow.some((way) => stays(way) !== undefined)) yield* ingressDeparture(old, ways, now);
+  if (waysNow.length === 0) yield* wayDepartures(old, ways, now);
   for (const way of waysNow) {
     const same = stays(way);
     const is = { ...now, ...way };
-    if (same === undefined) yield* wayDeparture({ ...old, ...first }, is, shareOf(first, way, waysNow));
+    if (same === undefined) yield* wayDepartures(old, ways, is, shareOf(first, way, waysNow));
     // The policies of Services that stay, and those of a waypoint of the namespace, are compared elsewhere.
     else yield* policiesGone({ ...old, ...same }, is);
   }
 }
+
+/**
+ * Whether a waypoint has no address yet and is none of those that served the traffic before, so that ztunnel sends it past the waypoint. One
+ * that is named already is taken to serve, whatever its status says.
+ */
+export const isAwaitedAnew = (binding: WaypointBinding | undefined, served: readonly WaypointBinding[]): boolean =>
+  isUsable(binding) &&
+  binding.gateway !== undefined &&
+  isAwaited(binding.gateway) &&
+  !served.some((was) => isSameWaypoint(was, binding));
+
+const withoutWaypoint = (traffic: GuardedTraffic): GuardedTraffic => ({
+  ...traffic,
+  binding: traffic.binding && { ...traffic.binding, trouble: "not ready" },
+});
 
 /** Which share of the connections goes a new way; undefined: all. */
 function shareOf(was: GuardedWay, way: GuardedWay, waysNow: readonly GuardedWay[]): Departure["share"] {
@@ -103,11 +123,25 @@ function shareOf(was: GuardedWay, way: GuardedWay, waysNow: readonly GuardedWay[
   return way === second && isSameWaypoint(was.binding, first.binding) ? "canary" : "other";
 }
 
-/** Another waypoint, or none. Where several waypoints served, the first one is compared. */
-function* wayDeparture(was: Departure["was"], is: GuardedTraffic, share?: Departure["share"]): Iterable<Departure> {
-  const loss = lossOf(was.policies, isServedBy(is.binding, was.binding) ? is.policies : []);
-  if (loss.lost === undefined && loss.wider === undefined) return;
-  yield { was, is, isStaying: false, isOfIngress: false, ...(share === undefined ? {} : { share }), ...loss };
+/**
+ * Another waypoint, or none, compared with each waypoint that served. Whoever got in at the first one got in, so what only the others
+ * refused is a loss for a share of the connections.
+ */
+function* wayDepartures(
+  old: GuardedTraffic,
+  ways: readonly GuardedWay[],
+  is: GuardedTraffic,
+  share?: Departure["share"],
+): Iterable<Departure> {
+  const known = ways.flatMap(({ policies }) => policies);
+  const reported = new Set<WaypointPolicy | undefined>([undefined]);
+  for (const [i, way] of ways.entries()) {
+    const loss = lossOf(way.policies, isServedBy(is.binding, way.binding) ? is.policies : [], known);
+    if (reported.has(loss.lost) && (i > 0 || loss.wider === undefined)) continue;
+    reported.add(loss.lost);
+    const kind = { isStaying: false, isOfIngress: false, ...(share === undefined ? {} : { share }) };
+    yield { was: { ...old, ...way }, is, ...kind, ...loss, ...(i > 0 ? { isOfShare: true } : {}) };
+  }
 }
 
 /** Whether the waypoint is in another namespace, where its policies are, too. */
@@ -122,17 +156,24 @@ function* policiesGone(was: Departure["was"], is: GuardedTraffic): Iterable<Depa
   const isOfEntry = was.kind === "ServiceEntry";
   if (!isOfEntry && !isShared(was)) return;
   const targetingFirst = was.object === undefined ? 0 : 1;
-  const targeting = (isOfEntry ? is : was).policies.slice(0, targetingFirst);
+  const targetingWas = was.policies.slice(0, targetingFirst);
+  const targetingIs = is.policies.slice(0, targetingFirst);
+  const targeting = isOfEntry ? targetingIs : targetingWas.map((list, i) => list.readToo(targetingIs[i] ?? list));
   const atWaypoint = (isShared(was) ? is : was).policies.slice(targetingFirst);
   const loss = lossOf(was.policies, [...targeting, ...atWaypoint]);
   if (loss.lost !== undefined || loss.isOpened) yield { was, is, isStaying: true, isOfIngress: false, ...loss };
 }
 
-function* ingressDeparture(was: Departure["was"], is: GuardedTraffic): Iterable<Departure> {
-  if (!was.isForIngress || is.isForIngress) return;
-  const { lost } = lossOf(was.policies, []);
-  if (lost === undefined) return;
-  yield { was, is, isStaying: true, isOfIngress: true, lost, wider: undefined, isOpened: false };
+function* ingressDeparture(old: GuardedTraffic, ways: readonly GuardedWay[], is: GuardedTraffic): Iterable<Departure> {
+  if (!old.isForIngress || is.isForIngress) return;
+  const reported = new Set<WaypointPolicy>();
+  for (const [i, way] of ways.entries()) {
+    const { lost } = lossOf(way.policies, []);
+    if (lost === undefined || reported.has(lost)) continue;
+    reported.add(lost);
+    const loss = { lost, wider: undefined, isOpened: false, ...(i > 0 ? { isOfShare: true } : {}) };
+    yield { was: { ...old, ...way }, is, isStaying: true, isOfIngress: true, ...loss };
+  }
 }
 
 const isServedBy = (is: WaypointBinding | undefined, was: WaypointBinding): boolean =>
@@ -162,14 +203,14 @@ function firstBeyond(lists: Lists, of: "allowing" | "refusing", others: Lists): 
 
 /**
  * What the policies of `before` restrict and those of `after` do not. An ALLOW policy that goes while another one of
- * `before` remains allows fewer callers, unless `after` adds one.
+ * `before` remains allows fewer callers, unless `after` adds one that is not `known` to have allowed them already.
  */
-function lossOf(before: Lists, after: Lists): Pick<Departure, "lost" | "wider" | "isOpened"> {
+function lossOf(before: Lists, after: Lists, known: Lists = before): Pick<Departure, "lost" | "wider" | "isOpened"> {
   if (after.some(({ isSealed }) => isSealed)) return { lost: undefined, wider: undefined, isOpened: false };
   const refusing = firstBeyond(before, "refusing", after);
   if (!areClosed(before)) return { lost: refusing, wider: undefined, isOpened: false };
   const opening = openingOf(after);
-  const wider = opening ?? firstBeyond(after, "allowing", before);
+  const wider = opening ?? firstBeyond(after, "allowing", known);
   const isNarrower = wider === undefined && areClosed(after);
   const lost = isNarrower ? refusing : (firstBeyond(before, "allowing", after) ?? refusing);
   return { lost, wider, isOpened: opening !== undefined };

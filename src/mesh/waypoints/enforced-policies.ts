@@ -103,10 +103,17 @@ export class EnforcedPolicies {
   readonly opening: WaypointPolicy | undefined;
   /** A DENY policy denies everything, so that nobody gains anything by what else goes. */
   readonly isSealed: boolean;
+  readonly #all: readonly WaypointPolicy[];
+  readonly #unread: readonly WaypointPolicy[];
+  readonly #settings: MeshSettings;
   #names: ReadonlySet<string> | undefined;
   #effects: ReadonlySet<string> | undefined;
 
-  constructor(all: readonly WaypointPolicy[], settings: MeshSettings) {
+  /** `unread`: those that the control plane of the waypoint does not read. */
+  constructor(all: readonly WaypointPolicy[], settings: MeshSettings, unread: readonly WaypointPolicy[] = []) {
+    this.#all = all;
+    this.#unread = unread;
+    this.#settings = settings;
     const sorted = all.toSorted(oldestFirst);
     const isOpening = (policy: WaypointPolicy) =>
       policy.kind === "AuthorizationPolicy" && opensToEveryone(policy, settings);
@@ -119,6 +126,19 @@ export class EnforcedPolicies {
         actionOf(policy) === "DENY" &&
         reachOf(policy, "proxy", settings) === "everyone",
     );
+  }
+
+  /** Those that the control plane of the waypoint reads; the same if it reads all. */
+  readBy(isRead: (policy: WaypointPolicy) => boolean): EnforcedPolicies {
+    const unread = this.#all.filter((policy) => !isRead(policy));
+    return unread.length === 0 ? this : new EnforcedPolicies(this.#all.filter(isRead), this.#settings, unread);
+  }
+
+  /** The same without those, unchanged, that the control plane of the waypoint does not read on the other side of a change. */
+  readToo(other: EnforcedPolicies): EnforcedPolicies {
+    if (other.#unread.length === 0) return this;
+    const unread = new Set(other.#unread);
+    return this.readBy((policy) => !unread.has(policy));
   }
 
   /**

@@ -1,8 +1,11 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isForGateways, isUsable, type WaypointBinding } from "./bindings.ts";
+import { readers } from "../membership/control-plane.ts";
+import { waypointClass } from "../objects/labels.ts";
+import { formatWaypoint, isForGateways, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import {
   type EnforcedPolicies,
+  type WaypointPolicy,
   noPolicies,
   policiesOfGateway,
   policiesOfServices,
@@ -34,14 +37,28 @@ export function usedWays({ binding, policies, canary }: GuardedTraffic): readonl
   return canary.binding.share === 1 ? [canary] : [{ binding, policies }, canary];
 }
 
-const reads = [policiesOfGateway, policiesOfServices, policiesOfWaypointClass, servingWaypoints] as const;
+const reads = [
+  policiesOfGateway,
+  policiesOfServices,
+  policiesOfWaypointClass,
+  servingWaypoints,
+  namespaceOfGateway,
+  readers,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
+
+/** What the control plane of a waypoint reads: which policies, and those of them for the waypoint itself. */
+interface ReadBy {
+  readonly isRead: (policy: WaypointPolicy) => boolean;
+  readonly atWaypoint: readonly EnforcedPolicies[];
+}
 
 /** The policies that waypoints enforce in one namespace, before or after a change. */
 export class WaypointGuards {
   readonly #namespace: Namespace;
   readonly #mesh: View;
   readonly #waypoints: ServingWaypoints;
+  readonly #readers = new Map<string, ReadBy>();
 
   constructor(namespace: Namespace, mesh: View) {
     this.#namespace = namespace;
@@ -82,7 +99,7 @@ export class WaypointGuards {
 
   #guarded(traffic: ServedTraffic, targeting: readonly EnforcedPolicies[]): GuardedTraffic {
     const { kind, object, binding, canary } = traffic;
-    const at = (waypoint: WaypointBinding | undefined) => [...targeting, ...this.#atWaypoint(waypoint)];
+    const at = (waypoint: WaypointBinding | undefined) => this.#readAt(waypoint, targeting);
     return {
       ...traffic,
       namespace: this.#namespace.metadata.name,
@@ -95,6 +112,30 @@ export class WaypointGuards {
   #targeting(kind: Destination["kind"], name: string): EnforcedPolicies {
     if (kind === "Workload") return noPolicies;
     return this.#mesh.get(policiesOfServices, this.#namespace)[kind].get(name) ?? noPolicies;
+  }
+
+  /** Those that target the destination, the waypoint and its class, and that the control plane of the waypoint reads. */
+  #readAt(waypoint: WaypointBinding | undefined, targeting: readonly EnforcedPolicies[]): readonly EnforcedPolicies[] {
+    if (waypoint === undefined) return targeting;
+    const key = formatWaypoint(waypoint.named);
+    let there = this.#readers.get(key);
+    if (there === undefined) {
+      const isRead = this.#readAtWaypoint(waypoint);
+      there = { isRead, atWaypoint: this.#atWaypoint(waypoint).map((list) => list.readBy(isRead)) };
+      this.#readers.set(key, there);
+    }
+    const { isRead, atWaypoint } = there;
+    return [...targeting.map((list) => list.readBy(isRead)), ...atWaypoint];
+  }
+
+  #readAtWaypoint({ gateway }: WaypointBinding): ReadBy["isRead"] {
+    const [home] = gateway === undefined ? [] : this.#mesh.related(namespaceOfGateway, gateway);
+    if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return () => true;
+    const readsThere = this.#mesh.get(readers, home);
+    const controlPlane = readsThere.ofGateway(gateway);
+    const readsHere = this.#mesh.get(readers, this.#namespace);
+    return (policy) =>
+      (policy.metadata.namespace === home.metadata.name ? readsThere : readsHere).reads(policy, controlPlane);
   }
 
   #atWaypoint(binding: WaypointBinding | undefined): readonly EnforcedPolicies[] {

@@ -8,7 +8,7 @@ import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
-import { isGone } from "./departures.ts";
+import { isAwaitedAnew, isGone } from "./departures.ts";
 import {
   type Destination,
   type ServedTraffic,
@@ -37,9 +37,10 @@ export function* moves(before: Side, after: Side): Generator<Move, undefined> {
   if (old.areNone) return;
   const now = after.mesh.get(servingWaypoints, after.object);
   for (const [was, is] of pairs(old, now)) {
-    const to = usedWaypoints(is);
+    const used = usedWaypoints(was);
+    const to = isAwaitedAnew(is.binding, used) ? [] : usedWaypoints(is);
     const names = new Set(to.map(({ named }) => formatWaypoint(named)));
-    for (const from of usedWaypoints(was))
+    for (const from of used)
       if (!names.has(formatWaypoint(from.named))) yield { kind: was.kind, object: was.object, from, to };
   }
 }

@@ -218,6 +218,11 @@ export function* placesThatMayCloseAndServed(before: Side, after: Side): Places 
   for (const place of placesServed(sides)) yield place?.asked.mayClose === true ? place : undefined;
 }
 
+/** The places at waypoints of other namespaces that serve a namespace on both sides, with the policies of both. */
+export function* placesServedBetween(was: ServedPolicies, is: ServedPolicies): Places {
+  if (!was.areNone && !is.areNone) yield* find(was, is);
+}
+
 interface Sides {
   readonly was: ServedPolicies;
   readonly is: ServedPolicies;

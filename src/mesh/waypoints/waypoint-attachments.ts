@@ -19,6 +19,7 @@ import {
   servingWaypoints,
   usedWaypoints,
   waysToServingWaypoints,
+  waysToServingWaypointsOfPods,
 } from "./served-traffic.ts";
 
 // What EnvoyFilters, WasmPlugins, TrafficExtensions and RequestAuthentications do at the waypoints that serve a namespace. At a waypoint
@@ -82,7 +83,7 @@ export class WaypointsServing implements ServedBy {
   *#traffic(): Iterable<ServedTraffic | undefined> {
     for (const kind of ["Service", "Workload"] as const)
       if (this.#waypoints.hasUnlabelled(kind)) yield this.#waypoints.ofUnlabelled(kind);
-    for (const kind of ["Service", "ServiceEntry"] as const)
+    for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
       for (const name of this.#waypoints.labelled(kind)) yield this.#waypoints.ofNamed(kind, name);
   }
 }
@@ -94,7 +95,7 @@ export class WaypointsServing implements ServedBy {
 export const waypointsServing = fact(
   "waypointsServing",
   "Namespace",
-  [reachedBy(servingWaypoints, waysToServingWaypoints), namespaceOfGateway],
+  [reachedBy(servingWaypoints, [...waysToServingWaypoints, ...waysToServingWaypointsOfPods]), namespaceOfGateway],
   (namespace, mesh) => new WaypointsServing(mesh.get(servingWaypoints, namespace), namespace, mesh),
 );
 

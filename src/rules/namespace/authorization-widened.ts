@@ -9,18 +9,26 @@ import {
 import {
   customAuthorization,
   customLevels,
+  customPolicies,
   hasCustomPolicies,
   readsCustomAuthorization,
 } from "../../mesh/authorization/custom-authorization.ts";
-import type { NamespaceAuthorization } from "../../mesh/authorization/effective-authorization.ts";
 import { formatGain, formatRequest, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
+import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { reachOf } from "../../mesh/authorization/reach.ts";
+import type { Applied } from "../../mesh/authorization/requests/applied.ts";
 import { type Answer, type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
+import {
+  changedPlacesAndServed,
+  placesServedBetween,
+  readsServedPlaces,
+  readsServedPolicies,
+  ServedPolicies,
+} from "../../mesh/waypoints/served-places.ts";
 
-const reads = [...readsServedPlaces, ...readsCustomAuthorization] as const;
+const reads = [...readsServedPlaces, ...readsServedPolicies, ...readsCustomAuthorization] as const;
 type Side = RuleSide<"Namespace", (typeof reads)[number]>;
 
 export const namespaceAuthorizationWidened = defineRule({
@@ -103,17 +111,43 @@ const undecidedAt = (place: ChangedPlace): Problem => ({
 /** Requests for which a CUSTOM policy called a provider. What the provider answers is not known. */
 function* providersLost(before: Side, after: Side): Generator<Problem | undefined, undefined> {
   if (isTerminating(before.object) || isTerminating(after.object)) return;
-  const sides = [before, after];
-  if (!sides.some(({ object, mesh }) => hasCustomPolicies(mesh.get(customLevels, object)))) return;
-  const [old, now] = [customAuthorization(before.object, before.mesh), customAuthorization(after.object, after.mesh)];
-  const ofProviders = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
-  const reported = new Set<string>();
-  for (const place of placesBetween(old, now, () => true)) {
+  const reported = new Reported(after);
+  if ([before, after].some(({ object, mesh }) => hasCustomPolicies(mesh.get(customLevels, object)))) {
+    const [old, now] = [customAuthorization(before.object, before.mesh), customAuthorization(after.object, after.mesh)];
+    for (const place of placesBetween(old, now, () => true)) yield* reported.lostAt(place);
+    if (!old.own.isSame(now.own)) yield* reported.changed(old.own.policies, now.own.policies);
+  }
+  for (const place of placesServedBetween(servedCustom(before), servedCustom(after))) {
+    yield* reported.lostAt(place);
+    if (place !== undefined) yield* reported.changed(policiesOf(place.asked.was), policiesOf(place.asked.is));
+  }
+}
+
+const servedCustom = ({ object, mesh }: Side): ServedPolicies =>
+  new ServedPolicies(object, mesh, (one) => customPolicies(one, mesh));
+
+type Policies = readonly AuthorizationPolicy[];
+const policiesOf = ({ lists }: Applied): Policies => lists.flatMap(({ policies }) => policies);
+
+/** ztunnel calls none. */
+const asksProviders = ({ asked, future }: ChangedPlace): boolean => asked.is.place !== "ztunnel" && future !== "none";
+
+/** What is said of providers, each thing once. */
+class Reported {
+  readonly #questions: Questions;
+  readonly #keys = new Set<string>();
+
+  constructor({ mesh }: Side) {
+    this.#questions = new Questions((values) => mesh.visited(Math.ceil(values / 100)));
+  }
+
+  *lostAt(place: ChangedPlace | undefined): Generator<Problem | undefined, undefined> {
     yield;
-    if (place === undefined || !asksProviders(place)) continue;
-    const { gain } = ofProviders.denyLost(place.asked);
-    if (gain?.lost === undefined || reported.has(keyOfGain(gain, place))) continue;
-    reported.add(keyOfGain(gain, place));
+    if (place === undefined || !asksProviders(place)) return;
+    const { gain } = this.#questions.denyLost(place.asked);
+    // What has left a waypoint of another namespace is reported by namespace-waypoint-left.
+    if (gain?.lost === undefined || place.hasLeft?.(gain.lost.policy) === true) return;
+    if (!this.#isNew(keyOfGain(gain, place))) return;
     yield {
       at: [],
       message: `CUSTOM ${formatRule(gain.lost)} no longer calls its provider at ${place.name}, such as for ${formatRequest(gain.request, "http")}`,
@@ -122,18 +156,12 @@ function* providersLost(before: Side, after: Side): Generator<Problem | undefine
       fix: "Keep the CUSTOM policy, or restrict these requests with ALLOW and DENY policies first.",
     };
   }
-  yield* providersChanged(old, now);
-}
 
-/** ztunnel calls none. */
-const asksProviders = ({ asked, future }: ChangedPlace): boolean => asked.is.place !== "ztunnel" && future !== "none";
-
-function* providersChanged(old: NamespaceAuthorization, now: NamespaceAuthorization): Generator<Problem, undefined> {
-  if (old.own.isSame(now.own)) return;
-  const before = new Map(old.own.policies.map((policy) => [keyOf(policy), policy.spec.provider?.name]));
-  for (const policy of now.own.policies) {
-    const [was, is] = [before.get(keyOf(policy)), policy.spec.provider?.name];
-    if (was !== undefined && was !== is)
+  *changed(old: Policies, now: Policies): Generator<Problem, undefined> {
+    const before = new Map(old.map((policy) => [keyOf(policy), policy.spec.provider?.name]));
+    for (const policy of now) {
+      const [was, is] = [before.get(keyOf(policy)), policy.spec.provider?.name];
+      if (was === undefined || was === is || !this.#isNew(`provider ${keyOf(policy)}`)) continue;
       yield {
         at: [],
         message: `CUSTOM ${idOf(policy)} calls the provider ${is ?? "(not set)"} instead of ${was}`,
@@ -141,5 +169,12 @@ function* providersChanged(old: NamespaceAuthorization, now: NamespaceAuthorizat
         related: [policy],
         fix: "Check that the new provider refuses what the old one refused.",
       };
+    }
+  }
+
+  #isNew(key: string): boolean {
+    if (this.#keys.has(key)) return false;
+    this.#keys.add(key);
+    return true;
   }
 }

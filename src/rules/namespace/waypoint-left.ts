@@ -47,8 +47,8 @@ interface Side {
 }
 
 function problemOf(departure: Departure, side: Side): Problem {
-  const { was, is, lost, wider, isOpened } = departure;
-  const isWarning = lost === undefined ? !isOpened : isKept(departure, side);
+  const { was, is, lost, wider } = departure;
+  const onlyWarns = warningOf(departure, side);
   return {
     at: [],
     message: `${whoOf(departure, side.object)} ${leavingOf(departure)}; ${lossOf(departure)}`,
@@ -59,17 +59,18 @@ function problemOf(departure: Departure, side: Side): Problem {
       lost && idOf(lost),
       wider && idOf(wider),
     ]),
-    ...fixOf(departure),
+    ...(fixOfReadiness(is) ?? fixOf(departure)),
     related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
-    ...(isWarning
-      ? {
-          onlyWarns:
-            lost === undefined
-              ? "it is not known who gains access"
-              : "ztunnel still rejects every caller but the waypoint",
-        }
-      : {}),
+    ...(onlyWarns === undefined ? {} : { onlyWarns }),
   };
+}
+
+/** Why it is not certain that somebody gets in; undefined: it is. */
+function warningOf(departure: Departure, side: Side): string | undefined {
+  const { lost, isOpened, isOfShare } = departure;
+  if (lost === undefined) return isOpened ? undefined : "it is not known who gains access";
+  if (isKept(departure, side)) return "ztunnel still rejects every caller but the waypoint";
+  return isOfShare === true ? "another waypoint served the other connections without it" : undefined;
 }
 
 /** Whether ztunnel itself refuses every caller but the waypoint, so that nobody gets in. */
@@ -143,6 +144,13 @@ function lossOf({ lost, wider, isOpened, was }: Departure): string {
   return isOpened && wider !== undefined
     ? `${idOf(lost)} no longer restricts ${who}, and ${idOf(wider)} allows everyone`
     : `${idOf(lost)} no longer applies to ${who}`;
+}
+
+function fixOfReadiness({ binding }: Departure["is"]): { readonly fix: string } | undefined {
+  if (binding?.trouble !== "not ready") return undefined;
+  return {
+    fix: `Wait until Gateway ${formatWaypoint(binding.named)} has an address in its status, then change the label. Its conditions say why it has none.`,
+  };
 }
 
 /** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */

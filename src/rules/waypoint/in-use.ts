@@ -1,13 +1,16 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
-import { type DeletedWaypoint, deletedWaypoints } from "../../mesh/waypoints/deleted-waypoints.ts";
-import { servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
+import {
+  type DeletedWaypoint,
+  deletedWaypoints,
+  readsDeletedWaypoints,
+} from "../../mesh/waypoints/deleted-waypoints.ts";
 
 export const waypointInUse = defineRule({
   id: "waypoint-in-use",
   subject: "Namespace",
-  reads: [servingWaypoints],
+  reads: readsDeletedWaypoints,
   worksWithout: [
     "AuthorizationPolicy",
     "KubernetesGateway",

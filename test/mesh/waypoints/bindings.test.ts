@@ -118,8 +118,13 @@ describe("a waypoint in another namespace", () => {
     ["takes none", { from: "None" }, "infra/waypoint, by namespace: not allowed"],
     ["a selector that is missing", { from: "Selector" }, "infra/waypoint, by namespace: not allowed"],
     [
-      "another listener may count",
+      "an annotation names a listener that is not there",
       { annotations: { "ambient.istio.io/waypoint-inbound-binding": "PROXY/15088" } },
+      "infra/waypoint, by namespace: not allowed",
+    ],
+    [
+      "an annotation names a listener that is not there, and the other one takes every namespace",
+      { annotations: { "ambient.istio.io/waypoint-inbound-binding": "PROXY/15088" }, from: "All" },
       "infra/waypoint, by namespace",
     ],
   ];

@@ -1,0 +1,109 @@
+import { proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
+import type { Path } from "../../kube/read.ts";
+import { waypointClass } from "../objects/labels.ts";
+import { hasClassOfIstio, type KubernetesGateway } from "./gateways.ts";
+import { decisiveProxyConfig } from "./proxy-variables.ts";
+
+/** What makes the proxy of a Gateway another one than istiod would run. */
+export interface ProxyReplacement {
+  readonly at: Path;
+  /** The same for two that do the same. */
+  readonly key: string;
+  readonly fix: string;
+  /** A sentence about the gateway, `the Gateway` or `waypoint infra/shared`. */
+  sentence(gateway: string): string;
+}
+
+/**
+ * What a Gateway of one of Istio's classes says of its pods that replaces their proxy or decides whom it trusts. istiod makes them from the
+ * annotations of the Gateway, from those in spec.infrastructure and from the ConfigMap in parametersRef (Istio
+ * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml and
+ * kube-gateway.yaml).
+ */
+export function proxyReplacements(gateway: KubernetesGateway): readonly ProxyReplacement[] {
+  if (!hasClassOfIstio(gateway)) return [];
+  return [
+    ...ofImage(gateway),
+    ...ofInjection(gateway),
+    ...ofProxyConfig(gateway),
+    ...ofParameters(gateway),
+    ...ofAddresses(gateway),
+  ];
+}
+
+const proxyImage = "sidecar.istio.io/proxyImage";
+
+/** The templates use this annotation of the Gateway itself, if it names a whole image. */
+function* ofImage({ metadata: { annotations } }: KubernetesGateway): Iterable<ProxyReplacement> {
+  const image = annotations[proxyImage] ?? "";
+  if (image.includes("/"))
+    yield {
+      at: ["metadata", "annotations", proxyImage],
+      sentence: (gateway) =>
+        `${gateway} chooses the image of its proxy: annotation ${proxyImage} ${JSON.stringify(image)}`,
+      key: proxyImage,
+      fix: `Remove the annotation ${proxyImage}.`,
+    };
+}
+
+const inject = "sidecar.istio.io/inject";
+
+/**
+ * The templates keep the injector from the pods with a label, which those of spec.infrastructure, or else of the Gateway,
+ * replace. Injected, the pods have the annotations of a sidecar decide about image, bootstrap and templates.
+ */
+function* ofInjection({ metadata, spec: { infrastructure } }: KubernetesGateway): Iterable<ProxyReplacement> {
+  const own = infrastructure?.labels;
+  if ((own ?? metadata.labels)[inject] === "true")
+    yield {
+      at: [...(own === undefined ? ["metadata", "labels"] : ["spec", "infrastructure", "labels"]), inject],
+      sentence: (gateway) =>
+        `${gateway} has its pods injected, so that its annotations decide what they run: label ${inject} "true"`,
+      key: inject,
+      fix: `Remove the label ${inject}.`,
+    };
+}
+
+/**
+ * The pods get the annotations of spec.infrastructure, or else those of the Gateway (extractInfrastructureMetadata), and the
+ * agent in them applies this one (pilot/cmd/pilot-agent/config/config.go ConstructProxyConfig).
+ */
+function* ofProxyConfig({ metadata, spec: { infrastructure } }: KubernetesGateway): Iterable<ProxyReplacement> {
+  const own = infrastructure?.annotations;
+  const at = own === undefined ? ["metadata", "annotations"] : ["spec", "infrastructure", "annotations"];
+  for (const { field, effect } of decisiveProxyConfig(proxyConfigOf(own ?? metadata.annotations)))
+    yield {
+      at: [...at, proxyConfigAnnotation],
+      sentence: (gateway) => `${gateway} ${effect}: ${field} in annotation ${proxyConfigAnnotation}`,
+      key: `${proxyConfigAnnotation} ${field}`,
+      fix: `Remove ${field} from the annotation.`,
+    };
+}
+
+function* ofParameters({ spec: { infrastructure } }: KubernetesGateway): Iterable<ProxyReplacement> {
+  const { kind = "", name = "" } = infrastructure?.parametersRef ?? {};
+  if (kind === "ConfigMap" && name !== "")
+    yield {
+      at: ["spec", "infrastructure", "parametersRef"],
+      sentence: (gateway) =>
+        `${gateway} has its pods changed by ConfigMap ${name}, also their image, and the ConfigMap is not checked`,
+      key: "parametersRef",
+      fix: "Remove parametersRef, or restrict who may write the ConfigMap to those who may replace the proxy.",
+    };
+}
+
+/**
+ * With a host, ztunnel sends requests to other pods than istiod's (extractGatewayServices, ambient/waypoints.go
+ * getGatewayAddress). The Deployment of an ingress gateway may be written by hand, and is checked as one.
+ */
+function* ofAddresses({ spec: { addresses, gatewayClassName } }: KubernetesGateway): Iterable<ProxyReplacement> {
+  const host = addresses.find(({ type }) => type === "Hostname");
+  if (host !== undefined && gatewayClassName === waypointClass)
+    yield {
+      at: ["spec", "addresses"],
+      sentence: (gateway) =>
+        `${gateway} has no proxy that istiod runs: ztunnel sends requests to ${JSON.stringify(host.value)}`,
+      key: "addresses",
+      fix: "Remove spec.addresses, so that istiod runs the waypoint.",
+    };
+}

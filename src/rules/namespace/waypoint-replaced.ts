@@ -1,0 +1,107 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import { proxyReplacements } from "../../mesh/membership/gateway-proxies.ts";
+import { gatewayOfProxy, isProxyOf, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { isOfGateway, isOwned } from "../../mesh/membership/workloads.ts";
+import { kubernetesGatewayByName } from "../../mesh/objects/indexes.ts";
+import { gatewayNameLabel, waypointClass } from "../../mesh/objects/labels.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { identityOfWaypoint } from "../../mesh/waypoints/bindings.ts";
+import { waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** A gateway and the workloads whose pods have the label with its name, which its Service selects. */
+const workloadsCalledGateway = relation(
+  "workloadsCalledGateway",
+  kubernetesGatewayByName,
+  index("Workload", (workload) => {
+    const name = workload.pod.labels[gatewayNameLabel];
+    return name === undefined || isOwned(workload) ? [] : [`${workload.metadata.namespace}/${name}`];
+  }),
+);
+
+/** A waypoint and the workloads of its namespace that have its service account. */
+const workloadsWithAccountOf = relation(
+  "workloadsWithAccountOf",
+  index("KubernetesGateway", (gateway) => {
+    if (gateway.spec.gatewayClassName !== waypointClass) return [];
+    const { namespace, serviceAccount } = identityOfWaypoint(gateway.metadata, gateway);
+    return [`${namespace}/${serviceAccount}`];
+  }),
+  index("Workload", (workload) =>
+    isOwned(workload) ? [] : [`${workload.metadata.namespace}/${workload.pod.serviceAccountName}`],
+  ),
+);
+
+const reads = [waypointsServing, workloadsCalledGateway, workloadsWithAccountOf, gatewayOfProxy] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const namespaceWaypointReplaced = defineRule({
+  id: "namespace-waypoint-replaced",
+  subject: "Namespace",
+  reads,
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
+  mode: { protected: "warn", elsewhere: "off" },
+  since: "0.1.0",
+  stage: "trial",
+  tags: ["authorization", "ambient"],
+  summary:
+    "A waypoint of another namespace that serves this one is run with another proxy, or shares its requests or its account.",
+  why: "Whoever writes the Gateway of a shared waypoint, or workloads in its namespace, decides what enforces the policies of the namespaces that it serves: istiod makes the pods from the Gateway (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml), its Service selects every pod with the label gateway.networking.k8s.io/gateway-name, and ztunnel knows the waypoint by its service account alone.",
+  fix: "Remove what the message names. Let only those who run the mesh write in the namespace of a shared waypoint.",
+  incident: {
+    symptoms: ["protection-missing", "waypoint-bypassed"],
+    proxies: ["waypoint", "ztunnel"],
+    seen: "Policies at the waypoint deny nothing, for all requests or for some, or `istioctl proxy-status` shows another proxy than before.",
+    wayOut: "Apply the previous version of the Gateway, and delete the workload that the message names.",
+    silentWhen:
+      "The waypoint is in the namespace itself, where other rules report the same, the ConfigMap of parametersRef itself changes, or it is not known which waypoint serves the namespace.",
+    page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
+  },
+
+  *check(namespace, mesh) {
+    if (isTerminating(namespace)) return;
+    const accounts = new Set<string>();
+    const sorted = [...mesh.get(waypointsServing, namespace).elsewhere].sort(([a], [b]) => (a < b ? -1 : 1));
+    for (const [name, { gateway }] of sorted)
+      for (const problem of problemsOf({ gateway, name: `Waypoint ${name}` }, accounts, mesh)) {
+        const message = `${problem.message}; the waypoint serves namespace ${namespace.metadata.name}`;
+        yield { ...problem, at: [], message, related: [gateway, ...(problem.related ?? [])] };
+      }
+  },
+});
+
+interface Waypoint {
+  readonly gateway: KubernetesGateway;
+  readonly name: string;
+}
+type Found = Pick<Problem, "key" | "fix" | "related"> & { readonly message: string };
+
+/** `accounts`: those of which the workloads were reported already, for another waypoint. */
+function* problemsOf({ gateway, name }: Waypoint, accounts: Set<string>, mesh: View): Iterable<Found> {
+  if (isServed(gateway, mesh.settings))
+    for (const { key, fix, sentence } of proxyReplacements(gateway))
+      yield { key: `${name} ${key}`, message: sentence(name), fix };
+  if (gateway.spec.gatewayClassName !== waypointClass) return;
+  for (const workload of mesh.related(workloadsCalledGateway, gateway))
+    if (!(isOfGateway(workload) && isProxyOf(workload, gateway)))
+      yield {
+        key: `${name} ${idOf(workload)} called`,
+        message: `${name} shares its requests with ${idOf(workload)}, whose pods have the label of its Gateway`,
+        fix: `Remove the label ${gatewayNameLabel} from the pods.`,
+        related: [workload],
+      };
+  const { serviceAccount } = identityOfWaypoint(gateway.metadata, gateway);
+  const account = `${gateway.metadata.namespace}/${serviceAccount}`;
+  if (accounts.has(account)) return;
+  accounts.add(account);
+  for (const workload of mesh.related(workloadsWithAccountOf, gateway))
+    if (!mesh.related(gatewayOfProxy, workload).some((one) => isProxyOf(workload, one)))
+      yield {
+        key: `${account} ${idOf(workload)}`,
+        message: `${name} shares its service account with ${idOf(workload)}, which ztunnel lets in wherever it lets the waypoint in`,
+        fix: "Give the workload a service account of its own.",
+        related: [workload],
+      };
+}
