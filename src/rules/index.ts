@@ -13,6 +13,7 @@ import { authorizationPolicyNotEnforcedL7 } from "./authorization-policy/not-enf
 import { authorizationPolicyOnlyNegative } from "./authorization-policy/only-negative.ts";
 import { authorizationPolicyPortUnknown } from "./authorization-policy/port-unknown.ts";
 import { authorizationPolicyPrincipalMalformed } from "./authorization-policy/principal-malformed.ts";
+import { authorizationPolicyProviderNotAsked } from "./authorization-policy/provider-not-asked.ts";
 import { authorizationPolicyProviderUnknown } from "./authorization-policy/provider-unknown.ts";
 import { authorizationPolicyProvidersConflict } from "./authorization-policy/providers-conflict.ts";
 import { authorizationPolicyRulesSplit } from "./authorization-policy/rules-split.ts";
@@ -182,6 +183,7 @@ export const rules: readonly BuiltInRule[] = [
   authorizationPolicyOnlyNegative,
   authorizationPolicyPortUnknown,
   authorizationPolicyPrincipalMalformed,
+  authorizationPolicyProviderNotAsked,
   authorizationPolicyProviderUnknown,
   authorizationPolicyProvidersConflict,
   authorizationPolicyRulesSplit,

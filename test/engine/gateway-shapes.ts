@@ -490,6 +490,35 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title:
+      "a CUSTOM policy with n rules for a port and n Services with TCP ports, of which a provider over HTTP is not asked",
+    n: 12,
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, (i) => service(i)),
+        manifest(
+          "v1",
+          "ConfigMap",
+          { name: "istio", namespace: "istio-system" },
+          {
+            data: {
+              mesh: JSON.stringify({ extensionProviders: [{ name: "oauth", envoyExtAuthzHttp: { service: "a" } }] }),
+            },
+          },
+        ),
+      ],
+      change: {
+        object: policy("p", {
+          selector: { matchLabels: { app: "app" } },
+          action: "CUSTOM",
+          provider: { name: "oauth" },
+          rules: list(n, (i) => ({ to: [{ operation: { ports: [String(1000 + i)] } }] })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a policy with n hosts at a gateway with n VirtualServices",
     world: (n) => ({
       objects: [

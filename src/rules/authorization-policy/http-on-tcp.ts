@@ -7,17 +7,19 @@ import {
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { protocolsOf } from "../../mesh/gateways/attachment.ts";
-import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
-import type { Gateway } from "../../mesh/gateways/servers.ts";
 import { asksForRequest, httpFields } from "../../mesh/authorization/rules.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
-import { declaredProtocol } from "../../mesh/membership/service-protocol.ts";
-import type { Namespace } from "../../mesh/membership/namespaces.ts";
-import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
+import {
+  type Declaring,
+  hasOnlyTcp,
+  isForPort,
+  isRuleForPort,
+  portsNamedBy,
+  readsTcpPorts,
+  servicesOf,
+  tcpPortsOf,
+} from "../../mesh/gateways/tcp-ports.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { index, relation } from "../../view/view.ts";
 
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
 
@@ -33,13 +35,10 @@ const namespaceOfHttpPolicy = relation(
   namespaceByName,
 );
 
-const reads = [namespaceOfHttpPolicy, servicesOfNamespace, gatewayService] as const;
-type View = MeshView<(typeof reads)[number]>;
-
 export const authorizationPolicyHttpOnTcp = defineRule({
   id: "authorization-policy-http-on-tcp",
   subject: "AuthorizationPolicy",
-  reads,
+  reads: [namespaceOfHttpPolicy, ...readsTcpPorts],
   worksWithout: ["Gateway"],
   mode: "warn",
   since: "0.1.0",
@@ -95,95 +94,16 @@ function* onEach(
   }
 }
 
-/** The Services whose ports the policy is for: those that it targets, or those of the workloads that it selects. */
-function servicesOf(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly Service[] {
-  const all = mesh.related(servicesOfNamespace, namespace);
-  if (targetRefsOf(policy).length > 0) {
-    const targeted = new Set(servicesTargeted(policy));
-    return all.filter(({ metadata }) => targeted.has(metadata.name));
-  }
-  const selected = all.filter((one) => isForSame(one, policy));
-  // ztunnel knows HTTP at no port, which another rule reports, but the pods of a gateway are proxies.
-  return enrollmentOf(namespace) === "ambient"
-    ? selected.filter((one) => mesh.get(gatewayService, one) !== undefined)
-    : selected;
-}
-
-const isForSame = ({ spec }: Service, policy: AuthorizationPolicy): boolean =>
-  selectsSame(spec.selector, policy.spec.selector?.matchLabels ?? {});
-
-type Port = Service["spec"]["ports"][number];
-const isOfTcp = (port: Port): boolean => declaredProtocol(port) === "TCP" && port.protocol !== "UDP";
-
-/** What makes a port of pods one of TCP: the Service that declares it, or the Gateway with its server. */
-type Declaring = Service | Gateway;
-
-const hasOnlyTcp = (service: Service, mesh: View): boolean =>
-  mesh.get(gatewayService, service) === undefined && service.spec.ports.every(isOfTcp);
-
-/**
- * The ports that are declared as TCP: those of pods, or those of the Services themselves, which a waypoint sees (Istio
- * pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).
- */
-function tcpPortsOf(services: readonly Service[], isAtWaypoint: boolean, mesh: View): ReadonlyMap<number, Declaring> {
-  const found = new Map<number, Declaring>();
-  for (const service of services)
-    for (const [port, declaring] of isAtWaypoint ? declaredOfService(service) : tcpPortsOfService(service, mesh))
-      if (!found.has(port)) found.set(port, declaring);
-  return found;
-}
-
-const declaredOfService = (service: Service): readonly (readonly [number, Declaring])[] =>
-  service.spec.ports.flatMap((one) => (one.port !== undefined && isOfTcp(one) ? [[one.port, service] as const] : []));
-
-function tcpPortsOfService(service: Service, mesh: View): Iterable<readonly [number, Declaring]> {
-  const proxies = mesh.get(gatewayService, service);
-  return proxies === undefined ? declaredAsTcp(service) : tcpPortsAtGateways(service, proxies.gateways);
-}
-
-function* declaredAsTcp(service: Service): Iterable<readonly [number, Declaring]> {
-  for (const port of service.spec.ports) {
-    const target = targetOf(port);
-    if (target !== undefined && isOfTcp(port)) yield [target, service];
-  }
-}
-
-/** A server listens at the target of the Service's port with its number (Istio pilot/pkg/model/gateway.go resolvePorts). */
-function* tcpPortsAtGateways({ spec }: Service, gateways: readonly Gateway[]): Iterable<readonly [number, Declaring]> {
-  for (const gateway of gateways)
-    for (const server of gateway.spec.servers) {
-      const isStream = protocolsOf(server).some((protocol) => protocol !== "http");
-      const port = spec.ports.find((one) => one.port === server.port?.number);
-      const target = port && targetOf(port);
-      if (isStream && target !== undefined) yield [target, gateway];
-    }
-}
-
-/** Every pod that one selects is selected by the other. A Service without a selector selects none. */
-const selectsSame = (service: Service["spec"]["selector"], policy: Service["spec"]["selector"]): boolean =>
-  Object.keys(service).length > 0 && (selects(policy, service) || selects(service, policy));
-
-/** The port of the pods; undefined if it has a name, whose number depends on the pod. */
-function targetOf({ port, targetPort }: Port): number | undefined {
-  const target = targetPort ?? port;
-  return typeof target === "number" ? target : undefined;
-}
-
 type Said = Pick<Problem, "message" | "key">;
 
 /** An ALLOW rule is dropped whole; it matters where the rule names the port. */
 const dropped = (rule: Rule, port: number, declaring: Declaring): Said | undefined =>
-  namesPort(rule, port)
+  portsNamedBy(rule).includes(String(port))
     ? {
         message: `This rule allows nothing on port ${port}, which ${idOf(declaring)} declares as TCP: it has attributes of HTTP`,
         key: `dropped ${port}`,
       }
     : undefined;
-
-const namesPort = ({ to, when }: Rule, port: number): boolean =>
-  to.some(({ operation }) => operation.ports.includes(String(port))) ||
-  when.some(({ key, values }) => key === destinationPort && values.includes(String(port)));
-const destinationPort = "destination.port";
 
 /** A namespace can have thousands of Services, and a policy thousands of rules. */
 const mostShown = 5;
@@ -193,7 +113,7 @@ const portsShown = (ports: ReadonlyMap<number, Declaring>): string => {
 };
 const isForAnyPort = ({ to, when }: Rule): boolean =>
   to.every(({ operation }) => operation.ports.length === 0) &&
-  when.every(({ key, values }) => key !== destinationPort || values.length === 0);
+  when.every(({ key, values }) => key !== "destination.port" || values.length === 0);
 
 /** A rule for any port is often meant for the HTTP ports beside this one, but here there are none. */
 const droppedEverywhere = (ports: ReadonlyMap<number, Declaring>): Said => ({
@@ -204,12 +124,9 @@ const droppedEverywhere = (ports: ReadonlyMap<number, Declaring>): Said => ({
 /** Without its attributes of HTTP, a DENY rule matches all connections, or all of the callers that it names. */
 function denied(rule: Rule, port: number, declaring: Declaring): Said | undefined {
   const { from, to, when } = rule;
+  if (!isRuleForPort(rule, port)) return undefined;
   const operations = to.filter(({ operation }) => isForPort(operation.ports, operation.notPorts, port));
-  if (to.length > 0 && operations.length === 0) return undefined;
-  const isElsewhere = when.some(
-    ({ key, values, notValues }) => key === destinationPort && !isForPort(values, notValues, port),
-  );
-  if (isElsewhere || !(operations.some(hasHttp) || asksForRequest({ from, to: [], when }))) return undefined;
+  if (!(operations.some(hasHttp) || asksForRequest({ from, to: [], when }))) return undefined;
   const whose =
     from.some(isAnybody) || from.length === 0 ? "all connections" : "all connections of the callers in `from`";
   return {
@@ -217,9 +134,6 @@ function denied(rule: Rule, port: number, declaring: Declaring): Said | undefine
     key: `denied ${port}`,
   };
 }
-
-const isForPort = (ports: readonly string[], notPorts: readonly string[], port: number): boolean =>
-  (ports.length === 0 || ports.includes(String(port))) && !notPorts.includes(String(port));
 
 const hasHttp = ({ operation }: Rule["to"][number]): boolean => httpFields.some((field) => operation[field].length > 0);
 

@@ -1,19 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
-import { actionOf } from "../../mesh/authorization/policies.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import { meshConfigsOfProvider } from "../../mesh/authorization/provider-configs.ts";
 import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
-import { index, relation } from "../../view/view.ts";
-
-const everyMesh = "mesh";
-
-/** A policy that asks a provider, and every mesh config. */
-const meshConfigsOfProvider = relation(
-  "meshConfigsOfProvider",
-  index("AuthorizationPolicy", (policy, settings) =>
-    actionOf(policy) === "CUSTOM" && isServed(policy, settings) ? [everyMesh] : [],
-  ),
-  index("MeshConfig", () => [everyMesh]),
-);
 
 export const authorizationPolicyProviderUnknown = defineRule({
   id: "authorization-policy-provider-unknown",

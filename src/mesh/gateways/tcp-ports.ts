@@ -1,0 +1,111 @@
+import { protocolsOf } from "./attachment.ts";
+import { gatewayService } from "./gateway-services.ts";
+import type { Gateway } from "./servers.ts";
+import { enrollmentOf } from "../membership/capture.ts";
+import type { Namespace } from "../membership/namespaces.ts";
+import { declaredProtocol } from "../membership/service-protocol.ts";
+import { type Service, servicesOfNamespace } from "../membership/services.ts";
+import { selects } from "../objects/selectors.ts";
+import type { MeshView } from "../../view/view.ts";
+import { type AuthorizationPolicy, servicesTargeted, targetRefsOf } from "../authorization/policies.ts";
+
+/** What `servicesOf` and `tcpPortsOf` read. */
+export const readsTcpPorts = [servicesOfNamespace, gatewayService] as const;
+type View = MeshView<(typeof readsTcpPorts)[number]>;
+
+/** The Services whose ports the policy is for: those that it targets, or those of the workloads that it selects. */
+export function servicesOf(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly Service[] {
+  const all = mesh.related(servicesOfNamespace, namespace);
+  if (targetRefsOf(policy).length > 0) {
+    const targeted = new Set(servicesTargeted(policy));
+    return all.filter(({ metadata }) => targeted.has(metadata.name));
+  }
+  const selected = all.filter((one) => isForSame(one, policy));
+  // ztunnel knows HTTP at no port, which another rule reports, but the pods of a gateway are proxies.
+  return enrollmentOf(namespace) === "ambient"
+    ? selected.filter((one) => mesh.get(gatewayService, one) !== undefined)
+    : selected;
+}
+
+const isForSame = ({ spec }: Service, policy: AuthorizationPolicy): boolean =>
+  selectsSame(spec.selector, policy.spec.selector?.matchLabels ?? {});
+
+type Port = Service["spec"]["ports"][number];
+const isOfTcp = (port: Port): boolean => declaredProtocol(port) === "TCP" && port.protocol !== "UDP";
+
+/** What makes a port of pods one of TCP: the Service that declares it, or the Gateway with its server. */
+export type Declaring = Service | Gateway;
+
+/** Whether every port of a Service is declared as TCP, and its pods are no gateway, whose servers decide. */
+export const hasOnlyTcp = (service: Service, mesh: View): boolean =>
+  mesh.get(gatewayService, service) === undefined && service.spec.ports.every(isOfTcp);
+
+/**
+ * The ports that are declared as TCP: those of pods, or those of the Services themselves, which a waypoint sees (Istio
+ * pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).
+ */
+export function tcpPortsOf(
+  services: readonly Service[],
+  isAtWaypoint: boolean,
+  mesh: View,
+): ReadonlyMap<number, Declaring> {
+  const found = new Map<number, Declaring>();
+  for (const service of services)
+    for (const [port, declaring] of isAtWaypoint ? declaredOfService(service) : tcpPortsOfService(service, mesh))
+      if (!found.has(port)) found.set(port, declaring);
+  return found;
+}
+
+const declaredOfService = (service: Service): readonly (readonly [number, Declaring])[] =>
+  service.spec.ports.flatMap((one) => (one.port !== undefined && isOfTcp(one) ? [[one.port, service] as const] : []));
+
+function tcpPortsOfService(service: Service, mesh: View): Iterable<readonly [number, Declaring]> {
+  const proxies = mesh.get(gatewayService, service);
+  return proxies === undefined ? declaredAsTcp(service) : tcpPortsAtGateways(service, proxies.gateways);
+}
+
+function* declaredAsTcp(service: Service): Iterable<readonly [number, Declaring]> {
+  for (const port of service.spec.ports) {
+    const target = targetOf(port);
+    if (target !== undefined && isOfTcp(port)) yield [target, service];
+  }
+}
+
+/** A server listens at the target of the Service's port with its number (Istio pilot/pkg/model/gateway.go resolvePorts). */
+function* tcpPortsAtGateways({ spec }: Service, gateways: readonly Gateway[]): Iterable<readonly [number, Declaring]> {
+  for (const gateway of gateways)
+    for (const server of gateway.spec.servers) {
+      const isStream = protocolsOf(server).some((protocol) => protocol !== "http");
+      const port = spec.ports.find((one) => one.port === server.port?.number);
+      const target = port && targetOf(port);
+      if (isStream && target !== undefined) yield [target, gateway];
+    }
+}
+
+/** Every pod that one selects is selected by the other. A Service without a selector selects none. */
+const selectsSame = (service: Service["spec"]["selector"], policy: Service["spec"]["selector"]): boolean =>
+  Object.keys(service).length > 0 && (selects(policy, service) || selects(service, policy));
+
+/** The port of the pods; undefined if it has a name, whose number depends on the pod. */
+function targetOf({ port, targetPort }: Port): number | undefined {
+  const target = targetPort ?? port;
+  return typeof target === "number" ? target : undefined;
+}
+
+type Rule = AuthorizationPolicy["spec"]["rules"][number];
+const destinationPort = "destination.port";
+
+/** Whether lists of ports, as they are written, are for a port; an empty list names none. */
+export const isForPort = (ports: readonly string[], notPorts: readonly string[], port: number): boolean =>
+  (ports.length === 0 || ports.includes(String(port))) && !notPorts.includes(String(port));
+
+/** Whether a rule can match connections to a port, by its operations and its conditions. */
+export const isRuleForPort = ({ to, when }: Rule, port: number): boolean =>
+  (to.length === 0 || to.some(({ operation }) => isForPort(operation.ports, operation.notPorts, port))) &&
+  when.every(({ key, values, notValues }) => key !== destinationPort || isForPort(values, notValues, port));
+
+/** The ports that a rule names in operations and conditions, as they are written. */
+export const portsNamedBy = ({ to, when }: Rule): readonly string[] => [
+  ...to.flatMap(({ operation }) => operation.ports),
+  ...when.flatMap(({ key, values }) => (key === destinationPort ? values : [])),
+];
