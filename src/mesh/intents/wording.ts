@@ -1,4 +1,4 @@
-import { identityOf, idOf } from "../../kube/identity.ts";
+import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Outcome } from "../requests/outcome.ts";
 import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
@@ -44,7 +44,14 @@ function decidesNothing({ result, transport, authorization }: Outcome): boolean 
 }
 
 const arrivalOf = ({ transport, destination, workloads }: Outcome): AnyObject | undefined =>
-  transport.at(-1)?.to === "outside" ? destination?.object : workloads[0];
+  transport.at(-1)?.to === "outside" ? destination?.object : firstByName(workloads);
+
+/** The same one for each replica: the order in which a view has workloads tells nothing. */
+function firstByName(workloads: readonly AnyObject[]): AnyObject | undefined {
+  let first: AnyObject | undefined;
+  for (const one of workloads) if (first === undefined || keyOf(one) < keyOf(first)) first = one;
+  return first;
+}
 
 /** One of the callers, if they are pods of the mesh that send without a sidecar and without ztunnel. */
 const withoutSidecar = ({ source }: Outcome): AnyObject | undefined =>

@@ -117,17 +117,23 @@ function groupedIn(namespace: Namespace, workloads: readonly Workload[], sidecar
   const found = known.get(namespace);
   if (found !== undefined && areSame(found.workloads, workloads) && areSame(found.sidecars, sidecars))
     return found.grouped;
-  const clients = workloads.filter((workload) => !isProxy(workload));
+  const inOrder = workloads.toSorted(byName);
+  const clients = inOrder.filter((workload) => !isProxy(workload));
   const selectors = selecting(sidecars.map(selectorOfSidecar));
   const grouped = {
     selectors,
     workloads: clients,
     alike: clientsAlike(namespace, clients, selectors),
-    byAccount: Map.groupBy(workloads, ({ pod }) => pod.serviceAccountName),
+    byAccount: Map.groupBy(inOrder, ({ pod }) => pod.serviceAccountName),
   };
   known.set(namespace, { workloads, sidecars, grouped });
   return grouped;
 }
+
+/** Which of several alike is named must be the same for each replica, whatever the order is in which it came to know them. */
+const byName = (a: Workload, b: Workload): number =>
+  compared(a.metadata.name, b.metadata.name) || compared(a.originKind, b.originKind);
+const compared = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
 const areSame = (some: readonly unknown[], others: readonly unknown[]): boolean =>
   some.length === others.length && some.every((one, i) => one === others[i]);

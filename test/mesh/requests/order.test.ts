@@ -34,3 +34,14 @@ test("the first request that is named does not depend on the order of workloads"
     assert.deepEqual(sendersIn(onHost, inMesh), sendersIn(inMesh, onHost));
   }
 });
+
+test("of workloads that send alike, the first by name is named", () => {
+  const other = deployment("v", "hostNetwork: true, ");
+  for (const caller of ["default", "x"].map((account) => `b/sa/${account}`).concat("b")) {
+    const namedIn = (...workloads: readonly string[]): readonly (string | undefined)[] =>
+      asked(meshOf(namespaces + workloads.join("")), caller, "y.example.com:80").map(
+        ({ source }) => source.workloads[0]?.metadata.name,
+      );
+    assert.deepEqual(namedIn(onHost, other), namedIn(other, onHost));
+  }
+});
