@@ -91,8 +91,12 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "authorization-policy-not-enforced-l7": [
     [
-      /^Namespace (\S+) is ambient and has no waypoint: ztunnel drops .* to ((?:the workloads of )?\S+)$/,
+      /^Namespace (\S+) is ambient and has no waypoint: ztunnel drops .* to (\S+)$/,
       `Create a waypoint for namespace $1 and attach this rule to it with targetRefs, and allow the identity of the waypoint (cluster.local/ns/$1/sa/waypoint) to reach $2.`,
+    ],
+    [
+      /^Namespace (\S+) is ambient and has no waypoint: ztunnel drops .* to the workloads of (\S+)$/,
+      `Create a waypoint for namespace $1 and attach this rule to it with targetRefs, and allow the identity of the waypoint (cluster.local/ns/$1/sa/waypoint) to reach the workloads of $2.`,
     ],
     [
       /^Namespace (\S+) (?:is|may be) ambient and has no waypoint: (?:at ztunnel the rule|ztunnel ignores)/,
@@ -470,7 +474,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/^A Service with an external name/, "Remove the label. A ServiceEntry for the external host can have a waypoint."],
     [
-      /^Waypoint (\S+) is for .* not for a (?:Deployment|WorkloadEntry)/,
+      /^Waypoint (\S+) is for .* not for a Deployment/,
+      "Set the label istio.io/waypoint-for of Gateway $1 to `workload` or `all`, or use another waypoint.",
+    ],
+    [
+      /^Waypoint (\S+) is for .* not for a WorkloadEntry/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `workload` or `all`, or use another waypoint.",
     ],
     [/is empty/, "Set the label to the name of a waypoint, or remove it. The value `none` opts out."],
