@@ -14,7 +14,8 @@ import {
 import { type AuthorizationPolicy, targetRefsOf } from "./policies.ts";
 import type { PolicySet } from "./policy-set.ts";
 import type { Applied } from "./requests/applied.ts";
-import { Asked, type Gain } from "./requests/gains.ts";
+import { Asked } from "./requests/gains.ts";
+import type { Gain } from "./requests/policy-change.ts";
 
 /** Where other policies apply after a change: workloads, a gateway, or a Service at its waypoint. */
 export interface ChangedPlace {

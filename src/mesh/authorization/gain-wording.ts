@@ -3,7 +3,7 @@ import type { AuthorizationPolicy } from "./policies.ts";
 import { formatAddress } from "./requests/addresses.ts";
 import type { Attribute } from "./requests/attributes.ts";
 import type { Request } from "./requests/boxes.ts";
-import type { Gain } from "./requests/gains.ts";
+import type { Gain } from "./requests/policy-change.ts";
 import type { Place } from "./requests/matches.ts";
 import { unheardOf } from "./requests/ordinary.ts";
 import type { Ruled } from "./requests/policies.ts";

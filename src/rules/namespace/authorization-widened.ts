@@ -17,7 +17,8 @@ import { formatGain, formatRequest, formatRule, policiesOfGain } from "../../mes
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { reachOf } from "../../mesh/authorization/reach.ts";
 import type { Applied } from "../../mesh/authorization/requests/applied.ts";
-import { type Answer, type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { type Answer, Questions } from "../../mesh/authorization/requests/gains.ts";
+import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import {

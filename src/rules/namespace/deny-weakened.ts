@@ -1,7 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { type Gain, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { Questions } from "../../mesh/authorization/requests/gains.ts";
+import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceDenyWeakened = defineRule({

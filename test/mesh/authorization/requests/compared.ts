@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../../../src/kube/object.ts";
 import type { Applied } from "../../../../src/mesh/authorization/requests/applied.ts";
-import { Asked, type Gain, Questions } from "../../../../src/mesh/authorization/requests/gains.ts";
+import { Asked, Questions } from "../../../../src/mesh/authorization/requests/gains.ts";
+import type { Gain } from "../../../../src/mesh/authorization/requests/policy-change.ts";
 import type { Place } from "../../../../src/mesh/authorization/requests/matches.ts";
 import { defaultMeshSettings, type AllMeshSettings } from "../../../../src/view/settings.ts";
 
