@@ -16,7 +16,7 @@ const laws = namesOfLaws.join("|");
 export const groups = {
   "quick-admission": [`{admission,policy}/!(${laws}|leftovers)`],
   "quick-engine": [`{config,deploy,engine,explain,generate,istiod-validation,report,telemetry,text,tls}/!(${laws})`],
-  "quick-mesh": [`{kube,mesh,schemas,view}/**/!(${laws})`, "{architecture,package}"],
+  "quick-mesh": [`{kube,mesh,view}/**/!(${laws})`, "{architecture,package}"],
   "quick-rules": [`{cel,custom-rules,rule-code,vap}/!(${laws})`, "rules"],
   // It takes long, and the runner starts files in the order of their names.
   browser: ["page/*"],
@@ -27,6 +27,8 @@ export const groups = {
   controllers: ["controllers/*"],
   intents: ["{attack,intents}/!(root-change)", "!(architecture|package|rules)"],
   laws: [`!(engine)/**/@(${laws})`, `engine/@(${laws.replace("*laws", "!(cost-)laws")})`],
+  // Definitions of kinds, as API servers read them: few changes concern them.
+  schemas: ["schemas/*"],
   servers: ["{contract,doctor,http,sources}/**/*"],
 } as const;
 export type GroupName = keyof typeof groups;
