@@ -36,8 +36,8 @@ export function lossesBetween(before: MeshConfigFields, after: MeshConfigFields)
   const isIntercepting = ({ defaultConfig }: MeshConfigFields) => defaultConfig?.interceptionMode !== "NONE";
   const [domain, otherDomain] = [trustDomainOf(before), trustDomainOf(after)];
   const losses: MeshConfigLosses = {
-    newDomains: newDomains(before, after),
-    newAuthorities: [...addedAuthorities(after).difference(addedAuthorities(before))],
+    newDomains: newTrustDomains(before, after),
+    newAuthorities: newAuthorities(before, after),
     lostDomains: {
       proxies: ownTrustDomains(before).difference(ownTrustDomains(after)),
       // ztunnel knows no aliases.
@@ -53,7 +53,11 @@ export function lossesBetween(before: MeshConfigFields, after: MeshConfigFields)
   return losses;
 }
 
-function newDomains(before: MeshConfigFields, after: MeshConfigFields): ReadonlyMap<string, "alias" | "certificate"> {
+/** The trust domains whose identities count as those of the mesh only since a change, or whose certificates are accepted since then. */
+export function newTrustDomains(
+  before: MeshConfigFields,
+  after: MeshConfigFields,
+): ReadonlyMap<string, "alias" | "certificate"> {
   // The mesh's own certificate authority issues the identities of its own trust domain, whatever its name.
   const known = new Set([...acceptedTrustDomains(before), trustDomainOf(after)]);
   const aliases = ownTrustDomains(after).difference(ownTrustDomains(before));
@@ -64,6 +68,15 @@ function newDomains(before: MeshConfigFields, after: MeshConfigFields): Readonly
       .map((domain) => [domain, aliases.has(domain) ? "alias" : "certificate"]),
   );
 }
+
+/** The certificate authorities that a change adds, as texts that follow "accept certificates of". */
+export const newAuthorities = (before: MeshConfigFields, after: MeshConfigFields): readonly string[] => [
+  ...new Set([...addedAuthorities(after).difference(addedAuthorities(before))].map(formatAuthority)),
+];
+const formatAuthority = (authority: string): string =>
+  /^\w+:\/\/\S+$/.test(authority)
+    ? `the certificate authority ${JSON.stringify(authority)}`
+    : "one more certificate authority";
 
 function providerChanges(
   before: ReadonlyMap<string, AuthorizationProvider>,

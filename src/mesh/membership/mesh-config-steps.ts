@@ -60,9 +60,13 @@ const configsOf = ({ object, mesh }: Side): Configs =>
     }),
   );
 
+/** A revision that only its ConfigMap shows is not known any more without it, so that those before the change count then. */
 function revisionsOf(before: Side, after: Side): readonly string[] {
-  const known = [...after.mesh.get(controlPlanesNow, after.object)].filter((revision) => revision !== undefined);
+  const [old, known] = [before, after].map(({ object, mesh }) =>
+    [...mesh.get(controlPlanesNow, object)].filter((revision) => revision !== undefined),
+  ) as [string[], string[]];
   if (known.length > 0) return known;
+  if (old.length > 0) return old;
   const [was, is] = [before, after].map((side) => mainRevision(configsOf(side), side.mesh.settings.tags["default"]));
   return [is ?? was].filter((revision) => revision !== undefined);
 }

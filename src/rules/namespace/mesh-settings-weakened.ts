@@ -177,7 +177,7 @@ function* newCallers(
   for (const authority of newAuthorities)
     yield {
       at: [],
-      message: `Workloads of namespace ${name} accept certificates of ${/^\w+:\/\/\S+$/.test(authority) ? `the certificate authority ${JSON.stringify(authority)}` : "one more certificate authority"}`,
+      message: `Workloads of namespace ${name} accept certificates of ${authority}`,
       key: `authority ${authority}`,
       fix: "Add a certificate authority only if it is as trustworthy as that of this mesh, and accept it with a MeshwardException.",
     };

@@ -1,10 +1,10 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf, keyOf } from "../../kube/identity.ts";
+import { keyOf } from "../../kube/identity.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, type DeclaredMode, type Levels, portModes } from "../../mesh/mtls/peer-authentications.ts";
-import { plaintextCause } from "../../mesh/mtls/plaintext.ts";
+import { fixOfDropped, plaintextCause, topicOf } from "../../mesh/mtls/plaintext.ts";
 import { type WeakenedMode, type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
@@ -21,7 +21,7 @@ export const namespaceMtlsWeakened = defineRule({
   fix: "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
   incident: {
     symptoms: ["plaintext"],
-    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    proxies: ["sidecar", "ztunnel"],
     seen: "A call without a certificate, which was reset before the change, gets an answer.",
     wayOut:
       "Apply the policy that required mTLS again; the message names it. Callers in plaintext that appeared meanwhile fail then.",
@@ -74,12 +74,10 @@ function problemOf(weakening: Weakening): Problem {
   const related = [was.by, is.by].filter((policy) => policy !== undefined);
   return {
     at: [],
-    topic: "plaintext",
+    topic: topicOf(is),
     message: `${who} plaintext${modeOf(weakening)}: ${plaintextCause(is, weakening.port)}`,
     key: `${who} plaintext`,
-    ...(is.isDropped && is.by
-      ? { fix: `Remove portLevelMtls from ${idOf(is.by)}, so that its STRICT mode applies.` }
-      : {}),
+    ...(is.isDropped && is.by ? { fix: fixOfDropped(is.by) } : {}),
     ...(related.length > 0 ? { related: [...new Set(related)] } : {}),
   };
 }
