@@ -411,7 +411,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-mtls-weakened": [
     [
-      /no PeerAuthentication requires mTLS|has mode|sets mode/,
+      /^Clients no longer use mTLS for/,
+      "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
+    ],
+    [
+      /^(?!Clients no longer use mTLS).*(?:no PeerAuthentication requires mTLS|has mode|sets mode(?! STRICT at this port, and))/,
       "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
     ],
     [

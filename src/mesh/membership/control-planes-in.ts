@@ -15,8 +15,11 @@ export function controlPlanesOfEnrollment(namespace: Namespace, found: Readers):
 }
 
 /** The control planes of pods of a namespace, each as often as pods have it; undefined among them: one is not known. */
-export const controlPlanesOfPods = (pods: readonly Workload[], namespace: Namespace, found: Readers): readonly ControlPlane[] =>
-  pods.flatMap((pod) => controlPlaneOfPod(pod, namespace, found));
+export const controlPlanesOfPods = (
+  pods: readonly Workload[],
+  namespace: Namespace,
+  found: Readers,
+): readonly ControlPlane[] => pods.flatMap((pod) => controlPlaneOfPod(pod, namespace, found));
 
 /** The control planes of the proxies of a namespace; empty: some of them are not known, or there are no proxies. */
 export const controlPlanesIn = fact(

@@ -50,7 +50,13 @@ export const namespaceMeshConfigRemoved = defineRule({
 });
 
 /** The control planes of what the labels of a namespace enroll, and of pods that join the mesh by their own. */
-function controlPlanesAt({ object, mesh }: { readonly object: Namespace; readonly mesh: View }): readonly ControlPlane[] {
+function controlPlanesAt({
+  object,
+  mesh,
+}: {
+  readonly object: Namespace;
+  readonly mesh: View;
+}): readonly ControlPlane[] {
   const { workloads } = mesh.get(capturedNow, object);
   mesh.visited(workloads.all.length);
   const found = mesh.get(readers, object);
