@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { type MeshConfigFields, noMeshConfig } from "../../kube/mesh-config.ts";
+import { proxyConfigOf } from "../../kube/proxy-config.ts";
 import { type NeedsOfMeshConfig, needsOfMeshConfig } from "../../mesh/authorization/needs-of-mesh-config.ts";
 import { captureOf, enrollmentOf, isEnrolled } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
@@ -102,10 +103,7 @@ function* problemsOf({ was, is }: ConfigStep, { object: namespace, mesh }: Side)
   const losses = lossesBetween(fieldsOf(was), fieldsOf(is));
   const followers = followersIn(namespace, mesh);
   if (followers.includes("identities")) yield* newCallers(losses, namespace);
-  if (
-    losses.disablesInterception &&
-    hasInjected(namespace, mesh, ({ pod }) => pod.annotations[interceptionMode] === undefined)
-  )
+  if (losses.disablesInterception && hasInjected(namespace, mesh, followsInterception))
     yield {
       at: [],
       message: `New pods of namespace ${namespace.metadata.name} are not captured: the mesh config sets interception mode NONE`,
@@ -116,6 +114,10 @@ function* problemsOf({ was, is }: ConfigStep, { object: namespace, mesh }: Side)
   for (const one of seen)
     yield* brokenPolicies(losses, { needs: mesh.get(needsOfMeshConfig, one), namespace, followers });
 }
+
+/** Whether a pod has no interception mode of its own (files/injection-template.yaml). */
+const followsInterception = ({ pod: { annotations } }: Workload): boolean =>
+  annotations[interceptionMode] === undefined && (proxyConfigOf(annotations)?.interceptionMode ?? "") === "";
 
 /** What follows a mesh config in a namespace: identities that its proxies accept, and policies, which proxies or ztunnel enforce. */
 type Follower = "identities" | "proxies" | "ztunnel";
