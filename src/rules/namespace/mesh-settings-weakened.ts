@@ -129,14 +129,16 @@ type Follower = "identities" | "proxies" | "ztunnel";
  */
 function followersIn(namespace: Namespace, mesh: View): readonly Follower[] {
   const { hasSidecars, hasAmbient } = planesIn(namespace, mesh);
-  const hasGateways =
-    mesh.get(capturedNow, namespace).proxies.all.length > 0 || mesh.related(gatewaysOfNamespace, namespace).length > 0;
-  const hasProxies = hasSidecars || hasGateways || (hasAmbient && !mesh.get(servingNow, namespace).areNone);
+  const hasWaypoints = hasAmbient && !mesh.get(servingNow, namespace).areNone;
+  const hasProxies = hasSidecars || hasWaypoints || hasGateways(namespace, mesh);
   const found: Follower[] = hasAmbient ? ["ztunnel"] : [];
   if (hasProxies || !hasAmbient) found.push("proxies");
   if (hasProxies && (isEnrolled(namespace) !== false || hasSidecars)) found.push("identities");
   return found;
 }
+
+const hasGateways = (namespace: Namespace, mesh: View): boolean =>
+  mesh.get(capturedNow, namespace).proxies.all.length > 0 || mesh.related(gatewaysOfNamespace, namespace).length > 0;
 
 function planesIn(namespace: Namespace, mesh: View): Readonly<Record<"hasSidecars" | "hasAmbient", boolean>> {
   const enrollment = enrollmentOf(namespace);
