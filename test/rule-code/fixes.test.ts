@@ -171,6 +171,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "mesh-config-weakened": [
+    [/^All proxies use runtime flag (\S+) /, "Remove $1 from defaultConfig.runtimeValues."],
     [
       /^Proxies accept certificates of trust domain/,
       "Accept a trust domain only if its certificate authority is as trustworthy as that of this mesh.",

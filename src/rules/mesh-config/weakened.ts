@@ -7,7 +7,7 @@ import {
 } from "../../mesh/membership/forwarded-headers.ts";
 import { newAuthorities, newTrustDomains } from "../../mesh/membership/mesh-config-losses.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
-import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
+import { decidesPaths, effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { defaultsOf, type TelemetryDefaults } from "../../mesh/telemetry/merged-telemetry.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 
@@ -40,7 +40,7 @@ export const meshConfigWeakened = defineRule({
     const [old, now] = [before.object.mesh, after.object.mesh];
     for (const losses of [rootNamespaceMoved, identities, mtls, traffic, telemetry, controlPlane])
       for (const found of losses(old, now)) yield { at, ...found };
-    for (const losses of [replacedParts, variables, trust, capture, forwardedHeaders])
+    for (const losses of [replacedParts, variables, runtimeFlags, trust, capture, forwardedHeaders])
       for (const found of losses(old.defaultConfig, now.defaultConfig)) yield { at, ...found };
   },
 });
@@ -162,6 +162,16 @@ function* variables(old: ProxyFields | undefined, now: ProxyFields | undefined):
         message: `All proxies use variable ${variable} ${value}, which decides whom they trust, obey or capture`,
         key: variable,
         fix: `Remove ${variable} from defaultConfig.proxyMetadata.`,
+      };
+}
+
+function* runtimeFlags(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  for (const [flag, value] of Object.entries(now?.runtimeValues ?? {}))
+    if (decidesPaths(flag) && value !== old?.runtimeValues[flag])
+      yield {
+        message: `All proxies use runtime flag ${flag} ${value}, with which they can compare other paths than applications read`,
+        key: `runtime flag ${flag}`,
+        fix: `Remove ${flag} from defaultConfig.runtimeValues.`,
       };
 }
 
