@@ -35,7 +35,7 @@ const ztunnel = { originKind: "DaemonSet", namespace: istioNamespace, name: "ztu
 const ztunnelKey = keyFor("Workload", ztunnel);
 
 /** The revision of a mesh config, by the name that istiod's chart gives it (templates/configmap.yaml). */
-function revisionOfConfig({ metadata: { namespace, name } }: MeshConfig): string | undefined {
+export function revisionOfConfig({ metadata: { namespace, name } }: MeshConfig): string | undefined {
   if (namespace !== istioNamespace) return undefined;
   if (name === "istio") return defaultRevision;
   return name.startsWith("istio-") ? name.slice("istio-".length) : undefined;
@@ -98,7 +98,7 @@ export function controlPlanesOf(
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
-    config: configs.get(defaultRevision) ?? configs.get(tags.get(defaultRevision) ?? "") ?? only(configs),
+    config: configs.get(mainRevision(configs, tags.get(defaultRevision)) ?? ""),
   };
 }
 
@@ -132,8 +132,14 @@ class Found {
   }
 }
 
-const only = (configs: ReadonlyMap<string, MeshConfig>): MeshConfig | undefined =>
-  configs.size === 1 ? [...configs.values()][0] : undefined;
+/**
+ * The revision whose mesh config stands for the mesh: the default one, else the one that the default tag stands for, else the only
+ * one that has a mesh config.
+ */
+export function mainRevision(configs: ReadonlyMap<string, MeshConfig>, defaultTag: string | undefined) {
+  const named = [defaultRevision, defaultTag].find((revision) => revision !== undefined && configs.has(revision));
+  return named ?? (configs.size === 1 ? [...configs.keys()][0] : undefined);
+}
 
 function discoveryOf(configs: ReadonlyMap<string, MeshConfig>): ReadonlyMap<string, readonly DiscoverySelector[]> {
   const found = new Map<string, readonly DiscoverySelector[]>();

@@ -2,7 +2,7 @@ import type { MeshConfigFields } from "../kube/mesh-config.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { type ControlPlanes, controlPlanesOf } from "./control-planes.ts";
 
-export { decidesSettings, settingsObjects } from "./control-planes.ts";
+export { decidesSettings, mainRevision, revisionOfConfig, settingsObjects } from "./control-planes.ts";
 
 export type ExportTo = readonly string[];
 
@@ -69,10 +69,6 @@ export const defaultMeshSettings: AllMeshSettings = {
   discovery: {},
   seen: false,
 };
-
-/** Whether this is the mesh config of the default revision, from which the settings come if it exists. */
-export const isMeshSettings = ({ metadata }: ObjectOf<"MeshConfig">): boolean =>
-  metadata.name === "istio" && metadata.namespace === defaultMeshSettings.rootNamespace;
 
 /**
  * Derives the settings from mesh configs, injectors, revision tags and ztunnel; other objects are ignored. Every mesh config

@@ -171,6 +171,15 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "mesh-config-weakened": [
+    [/^All proxies use runtime flag (\S+) /, "Remove $1 from defaultConfig.runtimeValues."],
+    [
+      /^Proxies accept certificates of trust domain/,
+      "Accept a trust domain only if its certificate authority is as trustworthy as that of this mesh.",
+    ],
+    [
+      /^Proxies accept certificates of (?:the|one more) certificate authority/,
+      "Add a certificate authority only if it is as trustworthy as that of this mesh.",
+    ],
     [
       /^(?:Gateways|Sidecars and waypoints) pass on client certificates .*: (defaultConfig\.\S+) "/,
       "Remove $1, unless a proxy in front of all of these replaces the header.",
@@ -248,8 +257,12 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/normalize paths less/, "Keep pathNormalization, or compare no paths in AuthorizationPolicies."],
     [
-      /the callers of trust domain ("\S+") that it names/,
+      /^AuthorizationPolicy .* the callers of trust domain ("\S+") that it names/,
       'Keep $1 in trustDomainAliases, or write "cluster.local" in the policy, which stands for the trust domain of the mesh.',
+    ],
+    [
+      /^In ambient mode, .* the callers of trust domain/,
+      "Name the new trust domain in the policy too, before the mesh config changes.",
     ],
     [
       /no longer exists$/,
@@ -308,7 +321,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Port (\d+) .*: (\S+ \S+) sets mode \S+ at this port$/,
       "Set mode STRICT at port $1 in $2, or write a MeshwardException with an end date.",
     ],
-    [/: (\S+ \S+) lists ports, and/, "Remove portLevelMtls from $1, so that its STRICT mode applies."],
+    [
+      /: (PeerAuthentication \S+) (?:lists ports|sets mode STRICT at this port), and/,
+      "Set spec.mtls.mode of $1 to STRICT, and list the ports that accept plaintext in portLevelMtls: istiod then sends ztunnel all of it.",
+    ],
   ],
   "namespace-not-in-mesh": [
     [
@@ -336,8 +352,16 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-enrolled-backs-webhook": [
     [
-      /^Service (?:certificates|metrics)\//,
+      /^Service certificates\//,
       `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\`), or ${exemptPort}`,
+    ],
+    [
+      /^Service metrics\//,
+      `Leave the namespace out of the mesh (\`istio-injection: disabled\`) and restart its workloads, or ${exemptPort}`,
+    ],
+    [
+      /^Service both\//,
+      `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\` and \`istio-injection: disabled\`) and restart its workloads, or ${exemptPort}`,
     ],
     [/^Service quotas\//, `Remove the labels through which the pods of the Service join the mesh, or ${exemptPort}`],
   ],
@@ -388,14 +412,28 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-mtls-weakened": [
     [
-      /no PeerAuthentication requires mTLS|has mode|sets mode/,
+      /^Clients no longer use mTLS for/,
+      "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
+    ],
+    [
+      /^(?!Clients no longer use mTLS).*(?:no PeerAuthentication requires mTLS|has mode|sets mode(?! STRICT at this port, and))/,
       "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
     ],
-    [/(PeerAuthentication \S+) lists ports/, "Remove portLevelMtls from $1, so that its STRICT mode applies."],
+    [
+      /: (PeerAuthentication \S+) (?:lists ports|sets mode STRICT at this port), and/,
+      "Set spec.mtls.mode of $1 to STRICT, and list the ports that accept plaintext in portLevelMtls: istiod then sends ztunnel all of it.",
+    ],
   ],
   "peer-authentication-permissive": [
     [/in namespace|of namespace/, `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`],
     [/of every namespace/, `Set the mode to STRICT. ${forCallers}`],
+  ],
+  "policy-revision-narrowed": [
+    [/, in every namespace$/, "Leave the policy without the label, and give a copy of it the label."],
+    [
+      /sidecars that were not restarted/,
+      "Restart the workloads of the namespace first, so that all of them have the new revision, or leave the policy without the label.",
+    ],
   ],
   "peer-authentication-without-effect": [
     [/^A second|^The policy has no effect on/, "Change the policy that applies instead, or delete one of the two."],
@@ -403,6 +441,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     [
       /^Istio ignores a policy with a selector/,
       "Create the policy in the namespace of the workloads, or remove the selector to make it mesh-wide.",
+    ],
+    [
+      /^ztunnel (?:accepts|refuses) plaintext at /,
+      "Set spec.mtls.mode to STRICT, and list the ports that accept plaintext in portLevelMtls: istiod then sends ztunnel all of it.",
     ],
   ],
   "routes-need-waypoint": [

@@ -14,6 +14,13 @@ export function controlPlanesOfEnrollment(namespace: Namespace, found: Readers):
   return enrollment === "unknown" ? [undefined] : [];
 }
 
+/** The control planes of pods of a namespace, each as often as pods have it; undefined among them: one is not known. */
+export const controlPlanesOfPods = (
+  pods: readonly Workload[],
+  namespace: Namespace,
+  found: Readers,
+): readonly ControlPlane[] => pods.flatMap((pod) => controlPlaneOfPod(pod, namespace, found));
+
 /** The control planes of the proxies of a namespace; empty: some of them are not known, or there are no proxies. */
 export const controlPlanesIn = fact(
   "controlPlanesIn",
@@ -24,7 +31,7 @@ export const controlPlanesIn = fact(
     const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
     const all = new Set([
       ...controlPlanesOfEnrollment(namespace, found),
-      ...pods.flatMap((pod) => controlPlaneOfPod(pod, namespace, found)),
+      ...controlPlanesOfPods(pods, namespace, found),
     ]);
     if (all.size === 0 || all.has(undefined)) return new Set();
     return all.add(found.ofGateway(namespace));

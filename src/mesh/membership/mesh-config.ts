@@ -1,19 +1,10 @@
-import { type MeshConfigFields, noMeshConfig } from "../../kube/mesh-config.ts";
+import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { isMeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
-import type { Namespace } from "./namespaces.ts";
+import { index, relation } from "../../view/view.ts";
 
 export type MeshConfig = ObjectOf<"MeshConfig">;
 
 const ofTheMesh = "mesh";
-
-/** A Namespace and the MeshConfig that the settings of the mesh come from. */
-export const meshConfigOfNamespace = relation(
-  "meshConfigOfNamespace",
-  index("Namespace", () => [ofTheMesh]),
-  index("MeshConfig", (config) => (isMeshSettings(config) ? [ofTheMesh] : [])),
-);
 
 /** A Namespace and the MeshConfigs of all control planes. */
 export const meshConfigsOfNamespace = relation(
@@ -21,15 +12,6 @@ export const meshConfigsOfNamespace = relation(
   index("Namespace", () => [ofTheMesh]),
   index("MeshConfig", () => [ofTheMesh]),
 );
-
-/** The mesh config of one side of a change. Without a ConfigMap, all fields have their defaults. */
-export function meshConfigAt(
-  namespace: Namespace,
-  mesh: MeshView<typeof meshConfigOfNamespace>,
-): { readonly object: MeshConfig | undefined; readonly fields: MeshConfigFields } {
-  const [object] = mesh.related(meshConfigOfNamespace, namespace);
-  return { object, fields: object?.mesh ?? noMeshConfig };
-}
 
 /** Istio's default for `trustDomain` (Istio pkg/config/mesh/mesh.go DefaultMeshConfig). */
 const defaultTrustDomain = "cluster.local";

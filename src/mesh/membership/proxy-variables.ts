@@ -47,8 +47,8 @@ const leavesItsLine = (name: string, value: string): boolean =>
 /** A value of proxyMetadata as text; the field keeps it in JSON. */
 const textOf = (json: string): string => String(JSON.parse(json || '""'));
 
-/** Runtime flags of Envoy that decide how paths are read and compared. */
-const pathFlags = /path|fragment|uhv/i;
+/** Whether a runtime flag of Envoy decides how paths are read and compared. */
+export const decidesPaths = (flag: string): boolean => /path|fragment|uhv/i.test(flag);
 
 const decisiveFields = [
   ["customConfigFile", "the bootstrap configuration"],
@@ -75,7 +75,7 @@ export function* decisiveProxyConfig(config: ProxyConfigFields | undefined): Ite
   if (config.controlPlaneAuthPolicy === "NONE")
     yield { field: "controlPlaneAuthPolicy", effect: "lets its proxy accept an unauthenticated control plane" };
   for (const flag of Object.keys(config.runtimeValues))
-    if (pathFlags.test(flag))
+    if (decidesPaths(flag))
       yield { field: `runtimeValues.${flag}`, effect: "lets its proxy compare other paths than the application reads" };
   yield* decisiveMetadataOf(config);
 }

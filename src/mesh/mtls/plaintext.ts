@@ -11,6 +11,7 @@ import {
   atPort,
   mtls,
   type NamespaceMtls,
+  type PeerAuthentication,
   type Plane,
   planes,
   planesOfNamespace,
@@ -246,12 +247,22 @@ function planesOf(workload: Workload, namespace: Namespace): readonly Plane[] {
   return capture === "unknown" ? planes : none;
 }
 
+/** A policy that accepts plaintext does not say that ztunnel gets less of it than is written. */
+export const topicOf = ({ isDropped }: EffectiveMode): string => (isDropped ? "ports at ztunnel" : "plaintext");
+
+/** What makes ztunnel enforce the ports of a policy: only of its own STRICT mode, istiod sends it every exception. */
+export const fixOfDropped = (policy: PeerAuthentication): string =>
+  `Set spec.mtls.mode of ${idOf(policy)} to STRICT, and list the ports that accept plaintext in portLevelMtls: istiod then sends ztunnel all of it.`;
+
 /** Why plaintext is accepted, as the end of a sentence about a workload or one of its ports. */
 export function plaintextCause({ by, isDropped }: EffectiveMode, port: number | undefined): string {
   if (by === undefined) return "no PeerAuthentication requires mTLS";
   const name = idOf(by);
-  if (isDropped) return `${name} lists ports, and istiod sends ztunnel neither them nor the surrounding STRICT mode`;
   const ofPort = port === undefined ? undefined : portModes(by).get(port);
+  if (isDropped)
+    return ofPort === "STRICT"
+      ? `${name} sets mode STRICT at this port, and istiod does not send that to ztunnel`
+      : `${name} lists ports, and istiod sends ztunnel neither them nor the surrounding STRICT mode`;
   return ofPort === undefined || ofPort === "UNSET"
     ? `${name} has mode ${declared(by.spec.mtls)}`
     : `${name} sets mode ${ofPort} at this port`;

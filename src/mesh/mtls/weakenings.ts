@@ -16,7 +16,7 @@ import {
 } from "./effective-mtls.ts";
 import { givenLabels } from "../objects/labels.ts";
 import { LabelSets, labelsAskedFor } from "./labels-asked-for.ts";
-import { type EffectiveMode, isWide, type Modes } from "./peer-authentications.ts";
+import { declared, type EffectiveMode, isWide, type Modes, portModes } from "./peer-authentications.ts";
 
 type Labels = Readonly<Record<string, string>>;
 /** A namespace and a view of the mesh. */
@@ -41,8 +41,19 @@ export interface Weakening extends WeakenedMode {
   readonly of: "namespace" | Workload | { readonly labels: Labels };
 }
 
+/** Whether the step from one mode to another one is a loss. */
+export type IsLost = (was: EffectiveMode, is: EffectiveMode) => boolean;
+
+const isWeakened: IsLost = (was, is) => !acceptsPlaintext(was) && acceptsPlaintext(is);
+
 /**
- * The weakenings that a change causes in a namespace, without those for which `isSaidElsewhere` is true. If every workload
+ * Whether a mode that left mTLS to the clients ends it: for endpoints with mode DISABLE, sidecars and gateways send plaintext (Istio
+ * pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled). ztunnel has no such mode.
+ */
+export const isSwitchedOff: IsLost = (was, is) => was.mode === "PERMISSIVE" && is.mode === "DISABLE";
+
+/**
+ * The weakenings that a change causes in a namespace, by `isLost`, without those for which `isSaidElsewhere` is true. If every workload
  * is known, each one is compared before and after, and workloads that follow the namespace are reported once. Otherwise the
  * namespace is compared, and one imaginary workload for each selector, because a policy that wins for some workload also
  * wins for one with only its labels.
@@ -51,8 +62,9 @@ export function* weakenings(
   before: Side,
   after: Side,
   isSaidElsewhere: (weakened: WeakenedMode) => boolean = () => false,
+  isLost: IsLost = isWeakened,
 ): Iterable<Weakening> {
-  const comparison = new Comparison(before, after, isSaidElsewhere);
+  const comparison = new Comparison(before, after, isSaidElsewhere, isLost);
   const found = foundIn(comparison);
   yield* ofNamespace(found, isSaidElsewhere);
   for (const { of, weakened } of found) for (const mode of weakened.others) yield { ...mode, of };
@@ -115,20 +127,23 @@ class Comparison {
   readonly is: NamespaceMtls;
   readonly isChanged: boolean;
   readonly #isSaidElsewhere: (weakened: WeakenedMode) => boolean;
+  readonly #isLost: IsLost;
   /** By the steps, and for each of them the modes before and after. */
   readonly #known = new PathMap<readonly PlaneStep[] | Modes, Weakened>();
 
-  constructor(before: Side, after: Side, isSaidElsewhere: (weakened: WeakenedMode) => boolean) {
+  constructor(before: Side, after: Side, isSaidElsewhere: (weakened: WeakenedMode) => boolean, isLost: IsLost) {
     this.before = before;
     this.after = after;
     this.was = before.mesh.get(mtls, before.object);
     this.is = after.mesh.get(mtls, after.object);
     this.isChanged = before.object !== after.object || !isSamePolicies(this.was, this.is);
     this.#isSaidElsewhere = isSaidElsewhere;
+    this.#isLost = isLost;
   }
 
   /** Whether nothing can be weakened: no plaintext was refused, or all workloads keep the one mode that they have. */
   get isIdle(): boolean {
+    if (this.#isLost === isSwitchedOff) return !Object.values(this.is.levels).flat().some(isSwitchingOff);
     if (this.was.levels.workload.length > 0 || !this.was.isOfAll || !this.is.isOfAll) return false;
     const accepting = planes.filter((plane) => acceptsPlaintext(this.was.wide(plane)));
     return accepting.length === planes.length || (!this.isChanged && accepting.length === 0);
@@ -154,8 +169,8 @@ class Comparison {
     const found = new Map<number | undefined, Compared>();
     const isOnePlane = new Set(steps.map(([, plane]) => plane)).size < 2;
     for (const [i, [old, now]] of steps.entries()) {
-      const isWeaker = isWeakened(this.was.wide(old), this.is.wide(now));
-      for (const weaker of weakenedModes(...(modes[i] as readonly [Modes, Modes]))) {
+      const isWeaker = this.#isLost(this.was.wide(old), this.is.wide(now));
+      for (const weaker of weakenedModes(...(modes[i] as readonly [Modes, Modes]), this.#isLost)) {
         const other = found.get(weaker.port);
         const onlyAs = isOnePlane || other !== undefined ? undefined : now;
         const isOfNamespace = isWeaker && isInherited(weaker.is);
@@ -203,20 +218,22 @@ class Weakened {
   }
 }
 
-const isWeakened = (was: EffectiveMode, is: EffectiveMode): boolean => !acceptsPlaintext(was) && acceptsPlaintext(is);
+const isSwitchingOff = (policy: PeerAuthentication | boolean): boolean =>
+  typeof policy === "object" &&
+  [declared(policy.spec.mtls), ...portModes(policy).values()].some((mode) => mode === "DISABLE");
 
 /** Whether no policy with a selector sets the mode. */
 const isInherited = ({ by, isDropped }: EffectiveMode): boolean => !isDropped && (by === undefined || isWide(by));
 
 /** Single ports are reported only if the workload as a whole still refuses plaintext. */
-function* weakenedModes(was: Modes, is: Modes): Iterable<Pick<WeakenedMode, "port" | "was" | "is">> {
-  if (isWeakened(was.mode, is.mode)) {
+function* weakenedModes(was: Modes, is: Modes, isLost: IsLost): Iterable<Pick<WeakenedMode, "port" | "was" | "is">> {
+  if (isLost(was.mode, is.mode)) {
     yield { port: undefined, was: was.mode, is: is.mode };
     return;
   }
   for (const port of new Set([...was.ports.keys(), ...is.ports.keys()])) {
     const [old, now] = [atPort(was, port), atPort(is, port)];
-    if (isWeakened(old, now)) yield { port, was: old, is: now };
+    if (isLost(old, now)) yield { port, was: old, is: now };
   }
 }
 

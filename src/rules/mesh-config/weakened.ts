@@ -5,8 +5,9 @@ import {
   believesProxyProtocol,
   trustedProxies,
 } from "../../mesh/membership/forwarded-headers.ts";
+import { newAuthorities, newTrustDomains } from "../../mesh/membership/mesh-config-losses.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
-import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
+import { decidesPaths, effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { defaultsOf, type TelemetryDefaults } from "../../mesh/telemetry/merged-telemetry.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 
@@ -22,7 +23,7 @@ export const meshConfigWeakened = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "The mesh config weakens the mesh: its identities, its mTLS, its proxies, its access logs or its metrics.",
-  why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, pilot/pkg/model/authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go). The default proxy config applies to every proxy.",
+  why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, pilot/pkg/model/authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go), and proxies accept certificates of additional authorities and their trust domains (pilot/pkg/networking/plugin/authn/util.go TrustDomainsForValidation); ztunnel knows its own trust domain alone. The default proxy config applies to every proxy.",
   fix: "Copy the mesh-wide policies into the new root namespace before moving it, give every host a DestinationRule with ISTIO_MUTUAL before disabling auto mTLS, and add an alias only for a domain whose certificate authority is as trustworthy as that of this mesh.",
   incident: {
     symptoms: ["plaintext", "open-access"],
@@ -39,7 +40,7 @@ export const meshConfigWeakened = defineRule({
     const [old, now] = [before.object.mesh, after.object.mesh];
     for (const losses of [rootNamespaceMoved, identities, mtls, traffic, telemetry, controlPlane])
       for (const found of losses(old, now)) yield { at, ...found };
-    for (const losses of [replacedParts, variables, trust, capture, forwardedHeaders])
+    for (const losses of [replacedParts, variables, runtimeFlags, trust, capture, forwardedHeaders])
       for (const found of losses(old.defaultConfig, now.defaultConfig)) yield { at, ...found };
   },
 });
@@ -61,12 +62,21 @@ function* identities(old: MeshConfigFields, now: MeshConfigFields): Iterable<Fou
       message: `The trust domain changes from ${from} to ${to}, and ${from} is not an alias: workloads refuse certificates that were issued before`,
       fix: `Add ${JSON.stringify(from)} to trustDomainAliases until every workload has a new certificate and no policy names the old trust domain.`,
     };
-  for (const alias of new Set(now.trustDomainAliases))
-    if (!old.trustDomainAliases.includes(alias) && alias !== old.trustDomain)
-      yield {
-        message: `Identities of trust domain ${JSON.stringify(alias)} are treated as identities of the mesh`,
-        fix: "Add an alias only for a trust domain whose certificate authority is as trustworthy as that of this mesh.",
-      };
+  for (const [domain, by] of newTrustDomains(old, now))
+    yield by === "alias"
+      ? {
+          message: `Identities of trust domain ${JSON.stringify(domain)} are treated as identities of the mesh`,
+          fix: "Add an alias only for a trust domain whose certificate authority is as trustworthy as that of this mesh.",
+        }
+      : {
+          message: `Proxies accept certificates of trust domain ${JSON.stringify(domain)}`,
+          fix: "Accept a trust domain only if its certificate authority is as trustworthy as that of this mesh.",
+        };
+  for (const authority of newAuthorities(old, now))
+    yield {
+      message: `Proxies accept certificates of ${authority}`,
+      fix: "Add a certificate authority only if it is as trustworthy as that of this mesh.",
+    };
 }
 
 function* mtls(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
@@ -152,6 +162,16 @@ function* variables(old: ProxyFields | undefined, now: ProxyFields | undefined):
         message: `All proxies use variable ${variable} ${value}, which decides whom they trust, obey or capture`,
         key: variable,
         fix: `Remove ${variable} from defaultConfig.proxyMetadata.`,
+      };
+}
+
+function* runtimeFlags(old: ProxyFields | undefined, now: ProxyFields | undefined): Iterable<Found> {
+  for (const [flag, value] of Object.entries(now?.runtimeValues ?? {}))
+    if (decidesPaths(flag) && value !== old?.runtimeValues[flag])
+      yield {
+        message: `All proxies use runtime flag ${flag} ${value}, with which they can compare other paths than applications read`,
+        key: `runtime flag ${flag}`,
+        fix: `Remove ${flag} from defaultConfig.runtimeValues.`,
       };
 }
 

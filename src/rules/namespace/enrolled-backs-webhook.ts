@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { type Enrollment, enrollmentOf } from "../../mesh/membership/capture.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { callsOfNamespace, refusals, refusesApiServer } from "../../mesh/mtls/api-server-calls.ts";
@@ -9,6 +9,14 @@ const exemptPort =
   "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
 /** For pods that join the mesh through their own labels, in a namespace that does not. */
 const podsFix = `Remove the labels through which the pods of the Service join the mesh, or ${exemptPort}`;
+
+/** For a namespace whose labels enroll the pods. Sidecars stay until the pods are created again. */
+const leaving: Readonly<Partial<Record<Enrollment, string>>> = {
+  sidecar: "(`istio-injection: disabled`) and restart its workloads",
+  "ambient-and-sidecar": "(`istio.io/dataplane-mode: none` and `istio-injection: disabled`) and restart its workloads",
+};
+const namespacesFix = (enrollment: Enrollment): string =>
+  `Leave the namespace out of the mesh ${leaving[enrollment] ?? "(`istio.io/dataplane-mode: none`)"}, or ${exemptPort}`;
 
 export const namespaceEnrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",
@@ -20,7 +28,7 @@ export const namespaceEnrolledBacksWebhook = defineRule({
   tags: ["ambient", "mtls"],
   summary: "A namespace in the mesh with mode STRICT contains a Service that the API server calls.",
   why: "The API server is outside the mesh and calls admission webhooks, aggregated APIs and conversions in plain TLS: a sidecar or ztunnel with mode STRICT refuses it (Istio pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication, pilot/pkg/serviceregistry/ambient/authorization.go). Then objects in the whole cluster can no longer be written, or are written without a review.",
-  fix: `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\`), or ${exemptPort}`,
+  fix: `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\`, or \`istio-injection: disabled\` and a restart of workloads with sidecars), or ${exemptPort}`,
   incident: {
     symptoms: ["webhook-fails"],
     proxies: ["sidecar", "ztunnel"],
@@ -36,8 +44,9 @@ export const namespaceEnrolledBacksWebhook = defineRule({
     if (isTerminating(namespace)) return;
     const calls = mesh.get(callsOfNamespace, namespace);
     if (calls.length === 0) return;
-    const isOutside = ["none", "opted-out", "unknown"].includes(enrollmentOf(namespace));
-    const place = isOutside ? { at: [], fix: podsFix } : { at: ["metadata", "labels"] };
+    const enrollment = enrollmentOf(namespace);
+    const isOutside = ["none", "opted-out", "unknown"].includes(enrollment);
+    const place = isOutside ? { at: [], fix: podsFix } : { at: ["metadata", "labels"], fix: namespacesFix(enrollment) };
     const services = new Map(mesh.related(servicesOfNamespace, namespace).map((one) => [one.metadata.name, one]));
     for (const { webhook, called } of calls) {
       const service = services.get(called.name);

@@ -4,7 +4,13 @@ import { idOf } from "../../kube/identity.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { mtls } from "../../mesh/mtls/effective-mtls.ts";
-import { type AcceptedPlaintext, plaintextCause, plaintextIn } from "../../mesh/mtls/plaintext.ts";
+import {
+  type AcceptedPlaintext,
+  fixOfDropped,
+  plaintextCause,
+  plaintextIn,
+  topicOf,
+} from "../../mesh/mtls/plaintext.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
 export const namespaceMtlsNotStrict = defineRule({
@@ -20,7 +26,7 @@ export const namespaceMtlsNotStrict = defineRule({
   fix: "Apply a PeerAuthentication with mode STRICT, without a selector, in this namespace or in the root namespace, before the workloads.",
   incident: {
     symptoms: ["plaintext"],
-    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    proxies: ["sidecar", "ztunnel"],
     seen: "A call without a certificate gets an answer: `curl` from a pod outside the mesh.",
     wayOut:
       "Nothing is broken. `meshward explain namespace/NAMESPACE --mesh cluster --strict` shows which callers would fail before you require mTLS.",
@@ -50,7 +56,7 @@ function* problemsOf(after: Side, before?: Side, isSubject = false): Iterable<Pr
     const subject = whoOf(accepted);
     yield {
       at: [],
-      topic: "plaintext",
+      topic: topicOf(is),
       message: `${subject} plaintext${modeOf(accepted)}: ${plaintextCause(is, port)}`,
       key: `${subject} plaintext ${is.by === undefined ? "" : idOf(is.by)}`,
       ...fixOf(accepted),
@@ -79,14 +85,14 @@ const modeOf = ({ onlyAs }: AcceptedPlaintext): string => {
 /** Nothing if the fix of the rule, which is for a missing policy, applies. */
 function fixOf({ is: { by, isDropped }, port }: AcceptedPlaintext): Pick<Problem, "fix"> {
   if (by === undefined) return {};
-  if (isDropped) return { fix: `Remove portLevelMtls from ${idOf(by)}, so that its STRICT mode applies.` };
+  if (isDropped) return { fix: fixOfDropped(by) };
   const where = port === undefined ? "" : ` at port ${port}`;
   return { fix: `Set mode STRICT${where} in ${idOf(by)}, or write a MeshwardException with an end date.` };
 }
 
 /** An exception for a policy of the namespace, or for the change that led here, is enough. */
 function evidenceOf(
-  { is: { by } }: AcceptedPlaintext,
+  { is: { by, isDropped } }: AcceptedPlaintext,
   namespace: Namespace,
   rootNamespace: string,
 ): Pick<Problem, "evidence" | "related" | "acceptedWith"> {
@@ -101,6 +107,7 @@ function evidenceOf(
   return {
     evidence: [by],
     related: [by],
-    acceptedWith: by.metadata.namespace === name ? [permissive, weakened] : [weakened],
+    // Who accepts the modes of a policy does not accept that ztunnel does not get them.
+    acceptedWith: by.metadata.namespace === name && !isDropped ? [permissive, weakened] : [weakened],
   };
 }

@@ -1,11 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf, keyOf } from "../../kube/identity.ts";
+import { keyOf } from "../../kube/identity.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, type DeclaredMode, type Levels, portModes } from "../../mesh/mtls/peer-authentications.ts";
-import { plaintextCause } from "../../mesh/mtls/plaintext.ts";
-import { type WeakenedMode, type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
+import { fixOfDropped, plaintextCause, topicOf } from "../../mesh/mtls/plaintext.ts";
+import { isSwitchedOff, type WeakenedMode, type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 
 export const namespaceMtlsWeakened = defineRule({
@@ -16,17 +16,18 @@ export const namespaceMtlsWeakened = defineRule({
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A workload or port that refused plaintext accepts it after the change.",
-  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
+  summary:
+    "A workload or port that refused plaintext accepts it after the change, or clients no longer use mTLS for it.",
+  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. With DISABLE instead of PERMISSIVE, clients that used mTLS send plaintext (pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled), and policies that name callers match none. peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
   fix: "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
   incident: {
     symptoms: ["plaintext"],
-    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    proxies: ["sidecar", "ztunnel"],
     seen: "A call without a certificate, which was reset before the change, gets an answer.",
     wayOut:
       "Apply the policy that required mTLS again; the message names it. Callers in plaintext that appeared meanwhile fail then.",
     silentWhen:
-      "Workloads or ports accepted plaintext before, they are outside the mesh, or a policy of the namespace itself is the cause, which peer-authentication-permissive reports at its field.",
+      "Workloads or ports accepted plaintext before and clients still use mTLS, they are outside the mesh, or a policy of the namespace itself is the cause, which peer-authentication-permissive reports at its field.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
   },
 
@@ -34,6 +35,8 @@ export const namespaceMtlsWeakened = defineRule({
     if (isTerminating(after.object)) return;
     const isSaidElsewhere = saidByPolicies(after.object, before.mesh.get(mtls, before.object).levels);
     for (const weakening of weakenings(before, after, isSaidElsewhere)) yield problemOf(weakening);
+    for (const weakening of weakenings(before, after, undefined, isSwitchedOff))
+      yield switchedOff(weakening, after.object);
   },
 });
 
@@ -74,24 +77,43 @@ function problemOf(weakening: Weakening): Problem {
   const related = [was.by, is.by].filter((policy) => policy !== undefined);
   return {
     at: [],
-    topic: "plaintext",
+    topic: topicOf(is),
     message: `${who} plaintext${modeOf(weakening)}: ${plaintextCause(is, weakening.port)}`,
     key: `${who} plaintext`,
-    ...(is.isDropped && is.by
-      ? { fix: `Remove portLevelMtls from ${idOf(is.by)}, so that its STRICT mode applies.` }
-      : {}),
+    ...(is.isDropped && is.by ? { fix: fixOfDropped(is.by) } : {}),
     ...(related.length > 0 ? { related: [...new Set(related)] } : {}),
   };
 }
 
-function whoOf({ of, port }: Weakening): string {
-  if (of !== "namespace" && !("labels" in of)) {
-    const workload = `${of.originKind} ${JSON.stringify(of.metadata.name)}`;
-    return port === undefined ? `${workload} accepts` : `Port ${port} of ${workload} accepts`;
-  }
+/** Callers without mTLS have no identity, so that no policy that names callers matches them. */
+function switchedOff(weakening: Weakening, { metadata }: Namespace): Problem {
+  const { by } = weakening.is;
+  const who = subjectOf(weakening);
+  return {
+    at: [],
+    message: `Clients no longer use mTLS for ${who}${modeOf(weakening)}, which then know no caller: ${plaintextCause(weakening.is, weakening.port)}`,
+    key: `no mTLS for ${who}`,
+    fix: "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
+    ...(by === undefined ? {} : { related: [by] }),
+    ...(by?.metadata.namespace === metadata.name
+      ? { acceptedWith: [{ rule: "peer-authentication-permissive", object: by }] }
+      : {}),
+  };
+}
+
+function whoOf(weakening: Weakening): string {
+  const { of, port } = weakening;
+  const who = subjectOf(weakening);
+  const isOne = port !== undefined || (of !== "namespace" && !("labels" in of));
+  return `${who[0]?.toUpperCase()}${who.slice(1)} ${isOne ? "accepts" : "accept"}`;
+}
+
+/** `workloads labelled app=api`, `port 80 of Deployment "api"` */
+function subjectOf({ of, port }: Weakening): string {
+  const where = port === undefined ? "" : `port ${port} of `;
+  if (of !== "namespace" && !("labels" in of)) return `${where}${of.originKind} ${JSON.stringify(of.metadata.name)}`;
   const labels = of === "namespace" ? "" : formatLabels(of.labels);
-  const which = labels === "" ? "" : ` labelled ${labels}`;
-  return port === undefined ? `Workloads${which} accept` : `Port ${port} of workloads${which} accepts`;
+  return `${where}workloads${labels === "" ? "" : ` labelled ${labels}`}`;
 }
 
 const modeOf = ({ onlyAs }: Weakening): string => {

@@ -1,13 +1,15 @@
 import { defineRule } from "../../engine/rule.ts";
 import { isDiscovered, readers } from "../../mesh/membership/control-plane.ts";
-import { controlPlanesOfEnrollment } from "../../mesh/membership/control-planes-in.ts";
+import { captured } from "../../mesh/membership/captured.ts";
+import { controlPlanesOfEnrollment, controlPlanesOfPods } from "../../mesh/membership/control-planes-in.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { setting } from "../../view/view.ts";
 
 export const namespaceNotDiscovered = defineRule({
   id: "namespace-not-discovered",
   subject: "Namespace",
-  reads: [readers, setting("discovery")],
+  reads: [readers, captured, setting("discovery")],
+  worksWithout: ["Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["revisions"],
@@ -25,10 +27,15 @@ export const namespaceNotDiscovered = defineRule({
 
   *check(namespace, mesh) {
     if (isTerminating(namespace)) return;
-    for (const revision of new Set(controlPlanesOfEnrollment(namespace, mesh.get(readers, namespace))))
+    const found = mesh.get(readers, namespace);
+    const enrolled = controlPlanesOfEnrollment(namespace, found);
+    const { workloads } = mesh.get(captured, namespace);
+    mesh.visited(workloads.all.length);
+    // Pods can also join the mesh by their own labels.
+    for (const revision of new Set([...enrolled, ...controlPlanesOfPods(workloads.all, namespace, found)]))
       if (!isDiscovered(namespace, revision, mesh.settings))
         yield {
-          at: ["metadata", "labels"],
+          at: enrolled.includes(revision) ? ["metadata", "labels"] : [],
           message: `The discoverySelectors of revision ${JSON.stringify(revision)} do not select namespace ${namespace.metadata.name}: its policies, routes and Services have no effect`,
           key: `not discovered by ${revision}`,
         };

@@ -4,7 +4,13 @@ import type { Path } from "../../kube/read.ts";
 import { type MutualByRule, mutualByRule } from "../../mesh/client-tls/destinations.ts";
 import type { Capture } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { disabledBy, mtls, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import {
+  atPort,
+  disabledBy,
+  mtls,
+  type NamespaceMtls,
+  peerAuthenticationsOfNamespace,
+} from "../../mesh/mtls/effective-mtls.ts";
 import { declared, isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
@@ -13,13 +19,21 @@ import type { ObjectOf } from "../../kube/object.ts";
 
 type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 
-/** The fields of a policy that require mTLS. */
-const strictFields = (policy: PeerAuthentication): readonly Path[] => [
-  ...(declared(policy.spec.mtls) === "STRICT" ? [["spec", "mtls", "mode"]] : []),
+/** A field of a policy that requires mTLS, and the port for which it does; undefined: for those that the policy does not list. */
+type StrictField = readonly [at: Path, port: number | undefined];
+
+const strictFields = (policy: PeerAuthentication): readonly StrictField[] => [
+  ...(declared(policy.spec.mtls) === "STRICT" ? [[["spec", "mtls", "mode"], undefined] as const] : []),
   ...[...portModes(policy)].flatMap(([port, mode]) =>
-    mode === "STRICT" ? [["spec", "portLevelMtls", String(port), "mode"]] : [],
+    mode === "STRICT" ? [[["spec", "portLevelMtls", String(port), "mode"], port] as const] : [],
   ),
 ];
+
+/** Whether the policy decides for workloads with the labels that it selects: not if an older one selects them all, too. */
+function decides(policy: PeerAuthentication, port: number | undefined, modes: NamespaceMtls): boolean {
+  const found = modes.of(policy.spec.selector?.matchLabels ?? {}, "sidecar");
+  return (port === undefined ? found.mode : atPort(found, port)).by === policy;
+}
 
 /** A policy that requires mTLS of some workloads, and their namespace. */
 const namespaceOfStrictWorkloads = relation(
@@ -49,19 +63,20 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     seen: "Requests of clients with sidecars and of gateways fail, and those of workloads without a proxy too.",
     wayOut: "Set the mode of these workloads back to PERMISSIVE, or delete the policy.",
     silentWhen:
-      "The workloads are ambient, auto mTLS is off, the mode of the namespace is another one than DISABLE, or DestinationRules set ISTIO_MUTUAL for all Services of the workloads.",
+      "The workloads are ambient, auto mTLS is off, the mode of the namespace is another one than DISABLE, an older policy selects the workloads, or DestinationRules set ISTIO_MUTUAL for all Services of the workloads.",
     page: "https://istio.io/latest/docs/ops/configuration/traffic-management/tls-configuration/",
   },
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfStrictWorkloads, policy);
     if (namespace === undefined || !mesh.settings.autoMtls) return;
-    const by = disabledBy(mesh.get(mtls, namespace));
+    const modes = mesh.get(mtls, namespace);
+    const by = disabledBy(modes);
     if (by === undefined) return;
     const labels = policy.spec.selector?.matchLabels ?? {};
     if (isReachedByHbone(mesh.get(captured, namespace).capturesOf(labels))) return;
     if (isSetByRules(labels, mesh.get(mutualByRule, namespace))) return;
-    for (const at of strictFields(policy))
+    for (const [at] of strictFields(policy).filter(([, port]) => decides(policy, port, modes)))
       yield {
         at,
         message: `Sidecars and gateways send plaintext to workloads labelled ${formatLabels(labels).replaceAll(", ", ",")}, which refuse it: ${idOf(by)} sets mode DISABLE for the namespace`,

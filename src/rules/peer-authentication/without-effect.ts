@@ -2,16 +2,26 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { type Readers, readers } from "../../mesh/membership/control-plane.ts";
 import {
+  acceptsPlaintext,
+  atPort,
   levelOf,
+  mtls,
   type PeerAuthentication,
   type PeerAuthenticationLevel,
   peerAuthenticationLevel,
   peerAuthenticationsInNamespace,
 } from "../../mesh/mtls/effective-mtls.ts";
-import { hasNoSelector, isWide } from "../../mesh/mtls/peer-authentications.ts";
+import {
+  type DeclaredMode,
+  hasNoSelector,
+  isWide,
+  type Modes,
+  portModes,
+} from "../../mesh/mtls/peer-authentications.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
 import { isSameAge, oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
 import type { SelectorGroup } from "../../mesh/objects/selector-groups.ts";
 import { fact, type MeshView, relation } from "../../view/view.ts";
 
@@ -74,7 +84,7 @@ const winners = fact(
     new WinnersByControlPlane(mesh.get(peerAuthenticationLevel, namespace), mesh.get(readers, namespace)),
 );
 
-const reads = [namespaceOfPeerAuthentication, winners, captured] as const;
+const reads = [namespaceOfPeerAuthentication, winners, captured, mtls] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const peerAuthenticationWithoutEffect = defineRule({
@@ -85,13 +95,14 @@ export const peerAuthenticationWithoutEffect = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
-  summary: "A PeerAuthentication has no effect: an older one applies, or it has a selector in the root namespace.",
-  why: "Of the policies at one level (mesh, namespace, workload), Istio uses the oldest and ignores the others, and in the root namespace it ignores those with a selector (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication). The policy seems to be in force, and takes effect when the older one is deleted.",
+  summary:
+    "A PeerAuthentication or one of its ports has no effect: an older one applies, it has a selector in the root namespace, or istiod does not send the port to ztunnel.",
+  why: "Of the policies at one level (mesh, namespace, workload), Istio uses the oldest and ignores the others, and in the root namespace it ignores those with a selector (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication). The policy seems to be in force, and takes effect when the older one is deleted. ztunnel gets modes of ports as DENY policies, and whether istiod refers to one and what it writes into it is decided in two places that do not always agree (pilot/pkg/serviceregistry/ambient/authorization.go convertedSelectorPeerAuthentications, convertPeerAuthentication).",
   fix: "Change the policy that applies instead, or delete one of the two.",
   incident: {
     symptoms: ["no-effect"],
     proxies: ["sidecar", "ztunnel"],
-    seen: "Workloads have another mode than this policy says.",
+    seen: "Workloads have another mode than this policy says, or another one at a port.",
     wayOut: "Nothing changes until the older policy is deleted: do not delete it before this one says what you want.",
     silentWhen: "The two policies select different workloads, or it is not known which workloads a selector selects.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
@@ -108,9 +119,50 @@ export const peerAuthenticationWithoutEffect = defineRule({
         message: "Istio ignores a policy with a selector in the root namespace: it applies to no workload",
         fix: "Create the policy in the namespace of the workloads, or remove the selector to make it mesh-wide.",
       };
-    else yield* secondSelecting(policy, namespace, mesh);
+    else {
+      yield* secondSelecting(policy, namespace, mesh);
+      yield* lostAtZtunnel(policy, namespace, mesh);
+    }
   },
 });
+
+/** What ztunnel does at the ports of a policy that decides for ambient workloads, where it is not what the policy says. */
+function* lostAtZtunnel(policy: PeerAuthentication, namespace: Namespace, mesh: View): Iterable<Problem> {
+  const labels = labelsOf(policy);
+  const ports = portModes(policy);
+  if (ports.size === 0 || !mesh.get(captured, namespace).capturesOf(labels).has("ambient")) return;
+  const { of, levels } = mesh.get(mtls, namespace);
+  const modes = of(labels, "ambient");
+  const evidence = [levels.namespace[0], levels.mesh[0]].filter((parent) => parent !== undefined);
+  for (const { place, at, isMore } of unlikeWritten(policy, modes))
+    yield {
+      at: ["spec", "portLevelMtls", ...at],
+      message: `ztunnel ${isMore ? "accepts" : "refuses"} plaintext at ${place} of ambient workloads labelled ${formatLabels(labels).replaceAll(", ", ",")}, ${isMore ? "which the policy requires to use mTLS" : "which the policy exempts from mTLS"}`,
+      key: `ztunnel at ${place}`,
+      fix: "Set spec.mtls.mode to STRICT, and list the ports that accept plaintext in portLevelMtls: istiod then sends ztunnel all of it.",
+      evidence,
+    };
+}
+
+interface Unlike {
+  readonly place: string;
+  readonly at: readonly string[];
+  /** Whether more plaintext is accepted than the policy says. */
+  readonly isMore: boolean;
+}
+
+function* unlikeWritten(policy: PeerAuthentication, modes: Modes): Iterable<Unlike> {
+  const isDropped = (found: Modes["mode"]) => found.by === policy && found.isDropped === true;
+  if (isDropped(modes.mode)) yield { place: "all ports", at: [], isMore: true };
+  for (const [port, said] of portModes(policy)) {
+    const found = atPort(modes, port);
+    const place = { place: `port ${port}`, at: [String(port), "mode"] };
+    if (said === "STRICT" && isDropped(found)) yield { ...place, isMore: true };
+    else if (isExempt(said) && found.by === policy && !acceptsPlaintext(found)) yield { ...place, isMore: false };
+  }
+}
+
+const isExempt = (mode: DeclaredMode): boolean => mode === "PERMISSIVE" || mode === "DISABLE";
 
 const isOlder = (other: PeerAuthentication | undefined, policy: PeerAuthentication): other is PeerAuthentication =>
   other !== undefined && oldestFirst(other, policy) < 0;

@@ -28,11 +28,20 @@ export const policyRevisionNarrowed = defineRule({
     const { settings } = after.mesh;
     if (revision === undefined || !wasForAll || !isServed(after.object, settings) || settings.revisions.length < 2)
       return;
+    const isRoot = after.object.metadata.namespace === settings.rootNamespace;
+    const losers = isRoot
+      ? "proxies that another control plane configures lose it, in every namespace"
+      : "sidecars that were not restarted since their namespace has this revision lose it";
     yield {
       at: ["metadata", "labels", revisionLabel],
-      message: `Only revision ${JSON.stringify(revision)} reads the ${after.object.originKind} after this change: sidecars that were not restarted since their namespace has this revision lose it`,
+      message: `Only revision ${JSON.stringify(revision)} reads the ${after.object.originKind} after this change: ${losers}`,
       key: "revision narrowed",
-      onlyWarns: "sidecars that were restarted since then read it",
+      ...(isRoot
+        ? {
+            fix: "Leave the policy without the label, and give a copy of it the label.",
+            onlyWarns: "the proxies of this revision keep it",
+          }
+        : { onlyWarns: "sidecars that were restarted since then read it" }),
     };
   },
 });
