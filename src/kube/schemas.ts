@@ -465,7 +465,7 @@ const configPatch = record({
   match: optional(
     record({
       context: text,
-      proxy: fingerprint,
+      proxy: optional(record({ proxyVersion: text, metadata: map(text) })),
       routeConfiguration: fingerprint,
       cluster: fingerprint,
       waypoint: fingerprint,

@@ -21,6 +21,11 @@ const exemptPort =
 
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
   "envoy-filter-patch-ignored": [
+    [/its proxyVersion has more than 1024 bytes/, "Write a shorter regular expression."],
+    [
+      /no proxy has the context WAYPOINT$/,
+      "Choose the context SIDECAR_INBOUND, which waypoints have, and target the waypoint with targetRefs.",
+    ],
     [/applies only to the filter that (\S+) names$/, "Name the filter with $1."],
     [
       / to (?:LISTENER|FILTER_CHAIN|CLUSTER)$/,
