@@ -433,7 +433,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Set exactly one of route, redirect, directResponse and delegate, and remove the settings that it excludes.",
     ],
     [
-      /^Mirror percentage|^The redirect|^Retries|^retryOn|^Weight|^Port|is not a subset name|is not a gateway name/,
+      /^Mirror percentage|^The redirect|^Redirect code|^Retries|^retryOn|^Weight|^Port|is not a subset name|is not a gateway name/,
       "Correct the field, or remove it.",
     ],
     [/^No destination has a weight/, "Set a weight above 0 for at least one destination."],

@@ -51,27 +51,34 @@ export const meetingPorts = fact(
   [servicesLeadingPorts],
   (gateway, mesh): ReadonlyMap<number, readonly MeetingPort[]> => {
     const { selector } = gateway.spec;
-    const led = new Map<number, { readonly target: number; readonly service: Service }>();
-    for (const service of mesh.related(servicesLeadingPorts, gateway))
-      if (selects(selector, service.spec.selector) || selects(service.spec.selector, selector))
-        for (const [port, target] of portsElsewhere(service)) if (!led.has(port)) led.set(port, { target, service });
-    const meeting = new Map<number, MeetingPort[]>();
-    for (const [port, { target, service }] of led) {
-      const known = meeting.get(target) ?? (led.has(target) ? [] : [{ port: target, service }]);
-      meeting.set(target, [...known, { port, service }]);
-    }
+    const services = mesh
+      .related(servicesLeadingPorts, gateway)
+      .filter(({ spec }) => selects(selector, spec.selector) || selects(spec.selector, selector));
     const found = new Map<number, readonly MeetingPort[]>();
-    for (const ports of meeting.values()) {
+    for (const ports of byTarget(services).values()) {
       const first = ports.slice(0, mostPorts);
-      for (const { port } of ports)
-        found.set(
-          port,
-          first.filter((one) => one.port !== port),
-        );
+      for (const { port } of ports) found.set(port, without(port, first));
     }
     return found;
   },
 );
+
+/** The ports whose servers listen at one port of the pods, by this port, which is among them unless it is led elsewhere itself. */
+function byTarget(services: readonly Service[]): ReadonlyMap<number, readonly MeetingPort[]> {
+  const led = new Map<number, { readonly target: number; readonly service: Service }>();
+  for (const service of services)
+    for (const [port, target] of portsElsewhere(service)) if (!led.has(port)) led.set(port, { target, service });
+  const meeting = new Map<number, MeetingPort[]>();
+  for (const [port, { target, service }] of led) {
+    const known = meeting.get(target) ?? (led.has(target) ? [] : [{ port: target, service }]);
+    known.push({ port, service });
+    meeting.set(target, known);
+  }
+  return meeting;
+}
+
+const without = (port: number, ports: readonly MeetingPort[]): readonly MeetingPort[] =>
+  ports.filter((one) => one.port !== port);
 
 /** Services that lead more ports than this to one do not exist. */
 const mostPorts = 8;

@@ -70,12 +70,17 @@ function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
   };
 }
 
-function messageOf({ kind, what, elsewhere }: ServerConflict, server: Server | undefined, other: string): string {
+/** The port where both servers are, as it is said of the other one. */
+function portOf({ elsewhere }: ServerConflict, server: Server | undefined): string {
   const own = server?.port?.number ?? 0;
-  const port =
-    elsewhere === undefined
-      ? own
-      : `${elsewhere.port}, which ${idOf(elsewhere.service)} makes one with port ${own},`;
+  return elsewhere === undefined
+    ? `${own}`
+    : `${elsewhere.port}, which ${idOf(elsewhere.service)} makes one with port ${own},`;
+}
+
+function messageOf(conflict: ServerConflict, server: Server | undefined, other: string): string {
+  const { kind, what } = conflict;
+  const port = portOf(conflict, server);
   if (kind === "host taken" && server !== undefined && isPlainHttp(server))
     return `Istio leaves this server out with all its hosts: ${other} has host ${JSON.stringify(what)} with settings of TLS on port ${port} at the same proxies too`;
   if (kind === "host taken")
