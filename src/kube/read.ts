@@ -46,10 +46,18 @@ export const durationNamed = 'a duration, which is a string such as "10s"';
 export const duration = scalar(durationNamed, (raw) => typeof raw === "string");
 export const flag = scalar("a boolean", (raw) => typeof raw === "boolean");
 export const number = scalar("a number", (raw): raw is number => typeof raw === "number" && Number.isFinite(raw));
-/** Weights, ports and counts are int32 in the CRDs: `100.0` is one in JSON, `33.5` and `2147483648` are not. */
+/** Weights and counts are int32 in the CRDs: `100.0` is one in JSON, `33.5` and `2147483648` are not. */
 export const int32 = scalar(
   "a 32-bit integer",
   (raw): raw is number => typeof raw === "number" && Number.isInteger(raw) && raw >= -(2 ** 31) && raw < 2 ** 31,
+);
+/**
+ * Ports and some counts of Istio are uint32, so the API server stores numbers that are no port, and istiod's webhook refuses them with
+ * its own reason. Negative ones are below the minimum in the CRDs, which `schemas/` compares.
+ */
+export const uint32 = scalar(
+  "a 32-bit integer",
+  (raw): raw is number => typeof raw === "number" && Number.isInteger(raw) && raw >= -(2 ** 31) && raw < 2 ** 32,
 );
 export const intOrText = scalar(
   "an integer or a string",

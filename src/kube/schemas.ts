@@ -3,6 +3,7 @@ import {
   fingerprint,
   flag,
   int32,
+  uint32,
   intOrText,
   isObject,
   list,
@@ -26,7 +27,7 @@ const labelSelector = record({
   matchExpressions: list(record({ key: name, operator: name, values: list(name) })),
 });
 const targetRef = record({ group: name, kind: name, name, namespace: text });
-const port = optional(record({ number: int32 }));
+const port = optional(record({ number: uint32 }));
 const destination = record({ host: name, subset: text, port });
 const headers = optional(record({ request: optional(record({ set: map(text), add: map(text), remove: list(name) })) }));
 const weighted = record({ destination, weight: int32 });
@@ -40,7 +41,7 @@ const httpMatch = record({
   headers: map(stringMatch),
   withoutHeaders: map(stringMatch),
   queryParams: map(stringMatch),
-  port: int32,
+  port: uint32,
   sourceLabels: map(text),
   sourceNamespace: text,
   gateways: list(name),
@@ -56,9 +57,9 @@ const redirect = record({
   prefixRewrite: text,
   authority: text,
   scheme: text,
-  port: int32,
+  port: uint32,
   derivePort: intOrText,
-  redirectCode: int32,
+  redirectCode: uint32,
 });
 const rewrite = record({
   uri: text,
@@ -72,14 +73,14 @@ const httpRoute = withProtobufNames(
     match: list(httpMatch),
     route: list(record({ destination, weight: int32, headers })),
     redirect: optional(redirect),
-    directResponse: optional(record({ status: int32 })),
+    directResponse: optional(record({ status: uint32 })),
     delegate: optional(record({ name, namespace: text })),
     rewrite: optional(rewrite),
     headers,
     fault: optional(fault),
     mirror: optional(destination),
     mirrors: list(record({ destination, percentage })),
-    mirrorPercent: int32,
+    mirrorPercent: uint32,
     mirrorPercentage: percentage,
     timeout: duration,
     retries: optional(record({ attempts: int32, perTryTimeout: duration, retryOn: text })),
@@ -87,7 +88,7 @@ const httpRoute = withProtobufNames(
 );
 const streamMatch = record({
   destinationSubnets: list(name),
-  port: int32,
+  port: uint32,
   sourceLabels: map(text),
   sourceNamespace: text,
   gateways: list(name),
@@ -96,7 +97,7 @@ const tcpRoute = record({ match: list(streamMatch), route: list(weighted) });
 const tlsMatch = record({
   sniHosts: list(name),
   destinationSubnets: list(name),
-  port: int32,
+  port: uint32,
   sourceLabels: map(text),
   sourceNamespace: text,
   gateways: list(name),
@@ -137,8 +138,8 @@ const connectionPool = optional(
 );
 const outlierDetection = optional(
   record({
-    consecutive5xxErrors: int32,
-    consecutiveGatewayErrors: int32,
+    consecutive5xxErrors: uint32,
+    consecutiveGatewayErrors: uint32,
     consecutiveErrors: int32,
     maxEjectionPercent: int32,
     minHealthPercent: int32,
@@ -213,14 +214,14 @@ export const serviceEntry = record({
     location: text,
     resolution: text,
     exportTo: list(name),
-    ports: list(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
-    endpoints: list(record({ address: text, labels: map(text), serviceAccount: text, ports: map(int32) })),
+    ports: list(record({ number: uint32, name: text, protocol: text, targetPort: uint32 })),
+    endpoints: list(record({ address: text, labels: map(text), serviceAccount: text, ports: map(uint32) })),
     workloadSelector: optional(record({ labels: map(text) })),
   }),
 });
 
 export const workloadEntry = record({
-  spec: record({ address: text, labels: map(text), network: text, serviceAccount: text, ports: map(int32) }),
+  spec: record({ address: text, labels: map(text), network: text, serviceAccount: text, ports: map(uint32) }),
 });
 
 export const networkPolicy = record({
@@ -236,14 +237,14 @@ export const sidecar = record({
     workloadSelector: optional(record({ labels: map(text) })),
     ingress: list(
       record({
-        port: optional(record({ number: int32, name: text, protocol: text })),
+        port: optional(record({ number: uint32, name: text, protocol: text })),
         bind: text,
         captureMode: text,
         defaultEndpoint: text,
         tls: optional(record({ mode: text })),
       }),
     ),
-    egress: list(record({ port: optional(record({ number: int32, protocol: text })), hosts: list(name) })),
+    egress: list(record({ port: optional(record({ number: uint32, protocol: text })), hosts: list(name) })),
     outboundTrafficPolicy: optional(record({ mode: text })),
   }),
 });
@@ -256,7 +257,7 @@ export const gateway = record({
         name: text,
         bind: text,
         hosts: list(name),
-        port: optional(record({ number: int32, name: text, protocol: text, targetPort: int32 })),
+        port: optional(record({ number: uint32, name: text, protocol: text, targetPort: uint32 })),
         tls: optional(
           record({
             mode: text,
@@ -465,7 +466,7 @@ const configPatch = record({
   match: optional(
     record({
       context: text,
-      proxy: fingerprint,
+      proxy: optional(record({ proxyVersion: text, metadata: map(text) })),
       routeConfiguration: fingerprint,
       cluster: fingerprint,
       waypoint: fingerprint,

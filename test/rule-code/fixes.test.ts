@@ -21,6 +21,11 @@ const exemptPort =
 
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
   "envoy-filter-patch-ignored": [
+    [/its proxyVersion has more than 1024 bytes/, "Write a shorter regular expression."],
+    [
+      /no proxy has the context WAYPOINT$/,
+      "Choose the context SIDECAR_INBOUND, which waypoints have, and target the waypoint with targetRefs.",
+    ],
     [/applies only to the filter that (\S+) names$/, "Name the filter with $1."],
     [
       / to (?:LISTENER|FILTER_CHAIN|CLUSTER)$/,
@@ -470,7 +475,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Set exactly one of route, redirect, directResponse and delegate, and remove the settings that it excludes.",
     ],
     [
-      /^Mirror percentage|^The redirect|^Retries|^retryOn|^Weight|^Port|is not a subset name|is not a gateway name/,
+      /^Mirror percentage|^The redirect|^Redirect code|^Retries|^retryOn|^Weight|^Port|is not a subset name|is not a gateway name/,
       "Correct the field, or remove it.",
     ],
     [/^No destination has a weight/, "Set a weight above 0 for at least one destination."],

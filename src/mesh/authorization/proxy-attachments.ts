@@ -7,6 +7,7 @@ import { captureOf } from "../membership/capture.ts";
 import { gatewaysOfNamespace, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import {
+  hasInjectedGateway,
   isProxy,
   isWaypointProxy,
   type Workload,
@@ -41,7 +42,7 @@ const allTypes: readonly ProxyType[] = ["sidecar", "gateway", "waypoint"];
 
 /** What the proxy of a workload is, if it has one. */
 export function proxyTypeOf(workload: Workload): ProxyType {
-  if (!isProxy(workload)) return "sidecar";
+  if (!isProxy(workload)) return hasInjectedGateway(workload) ? "gateway" : "sidecar";
   return isWaypointProxy(workload) ? "waypoint" : "gateway";
 }
 
@@ -182,7 +183,7 @@ export class Proxies {
    * given. ztunnel is none.
    */
   reachOf(object: AnyObject, scope: ProxyScope, old?: ProxyScope): ProxyReach {
-    if (old !== undefined && covers(old, scope)) return undefined;
+    if (scope.types?.length === 0 || (old !== undefined && covers(old, scope))) return undefined;
     return scope.targetRefs.length === 0 ? this.#reachOfLabels(scope, old) : this.#reachOfTargets(object, scope, old);
   }
 

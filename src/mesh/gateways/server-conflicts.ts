@@ -1,5 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, reachedBy, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
@@ -7,6 +7,7 @@ import { selects } from "../objects/selectors.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { coveringHosts } from "../traffic/hosts.ts";
 import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { gatewaysAtLedPorts, type MeetingPort, meetingPorts, servicesLeadingPorts } from "./led-ports.ts";
 import {
   formatServerHost,
   type Gateway,
@@ -39,7 +40,8 @@ const excludedBy: Readonly<Record<Sharing, readonly Sharing[]>> = {
   TLS: ["HTTP", "TCP"],
 };
 
-const listenerOf = ({ port, bind }: Server): string => `${port?.number ?? 0} ${bind ?? ""}`;
+const listenerAt = (port: number, { bind }: Server): string => `${port} ${bind ?? ""}`;
+const portOf = ({ port }: Server): number => port?.number ?? 0;
 
 function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
   if (server.port === undefined) return;
@@ -57,13 +59,14 @@ function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
 const claimsOfAll = (gateway: Gateway) =>
   gateway.spec.servers.flatMap((server) => [...claimsOf(server, gateway)].map((claim) => ({ server, claim })));
 
-const keyOf = (server: Server, claim: Claim): string => `${claim.of} ${listenerOf(server)} ${shownClaim(claim)}`;
+const keyOf = (server: Server, claim: Claim, port = portOf(server)): string =>
+  `${claim.of} ${listenerAt(port, server)} ${shownClaim(claim)}`;
 
-/** The keys under which a server is found that conflicts with this one. */
-const keysAgainst = (server: Server, claim: Claim): readonly string[] =>
+/** The keys under which a server of a port is found that conflicts with this one. */
+const keysAgainst = (server: Server, claim: Claim, port = portOf(server)): readonly string[] =>
   claim.of === "port"
-    ? excludedBy[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }))
-    : [keyOf(server, claim)];
+    ? excludedBy[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }, port))
+    : [keyOf(server, claim, port)];
 
 const keysOf =
   (keys: (server: Server, claim: Claim) => readonly string[]) =>
@@ -78,7 +81,10 @@ const keysOf =
  */
 export const gatewaysAtListener = relation(
   "gatewaysAtListener",
-  index("Gateway", keysOf(keysAgainst)),
+  index(
+    "Gateway",
+    keysOf((server, claim) => keysAgainst(server, claim)),
+  ),
   index(
     "Gateway",
     keysOf((server, claim) => [keyOf(server, claim)]),
@@ -148,10 +154,17 @@ export interface ServerConflict {
   readonly other: Gateway;
   /** A workload that both Gateways select, if they have different selectors. */
   readonly workload: Workload | undefined;
+  /** The port of the other server, and the Service that leads both ports to one, if it is not the same port. */
+  readonly elsewhere: MeetingPort | undefined;
 }
 
 /** What serverConflictsOf reads. */
-export const readsOfConflicts = [gatewaysAtListener, claimantsAt, workloadsOfGateway] as const;
+export const readsOfConflicts = [
+  gatewaysAtListener,
+  reachedBy(claimantsAt, [gatewaysAtListener, servicesLeadingPorts, gatewaysAtLedPorts]),
+  meetingPorts,
+  workloadsOfGateway,
+] as const;
 type View = MeshView<(typeof readsOfConflicts)[number]>;
 
 /**
@@ -159,7 +172,8 @@ type View = MeshView<(typeof readsOfConflicts)[number]>;
  * redirect to HTTPS, istiod keeps that of the older Gateway, or the first of one Gateway; two with the same server name for different namespaces are
  * both kept, and Envoy refuses a listener with two filter chains for one match (Istio pilot/pkg/model/gateway.go
  * mergeGateways, CheckDuplicates). The same happens to an HTTP server after an HTTPS server for every name. A Gateway
- * without a selector is compared with no other one. That an older server is itself left out is not considered.
+ * without a selector is for all proxies (pilot/pkg/model/push_context.go mergeGateways). Servers of different ports meet where a Service
+ * leads both to one. That an older server is itself left out is not considered.
  */
 export const serverConflictsOf = (gateway: Gateway, mesh: View): readonly ServerConflict[] => [
   ...conflictsByServer(gateway, mesh).filter((conflict) => conflict !== undefined),
@@ -168,17 +182,20 @@ export const serverConflictsOf = (gateway: Gateway, mesh: View): readonly Server
 /** The same, and undefined after each server, so that a rule can pause. */
 export function* conflictsByServer(gateway: Gateway, mesh: View): Generator<ServerConflict | undefined, undefined> {
   if (!isServed(gateway, mesh.settings)) return;
-  const { servers, selector } = gateway.spec;
-  const proxies = Object.keys(selector).length === 0 ? undefined : new SharedProxies(gateway, mesh);
+  const proxies = new SharedProxies(gateway, mesh);
   const earlier = new Map<string, Server>();
-  for (const [i, server] of servers.entries()) {
+  for (const [i, server] of gateway.spec.servers.entries()) {
     yield undefined;
     const own = { gateway, server };
     const claims = [...claimsOf(server, gateway)];
-    const byKind = conflictsByKind(
-      claims,
-      (claim) => conflictWithin(claim, own, earlier) ?? proxies?.conflictOf(claim, own),
-    );
+    const ports = [undefined, ...(mesh.get(meetingPorts, gateway).get(portOf(server)) ?? [])];
+    const byKind = conflictsByKind(claims, (claim) => {
+      for (const elsewhere of ports) {
+        const conflict = conflictWithin(claim, own, earlier, elsewhere) ?? proxies.conflictOf(claim, own, elsewhere);
+        if (conflict !== undefined) return conflict;
+      }
+      return undefined;
+    });
     if (!isLeftOut(byKind)) for (const claim of claims) addFirst(earlier, keyOf(server, claim), server);
     for (const conflict of byKind.values()) yield { ...conflict, server: i };
   }
@@ -259,11 +276,16 @@ function hostsOf({ server, gateway }: Claimant): ReadonlySet<string> {
 }
 
 /** With an earlier server of the same Gateway. */
-function conflictWithin(claim: Claim, own: Claimant, earlier: ReadonlyMap<string, Server>): Conflict | undefined {
-  for (const key of keysAgainst(own.server, claim)) {
+function conflictWithin(
+  claim: Claim,
+  own: Claimant,
+  earlier: ReadonlyMap<string, Server>,
+  elsewhere: MeetingPort | undefined,
+): Conflict | undefined {
+  for (const key of keysAgainst(own.server, claim, elsewhere?.port)) {
     const server = earlier.get(key);
     if (server !== undefined && conflicts(claim, own, { ...own, server }, true))
-      return { kind: kinds[claim.of], what: shownClaim(claim), other: own.gateway, workload: undefined };
+      return { kind: kinds[claim.of], what: shownClaim(claim), other: own.gateway, workload: undefined, elsewhere };
   }
   return undefined;
 }
@@ -282,23 +304,32 @@ class SharedProxies {
     this.#text = selectorText(gateway.spec.selector);
   }
 
-  conflictOf(claim: Claim, own: Claimant): Conflict | undefined {
-    for (const key of keysAgainst(own.server, claim))
+  conflictOf(claim: Claim, own: Claimant, elsewhere: MeetingPort | undefined): Conflict | undefined {
+    for (const key of keysAgainst(own.server, claim, elsewhere?.port))
       for (const other of this.#mesh.get(claimantsAt, key)) {
         if (other.gateway === own.gateway) continue;
         if (!conflicts(claim, own, other, oldestFirst(other.gateway, own.gateway) < 0)) continue;
         const shared = this.#sharedWith(other.gateway);
         if (shared !== undefined)
-          return { kind: kinds[claim.of], what: shownClaim(claim), other: other.gateway, workload: shared.workload };
+          return {
+            kind: kinds[claim.of],
+            what: shownClaim(claim),
+            other: other.gateway,
+            workload: shared.workload,
+            elsewhere,
+          };
       }
     return undefined;
   }
 
-  /** Undefined: none is known. With equal selectors all proxies are shared, whether there are any now or not. */
+  /**
+   * Undefined: none is known. With equal selectors all proxies are shared, whether there are any now or not, and so are those of a
+   * Gateway with one that has none.
+   */
   #sharedWith({ spec }: Gateway): { readonly workload: Workload | undefined } | undefined {
     const text = selectorText(spec.selector);
-    if (text === this.#text) return { workload: undefined };
-    if (Object.keys(spec.selector).length === 0) return undefined;
+    const isForAll = [spec, this.#gateway.spec].some(({ selector }) => Object.keys(selector).length === 0);
+    if (text === this.#text || isForAll) return { workload: undefined };
     if (!this.#known.has(text)) {
       this.#workloads ??= this.#mesh
         .related(workloadsOfGateway, this.#gateway)

@@ -285,7 +285,7 @@ function filterEnds({ entry, arrival }: Asked, { before, after }: Sides): boolea
   if (!isDirect) return true;
   if (isOfWay(entry)) return false;
   const [was, is] = [before.get(attachments, namespace), after.get(attachments, namespace)];
-  return pods.some(({ pod: { labels } }) => was.unclear(labels, undefined) !== is.unclear(labels, undefined));
+  return pods.some(({ pod: { labels } }) => was.unclear(labels, "sidecar") !== is.unclear(labels, "sidecar"));
 }
 
 /** Nothing but the TLS of clients and their subsets follows from DestinationRules; requests to addresses of pods use none. */

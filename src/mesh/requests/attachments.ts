@@ -3,7 +3,8 @@ import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget } from "../authorization/policies.ts";
-import { policyScope, type ProxyScope, scopeIn } from "../authorization/proxy-attachments.ts";
+import { scopeOfPatches } from "../authorization/envoy-filter-scope.ts";
+import { policyScope, type ProxyScope, type ProxyType } from "../authorization/proxy-attachments.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
@@ -49,22 +50,26 @@ export const requestAuthenticationsOver = relation(
 
 /** Patches of clusters and of the bootstrap configuration do not touch the filters of requests that arrive. */
 const elsewhere: ReadonlySet<string> = new Set(["CLUSTER", "BOOTSTRAP", "SIDECAR_OUTBOUND"]);
-const touching = new WeakMap<EnvoyFilter, boolean>();
+const scopes = new WeakMap<EnvoyFilter, ProxyScope>();
 
-function touchesDecisions(filter: EnvoyFilter): boolean {
-  let known = touching.get(filter);
-  if (known === undefined) touching.set(filter, (known = filter.spec.configPatches.some(isTouching)));
+/** The proxies to which patches of an EnvoyFilter apply that touch what they decide about requests. */
+function decidingScopeOf(filter: EnvoyFilter): ProxyScope {
+  let known = scopes.get(filter);
+  if (known === undefined)
+    scopes.set(filter, (known = scopeOfPatches(filter, filter.spec.configPatches.filter(isTouching))));
   return known;
 }
+
+const touchesDecisions = (filter: EnvoyFilter): boolean => decidingScopeOf(filter).types?.length !== 0;
 
 /** A patch without what tells where it applies is taken to touch everything. */
 const isTouching = ({ applyTo = "", match }: EnvoyFilter["spec"]["configPatches"][number]): boolean =>
   !elsewhere.has(applyTo) && !elsewhere.has(match?.context ?? "");
 
 const scopeOf = (object: Attaching): ProxyScope =>
-  object.kind === "EnvoyFilter"
-    ? scopeIn(object.metadata.namespace, object.spec.workloadSelector?.labels, object.spec.targetRefs)
-    : policyScope(object.spec, object.metadata.namespace);
+  object.kind === "EnvoyFilter" ? decidingScopeOf(object) : policyScope(object.spec, object.metadata.namespace);
+
+const isForType = (object: Attaching, type: ProxyType): boolean => scopeOf(object).types?.includes(type) !== false;
 
 /** Objects of one namespace and of the root namespace by the proxies that they are attached to. */
 class Attached<T extends Attaching> {
@@ -121,9 +126,12 @@ class Attached<T extends Attaching> {
 const asPolicy = (object: Attaching): AuthorizationPolicy =>
   ({ metadata: object.metadata, spec: { ...scopeOf(object), selector: undefined } }) as unknown as AuthorizationPolicy;
 
+/** A Gateway of the Gateway API, or what the proxy of other pods is. */
+export type AttachedProxy = GatewayTarget | "sidecar" | "gateway";
+
 /** What is attached to the proxies of a namespace beside its policies. */
 export class ProxyAttachments {
-  readonly #filters: Attached<EnvoyFilter | Plugin>;
+  readonly #filters: Readonly<Record<ProxyType, Attached<EnvoyFilter | Plugin>>>;
   readonly #tokens: Attached<RequestAuthentication>;
   readonly #knowsTokens: boolean;
   readonly #uses = new Map<unknown, TokenUse>();
@@ -133,7 +141,12 @@ export class ProxyAttachments {
     tokens: readonly RequestAuthentication[],
     of: { readonly settings: MeshSettings; readonly knowsTokens: boolean },
   ) {
-    this.#filters = new Attached(filters, of.settings);
+    const ofType = (type: ProxyType) =>
+      new Attached(
+        filters.filter((filter) => isForType(filter, type)),
+        of.settings,
+      );
+    this.#filters = { sidecar: ofType("sidecar"), gateway: ofType("gateway"), waypoint: ofType("waypoint") };
     this.#tokens = new Attached(tokens, of.settings);
     this.#knowsTokens = of.knowsTokens;
   }
@@ -168,7 +181,7 @@ export class ProxyAttachments {
 
   /** The filters and plugins that are attached to a gateway. */
   extensionsAt(labels: Labels, gateway: GatewayTarget): readonly (EnvoyFilter | Plugin)[] {
-    return this.#filters.atGateway(labels, gateway);
+    return this.#filters[typeOf(gateway)].atGateway(labels, gateway);
   }
 
   /** The RequestAuthentications that are attached to a gateway. */
@@ -178,17 +191,20 @@ export class ProxyAttachments {
 
   /** Those that target a Service or a ServiceEntry, and count at its waypoint. */
   extensionsFor(definition: Definition): readonly (EnvoyFilter | Plugin)[] {
-    return this.#filters.for(definition);
+    return this.#filters.waypoint.for(definition);
   }
 
   /** Why it is not certain how a proxy decides; undefined: it is. */
-  unclear(labels: Labels, gateway: GatewayTarget | undefined): string | undefined {
-    return because(this.#filters.first(labels, gateway));
+  unclear(labels: Labels, proxy: AttachedProxy): string | undefined {
+    return because(this.#filters[typeOf(proxy)].first(labels, typeof proxy === "string" ? undefined : proxy));
   }
   unclearFor(definition: Definition): string | undefined {
     return because(this.extensionsFor(definition)[0]);
   }
 }
+
+const typeOf = (proxy: AttachedProxy): ProxyType =>
+  typeof proxy === "string" ? proxy : proxy.isWaypoint ? "waypoint" : "gateway";
 
 function because(object: EnvoyFilter | Plugin | undefined): string | undefined {
   if (object === undefined) return undefined;

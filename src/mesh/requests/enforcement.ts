@@ -80,7 +80,7 @@ class Guards {
       at: "sidecar",
       place: protocol,
       tokens: this.#attached.tokensAt(labels),
-      unclear: this.#attached.unclear(labels, undefined),
+      unclear: this.#attached.unclear(labels, "sidecar"),
     });
   }
 
@@ -100,7 +100,7 @@ class Guards {
       at: "gateway",
       place,
       tokens: this.#attached.tokensAtGateway(labels, gateway),
-      unclear: this.#attached.unclear(labels, gateway),
+      unclear: this.#attached.unclear(labels, gateway ?? "gateway"),
     });
   }
 

@@ -12,7 +12,7 @@ export const gatewayConflict = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary: "Two servers of Gateways for the same proxies exclude each other, so that one of them does not work.",
-  why: "Istio merges all Gateways that select a proxy, from the oldest to the newest. It leaves out a server with settings of TLS if an older one with such settings has one of its hosts on the same port, also where they only redirect plain HTTP to HTTPS, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match.",
+  why: "Istio merges all Gateways that select a proxy, from the oldest to the newest; one without a selector is for all of them. Servers share a port if it is the same at the pods (resolvePorts). It leaves out a server with settings of TLS if an older one with such settings has one of its hosts on the same port, also where they only redirect plain HTTP to HTTPS, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match.",
   fix: "Serve each host and port by one Gateway only, and let the VirtualServices of other namespaces name that Gateway. To move a host to another Gateway, create it for other hosts first, or delete the old server in the same change.",
   incident: {
     symptoms: ["no-route", "config-refused"],
@@ -20,7 +20,7 @@ export const gatewayConflict = defineRule({
     seen: "Requests for a host of the server that is left out get 404, another certificate than theirs, or no redirect. If Envoy refuses the listener, the whole port keeps its old configuration.",
     wayOut: "Delete the newer of the two Gateways, or its server: the older one is complete again at once.",
     silentWhen:
-      "The servers are at different proxies or ports, have different hosts with TLS, or speak plain HTTP on one port, which is merged; or the older server redirects all hosts to HTTPS that this one would redirect. Servers of one port of the pods that Services give different numbers are not compared.",
+      "The servers are at different proxies or ports, have different hosts with TLS, or speak plain HTTP on one port, which is merged; or the older server redirects all hosts to HTTPS that this one would redirect. Servers of different ports that a Service leads to one are compared if its selector has the labels of the Gateway's and it gives the port of the pods as a number.",
     page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
   },
 
@@ -56,11 +56,11 @@ export const gatewayConflict = defineRule({
 const onlyOwnLoss = { onlyWarns: "every other Gateway is served as if this server was not there" } as const;
 
 function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
-  const { kind, what, other, workload, server } = conflict;
+  const { kind, what, other, workload, server, elsewhere } = conflict;
   const own = gateway.spec.servers[server];
   const port = own?.port?.number ?? 0;
   const isOwn = other === gateway;
-  const evidence = [...(isOwn ? [] : [other]), ...(workload === undefined ? [] : [workload])];
+  const evidence = [...(isOwn ? [] : [other]), workload, elsewhere?.service].filter((one) => one !== undefined);
   return {
     at: ["spec", "servers", server],
     message: messageOf(conflict, own, isOwn ? "an earlier server of this Gateway" : idOf(other)),
@@ -70,8 +70,17 @@ function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
   };
 }
 
-function messageOf({ kind, what }: ServerConflict, server: Server | undefined, other: string): string {
-  const port = server?.port?.number ?? 0;
+/** The port where both servers are, as it is said of the other one. */
+function portOf({ elsewhere }: ServerConflict, server: Server | undefined): string {
+  const own = server?.port?.number ?? 0;
+  return elsewhere === undefined
+    ? `${own}`
+    : `${elsewhere.port}, which ${idOf(elsewhere.service)} makes one with port ${own},`;
+}
+
+function messageOf(conflict: ServerConflict, server: Server | undefined, other: string): string {
+  const { kind, what } = conflict;
+  const port = portOf(conflict, server);
   if (kind === "host taken" && server !== undefined && isPlainHttp(server))
     return `Istio leaves this server out with all its hosts: ${other} has host ${JSON.stringify(what)} with settings of TLS on port ${port} at the same proxies too`;
   if (kind === "host taken")

@@ -26,23 +26,31 @@ const kinds = [
   "TrafficExtension",
   "EnvoyFilter",
   "Sidecar",
+  "ProxyConfig",
+  "DestinationRule",
 ] as const satisfies readonly Kind[];
 type Scoped = ObjectOf<(typeof kinds)[number]>;
 
 /** The labels that an object selects; undefined: all workloads, or those of a target. */
 function selectorOf(object: Scoped): Labels | undefined {
-  const labels =
-    object.kind === "EnvoyFilter" || object.kind === "Sidecar"
-      ? object.spec.workloadSelector?.labels
-      : object.spec.selector?.matchLabels;
+  const labels = labelsOf(object);
   return labels === undefined || Object.keys(labels).length === 0 ? undefined : labels;
 }
 
+function labelsOf(object: Scoped): Labels | undefined {
+  if (object.kind === "EnvoyFilter" || object.kind === "Sidecar") return object.spec.workloadSelector?.labels;
+  return (object.kind === "DestinationRule" ? object.spec.workloadSelector : object.spec.selector)?.matchLabels;
+}
+
+const selectorField = ({ kind }: Scoped): string =>
+  kind === "EnvoyFilter" || kind === "Sidecar" || kind === "DestinationRule" ? "workloadSelector" : "selector";
+
 /**
  * The kinds that select workloads of their own namespace also in the root namespace (Istio pilot/pkg/model/telemetry.go
- * applicableTelemetries, pilot/pkg/model/push_context.go doGetSidecarScope).
+ * applicableTelemetries, pilot/pkg/model/push_context.go doGetSidecarScope, pilot/pkg/model/proxy_config.go mergedWorkloadConfig,
+ * pilot/pkg/model/sidecar.go DestinationRule).
  */
-const onlyOwn: ReadonlySet<Kind> = new Set(["Telemetry", "Sidecar"]);
+const onlyOwn: ReadonlySet<Kind> = new Set(["Telemetry", "Sidecar", "ProxyConfig", "DestinationRule"]);
 
 /**
  * The labels that an object selects in its own namespace alone; undefined: in the root namespace, it selects workloads of every
@@ -117,6 +125,18 @@ const namespaceOfSelectingSidecar = relation(
   bySelectedNamespace("Sidecar"),
   namespaceByName,
 );
+/** A ProxyConfig with a selector, and its namespace. */
+const namespaceOfSelectingProxyConfig = relation(
+  "namespaceOfSelectingProxyConfig",
+  bySelectedNamespace("ProxyConfig"),
+  namespaceByName,
+);
+/** A DestinationRule with a workloadSelector, and its namespace. */
+const namespaceOfSelectingDestinationRule = relation(
+  "namespaceOfSelectingDestinationRule",
+  bySelectedNamespace("DestinationRule"),
+  namespaceByName,
+);
 /** An AuthorizationPolicy with a selector, and the workloads of its namespace that have one label of it. */
 const workloadsNearSelectingAuthorizationPolicy = relation(
   "workloadsNearSelectingAuthorizationPolicy",
@@ -165,6 +185,18 @@ const workloadsNearSelectingSidecar = relation(
   bySelectedLabel("Sidecar"),
   workloadByLabel,
 );
+/** A ProxyConfig with a selector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingProxyConfig = relation(
+  "workloadsNearSelectingProxyConfig",
+  bySelectedLabel("ProxyConfig"),
+  workloadByLabel,
+);
+/** A DestinationRule with a workloadSelector, and the workloads of its namespace that have one label of it. */
+const workloadsNearSelectingDestinationRule = relation(
+  "workloadsNearSelectingDestinationRule",
+  bySelectedLabel("DestinationRule"),
+  workloadByLabel,
+);
 /** A namespace and its WorkloadEntries. */
 const workloadEntriesOfNamespace = relation(
   "workloadEntriesOfNamespace",
@@ -205,6 +237,8 @@ const reads = [
   namespaceOfSelectingTrafficExtension,
   namespaceOfSelectingEnvoyFilter,
   namespaceOfSelectingSidecar,
+  namespaceOfSelectingProxyConfig,
+  namespaceOfSelectingDestinationRule,
   workloadsNearSelectingAuthorizationPolicy,
   workloadsNearSelectingPeerAuthentication,
   workloadsNearSelectingRequestAuthentication,
@@ -213,6 +247,8 @@ const reads = [
   workloadsNearSelectingTrafficExtension,
   workloadsNearSelectingEnvoyFilter,
   workloadsNearSelectingSidecar,
+  workloadsNearSelectingProxyConfig,
+  workloadsNearSelectingDestinationRule,
   podsWithLabel,
   labelsOfEntries,
   forWording(hasWorkloads),
@@ -230,7 +266,7 @@ export const selectorMatchesNothing = defineRule({
   // Policies are often applied before the workloads that they are for.
   stage: "trial",
   summary: "No known workload has the labels that an object selects, so it has no effect.",
-  why: "A proxy gets the object only if it has every label of the selector (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy, pilot/pkg/model/push_context.go mergeGateways, doGetSidecarScope). A label that is misspelt leaves a policy without effect, and nothing reports it.",
+  why: "A proxy gets the object only if it has every label of the selector (Istio pilot/pkg/model/policyattachment.go ShouldAttachPolicy, pilot/pkg/model/push_context.go mergeGateways, doGetSidecarScope, pilot/pkg/model/proxy_config.go mergedWorkloadConfig, pilot/pkg/model/sidecar.go DestinationRule). A label that is misspelt leaves a policy without effect, and nothing reports it.",
   fix: "Correct the labels of the selector: they are those of the pod template, not of the Deployment or the Service.",
   incident: {
     symptoms: ["no-effect"],
@@ -239,7 +275,7 @@ export const selectorMatchesNothing = defineRule({
     wayOut:
       "Correct the labels. Before you do so for a policy that denies, look with `meshward explain --change` what it will deny.",
     silentWhen:
-      "Not all workloads are known, the object is in the root namespace and selects in the whole mesh, or it is a Gateway and the files contain no gateway pods.",
+      "Not all workloads are known, the object is in the root namespace and selects in the whole mesh, or it is a Gateway and the files contain no gateway pods. Of ServiceEntries, service-entry-without-endpoints reports it.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -257,10 +293,7 @@ function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
     if (isTerminating(namespace) || isSelecting(labels, namespace, mesh)) continue;
     const { name } = namespace.metadata;
     yield {
-      at:
-        object.kind === "EnvoyFilter" || object.kind === "Sidecar"
-          ? ["spec", "workloadSelector"]
-          : ["spec", "selector"],
+      at: ["spec", selectorField(object)],
       message: `No workload in "${name}" has ${formatLabels(labels)}, so the ${object.kind} has no effect`,
       evidence: [absent("Workload", name)],
       ...(name === mesh.settings.rootNamespace
@@ -296,6 +329,10 @@ function namespacesOf(object: Scoped, mesh: View): readonly ObjectOf<"Namespace"
       return mesh.related(namespaceOfSelectingTrafficExtension, object);
     case "EnvoyFilter":
       return mesh.related(namespaceOfSelectingEnvoyFilter, object);
+    case "ProxyConfig":
+      return mesh.related(namespaceOfSelectingProxyConfig, object);
+    case "DestinationRule":
+      return mesh.related(namespaceOfSelectingDestinationRule, object);
     default:
       return mesh.related(namespaceOfSelectingSidecar, object);
   }

@@ -29,9 +29,11 @@ const sidecarLosses = fact(
     const sidecars = mesh.related(sidecarsOfNamespace, namespace).toSorted(sidecarsFirst);
     const losses = new Map<Sidecar, Loss>();
     if (sidecars.length < 2) return losses;
-    const [common, ...others] = sidecars.filter((one) => selectorOfSidecar(one) === undefined);
+    // No workload reaches the Sidecars behind the first that is for all of them.
+    const first = sidecars.findIndex(isForAll);
+    const [common, ...others] = first < 0 ? [] : sidecars.slice(first);
     if (common !== undefined) for (const other of others) losses.set(other, { by: common, workload: undefined });
-    const selecting = sidecars.filter((one) => selectorOfSidecar(one) !== undefined);
+    const selecting = sidecars.filter((one) => selectorOfSidecar(one) !== undefined && !losses.has(one));
     const groups = new SelectorGroups(selecting.map((one) => [selectorOfSidecar(one) ?? {}, one]));
     const done = new Set<SelectorGroup<Sidecar>>();
     const mayUse = (one: Workload) => !isProxy(one) && mayHaveSidecar.has(captureOf(one, namespace));
@@ -42,6 +44,9 @@ const sidecarLosses = fact(
     return losses;
   },
 );
+
+/** An empty workloadSelector selects every workload, as none does. */
+const isForAll = (sidecar: Sidecar): boolean => Object.keys(selectorOfSidecar(sidecar) ?? {}).length === 0;
 
 const mayHaveSidecar: ReadonlySet<Capture> = new Set(["sidecar", "unknown"]);
 
@@ -67,7 +72,7 @@ export const sidecarConflict = defineRule({
   mode: "warn",
   since: "0.1.0",
   summary: "An older Sidecar is for the same workloads, so this one has no effect on them.",
-  why: "A workload uses one Sidecar: the oldest that selects it, else the oldest of its namespace without a selector. Sidecars are not merged (Istio pilot/pkg/model/push_context.go initSidecarScopes, doGetSidecarScope).",
+  why: "A workload uses one Sidecar: the oldest that selects it, else the oldest of its namespace without a selector. An empty workloadSelector selects all workloads, and comes before none. Sidecars are not merged (Istio pilot/pkg/model/push_context.go initSidecarScopes, doGetSidecarScope).",
   fix: "Merge the Sidecars into one, or make their selectors disjoint.",
   incident: {
     symptoms: ["no-effect"],
@@ -92,7 +97,7 @@ function problemOf({ by, workload }: Loss, sidecar: Sidecar): Problem {
   if (workload === undefined)
     return {
       at: [],
-      message: `The Sidecar has no effect: ${idOf(by)} ${precedence(by, sidecar)} and has no workloadSelector either`,
+      message: `The Sidecar has no effect: ${reasonOf(by, sidecar)}`,
       related: [by],
       evidence: [by],
     };
@@ -103,4 +108,13 @@ function problemOf({ by, workload }: Loss, sidecar: Sidecar): Problem {
     related: [by],
     evidence: [by, workload],
   };
+}
+
+/** Why a Sidecar for all workloads is used instead of another one. */
+function reasonOf(by: Sidecar, sidecar: Sidecar): string {
+  if (selectorOfSidecar(by) === undefined)
+    return `${idOf(by)} ${precedence(by, sidecar)} and has no workloadSelector either`;
+  return selectorOfSidecar(sidecar) === undefined
+    ? `${idOf(by)} has an empty workloadSelector, which selects all workloads and comes before none`
+    : `${idOf(by)} ${precedence(by, sidecar)} and has an empty workloadSelector, which selects all workloads`;
 }

@@ -46,8 +46,8 @@ test("a selector of the root namespace counts for pods of other namespaces, and 
     const proxies = attached(tokens(namespace, selecting), plugin(namespace, selecting));
     assert.equal(proxies.tokensAt({ app: "api", version: "v1" }).isRead, true);
     assert.equal(proxies.tokensAt({ app: "ledger" }).isRead, false);
-    assert.notEqual(proxies.unclear({ app: "api" }, undefined), undefined);
-    assert.equal(proxies.unclear({ app: "ledger" }, undefined), undefined);
+    assert.notEqual(proxies.unclear({ app: "api" }, "sidecar"), undefined);
+    assert.equal(proxies.unclear({ app: "ledger" }, "sidecar"), undefined);
     assert.equal(attached(tokens(namespace, {})).tokensAtGateway({}, waypoint).isRead, false);
   }
   assert.equal(attached(tokens("web", selecting)).tokensAt({ app: "api" }).isRead, false);
@@ -60,4 +60,38 @@ test("the class of waypoints is targeted from the root namespace only", () => {
   const waypoint = { name: "waypoint", namespace: "payments", isWaypoint: true };
   assert.equal(attached(tokens("istio-system", toClass)).tokensAtGateway({}, waypoint).isRead, true);
   assert.equal(attached(tokens("payments", toClass)).tokensAtGateway({}, waypoint).isRead, false);
+});
+
+const filter = (...patches: readonly object[]): AnyObject =>
+  named(
+    "networking.istio.io/v1alpha3",
+    "EnvoyFilter",
+    { name: "filter", namespace: "payments" },
+    {
+      configPatches: patches.map((patch) => ({
+        applyTo: "HTTP_FILTER",
+        patch: { operation: "ADD", value: {} },
+        ...patch,
+      })),
+    },
+  );
+
+test("patches count for the proxies that have their context", () => {
+  const gateway = { name: "ingress", namespace: "payments", isWaypoint: false };
+  const unclearAt = (...patches: readonly object[]) => {
+    const proxies = attached(filter(...patches));
+    return (["sidecar", "gateway", gateway] as const).map(
+      (proxy) => proxies.unclear({ app: "api" }, proxy) !== undefined,
+    );
+  };
+  const [inGateways, inSidecars, nowhere] = ["GATEWAY", "SIDECAR_INBOUND", "WAYPOINT"].map((context) => ({
+    match: { context },
+  }));
+  assert.deepEqual(unclearAt(inGateways ?? {}), [false, true, true]);
+  assert.deepEqual(unclearAt(inSidecars ?? {}), [true, false, false]);
+  assert.deepEqual(unclearAt(nowhere ?? {}), [false, false, false]);
+  assert.deepEqual(unclearAt(inGateways ?? {}, inSidecars ?? {}), [true, true, true]);
+  // A cluster in the context of gateways makes nothing uncertain that a filter of sidecars does not.
+  assert.deepEqual(unclearAt({ ...inGateways, applyTo: "CLUSTER" }, inSidecars ?? {}), [true, false, false]);
+  assert.deepEqual(unclearAt({ match: { proxy: { proxyVersion: "1".repeat(1025) } } }), [false, false, false]);
 });
