@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
+import { Work } from "../../mesh/authorization/requests/work.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type Guard, guardReads, guards } from "../../mesh/requests/enforcement.ts";
@@ -8,7 +9,13 @@ import type { AuthorizationOutcome } from "../../mesh/requests/outcome.ts";
 import { preflightsDenied } from "../../mesh/requests/preflights.ts";
 import { httpCases } from "../../mesh/requests/route-conditions.ts";
 import { conditionsOf } from "../../mesh/requests/written-requests.ts";
-import { delegatedRoutes, delegatingReads, delegatingTo, mostDelegating } from "../../mesh/traffic/delegate-routes.ts";
+import {
+  type DelegatedRoute,
+  delegatedRoutes,
+  delegatingReads,
+  delegatingTo,
+  mostDelegating,
+} from "../../mesh/traffic/delegate-routes.ts";
 import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import {
@@ -57,38 +64,47 @@ export const virtualServiceCorsPreflightDenied = defineRule({
     seen: "Requests with curl succeed, and browsers report a failed preflight request or a missing `Access-Control-Allow-Origin`. The access log of the gateway has 403 with `rbac_access_denied` for OPTIONS.",
     wayOut: "Add the rule for OPTIONS, or apply the previous version of the policy: the gateway has it within seconds.",
     silentWhen:
-      "Some preflight requests for the route are allowed, such as those from some addresses, all requests of browsers are denied, a CUSTOM policy decides, the pods of the gateway are not known, the route asks for headers, or a waypoint or a sidecar behind the gateway denies them.",
+      "Some preflight requests for the route are allowed, such as those from some addresses, all requests of browsers are denied, a CUSTOM policy decides, the pods of the gateway are not known, the route asks for headers, the policies are too many to decide, or a waypoint or a sidecar behind the gateway denies them.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 
   *check(virtualService, mesh) {
     if (!isServed(virtualService, mesh.settings) || !virtualService.spec.http.some(hasCors)) return;
-    const told = new Set<number>();
-    for (const { root, routes } of routedBy(virtualService, mesh))
-      for (const place of placesOf(root, mesh)) {
-        yield;
-        for (const { index: i, route } of routes)
-          if (!told.has(i) && hasCors(virtualService.spec.http[i])) {
-            yield;
-            const outcome = deniedAt(route, root, place);
-            if (outcome === undefined) continue;
-            told.add(i);
-            yield problemOf(i, virtualService, { root, place, outcome });
-          }
+    const found = new Map<number, Problem>();
+    const work = new Work(mostWork);
+    for (const { root, routes, place } of reached(virtualService, mesh)) {
+      yield;
+      const isOpen = ({ index: i }: DelegatedRoute) => hasCors(virtualService.spec.http[i]) && !found.has(i);
+      for (const { index: i, route } of routes.filter(isOpen)) {
+        const outcome = deniedAt(route, { root, place, work });
+        if (outcome !== undefined) found.set(i, problemOf(i, virtualService, { root, place, outcome }));
       }
+    }
+    yield* found.values();
   },
 });
+
+/** So much work is done for one VirtualService; what takes more stays open. */
+const mostWork = 500_000;
 
 const hasCors = (route: HttpRoute | undefined): boolean => route?.corsPolicy !== undefined;
 
 /** The routes of a VirtualService with hosts, or those of a delegate with what the ones that name it say. */
-function* routedBy(virtualService: VirtualService, mesh: View) {
+function* routedBy(
+  virtualService: VirtualService,
+  mesh: View,
+): Iterable<{ readonly root: VirtualService; readonly routes: readonly DelegatedRoute[] }> {
   if (!isDelegate(virtualService)) {
     yield { root: virtualService, routes: virtualService.spec.http.map((route, i) => ({ index: i, route })) };
     return;
   }
   for (const { root, route } of delegatingTo(virtualService, mesh).slice(0, mostDelegating))
     yield { root, routes: delegatedRoutes(root, route, virtualService, mesh.settings) };
+}
+
+function* reached(virtualService: VirtualService, mesh: View) {
+  for (const { root, routes } of routedBy(virtualService, mesh))
+    for (const place of placesOf(root, mesh)) yield { root, routes, place };
 }
 
 /** A gateway, one of the workloads with the same policies, and these. */
@@ -115,7 +131,14 @@ function* placesOf(root: VirtualService, mesh: View): Iterable<Place> {
 }
 
 /** Why all preflight requests for a route are denied at a gateway; undefined: they are not. */
-function deniedAt(route: HttpRoute, root: VirtualService, { gateway, guard }: Place): AuthorizationOutcome | undefined {
+function deniedAt(
+  route: HttpRoute,
+  {
+    root,
+    place: { gateway, guard },
+    work,
+  }: { readonly root: VirtualService; readonly place: Place; readonly work: Work },
+): AuthorizationOutcome | undefined {
   const hosts = conditionsOf({ hosts: root.spec.hosts });
   const matches = route.match.length === 0 ? [undefined] : route.match;
   for (const match of matches) {
@@ -123,7 +146,7 @@ function deniedAt(route: HttpRoute, root: VirtualService, { gateway, guard }: Pl
     const cases = httpCases({ ...route, match: match === undefined ? [] : [match] }, root, client);
     for (const { clauses, isClear } of cases) {
       if (!isClear || clauses.some(isOfOtherThanBrowsers)) continue;
-      const outcome = preflightsDenied(guard, [...hosts, ...clauses]);
+      const outcome = preflightsDenied(guard, [...hosts, ...clauses], work);
       if (outcome !== undefined) return outcome;
     }
   }
