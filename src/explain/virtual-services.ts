@@ -18,6 +18,7 @@ import { matchInWords, routeInWords, unreachableRoutes } from "../mesh/traffic/r
 import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
 import { tcpRoutesTakenWithin } from "../mesh/traffic/tcp-routes.ts";
 import { tlsLossesOf, tlsLossesWithin } from "../mesh/traffic/tls-routes.ts";
+import { takersThrough } from "../mesh/traffic/unreachable-routes.ts";
 import {
   type HttpRoute,
   type Route,
@@ -241,7 +242,7 @@ function delegatedRouteLines(
   const inEffect = new Map(
     delegatedRoutes(root, route, delegate, mesh.settings).map((one) => [one.index, one.route] as const),
   );
-  const taken = takenRoutes(delegate, mesh);
+  const takers = takersThrough({ root, route }, delegate, mesh);
   return delegate.spec.http.map((own, i) => {
     const merged = inEffect.get(i);
     const shown = merged === undefined ? own : { ...merged, match: own.match };
@@ -251,7 +252,8 @@ function delegatedRouteLines(
       route: shown,
       destinations: own.route,
     };
-    const line = routeLine(written, { virtualService: delegate, mesh, by: taken.get(`http ${i}`) });
+    const taker = delegate.spec.http[takers.get(i) ?? -1];
+    const line = routeLine(written, { virtualService: delegate, mesh, by: taker && routeInWords(taker) });
     const because = "it has no effect, because one of its matches is in no match of the route above";
     return merged === undefined ? { ...line, text: `${line.text}; ${because}`, counts: false } : line;
   });

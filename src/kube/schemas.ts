@@ -84,6 +84,7 @@ const httpRoute = withProtobufNames(
     mirrorPercentage: percentage,
     timeout: duration,
     retries: optional(record({ attempts: int32, perTryTimeout: duration, retryOn: text })),
+    corsPolicy: optional(record({})),
   }),
 );
 const streamMatch = record({

@@ -137,6 +137,7 @@ import { telemetrySamplingTooHigh } from "./telemetry/sampling-too-high.ts";
 import { telemetryWithoutProvider } from "./telemetry/without-provider.ts";
 import { virtualServiceCanaryStep } from "./virtual-service/canary-step.ts";
 import { virtualServiceClaimsUnverified } from "./virtual-service/claims-unverified.ts";
+import { virtualServiceCorsPreflightDenied } from "./virtual-service/cors-preflight-denied.ts";
 import { virtualServiceDelegateNotFound } from "./virtual-service/delegate-not-found.ts";
 import { virtualServiceDelegateOutsideMatch } from "./virtual-service/delegate-outside-match.ts";
 import { virtualServiceDestinationNotFound } from "./virtual-service/destination-not-found.ts";
@@ -307,6 +308,7 @@ export const rules: readonly BuiltInRule[] = [
   telemetryWithoutProvider,
   virtualServiceCanaryStep,
   virtualServiceClaimsUnverified,
+  virtualServiceCorsPreflightDenied,
   virtualServiceDelegateNotFound,
   virtualServiceDelegateOutsideMatch,
   virtualServiceDestinationNotFound,

@@ -13,6 +13,10 @@ const protectedNamespace = namespace({ "meshward.io/protected": "true", "istio-i
 const to = (host: string, subset?: string) => ({ destination: { host, ...(subset === undefined ? {} : { subset }) } });
 const matching = (i: number) => [{ uri: { exact: `/${i}` } }];
 
+const gatewayPods = {
+  spec: { template: { metadata: { labels: { istio: "g" } }, spec: { containers: [{ name: "istio-proxy" }] } } },
+};
+
 /** What each rule about traffic finds. */
 export const trafficShapes: readonly CostShape[] = [
   {
@@ -33,6 +37,30 @@ export const trafficShapes: readonly CostShape[] = [
             match: matching(i),
             route: [{ destination: { host: `s-${i}`, port: { number: 443 } } }],
           })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "n routes with CORS at a gateway of n workloads whose policy asks for tokens",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, workload),
+        ...list(n, (i) => manifest("apps/v1", "Deployment", named(`g-${i}`), gatewayPods)),
+        istio("Gateway", "g", {
+          selector: { istio: "g" },
+          servers: [{ port: { number: 80, name: "http", protocol: "HTTP" }, hosts: ["*"] }],
+        }),
+        manifest("security.istio.io/v1", "AuthorizationPolicy", named("tokens"), {
+          spec: { rules: [{ from: [{ source: { requestPrincipals: ["*"] } }] }] },
+        }),
+      ],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["r.example.com"],
+          gateways: ["g"],
+          http: list(n, (i) => ({ match: matching(i), corsPolicy: {}, route: [to("s")] })),
         }),
       },
     }),

@@ -315,6 +315,28 @@ test("routes of a delegate have what only the route above them sets, and no effe
   ]);
 });
 
+test("the routes of a delegate take requests from each other as they are in effect", () => {
+  const objects = [
+    service("cart"),
+    virtualService("cart", "2026-01-01T00:00:00Z", {
+      hosts: ["cart"],
+      http: [{ match: [{ uri: { prefix: "/api" } }], delegate: { name: "api" } }],
+    }),
+    virtualService("api", "2026-01-01T00:00:00Z", {
+      http: [
+        { match: [{ uri: { prefix: "/" } }], route: to("cart") },
+        { match: [{ uri: { prefix: "/api/" } }], route: to("cart") },
+        { match: [{ uri: { prefix: "/api/v1" } }], route: to("cart") },
+      ],
+    }),
+  ];
+  assert.deepEqual(explained(host, "shop", objects, "virtualService.route").slice(1), [
+    '- http[0] for every request: 100% to cart; it has no effect, because one of its matches is in no match of the route above',
+    'http[1] for URI prefix "/api/": 100% to cart',
+    '- http[2] for URI prefix "/api/v1": 100% to cart; no request reaches it, because the route for URI prefix "/api/" takes them',
+  ]);
+});
+
 test("routes of tcp and tls that an earlier one takes do not count", () => {
   const routes = virtualService("cart", "2026-01-01T00:00:00Z", {
     hosts: ["cart"],

@@ -521,6 +521,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/^A Service with an external name/, "Remove the label. A ServiceEntry for the external host can have a waypoint."],
     [
+      /^A headless Service/,
+      "Remove the label. For a waypoint for Services, let clients use another Service of these pods, one with a cluster IP; a waypoint for workloads is named by labels of the pods.",
+    ],
+    [
       /^Waypoint (\S+) is for .* not for a Deployment/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `workload` or `all`, or use another waypoint.",
     ],

@@ -168,6 +168,9 @@ function tokensOf(guard: Guard): Tokens {
   return found;
 }
 
+/** The conditions of requests without a token, which have no claims that a guard asks for. */
+export const withoutToken = (guard: Guard): Clauses => tokensOf(guard).none;
+
 /**
  * What a guard sees: no tokens, if it does not read them, or if a proxy before it removed them; anything in them, if a route replaced
  * them. A header that it writes from tokens is not what the caller sent.

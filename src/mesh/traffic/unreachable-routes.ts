@@ -50,10 +50,10 @@ function* unreachableThroughAll(
 }
 
 /** For each route of a delegate that is in effect through one that delegates: the earlier one that takes all its requests. */
-function takersThrough(
+export function takersThrough(
   { root, route }: Delegating,
   delegate: VirtualService,
-  { settings }: View,
+  { settings }: Pick<View, "settings">,
 ): ReadonlyMap<number, number | undefined> {
   const inEffect = delegatedRoutes(root, route, delegate, settings);
   const places = new Map(inEffect.map((one) => [one.route, one.index]));

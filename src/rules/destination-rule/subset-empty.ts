@@ -10,16 +10,26 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { entriesOfDestinationRule, servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
-import { subsetKey, virtualServicesToSubsets } from "../../mesh/traffic/subset-use.ts";
+import {
+  delegatedToSubsets,
+  delegatesToSubsets,
+  subsetKey,
+  virtualServicesToSubsets,
+} from "../../mesh/traffic/subset-use.ts";
+import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Subset = DestinationRule["spec"]["subsets"][number];
+type Identity = ReturnType<typeof present> | VirtualService;
+
+const uses = [virtualServicesToSubsets, delegatesToSubsets, delegatedToSubsets] as const;
+type Uses = (typeof uses)[number];
 
 export const destinationRuleSubsetEmpty = defineRule({
   id: "destination-rule-subset-empty",
   subject: "DestinationRule",
-  reads: [servicesOfDestinationRule, podsNearService, entriesOfDestinationRule, virtualServicesToSubsets],
+  reads: [servicesOfDestinationRule, podsNearService, entriesOfDestinationRule, ...uses],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
@@ -56,7 +66,7 @@ function* amongPods(
   rule: DestinationRule,
   known: PodsOfService,
   service: Service,
-  mesh: MeshView<typeof virtualServicesToSubsets>,
+  mesh: MeshView<Uses>,
 ): Iterable<Problem | undefined> {
   const evidence = absent("Workload", service.metadata.namespace);
   const atGatewaysOnly = isHeadless(service);
@@ -71,7 +81,7 @@ function* amongPods(
 /** Subsets of a host that only ServiceEntries define, which list all of its endpoints. */
 function* amongEndpoints(
   rule: DestinationRule,
-  mesh: MeshView<typeof entriesOfDestinationRule | typeof servicesOfDestinationRule | typeof virtualServicesToSubsets>,
+  mesh: MeshView<typeof entriesOfDestinationRule | typeof servicesOfDestinationRule | Uses>,
 ): Iterable<Problem | undefined> {
   const entries = mesh.related(entriesOfDestinationRule, rule);
   const [entry] = entries;
@@ -129,22 +139,38 @@ interface Empty {
 /** Only if requests are routed there. */
 function* problemOf(
   { rule, i, of, evidence, isWhole = false, atGatewaysOnly = false }: Empty,
-  mesh: MeshView<typeof virtualServicesToSubsets>,
-): Iterable<Problem> {
+  mesh: MeshView<Uses>,
+): Iterable<Problem | undefined> {
+  if (keepsAddress(rule, i)) return;
   const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
   const host = hostOfRule(rule, mesh.settings);
   const requests = isWhole ? "all" : "some";
-  const key = subsetKey(host, name, atGatewaysOnly ? `${requests} at gateways` : requests);
-  const [found] = mesh.under(virtualServicesToSubsets, [key]);
-  if (found === undefined || keepsAddress(rule, i)) return;
-  const user = present(found);
+  const users = yield* usersOf([host, name, atGatewaysOnly ? `${requests} at gateways` : requests], mesh);
+  const [user] = users;
+  if (user === undefined) return;
   yield {
     at: ["spec", "subsets", i, "labels"],
     message: `No ${of} of "${host}" has ${formatLabels(labels)}, and ${idOf(user)} routes requests to subset "${name}"`,
     key: JSON.stringify([host, name, labels]),
-    related: [user],
-    evidence: [user, evidence],
+    related: users,
+    evidence: [...users, evidence],
   };
+}
+
+/** A VirtualService that sends these requests to a subset; if it is a delegate, with the one that delegates to it. */
+function* usersOf(
+  [host, subset, requests]: Parameters<typeof subsetKey>,
+  mesh: MeshView<Uses>,
+): Generator<undefined, readonly Identity[]> {
+  const key = subsetKey(host, subset, requests);
+  const [found] = mesh.under(virtualServicesToSubsets, [key]);
+  if (found !== undefined) return [present(found)];
+  for (const delegate of mesh.under(delegatesToSubsets, [subsetKey(host, subset, "some")])) {
+    yield undefined;
+    const root = mesh.get(delegatedToSubsets, delegate).get(key);
+    if (root !== undefined) return [delegate, root];
+  }
+  return [];
 }
 
 /** Whether Envoy sends requests to the address that the client has chosen (pilot/pkg/networking/core/cluster_traffic_policy.go). */

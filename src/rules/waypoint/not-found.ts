@@ -3,7 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { isExternalName } from "../../mesh/membership/services.ts";
+import { isExternalName, isHeadless } from "../../mesh/membership/services.ts";
 import { isOwned } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
@@ -72,7 +72,7 @@ export const waypointNotFound = defineRule({
   since: "0.1.0",
   tags: ["ambient"],
   summary: "The label `istio.io/use-waypoint` names a waypoint that receives no traffic.",
-  why: "If the waypoint does not exist, is not ready, is for other traffic, or does not accept the namespace, ztunnel sends requests directly to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget). Policies and routes that only a waypoint enforces are skipped, and no request fails. ztunnel and waypoints do not know a Service with an external name at all (pilot/pkg/serviceregistry/ambient/services.go serviceServiceBuilder).",
+  why: "If the waypoint does not exist, is not ready, is for other traffic, or does not accept the namespace, ztunnel sends requests directly to the pods (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget). Policies and routes that only a waypoint enforces are skipped, and no request fails. ztunnel and waypoints do not know a Service with an external name at all (pilot/pkg/serviceregistry/ambient/services.go serviceServiceBuilder). A headless Service has no address of its own that clients connect to (pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint), although its status says that a waypoint is bound to it.",
   fix: "Create the waypoint first (`istioctl waypoint apply`), wait until it is ready, and then set the label.",
   incident: {
     symptoms: ["waypoint-bypassed"],
@@ -80,12 +80,13 @@ export const waypointNotFound = defineRule({
     seen: "Requests are answered as if there were no waypoint: nothing is denied by its policies, and no route applies.",
     wayOut: "Create the waypoint, or put the previous label back.",
     silentWhen:
-      "The label is `none`, the Gateways are not known, the Service is headless, or the label names a canary, without which the waypoint gets all of the traffic.",
+      "The label is `none`, the Gateways are not known, or the label names a canary, without which the waypoint gets all of the traffic.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
   *check(object, mesh) {
-    if (isServiceWithoutAny(object)) yield withoutAny;
+    const without = object.kind === "Service" ? problemOfNone(object) : undefined;
+    if (without !== undefined) yield without;
     // Problems that come from the label of a namespace are reported for the namespace.
     const labelled = labelledIn(object, mesh);
     if (labelled?.binding?.trouble !== undefined) yield problemOf(labelled.binding, object, labelled.at);
@@ -96,13 +97,24 @@ type Labelable = ObjectOf<"Namespace" | "Service" | "ServiceEntry" | "Workload" 
 
 const labelAt: Path = ["metadata", "labels", useWaypoint];
 
-const isServiceWithoutAny = (object: Labelable): boolean =>
-  object.kind === "Service" && isExternalName(object) && (object.metadata.labels[useWaypoint] ?? "none") !== "none";
+/** A Service that has no waypoint, whatever its label names. */
+function problemOfNone(service: ObjectOf<"Service">): Problem | undefined {
+  if ((service.metadata.labels[useWaypoint] ?? "none") === "none") return undefined;
+  if (isExternalName(service)) return ofExternalName;
+  return isHeadless(service) ? ofHeadless : undefined;
+}
 
-const withoutAny: Problem = {
+const ofExternalName: Problem = {
   at: labelAt,
   message: "A Service with an external name has no waypoint: the label has no effect",
   fix: "Remove the label. A ServiceEntry for the external host can have a waypoint.",
+};
+
+const ofHeadless: Problem = {
+  at: labelAt,
+  message:
+    "A headless Service has no waypoint, because clients connect to the addresses of its pods: the label has no effect",
+  fix: "Remove the label. For a waypoint for Services, let clients use another Service of these pods, one with a cluster IP; a waypoint for workloads is named by labels of the pods.",
 };
 
 interface Labelled {
