@@ -1,5 +1,5 @@
 import { parseYaml } from "./mesh-config.ts";
-import { list, type Malformed, map, member, name, optional, type Read, record, text } from "./read.ts";
+import { intOrText, list, type Malformed, map, member, name, optional, type Read, record, text } from "./read.ts";
 
 const labelSelector = record({
   matchLabels: map(text),
@@ -13,7 +13,11 @@ const config = record({
   injectedAnnotations: map(text),
 });
 const values = record({
-  global: optional(record({ proxy: optional(record({ includeInboundPorts: text, excludeInboundPorts: text })) })),
+  global: optional(
+    record({
+      proxy: optional(record({ includeInboundPorts: text, excludeInboundPorts: text, statusPort: intOrText })),
+    }),
+  ),
 });
 
 export interface InjectorConfigFields {

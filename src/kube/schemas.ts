@@ -270,7 +270,11 @@ export const gateway = record({
             serverCertificate: text,
             privateKey: text,
             caCertificates: text,
+            caCertCredentialName: text,
             caCrl: text,
+            subjectAltNames: list(name),
+            verifyCertificateSpki: list(text),
+            verifyCertificateHash: list(text),
             tlsCertificates: list(record({ serverCertificate: text, privateKey: text })),
           }),
         ),
@@ -280,7 +284,9 @@ export const gateway = record({
 });
 
 const clientValidation = optional(
-  record({ validation: optional(record({ caCertificateRefs: list(record({ name })), mode: text })) }),
+  record({
+    validation: optional(record({ caCertificateRefs: list(record({ kind: text, name, namespace: text })), mode: text })),
+  }),
 );
 
 const listeners = list(

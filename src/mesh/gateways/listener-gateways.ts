@@ -132,11 +132,13 @@ function tlsOf(listener: Listener, { labels }: ListenerOwner["metadata"], of: Ku
   if (tls.mode === "Passthrough")
     return { tls: { mode: passesOnToOthers(listener, labels) ? "AUTO_PASSTHROUGH" : "PASSTHROUGH" } };
   const asked = tls.options[terminateMode] ?? "";
-  if (ownModes.has(asked)) return { tls: { mode: asked } };
-  const validation = asked === ownCertificate ? undefined : validationOf(of, listener.port);
-  if (validation === undefined || validation.caCertificateRefs.length === 0) return { tls: { mode: "SIMPLE" } };
+  const validation = asked === ownCertificate || asked === "ISTIO_MUTUAL" ? undefined : validationOf(of, listener.port);
+  const [authority] = validation?.caCertificateRefs ?? [];
+  const ca = authority === undefined ? {} : { caCertCredentialName: authorityName(authority, of) };
+  if (ownModes.has(asked)) return { tls: { mode: asked, ...ca } };
+  if (validation === undefined || authority === undefined) return { tls: { mode: "SIMPLE" } };
   const isFallback = validation.mode === "AllowInsecureFallback";
-  return { tls: { mode: isFallback ? "OPTIONAL_MUTUAL" : "MUTUAL", insecureSkipVerify: isFallback } };
+  return { tls: { mode: isFallback ? "OPTIONAL_MUTUAL" : "MUTUAL", insecureSkipVerify: isFallback, ...ca } };
 }
 
 /** A gateway between networks passes on what is for other clusters (Istio pilot/pkg/serviceregistry/kube/conversion.go IsAutoPassthrough). */
@@ -151,6 +153,12 @@ function validationOf({ spec }: KubernetesGateway, port: number | undefined) {
   const ofPort = frontend?.perPort.find((one) => one.port === port);
   return (ofPort === undefined ? frontend?.default : ofPort.tls)?.validation;
 }
+
+type AuthorityRef = NonNullable<ReturnType<typeof validationOf>>["caCertificateRefs"][number];
+
+/** Conversion.go caCertificateResourceName. */
+const authorityName = ({ kind, name, namespace }: AuthorityRef, of: KubernetesGateway): string =>
+  `${kind ?? "ConfigMap"} ${namespace ?? of.metadata.namespace}/${name}`;
 
 const protocols: ReadonlySet<string> = new Set(["HTTP", "HTTPS", "TLS", "TCP"]);
 

@@ -1,5 +1,12 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import {
+  acceptedByAny,
+  type ClientCertificates,
+  clientCertificatesOf,
+  newlyAccepted,
+  sizeOf,
+} from "../../mesh/gateways/client-certificates.ts";
 import { type ListenerGateway, listenerGateways, type ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { gatewayOfListenerSet, listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
 import type { Server } from "../../mesh/gateways/servers.ts";
@@ -18,30 +25,45 @@ export const gatewayClientCertificateDropped = defineRule({
   since: "0.1.0",
   stage: "trial",
   tags: ["mtls"],
-  summary: "A Gateway no longer demands a client certificate for a host.",
-  why: "A server with mode MUTUAL or ISTIO_MUTUAL refuses clients without a valid certificate. With SIMPLE or OPTIONAL_MUTUAL, or with insecureSkipVerify, everybody gets in whom no policy refuses (Istio pilot/pkg/networking/core/listener.go BuildListenerTLSContext, pilot/pkg/security/model/authentication.go ApplyToCommonTLSContext). Gateways and ListenerSets of the Gateway API say it with the option gateway.istio.io/tls-terminate-mode of a listener or with spec.tls.frontend (pilot/pkg/config/kube/gateway/conversion.go buildTLS).",
-  fix: "Keep mode MUTUAL for the host, and serve other clients by a host of their own.",
+  summary: "A Gateway no longer demands a client certificate for a host, or accepts certificates that it refused.",
+  why: "A server with mode MUTUAL or ISTIO_MUTUAL refuses clients without a valid certificate. With SIMPLE or OPTIONAL_MUTUAL, or with insecureSkipVerify, everybody gets in whom no policy refuses (Istio pilot/pkg/networking/core/listener.go BuildListenerTLSContext, pilot/pkg/security/model/authentication.go ApplyToCommonTLSContext). Gateways and ListenerSets of the Gateway API say it with the option gateway.istio.io/tls-terminate-mode of a listener or with spec.tls.frontend (pilot/pkg/config/kube/gateway/conversion.go buildTLS). Of valid certificates, those get in that have one of `subjectAltNames` and one of the hashes of `verifyCertificateSpki` and `verifyCertificateHash`, come from the CA of `caCertificates`, `caCertCredentialName` or `caCertificateRefs`, and are not in `caCrl` (pilot/pkg/security/model/authentication.go ApplyCredentialSDSToServerCommonTLSContext).",
+  fix: "Keep mode MUTUAL and the conditions on certificates for the host, and serve other clients by a host of their own.",
   incident: {
     symptoms: ["open-access"],
     proxies: ["gateway"],
-    seen: "Requests to the host without a client certificate, which failed in the TLS handshake before, get answers.",
+    seen: "Requests to the host without a client certificate, or with one that failed in the TLS handshake before, get answers.",
     wayOut: "Apply the previous version of the Gateway.",
     silentWhen:
-      "The host is served by plain HTTP too (gateway-plain-http), by another Gateway, or the Gateway is new or deleted.",
+      "The host is served by plain HTTP too (gateway-plain-http), by another Gateway, or the Gateway is new or deleted; or the CA is that of another Secret in `credentialName`, or other keys are in the same Secret or ConfigMap, as when a certificate is renewed. Secrets are not read.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/",
   },
 
   *compare(before, after) {
-    const old = openedHosts(before.object, before.mesh);
-    for (const [host, open] of openedHosts(after.object, after.mesh))
-      if (open !== undefined && old.has(host) && old.get(host) === undefined)
+    const old = servedHosts(before.object, before.mesh);
+    const gains = new Gains((compared) => after.mesh.visited(Math.ceil(compared / 100)));
+    for (const [host, now] of servedHosts(after.object, after.mesh)) {
+      const was = old.get(host);
+      // Everybody got in before.
+      if (was === undefined || was.opening !== undefined) continue;
+      const what = now.opening === undefined ? gains.between(was.servers, now.servers) : `no longer need ${now.opening.what}`;
+      if (what !== undefined)
         yield {
-          at: open.at,
-          message: `Clients of host ${JSON.stringify(host)} no longer need ${open.what}`,
+          at: now.opening?.at ?? now.at,
+          message: `Clients of host ${JSON.stringify(host)} ${what}`,
           key: `client certificate ${host}`,
         };
+    }
   },
 });
+
+/** What the servers for one host demand. */
+interface Demands {
+  readonly at: Problem["at"];
+  /** The first server that lets in clients without a valid certificate. */
+  opening: Opening | undefined;
+  /** What the others accept. */
+  readonly servers: ClientCertificates[];
+}
 
 /** Where and how a host is open to clients without a certificate. */
 interface Opening {
@@ -50,21 +72,51 @@ interface Opening {
   readonly what: string;
 }
 
-/** The hosts that are served; undefined: only clients with a valid certificate get in. */
-function openedHosts(
-  gateway: ObjectOf<"Gateway"> | ListenerOwner,
-  mesh: View,
-): ReadonlyMap<string, Opening | undefined> {
-  const found = new Map<string, Opening | undefined>();
+/** What clients gain by a change, computed once for all hosts of the same servers. */
+class Gains {
+  readonly #found = new Map<string, string | undefined>();
+  readonly #numbers = new Map<ClientCertificates, number>();
+  readonly #visited: (compared: number) => void;
+
+  constructor(visited: (compared: number) => void) {
+    this.#visited = visited;
+  }
+
+  between(was: readonly ClientCertificates[], is: readonly ClientCertificates[]): string | undefined {
+    const key = `${this.#keyOf(was)} ${this.#keyOf(is)}`;
+    if (!this.#found.has(key)) {
+      this.#visited([...was, ...is].reduce((sum, one) => sum + sizeOf(one), 0));
+      this.#found.set(key, newlyAccepted(acceptedByAny(was), acceptedByAny(is)));
+    }
+    return this.#found.get(key);
+  }
+
+  #keyOf(servers: readonly ClientCertificates[]): string {
+    for (const server of servers) if (!this.#numbers.has(server)) this.#numbers.set(server, this.#numbers.size);
+    return servers.map((server) => this.#numbers.get(server)).join();
+  }
+}
+
+function servedHosts(gateway: ObjectOf<"Gateway"> | ListenerOwner, mesh: View): ReadonlyMap<string, Demands> {
+  const found = new Map<string, Demands>();
   if (!isServed(gateway, mesh.settings)) return found;
   const servers = gateway.kind === "Gateway" ? serversOf(gateway) : listenersOf(listenersIn(gateway, mesh));
-  for (const { hosts, opening } of servers) for (const host of hosts) found.set(host, found.get(host) ?? opening);
+  for (const { hosts, at, what, accepted } of servers)
+    for (const host of hosts) {
+      const demands: Demands = found.get(host) ?? { at, opening: undefined, servers: [] };
+      found.set(host, demands);
+      if (what === undefined) demands.servers.push(accepted);
+      else demands.opening ??= { at, what };
+    }
   return found;
 }
 
 interface Served {
   readonly hosts: readonly string[];
-  readonly opening: Opening | undefined;
+  readonly at: Problem["at"];
+  /** What no client needs; undefined: only clients with a valid certificate get in. */
+  readonly what: string | undefined;
+  readonly accepted: ClientCertificates;
 }
 
 function* serversOf({ spec }: ObjectOf<"Gateway">): Iterable<Served> {
@@ -88,7 +140,7 @@ function* served({ hosts, tls }: Server, at: Problem["at"]): Iterable<Served> {
   // Plain HTTP has a rule of its own, and a backend behind PASSTHROUGH may demand a certificate itself.
   if (tls?.mode === undefined || tls.mode.endsWith("PASSTHROUGH")) return;
   const what = notNeeded(tls.mode, tls.insecureSkipVerify === true);
-  yield { hosts: hosts.map(withoutNamespace), opening: what === undefined ? undefined : { at, what } };
+  yield { hosts: hosts.map(withoutNamespace), at, what, accepted: clientCertificatesOf(tls) };
 }
 
 const withoutNamespace = (host: string): string => host.slice(host.indexOf("/") + 1);

@@ -34,7 +34,7 @@ export const kubernetesServiceMoved = defineRule({
   tags: ["mtls", "authorization"],
   summary:
     "A Service leads to another host, to endpoints that anybody may write, or to pods that are less protected than those before.",
-  why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name for a host: clients reach what answers there, which can be another Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go resolveServiceAliases). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture has none.",
+  why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name for a host: clients reach what answers there, which can be another Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go resolveServiceAliases). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture, such as any port of UDP, has none (tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude).",
   fix: "Give the new pods the labels that the policies select, and enroll them in the mesh, before the Service selects them. Create another Service for an external host.",
   incident: {
     symptoms: ["other-destination", "open-access"],
@@ -173,27 +173,34 @@ function* newPorts(before: Service, after: Side, namespace: Namespace): Iterable
   const known = new Set(before.spec.ports.map(targetOf));
   const pods = podsOf(after);
   for (const [i, port] of after.object.spec.ports.entries()) {
-    const target = targetOf(port);
-    if (target === undefined || known.has(target)) continue;
+    if (known.has(targetOf(port))) continue;
     after.mesh.visited(pods.length);
-    const passing = pods.find((workload) => passes(workload, namespace, target));
+    const passing = pods.find((workload) => passes(workload, namespace, port));
     if (passing !== undefined)
       yield {
         at: ["spec", "ports", i, "targetPort"],
-        message: `Port ${port.port ?? 0} of the Service leads to port ${target} of ${idOf(passing)}, where no proxy enforces mTLS and policies`,
+        message: `Port ${port.port ?? 0} of the Service leads to ${protocolOf(port) === "TCP" ? "" : `${protocolOf(port)} `}port ${port.targetPort ?? port.port ?? 0} of ${idOf(passing)}, where no proxy enforces mTLS and policies`,
         related: [passing],
         evidence: [passing],
       };
   }
 }
 
-function passes(workload: Workload, namespace: Namespace, port: number): boolean {
+type ServicePort = Service["spec"]["ports"][number];
+
+/**
+ * Sidecars and ztunnel get nothing but TCP, except what pods ask of DNS (Istio tools/istio-iptables/pkg/capture/run.go Run,
+ * handleInboundPortsInclude; cni/pkg/iptables/iptables.go AppendInpodRules).
+ */
+function passes(workload: Workload, namespace: Namespace, port: ServicePort): boolean {
   const capture = captureOf(workload, namespace);
-  if (capture === "sidecar" && isNeverRedirected(workload.pod, port)) return true;
-  return passedBy(workload, namespace, port) !== undefined;
+  if (protocolOf(port) !== "TCP") return capture === "sidecar" || capture === "ambient";
+  const target = port.targetPort ?? port.port;
+  if (typeof target !== "number") return false;
+  if (capture === "sidecar" && isNeverRedirected(workload.pod, target)) return true;
+  return passedBy(workload, namespace, target) !== undefined;
 }
 
-const targetOf = ({ port, targetPort }: Service["spec"]["ports"][number]): number | undefined => {
-  const target = targetPort ?? port;
-  return typeof target === "number" ? target : undefined;
-};
+const protocolOf = ({ protocol }: ServicePort): string => protocol ?? "TCP";
+
+const targetOf = (port: ServicePort): string => `${protocolOf(port)} ${port.targetPort ?? port.port ?? 0}`;

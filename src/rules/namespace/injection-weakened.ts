@@ -9,6 +9,7 @@ import {
   interceptionOf,
   type PortLost,
   portsLost,
+  statusPort,
 } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
@@ -43,7 +44,7 @@ export const namespaceInjectionWeakened = defineRule({
   tags: ["mtls", "revisions"],
   summary:
     "The configuration of the sidecar injector leaves pods of a namespace, or some of their ports, outside the mesh.",
-  why: "The injector decides with its ConfigMap which pods get a sidecar (Istio pkg/kube/inject/inject.go injectRequired) and which ports the sidecar captures (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml). A pod without a sidecar accepts all traffic, without mTLS or any policy. Running pods keep their sidecar until they are created again.",
+  why: "The injector decides with its ConfigMap which pods get a sidecar (Istio pkg/kube/inject/inject.go injectRequired) and which ports the sidecar captures (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml): all but those that are excluded and the status port of the agent (pkg/kube/inject/template.go excludeInboundPort). A pod without a sidecar accepts all traffic, without mTLS or any policy. Running pods keep their sidecar until they are created again.",
   fix: "Revert the ConfigMap of the injector, or write a MeshwardException with an end date.",
   incident: {
     symptoms: ["outside-mesh"],
@@ -181,10 +182,12 @@ interface PortDefaults {
 }
 /** The ports that a sidecar captures if the pod has no annotation of its own. */
 function portDefaults({ values }: InjectorConfig): PortDefaults {
-  const { includeInboundPorts: included = "*", excludeInboundPorts: excluded = "" } = values.global?.proxy ?? {};
+  const proxy = values.global?.proxy;
+  const { includeInboundPorts: included = "*", excludeInboundPorts: excluded = "" } = proxy ?? {};
+  const status = String(proxy?.statusPort ?? "");
   return {
-    values: { [includeInboundPorts]: included, [excludeInboundPorts]: excluded },
-    shown: `global.proxy.includeInboundPorts is ${JSON.stringify(included)} and excludeInboundPorts ${JSON.stringify(excluded)}`,
+    values: { [includeInboundPorts]: included, [excludeInboundPorts]: excluded, [statusPort]: status },
+    shown: `global.proxy.includeInboundPorts is ${JSON.stringify(included)} and excludeInboundPorts ${JSON.stringify(excluded)}${status === "" ? "" : `, with statusPort ${status}`}`,
   };
 }
 const captureWith = (pod: Pod, defaults: PortDefaults["values"]) =>
@@ -207,7 +210,7 @@ function* otherTemplates(
     };
   for (const [annotation, value] of Object.entries(is.injectedAnnotations))
     if (
-      /^(traffic\.sidecar|sidecar|ambient)\.istio\.io\//.test(annotation) &&
+      /^(traffic\.sidecar|sidecar|ambient|proxy)\.istio\.io\//.test(annotation) &&
       was.injectedAnnotations[annotation] !== value
     )
       yield {
