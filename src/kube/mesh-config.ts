@@ -21,6 +21,8 @@ const authorizationProvider = optional(
     pathPrefix: text,
     failOpen: flag,
     headersToUpstreamOnAllow: list(name),
+    headersToDownstreamOnAllow: list(name),
+    headersToDownstreamOnDeny: list(name),
     includeRequestHeadersInCheck: list(name),
     includeHeadersInCheck: list(name),
     includeRequestBodyInCheck: fingerprint,

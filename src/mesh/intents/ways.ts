@@ -1,6 +1,7 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { type Index, index, type Relation, relation } from "../../view/view.ts";
 import { customPoliciesOfNamespace } from "../authorization/custom-authorization.ts";
+import { meshConfigsOfProvider } from "../authorization/providers.ts";
 import { enforcedPoliciesOfNamespace } from "../authorization/policy-levels.ts";
 import { gatewaysOfNamespace } from "../membership/gateways.ts";
 import { workloadsOfNamespace } from "../membership/workloads.ts";
@@ -217,6 +218,7 @@ const ofIntents = [
     ),
     serviceByName,
   ),
+  meshConfigsOfProvider,
   ingressWorkloadsOfIntent,
   ingressGatewaysOfIntent,
   ...to(ingressByNamespace, "OfIngress", clients),

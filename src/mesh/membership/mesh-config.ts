@@ -1,8 +1,10 @@
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import { index, relation } from "../../view/view.ts";
 
 export type MeshConfig = ObjectOf<"MeshConfig">;
+export type ExtensionProvider = MeshConfigFields["extensionProviders"][number];
 
 const ofTheMesh = "mesh";
 
@@ -41,6 +43,18 @@ export const normalizesLess = (before: MeshConfigFields, after: MeshConfigFields
 export const addedAuthorities = (fields: MeshConfigFields): ReadonlySet<string> =>
   new Set(fields.caCertificates.map(({ pem, spiffeBundleUrl }) => spiffeBundleUrl ?? (pem ?? "").trim()));
 
+const byName = new KeptIn<MeshConfigFields, ReadonlyMap<string, ExtensionProvider>>();
+
+/** The extension providers by name: of several with one name, istiod keeps the last (Istio pkg/config/mesh/mesh.go ApplyMeshConfig). */
+export function providersOf(fields: MeshConfigFields): ReadonlyMap<string, ExtensionProvider> {
+  let found = byName.get(fields);
+  if (found === undefined) {
+    found = new Map(fields.extensionProviders.map((provider) => [provider.name, provider]));
+    byName.set(fields, found);
+  }
+  return found;
+}
+
 /** An extension provider that decides about requests for AuthorizationPolicies with action CUSTOM. */
 export interface AuthorizationProvider {
   /** The service that is called, with port and path. */
@@ -52,11 +66,9 @@ export interface AuthorizationProvider {
   /** What it is shown of a request: `header "x-user"`, `the body`. */
   readonly sees: ReadonlySet<string>;
 }
-export function authorizationProvidersOf({
-  extensionProviders,
-}: MeshConfigFields): ReadonlyMap<string, AuthorizationProvider> {
+export function authorizationProvidersOf(fields: MeshConfigFields): ReadonlyMap<string, AuthorizationProvider> {
   return new Map(
-    extensionProviders.flatMap(({ name, envoyExtAuthzHttp, envoyExtAuthzGrpc }) => {
+    [...providersOf(fields)].flatMap(([name, { envoyExtAuthzHttp, envoyExtAuthzGrpc }]) => {
       const called = envoyExtAuthzHttp ?? envoyExtAuthzGrpc;
       if (called === undefined) return [];
       const { service = "", port, pathPrefix = "", failOpen = false } = called;

@@ -1,4 +1,5 @@
 import type { AuthorizationPolicy } from "../authorization/policies.ts";
+import type { ProviderUse } from "../authorization/providers.ts";
 import { type Applied, type Rules, rulesOf } from "../authorization/requests/applied.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Box } from "../authorization/requests/boxes.ts";
@@ -12,8 +13,13 @@ import type { AuthorizationOutcome, EnforcementPoint } from "./outcome.ts";
 export interface Enforcement {
   readonly at: EnforcementPoint;
   readonly applied: Applied;
-  /** The CUSTOM policies, whose rules say which requests a provider is asked about; undefined: there are none. */
-  readonly custom: Applied | undefined;
+  /** The CUSTOM policies, whose rules say which requests a provider is asked about; undefined: none is asked. */
+  readonly custom: Asking | undefined;
+}
+
+/** CUSTOM policies, and what is known of their providers. */
+export interface Asking extends Applied {
+  readonly uses: ReadonlyMap<AuthorizationPolicy, ProviderUse>;
 }
 
 /** Requests with one decision. */
@@ -91,23 +97,27 @@ function* asked(
   const place = { at, place: applied.place };
   for (const ruled of asking)
     for (const left of inside(box, ruled.match, work))
-      yield { box: left, outcome: { ...place, ...nothing, ...answerOf(ruled, providers) } };
+      yield { box: left, outcome: { ...place, ...nothing, ...answerOf(ruled, providers, custom?.uses) } };
   for (const left of outside(box, asking.map(matchOf), work))
     yield { box: left, outcome: { ...place, ...nothing, result: "allowed", by } };
 }
 
-const providerOf = ({ spec }: AuthorizationPolicy): string => spec.provider?.name ?? "";
+export const providerOf = ({ spec }: AuthorizationPolicy): string => spec.provider?.name ?? "";
 
-/** With two providers at one workload, Istio denies what it would ask about (builder.go getBadCustomDenyRules). */
+/** With two providers at one workload, or one that it cannot use, Istio denies what it would ask about (builder.go getBadCustomDenyRules). */
 function answerOf(
   by: Ruled,
   providers: ReadonlySet<string>,
+  uses: Asking["uses"] | undefined,
 ): Pick<AuthorizationOutcome, "result" | "by" | "policies" | "because"> {
   const policies = [by.policy];
   if (providers.size > 1) {
     const because = `several CUSTOM policies name different providers (${[...providers].sort().join(", ")}), so Istio denies what they match`;
     return { result: "denied", by, policies, because };
   }
+  const reason = uses?.get(by.policy)?.because;
+  if (reason !== undefined)
+    return { result: "denied", by, policies, because: `${reason}, so Istio denies what CUSTOM policies for it match` };
   const because = `the provider ${JSON.stringify(providerOf(by.policy))} decides, which is not known`;
   return { result: "undecided", by, policies, because };
 }

@@ -5,7 +5,9 @@ import {
   hasCustomPolicies,
   readsCustomAuthorization,
 } from "../authorization/custom-authorization.ts";
+import type { AppliedPolicies } from "../authorization/applied-policies.ts";
 import { authorization, type Gateway, type NamespaceAuthorization } from "../authorization/effective-authorization.ts";
+import { providerUse } from "../authorization/providers.ts";
 import { type Applied, readAt } from "../authorization/requests/applied.ts";
 import type { Place } from "../authorization/requests/matches.ts";
 import { captureOf } from "../membership/capture.ts";
@@ -17,7 +19,7 @@ import { gatewayNameLabel } from "../objects/labels.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { formatWaypoint, type WaypointBinding } from "../waypoints/bindings.ts";
 import { unknownClass } from "../waypoints/other-controllers.ts";
-import type { Enforcement } from "./decisions.ts";
+import { type Asking, type Enforcement, providerOf } from "./decisions.ts";
 import { attachments, type ProxyAttachments } from "./attachments.ts";
 import type { EnforcementPoint } from "./outcome.ts";
 import type { GatewayProxy } from "./question.ts";
@@ -39,9 +41,27 @@ export const namespaceOfWaypoint = relation(
   namespaceByName,
 );
 
-/** The CUSTOM policies of a namespace; undefined: there are none. */
-export const customPolicies = fact("customPolicies", "Namespace", readsCustomAuthorization, (namespace, mesh) =>
-  hasCustomPolicies(mesh.get(customLevels, namespace)) ? customAuthorization(namespace, mesh) : undefined,
+interface Enforced {
+  readonly applied: AppliedPolicies;
+}
+
+/** CUSTOM policies where they apply, and what is known of their providers. */
+interface CustomPolicies extends Enforced {
+  readonly uses: Asking["uses"];
+}
+
+/** The CUSTOM policies of a namespace, and what is known of their providers; undefined: there are none. */
+export const customPolicies = fact(
+  "customPolicies",
+  "Namespace",
+  [...readsCustomAuthorization, providerUse],
+  (namespace, mesh): CustomPolicies | undefined => {
+    const levels = mesh.get(customLevels, namespace);
+    if (!hasCustomPolicies(levels)) return undefined;
+    const all = [...levels.own.policies, ...(levels.meshWide?.policies ?? [])];
+    const uses: Asking["uses"] = new Map(all.map((policy) => [policy, mesh.get(providerUse, policy)]));
+    return { applied: customAuthorization(namespace, mesh).applied, uses };
+  },
 );
 
 /** What `Guards` reads. */
@@ -54,7 +74,7 @@ type ProxyPod = Pick<GatewayProxy, "workload" | "labels">;
 class Guards {
   readonly #namespace: Namespace;
   readonly #authorization: NamespaceAuthorization;
-  readonly #custom: NamespaceAuthorization | undefined;
+  readonly #custom: CustomPolicies | undefined;
   readonly #attached: ProxyAttachments;
   readonly #shared = new Map<unknown, Map<unknown, Map<string, Guard>>>();
 
@@ -90,11 +110,9 @@ class Guards {
   }
 
   #ofGateway({ workload, labels }: ProxyPod, gateway: Gateway | undefined, place: Exclude<Place, "ztunnel">): Guard {
-    const of = (authorization: NamespaceAuthorization) => {
-      if (gateway !== undefined) return authorization.applied.toGateway(gateway);
-      return workload === undefined
-        ? authorization.applied.toLabels(labels)
-        : authorization.applied.toWorkload(workload);
+    const of = ({ applied }: Enforced) => {
+      if (gateway !== undefined) return applied.toGateway(gateway);
+      return workload === undefined ? applied.toLabels(labels) : applied.toWorkload(workload);
     };
     return this.#sharedBy(of(this.#authorization), this.#custom && of(this.#custom), {
       at: "gateway",
@@ -119,7 +137,8 @@ class Guards {
     byLists.set(asked?.lists, byCustom);
     const key = JSON.stringify(of);
     let guard = byCustom.get(key);
-    if (guard === undefined) byCustom.set(key, (guard = guardOf(applied, asked, of)));
+    if (guard === undefined)
+      byCustom.set(key, (guard = guardOf(applied, askingAt(asked, this.#custom?.uses, of.place), of)));
     return guard;
   }
 }
@@ -138,16 +157,22 @@ const unguarded: Guard = { enforcement: undefined, tokens: unknownTokens, unclea
 export const unknownCapture = ({ metadata: { name } }: Namespace): string =>
   `the labels of namespace ${name} are not known, so that its pods may have sidecars, be ambient, or neither`;
 
-function guardOf(
+const guardOf = (
   applied: Applied,
-  asked: Applied | undefined,
+  custom: Asking | undefined,
   { at, place, ...rest }: { readonly at: EnforcementPoint; readonly place: Place } & Omit<Guard, "enforcement">,
-): Guard {
-  const hasCustom = asked?.lists.some(({ policies }) => policies.length > 0) === true;
-  return {
-    ...rest,
-    enforcement: { at, applied: readAt(applied, place), custom: hasCustom ? readAt(asked, place) : undefined },
-  };
+): Guard => ({ ...rest, enforcement: { at, applied: readAt(applied, place), custom } });
+
+/**
+ * Which CUSTOM policies ask at a place; undefined: none. One whose provider is asked over HTTP is left out for connections, unless there
+ * are several providers, so that Istio denies what they would be asked about (builder.go buildTCP).
+ */
+function askingAt(asked: Applied | undefined, uses: Asking["uses"] | undefined, place: Place): Asking | undefined {
+  const policies = asked?.lists.flatMap((list) => list.policies) ?? [];
+  if (asked === undefined || uses === undefined || policies.length === 0) return undefined;
+  const isOne = new Set(policies.map(providerOf)).size === 1;
+  if (place === "tcp" && isOne && policies.every((policy) => uses.get(policy)?.isOfRequestsAlone)) return undefined;
+  return { ...readAt(asked, place), uses };
 }
 
 /** What decides about requests at a workload or a waypoint. */
@@ -164,7 +189,7 @@ export function guardAtWaypoint(
   if (at === undefined) return undefined;
   const [here, there] = [mesh.get(authorization, namespace), mesh.get(authorization, at)];
   const waypoint = gatewayNamed(binding, there);
-  const joined = (own: NamespaceAuthorization | undefined, of: NamespaceAuthorization | undefined): Applied => ({
+  const joined = (own: Enforced | undefined, of: Enforced | undefined): Applied => ({
     place: protocol,
     settings: mesh.settings,
     lists: [
@@ -172,7 +197,9 @@ export function guardAtWaypoint(
       ...(of?.applied.toGateway(waypoint).lists ?? []),
     ],
   });
-  const asked = joined(mesh.get(customPolicies, namespace), mesh.get(customPolicies, at));
+  const custom = [mesh.get(customPolicies, namespace), mesh.get(customPolicies, at)] as const;
+  const uses = new Map(custom.flatMap((one) => [...(one?.uses ?? [])]));
+  const asked = askingAt(joined(...custom), uses, protocol);
   const attached = mesh.get(attachments, at);
   const ofService = mesh.get(attachments, namespace);
   return guardOf(joined(here, there), asked, {

@@ -6,7 +6,7 @@ import { gatewaysOfNamespace, isForIngress } from "../../mesh/membership/gateway
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { labelsOfGatewayPods } from "../../mesh/waypoints/bindings.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { listening, portsOfSelected, unknownPort } from "../../mesh/membership/listening.ts";
+import { listening, portsOfSelected, unknownPort } from "../../mesh/traffic/listening.ts";
 import { workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { keysOfSelector } from "../../mesh/objects/label-keys.ts";

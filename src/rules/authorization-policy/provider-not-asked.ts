@@ -6,7 +6,7 @@ import {
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { meshConfigsOfProvider } from "../../mesh/authorization/provider-configs.ts";
+import { meshConfigsOfProvider, providerUse } from "../../mesh/authorization/providers.ts";
 import { asksForRequest } from "../../mesh/authorization/rules.ts";
 import {
   type Declaring,
@@ -35,7 +35,7 @@ const namespaceOfCustomPolicy = relation(
 export const authorizationPolicyProviderNotAsked = defineRule({
   id: "authorization-policy-provider-not-asked",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfCustomPolicy, meshConfigsOfProvider, ...readsTcpPorts],
+  reads: [namespaceOfCustomPolicy, meshConfigsOfProvider, providerUse, ...readsTcpPorts],
   worksWithout: ["Gateway"],
   mode: "warn",
   since: "0.1.0",
@@ -61,11 +61,8 @@ export const authorizationPolicyProviderNotAsked = defineRule({
     // The root namespace has policies for other namespaces.
     if (namespace === undefined || policy.metadata.namespace === mesh.settings.rootNamespace) return;
     const { provider, rules } = policy.spec;
+    if (!mesh.get(providerUse, policy).isOfRequestsAlone) return;
     const configs = mesh.related(meshConfigsOfProvider, policy);
-    const providers = configs
-      .flatMap((config) => config.mesh.extensionProviders)
-      .filter(({ name }) => name === provider?.name);
-    if (providers.length === 0 || !providers.every((one) => one.envoyExtAuthzHttp && !one.envoyExtAuthzGrpc)) return;
     const ports = tcpPortsOf(servicesOf(policy, namespace, mesh), targetRefsOf(policy).length > 0, mesh);
     for (const [port, place] of placesOf(rules, ports.keys())) {
       const declaring = ports.get(port) as Declaring;

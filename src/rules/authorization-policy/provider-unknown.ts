@@ -1,5 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
-import { meshConfigsOfProvider } from "../../mesh/authorization/provider-configs.ts";
+import { faultOf, isForAuthorization, meshConfigsOfProvider, refusalOf } from "../../mesh/authorization/providers.ts";
+import { type ExtensionProvider, type MeshConfig, providersOf } from "../../mesh/membership/mesh-config.ts";
 import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
 
 export const authorizationPolicyProviderUnknown = defineRule({
@@ -11,9 +12,9 @@ export const authorizationPolicyProviderUnknown = defineRule({
   since: "0.1.0",
   tags: ["authorization"],
   summary:
-    "A CUSTOM policy names a provider that the mesh config does not define for authorization, or whose service does not exist.",
-  why: "Providers are looked up by name among the `extensionProviders` of the mesh config that have `envoyExtAuthzHttp` or `envoyExtAuthzGrpc`. If there is none, or the registry does not have its `service` (pilot/pkg/model/telemetry_logging.go LookupCluster), istiod denies every request that the rules match (Istio pilot/pkg/security/authz/builder/builder.go getBadCustomDenyRules).",
-  fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first, with the whole host of its service.",
+    "A CUSTOM policy names a provider that the mesh config does not define for authorization, or that istiod cannot use.",
+  why: "Providers are looked up by name among the `extensionProviders` of the mesh config that have `envoyExtAuthzHttp` or `envoyExtAuthzGrpc`; of several with one name, the last counts. If there is none, if its name is not in lower case or a list of headers has `*` alone (pilot/pkg/security/authz/builder/extauthz.go processExtensionProvider), or if the registry does not have its `service` (pilot/pkg/model/telemetry_logging.go LookupCluster), istiod denies every request that the rules match (Istio pilot/pkg/security/authz/builder/builder.go getBadCustomDenyRules). With a port or a `pathPrefix` that is not valid, istiod keeps the mesh config that it had (pkg/config/mesh/meshwatcher/collection.go NewCollection).",
+  fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first, with a name in lower case and the whole host of its service.",
   incident: {
     symptoms: ["access-denied"],
     proxies: ["sidecar", "gateway", "waypoint"],
@@ -28,32 +29,56 @@ export const authorizationPolicyProviderUnknown = defineRule({
   *check(policy, mesh) {
     const name = policy.spec.provider?.name;
     const configs = mesh.related(meshConfigsOfProvider, policy);
-    // What a mesh config defines that istiod cannot read is not known.
-    if (name === undefined || configs.length === 0 || configs.some(({ malformed }) => malformed !== undefined)) return;
-    if (policy.spec.rules.length === 0) return;
-    const found = configs.flatMap((config) =>
-      config.mesh.extensionProviders.flatMap((provider) => (provider.name === name ? [{ config, provider }] : [])),
-    );
-    const asked = found.filter(({ provider }) => provider.envoyExtAuthzHttp ?? provider.envoyExtAuthzGrpc);
-    if (asked.length > 0) {
-      const lost = lostServiceOf(asked, mesh);
-      if (lost !== undefined)
-        yield {
-          at: ["spec", "provider", "name"],
-          message: `Extension provider ${JSON.stringify(name)} calls ${lost.what}: requests that the rules match are denied`,
-          fix: lost.fix,
-          related: configs,
-          evidence: [...configs, ...lost.evidence],
-          ...(lost.guess === undefined ? {} : { guess: lost.guess }),
-        };
-      return;
-    }
-    const what = found.length === 0 ? "no extension provider" : "no provider for authorization";
+    if (name === undefined || policy.spec.rules.length === 0 || !areKnown(configs)) return;
+    const defined = configs.flatMap((config) => {
+      const provider = providersOf(config.mesh).get(name);
+      return provider === undefined ? [] : [{ config, provider }];
+    });
+    const [at, quoted] = [["spec", "provider", "name"], JSON.stringify(name)];
+    const providers = defined.map(({ provider }) => provider);
+    for (const { message, fix } of wrongIn(quoted, providers))
+      yield { at, message, related: configs, evidence: configs, ...(fix === undefined ? {} : { fix }) };
+    const asked = defined.filter(({ provider }) => isForAuthorization(provider));
+    const lost = asked.length === 0 ? undefined : lostServiceOf(asked, mesh);
+    if (lost === undefined) return;
     yield {
-      at: ["spec", "provider", "name"],
-      message: `The mesh config has ${what} ${JSON.stringify(name)}: requests that the rules match are denied`,
+      at,
+      message: `Extension provider ${quoted} calls ${lost.what}: ${denied}`,
+      fix: lost.fix,
       related: configs,
-      evidence: configs,
+      evidence: [...configs, ...lost.evidence],
+      ...(lost.guess === undefined ? {} : { guess: lost.guess }),
     };
   },
 });
+
+/** What a mesh config defines that istiod cannot read is not known. */
+const areKnown = (configs: readonly MeshConfig[]): boolean =>
+  configs.length > 0 && configs.every(({ malformed }) => malformed === undefined);
+
+const denied = "requests that the rules match are denied";
+const refused = "istiod refuses the whole mesh config, and knows none of its providers after a restart";
+
+/** What is wrong with the definitions of a provider in the mesh configs of all revisions; `quoted`: its name. */
+function wrongIn(
+  quoted: string,
+  providers: readonly ExtensionProvider[],
+): readonly { readonly message: string; readonly fix?: string }[] {
+  const asked = providers.filter(isForAuthorization);
+  if (asked.length === 0) {
+    const none = providers.length === 0 ? "no extension provider" : "no provider for authorization";
+    return [{ message: `The mesh config has ${none} ${quoted}: ${denied}` }];
+  }
+  const found = [
+    ...ofEach(asked.map(refusalOf)).map((words) => `${words}: ${refused}`),
+    ...ofEach(asked.map(faultOf)).map((words) => `${words}: ${denied}`),
+  ];
+  const fix = "Correct the provider in `extensionProviders` of the mesh config.";
+  return found.map((words) => ({ message: `Extension provider ${quoted} ${words}`, fix }));
+}
+
+/** The first of some words, if each provider has some. */
+function ofEach(words: readonly (string | undefined)[]): readonly string[] {
+  const [first] = words;
+  return first === undefined || words.includes(undefined) ? [] : [first];
+}

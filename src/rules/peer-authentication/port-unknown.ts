@@ -1,7 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { portsOfProbes } from "../../mesh/membership/interception.ts";
-import { type KnownPorts, listening, portsOfSelected, unknownPort } from "../../mesh/membership/listening.ts";
+import { type KnownPorts, listening, portsOfSelected, unknownPort } from "../../mesh/traffic/listening.ts";
 import { workloadByLabel } from "../../mesh/membership/workloads.ts";
 import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { isWide, portModes } from "../../mesh/mtls/peer-authentications.ts";

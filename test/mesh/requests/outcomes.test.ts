@@ -209,6 +209,47 @@ describe("authorization", () => {
     assert.equal(both?.result, "denied");
   });
 
+  const provider = (fields: string) => `---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: istio, namespace: istio-system }
+data: { mesh: "extensionProviders: [{ ${fields} }]" }
+`;
+  const calls = "{ service: ext.auth.svc.cluster.local, port: 8000 }";
+  const askExt = authorizationPolicy("shop/c", "action: CUSTOM\nprovider: { name: ext }\nrules: [{}]");
+
+  test("a provider over HTTP is not asked about connections, which the other policies decide", () => {
+    const [http, grpc] = ["Http", "Grpc"].map((sort) => provider(`name: ext, envoyExtAuthz${sort}: ${calls}`));
+    const tcpShop = shop.replace("name: http", "name: tcp");
+    const result = (text: string) => asked(meshOf(text + askExt), "web/client", "shop/x:80").map((one) => one.result);
+    assert.deepEqual(result(tcpShop + http), ["accepted"]);
+    assert.deepEqual(result(tcpShop + http + authorizationPolicy("shop/none", "{}")), ["denied"]);
+    assert.deepEqual(result(shop + http), ["undecided"]);
+    assert.deepEqual(result(tcpShop + grpc), ["undecided"]);
+    assert.deepEqual(result(tcpShop), ["undecided"]);
+    const other = authorizationPolicy("shop/o", "action: CUSTOM\nprovider: { name: other }\nrules: [{}]");
+    assert.deepEqual([...new Set(result(tcpShop + http + other))], ["denied"]);
+  });
+
+  test("Istio denies what a provider would be asked about that it cannot use", () => {
+    const because = (fields: string, policy = askExt) =>
+      told(meshOf(shop + provider(fields) + policy), "web/client", "shop/x:80");
+    const denied = (reason: string) => [
+      `GET / from ${client} is denied, because ${reason}, so Istio denies what CUSTOM policies for it match [x]`,
+    ];
+    assert.deepEqual(
+      because(`name: ext2, envoyExtAuthzHttp: ${calls}`),
+      denied('the mesh config has no extension provider "ext"'),
+    );
+    assert.deepEqual(because("name: ext, prometheus: {}"), denied('extension provider "ext" is not for authorization'));
+    assert.deepEqual(
+      because(`name: Ext, envoyExtAuthzHttp: ${calls}`, askExt.replace("name: ext", "name: Ext")),
+      denied(
+        'extension provider "Ext" has a name with something other than lowercase letters, digits, and hyphens between them',
+      ),
+    );
+  });
+
   test("a dry run, AUDIT and a policy for other workloads do not count", () => {
     const dry = authorizationPolicy("shop/p", "{}").replace(
       "name: p",

@@ -1,0 +1,177 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { captured } from "../membership/captured.ts";
+import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
+import { type Service, servicesOfNamespace } from "../membership/services.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { isServed } from "../objects/revision.ts";
+import { type SelectorGroup, SelectorGroups } from "../objects/selector-groups.ts";
+import { type Sidecar, selectorOfSidecar, sidecarFor, sidecarsFirst, sidecarsOfNamespace } from "./sidecar-egress.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/**
+ * The ports at which workloads are known to listen: ports that their containers declare, which is optional, ports that Services
+ * and ServiceEntries target, and those of the listeners that a Sidecar gives them (Istio
+ * pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs). A targetPort that is a name is the name of a declared port.
+ */
+export interface Known {
+  readonly ports: ReadonlySet<number>;
+  /** For some workload no port is known, so it can listen at any. */
+  readonly isOpen: boolean;
+  /** The Services that select the workloads. */
+  readonly services: readonly Service[];
+  /** The end of the message for an unknown port: `: it is a port of Service ...`. */
+  readonly hints: ReadonlyMap<number, string>;
+}
+
+/** The known ports of workloads in one namespace. Policies with the same selector share a result. */
+class Listening {
+  readonly #order: ReadonlyMap<Service, number>;
+  readonly #groups: SelectorGroups<Service>;
+  readonly #entries: SelectorGroups<ServiceEntry>;
+  readonly #listeners: Listeners;
+  readonly #targets = new Map<SelectorGroup<Service> | SelectorGroup<ServiceEntry>, ReadonlySet<number>>();
+  readonly #known = new Map<readonly Workload[], Known>();
+
+  constructor(services: readonly Service[], entries: readonly ServiceEntry[], listeners: Listeners) {
+    this.#listeners = listeners;
+    this.#entries = new SelectorGroups(entries.map((one) => [one.spec.workloadSelector?.labels ?? {}, one] as const));
+    this.#order = new Map(services.map((service, i) => [service, i]));
+    const selecting = services.filter(
+      ({ spec }) => spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0,
+    );
+    this.#groups = new SelectorGroups(selecting.map((service) => [service.spec.selector, service] as const));
+  }
+
+  of(workloads: readonly Workload[]): Known {
+    let known = this.#known.get(workloads);
+    if (known === undefined) this.#known.set(workloads, (known = this.#look(workloads)));
+    return known;
+  }
+
+  #look(workloads: readonly Workload[]): Known {
+    const ports = new Set<number>();
+    const fronting = new Set<SelectorGroup<Service>>();
+    let isOpen = false;
+    const leading = new Set<SelectorGroup<Service> | SelectorGroup<ServiceEntry>>();
+    for (const { pod } of workloads) {
+      const groups = this.#groups.selecting(pod.labels);
+      const all = [...groups, ...this.#entries.selecting(pod.labels)];
+      for (const group of groups) fronting.add(group);
+      for (const group of all) leading.add(group);
+      for (const { number } of pod.ports) ports.add(number);
+      for (const port of this.#listeners.of(pod.labels)) ports.add(port);
+      isOpen ||= pod.ports.length === 0 && all.every((group) => this.#targetsOf(group).size === 0);
+    }
+    for (const group of leading) for (const port of this.#targetsOf(group)) ports.add(port);
+    const place = (service: Service) => this.#order.get(service) ?? 0;
+    const services = [...fronting].flatMap(({ members }) => members).sort((a, b) => place(a) - place(b));
+    return { ports, isOpen, services, hints: hintsOf(services) };
+  }
+
+  #targetsOf(group: SelectorGroup<Service> | SelectorGroup<ServiceEntry>): ReadonlySet<number> {
+    let targets = this.#targets.get(group);
+    if (targets === undefined) {
+      targets = new Set([...group.members].flatMap(targetsOf).filter((port) => typeof port === "number"));
+      this.#targets.set(group, targets);
+    }
+    return targets;
+  }
+}
+
+const targetsOf = (one: Service | ServiceEntry): readonly (number | string | undefined)[] =>
+  one.kind === "Service"
+    ? one.spec.ports.map(({ port, targetPort }) => targetPort || port)
+    : one.spec.ports.map(({ number, targetPort }) => targetPort || number);
+
+/** The listeners that Sidecars give workloads, by their labels. */
+class Listeners {
+  readonly #own: SelectorGroups<Sidecar>;
+  readonly #ofRoot: readonly number[];
+
+  constructor(own: readonly Sidecar[], ofRoot: readonly Sidecar[]) {
+    const sorted = own.toSorted(sidecarsFirst);
+    this.#own = new SelectorGroups(sorted.map((one) => [selectorOfSidecar(one) ?? {}, one] as const));
+    this.#ofRoot = portsOf(sidecarFor([], ofRoot, {}));
+  }
+
+  /** As sidecarFor, without a look at each Sidecar for each of many workloads. */
+  of(labels: Readonly<Record<string, string>>): readonly number[] {
+    const groups = this.#own.selecting(labels);
+    if (groups.length === 0) return this.#ofRoot;
+    const [first] = groups.flatMap(({ members }) => members[0] ?? []).sort(sidecarsFirst);
+    return portsOf(first);
+  }
+}
+
+const portsOf = (sidecar: Sidecar | undefined): readonly number[] =>
+  (sidecar?.spec.ingress ?? []).flatMap(({ port }) => port?.number ?? []);
+
+/** For each port the first Service with this port and another targetPort. */
+function hintsOf(services: readonly Service[]): ReadonlyMap<number, string> {
+  const hints = new Map<number, string>();
+  for (const { metadata, spec } of services) {
+    const seen = new Set<number>();
+    for (const { port, targetPort } of spec.ports) {
+      if (port === undefined || seen.has(port)) continue;
+      seen.add(port);
+      if (targetPort !== undefined && targetPort !== port && !hints.has(port))
+        hints.set(port, `: it is a port of Service ${metadata.name}, whose targetPort is ${targetPort}`);
+    }
+  }
+  return hints;
+}
+
+/** A Namespace and its ServiceEntries that select workloads. */
+export const selectingEntriesOfNamespace = relation(
+  "selectingEntriesOfNamespace",
+  namespaceByName,
+  index("ServiceEntry", (entry, settings) =>
+    entry.spec.workloadSelector !== undefined && isServed(entry, settings) ? [entry.metadata.namespace] : [],
+  ),
+);
+
+/** The known ports of the workloads of a namespace. */
+export const listening = fact(
+  "listening",
+  "Namespace",
+  [servicesOfNamespace, selectingEntriesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
+  (namespace, mesh) => {
+    const [root] = mesh.related(rootOfNamespace, namespace);
+    const ofRoot = root === undefined ? [] : mesh.related(sidecarsOfNamespace, root);
+    return new Listening(
+      mesh.related(servicesOfNamespace, namespace),
+      mesh.related(selectingEntriesOfNamespace, namespace),
+      new Listeners(mesh.related(sidecarsOfNamespace, namespace), ofRoot),
+    );
+  },
+);
+
+/** Workloads of one selector, with what is known of their ports. */
+export interface KnownPorts extends Known {
+  readonly workloads: readonly Workload[];
+}
+
+/**
+ * The ports of the workloads of a namespace that a policy selects, without proxies; undefined: it selects none, or one of
+ * them may listen anywhere, because containers are not required to declare their ports.
+ */
+export function portsOfSelected(
+  selector: Readonly<Record<string, string>>,
+  namespace: Namespace,
+  mesh: MeshView<typeof captured | typeof listening>,
+): KnownPorts | undefined {
+  const workloads = mesh.get(captured, namespace).workloads.selected(selector);
+  if (workloads.length === 0) return undefined;
+  const known = mesh.get(listening, namespace).of(workloads);
+  return known.isOpen ? undefined : { ...known, workloads };
+}
+
+/** The parts of a problem with a policy for a port at which none of these workloads listens. */
+export const unknownPort = (port: number, { hints, services, workloads }: KnownPorts) => ({
+  message: `No workload that this policy selects is known to listen on port ${port}${hints.get(port) ?? ""}`,
+  related: services,
+  evidence: workloads,
+});
