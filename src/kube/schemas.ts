@@ -587,7 +587,7 @@ export const service = record({
 });
 
 export const admissionWebhook = record({
-  webhooks: list(record({ clientConfig })),
+  webhooks: list(record({ clientConfig, namespaceSelector: labelSelector, objectSelector: labelSelector })),
   spec: record({
     service: serviceCalled,
     conversion: optional(record({ webhook: optional(record({ clientConfig })) })),

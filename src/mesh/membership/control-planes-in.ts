@@ -1,13 +1,18 @@
 import { fact } from "../../view/view.ts";
 import type { ControlPlane } from "../objects/revision.ts";
-import { captureOf, enrollmentOf } from "./capture.ts";
+import { type Capture, captureOf, enrollmentOf } from "./capture.ts";
+import type { InjectorSettings } from "./injector-selectors.ts";
 import { type Readers, readers } from "./control-plane.ts";
 import type { Namespace } from "./namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
 /** The control planes of the data planes that the labels of a namespace enroll; undefined among them: one is not known. */
-export function controlPlanesOfEnrollment(namespace: Namespace, found: Readers): readonly ControlPlane[] {
-  const enrollment = enrollmentOf(namespace);
+export function controlPlanesOfEnrollment(
+  namespace: Namespace,
+  found: Readers,
+  settings: InjectorSettings,
+): readonly ControlPlane[] {
+  const enrollment = enrollmentOf(namespace, settings);
   if (enrollment === "ambient") return [found.ofZtunnel];
   if (enrollment === "ambient-and-sidecar") return [found.ofZtunnel, found.ofSidecar({})];
   if (enrollment === "sidecar") return [found.ofSidecar({})];
@@ -23,16 +28,15 @@ export const controlPlanesIn = fact(
     const found = mesh.get(readers, namespace);
     const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
     const all = new Set([
-      ...controlPlanesOfEnrollment(namespace, found),
-      ...pods.flatMap((pod) => controlPlaneOfPod(pod, namespace, found)),
+      ...controlPlanesOfEnrollment(namespace, found, mesh.settings),
+      ...pods.flatMap((pod) => controlPlaneOfPod(captureOf(pod, namespace, mesh.settings), pod, found)),
     ]);
     if (all.size === 0 || all.has(undefined)) return new Set();
     return all.add(found.ofGateway(namespace));
   },
 );
 
-function controlPlaneOfPod(workload: Workload, namespace: Namespace, found: Readers): readonly ControlPlane[] {
-  const capture = captureOf(workload, namespace);
-  if (capture === "sidecar") return [found.ofSidecar(workload.pod.labels)];
+function controlPlaneOfPod(capture: Capture, { pod }: Workload, found: Readers): readonly ControlPlane[] {
+  if (capture === "sidecar") return [found.ofSidecar(pod.labels)];
   return capture === "ambient" ? [found.ofZtunnel] : [];
 }

@@ -36,7 +36,7 @@ export const namespaceEnrolledBacksWebhook = defineRule({
     if (isTerminating(namespace)) return;
     const calls = mesh.get(callsOfNamespace, namespace);
     if (calls.length === 0) return;
-    const isOutside = ["none", "opted-out", "unknown"].includes(enrollmentOf(namespace));
+    const isOutside = ["none", "opted-out", "unknown"].includes(enrollmentOf(namespace, mesh.settings));
     const place = isOutside ? { at: [], fix: podsFix } : { at: ["metadata", "labels"] };
     const services = new Map(mesh.related(servicesOfNamespace, namespace).map((one) => [one.metadata.name, one]));
     for (const { webhook, called } of calls) {

@@ -27,7 +27,8 @@ export const namespaceMeshConfigRemoved = defineRule({
   *compare(before, after) {
     const { metadata } = after.object;
     if (before.mesh.settings === after.mesh.settings || isTerminating(after.object)) return;
-    for (const revision of new Set(controlPlanesOfEnrollment(after.object, after.mesh.get(readers, after.object)))) {
+    const found = after.mesh.get(readers, after.object);
+    for (const revision of new Set(controlPlanesOfEnrollment(after.object, found, after.mesh.settings))) {
       if (revision === undefined || after.mesh.settings.configured.includes(revision)) continue;
       if (before.mesh.settings.configured.includes(revision))
         yield {

@@ -206,7 +206,7 @@ export const namespaceMeshSettingsWeakened = defineRule({
 });
 
 function* problemsOf(losses: Losses, namespace: Namespace, mesh: View): Iterable<Problem> {
-  if (isEnrolled(namespace) !== false) yield* newCallers(losses, namespace);
+  if (isEnrolled(namespace, mesh.settings) !== false) yield* newCallers(losses, namespace);
   if (losses.disablesAutoMtls && hasInjected(namespace, mesh))
     yield {
       at: [],
@@ -235,10 +235,14 @@ function hasInjected(
   isAffected: (workload: Workload) => boolean = () => true,
 ): boolean {
   const { workloads } = mesh.get(capturedNow, namespace);
-  const isBySidecar = enrollmentOf(namespace) === "sidecar" || enrollmentOf(namespace) === "ambient-and-sidecar";
+  const isBySidecar =
+    enrollmentOf(namespace, mesh.settings) === "sidecar" ||
+    enrollmentOf(namespace, mesh.settings) === "ambient-and-sidecar";
   if (workloads.all.length === 0) return isBySidecar;
   mesh.visited(workloads.all.length);
-  return workloads.all.some((workload) => captureOf(workload, namespace) === "sidecar" && isAffected(workload));
+  return workloads.all.some(
+    (workload) => captureOf(workload, namespace, mesh.settings) === "sidecar" && isAffected(workload),
+  );
 }
 
 function* newCallers({ newDomains, newAuthorities }: Losses, { metadata: { name } }: Namespace): Iterable<Problem> {

@@ -25,7 +25,7 @@ export const namespaceNotDiscovered = defineRule({
 
   *check(namespace, mesh) {
     if (isTerminating(namespace)) return;
-    for (const revision of new Set(controlPlanesOfEnrollment(namespace, mesh.get(readers, namespace))))
+    for (const revision of new Set(controlPlanesOfEnrollment(namespace, mesh.get(readers, namespace), mesh.settings)))
       if (!isDiscovered(namespace, revision, mesh.settings))
         yield {
           at: ["metadata", "labels"],

@@ -41,8 +41,8 @@ export const workloadAnnotationInvalid = defineRule({
     if (isOwned(workload)) return;
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    const capture = captureOf(workload, namespace);
-    const isAsked = isAskedFor(workload, namespace);
+    const capture = captureOf(workload, namespace, mesh.settings);
+    const isAsked = isAskedFor(workload, namespace, mesh.settings);
     yield* aboutInjection(workload, namespace, isAsked);
     if (capture === "ambient") yield* ignoredFlag(workload);
     yield* ignoredMode(workload, capture === "none");

@@ -43,7 +43,7 @@ export const workloadProxyReplaced = defineRule({
   *check(workload, mesh) {
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    const capture = captureOf(workload, namespace);
+    const capture = captureOf(workload, namespace, mesh.settings);
     if (capture === "none") return;
     const { podAt } = workload;
     for (const { at, message, ...found } of foundIn(workload, capture))

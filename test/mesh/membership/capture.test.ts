@@ -4,6 +4,7 @@ import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
 import { captureOf, enrollmentOf, staysOut } from "../../../src/mesh/membership/capture.ts";
 import { isNamedAfter } from "../../../src/mesh/membership/owners.ts";
 import { isOwned, isProxy } from "../../../src/mesh/membership/workloads.ts";
+import { defaultMeshSettings } from "../../../src/view/settings.ts";
 
 type Labels = Record<string, string>;
 const namespace = (labels: Labels, name = "payments") =>
@@ -42,13 +43,13 @@ describe("enrollmentOf", () => {
     ["ambient, injection disabled", { ...ambient, "istio-injection": "disabled" }, "ambient"],
   ];
   for (const [what, labels, expected] of cases)
-    test(what, () => assert.equal(enrollmentOf(namespace(labels)), expected));
+    test(what, () => assert.equal(enrollmentOf(namespace(labels), defaultMeshSettings), expected));
 
   test("kube-system is never enrolled", () => {
-    assert.equal(enrollmentOf(namespace({ ...ambient, ...injected }, "kube-system")), "opted-out");
+    assert.equal(enrollmentOf(namespace({ ...ambient, ...injected }, "kube-system"), defaultMeshSettings), "opted-out");
   });
   test("a namespace that was not seen", () => {
-    assert.equal(enrollmentOf(impliedNamespace("payments")), "unknown");
+    assert.equal(enrollmentOf(impliedNamespace("payments"), defaultMeshSettings), "unknown");
   });
 });
 
@@ -105,12 +106,12 @@ describe("captureOf", () => {
   for (const [what, labels, pod, expected] of cases)
     test(what, () => {
       const where = labels === undefined ? impliedNamespace("payments") : namespace(labels);
-      assert.equal(captureOf(deployment(pod), where), expected);
-      if (labels === undefined) assert.equal(captureOf(deployment(pod), undefined), expected);
+      assert.equal(captureOf(deployment(pod), where, defaultMeshSettings), expected);
+      if (labels === undefined) assert.equal(captureOf(deployment(pod), undefined, defaultMeshSettings), expected);
     });
 
   test("kube-system is left out even where nothing else is known of it", () => {
-    assert.equal(captureOf(deployment({ labels: wishesInjection }, "kube-system"), undefined), "none");
+    assert.equal(captureOf(deployment({ labels: wishesInjection }, "kube-system"), undefined, defaultMeshSettings), "none");
   });
 });
 
@@ -138,7 +139,7 @@ describe("captureOf a Pod", () => {
     ],
   ];
   for (const [what, labels, workload, expected] of cases)
-    test(what, () => assert.equal(captureOf(workload, namespace(labels)), expected));
+    test(what, () => assert.equal(captureOf(workload, namespace(labels), defaultMeshSettings), expected));
 });
 
 test("staysOut: a workload's own word", () => {
