@@ -216,7 +216,8 @@ function* judged(objects: readonly AnyObject[], mesh: Mesh) {
 function isOpen(workload: Workload, mesh: Mesh): boolean {
   const namespace = namespaceIn(mesh, workload.metadata.namespace);
   const { mode, planes, as } = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), mesh.settings);
-  if (mode === undefined || !["sidecar", "ambient"].includes(captureOf(workload, namespace, mesh.settings))) return false;
+  if (mode === undefined || !["sidecar", "ambient"].includes(captureOf(workload, namespace, mesh.settings)))
+    return false;
   return [mode, ...planes.flatMap((plane) => [...as(plane).ports.values()])].some(acceptsPlaintext);
 }
 
@@ -252,7 +253,8 @@ describe("state rules and explain say one thing", () => {
           const isOutside = !isRoot && captureOf(workload, namespace, mesh.settings) === "none";
           out += Number(isOutside);
           assert.equal(subjects.has(keyOf(workload)), isOutside, keyOf(workload));
-          if (isOutside) assert.ok(namespaces.has(namespace.metadata.name) || isEnrolled(namespace, mesh.settings) === undefined);
+          if (isOutside)
+            assert.ok(namespaces.has(namespace.metadata.name) || isEnrolled(namespace, mesh.settings) === undefined);
         }
       }),
       { numRuns },

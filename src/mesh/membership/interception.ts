@@ -13,6 +13,8 @@ export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts
 export const excludeInterfaces = "traffic.sidecar.istio.io/excludeInterfaces";
 export const interceptionMode = "sidecar.istio.io/interceptionMode";
 export const statusPort = "status.sidecar.istio.io/port";
+/** The agent of istio-cni sets it for pods that ztunnel captures (Istio cni/pkg/util/podutil.go AnnotateEnrolledPod). */
+export const ambientRedirection = "ambient.istio.io/redirection";
 export const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
 
 /** The part of a captured pod's inbound traffic that is redirected to the mesh. */

@@ -3,7 +3,7 @@ import { idOf } from "../../kube/identity.ts";
 import { captureOf, isAskedFor, isTooLateForInjection, neverInjected } from "../../mesh/membership/capture.ts";
 import { templatesOf } from "../../mesh/membership/injection-templates.ts";
 import { acceptedByInjector } from "../../mesh/membership/injector-annotations.ts";
-import { bypassInboundCapture } from "../../mesh/membership/interception.ts";
+import { ambientRedirection, bypassInboundCapture } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasInjectedGateway, isOwned, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import {
@@ -46,6 +46,7 @@ export const workloadAnnotationInvalid = defineRule({
     yield* aboutInjection(workload, namespace, isAsked);
     if (capture === "ambient") yield* ignoredFlag(workload);
     yield* ignoredMode(workload, capture === "none");
+    yield* claimedRedirection(workload);
     yield* misplaced(workload, capture === "none" && isAsked !== true);
   },
 });
@@ -133,6 +134,20 @@ function* ignoredMode(workload: Workload, isOutside: boolean): Iterable<Problem>
       );
   } else if (mode !== "none" && mode !== "" && !(isOutside && meansNo.test(mode)))
     yield problemOf(workload, dataplaneMode, 'which has no effect: only "ambient" and "none" count', "labels");
+}
+
+/**
+ * The agent finds nothing to do for a pod that has the annotation and is to be captured (Istio cni/pkg/nodeagent/informers.go
+ * reconcilePod), and istiod sends clients to the HBONE port of any pod that has it (pilot/pkg/serviceregistry/ambient/workloads.go
+ * setTunnelProtocol). A Pod that exists may have it from the agent.
+ */
+function* claimedRedirection(workload: Workload): Iterable<Problem> {
+  if (workload.pod.annotations[ambientRedirection] === "enabled" && !isTooLateForInjection(workload))
+    yield problemOf(
+      workload,
+      ambientRedirection,
+      "which only the agent of istio-cni may set: clients use HBONE for the pods before ztunnel captures them, and the agent does not capture those that it missed",
+    );
 }
 
 /** What Istio reads from pods (Istio pkg/kube/inject, cni/pkg/util/podutil.go, pilot/pkg/serviceregistry/ambient/workloads.go). */
