@@ -20,7 +20,7 @@ export const namespaceEnrolledBacksWebhook = defineRule({
   tags: ["ambient", "mtls"],
   summary: "A namespace in the mesh with mode STRICT contains a Service that the API server calls.",
   why: "The API server is outside the mesh and calls admission webhooks, aggregated APIs and conversions in plain TLS: a sidecar or ztunnel with mode STRICT refuses it (Istio pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication, pilot/pkg/serviceregistry/ambient/authorization.go). Then objects in the whole cluster can no longer be written, or are written without a review.",
-  fix: `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\`), or ${exemptPort}`,
+  fix: `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\` without sidecars, \`istio-injection: disabled\` with them), or ${exemptPort}`,
   incident: {
     symptoms: ["webhook-fails"],
     proxies: ["sidecar", "ztunnel"],
