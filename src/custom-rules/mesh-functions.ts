@@ -9,7 +9,7 @@ import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { authorization } from "../mesh/authorization/effective-authorization.ts";
 import { authorizationOfWorkload, defaultAnswer } from "../mesh/authorization/workload-authorization.ts";
-import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
+import { captureOf, enrollmentOf, servedCaptureOf } from "../mesh/membership/capture.ts";
 import { readers } from "../mesh/membership/control-plane.ts";
 import { type Namespace, namespaceIn } from "../mesh/membership/namespaces.ts";
 import { isProxy } from "../mesh/membership/workloads.ts";
@@ -110,8 +110,8 @@ export const meshFunctions: readonly MeshFunction[] = [
     reads: withNamespaces(revisionReads),
     evaluate: (asking) => {
       const { object, mesh } = asking;
-      if (object.kind === "Namespace") return enrollmentOf(object);
-      const capture = captureOf(object as ObjectOf<"Workload">, ownNamespace(asking), mesh.settings);
+      if (object.kind === "Namespace") return enrollmentOf(object, mesh.settings);
+      const capture = servedCaptureOf(object as ObjectOf<"Workload">, ownNamespace(asking), mesh.settings);
       return capture === "unknown" ? labelsNotKnown(object.metadata.namespace, asking) : capture;
     },
   },
@@ -161,7 +161,8 @@ export const meshFunctions: readonly MeshFunction[] = [
     evaluate: (asking) => {
       const namespace = ownNamespace(asking);
       const workload = asking.object as ObjectOf<"Workload">;
-      if (captureOf(workload, namespace) === "unknown") return labelsNotKnown(namespace.metadata.name, asking);
+      if (captureOf(workload, namespace, asking.mesh.settings) === "unknown")
+        return labelsNotKnown(namespace.metadata.name, asking);
       const { answer, coverage } = authorizationOfWorkload(
         workload,
         namespace,
@@ -287,13 +288,14 @@ function mtlsModeOf(asking: Asking, port: number | undefined): string {
   const namespace = ownNamespace(asking);
   const inNamespace = mesh.get(mtls, namespace);
   if (object.kind === "Namespace") {
-    const modes = planesOfNamespace(namespace).planes.map((plane) => inNamespace.wide(plane));
+    const modes = planesOfNamespace(namespace, mesh.settings).planes.map((plane) => inNamespace.wide(plane));
     return shownMode(weakestOf(modes), asking);
   }
   const workload = object as ObjectOf<"Workload">;
   if (isProxy(workload)) return "none";
-  if (captureOf(workload, namespace) === "unknown") return labelsNotKnown(namespace.metadata.name, asking);
-  const ofWorkload = mtlsOfWorkload(workload, namespace, inNamespace);
+  if (captureOf(workload, namespace, mesh.settings) === "unknown")
+    return labelsNotKnown(namespace.metadata.name, asking);
+  const ofWorkload = mtlsOfWorkload(workload, namespace, inNamespace, mesh.settings);
   return shownMode(port === undefined ? ofWorkload.mode : ofWorkload.at(port).mode, asking);
 }
 

@@ -1,6 +1,7 @@
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { isNamedByTrustDomain } from "../mesh/authorization/named-callers.ts";
+import { isInjectedAlike } from "../mesh/membership/injector-selectors.ts";
 import { revisionLabel } from "../mesh/objects/labels.ts";
 import { hasOwnExportTo } from "../mesh/traffic/definition-choice.ts";
 import type { AllMeshSettings, SettingName } from "../view/settings.ts";
@@ -27,6 +28,13 @@ const affected: { readonly [S in SettingName]?: Affected } = {
   // istiod makes VirtualServices of routes of the Gateway API, which have no exportTo.
   defaultVirtualServiceExportTo: { kinds: ["VirtualService", "KubernetesRoute"], isAffected: isWithoutExportTo },
   defaultDestinationRuleExportTo: { kinds: ["DestinationRule"], isAffected: isWithoutExportTo },
+  // Whether pods are injected follows from the Namespace and its workloads together.
+  injectorSelectors: {
+    kinds: ["Namespace"],
+    isAffected: (object, [before, after]) =>
+      object.kind === "Namespace" &&
+      !isInjectedAlike({ namespace: object, settings: before }, { namespace: object, settings: after }),
+  },
   trustDomain: ofTrust,
   trustDomainAliases: ofTrust,
   // Policies of the root namespace count in every namespace, and only there.

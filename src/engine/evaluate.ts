@@ -271,7 +271,10 @@ function settingsAfter(after: Mesh, changes: readonly Change[]): NewSettings {
   // A setting that no object contains is kept.
   const { domain } = after.settings;
   const settings = meshSettingsOf(settingsObjects(after), { ...defaultMeshSettings, domain });
-  return { settings, differing: changedSettings(after.settings, settings) };
+  const differing = changedSettings(after.settings, settings);
+  if (differing.has("injectorSelectors")) return { settings, differing };
+  // What is known of them stays known (hasSameInjectors).
+  return { settings: { ...settings, injectorSelectors: after.settings.injectorSelectors }, differing };
 }
 
 /** A subject on both sides; most rules have the same one. */

@@ -3,6 +3,7 @@ import type { Finding } from "../engine/finding.ts";
 import { idOf } from "../kube/identity.ts";
 import type { AnyObject } from "../kube/object.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
+import { injectionLabel } from "../mesh/objects/labels.ts";
 import { type AmbientWhatIf, ambientWhatIf } from "../mesh/waypoints/ambient-what-if.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -55,11 +56,13 @@ const enrolled: Readonly<Record<AmbientWhatIf["now"], string>> = {
   unknown: "its labels are not known",
 };
 
-const nowLine = ({ now }: AmbientWhatIf): ExplanationLine => ({
-  key: "ambient.now",
-  text: `Now ${enrolled[now]}. Compared with the label istio.io/dataplane-mode=ambient, and without istio-injection and istio.io/rev`,
-  value: now,
-});
+function nowLine({ now, namespace }: AmbientWhatIf): ExplanationLine {
+  const isLeftOut = namespace.metadata.labels[injectionLabel] !== undefined;
+  const labels = isLeftOut
+    ? "labels istio.io/dataplane-mode=ambient and istio-injection=disabled, and without istio.io/rev"
+    : "label istio.io/dataplane-mode=ambient, and without istio-injection and istio.io/rev";
+  return { key: "ambient.now", text: `Now ${enrolled[now]}. Compared with the ${labels}`, value: now };
+}
 
 /** Whether something needs a waypoint, and how to get it. */
 function needLine({ waypoint, hasWaypoint, forServices }: AmbientWhatIf, name: string): ExplanationLine {

@@ -27,7 +27,8 @@ import type { Mesh } from "../view/view.ts";
 /** The effect of the policies on a workload without labels, and every policy for the namespace. */
 export function namespaceAuthorizationLine(namespace: Namespace, mesh: Mesh): ExplanationLine {
   const authorization = authorizationOf(namespace, mesh);
-  const what = isEnrolled(namespace) === false ? "Authorization, for future captured workloads" : "Authorization";
+  const what =
+    isEnrolled(namespace, mesh.settings) === false ? "Authorization, for future captured workloads" : "Authorization";
   return {
     key: "authorization",
     ...decision(authorization.ofLabels({}), authorization.enforcer, {

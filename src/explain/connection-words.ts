@@ -188,7 +188,7 @@ function accountsWithoutCertificate(meshes: readonly Mesh[]): ReadonlySet<string
     const namespaces = new Map([...mesh.all("Namespace")].map((one) => [one.metadata.name, one]));
     for (const workload of mesh.all("Workload")) {
       const namespace = namespaces.get(workload.metadata.namespace);
-      const isOutside = namespace !== undefined && senderOf(workload, namespace) === "nothing";
+      const isOutside = namespace !== undefined && senderOf(workload, namespace, mesh.settings) === "nothing";
       (isOutside ? without : having).add(`${workload.metadata.namespace}/${workload.pod.serviceAccountName}`);
     }
   }

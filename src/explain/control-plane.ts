@@ -10,7 +10,7 @@ type Labels = Readonly<Record<string, string>>;
 
 /** The control planes that configure the sidecars and ztunnel of a namespace; empty if there is nothing to tell apart. */
 export function controlPlaneLines(namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, mesh.settings);
   const isSidecar = enrollment === "sidecar" || enrollment === "ambient-and-sidecar";
   const isAmbient = enrollment === "ambient" || enrollment === "ambient-and-sidecar";
   return [...(isSidecar ? sidecarLines({}, namespace, mesh) : []), ...(isAmbient ? ztunnelLines(namespace, mesh) : [])];
@@ -22,7 +22,7 @@ export function controlPlaneLinesOfWorkload(
   namespace: Namespace,
   mesh: Mesh,
 ): readonly ExplanationLine[] {
-  const capture = captureOf(workload, namespace);
+  const capture = captureOf(workload, namespace, mesh.settings);
   if (isProxy(workload)) return [];
   if (capture === "sidecar") return sidecarLines(workload.pod.labels, namespace, mesh);
   return capture === "ambient" ? ztunnelLines(namespace, mesh) : [];

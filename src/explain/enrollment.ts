@@ -18,10 +18,11 @@ const shownEnrollment: Readonly<Record<Enrollment, string>> = {
 
 /** The enrollment of a namespace, and the number of its captured workloads. */
 export function enrollmentLine(namespace: Namespace, mesh: Mesh): ExplanationLine {
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, mesh.settings);
   const evidence = enrollmentEvidence(namespace, enrollment);
-  const because =
-    evidence.length === 0 ? "" : ` (${evidence.length === 1 ? "label" : "labels"} ${evidence.join(", ")})`;
+  const labels = evidence.length === 1 ? "label" : "labels";
+  const byWebhook = enrollment === "sidecar" ? " (a webhook of an injector selects them without any label)" : "";
+  const because = evidence.length === 0 ? byWebhook : ` (${labels} ${evidence.join(", ")})`;
   return {
     key: "enrollment",
     text: `Enrollment: ${shownEnrollment[enrollment]}${because}`,
@@ -39,8 +40,8 @@ export function enrollmentLine(namespace: Namespace, mesh: Mesh): ExplanationLin
 }
 
 /** The data plane that captures a workload's traffic, and why. */
-export function captureLine(workload: Workload, namespace: Namespace): ExplanationLine {
-  const capture = captureOf(workload, namespace);
+export function captureLine(workload: Workload, namespace: Namespace, mesh: Mesh): ExplanationLine {
+  const capture = captureOf(workload, namespace, mesh.settings);
   const shown = {
     sidecar: "Captured by a sidecar",
     ambient: "Captured by ztunnel (ambient)",

@@ -101,7 +101,7 @@ function servedLines(
 ): readonly ExplanationLine[] {
   const { namespace, workloads } = backend;
   const lines: (ExplanationLine | undefined)[] = [];
-  if (service !== undefined) lines.push(waypointLine(binding, enrollmentOf(namespace) === "ambient"));
+  if (service !== undefined) lines.push(waypointLine(binding, enrollmentOf(namespace, mesh.settings) === "ambient"));
   if (service !== undefined && isUsable(binding)) {
     lines.push(...canaryLines(canaryBindingOf(service, namespace, binding, mesh)));
     for (const one of waypointsUsed(service, namespace, binding, mesh))
@@ -179,7 +179,7 @@ function clientLine(client: string, binding: WaypointBinding | undefined, mesh: 
       ...(isUsual ? [] : proxies)
         .toSorted(byId)
         .map((workload) => objectLine("client.proxy", workload, `${idOf(workload)} has a proxy, which uses them`)),
-      ...(isEnrolled(namespace) ? outside : [])
+      ...(isEnrolled(namespace, mesh.settings) ? outside : [])
         .toSorted(byId)
         .map((workload) =>
           objectLine("client.outside", workload, `${idOf(workload)} is not in the mesh and sends plaintext`),

@@ -69,7 +69,7 @@ function stateOf(
   workloads: readonly Workload[],
   mesh: Mesh,
 ): Omit<PictureNamespace, "isProtected" | "services"> {
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, mesh.settings);
   const binding = waypointBindingOfNamespace(namespace, mesh);
   return {
     name: namespace.metadata.name,
@@ -86,11 +86,11 @@ function mtlsIn(namespace: Namespace, workloads: readonly Workload[], mesh: Mesh
   const mtls = mtlsOf(namespace, mesh);
   const modes = new Set<string>();
   for (const workload of workloads) {
-    const { mode, isProxy } = mtlsOfWorkload(workload, namespace, mtls);
+    const { mode, isProxy } = mtlsOfWorkload(workload, namespace, mtls, mesh.settings);
     if (mode !== undefined && !isProxy) modes.add(mode.mode);
   }
-  if (modes.size === 0 && dataPlanes[enrollmentOf(namespace)] !== "none")
-    for (const plane of planesOfNamespace(namespace).planes) modes.add(mtls.wide(plane).mode);
+  if (modes.size === 0 && dataPlanes[enrollmentOf(namespace, mesh.settings)] !== "none")
+    for (const plane of planesOfNamespace(namespace, mesh.settings).planes) modes.add(mtls.wide(plane).mode);
   const [only] = modes;
   if (only === undefined) return "none";
   return modes.size > 1 ? "mixed" : (only as PictureMtls);

@@ -33,16 +33,16 @@ export function namespaceMtlsLine(namespace: Namespace, mesh: Mesh): Explanation
       `${idOf(policy)} is for workloads with ${formatLabels(policy.spec.selector?.matchLabels ?? {})} only`,
     ),
   );
-  return mtlsLine(isEnrolled(namespace) === false ? "mTLS, for future captured workloads" : "mTLS", {
+  return mtlsLine(isEnrolled(namespace, mesh.settings) === false ? "mTLS, for future captured workloads" : "mTLS", {
     as: (plane) => ({ mode: mtls.wide(plane), ports: noPorts }),
-    planes: planesOfNamespace(namespace).planes,
+    planes: planesOfNamespace(namespace, mesh.settings).planes,
     lines: [...peerAuthenticationChoices(namespace, undefined, mesh).map(choiceLine), ...selecting],
   });
 }
 
 /** The mode of one workload, at each of its ports. */
 export function workloadMtlsLine(workload: Workload, namespace: Namespace, mesh: Mesh): ExplanationLine {
-  const mtls = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh));
+  const mtls = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), mesh.settings);
   const choices = peerAuthenticationChoices(namespace, workload.pod.labels, mesh).map(choiceLine);
   if (mtls.isProxy)
     return {

@@ -41,7 +41,7 @@ export function workloadsLine(
   const authorization = authorizationOf(namespace, mesh);
   const lines = workloads.toSorted(byId).map((workload) => {
     const coverage = shownCoverage(workload, namespace, authorization);
-    const { text, value } = shownMtls(mtlsOfWorkload(workload, namespace, mtls));
+    const { text, value } = shownMtls(mtlsOfWorkload(workload, namespace, mtls, mesh.settings));
     return objectLine("workload", workload, `${idOf(workload)}: ${text}; ${coverage}`, { value });
   });
   return {

@@ -24,7 +24,7 @@ export function explainStrict(namespace: Namespace, mesh: Mesh): readonly Explan
     section(
       "strict.client",
       "Clients outside the mesh, which have no certificates",
-      whatIf.clients.map((clients) => clientsLine(clients)),
+      whatIf.clients.map((clients) => clientsLine(clients, mesh)),
     ),
     section(
       "strict.destinationRule",
@@ -95,11 +95,11 @@ const section = (key: string, text: string, lines: readonly ExplanationLine[]): 
 
 const todo = (text: string): readonly ExplanationLine[] => [{ key: "strict.todo", text: `do: ${text}` }];
 
-function clientsLine({ namespace, workloads }: ClientsOutside): ExplanationLine {
+function clientsLine({ namespace, workloads }: ClientsOutside, mesh: Mesh): ExplanationLine {
   const { name } = namespace.metadata;
   const [first] = workloads;
   const why = first === undefined ? "it is not enrolled" : captureEvidence(first, namespace, "none");
-  const what = isEnrolled(namespace)
+  const what = isEnrolled(namespace, mesh.settings)
     ? `add the workloads in ${name} to the mesh, or stop their calls to this namespace`
     : `enroll namespace ${name} (istio.io/dataplane-mode=ambient), or stop its calls to this namespace`;
   return {

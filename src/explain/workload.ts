@@ -18,10 +18,10 @@ import { waypointLine } from "./waypoint.ts";
 
 /** Explains one workload. */
 export function explainWorkload(workload: Workload, namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {
-  const isAmbient = captureOf(workload, namespace) === "ambient";
+  const isAmbient = captureOf(workload, namespace, mesh.settings) === "ambient";
   return [
     ...ownerLines(workload),
-    captureLine(workload, namespace),
+    captureLine(workload, namespace, mesh),
     ...controlPlaneLinesOfWorkload(workload, namespace, mesh),
     identityLine(workload, mesh.settings),
     waypointLine(waypointBindingOfWorkload(workload, namespace, mesh), isAmbient),

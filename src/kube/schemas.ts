@@ -285,7 +285,9 @@ export const gateway = record({
 
 const clientValidation = optional(
   record({
-    validation: optional(record({ caCertificateRefs: list(record({ kind: text, name, namespace: text })), mode: text })),
+    validation: optional(
+      record({ caCertificateRefs: list(record({ kind: text, name, namespace: text })), mode: text }),
+    ),
   }),
 );
 
@@ -595,7 +597,7 @@ export const service = record({
 });
 
 export const admissionWebhook = record({
-  webhooks: list(record({ clientConfig })),
+  webhooks: list(record({ clientConfig, namespaceSelector: labelSelector, objectSelector: labelSelector })),
   spec: record({
     service: serviceCalled,
     conversion: optional(record({ webhook: optional(record({ clientConfig })) })),

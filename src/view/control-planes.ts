@@ -6,6 +6,13 @@ type MeshConfig = ObjectOf<"MeshConfig">;
 /** A label selector over namespaces. */
 export type DiscoverySelector = MeshConfig["mesh"]["discoverySelectors"][number];
 
+type AdmissionWebhook = ObjectOf<"AdmissionWebhook">;
+/** The pods that one webhook of an injector is asked about: both must match. An absent selector matches everything. */
+export type InjectorSelectors = Pick<AdmissionWebhook["webhooks"][number], "namespaceSelector" | "objectSelector">;
+
+/** Which pods the injectors are asked about, by the names of their revisions or tags. Those whose webhooks are not known are absent. */
+export type KnownInjectors = Readonly<Record<string, readonly InjectorSelectors[]>>;
+
 /** The control planes of a mesh. */
 export interface ControlPlanes {
   /**
@@ -51,7 +58,7 @@ interface Injector {
  * Istio's chart sets the labels (istio-discovery/templates/mutatingwebhook.yaml, revision-tags-mwc.yaml), and istiod
  * knows tags by them (pkg/revisions/tag_watcher.go isTagWebhook).
  */
-function injectorOf({ originKind, metadata }: ObjectOf<"AdmissionWebhook">): Injector | undefined {
+function injectorOf({ originKind, metadata }: AdmissionWebhook): Injector | undefined {
   const { [revisionLabel]: revision, [tagLabel]: tag } = metadata.labels;
   if (originKind !== "MutatingWebhookConfiguration" || !revision) return undefined;
   if (tag) return { revision, tag };
@@ -85,16 +92,18 @@ export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
 /** The control planes, and the mesh config from which the other settings come. `base` is for what no object shows. */
 export function controlPlanesOf(
   objects: Iterable<AnyObject>,
-  base: ControlPlanes,
-): ControlPlanes & { readonly config: MeshConfig | undefined } {
+  base: ControlPlanes & { readonly injectorSelectors: KnownInjectors },
+): ControlPlanes & { readonly injectorSelectors: KnownInjectors; readonly config: MeshConfig | undefined } {
   const found = new Found(base);
   for (const object of objects) found.add(object);
-  const { configs, injected, injectors, tags, ztunnelRevision } = found;
+  const { configs, injected, injectors, selectors, tags, ztunnelRevision } = found;
   const revisions = new Set([...(configs.size === 0 ? base.revisions : configs.keys()), ...injected]);
   return {
     revisions: [...revisions].sort(),
     configured: configs.size === 0 ? base.configured : [...configs.keys()].sort(),
     injectors: [...injectors].sort(),
+    injectorSelectors:
+      selectors.size === 0 ? base.injectorSelectors : { ...base.injectorSelectors, ...sorted(selectors) },
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
@@ -106,6 +115,7 @@ class Found {
   readonly configs = new Map<string, MeshConfig>();
   readonly injected = new Set<string>();
   readonly injectors: Set<string>;
+  readonly selectors = new Map<string, readonly InjectorSelectors[]>();
   readonly tags: Map<string, string>;
   ztunnelRevision: string;
 
@@ -119,15 +129,18 @@ class Found {
     if (object.kind === "MeshConfig") {
       const revision = revisionOfConfig(object);
       if (revision !== undefined) this.configs.set(revision, object);
-    } else if (object.kind === "AdmissionWebhook") this.#addInjector(injectorOf(object));
+    } else if (object.kind === "AdmissionWebhook") this.#addInjector(injectorOf(object), object);
     else if (object.kind === "Workload" && isZtunnel(object))
       this.ztunnelRevision = object.pod.annotations[revisionLabel] ?? "";
   }
 
-  #addInjector(injector: Injector | undefined): void {
+  #addInjector(injector: Injector | undefined, { webhooks }: AdmissionWebhook): void {
     if (injector === undefined) return;
+    const name = injector.tag ?? injector.revision;
     this.injected.add(injector.revision);
-    this.injectors.add(injector.tag ?? injector.revision);
+    this.injectors.add(name);
+    if (webhooks.length > 0)
+      this.selectors.set(name, [...(this.selectors.get(name) ?? []), ...webhooks.map(selectorsOf)]);
     if (injector.tag !== undefined) this.tags.set(injector.tag, injector.revision);
   }
 }
@@ -140,6 +153,11 @@ export function mainRevision(configs: ReadonlyMap<string, MeshConfig>, defaultTa
   const named = [defaultRevision, defaultTag].find((revision) => revision !== undefined && configs.has(revision));
   return named ?? (configs.size === 1 ? [...configs.keys()][0] : undefined);
 }
+
+const selectorsOf = ({ namespaceSelector, objectSelector }: InjectorSelectors): InjectorSelectors => ({
+  namespaceSelector,
+  objectSelector,
+});
 
 function discoveryOf(configs: ReadonlyMap<string, MeshConfig>): ReadonlyMap<string, readonly DiscoverySelector[]> {
   const found = new Map<string, readonly DiscoverySelector[]>();

@@ -1,6 +1,6 @@
 import type { MeshConfigFields } from "../kube/mesh-config.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import { type ControlPlanes, controlPlanesOf } from "./control-planes.ts";
+import { type ControlPlanes, controlPlanesOf, type KnownInjectors } from "./control-planes.ts";
 
 export { decidesSettings, mainRevision, revisionOfConfig, settingsObjects } from "./control-planes.ts";
 
@@ -21,6 +21,8 @@ export interface MeshSettings {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
+  /** Which pods the injectors are asked about, which decides the data plane of a namespace and of its pods. */
+  readonly injectorSelectors: KnownInjectors;
 }
 
 /** Settings that only those read who declare it, see `setting` in view.ts. A change of one concerns only them. */
@@ -56,6 +58,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   defaultServiceExportTo: ["*"],
   defaultVirtualServiceExportTo: ["*"],
   defaultDestinationRuleExportTo: ["*"],
+  injectorSelectors: {},
   outboundTrafficPolicy: "ALLOW_ANY",
   dnsCapture: "",
   defaultRetries: undefined,
@@ -115,6 +118,7 @@ const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   defaultServiceExportTo: true,
   defaultVirtualServiceExportTo: true,
   defaultDestinationRuleExportTo: true,
+  injectorSelectors: true,
 };
 /** Whether everything may read the setting, without a declaration. */
 export const isFree = (name: SettingName): boolean => Object.hasOwn(free, name);

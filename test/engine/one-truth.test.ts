@@ -590,7 +590,7 @@ function isWeakHere({ of, port }: Weakening, name: string, after: Mesh): boolean
 /** What rules ask for: mtlsModeOf, and interceptionOf for what goes past the mesh. */
 function checkModes(workload: Workload, lines: readonly Line[], mesh: Mesh, add: (name: string) => void): void {
   const namespace = namespaceIn(mesh, workload.metadata.namespace);
-  const capture = captureOf(workload, namespace);
+  const capture = captureOf(workload, namespace, mesh.settings);
   const whole = lines.find(({ key }) => key === "mtls")?.value;
   add(typeof whole === "string" ? whole : "");
   assert.equal(whole, capture === "none" ? "none" : mtlsModeOf(workload, namespace, mesh)?.mode, said(lines));

@@ -215,8 +215,9 @@ function* judged(objects: readonly AnyObject[], mesh: Mesh) {
 /** Whether a port of a workload that is certainly captured accepts plaintext, as explain says it. */
 function isOpen(workload: Workload, mesh: Mesh): boolean {
   const namespace = namespaceIn(mesh, workload.metadata.namespace);
-  const { mode, planes, as } = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh));
-  if (mode === undefined || !["sidecar", "ambient"].includes(captureOf(workload, namespace))) return false;
+  const { mode, planes, as } = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), mesh.settings);
+  if (mode === undefined || !["sidecar", "ambient"].includes(captureOf(workload, namespace, mesh.settings)))
+    return false;
   return [mode, ...planes.flatMap((plane) => [...as(plane).ports.values()])].some(acceptsPlaintext);
 }
 
@@ -249,10 +250,11 @@ describe("state rules and explain say one thing", () => {
         const namespaces = new Set(auditOf([notInMesh], mesh).map(({ subject }) => subject.metadata.name));
         for (const { workload, namespace } of judged(objects, mesh)) {
           const isRoot = namespace.metadata.name === mesh.settings.rootNamespace;
-          const isOutside = !isRoot && captureOf(workload, namespace) === "none";
+          const isOutside = !isRoot && captureOf(workload, namespace, mesh.settings) === "none";
           out += Number(isOutside);
           assert.equal(subjects.has(keyOf(workload)), isOutside, keyOf(workload));
-          if (isOutside) assert.ok(namespaces.has(namespace.metadata.name) || isEnrolled(namespace) === undefined);
+          if (isOutside)
+            assert.ok(namespaces.has(namespace.metadata.name) || isEnrolled(namespace, mesh.settings) === undefined);
         }
       }),
       { numRuns },
@@ -281,7 +283,7 @@ describe("state rules and explain say one thing", () => {
               return (
                 was === undefined ||
                 !isWorkload(was) ||
-                captureOf(was, namespaceIn(before, was.metadata.namespace)) !== "none"
+                captureOf(was, namespaceIn(before, was.metadata.namespace), before.settings) !== "none"
               );
             })
             .map(({ namespace }) => namespace.metadata.name),

@@ -11,6 +11,28 @@ const injector = (revision: string): Raw =>
     { name: `istio-sidecar-injector-${revision}`, labels: { "istio.io/rev": revision } },
     {},
   );
+const expression = (key: string, operator: string, ...values: readonly string[]) => ({ key, operator, values });
+/** The webhooks that Istio's chart gives a tag. */
+const tag = (name: string): Raw =>
+  manifest(
+    "admissionregistration.k8s.io/v1",
+    "MutatingWebhookConfiguration",
+    { name: `istio-revision-tag-${name}`, labels: { "istio.io/rev": "default", "istio.io/tag": name } },
+    {
+      webhooks: [
+        { namespaceSelector: { matchExpressions: [expression("istio.io/rev", "In", name)] } },
+        {
+          namespaceSelector: {
+            matchExpressions: [
+              expression("istio.io/rev", "DoesNotExist"),
+              expression("istio-injection", "DoesNotExist"),
+            ],
+          },
+          objectSelector: { matchExpressions: [expression("istio.io/rev", "In", name)] },
+        },
+      ],
+    },
+  );
 const namespace = (name: string, labels: Readonly<Record<string, string>>): Raw =>
   manifest("v1", "Namespace", { name, labels: { "meshward.io/protected": "true", ...labels } }, {});
 const revisionOf = (i: number) => ({ "istio.io/rev": i % 2 === 0 ? "default" : "canary" });
@@ -32,6 +54,21 @@ const both = [meshConfig("istio"), meshConfig("istio-canary")];
 
 /** Worlds with several control planes. */
 export const revisionShapes: readonly CostShape[] = [
+  {
+    title: "n workloads that choose one of n tags with known webhooks, and their namespace is left out of the mesh",
+    world: (n) => {
+      const old = namespace("shapes", {});
+      return {
+        objects: [
+          ...both,
+          old,
+          ...list(n, (i) => tag(`tag-${i}`)),
+          ...list(n, (i) => workload(i, { "istio.io/rev": `tag-${i}` })),
+        ],
+        change: { old, object: namespace("shapes", { "istio-injection": "disabled" }) },
+      };
+    },
+  },
   {
     title: "a namespace with n workloads and policies for two control planes moves to the other one",
     world: (n) => {

@@ -141,7 +141,7 @@ test("what a capture rests on is said for every combination of labels", () => {
           metadata: { namespace: name, name: "x" },
           spec: { template: { metadata: { labels: pod }, spec: { hostNetwork } } },
         });
-        const capture = captureOf(workload, namespace);
+        const capture = captureOf(workload, namespace, defaultMeshSettings);
         const evidence = captureEvidence(workload, namespace, capture);
         assert.match(evidence, /\S/);
         const named = [...evidence.matchAll(/([\w./-]+)=([\w]*)/g)].map(([, key = "", value]) => [key, value]);

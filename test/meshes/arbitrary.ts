@@ -462,11 +462,25 @@ const meshConfigVersions = fc.tuple(someFields, someFields, fc.nat(20)).map(([fi
   return [meshConfigOf("istio", first), meshConfigOf("istio", next)] as const;
 });
 
-const webhook = (name: string, labels: Readonly<Record<string, string>>) =>
-  readObject("AdmissionWebhook", { kind: "MutatingWebhookConfiguration", metadata: { name, labels } });
+const webhook = (name: string, labels: Readonly<Record<string, string>>, webhooks: readonly object[] = []) =>
+  readObject("AdmissionWebhook", { kind: "MutatingWebhookConfiguration", metadata: { name, labels }, webhooks });
+const labelled = (key: string, operator: string, ...values: readonly string[]) => ({
+  matchExpressions: [{ key, operator, values }],
+});
+/** Webhooks of the injector: none that is known, some of Istio's, one for namespaces without labels, and one that selects nothing. */
+const injectorWebhooks = fc.constantFrom<readonly object[]>(
+  [],
+  [{ namespaceSelector: labelled("istio-injection", "In", "enabled") }],
+  [
+    { namespaceSelector: labelled("istio-injection", "DoesNotExist"), objectSelector: labelled("app", "DoesNotExist") },
+    { namespaceSelector: labelled("istio.io/rev", "In", "default", "other") },
+  ],
+  [{ namespaceSelector: labelled("istio-injection", "DoesNotExist") }],
+  [{ namespaceSelector: { matchLabels: { "istio.io/deactivated": "never-match" } } }],
+);
 const anInjector = fc
-  .constantFrom("default", "other", "third")
-  .map((revision) => webhook("istio-sidecar-injector-x", { "istio.io/rev": revision }));
+  .tuple(fc.constantFrom("default", "other", "third"), injectorWebhooks)
+  .map(([revision, webhooks]) => webhook("istio-sidecar-injector-x", { "istio.io/rev": revision }, webhooks));
 const aTag = fc
   .tuple(fc.constantFrom("default", "other"), fc.constantFrom("tag", "default"))
   .map(([revision, tag]) => webhook("istio-revision-tag-x", { "istio.io/rev": revision, "istio.io/tag": tag }));

@@ -24,6 +24,7 @@ const captureIn = (workload: Workload, mesh: Mesh) =>
   captureOf(
     workload,
     [...mesh.all("Namespace")].find(({ metadata }) => metadata.name === workload.metadata.namespace),
+    mesh.settings,
   );
 
 function isDenied(workload: Workload, mesh: Mesh): boolean {

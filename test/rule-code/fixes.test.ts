@@ -382,6 +382,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-leaves-mesh": [
     [
+      /: no webhook of an injector selects its pods any more; new pods get no sidecar$/,
+      "Label the namespace `istio-injection: enabled` first, or keep the webhook of the injector (`sidecarInjectorWebhook.enableNamespacesByDefault`).",
+    ],
+    [
       /: istio\.io\/dataplane-mode "ambient" is removed; ztunnel stops capturing its pods immediately$/,
       'To stay in the mesh, keep istio.io/dataplane-mode "ambient".',
     ],
@@ -558,7 +562,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "workload-outside-mesh": [
     [/ of the pod; |host's network/, `Keep the pods and their ports in the mesh. ${forOthers}`],
-    [/no label of the namespace or the pod/, `Enroll the namespace or the pods in the mesh. ${forOthers}`],
+    [
+      /no label of the namespace or the pod|of the namespace enrolls nothing|Istio leaves namespace/,
+      `Enroll the namespace or the pods in the mesh. ${forOthers}`,
+    ],
     [
       /bypasses the mesh: (\S+) "/,
       `Change or remove the annotation $1, and exempt a port in a PeerAuthentication instead, so that policies still apply. ${forOthers}`,

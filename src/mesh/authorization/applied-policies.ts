@@ -45,11 +45,11 @@ export class AppliedPolicies {
 
   /** The policies that are enforced on a workload. */
   toWorkload(workload: Workload): Applied {
-    return this.toLabels(workload.pod.labels, enforcerOf(workload, this.#in.namespace));
+    return this.toLabels(workload.pod.labels, enforcerOf(workload, this.#in.namespace, this.#in.settings));
   }
 
   /** Those on workloads that have exactly these labels. */
-  toLabels(labels: Labels, enforcer = enforcerOfNamespace(this.#in.namespace)): Applied {
+  toLabels(labels: Labels, enforcer = enforcerOfNamespace(this.#in.namespace, this.#in.settings)): Applied {
     const { own, meshWide } = this.#in.policies.readBy(this.#in.policies.controlPlaneOf(labels, enforcer));
     const wide = meshWide === undefined ? noLists : meshWide.listsOfLabels(labels, enforcer);
     return this.#applied(enforcer, own.listsOfLabels(labels, enforcer), wide);

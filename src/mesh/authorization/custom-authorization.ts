@@ -66,7 +66,7 @@ export function customPolicies(
 ): NamespacePolicies {
   const of = {
     readers: mesh.get(readers, namespace),
-    enforcer: enforcerOfNamespace(namespace),
+    enforcer: enforcerOfNamespace(namespace, mesh.settings),
     settings: mesh.settings,
   };
   return new NamespacePolicies(mesh.get(customLevels, namespace), of);

@@ -3,6 +3,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Readers } from "../membership/control-plane.ts";
 import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
+import { isInjectedAlike } from "../membership/injector-selectors.ts";
 import { hasSameMembership, type Namespace } from "../membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
@@ -89,10 +90,10 @@ export class NamespaceAuthorization {
     this.#policies = policies;
     this.#namespace = namespace;
     this.#there = there;
-    this.#workloads = namespaceWorkloads(namespace, there.workloads);
+    this.#workloads = namespaceWorkloads(namespace, there.workloads, there.settings);
     this.knowsWorkloads = there.knowsWorkloads;
     this.gateways = there.gateways.map((gateway) => gatewayOf(gateway, policies.readers.ofGateway(gateway)));
-    this.enforcer = enforcerOfNamespace(namespace);
+    this.enforcer = enforcerOfNamespace(namespace, there.settings);
     this.mayUseWaypoint =
       namespace.implied === true ||
       namesWaypoint(namespace) ||
@@ -108,6 +109,10 @@ export class NamespaceAuthorization {
 
   get namespace(): string {
     return this.#namespace.metadata.name;
+  }
+
+  get settings(): MeshSettings {
+    return this.#there.settings;
   }
 
   /** Whether the membership of the namespace, its policies and the settings are the same, so that only changed objects have other policies. */
@@ -129,7 +134,14 @@ export class NamespaceAuthorization {
   }
 
   #isSamePlace(other: NamespaceAuthorization): boolean {
-    return hasSameMembership(other.#namespace, this.#namespace) && other.#there.settings === this.#there.settings;
+    return (
+      other.settings === this.settings &&
+      hasSameMembership(other.#namespace, this.#namespace) &&
+      isInjectedAlike(
+        { namespace: other.#namespace, settings: other.settings },
+        { namespace: this.#namespace, settings: this.settings },
+      )
+    );
   }
 
   /**
@@ -199,7 +211,7 @@ export class NamespaceAuthorization {
   ofWorkload(workload: Workload): Coverage {
     let found = this.#ofWorkloads.get(workload);
     if (found === undefined) {
-      found = this.#ofLabels(workload.pod.labels, enforcerOf(workload, this.#namespace));
+      found = this.#ofLabels(workload.pod.labels, enforcerOf(workload, this.#namespace, this.settings));
       this.#ofWorkloads.set(workload, found);
     }
     return found;
@@ -307,7 +319,9 @@ export class NamespaceAuthorization {
     this.#controlPlanes ??= new Set([
       this.controlPlaneOf(),
       ...this.gateways.map(({ controlPlane }) => controlPlane),
-      ...this.workloadsAndProxies.map((one) => this.controlPlaneOf(one.pod.labels, enforcerOf(one, this.#namespace))),
+      ...this.workloadsAndProxies.map((one) =>
+        this.controlPlaneOf(one.pod.labels, enforcerOf(one, this.#namespace, this.settings)),
+      ),
     ]);
     return [...this.#controlPlanes].some((one) => this.readers.reads(policy, one));
   }

@@ -1,39 +1,49 @@
 import { KeptIn } from "../../view/kept-in.ts";
+import { hasSameInjectors, type InjectorSettings } from "../membership/injector-selectors.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isOfGateway, isProxy, type Workload, workloadPairs } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { enforcerOf, isReached } from "./enforcement.ts";
+import type { Enforcer } from "./rules.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
 const known = new KeptIn<readonly Workload[], NamespaceWorkloads>();
 
 /** If a change touches neither the namespace nor a workload in it, what is known of them is the same before and after. */
-export function namespaceWorkloads(namespace: Namespace, all: readonly Workload[]): NamespaceWorkloads {
+export function namespaceWorkloads(
+  namespace: Namespace,
+  all: readonly Workload[],
+  settings: InjectorSettings,
+): NamespaceWorkloads {
   // All empty lists are the same one.
-  if (all.length === 0) return new NamespaceWorkloads(namespace, all);
-  let found = known.get(all);
-  if (found?.namespace !== namespace) known.set(all, (found = new NamespaceWorkloads(namespace, all)));
-  return found;
+  if (all.length === 0) return new NamespaceWorkloads(namespace, all, settings);
+  const found = known.get(all);
+  if (found?.namespace === namespace && hasSameInjectors(found.settings, settings)) return found;
+  const other = new NamespaceWorkloads(namespace, all, settings);
+  known.set(all, other);
+  return other;
 }
 
 /** The workloads of a namespace by what authorization policies mean for them. Results are computed on demand and kept. */
 export class NamespaceWorkloads {
   readonly all: readonly Workload[];
   readonly namespace: Namespace;
+  readonly settings: InjectorSettings;
   #reached: readonly Workload[] | undefined;
   #protectedByLabel: Labelled<Workload> | undefined;
   #byLabel: Labelled<Workload> | undefined;
   readonly #areGateways = new Map<readonly Workload[], boolean>();
 
-  constructor(namespace: Namespace, all: readonly Workload[]) {
+  constructor(namespace: Namespace, all: readonly Workload[], settings: InjectorSettings) {
     this.namespace = namespace;
     this.all = all;
+    this.settings = settings;
   }
 
   /** Those that requests can reach in the mesh, and the proxies, because policies with a selector also apply to gateways. */
   get reached(): readonly Workload[] {
-    return (this.#reached ??= this.all.filter((workload) => isReached(workload, this.namespace)));
+    return (this.#reached ??= this.all.filter((workload) => this.#isReached(workload)));
   }
 
   /** The workloads that policies protect: no proxies, no workloads that opt out of the mesh, no Jobs that do not listen. */
@@ -46,7 +56,7 @@ export class NamespaceWorkloads {
 
   /** Whether the workload runs a gateway and nothing else. ztunnel captures pods with a gateway's annotation like others. */
   runsGateway(workload: Workload): boolean {
-    return isProxy(workload) && enforcerOf(workload, this.namespace) === "proxy";
+    return isProxy(workload) && this.#enforcerOf(workload) === "proxy";
   }
 
   /**
@@ -57,7 +67,7 @@ export class NamespaceWorkloads {
     this.#byLabel ??= new Labelled(this.all, ({ pod }) => pod.labels);
     const selected = this.#byLabel.selected(labels);
     const runsGateway = (workload: Workload) =>
-      isReached(workload, this.namespace)
+      this.#isReached(workload)
         ? isOfGateway(workload) || this.runsGateway(workload)
         : workload.pod.hasProxyContainer && !workload.pod.hasOtherContainers;
     let found = this.#areGateways.get(selected);
@@ -74,20 +84,28 @@ export class NamespaceWorkloads {
 
   /** The workloads and proxies with other labels or another data plane than before, each with what it was. */
   *changedSince(before: NamespaceWorkloads): Generator<readonly [before: Workload, after: Workload], undefined> {
-    if (this.all === before.all) return;
-    const [old, now] = [new Set(before.all), new Set(this.all)];
+    const isSame = hasSameInjectors(this.settings, before.settings);
+    if (this.all === before.all && isSame) return;
+    const [old, now] = isSame ? [new Set(before.all), new Set(this.all)] : [noWorkloads, noWorkloads];
     const pairs = workloadPairs(
-      before.all.filter((one) => !now.has(one) && isReached(one, before.namespace)),
-      this.all.filter((one) => !old.has(one) && isReached(one, this.namespace)),
+      before.all.filter((one) => !now.has(one) && before.#isReached(one)),
+      this.all.filter((one) => !old.has(one) && this.#isReached(one)),
     );
     for (const [was, is] of pairs)
-      if (
-        enforcerOf(was, before.namespace) !== enforcerOf(is, this.namespace) ||
-        !isSameLabels(was.pod.labels, is.pod.labels)
-      )
+      if (before.#enforcerOf(was) !== this.#enforcerOf(is) || !isSameLabels(was.pod.labels, is.pod.labels))
         yield [was, is];
   }
+
+  #isReached(workload: Workload): boolean {
+    return isReached(workload, this.namespace, this.settings);
+  }
+
+  #enforcerOf(workload: Workload): Enforcer {
+    return enforcerOf(workload, this.namespace, this.settings);
+  }
 }
+
+const noWorkloads: ReadonlySet<Workload> = new Set();
 
 const isSameLabels = (a: Labels, b: Labels): boolean => {
   const names = Object.keys(a);

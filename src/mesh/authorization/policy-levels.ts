@@ -152,7 +152,7 @@ function levelsOf(
   const meshWide = isRoot ? undefined : setIn(root);
   const of = {
     readers: mesh.get(readers, namespace),
-    enforcer: enforcerOfNamespace(namespace),
+    enforcer: enforcerOfNamespace(namespace, mesh.settings),
     settings: mesh.settings,
   };
   return new NamespacePolicies({ own, meshWide }, of);

@@ -227,7 +227,7 @@ export class Proxies {
       const type = proxyTypeOf(workload);
       if (known.has(workload) || !isForType(scope, type)) continue;
       if (type === "waypoint" && scope.isOfPods !== true) continue;
-      const capture = type === "sidecar" ? captureOf(workload, this.#namespace) : "sidecar";
+      const capture = type === "sidecar" ? captureOf(workload, this.#namespace, this.#mesh.settings) : "sidecar";
       if (capture === "sidecar") return "sure";
       mayBe ||= capture === "unknown";
     }
@@ -394,5 +394,6 @@ function* relabelled(before: Side, after: Side): Iterable<readonly [was: Workloa
   if (old === now) return;
   for (const [was, is] of workloadPairs(old, now))
     if (was !== is && JSON.stringify(was.pod.labels) !== JSON.stringify(is.pod.labels))
-      if ((isProxy(is) && !isWaypointProxy(is)) || captureOf(is, after.object) === "sidecar") yield [was, is];
+      if ((isProxy(is) && !isWaypointProxy(is)) || captureOf(is, after.object, after.mesh.settings) === "sidecar")
+        yield [was, is];
 }

@@ -43,9 +43,10 @@ export function authorizationOfWorkload(
 ): WorkloadAuthorization {
   const gateway = authorization.gateways.find(({ name }) => name === workload.pod.labels[gatewayNameLabel]);
   const coverage = gateway === undefined ? authorization.ofWorkload(workload) : authorization.ofGateway(gateway);
-  const isEnforced = gateway !== undefined || isProxy(workload) || captureOf(workload, namespace) !== "none";
+  const isEnforced =
+    gateway !== undefined || isProxy(workload) || captureOf(workload, namespace, authorization.settings) !== "none";
   return {
-    enforcer: gateway === undefined ? enforcerOf(workload, namespace) : "proxy",
+    enforcer: gateway === undefined ? enforcerOf(workload, namespace, authorization.settings) : "proxy",
     gateway,
     isEnforced,
     coverage,

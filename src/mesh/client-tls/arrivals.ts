@@ -1,5 +1,6 @@
 import type { MeshView } from "../../view/view.ts";
 import { type Capture, captureOf, enrollmentOf } from "../membership/capture.ts";
+import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { type Interception, interceptionOf, interceptsAll, isIntercepted } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
@@ -99,7 +100,7 @@ export class Servers {
   #podOf(workload: Workload): Pod {
     let pod = this.#pods.get(workload);
     if (pod === undefined) {
-      const capture = captureOf(workload, this.#namespace);
+      const capture = captureOf(workload, this.#namespace, this.#mesh.settings);
       const plane: Plane = capture === "ambient" ? "ambient" : "sidecar";
       const modes = this.#mtls.of(workload.pod.labels, plane);
       pod = this.#podWith({ workload, capture, modes, interception: interceptionOf(workload.pod, plane) });
@@ -109,7 +110,7 @@ export class Servers {
   }
 
   #podToCome({ labels }: Destination): Pod {
-    const capture = captureOfComing(this.#namespace);
+    const capture = captureOfComing(this.#namespace, this.#mesh.settings);
     const modes = this.#mtls.of(labels, capture === "ambient" ? "ambient" : "sidecar");
     return this.#podWith({ workload: undefined, capture, modes, interception: undefined });
   }
@@ -217,8 +218,8 @@ function together(
   );
 }
 
-function captureOfComing(namespace: Namespace): Capture {
-  const enrollment = enrollmentOf(namespace);
+function captureOfComing(namespace: Namespace, settings: InjectorSettings): Capture {
+  const enrollment = enrollmentOf(namespace, settings);
   if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return "sidecar";
   if (enrollment === "ambient" || enrollment === "unknown") return enrollment;
   return "none";

@@ -89,7 +89,7 @@ function serversOf({ workloads = [], namespace }: Backend, mesh: Mesh): readonly
   const pods = workloads.filter((workload) => !isProxy(workload));
   if (pods.length === 0) return [];
   const mtls = mtlsOf(namespace, mesh);
-  return pods.map((workload) => ({ workload, mtls: mtlsOfWorkload(workload, namespace, mtls) }));
+  return pods.map((workload) => ({ workload, mtls: mtlsOfWorkload(workload, namespace, mtls, mesh.settings) }));
 }
 
 interface Call {

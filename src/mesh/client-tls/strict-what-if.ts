@@ -84,8 +84,8 @@ export function strictWhatIf(namespace: Namespace, mesh: Mesh): StrictWhatIf {
   const after = mtlsOf(namespace, strict);
   const pairs = workloads.map((workload) => ({
     workload,
-    was: mtlsOfWorkload(workload, namespace, before),
-    is: mtlsOfWorkload(workload, namespace, after),
+    was: mtlsOfWorkload(workload, namespace, before, mesh.settings),
+    is: mtlsOfWorkload(workload, namespace, after, mesh.settings),
   }));
   return {
     now: wide("sidecar"),
@@ -132,7 +132,7 @@ function clientsOutside(namespace: Namespace, mesh: Mesh): readonly ClientsOutsi
   return [namespace, ...others]
     .flatMap((at): readonly ClientsOutside[] => {
       const workloads = clientsIn(at, mesh).outside.toSorted(byId);
-      const isUnseen = at !== namespace && isEnrolled(at) === false && !mesh.knows("Workload");
+      const isUnseen = at !== namespace && isEnrolled(at, mesh.settings) === false && !mesh.knows("Workload");
       return workloads.length > 0 || isUnseen ? [{ namespace: at, workloads }] : [];
     })
     .sort((a, b) => (a.namespace.metadata.name < b.namespace.metadata.name ? -1 : 1));

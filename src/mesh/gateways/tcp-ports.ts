@@ -22,7 +22,7 @@ export function servicesOf(policy: AuthorizationPolicy, namespace: Namespace, me
   }
   const selected = all.filter((one) => isForSame(one, policy));
   // ztunnel knows HTTP at no port, which another rule reports, but the pods of a gateway are proxies.
-  return enrollmentOf(namespace) === "ambient"
+  return enrollmentOf(namespace, mesh.settings) === "ambient"
     ? selected.filter((one) => mesh.get(gatewayService, one) !== undefined)
     : selected;
 }

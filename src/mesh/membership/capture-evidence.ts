@@ -44,12 +44,12 @@ export function captureEvidence(workload: Workload, namespace: Namespace | undef
 const ambientBy = ({ labels }: Workload["pod"]): string =>
   `label istio.io/dataplane-mode=ambient of the ${labels[dataplaneMode] === "ambient" ? "pod" : "namespace"}`;
 
-/** If the namespace has a label about injection, that label decides; otherwise the pod's own label does. */
-function sidecarBy({ labels, annotations }: Workload["pod"], ofNamespace: Labels): string {
+/** If the namespace has a label about injection, that label decides; otherwise the pod's own label does, or no label at all. */
+function sidecarBy({ labels }: Workload["pod"], ofNamespace: Labels): string {
   const [said] = written(ofNamespace, [injectionLabel, revisionLabel]);
   if (said !== undefined) return `label ${said} of the namespace`;
-  const [own = `${injectSidecar}=${annotations[injectSidecar]}`] = written(labels, [revisionLabel, injectSidecar]);
-  return `label ${own} of the pod`;
+  const [own] = written(labels, [revisionLabel, injectSidecar]);
+  return own === undefined ? "a webhook of an injector selects it without any label" : `label ${own} of the pod`;
 }
 
 function leftOutBy(workload: Workload, ofNamespace: Labels): string {

@@ -3,12 +3,13 @@ import type { RevisionSettings } from "../../view/settings.ts";
 import { injectedProxy } from "./injection-templates.ts";
 import { dataplaneMode, injectSidecar, injectionLabel, revisionLabel, sidecarStatus } from "../objects/labels.ts";
 import { isInjectorServed } from "./control-plane.ts";
+import { type InjectorSettings, isAskedOfKnown, isInjectorAsked } from "./injector-selectors.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
 
 /**
- * The enrollment of a namespace in the mesh, by its labels.
+ * The enrollment of a namespace in the mesh, by its labels and the selectors of the injectors.
  * - `ambient-and-sidecar`: both; pods that are injected have a sidecar, the others are ambient.
  * - `opted-out`: there is an enrollment label that enrolls nothing: `none`, `disabled`, a misspelt value.
  * - `none`: there is no enrollment label.
@@ -29,11 +30,11 @@ export const neverInjected: ReadonlySet<string> = new Set([
 /** `excludeNamespaces` of Istio's CNI agent (manifests/charts/istio-cni/values.yaml). */
 const neverAmbient: ReadonlySet<string> = new Set(["kube-system"]);
 
-/** The enrollment of a namespace, by its labels alone. */
-export function enrollmentOf(namespace: Namespace): Enrollment {
+/** The enrollment of a namespace: what becomes of pods that have no labels about it. */
+export function enrollmentOf(namespace: Namespace, settings: InjectorSettings): Enrollment {
   if (namespace.implied) return "unknown";
   const isAmbient = isAmbientNamespace(namespace);
-  const isInjected = injectsByDefault(namespace);
+  const isInjected = !neverInjected.has(namespace.metadata.name) && isInjectorAsked(noLabels, namespace, settings);
   if (isAmbient && isInjected) return "ambient-and-sidecar";
   if (isAmbient) return "ambient";
   if (isInjected) return "sidecar";
@@ -42,9 +43,14 @@ export function enrollmentOf(namespace: Namespace): Enrollment {
   return isSpokenOf ? "opted-out" : "none";
 }
 
-/** Whether the labels of a namespace enroll any pods in the mesh; undefined: its labels are not known. */
-export function isEnrolled(namespace: Namespace): boolean | undefined {
-  const enrollment = enrollmentOf(namespace);
+const noLabels: Readonly<Record<string, string>> = Object.freeze({});
+
+/** Without known injectors: how the labels of a namespace alone enroll it. */
+export const byLabelsAlone: InjectorSettings = { injectorSelectors: {} };
+
+/** Whether a namespace enrolls any pods in the mesh; undefined: its labels are not known. */
+export function isEnrolled(namespace: Namespace, settings: InjectorSettings): boolean | undefined {
+  const enrollment = enrollmentOf(namespace, settings);
   return enrollment === "unknown" ? undefined : enrollment !== "none" && enrollment !== "opted-out";
 }
 
@@ -52,26 +58,40 @@ export function isEnrolled(namespace: Namespace): boolean | undefined {
 export const unknownCapture = "it is not known whether its pods are in the mesh";
 
 /**
- * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook,
- * manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, then pkg/kube/inject/inject.go
- * injectRequired), else whether ztunnel captures its traffic (cni/pkg/util/enablement_selector.go Matches with the
- * selectors of manifests/charts/istio-cni/values.yaml). For a template, the result is for pods that are created now; running
- * pods keep their sidecar until they are recreated. A Pod that exists has a sidecar if it shows one. Without `settings`,
- * every revision that a label names is assumed to have an injector; with them, a pod of a revision that is neither a
- * control plane nor a tag gets no sidecar.
+ * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook, see isInjectorAsked, then
+ * pkg/kube/inject/inject.go injectRequired), else whether ztunnel captures its traffic (cni/pkg/util/enablement_selector.go
+ * Matches with the selectors of manifests/charts/istio-cni/values.yaml). For a template, the result is for pods that are created
+ * now; running pods keep their sidecar until they are recreated. A Pod that exists has a sidecar if it shows one. Every revision
+ * that a label names is assumed to have an injector.
  */
-export function captureOf(workload: Workload, namespace: Namespace | undefined, settings?: RevisionSettings): Capture {
-  if (isMachine(workload)) return workload.pod.hasProxyContainer ? "sidecar" : "none";
-  return workload.pod.hostNetwork ? "none" : captureOfPods(workload, namespace, settings);
-}
+export const captureOf = (workload: Workload, namespace: Namespace | undefined, settings: InjectorSettings): Capture =>
+  captureBy(workload, namespace, (known) => isInjected(workload, known, settings));
 
-function captureOfPods(
+/** The same, where a pod of a revision that is neither a control plane nor a tag gets no sidecar. */
+export const servedCaptureOf = (
   workload: Workload,
   namespace: Namespace | undefined,
-  settings: RevisionSettings | undefined,
+  settings: RevisionSettings,
+): Capture =>
+  captureBy(workload, namespace, (known) => {
+    const isAsked = isInjected(workload, known, settings);
+    if (isAsked !== true || known === undefined || hasSidecar(workload)) return isAsked;
+    const { labels } = workload.pod;
+    return isAskedOfKnown(labels, known, settings) || isInjectorServed(labels, known, settings);
+  });
+
+function captureBy(
+  workload: Workload,
+  namespace: Namespace | undefined,
+  isWithProxyIn: (known: Namespace | undefined) => boolean | undefined,
 ): Capture {
+  if (isMachine(workload)) return workload.pod.hasProxyContainer ? "sidecar" : "none";
+  if (workload.pod.hostNetwork) return "none";
   const known = namespace?.implied ? undefined : namespace;
-  const isWithProxy = isInjected(workload, known, settings);
+  return captureOfPods(workload, known, isWithProxyIn(known));
+}
+
+function captureOfPods(workload: Workload, known: Namespace | undefined, isWithProxy: boolean | undefined): Capture {
   // ztunnel leaves all injected pods alone, whatever the injector made of them.
   if (isWithProxy === true) return injectedProxy(workload.pod) === "sidecar" ? "sidecar" : "none";
   if (isWithProxy === undefined) return "unknown";
@@ -84,9 +104,13 @@ function captureOfPods(
  * Whether the injector is asked about these pods and wants to inject them, with whichever templates; undefined: that depends on a
  * Namespace which the view does not contain. Every revision that a label names is assumed to have an injector.
  */
-export function isAskedFor(workload: Workload, namespace: Namespace | undefined): boolean | undefined {
+export function isAskedFor(
+  workload: Workload,
+  namespace: Namespace | undefined,
+  settings: InjectorSettings,
+): boolean | undefined {
   if (isMachine(workload) || workload.pod.hostNetwork) return false;
-  return isInjected(workload, namespace?.implied ? undefined : namespace, undefined);
+  return isInjected(workload, namespace?.implied ? undefined : namespace, settings);
 }
 
 /** What stands for a machine outside the cluster: a WorkloadEntry, or an endpoint in a ServiceEntry. */
@@ -131,13 +155,6 @@ const isBarredFromAmbient = ({ annotations }: Workload["pod"]): boolean => annot
 const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
   metadata.labels[dataplaneMode] === "ambient" && !neverAmbient.has(metadata.name);
 
-/** If a namespace has both labels, only `istio-injection` is used. */
-function injectsByDefault({ metadata }: Namespace): boolean {
-  if (neverInjected.has(metadata.name)) return false;
-  const enabled = metadata.labels[injectionLabel];
-  return enabled === undefined ? Boolean(metadata.labels[revisionLabel]) : enabled === "enabled";
-}
-
 /** The label takes precedence over the older annotation, even if it is empty. */
 const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undefined =>
   labels[injectSidecar] ?? annotations[injectSidecar];
@@ -146,20 +163,13 @@ const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undef
 function isInjected(
   workload: Workload,
   namespace: Namespace | undefined,
-  settings: RevisionSettings | undefined,
+  settings: InjectorSettings,
 ): boolean | undefined {
   const { pod, metadata } = workload;
   if (hasSidecar(workload)) return true;
   if (isTooLateForInjection(workload)) return false;
   if (neverInjected.has(metadata.namespace) || refusesInjection(pod)) return false;
-  if (namespace === undefined || !isInjectorAsked(pod, namespace)) return namespace && false;
-  return settings === undefined || isInjectorServed(pod.labels, namespace, settings);
-}
-
-function isInjectorAsked({ labels }: Workload["pod"], namespace: Namespace): boolean {
-  const { [injectionLabel]: enabled, [revisionLabel]: ofNamespace } = namespace.metadata.labels;
-  if (enabled !== undefined || ofNamespace !== undefined) return injectsByDefault(namespace);
-  return labels[revisionLabel] === undefined ? labels[injectSidecar] === "true" : labels[revisionLabel] !== "";
+  return namespace && isInjectorAsked(pod.labels, namespace, settings);
 }
 
 function isAmbientWorkload({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {

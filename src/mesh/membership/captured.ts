@@ -3,6 +3,7 @@ import { fact, type Mesh } from "../../view/view.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { dataplaneMode, useWaypoint, waypointClass } from "../objects/labels.ts";
 import { type Capture, captureOf, enrollmentOf } from "./capture.ts";
+import { hasSameInjectors, type InjectorSettings } from "./injector-selectors.ts";
 import { isTerminating, type Namespace } from "./namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
@@ -15,11 +16,13 @@ export class Captured {
   /** Those that are proxies themselves: gateways and waypoints. */
   readonly proxies: Labelled<Workload>;
   readonly #namespace: Namespace;
+  readonly #settings: InjectorSettings;
   readonly #captures = new Map<readonly Workload[], ReadonlySet<Capture>>();
   #ambient: Labelled<Workload> | undefined;
 
-  constructor(namespace: Namespace, workloads: readonly Workload[]) {
+  constructor(namespace: Namespace, workloads: readonly Workload[], settings: InjectorSettings) {
     this.#namespace = namespace;
+    this.#settings = settings;
     const { true: proxies = [], false: others = [] } = Object.groupBy(workloads, (one) => `${isProxy(one)}` as const);
     this.workloads = new Labelled(others, labelsOf);
     this.proxies = new Labelled(proxies, labelsOf);
@@ -28,7 +31,7 @@ export class Captured {
   /** The workloads that ztunnel captures. */
   get ambient(): Labelled<Workload> {
     return (this.#ambient ??= new Labelled(
-      this.workloads.all.filter((workload) => captureOf(workload, this.#namespace) === "ambient"),
+      this.workloads.all.filter((workload) => captureOf(workload, this.#namespace, this.#settings) === "ambient"),
       labelsOf,
     ));
   }
@@ -54,7 +57,7 @@ export class Captured {
     const selected = this.workloads.selected(selector);
     let found = this.#captures.get(selected);
     if (found === undefined) {
-      found = new Set(selected.map((workload) => captureOf(workload, this.#namespace)));
+      found = new Set(selected.map((workload) => captureOf(workload, this.#namespace, this.#settings)));
       this.#captures.set(selected, found);
     }
     return found;
@@ -66,7 +69,7 @@ export const captured = fact(
   "captured",
   "Namespace",
   [workloadsOfNamespace],
-  (namespace, mesh) => new Captured(namespace, mesh.related(workloadsOfNamespace, namespace)),
+  (namespace, mesh) => new Captured(namespace, mesh.related(workloadsOfNamespace, namespace), mesh.settings),
 );
 
 /** Whether anything in a mesh of files shows that ambient mode is used. The cost depends on the size of the mesh. */
@@ -79,16 +82,19 @@ export function mentionsAmbient(mesh: Mesh): boolean {
 }
 const isMarked = (labels: Labels): boolean => labels[dataplaneMode] === "ambient" || labels[useWaypoint] !== undefined;
 
-const ambient = new WeakMap<readonly Namespace[], readonly Namespace[]>();
+interface Ambient {
+  readonly settings: InjectorSettings;
+  readonly namespaces: readonly Namespace[];
+}
+const ambient = new WeakMap<readonly Namespace[], Ambient>();
 
 /** The namespaces with enrollment `ambient`, sorted by name. All mesh-wide policies relate to one list, which is searched once. */
-export function ambientAmong(namespaces: readonly Namespace[]): readonly Namespace[] {
-  let found = ambient.get(namespaces);
-  if (found === undefined) {
-    found = namespaces
-      .filter((namespace) => enrollmentOf(namespace) === "ambient" && !isTerminating(namespace))
-      .sort(byId);
-    ambient.set(namespaces, found);
-  }
+export function ambientAmong(namespaces: readonly Namespace[], settings: InjectorSettings): readonly Namespace[] {
+  const known = ambient.get(namespaces);
+  if (known !== undefined && hasSameInjectors(known.settings, settings)) return known.namespaces;
+  const found = namespaces
+    .filter((namespace) => enrollmentOf(namespace, settings) === "ambient" && !isTerminating(namespace))
+    .sort(byId);
+  ambient.set(namespaces, { settings, namespaces: found });
   return found;
 }

@@ -1,5 +1,6 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import { captureOf, type Enrollment, enrollmentOf, isEnrolled } from "./capture.ts";
+import type { InjectorSettings } from "./injector-selectors.ts";
 import type { Namespace } from "./namespaces.ts";
 import { hasInjectedGateway, isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
@@ -27,9 +28,10 @@ export interface NamespaceClients {
 
 export function clientsIn(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): NamespaceClients {
   const workloads = mesh.related(workloadsOfNamespace, namespace);
-  const sentBy = (sender: Sender) => workloads.filter((workload) => senderOf(workload, namespace) === sender);
+  const sentBy = (sender: Sender) =>
+    workloads.filter((workload) => senderOf(workload, namespace, mesh.settings) === sender);
   return {
-    enrollment: enrollmentOf(namespace),
+    enrollment: enrollmentOf(namespace, mesh.settings),
     senders: sendersIn(namespace, workloads, mesh),
     hasProxies: hasProxies(namespace, mesh),
     proxies: sentBy("proxy"),
@@ -37,10 +39,10 @@ export function clientsIn(namespace: Namespace, mesh: MeshView<typeof workloadsO
   };
 }
 
-export function senderOf(workload: Workload, namespace: Namespace): Sender {
+export function senderOf(workload: Workload, namespace: Namespace, settings: InjectorSettings): Sender {
   if (isProxy(workload) || hasInjectedGateway(workload)) return "proxy";
   const senders = { sidecar: "proxy", ambient: "ztunnel", none: "nothing", unknown: "unknown" } as const;
-  return senders[captureOf(workload, namespace)];
+  return senders[captureOf(workload, namespace, settings)];
 }
 
 /** The senders that may be proxies; `unknown` ones are treated as proxies. */
@@ -53,14 +55,14 @@ export function proxyAmong(senders: ReadonlySet<Sender>): "proxy" | "unknown" | 
  * The workloads of an enrolled namespace that are not captured, without proxies; in other namespaces, all workloads.
  */
 export function leftOutOf(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): readonly Workload[] {
-  return isEnrolled(namespace) === true ? clientsIn(namespace, mesh).outside : [];
+  return isEnrolled(namespace, mesh.settings) === true ? clientsIn(namespace, mesh).outside : [];
 }
 
 /** If workloads may be missing, or there are none yet, the senders that the labels of the namespace imply. */
 function sendersIn(namespace: Namespace, workloads: readonly Workload[], mesh: MeshView): ReadonlySet<Sender> {
-  const senders = new Set(workloads.map((workload) => senderOf(workload, namespace)));
+  const senders = new Set(workloads.map((workload) => senderOf(workload, namespace, mesh.settings)));
   if (senders.size > 0 && mesh.knowsAll("Workload")) return senders;
-  return new Set([...sendersOf[enrollmentOf(namespace)], ...senders]);
+  return new Set([...sendersOf[enrollmentOf(namespace, mesh.settings)], ...senders]);
 }
 
 const sendersOf: Readonly<Record<Enrollment, readonly Sender[]>> = {
@@ -78,9 +80,9 @@ const sendersOf: Readonly<Record<Enrollment, readonly Sender[]>> = {
  */
 export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): boolean | undefined {
   const workloads = mesh.related(workloadsOfNamespace, namespace);
-  const senders = new Set(workloads.map((workload) => senderOf(workload, namespace)));
+  const senders = new Set(workloads.map((workload) => senderOf(workload, namespace, mesh.settings)));
   if (senders.has("proxy")) return true;
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, mesh.settings);
   if (enrollment === "unknown" || senders.has("unknown")) return undefined;
   if (workloads.length > 0 && mesh.knowsAll("Workload")) return false;
   if (enrollment === "sidecar" || enrollment === "ambient-and-sidecar") return true;

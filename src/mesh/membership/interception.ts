@@ -1,6 +1,7 @@
 import { proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { type Capture, captureOf } from "./capture.ts";
+import type { InjectorSettings } from "./injector-selectors.ts";
 import type { Namespace } from "./namespaces.ts";
 import { portIn, portsIn } from "./port-lists.ts";
 import type { Workload } from "./workloads.ts";
@@ -12,6 +13,8 @@ export const excludeInboundPorts = "traffic.sidecar.istio.io/excludeInboundPorts
 export const excludeInterfaces = "traffic.sidecar.istio.io/excludeInterfaces";
 export const interceptionMode = "sidecar.istio.io/interceptionMode";
 export const statusPort = "status.sidecar.istio.io/port";
+/** The agent of istio-cni sets it for pods that ztunnel captures (Istio cni/pkg/util/podutil.go AnnotateEnrolledPod). */
+export const ambientRedirection = "ambient.istio.io/redirection";
 export const bypassInboundCapture = "ambient.istio.io/bypass-inbound-capture";
 
 /** The part of a captured pod's inbound traffic that is redirected to the mesh. */
@@ -108,8 +111,13 @@ export const isIntercepted = ({ onlyPorts, exceptPorts }: Interception, port: nu
  * The annotation that makes a port of a captured pod bypass the mesh; undefined: there is none, or the pod is not
  * captured.
  */
-export function passedBy(workload: Workload, namespace: Namespace | undefined, port: number): string | undefined {
-  const capture = captureOf(workload, namespace);
+export function passedBy(
+  workload: Workload,
+  namespace: Namespace | undefined,
+  port: number,
+  settings: InjectorSettings,
+): string | undefined {
+  const capture = captureOf(workload, namespace, settings);
   if (capture !== "sidecar" && capture !== "ambient") return undefined;
   const interception = interceptionOf(workload.pod, capture);
   return isIntercepted(interception, port) ? undefined : passedByAt(interception, port);

@@ -72,4 +72,8 @@ function revisionsOf(before: Side, after: Side): readonly string[] {
 }
 
 const enrolledAt = ({ object, mesh }: Side): ReadonlySet<string> =>
-  new Set(controlPlanesOfEnrollment(object, mesh.get(readers, object)).filter((revision) => revision !== undefined));
+  new Set(
+    controlPlanesOfEnrollment(object, mesh.get(readers, object), mesh.settings).filter(
+      (revision) => revision !== undefined,
+    ),
+  );

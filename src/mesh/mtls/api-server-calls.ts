@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
+import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { type Captured, captured } from "../membership/captured.ts";
 import { passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -63,7 +64,10 @@ export const refusals = fact(
   "Namespace",
   [mtls, captured],
   (namespace, mesh) =>
-    new Refusals(namespace, mesh.get(mtls, namespace), mesh.get(captured, namespace), mesh.knowsAll("Workload")),
+    new Refusals(namespace, mesh.get(mtls, namespace), mesh.get(captured, namespace), {
+      isKnown: mesh.knowsAll("Workload"),
+      settings: mesh.settings,
+    }),
 );
 
 /**
@@ -83,21 +87,28 @@ class Refusals {
   readonly #mtls: NamespaceMtls;
   readonly #captured: Captured;
   readonly #isKnown: boolean;
+  readonly #settings: InjectorSettings;
   readonly #found = new Map<readonly Workload[], Map<string, boolean>>();
 
-  constructor(namespace: Namespace, modes: NamespaceMtls, there: Captured, isKnown: boolean) {
+  constructor(
+    namespace: Namespace,
+    modes: NamespaceMtls,
+    there: Captured,
+    { isKnown, settings }: { readonly isKnown: boolean; readonly settings: InjectorSettings },
+  ) {
     this.#namespace = namespace;
     this.#mtls = modes;
     this.#captured = there;
     this.#isKnown = isKnown;
+    this.#settings = settings;
   }
 
   refuses(called: ServiceCalled, service: Service | undefined): boolean {
     const pods = service === undefined ? [] : this.#podsOf(service);
     if (pods.length > 0) return this.#doPodsRefuse(pods, called.port, targetOf(called, service));
     if (this.#isKnown) return false;
-    const { planes, isCertain } = planesOfNamespace(this.#namespace);
-    const isEnrolled = isCertain && enrollmentOf(this.#namespace) !== "none";
+    const { planes, isCertain } = planesOfNamespace(this.#namespace, this.#settings);
+    const isEnrolled = isCertain && enrollmentOf(this.#namespace, this.#settings) !== "none";
     return isEnrolled && planes.every((plane) => !acceptsPlaintext(this.#mtls.wide(plane)));
   }
 
@@ -118,9 +129,9 @@ class Refusals {
 
   #doesPodRefuse(workload: Workload, port: number): boolean {
     const { pod } = workload;
-    const capture = captureOf(workload, this.#namespace);
+    const capture = captureOf(workload, this.#namespace, this.#settings);
     if (capture !== "sidecar" && capture !== "ambient") return false;
-    if (passedBy(workload, this.#namespace, port) !== undefined) return false;
+    if (passedBy(workload, this.#namespace, port, this.#settings) !== undefined) return false;
     return !acceptsPlaintext(atPort(this.#mtls.of(pod.labels, capture), port));
   }
 }

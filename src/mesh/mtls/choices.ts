@@ -56,7 +56,7 @@ export function peerAuthenticationChoices(
   const { rootNamespace } = mesh.settings;
   const mtls = mtlsOf(namespace, mesh);
   // The control planes of sidecars and of ztunnel can read different policies.
-  const considered = mtls.isOfAll ? planes : planesOfNamespace(namespace).planes;
+  const considered = mtls.isOfAll ? planes : planesOfNamespace(namespace, mesh.settings).planes;
   const all = considered.flatMap((plane): readonly EffectiveMode[] => {
     if (labels === undefined) return [mtls.wide(plane)];
     const { mode, ports } = mtls.of(labels, plane);

@@ -3,6 +3,7 @@ import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf, isEnrolled, staysOut } from "../membership/capture.ts";
+import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { type Readers, readers } from "../membership/control-plane.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
@@ -295,16 +296,16 @@ const assumed: PossiblePlanes = { planes, isCertain: false };
  * The data planes that are assumed for a workload's mTLS. None: the workload is outside the mesh and requires nothing.
  * In a namespace without enrollment both are assumed, because pods may have been injected by other means than labels.
  */
-export function planesOf(workload: Workload, namespace: Namespace): PossiblePlanes {
-  const capture = captureOf(workload, namespace);
+export function planesOf(workload: Workload, namespace: Namespace, settings: InjectorSettings): PossiblePlanes {
+  const capture = captureOf(workload, namespace, settings);
   if (capture === "sidecar" || capture === "ambient") return certainly[capture];
   if (capture === "unknown") return assumed;
-  return isEnrolled(namespace) !== false || staysOut(workload) ? outside : assumed;
+  return isEnrolled(namespace, settings) !== false || staysOut(workload) ? outside : assumed;
 }
 
 /** The data planes that are assumed for the unknown workloads of a namespace. */
-export function planesOfNamespace(namespace: Namespace): PossiblePlanes {
-  const enrollment = enrollmentOf(namespace);
+export function planesOfNamespace(namespace: Namespace, settings: InjectorSettings): PossiblePlanes {
+  const enrollment = enrollmentOf(namespace, settings);
   if (enrollment === "ambient" || enrollment === "sidecar") return certainly[enrollment];
   return enrollment === "ambient-and-sidecar" ? either : assumed;
 }
@@ -317,7 +318,7 @@ export function mtlsModeOf(
   port?: number,
 ): EffectiveMode | undefined {
   const mtls = mtlsOf(namespace, mesh);
-  const verdicts = planesOf(workload, namespace).planes.map((plane) => {
+  const verdicts = planesOf(workload, namespace, mesh.settings).planes.map((plane) => {
     const modes = mtls.of(workload.pod.labels, plane);
     return port === undefined ? modes.mode : atPort(modes, port);
   });

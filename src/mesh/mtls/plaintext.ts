@@ -116,7 +116,7 @@ class Search {
   }
 
   get isAnyCaptured(): boolean {
-    return this.#workloads.some((workload) => planesOf(workload, this.#after.object).length > 0);
+    return this.#workloads.some((workload) => planesOf(workload, this.#after).length > 0);
   }
 
   *ofWorkloads(): Generator<undefined, void> {
@@ -127,7 +127,7 @@ class Search {
     for (const workload of concerned) {
       yield undefined;
       const before = former(workload);
-      const planes = planesOf(workload, this.#after.object);
+      const planes = planesOf(workload, this.#after);
       const known = before === undefined ? undefined : this.#known(before);
       const who = planes.length === 1 ? "existing" : "possible";
       for (const plane of planes) this.#add({ labels: workload.pod.labels, plane, who, known });
@@ -136,12 +136,12 @@ class Search {
 
   /** Workloads that are created later. Where no label enrolls them, they are outside the mesh. */
   ofNew(): void {
-    if (isEnrolled(this.#after.object) !== false) this.#addFuture(noLabels, "new");
+    if (isEnrolled(this.#after.object, this.#after.mesh.settings) !== false) this.#addFuture(noLabels, "new");
   }
 
   /** Workloads that the view may lack, which only their labels distinguish. */
   ofUnknown(): void {
-    if (isEnrolled(this.#after.object) === false) return;
+    if (isEnrolled(this.#after.object, this.#after.mesh.settings) === false) return;
     this.#addFuture(noLabels, "possible");
     for (const { spec } of this.#is.levels.workload)
       this.#addFuture(spec.selector?.matchLabels ?? noLabels, "possible");
@@ -163,8 +163,7 @@ class Search {
   }
 
   #known(workload: Workload): Known {
-    const { object } = this.#before ?? this.#after;
-    return this.#knownAs(workload.pod.labels, planesOf(workload, object));
+    return this.#knownAs(workload.pod.labels, planesOf(workload, this.#before ?? this.#after));
   }
 
   /** The same object for the same modes. */
@@ -176,7 +175,7 @@ class Search {
   }
 
   #addFuture(labels: Labels, who: AcceptedPlaintext["who"]): void {
-    for (const plane of planesOfNamespace(this.#after.object).planes) {
+    for (const plane of planesOfNamespace(this.#after.object, this.#after.mesh.settings).planes) {
       const known = this.#was === undefined ? undefined : this.#knownAs(labels, [plane]);
       this.#add({ labels, plane, who, known });
     }
@@ -241,8 +240,8 @@ const only: Readonly<Record<Plane, readonly Plane[]>> = { sidecar: ["sidecar"], 
 const none: readonly Plane[] = [];
 
 /** The data planes that capture a workload; more than one if the labels of its namespace are not known. */
-function planesOf(workload: Workload, namespace: Namespace): readonly Plane[] {
-  const capture = captureOf(workload, namespace);
+function planesOf(workload: Workload, { object, mesh }: PlaintextSide): readonly Plane[] {
+  const capture = captureOf(workload, object, mesh.settings);
   if (capture === "sidecar" || capture === "ambient") return only[capture];
   return capture === "unknown" ? planes : none;
 }

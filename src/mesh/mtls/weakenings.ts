@@ -1,3 +1,4 @@
+import { hasSameInjectors } from "../membership/injector-selectors.ts";
 import { PathMap } from "../../view/path-map.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -136,7 +137,10 @@ class Comparison {
     this.after = after;
     this.was = before.mesh.get(mtls, before.object);
     this.is = after.mesh.get(mtls, after.object);
-    this.isChanged = before.object !== after.object || !isSamePolicies(this.was, this.is);
+    this.isChanged =
+      before.object !== after.object ||
+      !hasSameInjectors(before.mesh.settings, after.mesh.settings) ||
+      !isSamePolicies(this.was, this.is);
     this.#isSaidElsewhere = isSaidElsewhere;
     this.#isLost = isLost;
   }
@@ -150,7 +154,10 @@ class Comparison {
   }
 
   ofWorkload(old: Workload, now: Workload): Weakened {
-    const steps = routesOf(planesOf(old, this.before.object), planesOf(now, this.after.object));
+    const steps = routesOf(
+      planesOf(old, this.before.object, this.before.mesh.settings),
+      planesOf(now, this.after.object, this.after.mesh.settings),
+    );
     return this.ofLabels(old.pod.labels, now.pod.labels, steps);
   }
 
@@ -259,7 +266,10 @@ const hasGivenLabel = (labels: Labels): boolean => Object.keys(labels).some((lab
 
 function ofUnknownWorkloads(comparison: Comparison, isUnknown: (labels: Labels) => boolean): readonly Found[] {
   const { before, after, was, is } = comparison;
-  const steps = routesOf(planesOfNamespace(before.object), planesOfNamespace(after.object));
+  const steps = routesOf(
+    planesOfNamespace(before.object, before.mesh.settings),
+    planesOfNamespace(after.object, after.mesh.settings),
+  );
   const found: Found[] = [];
   const said = new Said();
   for (const labels of labelsAskedFor(was, is)) {

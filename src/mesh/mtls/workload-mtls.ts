@@ -1,4 +1,5 @@
 import { type Capture, captureOf } from "../membership/capture.ts";
+import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
@@ -47,15 +48,20 @@ export const weakestOf = (modes: readonly EffectiveMode[]): EffectiveMode | unde
   modes.find(acceptsPlaintext) ?? modes[0];
 
 /** `mtls` is that of the workload's namespace. */
-export function mtlsOfWorkload(workload: Workload, namespace: Namespace, mtls: NamespaceMtls): WorkloadMtls {
+export function mtlsOfWorkload(
+  workload: Workload,
+  namespace: Namespace,
+  mtls: NamespaceMtls,
+  settings: InjectorSettings,
+): WorkloadMtls {
   const { pod } = workload;
-  const capture = captureOf(workload, namespace);
-  const planes = capture === "none" ? [] : planesOf(workload, namespace).planes;
+  const capture = captureOf(workload, namespace, settings);
+  const planes = capture === "none" ? [] : planesOf(workload, namespace, settings).planes;
   const as = (plane: Plane) => mtls.of(pod.labels, plane);
   const names = new Map(pod.ports.map(({ number, name }) => [number, name]));
   const at = (port: number): PortMtls => {
     const byPlane = planes.map((plane) => ({ plane, mode: atPort(as(plane), port) }));
-    const past = passedBy(workload, namespace, port);
+    const past = passedBy(workload, namespace, port, settings);
     return {
       port,
       name: names.get(port),

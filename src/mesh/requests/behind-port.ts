@@ -83,7 +83,7 @@ export class BehindPort {
         pods,
         ...(hasOthers ? { outside: { encryption } } : {}),
       },
-      tls: this.#tlsTo(object, tls, haveSidecars(pods, namespace)),
+      tls: this.#tlsTo(object, tls, haveSidecars(pods, namespace, this.#mesh.settings)),
     };
   }
 

@@ -1,6 +1,7 @@
 import { proxyConfigOf } from "../../kube/proxy-config.ts";
 import { fact } from "../../view/view.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
+import { hasSameInjectors, type InjectorSettings } from "../membership/injector-selectors.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { revisionLabel } from "../objects/labels.ts";
@@ -20,6 +21,7 @@ export function clientsAlike(
   namespace: Namespace,
   workloads: readonly Workload[],
   selectors: readonly Labels[],
+  settings: InjectorSettings,
 ): readonly ClientsAlike[] {
   const groups = new SelectorGroups(selectors.map((selector) => [selector, selector] as const));
   // The groups are the same list for all labels that the same selectors select.
@@ -27,11 +29,11 @@ export function clientsAlike(
   return [...alike.values()].flatMap((some) => {
     const sent = Map.groupBy(
       some,
-      (one) => `${senderOf(one, namespace)} ${one.pod.labels[revisionLabel]} ${dnsCaptureOf(one)}`,
+      (one) => `${senderOf(one, namespace, settings)} ${one.pod.labels[revisionLabel]} ${dnsCaptureOf(one)}`,
     );
     return [...sent.values()].map((group) => {
       const [first] = group;
-      return { sender: first === undefined ? "unknown" : senderOf(first, namespace), workloads: group };
+      return { sender: first === undefined ? "unknown" : senderOf(first, namespace, settings), workloads: group };
     });
   });
 }
@@ -69,7 +71,7 @@ export const clientsOfNamespace = fact(
     const sidecars = mesh.related(sidecarsOfNamespace, namespace);
     mesh.visited(all.length);
     return new Clients(
-      groupedIn(namespace, all, sidecars),
+      groupedIn(namespace, all, sidecars, mesh.settings),
       sidecars.length > 0,
       () => clientsIn(namespace, mesh).senders,
     );
@@ -108,25 +110,31 @@ type Grouped = Omit<ClientsOfNamespace, "senders" | "hasSidecars">;
 interface Known {
   readonly workloads: readonly Workload[];
   readonly sidecars: readonly Sidecar[];
+  readonly settings: InjectorSettings;
   readonly grouped: Grouped;
 }
-/** What follows from the namespace, its workloads and its Sidecars alone is the same in every review in which these are the same. */
+/** What follows from the namespace, its workloads, its Sidecars and the injectors alone is the same in every review in which these are the same. */
 const known = new WeakMap<Namespace, Known>();
 
-function groupedIn(namespace: Namespace, workloads: readonly Workload[], sidecars: readonly Sidecar[]): Grouped {
+function groupedIn(
+  namespace: Namespace,
+  workloads: readonly Workload[],
+  sidecars: readonly Sidecar[],
+  settings: InjectorSettings,
+): Grouped {
   const found = known.get(namespace);
-  if (found !== undefined && areSame(found.workloads, workloads) && areSame(found.sidecars, sidecars))
-    return found.grouped;
+  const hasSameObjects = found && areSame(found.workloads, workloads) && areSame(found.sidecars, sidecars);
+  if (hasSameObjects === true && hasSameInjectors(found.settings, settings)) return found.grouped;
   const inOrder = workloads.toSorted(byName);
   const clients = inOrder.filter((workload) => !isProxy(workload));
   const selectors = selecting(sidecars.map(selectorOfSidecar));
   const grouped = {
     selectors,
     workloads: clients,
-    alike: clientsAlike(namespace, clients, selectors),
+    alike: clientsAlike(namespace, clients, selectors, settings),
     byAccount: Map.groupBy(inOrder, ({ pod }) => pod.serviceAccountName),
   };
-  known.set(namespace, { workloads, sidecars, grouped });
+  known.set(namespace, { workloads, sidecars, settings, grouped });
   return grouped;
 }
 

@@ -5,6 +5,7 @@ import { fitAt } from "../client-tls/requests.ts";
 import type { Sender } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
 import { isNeverRedirected } from "../membership/interception.ts";
+import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { disabledBy, mtlsOf, type NamespaceMtls, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
@@ -20,6 +21,7 @@ const connectionReads = [peerAuthenticationsOfNamespace, readers, serverProtocol
 /** The connections to the pods of one namespace. */
 export class Connections {
   readonly #namespace: Namespace;
+  readonly #settings: InjectorSettings;
   readonly #mtls: NamespaceMtls;
   readonly #autoMtls: boolean;
   readonly #protocols: ServerProtocols;
@@ -27,6 +29,7 @@ export class Connections {
 
   constructor(namespace: Namespace, mesh: MeshView<(typeof connectionReads)[number]>) {
     this.#namespace = namespace;
+    this.#settings = mesh.settings;
     this.#mtls = mtlsOf(namespace, mesh);
     this.#autoMtls = mesh.settings.autoMtls;
     this.#protocols = mesh.get(serverProtocols, namespace);
@@ -110,7 +113,7 @@ export class Connections {
   serverOf(workload: Workload): WorkloadMtls {
     let server = this.#servers.get(workload);
     if (server === undefined) {
-      server = mtlsOfWorkload(workload, this.#namespace, this.#mtls);
+      server = mtlsOfWorkload(workload, this.#namespace, this.#mtls, this.#settings);
       this.#servers.set(workload, server);
     }
     return server;

@@ -10,6 +10,7 @@ import { authorization, type Gateway, type NamespaceAuthorization } from "../aut
 import { providerUse } from "../authorization/providers.ts";
 import { type Applied, readAt } from "../authorization/requests/applied.ts";
 import type { Place } from "../authorization/requests/matches.ts";
+import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { captureOf } from "../membership/capture.ts";
 import { isIstiosWaypointOrGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -73,6 +74,7 @@ type ProxyPod = Pick<GatewayProxy, "workload" | "labels">;
 /** The guards of the workloads of a namespace. Workloads with the same policies share one. */
 class Guards {
   readonly #namespace: Namespace;
+  readonly #settings: InjectorSettings;
   readonly #authorization: NamespaceAuthorization;
   readonly #custom: CustomPolicies | undefined;
   readonly #attached: ProxyAttachments;
@@ -80,6 +82,7 @@ class Guards {
 
   constructor(namespace: Namespace, mesh: MeshView<(typeof guardsOfNamespaceReads)[number]>) {
     this.#namespace = namespace;
+    this.#settings = mesh.settings;
     this.#authorization = mesh.get(authorization, namespace);
     this.#custom = mesh.get(customPolicies, namespace);
     this.#attached = mesh.get(attachments, namespace);
@@ -90,7 +93,7 @@ class Guards {
     const gateway = this.#gatewayOf(workload.pod.labels);
     if (gateway !== undefined || isProxy(workload))
       return this.#ofGateway({ workload, labels: workload.pod.labels }, gateway, protocol);
-    const capture = captureOf(workload, this.#namespace);
+    const capture = captureOf(workload, this.#namespace, this.#settings);
     if (isBypassed || capture === "none") return unguarded;
     if (capture === "unknown") return { ...unguarded, unclear: unknownCapture(this.#namespace) };
     const applied = this.#authorization.applied.toWorkload(workload);

@@ -2,6 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
+import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import {
@@ -175,5 +176,5 @@ export const portOfService = (
 type ServicePort = Partial<Pick<ObjectOf<"Service">["spec"]["ports"][number], "name" | "port" | "targetPort">>;
 
 /** Whether clients without any other setting use mTLS for all of these pods. */
-export const haveSidecars = (pods: EntryEndpoints["pods"], namespace: Namespace): boolean =>
-  pods.length > 0 && pods.every(({ workload }) => captureOf(workload, namespace) === "sidecar");
+export const haveSidecars = (pods: EntryEndpoints["pods"], namespace: Namespace, settings: InjectorSettings): boolean =>
+  pods.length > 0 && pods.every(({ workload }) => captureOf(workload, namespace, settings) === "sidecar");

@@ -249,7 +249,7 @@ const waypointIdentities = (
   });
 
 const isAmbientUsed = (namespace: Namespace, { settings }: View): boolean =>
-  settings.ztunnelRevision !== "" || ["ambient", "ambient-and-sidecar"].includes(enrollmentOf(namespace));
+  settings.ztunnelRevision !== "" || ["ambient", "ambient-and-sidecar"].includes(enrollmentOf(namespace, settings));
 
 const tooMuch = (box: Box, source: Source): Outcome =>
   undecided(box, source, "there are so many policies and conditions that the rest was not examined");

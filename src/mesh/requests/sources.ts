@@ -243,7 +243,7 @@ class Sources {
     this.#mesh.visited(workloads.length);
     const { selectors } = this.#mesh.get(clientsOfNamespace, namespace);
     const all = [...this.#selectorsIn(namespace), ...selectors];
-    return groups(namespace, clientsAlike(namespace, workloads, all));
+    return groups(namespace, clientsAlike(namespace, workloads, all, this.#mesh.settings));
   }
 
   #sources(all: readonly Group[], account: Part): readonly Source[] {

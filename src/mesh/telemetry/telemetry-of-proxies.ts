@@ -138,7 +138,7 @@ class TelemetryOfProxies {
   /** What the proxy of a workload uses. Undefined: it has no proxy, or that of a Gateway. */
   ofWorkload(workload: Workload): TelemetryProxy | undefined {
     if (!isOwnProxy(workload)) return undefined;
-    const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace);
+    const capture = isProxy(workload) ? "sidecar" : captureOf(workload, this.#namespace, this.#mesh.settings);
     if (capture !== "sidecar" && capture !== "unknown") return undefined;
     const proxy = { id: idOf(workload), side: sideOf(workload), isSure: capture === "sidecar" };
     return this.#proxy(proxy, this.#selected().get(workload) ?? nothing);

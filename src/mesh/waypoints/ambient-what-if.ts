@@ -3,6 +3,7 @@ import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { overlay } from "../../view/overlay.ts";
 import { sideOf } from "../../view/side.ts";
 import type { Mesh } from "../../view/view.ts";
+import { type InjectorSettings, isInjectorAsked } from "../membership/injector-selectors.ts";
 import { captureOf, type Enrollment, enrollmentOf } from "../membership/capture.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -44,14 +45,15 @@ export interface AmbientWhatIf {
  * and objects that name it or a Service in targetRefs.
  */
 export function ambientWhatIf(namespace: Namespace, mesh: Mesh): AmbientWhatIf {
-  const ambient = ambientOf(namespace);
+  const ambient = ambientOf(namespace, mesh.settings);
   const after = sideOf(overlay(mesh, [{ old: namespace.implied ? undefined : namespace, object: ambient }]));
   const waypoint = waypointBindingOfNamespace(ambient, after);
   const workloads = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
-  const captured = (as: string) => workloads.filter((one) => captureOf(one, ambient) === as).toSorted(byId);
+  const captured = (as: string) =>
+    workloads.filter((one) => captureOf(one, ambient, mesh.settings) === as).toSorted(byId);
   const { forServices, forClients } = routesOf(namespace.metadata.name, mesh);
   return {
-    now: enrollmentOf(namespace),
+    now: enrollmentOf(namespace, mesh.settings),
     namespace: ambient,
     waypoint,
     hasWaypoint: isUsable(waypoint),
@@ -63,10 +65,16 @@ export function ambientWhatIf(namespace: Namespace, mesh: Mesh): AmbientWhatIf {
   };
 }
 
-function ambientOf(namespace: Namespace): Namespace {
-  const { [injectionLabel]: _injection, [revisionLabel]: _revision, ...labels } = namespace.metadata.labels;
+/** Where webhooks of an injector select namespaces without labels, only a label keeps it from injecting. */
+function ambientOf(namespace: Namespace, settings: InjectorSettings): Namespace {
+  const { [injectionLabel]: _injection, [revisionLabel]: _revision, ...rest } = namespace.metadata.labels;
   const { implied: _implied, ...known } = namespace;
-  return { ...known, metadata: { ...namespace.metadata, labels: { ...labels, [dataplaneMode]: "ambient" } } };
+  const labelled = (labels: Namespace["metadata"]["labels"]): Namespace => ({
+    ...known,
+    metadata: { ...namespace.metadata, labels: { ...rest, ...labels, [dataplaneMode]: "ambient" } },
+  });
+  const ambient = labelled({});
+  return isInjectorAsked({}, ambient, settings) ? labelled({ [injectionLabel]: "disabled" }) : ambient;
 }
 
 /** VirtualServices and DestinationRules by whom they are for. */

@@ -140,11 +140,11 @@ class BehindWaypoints {
   readonly #namespace: Namespace;
   readonly #pods: Labelled<Workload>;
   readonly #answers: ZtunnelAnswers;
-  /** There may be pods that the view does not contain. */
   readonly #isGuessing: boolean;
   readonly #guards = new Map<string, readonly Guard[]>();
   readonly #attached = new Map<readonly Workload[], AttachedPolicies>();
 
+  /** `isGuessing`: the namespace is ambient, and there may be pods that the view does not contain. */
   constructor(namespace: Namespace, pods: Labelled<Workload>, answers: ZtunnelAnswers, isGuessing: boolean) {
     this.#namespace = namespace;
     this.#pods = pods;
@@ -168,8 +168,7 @@ class BehindWaypoints {
     const behind = shown ?? `the workloads of ${namespace.metadata.name}`;
     const there = this.#pods.selected(selector);
     if (there.length === 0) {
-      const isGuessed = this.#isGuessing && enrollmentOf(namespace) === "ambient";
-      return isGuessed
+      return this.#isGuessing
         ? [{ ...guard, behind, answer: this.#answers.to(caller, this.#answers.attachedTo(selector)) }]
         : [];
     }
@@ -207,7 +206,8 @@ const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevelsAtZtun
   const policies = mesh.get(policyLevelsAtZtunnel, namespace);
   const { own, meshWide } = policies.readBy(policies.readers.ofZtunnel);
   const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
-  return new BehindWaypoints(namespace, mesh.get(captured, namespace).ambient, answers, !mesh.knowsAll("Workload"));
+  const isGuessing = !mesh.knowsAll("Workload") && enrollmentOf(namespace, mesh.settings) === "ambient";
+  return new BehindWaypoints(namespace, mesh.get(captured, namespace).ambient, answers, isGuessing);
 });
 
 /** The workloads behind a waypoint: those of objects that name it, and these with its own namespace. */

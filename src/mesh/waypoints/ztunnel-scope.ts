@@ -113,7 +113,7 @@ export const scopeBeyondZtunnel = fact(
     if (namespace.metadata.name === mesh.settings.rootNamespace) {
       const ambient =
         Object.keys(labels).length === 0
-          ? ambientAmong(mesh.related(namespacesOfPolicyBeyondZtunnel, policy))[0]
+          ? ambientAmong(mesh.related(namespacesOfPolicyBeyondZtunnel, policy), mesh.settings)[0]
           : namespaceOfAmbient(mesh.related(workloadsOfPolicyBeyondZtunnel, policy), labels, mesh);
       return ambient && { namespace: ambient, isMeshWide: true, isCertain: true };
     }
@@ -134,7 +134,7 @@ function namespaceOfAmbient(
     const isEarlier = first === undefined || workload.metadata.namespace < first.metadata.name;
     if (!isEarlier || !selects(selector, workload.pod.labels)) continue;
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
-    if (captureOf(workload, namespace) === "ambient") first = namespace;
+    if (captureOf(workload, namespace, mesh.settings) === "ambient") first = namespace;
   }
   return first;
 }
@@ -144,7 +144,7 @@ function isAtZtunnel(namespace: Namespace, selector: Labels, mesh: MeshView<type
   const captures = mesh.get(captured, namespace).capturesOf(selector);
   if (captures.has("ambient")) return true;
   if (mesh.knowsAll("Workload") && captures.size > 0) return captures.has("unknown") ? false : undefined;
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, mesh.settings);
   if (enrollment === "ambient") return true;
   return enrollment === "unknown" ? false : undefined;
 }

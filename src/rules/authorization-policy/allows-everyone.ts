@@ -226,7 +226,9 @@ class Openable {
   #workloads(workloads: readonly Workload[]): Fares {
     let found = this.#ofWorkloads.get(workloads);
     if (found === undefined) {
-      const by = Map.groupBy(workloads, (workload) => enforcerOf(workload, this.#namespace));
+      const by = Map.groupBy(workloads, (workload) =>
+        enforcerOf(workload, this.#namespace, this.#authorization.settings),
+      );
       const [atProxies, atZtunnel] = enforcers.map((enforcer) =>
         union((by.get(enforcer) ?? []).map((one) => concerned(enforcer, this.#authorization.ofWorkload(one)))),
       ) as [Concerned, Concerned];

@@ -48,7 +48,7 @@ export const authorizationPolicyNeedsMtls = defineRule({
     const [namespace] = mesh.related(namespaceOfIdentityPolicy, policy);
     // The root namespace has policies for other namespaces.
     if (namespace === undefined || isTerminating(namespace) || isRoot(namespace, mesh.settings)) return;
-    const modes = modesFor(policy, namespace, mesh.get(mtls, namespace));
+    const modes = modesFor(policy, namespace, mesh.get(mtls, namespace), mesh.settings);
     const judge = actionOf(policy) === "DENY" ? evading(modes) : refused(modes);
     for (const [i, rule] of policy.spec.rules.entries()) {
       const said = namesIdentities(rule) ? judge(portsOfRule(rule)) : undefined;
@@ -66,8 +66,13 @@ export const authorizationPolicyNeedsMtls = defineRule({
 const isRoot = ({ metadata }: Namespace, { rootNamespace }: MeshSettings): boolean => metadata.name === rootNamespace;
 
 /** The modes of workloads with the labels of the selector, for each data plane; none: they are not certain to be in the mesh. */
-function modesFor({ spec }: AuthorizationPolicy, namespace: Namespace, modes: NamespaceMtls): readonly Modes[] {
-  const { planes, isCertain } = planesOfNamespace(namespace);
+function modesFor(
+  { spec }: AuthorizationPolicy,
+  namespace: Namespace,
+  modes: NamespaceMtls,
+  settings: MeshSettings,
+): readonly Modes[] {
+  const { planes, isCertain } = planesOfNamespace(namespace, settings);
   // Workloads outside the mesh enforce no policy.
   return isCertain ? planes.map((plane) => modes.of(spec.selector?.matchLabels ?? {}, plane)) : [];
 }

@@ -5,6 +5,7 @@ import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { asksForToken } from "../../mesh/authorization/rules.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import type { InjectorSettings } from "../../mesh/membership/injector-selectors.ts";
 import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
@@ -163,7 +164,7 @@ export const authorizationPolicyNeedsToken = defineRule({
 
   *check(policy, mesh) {
     const [namespace] = mesh.related(namespaceOfTokenPolicy, policy);
-    if (namespace === undefined || isForZtunnel(policy, namespace)) return;
+    if (namespace === undefined || isForZtunnel(policy, namespace, mesh.settings)) return;
     const all = validationsFor(policy, namespace, mesh);
     const here = placed(policy, mesh);
     const isMet = all.some((one) => one.meets(here));
@@ -186,10 +187,10 @@ export const authorizationPolicyNeedsToken = defineRule({
 });
 
 /** ztunnel knows no tokens, which another rule reports. The pods of a Gateway are proxies in ambient namespaces, too. */
-const isForZtunnel = (policy: AuthorizationPolicy, namespace: Namespace): boolean =>
+const isForZtunnel = (policy: AuthorizationPolicy, namespace: Namespace, settings: InjectorSettings): boolean =>
   targetRefsOf(policy).length === 0 &&
   matchLabelsOf(policy)[gatewayNameLabel] === undefined &&
-  enrollmentOf(namespace) === "ambient";
+  enrollmentOf(namespace, settings) === "ambient";
 
 /** All mesh-wide policies are compared with one list of RequestAuthentications, which is indexed once. */
 function validationsFor(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly TokenValidation[] {

@@ -70,7 +70,7 @@ function levelsIn(
   const meshWide = isRoot ? undefined : mesh.get(withProvider, root);
   const of = {
     readers: mesh.get(readers, namespace),
-    enforcer: enforcerOfNamespace(namespace),
+    enforcer: enforcerOfNamespace(namespace, mesh.settings),
     settings: mesh.settings,
   };
   return new NamespacePolicies({ own, meshWide }, of);
@@ -147,7 +147,8 @@ function* placesOf(namespace: Namespace, found: NamespaceAuthorization): Generat
         yield ["the same workloads", found.applied.toLabels(spec.selector.matchLabels, "proxy").lists];
   }
   for (const workload of found.workloadsAndProxies)
-    if (enforcerOf(workload, namespace) === "proxy") yield [idOf(workload), found.applied.toWorkload(workload).lists];
+    if (enforcerOf(workload, namespace, found.settings) === "proxy")
+      yield [idOf(workload), found.applied.toWorkload(workload).lists];
   for (const gateway of found.gateways) yield [gateway.id, found.applied.toGateway(gateway).lists];
 }
 

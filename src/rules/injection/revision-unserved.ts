@@ -2,6 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { enrollmentOf, isAskedFor } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
+import { isAskedOfKnown } from "../../mesh/membership/injector-selectors.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
@@ -47,8 +48,9 @@ export const injectionRevisionUnserved = defineRule({
 });
 
 function* ofNamespace(namespace: Namespace, revisions: Revisions): Iterable<Problem> {
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, revisions.settings);
   if (isTerminating(namespace) || (enrollment !== "sidecar" && enrollment !== "ambient-and-sidecar")) return;
+  if (isAskedOfKnown({}, namespace, revisions.settings)) return;
   const { labels } = namespace.metadata;
   const label = labels[injectionLabel] === undefined ? revisionLabel : injectionLabel;
   const name = label === injectionLabel ? "default" : (labels[revisionLabel] ?? "");
@@ -59,7 +61,9 @@ function* ofNamespace(namespace: Namespace, revisions: Revisions): Iterable<Prob
 function* ofWorkload(workload: Workload, namespace: Namespace | undefined, revisions: Revisions): Iterable<Problem> {
   if (namespace === undefined || namespace.implied) return;
   const { [injectionLabel]: enabled, [revisionLabel]: revision } = namespace.metadata.labels;
-  if (enabled !== undefined || revision !== undefined || isAskedFor(workload, namespace) !== true) return;
+  if (enabled !== undefined || revision !== undefined || isAskedFor(workload, namespace, revisions.settings) !== true)
+    return;
+  if (isAskedOfKnown(workload.pod.labels, namespace, revisions.settings)) return;
   const own = workload.pod.labels[revisionLabel];
   const at = [...workload.podAt, "metadata", "labels", ...(own === undefined ? [] : [revisionLabel])];
   yield* problemsOf(at, own ?? "default", revisions, injectedProxy(workload.pod) === "sidecar" ? "sidecar" : "proxy");

@@ -7,6 +7,7 @@ import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wordin
 import { Asked, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
+import type { InjectorSettings } from "../../mesh/membership/injector-selectors.ts";
 import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
@@ -83,8 +84,8 @@ function* newPods(before: Side, after: Side, namespace: Namespace): Iterable<Pro
   if (added.length === 0) return;
   after.mesh.visited(old.length + now.length);
   const at = ["spec", "selector"];
-  const outside = added.find((workload) => captureOf(workload, namespace) === "none");
-  const wereAllInside = old.every((workload) => captureOf(workload, namespace) !== "none");
+  const outside = added.find((workload) => captureOf(workload, namespace, after.mesh.settings) === "none");
+  const wereAllInside = old.every((workload) => captureOf(workload, namespace, after.mesh.settings) !== "none");
   if (outside !== undefined && wereAllInside)
     yield {
       at,
@@ -119,7 +120,7 @@ function* moreCallers(
   const policiesOf = (workloads: readonly Workload[]) =>
     new Map(
       workloads
-        .filter((workload) => captureOf(workload, namespace) !== "none")
+        .filter((workload) => captureOf(workload, namespace, mesh.settings) !== "none")
         .map((workload) => [found.applied.toWorkload(workload), workload] as const)
         .map(([applied, workload]) => [applied.lists, { applied, workload }]),
     );
@@ -175,7 +176,7 @@ function* newPorts(before: Service, after: Side, namespace: Namespace): Iterable
   for (const [i, port] of after.object.spec.ports.entries()) {
     if (known.has(targetOf(port))) continue;
     after.mesh.visited(pods.length);
-    const passing = pods.find((workload) => passes(workload, namespace, port));
+    const passing = pods.find((workload) => passes(workload, namespace, port, after.mesh.settings));
     if (passing !== undefined)
       yield {
         at: ["spec", "ports", i, "targetPort"],
@@ -192,13 +193,13 @@ type ServicePort = Service["spec"]["ports"][number];
  * Sidecars and ztunnel get nothing but TCP, except what pods ask of DNS (Istio tools/istio-iptables/pkg/capture/run.go Run,
  * handleInboundPortsInclude; cni/pkg/iptables/iptables.go AppendInpodRules).
  */
-function passes(workload: Workload, namespace: Namespace, port: ServicePort): boolean {
-  const capture = captureOf(workload, namespace);
+function passes(workload: Workload, namespace: Namespace, port: ServicePort, settings: InjectorSettings): boolean {
+  const capture = captureOf(workload, namespace, settings);
   if (protocolOf(port) !== "TCP") return capture === "sidecar" || capture === "ambient";
   const target = port.targetPort ?? port.port;
   if (typeof target !== "number") return false;
   if (capture === "sidecar" && isNeverRedirected(workload.pod, target)) return true;
-  return passedBy(workload, namespace, target) !== undefined;
+  return passedBy(workload, namespace, target, settings) !== undefined;
 }
 
 const protocolOf = ({ protocol }: ServicePort): string => protocol ?? "TCP";

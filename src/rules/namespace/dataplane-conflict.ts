@@ -1,5 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { enrollmentOf, neverInjected } from "../../mesh/membership/capture.ts";
+import { byLabelsAlone, enrollmentOf, neverInjected } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { dataplaneMode, injectionLabel, revisionLabel } from "../../mesh/objects/labels.ts";
 
@@ -59,7 +59,7 @@ export const namespaceDataplaneConflict = defineRule({
 function* both(namespace: Namespace): Iterable<Problem> {
   const { labels } = namespace.metadata;
   const injectedBy = labels[injectionLabel] === undefined ? revisionLabel : injectionLabel;
-  if (enrollmentOf(namespace) === "ambient-and-sidecar")
+  if (enrollmentOf(namespace, byLabelsAlone) === "ambient-and-sidecar")
     yield {
       at: ["metadata", "labels", dataplaneMode],
       message: `${injectedBy} requests sidecars and ${dataplaneMode} requests ambient: injected pods have a sidecar, the others are ambient`,

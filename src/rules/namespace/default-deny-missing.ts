@@ -1,3 +1,4 @@
+import { hasSameInjectors } from "../../mesh/membership/injector-selectors.ts";
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { messageOf } from "../../engine/finding.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
@@ -160,7 +161,8 @@ function isAnyOpened(before: Side, after: Side): boolean {
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
   const there = before.mesh.related(workloadsOfNamespace, before.object);
   const known = new Set(there);
-  const isSame = before.object === after.object && isSameSet(old.own, now.own) && isSameSet(old.meshWide, now.meshWide);
+  const isSamePlace = before.object === after.object && hasSameInjectors(before.mesh.settings, after.mesh.settings);
+  const isSame = isSamePlace && isSameSet(old.own, now.own) && isSameSet(old.meshWide, now.meshWide);
   const concerned = isSame ? now.workloads.filter((workload) => !known.has(workload)) : now.workloads;
   if (concerned.length === 0) return false;
   const pairs = new Map([...workloadPairs(there, concerned)].map(([was, is]) => [is, was]));

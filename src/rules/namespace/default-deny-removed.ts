@@ -1,3 +1,4 @@
+import { hasSameInjectors } from "../../mesh/membership/injector-selectors.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { together } from "../../mesh/authorization/coverage.ts";
@@ -92,7 +93,8 @@ function sidesOf(before: Side, after: Side): Sides {
     name: after.object.metadata.name,
     before: old,
     after: now.passingOver(new Set(now.own.opening.filter(isSaidElsewhere))),
-    isSame: isSamePolicies && before.object === after.object,
+    isSame:
+      isSamePolicies && before.object === after.object && hasSameInjectors(before.mesh.settings, after.mesh.settings),
     areGatewaysSame:
       isSamePolicies &&
       before.mesh.settings === after.mesh.settings &&

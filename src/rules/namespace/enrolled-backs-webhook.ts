@@ -44,7 +44,7 @@ export const namespaceEnrolledBacksWebhook = defineRule({
     if (isTerminating(namespace)) return;
     const calls = mesh.get(callsOfNamespace, namespace);
     if (calls.length === 0) return;
-    const enrollment = enrollmentOf(namespace);
+    const enrollment = enrollmentOf(namespace, mesh.settings);
     const isOutside = ["none", "opted-out", "unknown"].includes(enrollment);
     const place = isOutside ? { at: [], fix: podsFix } : { at: ["metadata", "labels"], fix: namespacesFix(enrollment) };
     const services = new Map(mesh.related(servicesOfNamespace, namespace).map((one) => [one.metadata.name, one]));

@@ -100,9 +100,14 @@ function injectedPods(
 ): { readonly all: readonly Pod[]; readonly areCertain: boolean } {
   const { workloads } = mesh.get(capturedNow, namespace);
   mesh.visited(workloads.all.length);
-  const isBySidecar = enrollmentOf(namespace) === "sidecar" || enrollmentOf(namespace) === "ambient-and-sidecar";
+  const isBySidecar =
+    enrollmentOf(namespace, mesh.settings) === "sidecar" ||
+    enrollmentOf(namespace, mesh.settings) === "ambient-and-sidecar";
   const injected = workloads.all
-    .filter((one) => one.pod.annotations[sidecarStatus] === undefined && captureOf(one, namespace) === "sidecar")
+    .filter(
+      (one) =>
+        one.pod.annotations[sidecarStatus] === undefined && captureOf(one, namespace, mesh.settings) === "sidecar",
+    )
     .map(({ pod }) => pod);
   const pods = injected.length === 0 && isBySidecar ? [anyPod] : injected;
   const own = pods.filter((pod) => revisionFor(pod, namespace) === revisionOf(config));

@@ -1,6 +1,12 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { captureOf, type Enrollment, enrollmentOf, mayRunAmbient } from "../../mesh/membership/capture.ts";
+import {
+  captureOf,
+  type Enrollment,
+  enrollmentOf,
+  mayRunAmbient,
+  servedCaptureOf,
+} from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { MeshView } from "../../view/view.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -39,10 +45,10 @@ export const namespaceLeavesMesh = defineRule({
     if (old === now && before.mesh.settings === after.mesh.settings) return;
     // A deleted namespace is an implied Namespace as long as the view contains objects in it.
     if (old.implied || now.implied || isTerminating(old) || isTerminating(now)) return;
-    const left = planesLeft(old, now, after.mesh);
+    const left = planesLeft(before, after);
     if (left.length > 0)
       yield {
-        at: ["metadata", "labels"],
+        at: changedLabels(old, now).length === 0 ? [] : ["metadata", "labels"],
         topic: "outside the mesh",
         message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((loss) => consequences[loss]).join("; ")}`,
         key: "leaves the mesh",
@@ -74,20 +80,23 @@ const consequences: Readonly<Record<Loss, string>> = {
 const losses = ["ambient", "running ambient", "maybe ambient", "sidecar"] as const;
 
 /** How workloads lose the mesh. If workloads are not known, one that follows the namespace is assumed. */
-function planesLeft(old: Namespace, now: Namespace, mesh: View): readonly Loss[] {
+function planesLeft(before: Side, after: Side): readonly Loss[] {
   const left = new Set<Loss | undefined>();
-  for (const workload of mesh.related(workloadsOfNamespace, now))
-    if (!isProxy(workload)) left.add(lossOf(workload, old, now));
-  if (!mesh.knowsAll("Workload")) left.add(lossOfEnrollment(enrollmentOf(old), enrollmentOf(now)));
+  for (const workload of after.mesh.related(workloadsOfNamespace, after.object))
+    if (!isProxy(workload)) left.add(lossOf(workload, before, after));
+  if (!after.mesh.knowsAll("Workload")) left.add(lossOfEnrollment(enrollmentAt(before), enrollmentAt(after)));
   return losses.filter((loss) => left.has(loss));
 }
 
-function lossOf(workload: Workload, old: Namespace, now: Namespace): Loss | undefined {
-  const [was, is] = [captureOf(workload, old), captureOf(workload, now)];
+const captureAt = (workload: Workload, { object, mesh }: Side) => captureOf(workload, object, mesh.settings);
+const enrollmentAt = ({ object, mesh }: Side): Enrollment => enrollmentOf(object, mesh.settings);
+
+function lossOf(workload: Workload, before: Side, after: Side): Loss | undefined {
+  const [was, is] = [captureAt(workload, before), captureAt(workload, after)];
   if (is === "none") return was === "ambient" || was === "sidecar" ? was : undefined;
   // A Pod that exists has a sidecar only if it shows one.
   if (is !== "sidecar" || workload.originKind === "Pod") return undefined;
-  if (!mayRunAmbient(workload, old) || mayRunAmbient(workload, now)) return undefined;
+  if (!mayRunAmbient(workload, before.object) || mayRunAmbient(workload, after.object)) return undefined;
   return was === "ambient" ? "running ambient" : "maybe ambient";
 }
 
@@ -121,13 +130,15 @@ function reasonOf(old: Namespace, now: Namespace): string {
       ? `${label} ${JSON.stringify(is)} is set`
       : `${label} changes from ${JSON.stringify(was)} to ${JSON.stringify(is)}`;
   });
-  return reasons.join(", ");
+  return reasons.length === 0 ? "no webhook of an injector selects its pods any more" : reasons.join(", ");
 }
 
 function fixOf(old: Namespace, now: Namespace, left: readonly Loss[]): string {
   const changes = changedLabels(old, now).map(({ label, was }) =>
     was === undefined ? `do not set ${label}` : `keep ${label} ${JSON.stringify(was)}`,
   );
+  if (changes.length === 0)
+    return "Label the namespace `istio-injection: enabled` first, or keep the webhook of the injector (`sidecarInjectorWebhook.enableNamespacesByDefault`).";
   const keep = `To stay in the mesh, ${changes.join(" and ")}.`;
   if (left.includes("running ambient") || left.includes("maybe ambient"))
     return `${keep} To migrate from ambient to sidecars, keep \`${dataplaneMode}: ambient\` next to the label that injects sidecars, restart the workloads, and remove it when every pod has a sidecar.`;
@@ -193,16 +204,16 @@ function injectorLost(before: Side, after: Side): InjectorLost | undefined {
   const workloads = after.mesh.related(workloadsOfNamespace, now).filter((workload) => !isProxy(workload));
   const lost = workloads.find(
     (workload) =>
-      captureOf(workload, now, after.mesh.settings) === "none" &&
-      captureOf(workload, old, before.mesh.settings) !== "none",
+      servedCaptureOf(workload, now, after.mesh.settings) === "none" &&
+      servedCaptureOf(workload, old, before.mesh.settings) !== "none",
   );
   if (lost !== undefined) return { name: injectorNamed(lost.pod.labels, now), isCertain: true };
   const name = injectorNamed({}, now);
-  if (enrollmentOf(now) !== "sidecar" || revisionNamed(name, after.mesh.settings) !== undefined) return undefined;
+  if (enrollmentAt(after) !== "sidecar" || revisionNamed(name, after.mesh.settings) !== undefined) return undefined;
   const wasThere =
-    enrollmentOf(old) === "sidecar"
+    enrollmentAt(before) === "sidecar"
       ? revisionNamed(injectorNamed({}, old), before.mesh.settings) !== undefined
-      : !isOutside(enrollmentOf(old));
-  const hasPods = workloads.some((workload) => captureOf(workload, now) === "sidecar");
+      : !isOutside(enrollmentAt(before));
+  const hasPods = workloads.some((workload) => captureAt(workload, after) === "sidecar");
   return wasThere ? { name, isCertain: hasPods || !after.mesh.knowsAll("Workload") } : undefined;
 }

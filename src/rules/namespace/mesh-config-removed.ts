@@ -60,5 +60,6 @@ function controlPlanesAt({
   const { workloads } = mesh.get(capturedNow, object);
   mesh.visited(workloads.all.length);
   const found = mesh.get(readers, object);
-  return [...controlPlanesOfEnrollment(object, found), ...controlPlanesOfPods(workloads.all, object, found)];
+  const ofPods = controlPlanesOfPods({ pods: workloads.all, namespace: object, found }, mesh.settings);
+  return [...controlPlanesOfEnrollment(object, found, mesh.settings), ...ofPods];
 }

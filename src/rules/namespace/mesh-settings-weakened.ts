@@ -133,7 +133,7 @@ function followersIn(namespace: Namespace, mesh: View): readonly Follower[] {
   const hasProxies = hasSidecars || hasWaypoints || hasGateways(namespace, mesh);
   const found: Follower[] = hasAmbient ? ["ztunnel"] : [];
   if (hasProxies || !hasAmbient) found.push("proxies");
-  if (hasProxies && (isEnrolled(namespace) !== false || hasSidecars)) found.push("identities");
+  if (hasProxies && (isEnrolled(namespace, mesh.settings) !== false || hasSidecars)) found.push("identities");
   return found;
 }
 
@@ -141,10 +141,10 @@ const hasGateways = (namespace: Namespace, mesh: View): boolean =>
   mesh.get(capturedNow, namespace).proxies.all.length > 0 || mesh.related(gatewaysOfNamespace, namespace).length > 0;
 
 function planesIn(namespace: Namespace, mesh: View): Readonly<Record<"hasSidecars" | "hasAmbient", boolean>> {
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, mesh.settings);
   const { workloads } = mesh.get(capturedNow, namespace);
   mesh.visited(workloads.all.length);
-  const captures = new Set(workloads.all.map((workload) => captureOf(workload, namespace)));
+  const captures = new Set(workloads.all.map((workload) => captureOf(workload, namespace, mesh.settings)));
   return {
     hasSidecars: ["sidecar", "ambient-and-sidecar", "unknown"].includes(enrollment) || captures.has("sidecar"),
     hasAmbient: ["ambient", "ambient-and-sidecar"].includes(enrollment) || captures.has("ambient"),
@@ -158,10 +158,14 @@ function hasInjected(
   isAffected: (workload: Workload) => boolean = () => true,
 ): boolean {
   const { workloads } = mesh.get(capturedNow, namespace);
-  const isBySidecar = enrollmentOf(namespace) === "sidecar" || enrollmentOf(namespace) === "ambient-and-sidecar";
+  const isBySidecar =
+    enrollmentOf(namespace, mesh.settings) === "sidecar" ||
+    enrollmentOf(namespace, mesh.settings) === "ambient-and-sidecar";
   if (workloads.all.length === 0) return isBySidecar;
   mesh.visited(workloads.all.length);
-  return workloads.all.some((workload) => captureOf(workload, namespace) === "sidecar" && isAffected(workload));
+  return workloads.all.some(
+    (workload) => captureOf(workload, namespace, mesh.settings) === "sidecar" && isAffected(workload),
+  );
 }
 
 function* newCallers(

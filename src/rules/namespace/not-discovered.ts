@@ -28,11 +28,12 @@ export const namespaceNotDiscovered = defineRule({
   *check(namespace, mesh) {
     if (isTerminating(namespace)) return;
     const found = mesh.get(readers, namespace);
-    const enrolled = controlPlanesOfEnrollment(namespace, found);
+    const enrolled = controlPlanesOfEnrollment(namespace, found, mesh.settings);
     const { workloads } = mesh.get(captured, namespace);
     mesh.visited(workloads.all.length);
     // Pods can also join the mesh by their own labels.
-    for (const revision of new Set([...enrolled, ...controlPlanesOfPods(workloads.all, namespace, found)]))
+    const ofPods = controlPlanesOfPods({ pods: workloads.all, namespace, found }, mesh.settings);
+    for (const revision of new Set([...enrolled, ...ofPods]))
       if (!isDiscovered(namespace, revision, mesh.settings))
         yield {
           at: enrolled.includes(revision) ? ["metadata", "labels"] : [],

@@ -1,7 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { captureOf, enrollmentOf, isEnrolled, staysOut } from "../../mesh/membership/capture.ts";
+import { captureOf, type Enrollment, enrollmentOf, isEnrolled, staysOut } from "../../mesh/membership/capture.ts";
 import { captureEvidence, enrollmentEvidence } from "../../mesh/membership/capture-evidence.ts";
+import type { MeshView } from "../../view/view.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { dataplaneMode, enrollmentLabels } from "../../mesh/objects/labels.ts";
@@ -32,11 +33,12 @@ export const namespaceNotInMesh = defineRule({
     const isRoot = namespace.metadata.name === mesh.settings.rootNamespace;
     if (isRoot || namespace.implied || isTerminating(namespace)) return;
     const workloads = mesh.related(workloadsOfNamespace, namespace);
-    const left = isEnrolled(namespace) === false ? leftOut(namespace, workloads, mesh.knowsAll("Workload")) : undefined;
-    if (left !== undefined) yield ofNamespace(namespace, left);
+    const left = isEnrolled(namespace, mesh.settings) === false ? leftOut(namespace, workloads, mesh) : undefined;
+    if (left !== undefined) yield ofNamespace(namespace, left, enrollmentOf(namespace, mesh.settings));
     else
       for (const workload of workloads)
-        if (captureOf(workload, namespace) === "none" && !isProxy(workload)) yield ofWorkload(workload, namespace);
+        if (captureOf(workload, namespace, mesh.settings) === "none" && !isProxy(workload))
+          yield ofWorkload(workload, namespace);
   },
 });
 
@@ -47,19 +49,19 @@ export const namespaceNotInMesh = defineRule({
 function leftOut(
   namespace: Namespace,
   all: readonly Workload[],
-  knowsAll: boolean,
+  mesh: MeshView,
 ): "every workload" | "some" | undefined {
   const workloads = all.filter((workload) => !isProxy(workload));
-  if (workloads.length === 0) return knowsAll && all.length > 0 ? undefined : "some";
-  const outside = workloads.filter((workload) => captureOf(workload, namespace) === "none");
+  if (workloads.length === 0) return mesh.knowsAll("Workload") && all.length > 0 ? undefined : "some";
+  const outside = workloads.filter((workload) => captureOf(workload, namespace, mesh.settings) === "none");
   if (outside.length === workloads.length) return "every workload";
   return outside.some((workload) => !staysOut(workload)) ? "some" : undefined;
 }
 
 /** An empty namespace may be one for gateways; and if some pods enroll themselves, workload-outside-mesh reports the others. */
-function ofNamespace(namespace: Namespace, left: "every workload" | "some"): Problem {
+function ofNamespace(namespace: Namespace, left: "every workload" | "some", enrollment: Enrollment): Problem {
   const { labels } = namespace.metadata;
-  const said = enrollmentEvidence(namespace, enrollmentOf(namespace)).join(", ");
+  const said = enrollmentEvidence(namespace, enrollment).join(", ");
   const because = said === "" ? "no label enrolls it" : `${said} enrolls nothing`;
   const label = enrollmentLabels.find((one) => labels[one] !== undefined);
   return {

@@ -86,7 +86,7 @@ function* ofAuthorizationPolicy(policy: AuthorizationPolicy, mesh: View): Iterab
 }
 
 function* ofPeerAuthentication(policy: PeerAuthentication, mesh: View): Iterable<Problem> {
-  const ambient = ambientAmong(mesh.related(namespacesOfUnselectingStrict, policy));
+  const ambient = ambientAmong(mesh.related(namespacesOfUnselectingStrict, policy), mesh.settings);
   const namespace = ambient.find(({ metadata }) => metadata.name !== mesh.settings.rootNamespace);
   if (namespace !== undefined)
     yield problemOf(
@@ -122,4 +122,5 @@ function withAmbient(namespaces: readonly Namespace[], mesh: MeshView<typeof cap
 
 const noLabels: Readonly<Record<string, string>> = Object.freeze({});
 const hasAmbient = (namespace: Namespace, mesh: MeshView<typeof captured>): boolean =>
-  enrollmentOf(namespace) === "ambient" || mesh.get(captured, namespace).capturesOf(noLabels).has("ambient");
+  enrollmentOf(namespace, mesh.settings) === "ambient" ||
+  mesh.get(captured, namespace).capturesOf(noLabels).has("ambient");

@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { enrollmentOf, unknownCapture } from "../../mesh/membership/capture.ts";
+import type { InjectorSettings } from "../../mesh/membership/injector-selectors.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { declaredProtocol, parsedProtocol } from "../../mesh/membership/service-protocol.ts";
@@ -102,7 +103,7 @@ function wrongPorts({ spec }: Service): readonly WrongPort[] {
 
 function* ofService(service: Service, mesh: View): Iterable<Problem> {
   const [namespace] = mesh.related(namespaceOfWrongPort, service);
-  if (namespace === undefined || isReadByZtunnelAlone(service, namespace)) return;
+  if (namespace === undefined || isReadByZtunnelAlone(service, namespace, mesh.settings)) return;
   for (const wrong of wrongPorts(service))
     if (wrong.server.speaksFirst) yield hanging(wrong);
     else yield* unread(wrong, readerOf(service, namespace, mesh), mesh);
@@ -157,11 +158,11 @@ const hasWaypoint = (service: Service, namespace: Namespace): boolean =>
     .some((one) => one !== undefined && one !== "none");
 
 /** Without a waypoint, nothing looks for HTTP in connections of ambient clients. */
-const isReadByZtunnelAlone = (service: Service, namespace: Namespace): boolean =>
-  enrollmentOf(namespace) === "ambient" && !hasWaypoint(service, namespace);
+const isReadByZtunnelAlone = (service: Service, namespace: Namespace, settings: InjectorSettings): boolean =>
+  enrollmentOf(namespace, settings) === "ambient" && !hasWaypoint(service, namespace);
 
 function readerOf(service: Service, namespace: Namespace, mesh: View): Reader {
-  const enrollment = enrollmentOf(namespace);
+  const enrollment = enrollmentOf(namespace, mesh.settings);
   if (enrollment === "ambient" && hasWaypoint(service, namespace)) return "proxies";
   const captures = mesh.get(captured, namespace).capturesOf(service.spec.selector);
   if (captures.has("sidecar")) return "proxies";

@@ -77,7 +77,8 @@ export const routesNeedWaypoint = defineRule({
     const called = routes.kind === "VirtualService" ? calledByHost(routes, mesh) : calledAsParent(routes, mesh);
     for (const { at, service } of called) {
       const [namespace] = mesh.related(namespaceOfService, service);
-      if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace) !== "ambient") continue;
+      if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace, mesh.settings) !== "ambient")
+        continue;
       const binding = waypointBindingOfService(service, namespace, mesh);
       if (isUsable(binding)) {
         const problem = passedOver(routes, { at, service }, binding, mesh);
@@ -113,7 +114,7 @@ function passedOver(
     routes.kind === "VirtualService"
       ? mesh.related(namespaceOfRoutingVirtualService, routes)
       : mesh.related(namespaceOfClientRoute, routes);
-  if (home === undefined || isTerminating(home) || enrollmentOf(home) !== "ambient") return undefined;
+  if (home === undefined || isTerminating(home) || enrollmentOf(home, mesh.settings) !== "ambient") return undefined;
   const host = hostOfService(service, mesh.settings.domain);
   return {
     at,

@@ -36,7 +36,7 @@ const sidecarLosses = fact(
     const selecting = sidecars.filter((one) => selectorOfSidecar(one) !== undefined && !losses.has(one));
     const groups = new SelectorGroups(selecting.map((one) => [selectorOfSidecar(one) ?? {}, one]));
     const done = new Set<SelectorGroup<Sidecar>>();
-    const mayUse = (one: Workload) => !isProxy(one) && mayHaveSidecar.has(captureOf(one, namespace));
+    const mayUse = (one: Workload) => !isProxy(one) && mayHaveSidecar.has(captureOf(one, namespace, mesh.settings));
     const workloads = mesh.related(workloadsOfNamespace, namespace).filter(mayUse);
     for (const workload of workloads.toSorted(byId))
       for (const [loser, by] of losersAt(groups.selecting(workload.pod.labels), done))

@@ -3,7 +3,7 @@ import { idOf } from "../../kube/identity.ts";
 import { captureOf, isAskedFor, isTooLateForInjection, neverInjected } from "../../mesh/membership/capture.ts";
 import { templatesOf } from "../../mesh/membership/injection-templates.ts";
 import { acceptedByInjector } from "../../mesh/membership/injector-annotations.ts";
-import { bypassInboundCapture } from "../../mesh/membership/interception.ts";
+import { ambientRedirection, bypassInboundCapture } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasInjectedGateway, isOwned, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import {
@@ -25,7 +25,7 @@ export const workloadAnnotationInvalid = defineRule({
   tags: ["mtls"],
   summary:
     "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template.",
-  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing.",
+  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
   fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`, and where the namespace has no label about injection, `sidecar.istio.io/inject` has to be a label.",
   incident: {
     symptoms: ["pods-refused", "outside-mesh"],
@@ -41,11 +41,12 @@ export const workloadAnnotationInvalid = defineRule({
     if (isOwned(workload)) return;
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    const capture = captureOf(workload, namespace);
-    const isAsked = isAskedFor(workload, namespace);
+    const capture = captureOf(workload, namespace, mesh.settings);
+    const isAsked = isAskedFor(workload, namespace, mesh.settings);
     yield* aboutInjection(workload, namespace, isAsked);
     if (capture === "ambient") yield* ignoredFlag(workload);
     yield* ignoredMode(workload, capture === "none");
+    yield* claimedRedirection(workload);
     yield* misplaced(workload, capture === "none" && isAsked !== true);
   },
 });
@@ -133,6 +134,20 @@ function* ignoredMode(workload: Workload, isOutside: boolean): Iterable<Problem>
       );
   } else if (mode !== "none" && mode !== "" && !(isOutside && meansNo.test(mode)))
     yield problemOf(workload, dataplaneMode, 'which has no effect: only "ambient" and "none" count', "labels");
+}
+
+/**
+ * The agent finds nothing to do for a pod that has the annotation and is to be captured (Istio cni/pkg/nodeagent/informers.go
+ * reconcilePod), and istiod sends clients to the HBONE port of any pod that has it (pilot/pkg/serviceregistry/ambient/workloads.go
+ * setTunnelProtocol). A Pod that exists may have it from the agent.
+ */
+function* claimedRedirection(workload: Workload): Iterable<Problem> {
+  if (workload.pod.annotations[ambientRedirection] === "enabled" && !isTooLateForInjection(workload))
+    yield problemOf(
+      workload,
+      ambientRedirection,
+      "which only the agent of istio-cni may set: clients use HBONE for the pods before ztunnel captures them, and the agent does not capture those that it missed",
+    );
 }
 
 /** What Istio reads from pods (Istio pkg/kube/inject, cni/pkg/util/podutil.go, pilot/pkg/serviceregistry/ambient/workloads.go). */

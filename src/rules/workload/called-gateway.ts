@@ -31,7 +31,7 @@ export const workloadCalledGateway = defineRule({
     if (name === undefined || name === before.object.pod.labels[gatewayNameLabel] || isProxy(after.object)) return;
     const [namespace] = after.mesh.related(namespaceOfWorkload, after.object);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    const capture = captureOf(after.object, namespace);
+    const capture = captureOf(after.object, namespace, after.mesh.settings);
     // ztunnel enforces no policy that targets a Gateway.
     if (capture !== "sidecar" && capture !== "unknown") return;
     yield {

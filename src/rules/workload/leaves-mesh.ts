@@ -3,7 +3,13 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import type { Path } from "../../kube/read.ts";
-import { type Capture, captureOf, isTooLateForInjection, unknownCapture } from "../../mesh/membership/capture.ts";
+import {
+  type Capture,
+  captureOf,
+  servedCaptureOf,
+  isTooLateForInjection,
+  unknownCapture,
+} from "../../mesh/membership/capture.ts";
 import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { hasOnlyCustomTemplates, injectedProxy } from "../../mesh/membership/injection-templates.ts";
@@ -55,10 +61,10 @@ export const workloadLeavesMesh = defineRule({
     const [namespace] = after.mesh.related(namespaceOfWorkload, after.object);
     if (namespace !== undefined && isTerminating(namespace)) return;
     const { settings } = after.mesh;
-    const was = captureOf(before.object, namespace, settings);
-    const is = captureOf(after.object, namespace, settings);
+    const was = servedCaptureOf(before.object, namespace, settings);
+    const is = servedCaptureOf(after.object, namespace, settings);
     if (was === "none") return;
-    const isInjectorAsked = captureOf(after.object, namespace) === "sidecar";
+    const isInjectorAsked = captureOf(after.object, namespace, settings) === "sidecar";
     if (is === "none" && isInjectorAsked) yield losesInjector(after.object);
     else if (is === "none" || isProxy(after.object)) yield leaves(before.object, after.object, was);
     else {

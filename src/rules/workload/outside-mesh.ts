@@ -41,7 +41,7 @@ export const workloadOutsideMesh = defineRule({
     // The workloads of the root namespace are the control plane.
     if (workload.metadata.namespace === mesh.settings.rootNamespace) return;
     if (namespace !== undefined && isTerminating(namespace)) return;
-    const capture = captureOf(workload, namespace);
+    const capture = captureOf(workload, namespace, mesh.settings);
     if (capture === "none") yield outside(workload, namespace);
     else yield* portsOutside(workload, capture);
   },

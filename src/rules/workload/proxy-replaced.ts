@@ -28,22 +28,22 @@ export const workloadProxyReplaced = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
-  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. The templates quote names and values without escaping them, and istiod believes the name of the pod that a proxy tells (pilot/pkg/serviceregistry/kube/controller/pod.go getPodByProxy). Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
+  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. The templates quote names and values without escaping them, and istiod believes the name of the pod that a proxy tells (pilot/pkg/serviceregistry/kube/controller/pod.go getPodByProxy). What arrives at the interfaces in `istio.io/reroute-virtual-interfaces` is sent on as the pod, by ztunnel too (cni/pkg/nodeagent/net.go getPodLevelTrafficOverrides). Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
   fix: "Remove the container, the annotation or the capability from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
   incident: {
     symptoms: ["protection-missing"],
-    proxies: ["sidecar"],
+    proxies: ["sidecar", "ztunnel"],
     seen: "Nothing, until pods are created. `istioctl proxy-status` shows another version or none, or traffic does not pass the proxy.",
     wayOut: "`kubectl rollout undo` the workload.",
     silentWhen:
-      "The pods have no sidecar, they are those of a gateway, or the settings are those that Istio documents for users, such as resources.",
+      "The pods are outside the mesh, they are those of a gateway, or the settings are those that Istio documents for users, such as resources.",
     page: "https://istio.io/latest/docs/reference/config/annotations/",
   },
 
   *check(workload, mesh) {
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
     if (namespace !== undefined && isTerminating(namespace)) return;
-    const capture = captureOf(workload, namespace);
+    const capture = captureOf(workload, namespace, mesh.settings);
     if (capture === "none") return;
     const { podAt } = workload;
     for (const { at, message, ...found } of foundIn(workload, capture))
@@ -61,6 +61,7 @@ function* foundIn(workload: Workload, capture: Capture): Iterable<Found> {
   // ztunnel adds no container to a pod, so that those with names of Istio's are others.
   const isOwn = (container: UnusualContainer): boolean => capture === "ambient" || !isOfIstio(container);
   for (const container of pod.unusual.filter(isOwn)) yield* privileges(container);
+  if (capture === "ambient") yield* rerouted(pod.annotations);
   // A gateway has no sidecar, also where the namespace is not known; the pod template of a gateway configures its proxy.
   if (capture === "ambient" || injectedProxy(pod) !== "sidecar") return;
   const isInjected = hasSidecar(workload) && !refusesInjection(pod);
@@ -178,15 +179,27 @@ function areOrdinary(json: string): boolean {
   }
 }
 
+const reroutedInterfaces = "istio.io/reroute-virtual-interfaces";
+const reroutes = "treats inbound traffic of network interfaces as outbound";
 /** Annotations with which a pod chooses another proxy, or keeps traffic from it. */
 const decisiveAnnotations: Readonly<Record<string, string>> = {
   "sidecar.istio.io/proxyImage": "chooses the image of its proxy",
   "sidecar.istio.io/bootstrapOverride": "chooses the bootstrap configuration of its proxy",
   "sidecar.istio.io/discoveryAddress": "chooses the control plane of its proxy",
   "traffic.sidecar.istio.io/excludeInterfaces": "keeps the traffic of network interfaces from its proxy",
-  "traffic.sidecar.istio.io/kubevirtInterfaces": "treats inbound traffic of network interfaces as outbound",
-  "istio.io/reroute-virtual-interfaces": "treats inbound traffic of network interfaces as outbound",
+  "traffic.sidecar.istio.io/kubevirtInterfaces": reroutes,
+  [reroutedInterfaces]: reroutes,
 };
+
+/**
+ * The only one of them that counts for ztunnel: what arrives at the interfaces goes to its port for outbound traffic, before any other
+ * rule, so that it sends it on as the pod (Istio cni/pkg/nodeagent/net.go getPodLevelTrafficOverrides, cni/pkg/iptables/iptables.go
+ * AppendInpodRules).
+ */
+function* rerouted(annotations: Readonly<Record<string, string>>): Iterable<Found> {
+  const isAny = annotations[reroutedInterfaces]?.split(",").some((name) => name.trim() !== "");
+  if (isAny === true) yield annotatedWith(annotations, reroutedInterfaces, reroutes);
+}
 /** The injector adds the volume mounts in this annotation, a list in JSON, to the proxy. */
 const userMounts = "sidecar.istio.io/userVolumeMount";
 /** The certificates, tokens and configuration of the proxy. Users mount certificates of their own elsewhere. */

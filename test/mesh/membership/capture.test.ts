@@ -4,6 +4,7 @@ import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
 import { captureOf, enrollmentOf, staysOut } from "../../../src/mesh/membership/capture.ts";
 import { isNamedAfter } from "../../../src/mesh/membership/owners.ts";
 import { isOwned, isProxy } from "../../../src/mesh/membership/workloads.ts";
+import { type AllMeshSettings, defaultMeshSettings, meshSettingsOf } from "../../../src/view/settings.ts";
 
 type Labels = Record<string, string>;
 const namespace = (labels: Labels, name = "payments") =>
@@ -42,13 +43,13 @@ describe("enrollmentOf", () => {
     ["ambient, injection disabled", { ...ambient, "istio-injection": "disabled" }, "ambient"],
   ];
   for (const [what, labels, expected] of cases)
-    test(what, () => assert.equal(enrollmentOf(namespace(labels)), expected));
+    test(what, () => assert.equal(enrollmentOf(namespace(labels), defaultMeshSettings), expected));
 
   test("kube-system is never enrolled", () => {
-    assert.equal(enrollmentOf(namespace({ ...ambient, ...injected }, "kube-system")), "opted-out");
+    assert.equal(enrollmentOf(namespace({ ...ambient, ...injected }, "kube-system"), defaultMeshSettings), "opted-out");
   });
   test("a namespace that was not seen", () => {
-    assert.equal(enrollmentOf(impliedNamespace("payments")), "unknown");
+    assert.equal(enrollmentOf(impliedNamespace("payments"), defaultMeshSettings), "unknown");
   });
 });
 
@@ -105,12 +106,89 @@ describe("captureOf", () => {
   for (const [what, labels, pod, expected] of cases)
     test(what, () => {
       const where = labels === undefined ? impliedNamespace("payments") : namespace(labels);
-      assert.equal(captureOf(deployment(pod), where), expected);
-      if (labels === undefined) assert.equal(captureOf(deployment(pod), undefined), expected);
+      assert.equal(captureOf(deployment(pod), where, defaultMeshSettings), expected);
+      if (labels === undefined) assert.equal(captureOf(deployment(pod), undefined, defaultMeshSettings), expected);
     });
 
   test("kube-system is left out even where nothing else is known of it", () => {
-    assert.equal(captureOf(deployment({ labels: wishesInjection }, "kube-system"), undefined), "none");
+    assert.equal(
+      captureOf(deployment({ labels: wishesInjection }, "kube-system"), undefined, defaultMeshSettings),
+      "none",
+    );
+  });
+});
+
+describe("where the webhooks of the injectors are known", () => {
+  const expression = (key: string, operator: string, ...values: readonly string[]) => ({ key, operator, values });
+  const where = (...matchExpressions: readonly object[]) => ({ matchExpressions });
+  const notLabelled = [expression("istio-injection", "DoesNotExist"), expression("istio.io/rev", "DoesNotExist")];
+  const notRefused = where(expression("sidecar.istio.io/inject", "NotIn", "false"));
+  const webhooks = (name: string) => [
+    { namespaceSelector: where(expression("istio.io/rev", "In", name)), objectSelector: notRefused },
+    {
+      namespaceSelector: where(...notLabelled),
+      objectSelector: where(...notRefused.matchExpressions, expression("istio.io/rev", "In", name)),
+    },
+  ];
+  const auto = {
+    namespaceSelector: where(...notLabelled, expression("kubernetes.io/metadata.name", "NotIn", "excepted")),
+    objectSelector: where(
+      expression("sidecar.istio.io/inject", "DoesNotExist"),
+      expression("istio.io/rev", "DoesNotExist"),
+    ),
+  };
+  const injector = (revision: string, all: readonly object[]) =>
+    readObject("AdmissionWebhook", {
+      kind: "MutatingWebhookConfiguration",
+      metadata: { name: `istio-sidecar-injector-${revision}`, labels: { "istio.io/rev": revision } },
+      webhooks: all,
+    });
+  const known = meshSettingsOf([injector("default", [...webhooks("default"), auto])]);
+  const canary = meshSettingsOf([injector("canary", webhooks("canary"))]);
+  const never = { matchLabels: { "istio.io/deactivated": "never-match" } };
+  const deactivated = meshSettingsOf([injector("default", [{ namespaceSelector: never, objectSelector: never }])]);
+
+  const cases: [string, AllMeshSettings, Labels, Labels, string, string][] = [
+    ["all namespaces", known, {}, {}, "payments", "sidecar"],
+    ["all namespaces but one", known, {}, {}, "excepted", "none"],
+    ["all namespaces but those of Kubernetes", known, {}, {}, "kube-public", "none"],
+    ["a namespace that is left out", known, { "istio-injection": "disabled" }, {}, "payments", "none"],
+    ["a namespace of a revision", known, { "istio.io/rev": "default" }, {}, "payments", "sidecar"],
+    ["a pod that refuses", known, {}, { "sidecar.istio.io/inject": "false" }, "payments", "none"],
+    [
+      "a pod that asks, which only another webhook is for",
+      known,
+      {},
+      { "sidecar.istio.io/inject": "true" },
+      "payments",
+      "none",
+    ],
+    ["a pod of its revision", known, {}, { "istio.io/rev": "default" }, "payments", "sidecar"],
+    ["a pod of another revision, whose injector is assumed", known, {}, { "istio.io/rev": "x" }, "payments", "sidecar"],
+    ["an ambient namespace", known, ambient, {}, "payments", "sidecar"],
+    ["only another injector is known", canary, injected, {}, "payments", "sidecar"],
+    ["only another injector is known, and nothing asks", canary, {}, {}, "payments", "none"],
+    ["no webhook selects anything", deactivated, injected, {}, "payments", "none"],
+    [
+      "no webhook of the default revision selects anything",
+      deactivated,
+      { "istio.io/rev": "x" },
+      {},
+      "payments",
+      "sidecar",
+    ],
+  ];
+  for (const [what, settings, labels, own, name, expected] of cases)
+    test(what, () => {
+      const there = namespace(labels, name);
+      assert.equal(captureOf(deployment({ labels: own }, name), there, settings), expected);
+    });
+
+  test("a namespace without labels is enrolled by a webhook, and one whose labels are not known is not", () => {
+    assert.equal(enrollmentOf(namespace({}), known), "sidecar");
+    assert.equal(enrollmentOf(namespace(ambient), known), "ambient-and-sidecar");
+    assert.equal(enrollmentOf(namespace({ "istio-injection": "disabled" }), known), "opted-out");
+    assert.equal(enrollmentOf(impliedNamespace("payments"), known), "unknown");
   });
 });
 
@@ -138,7 +216,7 @@ describe("captureOf a Pod", () => {
     ],
   ];
   for (const [what, labels, workload, expected] of cases)
-    test(what, () => assert.equal(captureOf(workload, namespace(labels)), expected));
+    test(what, () => assert.equal(captureOf(workload, namespace(labels), defaultMeshSettings), expected));
 });
 
 test("staysOut: a workload's own word", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type AnyObject, impliedNamespace, readObject } from "../../../src/kube/object.ts";
-import { captureOf } from "../../../src/mesh/membership/capture.ts";
+import { captureOf, servedCaptureOf } from "../../../src/mesh/membership/capture.ts";
 import { Readers } from "../../../src/mesh/membership/control-plane.ts";
 import { mtlsOf } from "../../../src/mesh/mtls/effective-mtls.ts";
 import { isReadBy } from "../../../src/mesh/objects/revision.ts";
@@ -169,8 +169,8 @@ describe("captureOf with settings", () => {
     ["the control planes are not known", defaultMeshSettings, rev("nobody"), {}, "sidecar"],
   ];
   for (const [what, settings, labels, own, expected] of cases)
-    test(what, () => assert.equal(captureOf(pod(own), namespace(labels), settings), expected));
-  test("without settings, every revision is assumed to have an injector", () => {
-    assert.equal(captureOf(pod({}), namespace(rev("nobody"))), "sidecar");
+    test(what, () => assert.equal(servedCaptureOf(pod(own), namespace(labels), settings), expected));
+  test("captureOf: every revision is assumed to have an injector", () => {
+    assert.equal(captureOf(pod({}), namespace(rev("nobody")), defaultMeshSettings), "sidecar");
   });
 });
