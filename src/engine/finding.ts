@@ -13,8 +13,9 @@ import type { RuleSetting } from "./setting.ts";
 export type FindingClass = "intrinsic" | "weakening" | "relational";
 
 /** A problem with its rule, its subject, the rule's setting for it and whether the change introduced it. */
-export interface Finding extends Omit<Problem, "undecided" | "message"> {
+export interface Finding extends Omit<Problem, "undecided" | "message" | "fix"> {
   readonly message: string;
+  readonly fix?: string;
   readonly rule: Rule;
   /** The subject after the change. */
   readonly subject: AnyObject;
@@ -34,12 +35,18 @@ export interface FoundBy {
 }
 
 export function findingOf(problem: Problem, { rule, subject, setting }: FoundBy, introduced: boolean): Finding {
-  const message = messageOf(problem);
-  return { ...problem, message, rule, subject, setting, introduced, class: classOf(problem, rule) };
+  const of = { rule, subject, setting, introduced, class: classOf(problem, rule) };
+  return { ...(problem as WithoutTexts), ...textsOf(problem), ...of };
 }
 
-export const messageOf = ({ message }: Pick<Problem, "message">): string =>
-  typeof message === "string" ? message : message();
+type Texts = Pick<Finding, "message" | "fix">;
+type WithoutTexts = Omit<Problem, keyof Texts>;
+
+const textsOf = ({ message, fix }: Problem): Texts =>
+  fix === undefined ? { message: written(message) } : { message: written(message), fix: written(fix) };
+
+export const messageOf = ({ message }: Pick<Problem, "message">): string => written(message);
+const written = (text: string | (() => string)): string => (typeof text === "string" ? text : text());
 
 /**
  * Whether a finding rests on something that is not known, so that a report only names its rule. Where anything is ambient, a guess

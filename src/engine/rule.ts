@@ -50,8 +50,8 @@ export interface Problem {
    * is uncertain or limited.
    */
   readonly onlyWarns?: string;
-  /** The fix for this case, if the fix of the rule is too general. */
-  readonly fix?: string;
+  /** The fix for this case, if the fix of the rule is too general. A function where the message is one. */
+  readonly fix?: string | (() => string);
   /** Other objects that the report lists. */
   readonly related?: readonly AnyObject[];
   /** Other objects, present or absent, that make the problem true. They are read again before a denial. */

@@ -48,6 +48,7 @@ const mtls = (mode: string): Raw =>
 export const rootChanges = {
   annotated: annotate(denyAdmin),
   denying: rootPolicy("deny-debug", { action: "DENY", rules: [paths("/debug/*")] }),
+  deniesMore: rootPolicy("deny-admin", { action: "DENY", rules: [paths("/admin/*", "/debug/*")] }),
   deniesOthers: rootPolicy("deny-admin", { action: "DENY", rules: [paths("/debug/*")] }),
   permissive: mtls("PERMISSIVE"),
   tokens: manifest(
@@ -147,7 +148,7 @@ function* wideMesh(): Iterable<Raw> {
 }
 
 const wideChanges: readonly (readonly [title: string, raw: Raw])[] = [
-  ["DENY policy, a path more", rootPolicy("deny-admin", { action: "DENY", rules: [paths("/admin/*", "/debug/*")] })],
+  ["DENY policy, a path more", rootChanges.deniesMore],
   ["ALLOW policy of some workloads, new", rootChanges.strangers],
   ["ALLOW policy of the ingress, new", authorizationPolicy({ namespace: root, name: "ingress" }, ingressOnly())],
   ["PeerAuthentication, PERMISSIVE", rootChanges.permissive],

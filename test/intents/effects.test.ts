@@ -14,6 +14,11 @@ import { someObjects } from "../meshes/arbitrary.ts";
 const policy = (spec: object, metadata: object = {}) =>
   readObject("AuthorizationPolicy", { metadata: { namespace: "istio-system", name: "p", ...metadata }, spec });
 const [admin, debug] = ["/admin/*", "/debug/*"].map((path) => ({ to: [{ operation: { paths: [path] } }] }));
+const both = { to: [{ operation: { paths: ["/debug/*", "/admin/*"] } }] };
+const many = (i: number) =>
+  Array.from({ length: 40 }, (_, j) => ({
+    to: [{ operation: { methods: [`M${j}`], paths: Array.from({ length: 40 * i }, (_path, k) => `*/${k}/${j}`) } }],
+  }));
 const denying = (...rules: unknown[]) => policy({ action: "DENY", rules });
 const allowing = (...rules: unknown[]) => policy({ rules });
 const mtls = (mode: string, metadata: object = {}) =>
@@ -31,6 +36,21 @@ describe("what one change can do to requests", () => {
     ["a DENY policy has a further rule", { old: denying(admin), object: denying(debug, admin) }, "denies"],
     ["a DENY policy loses a rule", { old: denying(debug, admin), object: denying(admin) }, "allows"],
     ["a DENY policy has another rule", { old: denying(debug), object: denying(admin) }, "any"],
+    ["a DENY rule has a path more", { old: denying(admin), object: denying(both) }, "denies"],
+    ["a DENY rule has a path fewer", { old: denying(both), object: denying(debug) }, "allows"],
+    ["two DENY rules become one", { old: denying(admin, debug), object: denying(both) }, "nothing"],
+    ["an ALLOW rule has a path more", { old: allowing(admin), object: allowing(both) }, "allows"],
+    ["an ALLOW rule has a path fewer", { old: allowing(both), object: allowing(admin) }, "denies"],
+    [
+      "a DENY rule asks for what it did not ask for, where that is not known",
+      { old: denying({}), object: denying(admin, { to: [{ operation: { notPaths: ["/admin/*"] } }] }) },
+      "allows",
+    ],
+    [
+      "two DENY rules with many paths each, of which to know it takes too much work",
+      { old: denying(...many(1)), object: denying(...many(2)) },
+      "any",
+    ],
     [
       "the rules of a policy are in another order",
       { old: denying(debug, admin), object: denying(admin, debug) },
@@ -126,6 +146,10 @@ const rule = fc.constantFrom(
   { from: [{ source: { notPrincipals: ["*"] } }] },
   { to: [{ operation: { methods: ["GET"] } }] },
   { to: [{ operation: { paths: ["/x"] } }] },
+  { to: [{ operation: { paths: ["/x", "/y/*"] } }] },
+  { to: [{ operation: { paths: ["/*"] } }] },
+  { to: [{ operation: { notPaths: ["/x"] } }] },
+  { to: [{ operation: { paths: ["/x"], methods: ["GET"] } }] },
   { from: [{ source: { requestPrincipals: ["*"] } }] },
 );
 const spec = fc.record({
@@ -139,12 +163,13 @@ const versions = fc
   .chain(([namespace, of, rules, more]) => {
     const version = (some: readonly object[]) =>
       readObject("AuthorizationPolicy", { metadata: { namespace, name: "changed" }, spec: { ...of, rules: some } });
-    const [less, all] = [version(rules), version([...rules, ...more])];
+    const [less, others, all] = [version(rules), version(more), version([...rules, ...more])];
     return fc.constantFrom<Change>(
       { object: all },
       { old: all },
       { old: less, object: all },
       { old: all, object: less },
+      { old: less, object: others },
     );
   });
 /** Other objects that count where requests arrive. */

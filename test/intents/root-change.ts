@@ -48,6 +48,8 @@ describe("a change in the root namespace, over many intents", () => {
     const [annotated, denying] = [workFor(rootChanges.annotated), workFor(rootChanges.denying)];
     assert.ok(annotated * 20 < whole, `${annotated} for an annotation, ${whole} for a CUSTOM policy`);
     assert.ok(denying * 2 < whole, `${denying} for a DENY policy, ${whole} for a CUSTOM policy`);
+    const more = workFor(rootChanges.deniesMore);
+    assert.ok(more * 10 < denying * 11, `${more} for a path more, ${denying} for a DENY policy that is new`);
   });
 
   test("what counts only where requests arrive follows those that it can touch", () => {

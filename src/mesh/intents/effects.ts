@@ -1,9 +1,9 @@
 import type { AnyObject } from "../../kube/object.ts";
 import type { Change } from "../../view/overlay.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { actionOf, type AuthorizationPolicy, isEnforced } from "../authorization/policies.ts";
+import { places } from "../authorization/requests/matches.ts";
 import type { Entry } from "./intents.ts";
-import { rulesOf, scopeOf } from "./policy-change.ts";
+import { changeOfPolicy, type PolicyChange } from "./policy-change.ts";
 
 /**
  * What one change can do to requests, whatever else is in the mesh.
@@ -36,13 +36,13 @@ export function canEnd(effect: Effect, { expect }: Entry): boolean {
   return effect === "any" || expect !== "allowed";
 }
 
-function computed({ old, object }: Change, settings: MeshSettings): Effect {
+function computed(change: Change, settings: MeshSettings): Effect {
+  const { old, object } = change;
   if (old?.malformed !== undefined || object?.malformed !== undefined) return "any";
   if (old !== undefined && object !== undefined && isSame(old, object)) return "nothing";
   const isOfPolicy = [old, object].every((one) => one === undefined || one.kind === "AuthorizationPolicy");
-  return isOfPolicy
-    ? ofPolicies(old as AuthorizationPolicy | undefined, object as AuthorizationPolicy | undefined, settings)
-    : "any";
+  const changed = isOfPolicy ? changeOfPolicy(change, settings) : undefined;
+  return changed === undefined ? "any" : ofPolicies(changed);
 }
 
 /** The kinds of which no annotation is read, but those of Istio. */
@@ -66,30 +66,11 @@ function decisiveOf({ metadata, ...object }: AnyObject): string {
   return JSON.stringify([object, rest, ofIstio]);
 }
 
-function ofPolicies(
-  old: AuthorizationPolicy | undefined,
-  object: AuthorizationPolicy | undefined,
-  settings: MeshSettings,
-): Effect {
-  if ([old, object].some((policy) => policy !== undefined && actionOf(policy) === "CUSTOM")) return "any";
-  const [was, is] = [enforced(old, settings), enforced(object, settings)];
-  if (was === undefined && is === undefined) return "nothing";
-  // The first ALLOW policy of a workload denies what it does not allow, and allows what others do not.
-  if (was === undefined) return is !== undefined && isDeny(is) ? "denies" : "any";
-  if (is === undefined) return isDeny(was) ? "allows" : "any";
-  return ofRules(was, is);
-}
-
-const enforced = (policy: AuthorizationPolicy | undefined, settings: MeshSettings): AuthorizationPolicy | undefined =>
-  policy !== undefined && isEnforced(policy, settings) ? policy : undefined;
-const isDeny = (policy: AuthorizationPolicy): boolean => actionOf(policy) === "DENY";
-
-/** Of two versions of a policy for the same workloads: each rule matches requests regardless of the others. */
-function ofRules(was: AuthorizationPolicy, is: AuthorizationPolicy): Effect {
-  if (scopeOf(was) !== scopeOf(is)) return "any";
-  const [old, now] = [rulesOf(was), rulesOf(is)];
-  const [isMore, isLess] = [!now.isSubsetOf(old), !old.isSubsetOf(now)];
-  if (isMore && isLess) return "any";
-  if (!isMore && !isLess) return "nothing";
-  return isMore === isDeny(is) ? "denies" : "allows";
+/** The first ALLOW policy of a workload denies what it does not allow, and allows what others do not. */
+function ofPolicies({ policies, isSameScope, allowing, denying, isOfDefault }: PolicyChange): Effect {
+  if (isOfDefault || (policies.length > 1 && !isSameScope)) return "any";
+  const [allows, denies] = [allowing, denying].map((matches) => places.some((place) => matches[place].length > 0));
+  if (allows && denies) return "any";
+  if (allows) return "allows";
+  return denies ? "denies" : "nothing";
 }

@@ -3,11 +3,12 @@ import type { Change } from "../../view/overlay.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced } from "../authorization/policies.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
-import type { Box } from "../authorization/requests/boxes.ts";
-import { inside } from "../authorization/requests/difference.ts";
+import { type Box, everyRequest } from "../authorization/requests/boxes.ts";
+import { matchOf, workOfQuestion } from "../authorization/requests/changed-rules.ts";
+import { inside, outside } from "../authorization/requests/difference.ts";
 import type { Match, Place } from "../authorization/requests/matches.ts";
 import { anything } from "../authorization/requests/patterns.ts";
-import { rulesAt } from "../authorization/requests/policies.ts";
+import { type Ruled, rulesAt, textOf } from "../authorization/requests/policies.ts";
 import { type Part, Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import { Undecided, Work } from "../authorization/requests/work.ts";
@@ -19,7 +20,9 @@ import type { Caller } from "../requests/question.ts";
 export interface PolicyChange {
   /** The versions that are enforced, one or two. */
   readonly policies: readonly AuthorizationPolicy[];
-  /** What is allowed or denied by rules that only one version has, at each place. What none of them matches is decided as before... */
+  /** Both versions are enforced, with one action at the same workloads. */
+  readonly isSameScope: boolean;
+  /** What is allowed or denied by rules of one version that the other one does not cover, at each place. What none of them matches is decided as before... */
   readonly allowing: Matches;
   readonly denying: Matches;
   /** ... unless a pod has its first ALLOW policy, or loses its last one, which this change can do. */
@@ -42,21 +45,26 @@ function computed({ old, object }: Change, settings: MeshSettings): PolicyChange
   const versions = [old, object].filter((one) => one !== undefined) as readonly AuthorizationPolicy[];
   if (versions.some((one) => one.malformed !== undefined || actionOf(one) === "CUSTOM")) return undefined;
   const policies = versions.filter((one) => isEnforced(one, settings));
-  const isSame = new Set(policies.map(scopeOf)).size === 1 && policies.length === 2;
-  const [was, is] = policies.map(rulesOf);
-  const kept = isSame && was !== undefined && is !== undefined ? was.intersection(is) : new Set<string>();
+  const isSameScope = policies.length === 2 && new Set(policies.map(scopeOf)).size === 1;
+  const work = new Work(workOfQuestion);
   const matchesOf = (version: AnyObject | undefined, action: string): Matches =>
-    byPlace((place) =>
-      policies
+    byPlace((place) => {
+      const rules = policies
         .filter((policy) => policy === version && actionOf(policy) === action)
-        .flatMap((policy) => rulesAt(policy, place, settings))
-        .flatMap(({ policy, index, match }) => (kept.has(JSON.stringify(policy.spec.rules[index])) ? [] : match)),
-    );
+        .flatMap((policy) => rulesAt(policy, place, settings));
+      const others = isSameScope ? policies.filter((policy) => policy !== version) : [];
+      return notCovered(
+        rules,
+        others.flatMap((policy) => rulesAt(policy, place, settings)),
+        work,
+      );
+    });
   return {
     policies,
+    isSameScope,
     allowing: joined(matchesOf(object, "ALLOW"), matchesOf(old, "DENY")),
     denying: joined(matchesOf(object, "DENY"), matchesOf(old, "ALLOW")),
-    isOfDefault: !isSame && policies.some((one) => actionOf(one) === "ALLOW"),
+    isOfDefault: !isSameScope && policies.some((one) => actionOf(one) === "ALLOW"),
   };
 }
 
@@ -67,14 +75,35 @@ const byPlace = (of: (place: Place) => readonly Match[]): Matches => ({
 });
 const joined = (a: Matches, b: Matches): Matches => byPlace((place) => [...a[place], ...b[place]]);
 
+/** Without the rules of which the others match every request. What would take too much work counts as not covered. */
+function notCovered(rules: readonly Ruled[], others: readonly Ruled[], work: Work): readonly Match[] {
+  const texts = new Set(others.map(textOf));
+  const left: Match[] = [];
+  for (const ruled of rules)
+    if (!texts.has(textOf(ruled)) && ifDecided(() => isCovered(ruled.match, others, work)) !== true)
+      left.push(ruled.match);
+  return left;
+}
+
+/** By rules that ask for nothing else: where what a rule asks for is not known, neither is what they match. */
+function isCovered(match: Match, others: readonly Ruled[], work: Work): boolean {
+  work.spend(others.length);
+  const attributes = attributesOf(match);
+  const covering = others.map(matchOf).filter((other) => attributesOf(other).isSubsetOf(attributes));
+  return (
+    covering.length > 0 &&
+    inside(everyRequest, match, work).every((box) => outside(box, covering, work).next().done === true)
+  );
+}
+
+const attributesOf = ({ sources, operations, conditions }: Match): ReadonlySet<Attribute> =>
+  new Set([...sources.flat(), ...operations.flat(), ...conditions].map(({ attribute }) => attribute));
+
 /** The workloads of a policy and its action, in a comparable form. */
-export const scopeOf = (policy: AuthorizationPolicy): string => {
+const scopeOf = (policy: AuthorizationPolicy): string => {
   const { metadata, spec } = policy;
   return JSON.stringify([actionOf(policy), metadata.labels, { ...spec, action: undefined, rules: undefined }]);
 };
-/** The rules of a policy: each matches requests regardless of the others. */
-export const rulesOf = ({ spec }: AuthorizationPolicy): ReadonlySet<string> =>
-  new Set(spec.rules.map((rule) => JSON.stringify(rule)));
 
 /**
  * How requests may appear at a pod that nothing but routes is before: with the identity of the caller, or without one if the

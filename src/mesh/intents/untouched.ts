@@ -1,7 +1,7 @@
 import type { Change } from "../../view/overlay.ts";
 import { authorization } from "../authorization/effective-authorization.ts";
 import { actionOf, attachesToLabels } from "../authorization/policies.ts";
-import type { Place } from "../authorization/requests/matches.ts";
+import { type Place, places } from "../authorization/requests/matches.ts";
 import { portsOf } from "../client-tls/destinations.ts";
 import { routesOfParentService } from "../gateways/routes.ts";
 import { captured } from "../membership/captured.ts";
@@ -180,10 +180,10 @@ function policyEnds(asked: Asked, { change, before, after }: Sides): boolean {
   if (isOfWay(entry)) return false;
   const changed = changeOfPolicy(change, after.settings);
   if (changed === undefined) return true;
-  const { namespace, pods } = arrival;
+  const { namespace } = arrival;
+  const pods = arrival.pods.filter((pod) => isSelected(changed, pod));
   if (changed.isOfDefault && pods.some((pod) => isDefaultOther(pod, namespace, before, after))) return true;
-  const selected = pods.filter((pod) => isSelected(changed, pod));
-  return selected.length > 0 && rulesEnd({ ...asked, arrival: { ...arrival, pods: selected } }, changed, after);
+  return pods.length > 0 && rulesEnd({ ...asked, arrival: { ...arrival, pods } }, changed, after);
 }
 
 /** Whether changed rules match requests; what other policies deny is denied as before. */
@@ -191,10 +191,14 @@ function rulesEnd({ caller, requests, entry, arrival }: Asked, changed: PolicyCh
   const isAllowed = entry.expect === "allowed";
   const matches = isAllowed ? changed.denying : changed.allowing;
   const seen = seenAs(caller, requests, arrival.isUnchanged);
-  const matched = matchedOf(
-    seen,
-    [...arrival.places()].flatMap((place) => matches[place]),
-  );
+  const matchedAt = (some: Iterable<Place>) =>
+    matchedOf(
+      seen,
+      [...some].flatMap((place) => matches[place]),
+    );
+  // Most changes match none of the requests wherever they arrive.
+  if (matchedAt(places)?.length === 0) return false;
+  const matched = matchedAt(arrival.places());
   if (matched?.length === 0) return false;
   return matched === undefined || isAllowed || !guardsOf(arrival, mesh).every((guard) => areDenied(matched, guard));
 }

@@ -26,9 +26,15 @@ interface TargetHost extends Omit<Target, "subset"> {
 const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host, mesh): TargetHost => {
   const subsets = mesh.get(subsetsOfHost, host);
   const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
-  const missing = mesh.get(missingHost, host);
-  return { host, subsets, isUnknown, missing: missing?.isPartial === true ? undefined : missing, said: new SmallMap() };
+  const missing = () => {
+    const found = mesh.get(missingHost, host);
+    return found?.isPartial === true ? undefined : found;
+  };
+  return { host, subsets, isUnknown, missing, said: new SmallMap() };
 });
+
+const general =
+  "Correct the name of the subset, or define it in the DestinationRule before it is used. To remove a subset, remove its last use first.";
 
 /** A VirtualService, and the namespaces of the hosts of which it names subsets. */
 const namespacesOfSubsets = relation(
@@ -69,7 +75,7 @@ export const virtualServiceSubsetNotFound = defineRule({
   summary:
     "A destination or mirror with traffic names a subset that the DestinationRule its clients use does not define.",
   why: "Envoy has no cluster for such a subset and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Clients use one DestinationRule: that of their own namespace, else of the service's, else of the root namespace (pilot/pkg/model/push_context.go destinationRule).",
-  fix: "Correct the name of the subset, or define it in the DestinationRule before it is used. To remove a subset, remove its last use first.",
+  fix: general,
   incident: {
     symptoms: ["no-cluster"],
     proxies: ["sidecar", "gateway", "waypoint"],
@@ -122,8 +128,8 @@ const none: readonly SubsetFailure[] = [];
 interface Target extends SubsetTarget {
   /** Whether the host has not the form of a Service's and no ServiceEntry defines it, so that requests fail anyway. */
   readonly isUnknown: boolean;
-  /** If nothing defines the host, for certain; virtual-service-destination-not-found leaves it to this rule then. */
-  readonly missing: MissingHost | undefined;
+  /** If nothing defines the host, for certain; virtual-service-destination-not-found leaves it to this rule then. Texts alone need it. */
+  readonly missing: () => MissingHost | undefined;
 }
 
 /** A host of destinations of one VirtualService, and the look-up results of clients by subset and callers. */
@@ -148,10 +154,15 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   for (const failure of failures) {
     const isWarning = !failure.isGrave || traffic.isUncertain;
     const onlyWarns = isWarning ? reasonOf(traffic) : isForNobody(failure, asked) ? onlyGateways : undefined;
-    const { message, key, evidence, fix } = saidOf(failure, asked, { isWarning, isForAll });
+    const said = saidOf(failure, asked, { isWarning, isForAll });
     // Without spread objects, because a DestinationRule can have tens of thousands of such problems.
-    const problem: Writable = { at: [...traffic.at, "subset"], message, key, evidence };
-    if (fix !== undefined) problem.fix = fix;
+    const problem: Writable = {
+      at: [...traffic.at, "subset"],
+      message: () => said.message,
+      key: said.key,
+      evidence: said.evidence,
+      fix: () => fixFor(failure, said.fix, traffic),
+    };
     if (failure.standsFor !== undefined) problem.alsoFor = alsoFor(failure.standsFor, target, isWarning);
     if (failure.ownerInstead !== undefined) problem.related = [failure.ownerInstead];
     if (onlyWarns !== undefined) problem.onlyWarns = onlyWarns;
@@ -165,13 +176,6 @@ const reasonOf = ({ isUncertain }: Traffic): string =>
   isUncertain ? perhapsUnused : "the requests for which the route is meant may not fail";
 const onlyGateways = "the namespace has only gateways, which do not follow what sidecars follow";
 
-/** What is the same for all VirtualServices whose clients do not find the subset. */
-interface Said {
-  readonly message: string;
-  readonly key: string;
-  readonly evidence: readonly Evidence[];
-  readonly fix: string | undefined;
-}
 interface Weight {
   readonly isWarning: boolean;
   /** Whether no client has the subset, and one failure stands for all. */
@@ -180,25 +184,41 @@ interface Weight {
 
 /** The result is stored where it depends on the namespace of the clients alone, because thousands of routes can have it. */
 function saidOf(failure: SubsetFailure, asked: Asked, weight: Weight): Said {
-  const { client, ownerInstead, root } = failure;
+  const { client, root } = failure;
   const { subset, said } = asked.target;
-  if (client === undefined || client.gateway !== undefined || ownerInstead !== undefined || root !== undefined)
-    return say(failure, asked, weight);
+  if (client === undefined || client.gateway !== undefined || root !== undefined)
+    return new Said(failure, asked, weight);
   const key = `${subset}\n${client.namespace}\n${weight.isWarning} ${weight.isForAll}`;
   let known = said.get(key);
-  if (known === undefined) said.set(key, (known = say(failure, asked, weight)));
+  if (known === undefined) said.set(key, (known = new Said(failure, asked, weight)));
   return known;
 }
 
-function say(failure: SubsetFailure, asked: Asked, { isWarning, isForAll }: Weight): Said {
-  const { target } = asked;
-  const identity = [target.host, target.subset, failure.client?.namespace, failure.lookup.definedFor, isWarning];
-  return {
-    message: messageOf(failure, target, isForAll),
-    key: JSON.stringify(identity),
-    evidence: witnessesOf(failure, asked, target.subsets.isNowhere(target.subset)),
-    fix: fixOf(failure, asked),
-  };
+/** What is the same for all VirtualServices whose clients do not find the subset. Most of such problems are counted and not shown. */
+class Said {
+  readonly key: string;
+  readonly evidence: readonly Evidence[];
+  readonly #failure: SubsetFailure;
+  readonly #asked: Asked;
+  readonly #isForAll: boolean;
+  #message: string | undefined;
+  #fix: { readonly text: string | undefined } | undefined;
+
+  constructor(failure: SubsetFailure, asked: Asked, { isWarning, isForAll }: Weight) {
+    const { host, subset, subsets } = asked.target;
+    this.key = JSON.stringify([host, subset, failure.client?.namespace, failure.lookup.definedFor, isWarning]);
+    this.evidence = witnessesOf(failure, asked, subsets.isNowhere(subset));
+    this.#failure = failure;
+    this.#asked = asked;
+    this.#isForAll = isForAll;
+  }
+
+  get message(): string {
+    return (this.#message ??= messageOf(this.#failure, this.#asked.target, this.#isForAll));
+  }
+  get fix(): string | undefined {
+    return (this.#fix ??= { text: fixOf(this.#failure, this.#asked) }).text;
+  }
 }
 
 /** Only sidecars follow the route there, and none is known. */
@@ -250,13 +270,16 @@ function listed(subsets: readonly string[]): string {
   return [...shown, ...(subsets.length > maxListed ? ["…"] : [])].join(", ");
 }
 
-function fixOf(failure: SubsetFailure, { traffic, target, settings }: Asked): string | undefined {
-  const { client, ownerInstead } = failure;
-  const fix = target.isUnknown ? hostFix(target, settings.domain) : (subsetFix(failure, target) ?? missingFix(target));
-  if (ownerInstead === undefined) return fix;
+/** Undefined: the general one. */
+const fixOf = (failure: SubsetFailure, { target, settings }: Asked): string | undefined =>
+  target.isUnknown ? hostFix(target, settings.domain) : (subsetFix(failure, target) ?? missingFix(target));
+
+/** `fix`: if the clients follow the VirtualService. */
+function fixFor({ client, ownerInstead }: SubsetFailure, fix: string | undefined, { protocol }: Traffic): string {
+  if (ownerInstead === undefined) return fix ?? general;
   const { namespace, name } = ownerInstead.metadata;
   const owner = `VirtualService ${namespace}/${name}`;
-  const instead = hasRoutesFor(ownerInstead, client?.namespace ?? "", traffic.protocol)
+  const instead = hasRoutesFor(ownerInstead, client?.namespace ?? "", protocol)
     ? `These clients follow ${owner}, which is for the same hosts, so the route has no effect until that is gone.`
     : `${owner} is for the same wildcard and comes first, although it has no route for these clients, so they follow neither for a known host until that is gone.`;
   return `${instead} ${fix ?? "Correct the name of the subset, or define it in the DestinationRule that they use."}`;
@@ -267,16 +290,21 @@ function hostFix({ host, missing }: Target, domain: string): string {
   const [name, namespace, ...more] = host.split(".");
   const isShort = name && namespace && (more.length === 0 || (more.length === 1 && more[0] === "svc"));
   const create = "create a ServiceEntry for the host first";
-  if (missing?.fix !== undefined) return `${missing.fix} For a host outside the cluster, ${create}.`;
+  const known = missing()?.fix;
+  if (known !== undefined) return `${known} For a host outside the cluster, ${create}.`;
   return isShort
     ? `Write the full name of the Service: Istio completes only names without a dot, so "${host}" is not "${name}.${namespace}.svc.${domain}". For a host outside the cluster, ${create}.`
     : `Correct the host, or ${create}.`;
 }
 
 /** A host that nothing defines is the mistake, rather than its subset. */
-const missingFix = ({ missing }: Target): string | undefined =>
-  missing &&
-  `${missing.message}. ${missing.fix ?? "Correct the host, or create its Service, and a DestinationRule with the subset, before it is routed to."}`;
+function missingFix({ missing }: Target): string | undefined {
+  const found = missing();
+  return (
+    found &&
+    `${found.message}. ${found.fix ?? "Correct the host, or create its Service, and a DestinationRule with the subset, before it is routed to."}`
+  );
+}
 
 function subsetFix({ lookup }: SubsetFailure, { host, subset, subsets }: Target): string | undefined {
   if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
