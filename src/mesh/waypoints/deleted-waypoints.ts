@@ -4,7 +4,7 @@ import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointName } from "./bindings.ts";
 import { isGone } from "./departures.ts";
-import { type ServedTraffic, servingWaypoints, type ServingWaypoints } from "./served-traffic.ts";
+import { destinationKinds, type ServedTraffic, servingWaypoints, type ServingWaypoints } from "./served-traffic.ts";
 
 /** Objects and the waypoint that their labels request. */
 type Bound = Pick<ServedTraffic, "object" | "binding">;
@@ -64,7 +64,7 @@ function* pairs(old: ServingWaypoints, now: ServingWaypoints): Iterable<readonly
     if (isUsable(was.binding) && old.hasUnlabelled(kind) && now.hasUnlabelled(kind))
       yield [was, now.ofUnlabelled(kind)];
   }
-  for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
+  for (const kind of destinationKinds)
     for (const name of old.labelled(kind)) {
       const [was, is] = [old.bound(kind, name), now.bound(kind, name)];
       if (was !== undefined && is !== undefined) yield [was, is];

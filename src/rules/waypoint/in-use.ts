@@ -18,6 +18,7 @@ export const waypointInUse = defineRule({
     "Service",
     "ServiceEntry",
     "Workload",
+    "WorkloadEntry",
   ],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
