@@ -75,7 +75,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Wait until Gateway $1 has an address in its status, then change the label. Its conditions say why it has none.",
     ],
     [
-      /^(?!.* is not ready;)Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
+      /^Requests to (ServiceEntry|WorkloadEntry) .*: ztunnel does not know .* any more;/,
+      "Keep the $1 as long as anybody calls it, or first refuse its address where connections leave the cluster. Nothing is lost if nobody calls it any more.",
+    ],
+    [
+      /^(?!.* is not ready;)(?!.*: ztunnel does not know )Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
       "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
     ],
   ],

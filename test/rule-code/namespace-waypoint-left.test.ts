@@ -59,3 +59,10 @@ test("ztunnel admits somebody else as well, whom the policies at the waypoint ma
   assert.deepEqual(judged([policy("waypoint", callers(waypoint)), policy("all", callers("*"))]), ["deny"]);
   assert.deepEqual(judged([policy("elsewhere", { selector: { matchLabels: { app: "web" } } })]), ["deny"]);
 });
+
+test("ztunnel is not in front of a machine outside the cluster: denied", () => {
+  const machine = (name: string, labels: object) =>
+    inBank("networking.istio.io/v1", "WorkloadEntry", { name }, { spec: { address: "192.0.2.1", labels } });
+  assert.deepEqual(judged([policy("nobody", {}), machine("ledger", { app: "ledger" })]), ["deny"]);
+  assert.deepEqual(judged([policy("nobody", {}), machine("web", { app: "web" })]), ["warn"]);
+});

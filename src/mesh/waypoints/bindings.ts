@@ -6,6 +6,7 @@ import { isTrueText } from "../objects/parse-bool.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 import { type KubernetesGateway, isForIngress, nameOverride } from "../membership/gateways.ts";
 import { isExternalName, isHeadless, type Service } from "../membership/services.ts";
+import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import {
@@ -63,10 +64,17 @@ export const namespaceOfBoundService = relation(
   namespaceByName,
 );
 /** The waypoint that the pods' labels name, and the Gateway of which they are instances by their label. */
-export const workloadsByWaypoint = index("Workload", ({ metadata: { namespace }, pod: { labels } }) => {
+export const workloadsByWaypoint = index("Workload", ({ metadata: { namespace }, pod: { labels } }) =>
+  keysNamedByPods(labels, namespace),
+);
+/** The same of WorkloadEntries, whose labels may be those of the spec. */
+export const workloadEntriesByWaypoint = index("WorkloadEntry", (entry) =>
+  keysNamedByPods(labelsOfWorkloadEntry(entry), entry.metadata.namespace),
+);
+function keysNamedByPods(labels: Labels, namespace: string): readonly string[] {
   const gateway = labels[gatewayNameLabel];
   return [...keysNamed(labels, namespace), ...(gateway ? [formatWaypoint({ name: gateway, namespace })] : [])];
-});
+}
 /** A gateway and its own namespace. */
 export const namespaceOfGateway = relation(
   "namespaceOfGateway",
@@ -83,10 +91,10 @@ export const waypointOfServiceEntry = relation(
   index("ServiceEntry", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace)),
   kubernetesGatewayByName,
 );
-/** A WorkloadEntry and the gateway that its own labels name. */
+/** A WorkloadEntry and the gateways that its own labels name: as its waypoint, and as the one that runs at its address. */
 export const waypointOfWorkloadEntry = relation(
   "waypointOfWorkloadEntry",
-  index("WorkloadEntry", ({ metadata }) => keysNamed(metadata.labels, metadata.namespace)),
+  workloadEntriesByWaypoint,
   kubernetesGatewayByName,
 );
 /** A workload and the gateways that its pods' own labels name: as their waypoint, and as the one that runs in them. */
@@ -170,7 +178,7 @@ export function waypointBindingOfServiceEntry(
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding | typeof waypointOfServiceEntry>,
 ): WaypointBinding | undefined {
-  if (!isServed(entry, mesh.settings)) return undefined;
+  if (!isServed(entry, mesh.settings) || isOfMeshGateway(entry.metadata.labels)) return undefined;
   const named = waypointNamed(entry.metadata.labels, entry.metadata.namespace);
   if (named === "none") return undefined;
   const request = { of: namespace, name: entry.metadata.namespace, traffic: "service", mesh } as const;
@@ -188,30 +196,44 @@ export function waypointBindingOfWorkload(
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding | typeof waypointOfWorkload>,
 ): WaypointBinding | undefined {
-  const { labels } = workload.pod;
-  const name = workload.metadata.namespace;
+  const of = { labels: workload.pod.labels, in: workload.metadata.namespace, namespace };
+  return bindingOfPods(of, mesh.related(waypointOfWorkload, workload), mesh);
+}
+
+/**
+ * The waypoint for requests to the address of a WorkloadEntry, which istiod finds as that of a pod. Labels of the object and of its spec
+ * count (Istio pilot/pkg/serviceregistry/ambient/workloads.go workloadEntryWorkloadBuilder).
+ */
+export function waypointBindingOfWorkloadEntry(
+  entry: ObjectOf<"WorkloadEntry">,
+  namespace: Namespace | undefined,
+  mesh: MeshView<typeof waypointBinding | typeof waypointOfWorkloadEntry>,
+): WaypointBinding | undefined {
+  if (!isServed(entry, mesh.settings)) return undefined;
+  const of = { labels: labelsOfWorkloadEntry(entry), in: entry.metadata.namespace, namespace };
+  return bindingOfPods(of, mesh.related(waypointOfWorkloadEntry, entry), mesh);
+}
+
+interface Pods {
+  readonly labels: Labels;
+  /** The name of their namespace, which may not be known. */
+  readonly in: string;
+  readonly namespace: Namespace | undefined;
+}
+
+function bindingOfPods(
+  { labels, in: name, namespace }: Pods,
+  gateways: readonly KubernetesGateway[],
+  mesh: MeshView<typeof waypointBinding>,
+): WaypointBinding | undefined {
   const named = waypointNamed(labels, name);
-  const gateways = mesh.related(waypointOfWorkload, workload);
   const gatewayNamed = (one: WaypointName) => gateways.filter(({ metadata }) => isNamed(metadata, one));
   const [instanceOf] = gatewayNamed({ name: labels[gatewayNameLabel] ?? "", namespace: name });
   if (named === "none" || (instanceOf !== undefined && !isNotReady(instanceOf))) return undefined;
-  const request = { of: namespace, name, traffic: "workload", mesh } as const;
-  if (named !== undefined) return bound(named, "own", gatewayNamed(named), request);
+  if (named !== undefined)
+    return bound(named, "own", gatewayNamed(named), { of: namespace, name, traffic: "workload", mesh });
   const binding = inherited(namespace, mesh, "workload");
   return binding?.trouble === "other traffic" ? undefined : binding;
-}
-
-/** The waypoint that the own labels of a WorkloadEntry request for its address (fetchWaypointForWorkload). */
-export function ownWaypointOfWorkloadEntry(
-  entry: ObjectOf<"WorkloadEntry">,
-  namespace: Namespace | undefined,
-  mesh: MeshView<typeof waypointOfWorkloadEntry>,
-): WaypointBinding | undefined {
-  const name = entry.metadata.namespace;
-  const named = waypointNamed(entry.metadata.labels, name);
-  if (named === undefined || named === "none" || !isServed(entry, mesh.settings)) return undefined;
-  const request = { of: namespace, name, traffic: "workload", mesh } as const;
-  return bound(named, "own", mesh.related(waypointOfWorkloadEntry, entry), request);
 }
 
 /** The waypoint that the labels of a namespace request for one type of traffic to its contents. */

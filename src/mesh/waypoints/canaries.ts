@@ -37,10 +37,6 @@ export const serviceEntriesNamingWaypoint = index("ServiceEntry", ({ metadata })
   ...keysNamed(metadata.labels, metadata.namespace),
   ...canaryKeys(metadata, metadata.namespace),
 ]);
-/** WorkloadEntries by the waypoint that their own labels name. */
-export const workloadEntriesNamingWaypoint = index("WorkloadEntry", ({ metadata }) =>
-  keysNamed(metadata.labels, metadata.namespace),
-);
 /** A namespace and the gateway that its labels name as a canary waypoint. */
 export const canaryOfNamespace = relation(
   "canaryOfNamespace",

@@ -1,35 +1,16 @@
-import type { AnyObject, ObjectOf } from "../../kube/object.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
-import { useWaypoint } from "../objects/labels.ts";
-import {
-  formatWaypoint,
-  isUsable,
-  namespaceOfGateway,
-  ownWaypointOfWorkloadEntry,
-  type WaypointBinding,
-  type WaypointName,
-  waypointOfWorkloadEntry,
-} from "./bindings.ts";
+import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointName } from "./bindings.ts";
 import { isGone } from "./departures.ts";
-import { type ServedTraffic, servingWaypoints, type ServingWaypoints } from "./served-traffic.ts";
+import { destinationKinds, type ServedTraffic, servingWaypoints, type ServingWaypoints } from "./served-traffic.ts";
 
 /** Objects and the waypoint that their labels request. */
-interface Bound {
-  readonly object: ServedTraffic["object"] | WorkloadEntry;
-  readonly binding: WaypointBinding | undefined;
-}
-type WorkloadEntry = ObjectOf<"WorkloadEntry">;
+type Bound = Pick<ServedTraffic, "object" | "binding">;
 
 /** What `deletedWaypoints` reads. */
-export const readsDeletedWaypoints = [
-  servingWaypoints,
-  namespaceOfGateway,
-  workloadEntriesOfNamespace,
-  waypointOfWorkloadEntry,
-] as const;
+export const readsDeletedWaypoints = [servingWaypoints, namespaceOfGateway] as const;
 
 interface Side {
   readonly object: Namespace;
@@ -59,8 +40,11 @@ interface Found extends DeletedWaypoint {
  */
 export function deletedWaypoints(before: Side, after: Side): readonly DeletedWaypoint[] {
   if (isTerminating(before.object) || isGone(before.object, after.object)) return [];
+  const old = before.mesh.get(servingWaypoints, before.object);
+  if (old.areNone) return [];
   const found = new Map<string, Found>();
-  for (const [was, is] of allPairs(before, after)) {
+  const now = after.mesh.get(servingWaypoints, after.object);
+  for (const [was, is] of pairs(old, now)) {
     const gateway = deletedGateway(was, is, [before, after]);
     if (gateway === undefined || is.binding === undefined) continue;
     const { named, by } = is.binding;
@@ -73,14 +57,6 @@ export function deletedWaypoints(before: Side, after: Side): readonly DeletedWay
   return [...found.values()];
 }
 
-function* allPairs(before: Side, after: Side): Iterable<readonly [Bound, Bound]> {
-  const old = before.mesh.get(servingWaypoints, before.object);
-  const entries = before.mesh.related(workloadEntriesOfNamespace, before.object);
-  if (old.areNone && !entries.some(isLabelled)) return;
-  yield* pairs(old, after.mesh.get(servingWaypoints, after.object));
-  yield* pairsOfEntries(entries, before, after);
-}
-
 /** What labels give a waypoint, before and after. */
 function* pairs(old: ServingWaypoints, now: ServingWaypoints): Iterable<readonly [Bound, Bound]> {
   for (const kind of ["Service", "Workload"] as const) {
@@ -88,36 +64,12 @@ function* pairs(old: ServingWaypoints, now: ServingWaypoints): Iterable<readonly
     if (isUsable(was.binding) && old.hasUnlabelled(kind) && now.hasUnlabelled(kind))
       yield [was, now.ofUnlabelled(kind)];
   }
-  for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
+  for (const kind of destinationKinds)
     for (const name of old.labelled(kind)) {
       const [was, is] = [old.bound(kind, name), now.bound(kind, name)];
       if (was !== undefined && is !== undefined) yield [was, is];
     }
 }
-
-const isLabelled = ({ metadata }: WorkloadEntry): boolean => metadata.labels[useWaypoint] !== undefined;
-
-/** The same for the addresses of WorkloadEntries. Those without a label have the waypoint of the namespace, if it is for workloads. */
-function* pairsOfEntries(
-  entries: readonly WorkloadEntry[],
-  before: Side,
-  after: Side,
-): Iterable<readonly [Bound, Bound]> {
-  if (entries.length === 0) return;
-  const now = new Map(
-    after.mesh.related(workloadEntriesOfNamespace, after.object).map((entry) => [entry.metadata.name, entry]),
-  );
-  before.mesh.visited(entries.length + now.size);
-  for (const entry of entries) {
-    const same = now.get(entry.metadata.name);
-    if (same !== undefined) yield [boundEntry(entry, before), boundEntry(same, after)];
-  }
-}
-
-const boundEntry = (entry: WorkloadEntry, { object, mesh }: Side): Bound =>
-  isLabelled(entry)
-    ? { object: entry, binding: ownWaypointOfWorkloadEntry(entry, object, mesh) }
-    : mesh.get(servingWaypoints, object).ofUnlabelled("Workload");
 
 /** The Gateway that served the traffic and that is gone, or will be, although the same one is still named. */
 function deletedGateway(was: Bound, is: Bound, sides: readonly [Side, Side]): KubernetesGateway | undefined {

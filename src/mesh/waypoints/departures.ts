@@ -10,11 +10,12 @@ import {
   type WaypointGuards,
   waypointGuards,
 } from "./guarded-traffic.ts";
-import type { Destination } from "./served-traffic.ts";
+import { goneDestinations } from "./gone-destinations.ts";
+import { type Destination, destinationKinds, type servingWaypoints } from "./served-traffic.ts";
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof waypointGuards>;
+  readonly mesh: MeshView<typeof waypointGuards | typeof servingWaypoints>;
 }
 
 /** Requests that policies at a waypoint restricted, and restrict no longer, or less. */
@@ -29,6 +30,8 @@ export interface Departure {
   readonly share?: "canary" | "other";
   /** The waypoint that they leave served only a share of the connections, and the policies of the first one are all there. */
   readonly isOfShare?: boolean;
+  /** The ServiceEntry or the WorkloadEntry is gone, or these hosts of it. */
+  readonly gone?: "object" | readonly string[];
   /** A policy that no longer applies to them, the one whose loss matters most; undefined: none, but `wider` is added. */
   readonly lost: WaypointPolicy | undefined;
   /** An ALLOW policy at the new waypoint that did not apply before, so that it may allow more callers. */
@@ -56,6 +59,16 @@ export function* departures(before: Side, after: Side): Iterable<Departure> {
     // The policies of the waypoint itself are compared for all objects without a label at once.
     yield* isOwn ? departure(was, is) : departure(targetingOnly(was), targetingOnly(is));
   }
+  yield* goneDepartures(before, after, old);
+}
+
+/** Requests to what is no destination of the mesh any more go past every waypoint. */
+function* goneDepartures(before: Side, after: Side, old: WaypointGuards): Iterable<Departure> {
+  for (const { was: traffic, name, hosts } of goneDestinations(before, after)) {
+    const was = old.of(traffic, name);
+    const is = { ...was, binding: undefined, canary: undefined };
+    for (const found of wayDepartures(was, usedWays(was), is)) yield { ...found, gone: hosts ?? "object" };
+  }
 }
 
 /** Whether the namespace is deleted: the view contains an implied one as long as there are objects in it. */
@@ -76,8 +89,8 @@ const targetingOnly = (traffic: GuardedTraffic): GuardedTraffic => ({
 
 /** The objects that have a label of their own on either side, or that policies target before the change. */
 function* namedOn(old: WaypointGuards, now: WaypointGuards): Iterable<readonly [Destination["kind"], string]> {
-  for (const kind of ["Service", "ServiceEntry", "Workload"] as const) {
-    const targeted = kind === "Workload" ? [] : old.targeted(kind);
+  for (const kind of destinationKinds) {
+    const targeted = kind === "Service" || kind === "ServiceEntry" ? old.targeted(kind) : [];
     for (const name of new Set([...old.labelled(kind), ...now.labelled(kind), ...targeted])) yield [kind, name];
   }
 }

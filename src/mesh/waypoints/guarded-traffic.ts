@@ -94,7 +94,12 @@ export class WaypointGuards {
   /** Undefined: there is no such object. A Service may exist that the view does not contain. */
   ofNamed(kind: Destination["kind"], name: string): GuardedTraffic | undefined {
     const traffic = this.#waypoints.ofNamed(kind, name);
-    return traffic && this.#guarded(traffic, [this.#targeting(kind, name)]);
+    return traffic && this.of(traffic, name);
+  }
+
+  /** The policies for an object with these waypoints. */
+  of(traffic: ServedTraffic, name: string): GuardedTraffic {
+    return this.#guarded(traffic, [this.#targeting(traffic.kind, name)]);
   }
 
   #guarded(traffic: ServedTraffic, targeting: readonly EnforcedPolicies[]): GuardedTraffic {
@@ -104,13 +109,15 @@ export class WaypointGuards {
       ...traffic,
       namespace: this.#namespace.metadata.name,
       policies: at(binding),
-      isForIngress: kind !== "Workload" && isForGateways(object?.metadata.labels ?? {}, this.#namespace),
+      isForIngress:
+        (kind === "Service" || kind === "ServiceEntry") &&
+        isForGateways(object?.metadata.labels ?? {}, this.#namespace),
       canary: canary && { binding: canary, policies: at(canary) },
     };
   }
 
   #targeting(kind: Destination["kind"], name: string): EnforcedPolicies {
-    if (kind === "Workload") return noPolicies;
+    if (kind !== "Service" && kind !== "ServiceEntry") return noPolicies;
     return this.#mesh.get(policiesOfServices, this.#namespace)[kind].get(name) ?? noPolicies;
   }
 

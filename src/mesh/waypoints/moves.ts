@@ -11,6 +11,7 @@ import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bind
 import { isAwaitedAnew, isGone } from "./departures.ts";
 import {
   type Destination,
+  destinationKinds,
   type ServedTraffic,
   servingWaypoints,
   type ServingWaypoints,
@@ -51,7 +52,7 @@ function* pairs(
 ): Generator<readonly [ServedTraffic, ServedTraffic], undefined> {
   for (const kind of ["Service", "Workload"] as const)
     if (old.hasUnlabelled(kind) && now.hasUnlabelled(kind)) yield [old.ofUnlabelled(kind), now.ofUnlabelled(kind)];
-  for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
+  for (const kind of destinationKinds)
     for (const name of old.labelled(kind).union(now.labelled(kind))) {
       const [was, is] = [old.ofNamed(kind, name), now.ofNamed(kind, name)];
       if (was !== undefined && is !== undefined) yield [was, is];

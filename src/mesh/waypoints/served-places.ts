@@ -19,6 +19,7 @@ import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import {
+  destinationKinds,
   type ServedTraffic,
   type ServingWaypoints,
   servingWaypoints,
@@ -140,9 +141,10 @@ export class ServedPolicies {
     if (waypoints.hasUnlabelled("Service", ({ kind, metadata }) => left[kind].has(metadata.name)))
       yield waypoints.ofUnlabelled("Service");
     if (waypoints.hasUnlabelled("Workload")) yield waypoints.ofUnlabelled("Workload");
-    for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
+    for (const kind of destinationKinds)
       for (const name of waypoints.labelled(kind))
-        if (kind === "Workload" || !left[kind].has(name)) yield waypoints.ofNamed(kind, name);
+        if (kind === "Workload" || kind === "WorkloadEntry" || !left[kind].has(name))
+          yield waypoints.ofNamed(kind, name);
   }
 
   #isElsewhere({ named }: WaypointBinding): boolean {

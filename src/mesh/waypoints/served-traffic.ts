@@ -2,6 +2,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isExternalName, isHeadless, type Service, servicesOfNamespace } from "../membership/services.ts";
+import { labelsOfWorkloadEntry, workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
 import { isOwned, isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import {
@@ -22,13 +23,16 @@ import {
   waypointBindingOfService,
   waypointBindingOfServiceEntry,
   waypointBindingOfWorkload,
+  waypointBindingOfWorkloadEntry,
   waypointOfNamespace,
   waypointOfService,
   waypointOfServiceEntry,
   waypointOfWorkload,
+  waypointOfWorkloadEntry,
 } from "./bindings.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
+type WorkloadEntry = ObjectOf<"WorkloadEntry">;
 
 /** The labels by which a Service has another waypoint than its namespace; that of a gateway itself has none. So has one with a share of its own. */
 const ownLabels = [useWaypoint, useWaypointCanary, ingressUseWaypoint, managedGateway];
@@ -50,8 +54,18 @@ const labelledWorkloadsOfNamespace = relation(
   ),
 );
 const never = (): boolean => false;
-const isLabelledWorkload = ({ pod: { labels } }: Workload): boolean =>
+const areLabelled = (labels: Readonly<Record<string, string>>): boolean =>
   labels[useWaypoint] !== undefined || labels[gatewayNameLabel] !== undefined;
+const isLabelledWorkload = ({ pod: { labels } }: Workload): boolean => areLabelled(labels);
+const isLabelledMachine = (entry: WorkloadEntry): boolean => areLabelled(labelsOfWorkloadEntry(entry));
+/** A namespace and its WorkloadEntries with a waypoint label of their own, or with the label of a Gateway. */
+const labelledMachinesOfNamespace = relation(
+  "labelledMachinesOfNamespace",
+  namespaceByName,
+  index("WorkloadEntry", (entry, settings) =>
+    isLabelledMachine(entry) && isServed(entry, settings) ? [entry.metadata.namespace] : [],
+  ),
+);
 /** A namespace and its ServiceEntries with a waypoint label of their own. */
 const labelledEntriesOfNamespace = relation(
   "labelledEntriesOfNamespace",
@@ -69,10 +83,14 @@ const entriesOfNamespace = relation(
 
 /** What requests are sent to: one object, or all objects of a namespace without a waypoint label of their own. */
 export interface Destination {
-  readonly kind: "Service" | "ServiceEntry" | "Workload";
+  readonly kind: "Service" | "ServiceEntry" | "Workload" | "WorkloadEntry";
   /** Undefined: all objects of the kind without a label. */
-  readonly object: Service | ServiceEntry | Workload | undefined;
+  readonly object: Addressed | undefined;
 }
+/** What requests can be sent to. */
+export type Addressed = Service | ServiceEntry | Workload | WorkloadEntry;
+/** The kinds of objects with a waypoint: for requests to them, and for those to their addresses. */
+export const destinationKinds = ["Service", "ServiceEntry", "Workload", "WorkloadEntry"] as const;
 
 /** A destination, and the waypoints that its labels request. */
 export interface ServedTraffic extends Destination {
@@ -90,7 +108,7 @@ export function usedWaypoints(traffic: ServedTraffic | undefined): readonly Wayp
 
 /** An object and the waypoint that its labels request. */
 interface Bound {
-  readonly object: Service | ServiceEntry | Workload;
+  readonly object: Addressed;
   readonly binding: WaypointBinding | undefined;
 }
 
@@ -99,6 +117,7 @@ const reads = [
   ...canaryReads,
   entriesOfNamespace,
   labelledEntriesOfNamespace,
+  labelledMachinesOfNamespace,
   labelledServicesOfNamespace,
   labelledWorkloadsOfNamespace,
   servicesOfNamespace,
@@ -106,6 +125,8 @@ const reads = [
   waypointOfService,
   waypointOfServiceEntry,
   waypointOfWorkload,
+  waypointOfWorkloadEntry,
+  workloadEntriesOfNamespace,
   workloadsOfNamespace,
 ] as const;
 
@@ -117,6 +138,7 @@ export class ServingWaypoints {
   #services: ReadonlyMap<string, Service> | undefined;
   #entries: ReadonlyMap<string, ServiceEntry> | undefined;
   #workloads: ReadonlyMap<string, Workload> | undefined;
+  #machines: ReadonlyMap<string, WorkloadEntry> | undefined;
 
   constructor(namespace: Namespace, mesh: View) {
     this.#namespace = namespace;
@@ -127,9 +149,7 @@ export class ServingWaypoints {
   get areNone(): boolean {
     return (
       this.#mesh.get(waypointBinding, this.#namespace) === undefined &&
-      this.labelled("Service").size === 0 &&
-      this.labelled("Workload").size === 0 &&
-      this.labelled("ServiceEntry").size === 0
+      destinationKinds.every((kind) => this.labelled(kind).size === 0)
     );
   }
 
@@ -143,19 +163,23 @@ export class ServingWaypoints {
   #namesOfLabelled(kind: Destination["kind"]): readonly string[] {
     if (kind === "Service") return this.#mesh.related(labelledServicesOfNamespace, this.#namespace).map(nameOf);
     if (kind === "Workload") return this.#mesh.related(labelledWorkloadsOfNamespace, this.#namespace).map(nameOf);
+    if (kind === "WorkloadEntry") return this.#mesh.related(labelledMachinesOfNamespace, this.#namespace).map(nameOf);
     return this.#mesh.related(labelledEntriesOfNamespace, this.#namespace).map(nameOf);
   }
 
   /**
    * Whether the namespace has, or may have, objects of the kind without a label of their own, which can have a waypoint. ServiceEntries
-   * are among Services.
+   * are among Services, and WorkloadEntries among workloads.
    */
   hasUnlabelled(kind: "Service" | "Workload", isLeftOut: (object: Service | ServiceEntry) => boolean = never): boolean {
     if (!this.#mesh.knowsAll(kind)) return true;
     if (kind === "Workload")
-      return this.#mesh
-        .related(workloadsOfNamespace, this.#namespace)
-        .some((workload) => !isLabelledWorkload(workload) && !isProxy(workload));
+      return (
+        this.#mesh
+          .related(workloadsOfNamespace, this.#namespace)
+          .some((workload) => !isLabelledWorkload(workload) && !isProxy(workload)) ||
+        this.#mesh.related(workloadEntriesOfNamespace, this.#namespace).some((entry) => !isLabelledMachine(entry))
+      );
     const counts = (object: Service | ServiceEntry) => !isLabelled(object) && !isLeftOut(object);
     return (
       this.#mesh
@@ -173,6 +197,14 @@ export class ServingWaypoints {
     return { kind, object: undefined, binding, canary };
   }
 
+  /** Those that istiod reads. The list is the same one on both sides of a change that touches none of them. */
+  entries(kind: "ServiceEntry" | "WorkloadEntry"): readonly (ServiceEntry | WorkloadEntry)[] {
+    return this.#mesh.related(
+      kind === "ServiceEntry" ? entriesOfNamespace : workloadEntriesOfNamespace,
+      this.#namespace,
+    );
+  }
+
   /** An object and its waypoint. Undefined: there is no such object. A Service may exist that the view does not contain. */
   bound(kind: Destination["kind"], name: string): Bound | undefined {
     const object = this.#find(kind, name);
@@ -184,7 +216,8 @@ export class ServingWaypoints {
     const bound = this.bound(kind, name);
     if (bound === undefined) return undefined;
     const { object, binding } = bound;
-    const canary = object.kind === "Workload" ? undefined : this.#canaryOf(object, binding);
+    const hasCanary = object.kind === "Service" || object.kind === "ServiceEntry";
+    const canary = hasCanary ? this.#canaryOf(object, binding) : undefined;
     return { kind, object, binding, canary };
   }
 
@@ -195,14 +228,19 @@ export class ServingWaypoints {
     return canaryBindingOf(object, this.#namespace, primary, this.#mesh);
   }
 
-  #bindingOf(object: Service | ServiceEntry | Workload): WaypointBinding | undefined {
+  #bindingOf(object: Addressed): WaypointBinding | undefined {
     if (object.kind === "Service") return waypointBindingOfService(object, this.#namespace, this.#mesh);
     if (object.kind === "Workload") return waypointBindingOfWorkload(object, this.#namespace, this.#mesh);
+    if (object.kind === "WorkloadEntry") return waypointBindingOfWorkloadEntry(object, this.#namespace, this.#mesh);
     return waypointBindingOfServiceEntry(object, this.#namespace, this.#mesh);
   }
 
-  #find(kind: Destination["kind"], name: string): Service | ServiceEntry | Workload | undefined {
+  #find(kind: Destination["kind"], name: string): Addressed | undefined {
     const namespace = this.#namespace;
+    if (kind === "WorkloadEntry") {
+      this.#machines ??= byName(this.#mesh.related(workloadEntriesOfNamespace, namespace));
+      return this.#machines.get(name);
+    }
     if (kind === "Service") {
       // One that becomes another name for a host is not there any more, as far as waypoints know.
       this.#services ??= byName(
@@ -220,9 +258,9 @@ export class ServingWaypoints {
 }
 
 /** Workloads of several kinds can have the same name. */
-const nameOf = ({ kind, originKind, metadata }: Service | ServiceEntry | Workload): string =>
+const nameOf = ({ kind, originKind, metadata }: Addressed): string =>
   kind === "Workload" ? `${originKind} ${metadata.name}` : metadata.name;
-const byName = <T extends Service | ServiceEntry | Workload>(objects: readonly T[]): ReadonlyMap<string, T> =>
+const byName = <T extends Addressed>(objects: readonly T[]): ReadonlyMap<string, T> =>
   new Map(objects.map((object) => [nameOf(object), object]));
 
 /** The waypoints of all that requests can be sent to in a namespace. */
@@ -243,5 +281,10 @@ export const waysToServingWaypoints = [
   ...canaryReads,
 ] as const;
 
-/** The same for the addresses of pods. */
-export const waysToServingWaypointsOfPods = [labelledWorkloadsOfNamespace, waypointOfWorkload] as const;
+/** The same for the addresses of pods and of WorkloadEntries. */
+export const waysToServingWaypointsOfPods = [
+  labelledMachinesOfNamespace,
+  labelledWorkloadsOfNamespace,
+  waypointOfWorkload,
+  waypointOfWorkloadEntry,
+] as const;

@@ -1,13 +1,8 @@
 import type { Kind } from "../../kube/kinds.ts";
 import { fact, relation } from "../../view/view.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
-import { workloadsByWaypoint } from "./bindings.ts";
-import {
-  namespacesNamingWaypoint,
-  serviceEntriesNamingWaypoint,
-  servicesNamingWaypoint,
-  workloadEntriesNamingWaypoint,
-} from "./canaries.ts";
+import { workloadEntriesByWaypoint, workloadsByWaypoint } from "./bindings.ts";
+import { namespacesNamingWaypoint, serviceEntriesNamingWaypoint, servicesNamingWaypoint } from "./canaries.ts";
 
 /** A gateway and the Namespaces whose labels name it as a waypoint or as a canary. */
 const namespacesOfWaypoint = relation("namespacesOfWaypoint", kubernetesGatewayByName, namespacesNamingWaypoint);
@@ -21,11 +16,11 @@ const serviceEntriesOfWaypoint = relation(
 );
 /** A gateway and the workloads whose pods' own labels name it, also as the Gateway that runs in them. */
 const workloadsOfWaypoint = relation("workloadsOfWaypoint", kubernetesGatewayByName, workloadsByWaypoint);
-/** A gateway and the WorkloadEntries whose own labels name it. */
+/** A gateway and the WorkloadEntries whose own labels name it, also as the Gateway that runs at their address. */
 const workloadEntriesOfWaypoint = relation(
   "workloadEntriesOfWaypoint",
   kubernetesGatewayByName,
-  workloadEntriesNamingWaypoint,
+  workloadEntriesByWaypoint,
 );
 
 const users = [

@@ -16,6 +16,7 @@ import { formatWaypoint, namespaceOfGateway } from "./bindings.ts";
 import {
   type ServedTraffic,
   type ServingWaypoints,
+  destinationKinds,
   servingWaypoints,
   usedWaypoints,
   waysToServingWaypoints,
@@ -83,7 +84,7 @@ export class WaypointsServing implements ServedBy {
   *#traffic(): Iterable<ServedTraffic | undefined> {
     for (const kind of ["Service", "Workload"] as const)
       if (this.#waypoints.hasUnlabelled(kind)) yield this.#waypoints.ofUnlabelled(kind);
-    for (const kind of ["Service", "ServiceEntry", "Workload"] as const)
+    for (const kind of destinationKinds)
       for (const name of this.#waypoints.labelled(kind)) yield this.#waypoints.ofNamed(kind, name);
   }
 }

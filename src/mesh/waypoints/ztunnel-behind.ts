@@ -6,6 +6,8 @@ import { reachOf } from "../authorization/reach.ts";
 import { asksForHttp } from "../authorization/rules.ts";
 import { type Attached, type Caller, formatCaller, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
 import { captured } from "../membership/captured.ts";
+import { labelsOfWorkloadEntry, workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
+import { selects } from "../objects/selectors.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -64,12 +66,16 @@ class KeptByZtunnel {
 export const keptByZtunnel = fact(
   "keptByZtunnel",
   "Namespace",
-  [policyLevelsAtZtunnel, captured],
+  [policyLevelsAtZtunnel, captured, workloadEntriesOfNamespace],
   (namespace, mesh) => {
     const { own, meshWide } = mesh.get(policyLevelsAtZtunnel, namespace);
     const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
     const all = mesh.get(captured, namespace);
+    const machines = mesh.related(workloadEntriesOfNamespace, namespace);
     const selected = (selector: Labels) => {
+      mesh.visited(machines.length);
+      // No ztunnel is in front of a machine outside the cluster.
+      if (machines.some((machine) => selects(selector, labelsOfWorkloadEntry(machine)))) return [];
       const workloads = all.workloads.selected(selector);
       mesh.visited(workloads.length);
       // A workload that ztunnel does not capture is not kept by it.

@@ -145,7 +145,7 @@ export const authorizationPolicyNeedsToken = defineRule({
   id: "authorization-policy-needs-token",
   subject: "AuthorizationPolicy",
   reads,
-  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],

@@ -89,7 +89,7 @@ export const envoyFilterAffectsProtected = defineRule({
   id: "envoy-filter-affects-protected",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls", "authorization"],

@@ -14,7 +14,7 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
   id: "kubernetes-service-routes-taken-over",
   subject: "Service",
   reads: [...claims, routesAtWaypointElsewhere],
-  worksWithout: ["KubernetesGateway", "KubernetesRoute", "Namespace", "ServiceEntry", "Workload"],
+  worksWithout: ["KubernetesGateway", "KubernetesRoute", "Namespace", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],

@@ -27,7 +27,7 @@ export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
   reads: [authorization, workloadsOfNamespace, servicesOfNamespace, selectingEntriesOfNamespace, openSharedWaypoints],
-  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "RequestAuthentication"],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "RequestAuthentication", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],

@@ -51,6 +51,7 @@ export const namespaceTokenCheckRemoved = defineRule({
     "Service",
     "ServiceEntry",
     "Workload",
+    "WorkloadEntry",
   ],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",

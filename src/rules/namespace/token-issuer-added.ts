@@ -48,6 +48,7 @@ export const namespaceTokenIssuerAdded = defineRule({
     "Service",
     "ServiceEntry",
     "Workload",
+    "WorkloadEntry",
   ],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",

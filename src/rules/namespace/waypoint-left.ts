@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { gatewayNameLabel, ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
 import {
   formatWaypoint,
@@ -10,6 +11,7 @@ import {
   waypointTraffic,
 } from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
+import { type Addressed, servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
 import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
 import { keptByZtunnel } from "../../mesh/waypoints/ztunnel-behind.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -17,13 +19,13 @@ import type { MeshView } from "../../view/view.ts";
 export const namespaceWaypointLeft = defineRule({
   id: "namespace-waypoint-left",
   subject: "Namespace",
-  reads: [waypointGuards, keptByZtunnel],
-  worksWithout: ["Service", "ServiceEntry", "Workload", "KubernetesGateway", "RequestAuthentication"],
+  reads: [waypointGuards, servingWaypoints, keptByZtunnel],
+  worksWithout: ["Service", "ServiceEntry", "Workload", "WorkloadEntry", "KubernetesGateway", "RequestAuthentication"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["ambient", "authorization"],
   summary: "Requests bypass the waypoint that enforced policies on them, or go to one with other policies.",
-  why: "A policy with targetRefs is enforced only at a waypoint. A label on the Service, the pod or the namespace selects the waypoint, and another one a canary for a share of the connections; without a usable one, ztunnel sends requests directly to the pods, and no request fails (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). Callers that the policies refused get in.",
+  why: "A policy with targetRefs is enforced only at a waypoint. A label on the Service, the pod or the namespace selects the waypoint, and another one a canary for a share of the connections; without a usable one, ztunnel sends requests directly to the pods, and no request fails (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget, pilot/pkg/model/policyattachment.go ShouldAttachPolicy). So it does with those to a host or an address outside the cluster whose ServiceEntry or WorkloadEntry is gone. Callers that the policies refused get in.",
   fix: "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
   incident: {
     symptoms: ["waypoint-bypassed", "open-access"],
@@ -32,7 +34,7 @@ export const namespaceWaypointLeft = defineRule({
     wayOut:
       "Put the label back, or apply the waypoint again; ztunnel sends new connections through it as soon as it is ready.",
     silentWhen:
-      "The policies of ztunnel refuse every caller but the waypoint, the new waypoint has the same policies, or no policy was bound to the old one.",
+      "The policies of ztunnel refuse every caller but the waypoint, the new waypoint has the same policies, no policy was bound to the old one, or another ServiceEntry or WorkloadEntry of the namespace has the hosts or the address of one that is deleted.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
@@ -47,7 +49,7 @@ interface Side {
 }
 
 function problemOf(departure: Departure, side: Side): Problem {
-  const { was, is, lost, wider } = departure;
+  const { was, is, lost, wider, gone } = departure;
   const onlyWarns = warningOf(departure, side);
   return {
     at: [],
@@ -58,6 +60,7 @@ function problemOf(departure: Departure, side: Side): Problem {
       was.object && idOf(was.object),
       lost && idOf(lost),
       wider && idOf(wider),
+      ...(gone === undefined ? [] : [gone]),
     ]),
     ...(fixOfReadiness(is) ?? fixOf(departure)),
     related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
@@ -67,7 +70,8 @@ function problemOf(departure: Departure, side: Side): Problem {
 
 /** Why it is not certain that somebody gets in; undefined: it is. */
 function warningOf(departure: Departure, side: Side): string | undefined {
-  const { lost, isOpened, isOfShare } = departure;
+  const { lost, isOpened, isOfShare, gone } = departure;
+  if (gone !== undefined) return "it is not known whether anybody still calls it";
   if (lost === undefined) return isOpened ? undefined : "it is not known who gains access";
   if (isKept(departure, side)) return "ztunnel still rejects every caller but the waypoint";
   return isOfShare === true ? "another waypoint served the other connections without it" : undefined;
@@ -84,9 +88,9 @@ function isKept({ was, isOpened, isStaying, isOfIngress }: Departure, { object, 
 
 /** The labels of the pods that receive the traffic; undefined: they are not known. */
 function selectorOf({ kind, object }: Departure["was"]): Readonly<Record<string, string>> | undefined {
-  if (kind === "ServiceEntry" || object?.kind === "ServiceEntry") return undefined;
-  if (object === undefined) return {};
+  if (object === undefined) return kind === "ServiceEntry" ? undefined : {};
   if (object.kind === "Workload") return object.pod.labels;
+  if (object.kind !== "Service") return undefined;
   return Object.keys(object.spec.selector).length === 0 ? undefined : object.spec.selector;
 }
 
@@ -98,8 +102,9 @@ function whoOf({ was, isOfIngress }: Departure, { metadata }: Namespace): string
     : `Requests to the addresses of pods in namespace ${metadata.name}`;
 }
 
-function leavingOf({ was, is, isStaying, isOfIngress, share }: Departure): string {
+function leavingOf({ was, is, isStaying, isOfIngress, share, gone }: Departure): string {
   const waypoint = `waypoint ${formatWaypoint(was.binding.named)}`;
+  if (gone !== undefined) return `bypass ${waypoint}: ${goneOf(gone)}`;
   if (isOfIngress) return `bypass ${waypoint}: label ${ingressUseWaypoint} is not "true" any more`;
   if (share !== undefined && is.binding !== undefined)
     return `go in part through waypoint ${formatWaypoint(is.binding.named)}${share === "canary" ? `, the canary of ${waypoint}` : ` instead of ${formatWaypoint(was.binding.named)}`}`;
@@ -108,6 +113,17 @@ function leavingOf({ was, is, isStaying, isOfIngress, share }: Departure): strin
   if (binding !== undefined && binding.trouble === undefined && !isAnotherClass(was.binding, binding))
     return `go through waypoint ${formatWaypoint(binding.named)} instead of ${formatWaypoint(was.binding.named)}`;
   return `bypass ${waypoint}: ${reasonOf(was.binding, is)}`;
+}
+
+/** ztunnel passes connections to an address that it does not know on as they are. */
+function goneOf(gone: NonNullable<Departure["gone"]>): string {
+  if (gone === "object") return "ztunnel does not know it any more";
+  const names = gone
+    .slice(0, 3)
+    .map((host) => JSON.stringify(host))
+    .join(", ");
+  const more = gone.length > 3 ? ` and ${gone.length - 3} more` : "";
+  return `ztunnel does not know ${names}${more} any more`;
 }
 
 function reasonOf(was: Departure["was"]["binding"], { object, binding, kind }: Departure["is"]): string {
@@ -120,20 +136,25 @@ function reasonOf(was: Departure["was"]["binding"], { object, binding, kind }: D
   if (trouble === "not ready") return `Gateway ${formatWaypoint(named)} is not ready`;
   if (trouble === "not allowed")
     return `the listener of Gateway ${formatWaypoint(named)} does not accept the namespace`;
-  const traffic = kind === "Workload" ? "workload" : "service";
+  const traffic = kind === "Workload" || kind === "WorkloadEntry" ? "workload" : "service";
   return `Gateway ${formatWaypoint(named)} is for ${JSON.stringify(waypointTraffic(gateway))} (istio.io/waypoint-for), not for "${traffic}"`;
 }
 
 function unlabelledReason(object: Departure["is"]["object"]): string {
   const none = "no label names a waypoint any more";
   if (object === undefined) return none;
-  const labels = object.kind === "Workload" ? object.pod.labels : object.metadata.labels;
-  if (object.kind === "Service" && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
+  const labels = labelsOf(object);
+  const isPods = object.kind === "Workload" || object.kind === "WorkloadEntry";
+  if (!isPods && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
   const named = waypointNamed(labels, object.metadata.namespace);
   if (named === "none") return `label ${useWaypoint} is "none"`;
-  return object.kind === "Workload" && labels[gatewayNameLabel] !== undefined
-    ? `label ${gatewayNameLabel} makes its pods those of a Gateway`
-    : none;
+  if (!isPods || labels[gatewayNameLabel] === undefined) return none;
+  return `label ${gatewayNameLabel} makes ${object.kind === "Workload" ? "its pods those" : "it one"} of a Gateway`;
+}
+
+function labelsOf(object: Addressed): Readonly<Record<string, string>> {
+  if (object.kind === "Workload") return object.pod.labels;
+  return object.kind === "WorkloadEntry" ? labelsOfWorkloadEntry(object) : object.metadata.labels;
 }
 
 function lossOf({ lost, wider, isOpened, was }: Departure): string {
@@ -154,7 +175,11 @@ function fixOfReadiness({ binding }: Departure["is"]): { readonly fix: string } 
 }
 
 /** Nothing if the fix of the rule, which is for traffic that leaves its waypoint, applies. */
-function fixOf({ isStaying, isOfIngress, share, lost, wider, was }: Departure): { readonly fix?: string } {
+function fixOf({ isStaying, isOfIngress, share, lost, wider, was, gone }: Departure): { readonly fix?: string } {
+  if (gone !== undefined)
+    return {
+      fix: `Keep the ${was.kind} as long as anybody calls it, or first refuse its address where connections leave the cluster. Nothing is lost if nobody calls it any more.`,
+    };
   if (share === "canary")
     return {
       fix: "Bind the same policies to the canary waypoint first, or target the Service with them: such policies apply at every waypoint.",

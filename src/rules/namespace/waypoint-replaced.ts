@@ -41,7 +41,7 @@ export const namespaceWaypointReplaced = defineRule({
   id: "namespace-waypoint-replaced",
   subject: "Namespace",
   reads,
-  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   stage: "trial",

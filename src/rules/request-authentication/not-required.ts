@@ -92,7 +92,7 @@ export const requestAuthenticationNotRequired = defineRule({
   id: "request-authentication-not-required",
   subject: "RequestAuthentication",
   reads,
-  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],

@@ -4,17 +4,18 @@ import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isExternalName, isHeadless } from "../../mesh/membership/services.ts";
+import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { isOwned } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import {
   formatWaypoint,
-  ownWaypointOfWorkloadEntry,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
   waypointBindingOfServiceEntry,
   waypointBindingOfWorkload,
+  waypointBindingOfWorkloadEntry,
   waypointTraffic,
   waypointOfService,
   waypointOfServiceEntry,
@@ -46,7 +47,9 @@ const namespaceOfLabelledServiceEntry = relation(
 /** A WorkloadEntry with a waypoint label of its own, and its namespace. */
 const namespaceOfLabelledWorkloadEntry = relation(
   "namespaceOfLabelledWorkloadEntry",
-  index("WorkloadEntry", ({ metadata }) => (metadata.labels[useWaypoint] === undefined ? [] : [metadata.namespace])),
+  index("WorkloadEntry", (entry) =>
+    labelsOfWorkloadEntry(entry)[useWaypoint] === undefined ? [] : [entry.metadata.namespace],
+  ),
   namespaceByName,
 );
 
@@ -125,6 +128,7 @@ interface Labelled {
 /** The waypoint that the label of an object itself names, and where this label is. */
 function labelledIn(object: Labelable, mesh: View): Labelled | undefined {
   if (object.kind === "Workload") return labelledPods(object, mesh);
+  if (object.kind === "WorkloadEntry") return labelledEntry(object, mesh);
   if (object.metadata.labels[useWaypoint] === undefined) return undefined;
   return { binding: bindingOf(object, mesh), at: labelAt };
 }
@@ -135,13 +139,22 @@ function labelledPods(workload: ObjectOf<"Workload">, mesh: View): Labelled | un
   return { binding: waypointBindingOfWorkload(workload, namespace, mesh), at: [...workload.podAt, ...labelAt] };
 }
 
-function bindingOf(object: Exclude<Labelable, { readonly kind: "Workload" }>, mesh: View): WaypointBinding | undefined {
+/** The label may be one of the spec. */
+function labelledEntry(entry: ObjectOf<"WorkloadEntry">, mesh: View): Labelled | undefined {
+  if (labelsOfWorkloadEntry(entry)[useWaypoint] === undefined) return undefined;
+  const [namespace] = mesh.related(namespaceOfLabelledWorkloadEntry, entry);
+  const at = entry.metadata.labels[useWaypoint] === undefined ? ["spec", "labels", useWaypoint] : labelAt;
+  return { binding: waypointBindingOfWorkloadEntry(entry, namespace, mesh), at };
+}
+
+function bindingOf(
+  object: Exclude<Labelable, { readonly kind: "Workload" | "WorkloadEntry" }>,
+  mesh: View,
+): WaypointBinding | undefined {
   if (object.kind === "Namespace") return isTerminating(object) ? undefined : mesh.get(waypointBinding, object);
   if (object.kind === "Service")
     return waypointBindingOfService(object, mesh.related(namespaceOfLabelledService, object)[0], mesh);
-  return object.kind === "ServiceEntry"
-    ? waypointBindingOfServiceEntry(object, mesh.related(namespaceOfLabelledServiceEntry, object)[0], mesh)
-    : ownWaypointOfWorkloadEntry(object, mesh.related(namespaceOfLabelledWorkloadEntry, object)[0], mesh);
+  return waypointBindingOfServiceEntry(object, mesh.related(namespaceOfLabelledServiceEntry, object)[0], mesh);
 }
 
 function problemOf(binding: WaypointBinding, object: AnyObject, at: Path): Problem {
