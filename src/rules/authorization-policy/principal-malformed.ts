@@ -93,7 +93,7 @@ function isForZtunnel(policy: AuthorizationPolicy, mesh: MeshView<typeof namespa
   const [namespace] = mesh.related(namespaceOfOwnPrincipals, policy);
   return (
     namespace !== undefined &&
-    enrollmentOf(namespace) === "ambient" &&
+    enrollmentOf(namespace, mesh.settings) === "ambient" &&
     matchLabelsOf(policy)[gatewayNameLabel] === undefined
   );
 }
