@@ -32,7 +32,7 @@ export const meshConfigWeakened = defineRule({
     wayOut:
       "Apply the previous ConfigMap. istiod reads it again without a restart; what proxies get only when they start, such as the default proxy config, needs a restart of the pods that started meanwhile.",
     silentWhen:
-      "The field has no effect on protection, or the ConfigMap is that of a revision that has no control plane.",
+      "The field has no effect on protection, or the ConfigMap is new, so that no control plane had another mesh config before.",
     page: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/",
   },
 

@@ -31,7 +31,7 @@ export const namespaceMtlsNotStrict = defineRule({
     wayOut:
       "Nothing is broken. `meshward explain namespace/NAMESPACE --mesh cluster --strict` shows which callers would fail before you require mTLS.",
     silentWhen:
-      "The namespace is the root namespace or is being deleted, its workloads are outside the mesh (namespace-not-in-mesh), or an exception accepts the policy that causes it.",
+      "The namespace is being deleted, it is the root namespace and none of its workloads is certainly captured, its workloads are outside the mesh (namespace-not-in-mesh), or an exception accepts the policy that causes it.",
     page: "https://istio.io/latest/docs/tasks/security/authentication/mtls-migration/",
   },
 

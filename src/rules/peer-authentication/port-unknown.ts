@@ -58,9 +58,13 @@ export const peerAuthenticationPortUnknown = defineRule({
     if (namespace === undefined) return;
     const known = portsOfSelected(matchLabelsOf(policy), namespace, mesh);
     if (known === undefined) return;
+    // Pods without a sidecar can listen on its ports.
+    const isOnlyAmbient = mesh.get(captured, namespace).isOnlyAmbient(matchLabelsOf(policy));
     for (const port of portModes(policy).keys())
-      if (!known.ports.has(port))
-        yield { at: ["spec", "portLevelMtls", String(port)], key: `port ${port}`, ...wordingFor(port, known) };
+      if (!known.ports.has(port)) {
+        const wording = isOnlyAmbient ? unknownPort(port, known) : wordingFor(port, known);
+        yield { at: ["spec", "portLevelMtls", String(port)], key: `port ${port}`, ...wording };
+      }
   },
 });
 
