@@ -1,6 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
+import { isInNoContext } from "../../mesh/authorization/envoy-filter-scope.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 
 export const envoyFilterOldFilterName = defineRule({
@@ -20,13 +21,14 @@ export const envoyFilterOldFilterName = defineRule({
     wayOut:
       "Nothing fails because of it. With the canonical name, the patch applies at once at all proxies that it selects: try it on one workload first.",
     silentWhen:
-      "The name is that of a filter which Istio does not create itself: another EnvoyFilter may add one of this name.",
+      "The name is that of a filter which Istio does not create itself: another EnvoyFilter may add one of this name. Or the patch does not depend on the name: an ADD, or a patch of a whole listener or filter chain.",
     page: "https://istio.io/latest/docs/reference/config/networking/envoy-filter/",
   },
 
   *check(filter, { settings }) {
     if (!isServed(filter, settings)) return;
-    for (const [i, patch] of filter.spec.configPatches.entries())
+    for (const [i, patch] of filter.spec.configPatches.entries()) {
+      if (isInNoContext(patch)) continue;
       for (const { name, at } of namesIn(patch)) {
         const canonical = name === undefined ? undefined : canonicalNames.get(name);
         if (canonical !== undefined)
@@ -36,20 +38,50 @@ export const envoyFilterOldFilterName = defineRule({
             fix: `Write "${canonical}".`,
           };
       }
+    }
   },
 });
 
 type Patch = ObjectOf<"EnvoyFilter">["spec"]["configPatches"][number];
 
-function namesIn({ match }: Patch): readonly { readonly name: string | undefined; readonly at: Path }[] {
+/** Operations for which istiod looks for one filter; others add one, wherever it is. */
+const compared: ReadonlySet<string> = new Set(["INSERT_BEFORE", "INSERT_AFTER", "MERGE", "REPLACE", "REMOVE"]);
+
+type Listener = NonNullable<NonNullable<Patch["match"]>["listener"]>;
+interface Named {
+  readonly of: string;
+  readonly at: Path;
+  readonly nameIn: (listener: Listener) => string | undefined;
+}
+
+/** The names that istiod compares, by what a patch is for. */
+const names: readonly Named[] = [
+  { of: "HTTP_FILTER", at: ["filterChain", "filter", "name"], nameIn: ofFilter },
+  {
+    of: "HTTP_FILTER",
+    at: ["filterChain", "filter", "subFilter", "name"],
+    nameIn: ({ filterChain }) => filterChain?.filter?.subFilter?.name,
+  },
+  { of: "NETWORK_FILTER", at: ["filterChain", "filter", "name"], nameIn: ofFilter },
+  { of: "LISTENER_FILTER", at: ["listenerFilter"], nameIn: ({ listenerFilter }) => listenerFilter },
+];
+
+function ofFilter({ filterChain }: Listener): string | undefined {
+  return filterChain?.filter?.name;
+}
+
+/** The names that istiod compares: that of the connection manager for every patch of HTTP filters, others where it looks for a filter. */
+function namesIn({
+  applyTo,
+  match,
+  patch,
+}: Patch): readonly { readonly name: string | undefined; readonly at: Path }[] {
   const listener = match?.listener;
-  const filter = listener?.filterChain?.filter;
-  const at = ["filterChain", "filter"];
-  return [
-    { name: filter?.name, at: [...at, "name"] },
-    { name: filter?.subFilter?.name, at: [...at, "subFilter", "name"] },
-    { name: listener?.listenerFilter, at: ["listenerFilter"] },
-  ];
+  if (listener === undefined) return [];
+  const isCompared = compared.has(patch?.operation ?? "");
+  return names
+    .filter(({ of, nameIn }) => of === applyTo && (isCompared || (of === "HTTP_FILTER" && nameIn === ofFilter)))
+    .map(({ at, nameIn }) => ({ name: nameIn(listener), at }));
 }
 
 /** The canonical names of the filters that Istio creates, by their old ones (Istio pkg/config/xds/deprecated.go). */
