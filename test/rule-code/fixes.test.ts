@@ -483,9 +483,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Set exactly one of route, redirect, directResponse and delegate, and remove the settings that it excludes.",
     ],
     [
-      /^Mirror percentage|^The redirect|^Redirect code|^Retries|^retryOn|^Weight|^Port|is not a subset name|is not a gateway name/,
+      /^Mirror percentage|^The redirect|^Retries|^retryOn|^Weight|^Port|is not a subset name|is not a gateway name/,
       "Correct the field, or remove it.",
     ],
+    [/^Redirect code/, "Correct the field, or remove it."],
     [/^No destination has a weight/, "Set a weight above 0 for at least one destination."],
     [
       /^The destination has no host|is not a host that requests/,
@@ -566,8 +567,9 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "workload-outside-mesh": [
     [/ of the pod; |host's network/, `Keep the pods and their ports in the mesh. ${forOthers}`],
+    [/no label of the namespace or the pod/, `Enroll the namespace or the pods in the mesh. ${forOthers}`],
     [
-      /no label of the namespace or the pod|of the namespace enrolls nothing|Istio leaves namespace/,
+      /of the namespace enrolls nothing|Istio leaves namespace/,
       `Enroll the namespace or the pods in the mesh. ${forOthers}`,
     ],
     [
