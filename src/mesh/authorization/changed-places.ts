@@ -11,7 +11,7 @@ import {
   isDeniedByDefault,
   type NamespaceAuthorization,
 } from "./effective-authorization.ts";
-import { type AuthorizationPolicy, targetRefsOf } from "./policies.ts";
+import { type AuthorizationPolicy, hasSameLabels, targetRefsOf } from "./policies.ts";
 import type { PolicySet } from "./policy-set.ts";
 import type { Applied } from "./requests/applied.ts";
 import { Asked } from "./requests/gains.ts";
@@ -119,7 +119,7 @@ export function* placesBetween(
 
 function* placesWhere(isSame: boolean, sides: Sides, isThere: (service: string) => boolean): Places {
   const [before, after] = sides;
-  if (isSame && before.hasSameWorkloads(after)) return;
+  if (isSame && before.hasSameWorkloads(after) && before.hasSameGateways(after)) return;
   const [ingress, others] = [new Distinct(), new Distinct()];
   yield* enterWorkloads(sides, { isSame, ingress, others });
   const further = isSame ? [] : [unselected(before, after), ...selectors(before, after)];
@@ -127,8 +127,8 @@ function* placesWhere(isSame: boolean, sides: Sides, isThere: (service: string) 
   yield* others.places;
   // Last, because the same policies are worse at a workload that expects no callers from outside the mesh.
   yield* ingress.places.filter(({ asked }) => others.add(asked.was, asked.is));
+  yield* gateways(sides, isSame);
   if (isSame) return;
-  yield* gateways(before, after);
   yield* services(before, after, isThere);
 }
 
@@ -275,20 +275,23 @@ const fewPolicies = 8;
 const maySelect = (policy: AuthorizationPolicy, labels: Readonly<Record<string, string>>): boolean =>
   targetRefsOf(policy).length === 0 && selects(policy.spec.selector?.matchLabels ?? {}, labels);
 
-function* gateways(...[before, after]: Sides): Generator<ChangedPlace, undefined> {
-  const old = new Set(before.gateways.map(({ id }) => id));
-  for (const gateway of after.gateways)
-    if (old.has(gateway.id))
+/** With the same policies, those whose pods have other labels. */
+function* gateways([before, after]: Sides, isSame: boolean): Generator<ChangedPlace, undefined> {
+  const old = new Map(before.gateways.map((gateway) => [gateway.id, gateway]));
+  for (const gateway of after.gateways) {
+    const was = old.get(gateway.id);
+    if (was !== undefined && !(isSame && hasSameLabels(was, gateway)))
       yield {
         name: `${gateway.id}${gateway.isWaypoint ? " (waypoint)" : ""}`,
         namespace: after.namespace,
         workload: undefined,
         isIngress: !gateway.isWaypoint,
         future: undefined,
-        asked: new Asked(before.applied.toGateway(gateway), after.applied.toGateway(gateway)),
-        coverageBefore: () => before.ofGateway(gateway),
+        asked: new Asked(before.applied.toGateway(was), after.applied.toGateway(gateway)),
+        coverageBefore: () => before.ofGateway(was),
         coverageAfter: () => after.ofGateway(gateway),
       };
+  }
 }
 
 function* services(

@@ -2,7 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Readers } from "../membership/control-plane.ts";
-import { type KubernetesGateway, gatewaysOfNamespace } from "../membership/gateways.ts";
+import { type KubernetesGateway, gatewaysOfNamespace, labelsOfGatewayPods } from "../membership/gateways.ts";
 import { isInjectedAlike } from "../membership/injector-selectors.ts";
 import { hasSameMembership, type Namespace } from "../membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -123,6 +123,11 @@ export class NamespaceAuthorization {
   /** Whether all workloads are the same objects. */
   hasSameWorkloads(other: NamespaceAuthorization): boolean {
     return other.#there.workloads === this.#there.workloads;
+  }
+
+  /** Whether all gateways are the same objects. */
+  hasSameGateways(other: NamespaceAuthorization): boolean {
+    return other.#there.gateways === this.#there.gateways;
   }
 
   /**
@@ -359,6 +364,7 @@ const gatewayOf = (gateway: KubernetesGateway, controlPlane: ControlPlane): Gate
   name: gateway.metadata.name,
   namespace: gateway.metadata.namespace,
   isWaypoint: gateway.spec.gatewayClassName === waypointClass,
+  labels: labelsOfGatewayPods(gateway),
 });
 
 function namesWaypoint({ metadata }: Namespace): boolean {

@@ -80,7 +80,13 @@ export interface GatewayTarget {
   readonly name: string;
   readonly namespace: string;
   readonly isWaypoint: boolean;
+  /** The labels that istiod gives its pods; undefined: no others are known than that of its name. Nothing selects a waypoint. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
+export const podLabelsOf = ({ name, labels }: GatewayTarget): Readonly<Record<string, string>> =>
+  labels ?? { [gatewayNameLabel]: name };
+export const hasSameLabels = (a: GatewayTarget, b: GatewayTarget): boolean =>
+  a.labels === b.labels || JSON.stringify(podLabelsOf(a)) === JSON.stringify(podLabelsOf(b));
 
 /**
  * Whether a policy applies to a gateway. A waypoint is selected only by targetRefs (ShouldAttachPolicy for gateways).
@@ -91,8 +97,7 @@ export function attachesToGateway(
   { rootNamespace }: MeshSettings,
 ): boolean {
   const refs = targetRefsOf(policy);
-  if (refs.length === 0)
-    return !gateway.isWaypoint && attachesToLabels(policy, { [gatewayNameLabel]: gateway.name }, "proxy");
+  if (refs.length === 0) return !gateway.isWaypoint && attachesToLabels(policy, podLabelsOf(gateway), "proxy");
   const { namespace } = policy.metadata;
   return refs.some((ref) => {
     if (ref.group !== gatewayApiGroup) return false;

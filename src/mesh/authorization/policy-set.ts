@@ -2,13 +2,13 @@ import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { type SelectorGroup, SelectorGroups, selectorText } from "../objects/selector-groups.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
-import { gatewayNameLabel } from "../objects/labels.ts";
 import { type Coverage, coverageOf, noCoverage, together } from "./coverage.ts";
 import {
   actionOf,
   attachesToGateway,
   type AuthorizationPolicy,
   type GatewayTarget,
+  podLabelsOf,
   opensToEveryone,
   scopeOf,
   entriesTargeted,
@@ -124,7 +124,7 @@ export class PolicySet {
     if (found === undefined) {
       const named = this.#targeted().byName.get(name) ?? [];
       const own = named.filter((policy) => attachesToGateway(policy, gateway, this.#settings));
-      const others = isWaypoint ? this.#ofWaypoints() : this.ofLabels({ [gatewayNameLabel]: name }, "proxy");
+      const others = isWaypoint ? this.#ofWaypoints() : this.ofLabels(podLabelsOf(gateway), "proxy");
       this.#ofNamed.set(key, (found = together(this.#coverageOf(own, "proxy"), others)));
     }
     return found;
@@ -161,7 +161,7 @@ export class PolicySet {
     const { name, isWaypoint } = gateway;
     const named = [...(this.#targeted().byName.get(name) ?? []), ...(isWaypoint ? this.#targeted().ofClasses : [])];
     const own = [...new Set(named)].filter((policy) => attachesToGateway(policy, gateway, this.#settings));
-    const others = isWaypoint ? [] : this.listsOfLabels({ [gatewayNameLabel]: name }, "proxy");
+    const others = isWaypoint ? [] : this.listsOfLabels(podLabelsOf(gateway), "proxy");
     return [{ name: "targets", policies: own }, ...others];
   }
 

@@ -4,7 +4,12 @@ import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView, type Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
-import { gatewaysOfNamespace, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
+import {
+  gatewaysOfNamespace,
+  isDeployedByHand,
+  type KubernetesGateway,
+  labelsOfGatewayPods,
+} from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import {
   hasInjectedGateway,
@@ -14,7 +19,7 @@ import {
   workloadPairs,
   workloadsOfNamespace,
 } from "../membership/workloads.ts";
-import { gatewayNameLabel, waypointClass } from "../objects/labels.ts";
+import { waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget, type TargetRef } from "./policies.ts";
@@ -215,7 +220,7 @@ export class Proxies {
     return this.#gateways.some((gateway) => {
       const isWaypoint = gateway.spec.gatewayClassName === waypointClass;
       if (isDeployedByHand(gateway) || (isWaypoint && scope.isOfPods !== true)) return false;
-      const labels = { [gatewayNameLabel]: gateway.metadata.name };
+      const labels = labelsOfGatewayPods(gateway);
       const isNew = selects(scope.labels, labels) && (old === undefined || !selects(old.labels, labels));
       return isNew && isForType(scope, isWaypoint ? "waypoint" : "gateway");
     });

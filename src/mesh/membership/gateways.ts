@@ -1,7 +1,14 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type Mesh, relation } from "../../view/view.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
-import { gatewayServiceAccount, waypointClass } from "../objects/labels.ts";
+import {
+  dataplaneMode,
+  gatewayApiGroup,
+  gatewayNameLabel,
+  gatewayServiceAccount,
+  managedGateway,
+  waypointClass,
+} from "../objects/labels.ts";
 import { keyFor } from "../../kube/identity.ts";
 import { isOfGateway, owningGateway, type Workload } from "./workloads.ts";
 
@@ -89,4 +96,31 @@ export function isRunForGateway(workload: Workload, mesh: Mesh): boolean {
   const gateway = mesh.find("KubernetesGateway", key);
   if (gateway?.kind !== "KubernetesGateway") return !mesh.knowsAll("KubernetesGateway");
   return isProxyOf(workload, gateway);
+}
+
+/**
+ * The labels that istiod gives the pods of a waypoint or an ingress gateway, by which a DestinationRule selects it as a client, or a
+ * policy: those of the Gateway itself, or those that it sets for its infrastructure, and some for the Gateway (Istio
+ * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml, kube-gateway.yaml,
+ * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go extractInfrastructureLabels).
+ */
+export function labelsOfGatewayPods(gateway: KubernetesGateway): Readonly<Record<string, string>> {
+  const { metadata, spec } = gateway;
+  // What somebody else writes is not known.
+  if (isDeployedByHand(gateway)) return { [gatewayNameLabel]: metadata.name };
+  const set = spec.infrastructure?.labels;
+  const copied = Object.entries(set ?? metadata.labels).filter(
+    ([key]) => set === undefined || !key.startsWith(`${gatewayApiGroup}/`),
+  );
+  return {
+    "sidecar.istio.io/inject": "false",
+    [dataplaneMode]: "none",
+    "service.istio.io/canonical-name": metadata.annotations[nameOverride] ?? metadata.name,
+    "service.istio.io/canonical-revision": "latest",
+    ...Object.fromEntries(copied),
+    [gatewayNameLabel]: metadata.name,
+    [`${gatewayApiGroup}/gateway-class-name`]: spec.gatewayClassName,
+    [managedGateway]:
+      spec.gatewayClassName === waypointClass ? "istio.io-mesh-controller" : "istio.io-gateway-controller",
+  };
 }

@@ -1,8 +1,13 @@
 import { index, type MeshView } from "../../view/view.ts";
 import { idOf } from "../../kube/identity.ts";
-import { isForIngress, isProxyOf, type KubernetesGateway, serviceAccountOf } from "../membership/gateways.ts";
+import {
+  isForIngress,
+  isProxyOf,
+  type KubernetesGateway,
+  labelsOfGatewayPods,
+  serviceAccountOf,
+} from "../membership/gateways.ts";
 import { isOfGateway, isProxy, namespaceOfWorkload, owningGateway, type Workload } from "../membership/workloads.ts";
-import { gatewayNameLabel } from "../objects/labels.ts";
 import { namespaceOfWaypoint } from "./enforcement.ts";
 import type { GatewayProxy } from "./question.ts";
 
@@ -54,13 +59,12 @@ export function proxiesOf(
   for (const gateway of gateways) {
     const [namespace] = mesh.related(namespaceOfWaypoint, gateway);
     if (namespace === undefined || workloads.some((workload) => isProxyOf(workload, gateway))) continue;
-    const { name } = gateway.metadata;
     const serviceAccount = serviceAccountOf(gateway);
     found.push({
       name: idOf(gateway),
       namespace,
       serviceAccount,
-      labels: { [gatewayNameLabel]: name },
+      labels: labelsOfGatewayPods(gateway),
       workload: undefined,
     });
   }

@@ -1,3 +1,4 @@
+import { labelsOfGatewayPods } from "../membership/gateways.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -10,7 +11,6 @@ import {
   formatWaypoint,
   identityOfWaypoint,
   isForGateways,
-  labelsOfGatewayPods,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,

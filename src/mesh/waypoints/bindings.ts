@@ -4,14 +4,12 @@ import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
-import { type KubernetesGateway, isForIngress, nameOverride } from "../membership/gateways.ts";
+import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
 import { isExternalName, isHeadless, type Service } from "../membership/services.ts";
 import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import {
-  dataplaneMode,
-  gatewayApiGroup,
   gatewayNameLabel,
   gatewayServiceAccount,
   ingressUseWaypoint,
@@ -19,7 +17,6 @@ import {
   useWaypoint,
   useWaypointNamespace,
   waypointFor,
-  waypointClass,
 } from "../objects/labels.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -365,28 +362,4 @@ export function identityOfWaypoint(
   gateway: KubernetesGateway | undefined,
 ): { readonly namespace: string; readonly serviceAccount: string } {
   return { namespace, serviceAccount: gateway?.metadata.annotations[gatewayServiceAccount] || name };
-}
-
-/**
- * The labels that istiod gives the pods of a waypoint or an ingress gateway, by which a DestinationRule selects it as a client, or a
- * policy: those of the Gateway itself, or those that it sets for its infrastructure, and some for the Gateway (Istio
- * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml, kube-gateway.yaml,
- * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go extractInfrastructureLabels).
- */
-export function labelsOfGatewayPods({ metadata, spec }: KubernetesGateway): Labels {
-  const set = spec.infrastructure?.labels;
-  const copied = Object.entries(set ?? metadata.labels).filter(
-    ([key]) => set === undefined || !key.startsWith(`${gatewayApiGroup}/`),
-  );
-  return {
-    "sidecar.istio.io/inject": "false",
-    [dataplaneMode]: "none",
-    "service.istio.io/canonical-name": metadata.annotations[nameOverride] ?? metadata.name,
-    "service.istio.io/canonical-revision": "latest",
-    ...Object.fromEntries(copied),
-    [gatewayNameLabel]: metadata.name,
-    [`${gatewayApiGroup}/gateway-class-name`]: spec.gatewayClassName,
-    [managedGateway]:
-      spec.gatewayClassName === waypointClass ? "istio.io-mesh-controller" : "istio.io-gateway-controller",
-  };
 }

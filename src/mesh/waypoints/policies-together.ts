@@ -2,7 +2,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type AuthorizationPolicy, targetRefsOf } from "../authorization/policies.ts";
-import type { KubernetesGateway } from "../membership/gateways.ts";
+import { type KubernetesGateway, labelsOfGatewayPods } from "../membership/gateways.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
 import { gatewayApiGroup, gatewayNameLabel, waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
@@ -10,7 +10,6 @@ import { isServed } from "../objects/revision.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
 import { matchLabelsOf } from "../objects/selectors.ts";
 import { SelectorsTogether } from "../objects/selectors-together.ts";
-import { labelsOfGatewayPods } from "./bindings.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 type Policy = AuthorizationPolicy | RequestAuthentication;

@@ -14,6 +14,7 @@ import {
   type AuthorizationPolicy,
   entriesTargeted,
   type GatewayTarget,
+  podLabelsOf,
   isEnforced,
   scopeOf,
   servicesTargeted,
@@ -25,7 +26,6 @@ import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
-import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
 import { type CoverageElsewhere, coverageElsewhere } from "../../mesh/waypoints/shared-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
@@ -184,7 +184,7 @@ class Openable {
     this.#elsewhere = elsewhere;
     this.#gateways = new Map(of.gateways.map((gateway) => [gateway.name, gateway]));
     const ingress: readonly GatewayTarget[] = of.gateways.filter(({ isWaypoint }) => !isWaypoint);
-    this.#ingress = new Labelled(ingress, ({ name }) => ({ [gatewayNameLabel]: name }));
+    this.#ingress = new Labelled(ingress, podLabelsOf);
   }
 
   /** Existing objects and future ones. */

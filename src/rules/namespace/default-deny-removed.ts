@@ -110,7 +110,8 @@ function isUnusedIn({ object, mesh }: Side, name: string): boolean {
 
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((one, i) => one === b[i]);
-const comparable = (gateway: Gateway): string => JSON.stringify([shownGateway(gateway), gateway.controlPlane]);
+const comparable = (gateway: Gateway): string =>
+  JSON.stringify([shownGateway(gateway), gateway.controlPlane, gateway.labels]);
 const shownGateway = ({ id, isWaypoint }: Gateway): string => `${id}${isWaypoint ? " (waypoint)" : ""}`;
 
 const isLost = (before: Coverage, after: Coverage): boolean => isDeniedByDefault(before) && !isDeniedByDefault(after);

@@ -1,3 +1,4 @@
+import { labelsOfGatewayPods } from "../../mesh/membership/gateways.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
@@ -12,7 +13,6 @@ import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membe
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import { type Elsewhere, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
@@ -118,7 +118,7 @@ const configsOf = (
       (config) =>
         isFor(home.metadata.name, config) &&
         (config.spec.selector !== undefined || home.metadata.name !== mesh.settings.rootNamespace) &&
-        selects(scopeOf(config).labels, { [gatewayNameLabel]: gateway.metadata.name }),
+        selects(scopeOf(config).labels, labelsOfGatewayPods(gateway)),
     );
 
 /**

@@ -3,10 +3,10 @@ import { defineRule } from "../../engine/rule.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
+import { gatewaysOfNamespace, labelsOfGatewayPods } from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { gatewayNameLabel, waypointClass } from "../../mesh/objects/labels.ts";
+import { waypointClass } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -130,14 +130,14 @@ export const selectorReachesOnlyZtunnel = defineRule({
   },
 });
 
-/** Whether an object selects the pods of a Gateway that is no waypoint, by the label that istiod gives them. Files do not have the pods. */
+/** Whether an object selects the pods of a Gateway that is no waypoint, by the labels that istiod gives them. Files do not have the pods. */
 const isForGateway = (object: Scoped, namespace: ObjectOf<"Namespace">, mesh: View): boolean =>
   object.kind !== "Sidecar" &&
   mesh
     .related(gatewaysOfNamespace, namespace)
     .some(
-      ({ metadata, spec }) =>
-        spec.gatewayClassName !== waypointClass && selects(labelsOf(object), { [gatewayNameLabel]: metadata.name }),
+      (gateway) =>
+        gateway.spec.gatewayClassName !== waypointClass && selects(labelsOf(object), labelsOfGatewayPods(gateway)),
     );
 
 const effects = {
