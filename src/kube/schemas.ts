@@ -283,7 +283,9 @@ export const gateway = record({
 
 const clientValidation = optional(
   record({
-    validation: optional(record({ caCertificateRefs: list(record({ kind: text, name, namespace: text })), mode: text })),
+    validation: optional(
+      record({ caCertificateRefs: list(record({ kind: text, name, namespace: text })), mode: text }),
+    ),
   }),
 );
 

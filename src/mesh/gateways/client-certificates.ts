@@ -67,10 +67,7 @@ function union(sets: readonly (ReadonlySet<string> | undefined)[]): ReadonlySet<
 }
 
 /** A value that is accepted since a change, in quotes. */
-function added(
-  before: ReadonlySet<string> | undefined,
-  after: ReadonlySet<string> | undefined,
-): string | undefined {
+function added(before: ReadonlySet<string> | undefined, after: ReadonlySet<string> | undefined): string | undefined {
   if (before === undefined) return undefined;
   if (after === undefined) return "any name";
   const value = [...after].find((one) => !before.has(one));

@@ -45,7 +45,8 @@ export const gatewayClientCertificateDropped = defineRule({
       const was = old.get(host);
       // Everybody got in before.
       if (was === undefined || was.opening !== undefined) continue;
-      const what = now.opening === undefined ? gains.between(was.servers, now.servers) : `no longer need ${now.opening.what}`;
+      const what =
+        now.opening === undefined ? gains.between(was.servers, now.servers) : `no longer need ${now.opening.what}`;
       if (what !== undefined)
         yield {
           at: now.opening?.at ?? now.at,
