@@ -14,7 +14,7 @@ type Labels = Readonly<Record<string, string>>;
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
 type Source = Rule["from"][number]["source"];
 
-/** Whether ztunnel itself keeps everybody but a waypoint away from workloads of a namespace. */
+/** Whether ztunnel itself keeps everybody but a waypoint and some others away from workloads of a namespace. */
 class KeptByZtunnel {
   readonly #answers: ZtunnelAnswers;
   readonly #workloads: (selector: Labels) => readonly ObjectOf<"Workload">[];
@@ -30,28 +30,30 @@ class KeptByZtunnel {
     this.#settings = settings;
   }
 
-  /** Whether each of the selected workloads refuses every caller but this one. False if there are none. */
-  from(caller: Caller, selector: Labels): boolean {
+  /** Whether each of the selected workloads refuses every caller but these. False if there are none. */
+  from(callers: readonly Caller[], selector: Labels): boolean {
     const attached = new Set(this.#workloads(selector).map(({ pod }) => this.#answers.attachedTo(pod.labels)));
-    return attached.size > 0 && [...attached].every((policies) => this.#admitsOnly(caller, policies));
+    return attached.size > 0 && [...attached].every((policies) => this.#admitsOnly(callers, policies));
   }
 
-  #admitsOnly(caller: Caller, attached: Attached): boolean {
+  #admitsOnly(callers: readonly Caller[], attached: Attached): boolean {
     const policies = attached.flat();
     const denies = policies.some(
       (policy) => actionOf(policy) === "DENY" && reachOf(policy, "ztunnel", this.#settings) === "everyone",
     );
     const allowing = policies.filter((policy) => actionOf(policy) === "ALLOW");
-    return denies || (allowing.length > 0 && allowing.every((policy) => this.#names(policy, caller)));
+    return denies || (allowing.length > 0 && allowing.every((policy) => this.#names(policy, callers)));
   }
 
-  /** Whether all rules of an ALLOW policy name the caller and nobody else. ztunnel ignores rules that ask for HTTP. */
-  #names({ metadata, spec }: AuthorizationPolicy, caller: Caller): boolean {
-    const names: ReadonlySet<string> = new Set([
-      formatCaller(caller, this.#settings),
-      `${caller.namespace}/${caller.serviceAccount}`,
-      ...(metadata.namespace === caller.namespace ? [caller.serviceAccount] : []),
-    ]);
+  /** Whether all rules of an ALLOW policy name the callers and nobody else. ztunnel ignores rules that ask for HTTP. */
+  #names({ metadata, spec }: AuthorizationPolicy, callers: readonly Caller[]): boolean {
+    const names: ReadonlySet<string> = new Set(
+      callers.flatMap((caller) => [
+        formatCaller(caller, this.#settings),
+        `${caller.namespace}/${caller.serviceAccount}`,
+        ...(metadata.namespace === caller.namespace ? [caller.serviceAccount] : []),
+      ]),
+    );
     const isOnly = ({ principals, serviceAccounts }: Source) => {
       const named = [...principals, ...serviceAccounts];
       return named.length > 0 && named.every((name) => names.has(name));

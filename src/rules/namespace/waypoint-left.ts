@@ -3,6 +3,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { gatewayNameLabel, ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
+import { admittedInFull } from "../../mesh/waypoints/admitted-callers.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
@@ -34,7 +35,7 @@ export const namespaceWaypointLeft = defineRule({
     wayOut:
       "Put the label back, or apply the waypoint again; ztunnel sends new connections through it as soon as it is ready.",
     silentWhen:
-      "The policies of ztunnel refuse every caller but the waypoint, the new waypoint has the same policies, no policy was bound to the old one, or another ServiceEntry or WorkloadEntry of the namespace has the hosts or the address of one that is deleted.",
+      "The new waypoint has the same policies, no policy was bound to the old one, or another ServiceEntry or WorkloadEntry of the namespace has the hosts or the address of one that is deleted.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
@@ -73,17 +74,23 @@ function warningOf(departure: Departure, side: Side): string | undefined {
   const { lost, isOpened, isOfShare, gone } = departure;
   if (gone !== undefined) return "it is not known whether anybody still calls it";
   if (lost === undefined) return isOpened ? undefined : "it is not known who gains access";
-  if (isKept(departure, side)) return "ztunnel still rejects every caller but the waypoint";
+  const kept = keptReason(departure, side);
+  if (kept !== undefined) return kept;
   return isOfShare === true ? "another waypoint served the other connections without it" : undefined;
 }
 
-/** Whether ztunnel itself refuses every caller but the waypoint, so that nobody gets in. */
-function isKept({ was, isOpened, isStaying, isOfIngress }: Departure, { object, mesh }: Side): boolean {
+/** Why nobody gets in, because ztunnel itself refuses others; undefined: it does not. */
+function keptReason({ was, isOpened, isStaying, isOfIngress }: Departure, { object, mesh }: Side): string | undefined {
   const selector = selectorOf(was);
   // What the same waypoint lets through comes from the waypoint.
-  if (isOpened || selector === undefined || (isStaying && !isOfIngress)) return false;
-  const { named, gateway } = was.binding;
-  return mesh.get(keptByZtunnel, object).from(identityOfWaypoint(named, gateway), selector);
+  if (isOpened || selector === undefined || (isStaying && !isOfIngress)) return undefined;
+  const waypoint = identityOfWaypoint(was.binding.named, was.binding.gateway);
+  const kept = mesh.get(keptByZtunnel, object);
+  if (kept.from([waypoint], selector)) return "ztunnel still rejects every caller but the waypoint";
+  const admitted = admittedInFull(was.policies, mesh.settings);
+  return admitted.length > 0 && kept.from([waypoint, ...admitted], selector)
+    ? "ztunnel still rejects every caller but those whose every request the waypoint allowed"
+    : undefined;
 }
 
 /** The labels of the pods that receive the traffic; undefined: they are not known. */
