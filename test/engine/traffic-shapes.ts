@@ -14,7 +14,7 @@ const to = (host: string, subset?: string) => ({ destination: { host, ...(subset
 const matching = (i: number) => [{ uri: { exact: `/${i}` } }];
 
 const gatewayPods = {
-  spec: { template: { metadata: { labels: { istio: "g" } }, spec: { containers: [{ name: "istio-proxy" }] } } },
+  spec: { template: { metadata: { labels: { istio: "shapes" } }, spec: { containers: [{ name: "istio-proxy" }] } } },
 };
 
 /** What each rule about traffic finds. */
@@ -49,7 +49,7 @@ export const trafficShapes: readonly CostShape[] = [
         ...list(n, workload),
         ...list(n, (i) => manifest("apps/v1", "Deployment", named(`g-${i}`), gatewayPods)),
         istio("Gateway", "g", {
-          selector: { istio: "g" },
+          selector: { istio: "shapes" },
           servers: [{ port: { number: 80, name: "http", protocol: "HTTP" }, hosts: ["*"] }],
         }),
         manifest("security.istio.io/v1", "AuthorizationPolicy", named("tokens"), {
@@ -263,7 +263,7 @@ export const trafficShapes: readonly CostShape[] = [
         objects: [
           protectedNamespace,
           istio("Gateway", "g", {
-            selector: { istio: "g" },
+            selector: { istio: "shapes" },
             servers: [
               { port: { number: 443, name: "tls", protocol: "TLS" }, hosts: ["*"], tls: { mode: "PASSTHROUGH" } },
               { port: { number: 1000, name: "tcp", protocol: "TCP" }, hosts: ["*"] },

@@ -93,9 +93,9 @@ export const virtualServicesClaimingService = relation(
   ),
 );
 
-const everyService = "*";
+export const everyService = "*";
 /** The namespaces of whose Services a wildcard host matches all; `*` stands for every namespace. */
-function wildcardNamespaces(host: string, domain: string): readonly string[] {
+export function wildcardNamespaces(host: string, domain: string): readonly string[] {
   if (!isWildcard(host)) return [];
   const end = `.svc.${domain}`;
   if (covers(host, `*${end}`)) return [everyService];

@@ -2,21 +2,34 @@ import { type KubernetesRoute, routesOfParentService } from "../gateways/routes.
 import { namespaceOfService } from "../membership/services.ts";
 import { isServed } from "../objects/revision.ts";
 import { fullHost, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import { everyService, wildcardNamespaces } from "../traffic/service-claims.ts";
 import { gatewaysOf, meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { fact, index, reachedBy, relation } from "../../view/view.ts";
 import { servingWaypoints, usedWaypoints, waysToServingWaypoints } from "./served-traffic.ts";
 
-/** A Service and the VirtualServices of other namespaces that name its host, whomever they are exported to. */
+/** The key of wildcards for the hosts of a namespace, or of all. */
+const wildcardOf = (namespace: string): string => (namespace === everyService ? "*" : `*.${namespace}`);
+
+/** A Service and the VirtualServices that name its host, or a wildcard for all hosts of its namespace, whomever they are exported to. */
 const virtualServicesNamingService = relation(
   "virtualServicesNamingService",
-  index("Service", (service, { domain }) => [hostOfService(service, domain)]),
+  index("Service", (service, { domain }) => [
+    hostOfService(service, domain),
+    wildcardOf(service.metadata.namespace),
+    wildcardOf(everyService),
+  ]),
   index("VirtualService", (virtualService, settings) => {
     const { metadata, spec } = virtualService;
     if (!isServed(virtualService, settings) || !gatewaysOf(virtualService).has(meshGateway)) return [];
-    return spec.hosts
-      .map((host) => fullHost(host, metadata.namespace, settings.domain))
-      .filter((host) => !isWildcard(host) && namespaceOfHost(host, settings.domain) !== metadata.namespace);
+    const { domain } = settings;
+    const hosts = spec.hosts.map((host) => fullHost(host, metadata.namespace, domain));
+    return new Set(
+      hosts.flatMap((host) => {
+        if (isWildcard(host)) return wildcardNamespaces(host, domain).map(wildcardOf);
+        return namespaceOfHost(host, domain) === metadata.namespace ? [] : [host];
+      }),
+    );
   }),
 );
 

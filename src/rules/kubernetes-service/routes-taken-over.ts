@@ -28,7 +28,7 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
     seen: "Clients of other namespaces are answered by another service, with changed headers, or with other timeouts, and the VirtualService of the owner has no effect for them.",
     wayOut: "Delete the VirtualService of the other namespace, or limit it with `exportTo: [.]`.",
     silentWhen:
-      "It is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, it is in the root namespace, or its host is a wildcard and it counts only at a waypoint.",
+      "It is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, it is in the root namespace, or its host is a wildcard for some of the hosts of a namespace.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 

@@ -7,11 +7,25 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { registeredHost } from "../../mesh/traffic/registry.ts";
-import { isDelegate } from "../../mesh/traffic/virtual-service-clients.ts";
+import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { HttpRoute, VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import {
+  isForGateways,
+  isUsable,
+  waypointBinding,
+  waypointBindingOfService,
+  waypointOfService,
+} from "../../mesh/waypoints/bindings.ts";
 import { type MeshView, setting } from "../../view/view.ts";
 
-const reads = [setting("mergesSlashes"), registeredHost, namespaceOfService, captured] as const;
+const reads = [
+  setting("mergesSlashes"),
+  registeredHost,
+  namespaceOfService,
+  captured,
+  waypointBinding,
+  waypointOfService,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const routesRewriteSlashMismatch = defineRule({
@@ -19,13 +33,13 @@ export const routesRewriteSlashMismatch = defineRule({
   subject: ["VirtualService", "KubernetesRoute"],
   reads,
   onlyWithFields: ["spec.http.rewrite", "spec.http.redirect", "spec.rules.filters"],
-  worksWithout: ["VirtualService", "KubernetesRoute", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["VirtualService", "KubernetesRoute", "Service", "ServiceEntry", "Workload", "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
   // What the application makes of such a path is not known.
   stage: "trial",
   summary: "A route replaces a prefix so that two slashes meet in the path, or none is left between its parts.",
-  why: "Envoy replaces the characters of the prefix and keeps the rest of the path as it is (Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination, PrefixRewrite). With `prefix: /common` and `uri: /`, `/common/api` becomes `//api`; with `prefix: /api/` and `uri: /v2`, `/api/items` becomes `/v2items`. Of an HTTPRoute, whose prefixes end at a slash, that is so for the prefix `/`, and for redirects (pilot/pkg/config/kube/gateway/conversion.go createRewriteFilter, createRedirectFilter). With `pathNormalization` MERGE_SLASHES, a proxy merges slashes as it receives a request and before it looks at routes (pilot/pkg/networking/core/listener_builder.go buildHTTPConnectionManager), so the sidecar of a destination mends what the route makes, and an application without one gets `//`.",
+  why: "Envoy replaces the characters of the prefix and keeps the rest of the path as it is (Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination, PrefixRewrite). With `prefix: /common` and `uri: /`, `/common/api` becomes `//api`; with `prefix: /api/` and `uri: /v2`, `/api/items` becomes `/v2items`. Of an HTTPRoute, whose prefixes end at a slash, that is so for the prefix `/`, and for redirects (pilot/pkg/config/kube/gateway/conversion.go createRewriteFilter, createRedirectFilter). With `pathNormalization` MERGE_SLASHES, a proxy merges slashes as it receives a request and before it looks at routes (pilot/pkg/networking/core/listener_builder.go buildHTTPConnectionManager), so the sidecar of a destination mends what the route makes, and so does the waypoint to which gateways send requests by `istio.io/ingress-use-waypoint`; an application without either gets `//`.",
   fix: "Let both end with a slash, or neither.",
   incident: {
     symptoms: ["other-destination"],
@@ -165,12 +179,23 @@ function withoutSidecars(
 ): Definition | undefined {
   // Whoever follows a redirect asks a proxy again. Only redirects of the Gateway API end with a slash.
   if (isRedirect || route.kind !== "VirtualService") return undefined;
+  const isAtGatewaysOnly = !isDelegate(route) && !gatewaysOf(route).has(meshGateway);
   for (const { destination } of route.spec.http[i]?.route ?? []) {
     const host = fullHost(destination.host, route.metadata.namespace, mesh.settings.domain);
-    const found = mesh.get(registeredHost, host).definitions.find((one) => isWithoutSidecars(one, mesh));
+    const found = mesh
+      .get(registeredHost, host)
+      .definitions.find((one) => isWithoutSidecars(one, mesh) && !(isAtGatewaysOnly && isBehindWaypoint(one, mesh)));
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** Whether gateways send requests for it to a waypoint, which merges slashes as a sidecar does; clients with a sidecar pass it by. */
+function isBehindWaypoint(definition: Definition, mesh: View): boolean {
+  if (definition.kind !== "Service") return false;
+  const [namespace] = mesh.related(namespaceOfService, definition);
+  if (namespace === undefined || !isForGateways(definition.metadata.labels, namespace)) return false;
+  return isUsable(waypointBindingOfService(definition, namespace, mesh));
 }
 
 /** Whether nothing that merges slashes is between the route and what answers: ztunnel reads no paths. */
