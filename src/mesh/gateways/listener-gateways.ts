@@ -131,14 +131,18 @@ function tlsOf(listener: Listener, { labels }: ListenerOwner["metadata"], of: Ku
   if (tls === undefined) return {};
   if (tls.mode === "Passthrough")
     return { tls: { mode: passesOnToOthers(listener, labels) ? "AUTO_PASSTHROUGH" : "PASSTHROUGH" } };
-  const asked = tls.options[terminateMode] ?? "";
-  const validation = asked === ownCertificate || asked === "ISTIO_MUTUAL" ? undefined : validationOf(of, listener.port);
+  return { tls: terminated(tls.options[terminateMode] ?? "", validationOf(of, listener.port), of) };
+}
+
+/** The TLS that a listener ends itself, in the mode that an option of it asks for. */
+function terminated(asked: string, written: ClientValidation, of: KubernetesGateway): object {
+  const validation = asked === ownCertificate || asked === "ISTIO_MUTUAL" ? undefined : written;
   const [authority] = validation?.caCertificateRefs ?? [];
-  const ca = authority === undefined ? {} : { caCertCredentialName: authorityName(authority, of) };
-  if (ownModes.has(asked)) return { tls: { mode: asked, ...ca } };
-  if (validation === undefined || authority === undefined) return { tls: { mode: "SIMPLE" } };
-  const isFallback = validation.mode === "AllowInsecureFallback";
-  return { tls: { mode: isFallback ? "OPTIONAL_MUTUAL" : "MUTUAL", insecureSkipVerify: isFallback, ...ca } };
+  const ca = authority && { caCertCredentialName: authorityName(authority, of) };
+  if (ownModes.has(asked)) return { mode: asked, ...ca };
+  if (ca === undefined) return { mode: "SIMPLE" };
+  const isFallback = validation?.mode === "AllowInsecureFallback";
+  return { mode: isFallback ? "OPTIONAL_MUTUAL" : "MUTUAL", insecureSkipVerify: isFallback, ...ca };
 }
 
 /** A gateway between networks passes on what is for other clusters (Istio pilot/pkg/serviceregistry/kube/conversion.go IsAutoPassthrough). */
@@ -154,7 +158,8 @@ function validationOf({ spec }: KubernetesGateway, port: number | undefined) {
   return (ofPort === undefined ? frontend?.default : ofPort.tls)?.validation;
 }
 
-type AuthorityRef = NonNullable<ReturnType<typeof validationOf>>["caCertificateRefs"][number];
+type ClientValidation = ReturnType<typeof validationOf>;
+type AuthorityRef = NonNullable<ClientValidation>["caCertificateRefs"][number];
 
 /** Conversion.go caCertificateResourceName. */
 const authorityName = ({ kind, name, namespace }: AuthorityRef, of: KubernetesGateway): string =>
