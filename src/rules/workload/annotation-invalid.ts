@@ -139,10 +139,10 @@ function* ignoredMode(workload: Workload, isOutside: boolean): Iterable<Problem>
 /**
  * The agent finds nothing to do for a pod that has the annotation and is to be captured (Istio cni/pkg/nodeagent/informers.go
  * reconcilePod), and istiod sends clients to the HBONE port of any pod that has it (pilot/pkg/serviceregistry/ambient/workloads.go
- * setTunnelProtocol). A Pod that exists may have it from the agent.
+ * setTunnelProtocol). A Pod may have it from the agent.
  */
 function* claimedRedirection(workload: Workload): Iterable<Problem> {
-  if (workload.pod.annotations[ambientRedirection] === "enabled" && !isTooLateForInjection(workload))
+  if (workload.pod.annotations[ambientRedirection] === "enabled" && workload.originKind !== "Pod")
     yield problemOf(
       workload,
       ambientRedirection,
