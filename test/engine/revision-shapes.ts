@@ -62,8 +62,8 @@ export const revisionShapes: readonly CostShape[] = [
         objects: [
           ...both,
           old,
-          ...list(n, (i) => tag(`tag-${i}`)),
-          ...list(n, (i) => workload(i, { "istio.io/rev": `tag-${i}` })),
+          ...list(n, (i) => tag(`shapes-${i}`)),
+          ...list(n, (i) => workload(i, { "istio.io/rev": `shapes-${i}` })),
         ],
         change: { old, object: namespace("shapes", { "istio-injection": "disabled" }) },
       };

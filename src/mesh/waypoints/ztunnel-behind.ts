@@ -4,15 +4,14 @@ import { policyLevelsAtZtunnel } from "../authorization/policy-levels.ts";
 import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
 import { reachOf } from "../authorization/reach.ts";
 import { asksForHttp } from "../authorization/rules.ts";
-import { type Attached, type Caller, formatCaller, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
+import { type Attached, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
 import { captured } from "../membership/captured.ts";
 import { labelsOfWorkloadEntry, workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
 import { selects } from "../objects/selectors.ts";
+import { accountsOf } from "./admitted-callers.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 type Labels = Readonly<Record<string, string>>;
-type Rule = AuthorizationPolicy["spec"]["rules"][number];
-type Source = Rule["from"][number]["source"];
 
 /** Whether ztunnel itself keeps everybody but a waypoint and some others away from workloads of a namespace. */
 class KeptByZtunnel {
@@ -30,37 +29,31 @@ class KeptByZtunnel {
     this.#settings = settings;
   }
 
-  /** Whether each of the selected workloads refuses every caller but these. False if there are none. */
-  from(callers: readonly Caller[], selector: Labels): boolean {
+  /**
+   * Whether each of the selected workloads refuses every caller but some service accounts, which are given as `<namespace>/<name>`. False if
+   * there are no workloads.
+   */
+  from(isExpected: (account: string) => boolean, selector: Labels): boolean {
     const attached = new Set(this.#workloads(selector).map(({ pod }) => this.#answers.attachedTo(pod.labels)));
-    return attached.size > 0 && [...attached].every((policies) => this.#admitsOnly(callers, policies));
+    return attached.size > 0 && [...attached].every((policies) => this.#admitsOnly(isExpected, policies));
   }
 
-  #admitsOnly(callers: readonly Caller[], attached: Attached): boolean {
+  #admitsOnly(isExpected: (account: string) => boolean, attached: Attached): boolean {
     const policies = attached.flat();
     const denies = policies.some(
       (policy) => actionOf(policy) === "DENY" && reachOf(policy, "ztunnel", this.#settings) === "everyone",
     );
     const allowing = policies.filter((policy) => actionOf(policy) === "ALLOW");
-    return denies || (allowing.length > 0 && allowing.every((policy) => this.#names(policy, callers)));
+    return denies || (allowing.length > 0 && allowing.every((policy) => this.#names(policy, isExpected)));
   }
 
-  /** Whether all rules of an ALLOW policy name the callers and nobody else. ztunnel ignores rules that ask for HTTP. */
-  #names({ metadata, spec }: AuthorizationPolicy, callers: readonly Caller[]): boolean {
-    const names: ReadonlySet<string> = new Set(
-      callers.flatMap((caller) => [
-        formatCaller(caller, this.#settings),
-        `${caller.namespace}/${caller.serviceAccount}`,
-        ...(metadata.namespace === caller.namespace ? [caller.serviceAccount] : []),
-      ]),
-    );
-    const isOnly = ({ principals, serviceAccounts }: Source) => {
-      const named = [...principals, ...serviceAccounts];
-      return named.length > 0 && named.every((name) => names.has(name));
-    };
-    return spec.rules.every(
-      (rule) => asksForHttp(rule) || (rule.from.length > 0 && rule.from.every(({ source }) => isOnly(source))),
-    );
+  /** Whether all rules of an ALLOW policy name such accounts and nobody else. ztunnel ignores rules that ask for HTTP. */
+  #names({ metadata, spec }: AuthorizationPolicy, isExpected: (account: string) => boolean): boolean {
+    return spec.rules.every((rule) => {
+      if (asksForHttp(rule)) return true;
+      const named = rule.from.map(({ source }) => accountsOf(source, metadata.namespace, this.#settings));
+      return named.length > 0 && named.every((accounts) => accounts.length > 0 && accounts.every(isExpected));
+    });
   }
 }
 

@@ -84,11 +84,12 @@ function keptReason({ was, isOpened, isStaying, isOfIngress }: Departure, { obje
   const selector = selectorOf(was);
   // What the same waypoint lets through comes from the waypoint.
   if (isOpened || selector === undefined || (isStaying && !isOfIngress)) return undefined;
-  const waypoint = identityOfWaypoint(was.binding.named, was.binding.gateway);
+  const { namespace, serviceAccount } = identityOfWaypoint(was.binding.named, was.binding.gateway);
+  const isWaypoint = (account: string) => account === `${namespace}/${serviceAccount}`;
   const kept = mesh.get(keptByZtunnel, object);
-  if (kept.from([waypoint], selector)) return "ztunnel still rejects every caller but the waypoint";
-  const admitted = admittedInFull(was.policies, mesh.settings);
-  return admitted.length > 0 && kept.from([waypoint, ...admitted], selector)
+  if (kept.from(isWaypoint, selector)) return "ztunnel still rejects every caller but the waypoint";
+  const isAdmitted = admittedInFull(was.policies, mesh.settings);
+  return kept.from((account) => isWaypoint(account) || isAdmitted(account), selector)
     ? "ztunnel still rejects every caller but those whose every request the waypoint allowed"
     : undefined;
 }
