@@ -331,7 +331,7 @@ test("the routes of a delegate take requests from each other as they are in effe
     }),
   ];
   assert.deepEqual(explained(host, "shop", objects, "virtualService.route").slice(1), [
-    '- http[0] for every request: 100% to cart; it has no effect, because one of its matches is in no match of the route above',
+    "- http[0] for every request: 100% to cart; it has no effect, because one of its matches is in no match of the route above",
     'http[1] for URI prefix "/api/": 100% to cart',
     '- http[2] for URI prefix "/api/v1": 100% to cart; no request reaches it, because the route for URI prefix "/api/" takes them',
   ]);
