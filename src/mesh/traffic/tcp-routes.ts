@@ -35,23 +35,58 @@ const mostCompared = 32;
  */
 export function* tcpRoutesLostWithin(virtualService: VirtualService): Iterable<LostTcpRoute> {
   const isInMesh = gatewaysOf(virtualService).has(meshGateway);
-  const known = new Map<string, Known[]>();
-  const bySubnet = new Map<string, Known[]>();
-  let everything: TcpRoute | undefined;
+  const earlier = new EarlierRoutes(virtualService);
   for (const [i, route] of virtualService.spec.tcp.entries()) {
     const matches = isInMesh ? route.match : route.match.map(asAtGateways);
-    const takers = matches.map((own) => everything ?? takerOf(own, known));
-    const by = takers.includes(undefined) ? undefined : (takers[0] ?? everything);
-    if (by !== undefined) yield { i, by, kind: "taken" };
-    if (route.route.length === 0) continue;
-    const refused = by === undefined ? refusalOf(matches, bySubnet) : undefined;
-    if (refused !== undefined) yield { i, kind: "refused", ...refused };
-    if (route.match.length === 0) everything ??= route;
+    const loss = earlier.lossOf(matches);
+    if (loss !== undefined) yield { i, ...loss };
+    if (route.route.length > 0) earlier.add(route, matches);
+  }
+}
+
+type Loss = Omit<LostTcpRoute, "i">;
+
+class EarlierRoutes {
+  readonly #virtualService: VirtualService;
+  readonly #byPort = new Map<string, Known[]>();
+  readonly #bySubnet = new Map<string, Known[]>();
+  /** The first one without a match. */
+  #everything: TcpRoute | undefined;
+
+  constructor(virtualService: VirtualService) {
+    this.#virtualService = virtualService;
+  }
+
+  add(route: TcpRoute, matches: readonly Match[]): void {
+    if (matches.length === 0) this.#everything ??= route;
     for (const match of matches) {
-      if (match.destinationSubnets.length === 0) add(known, keyOfMatch(match), { match, route });
-      else if (isForGateway(meshGateway, match, virtualService))
-        for (const subnet of new Set(match.destinationSubnets)) add(bySubnet, subnet, { match, route });
+      const known = { match, route };
+      if (match.destinationSubnets.length === 0) add(this.#byPort, keyOf(match.gateways, match.port), known);
+      else if (isForGateway(meshGateway, match, this.#virtualService))
+        new Set(match.destinationSubnets).forEach((subnet) => add(this.#bySubnet, subnet, known));
     }
+  }
+
+  lossOf(matches: readonly Match[]): Loss | undefined {
+    const takers = matches.map((own) => this.#everything ?? this.#takerOf(own));
+    const by = takers.includes(undefined) ? undefined : (takers[0] ?? this.#everything);
+    return by === undefined ? this.#refusalOf(matches) : { by, kind: "taken" };
+  }
+
+  #takerOf(own: Match): TcpRoute | undefined {
+    for (const key of keysOfWider(own))
+      for (const { match, route } of this.#byPort.get(key) ?? []) if (containsConnections(match, own)) return route;
+    return undefined;
+  }
+
+  /** By the first subnet that an earlier route has for some of the same connections. */
+  #refusalOf(matches: readonly Match[]): Loss | undefined {
+    for (const own of matches.filter((match) => isForGateway(meshGateway, match, this.#virtualService)))
+      for (const subnet of own.destinationSubnets) {
+        const same = this.#bySubnet.get(subnet)?.find(({ match }) => shareConnections(match, own));
+        if (same !== undefined) return { by: same.route, kind: "refused", subnet };
+      }
+    return undefined;
   }
 }
 
@@ -62,34 +97,12 @@ const asAtGateways = (match: Match): Match => ({
   sourceNamespace: undefined,
 });
 
-/** The first subnet that an earlier route has for some of the same connections. */
-function refusalOf(
-  matches: readonly Match[],
-  bySubnet: ReadonlyMap<string, readonly Known[]>,
-): Pick<LostTcpRoute, "by" | "subnet"> | undefined {
-  for (const own of matches)
-    for (const subnet of own.destinationSubnets)
-      for (const { match, route } of bySubnet.get(subnet) ?? [])
-        if (areForSidecars(match, own) && shareConnections(match, own)) return { by: route, subnet };
-  return undefined;
-}
-
-const areForSidecars = (...matches: readonly Match[]): boolean =>
-  matches.every(({ gateways }) => gateways.length === 0 || gateways.includes(meshGateway));
-
-function takerOf(own: Match, known: ReadonlyMap<string, readonly Known[]>): TcpRoute | undefined {
-  for (const key of keysOfWider(own))
-    for (const { match, route } of known.get(key) ?? []) if (containsConnections(match, own)) return route;
-  return undefined;
-}
-
 function add<V>(lists: Map<string, V[]>, key: string, value: V): void {
   const list = lists.get(key);
   if (list === undefined) lists.set(key, [value]);
   else if (list.length < mostCompared) list.push(value);
 }
 
-const keyOfMatch = ({ gateways, port }: Match): string => keyOf(gateways, port);
 const keyOf = (gateways: readonly string[], port: number | undefined): string =>
   JSON.stringify([gateways.toSorted(), port ?? 0]);
 

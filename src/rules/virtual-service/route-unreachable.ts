@@ -1,5 +1,5 @@
-import { defineRule } from "../../engine/rule.ts";
-import { type HttpRoute } from "../../mesh/traffic/virtual-services.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { HttpRoute, VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import { tcpRoutesLostWithin } from "../../mesh/traffic/tcp-routes.ts";
 import { tlsLossesWithin } from "../../mesh/traffic/tls-routes.ts";
@@ -26,7 +26,6 @@ export const virtualServiceRouteUnreachable = defineRule({
   },
 
   *check(virtualService, mesh) {
-    const { spec } = virtualService;
     for (const { i, route, by, roots } of unreachableHttpRoutes(virtualService, mesh))
       yield {
         at: ["spec", "http", i],
@@ -34,27 +33,33 @@ export const virtualServiceRouteUnreachable = defineRule({
         key: JSON.stringify([route.name, route.match, identityOf(by)]),
         ...(roots.length === 0 ? {} : { evidence: roots }),
       };
-    for (const { i, by, kind, subnet } of tcpRoutesLostWithin(virtualService))
-      yield {
-        at: ["spec", "tcp", i],
-        message:
-          kind === "taken"
-            ? `No connection reaches a tcp route: ${by.match.length === 0 ? "a tcp route without match" : "a tcp route with a wider match"} comes first and takes them all`
-            : `Envoy refuses the listener for subnet "${subnet}" in sidecars: an earlier tcp route has it too, so two filter chains are for the same connections`,
-        ...(kind === "refused" && { fix: "Keep the subnet in one of the routes alone." }),
-        key: JSON.stringify(["tcp", ...(kind === "taken" ? [] : [kind, subnet]), spec.tcp[i]?.match]),
-      };
-    for (const { i, j, kind, name, by } of tlsLossesWithin(virtualService))
-      yield {
-        at: ["spec", "tls", i, "match", j],
-        message:
-          kind === "taken"
-            ? `No connection with server name "${name}" reaches this match: match ${by.j} of tls route ${by.i} comes first and takes them`
-            : `Envoy refuses the listener for server name "${name}" in sidecars: match ${by.j} of tls route ${by.i} has it in another list of sniHosts, so two filter chains are for the same connections`,
-        ...(kind === "refused" && { fix: "Keep the server name in one of the matches alone." }),
-        key: JSON.stringify(["tls", kind, name, by.match]),
-      };
+    yield* streamProblems(virtualService);
   },
 });
 
 const identityOf = ({ name, match }: HttpRoute) => [name, match];
+
+/** Of tcp and tls routes. */
+function* streamProblems(virtualService: VirtualService): Iterable<Problem> {
+  const { tcp } = virtualService.spec;
+  for (const { i, by, kind, subnet } of tcpRoutesLostWithin(virtualService))
+    yield {
+      at: ["spec", "tcp", i],
+      message:
+        kind === "taken"
+          ? `No connection reaches a tcp route: ${by.match.length === 0 ? "a tcp route without match" : "a tcp route with a wider match"} comes first and takes them all`
+          : `Envoy refuses the listener for subnet "${subnet}" in sidecars: an earlier tcp route has it too, so two filter chains are for the same connections`,
+      key: JSON.stringify(["tcp", ...(kind === "taken" ? [] : [kind, subnet]), tcp[i]?.match]),
+      ...(kind === "refused" && { fix: "Keep the subnet in one of the routes alone." }),
+    };
+  for (const { i, j, kind, name, by } of tlsLossesWithin(virtualService))
+    yield {
+      at: ["spec", "tls", i, "match", j],
+      message:
+        kind === "taken"
+          ? `No connection with server name "${name}" reaches this match: match ${by.j} of tls route ${by.i} comes first and takes them`
+          : `Envoy refuses the listener for server name "${name}" in sidecars: match ${by.j} of tls route ${by.i} has it in another list of sniHosts, so two filter chains are for the same connections`,
+      key: JSON.stringify(["tls", kind, name, by.match]),
+      ...(kind === "refused" && { fix: "Keep the server name in one of the matches alone." }),
+    };
+}
