@@ -16,7 +16,7 @@ import { fullHost } from "../mesh/traffic/hosts.ts";
 import { type Retries, retriesOf, timeoutMsOf } from "../mesh/traffic/retries.ts";
 import { matchInWords, routeInWords, unreachableRoutes } from "../mesh/traffic/route-order.ts";
 import { scopeOfNamespace } from "../mesh/traffic/sidecar-scope.ts";
-import { tcpRoutesTakenWithin } from "../mesh/traffic/tcp-routes.ts";
+import { tcpRoutesLostWithin } from "../mesh/traffic/tcp-routes.ts";
 import { tlsLossesOf, tlsLossesWithin } from "../mesh/traffic/tls-routes.ts";
 import { takersThrough } from "../mesh/traffic/unreachable-routes.ts";
 import {
@@ -119,7 +119,8 @@ function routeLines(virtualService: VirtualService, mesh: Mesh): readonly Explan
 function takenRoutes(virtualService: VirtualService, mesh: Mesh): ReadonlyMap<string, string> {
   const taken = new Map<string, string>();
   for (const { i, by } of unreachableRoutes(virtualService)) taken.set(`http ${i}`, routeInWords(by));
-  for (const { i } of tcpRoutesTakenWithin(virtualService)) taken.set(`tcp ${i}`, "an earlier tcp route");
+  for (const { i, kind } of tcpRoutesLostWithin(virtualService))
+    if (kind === "taken") taken.set(`tcp ${i}`, "an earlier tcp route");
   const losses = [...tlsLossesWithin(virtualService), ...tlsLossesOf(virtualService, mesh)];
   const lost = losses.flatMap((loss) => (loss?.kind === "taken" ? [loss] : []));
   for (const [i, some] of Map.groupBy(lost, (one) => one.i)) {

@@ -477,6 +477,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
     [/of namespace (\S+) alone$/, "Move the routes to namespace $1."],
   ],
+  "virtual-service-route-unreachable": [
+    [/^No (?:request|connection)/, "Move the more specific route before the other one, or remove it."],
+    [/^Envoy refuses the listener for subnet/, "Keep the subnet in one of the routes alone."],
+    [/^Envoy refuses the listener for server name/, "Keep the server name in one of the matches alone."],
+  ],
   "virtual-service-route-rejected": [
     [
       /^The route has no action|^A route (?:cannot|with delegate)/,

@@ -1,43 +1,101 @@
-import { containsConnections } from "./tls-routes.ts";
+import { containsConnections, isForGateway, shareConnections } from "./tls-routes.ts";
+import { gatewaysOf, meshGateway } from "./virtual-service-clients.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
 type TcpRoute = VirtualService["spec"]["tcp"][number];
 type Match = TcpRoute["match"][number];
 
-/** A route of `spec.tcp`, and an earlier one that takes all its connections. */
-export interface TakenTcpRoute {
+/**
+ * A route of `spec.tcp` that an earlier one keeps from its connections.
+ * - `taken`: the earlier one takes all of them.
+ * - `refused`: both become filter chains for one subnet, so Envoy refuses the listener of sidecars.
+ */
+export interface LostTcpRoute {
   readonly i: number;
   readonly by: TcpRoute;
+  readonly kind: "taken" | "refused";
+  /** The subnet of both, if Envoy refuses them. */
+  readonly subnet?: string;
 }
 
-/** So many matches for the same subnets, gateways and port are compared. */
+/** A match, as it is compared, and its route. */
+interface Known {
+  readonly match: Match;
+  readonly route: TcpRoute;
+}
+
+/** So many matches for the same gateways and port, or for the same subnet, are compared. */
 const mostCompared = 32;
 
 /**
  * The tcp routes of a VirtualService that get no connection, because a match of an earlier route accepts whatever each of their
- * matches accepts (Istio pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts). Subnets are compared as text.
+ * matches accepts, or because sidecars are refused a subnet that both have (Istio pilot/pkg/networking/core/tls.go
+ * buildSidecarOutboundTCPFilterChainOpts). Gateways ask for ports and for gateways alone (pilot/pkg/networking/core/gateway.go
+ * l4SingleMatch). Subnets are compared as text.
  */
-export function* tcpRoutesTakenWithin({ spec }: VirtualService): Iterable<TakenTcpRoute> {
-  const known = new Map<string, { readonly match: Match; readonly route: TcpRoute }[]>();
-  let everything: TcpRoute | undefined;
-  for (const [i, route] of spec.tcp.entries()) {
-    const takers = route.match.map((own) => everything ?? takerOf(own, known));
-    const by = takers.includes(undefined) ? undefined : (takers[0] ?? everything);
-    if (by !== undefined) yield { i, by };
-    if (route.route.length === 0) continue;
-    if (route.match.length === 0) everything ??= route;
-    for (const match of route.match) add(known, keyOfMatch(match), { match, route });
+export function* tcpRoutesLostWithin(virtualService: VirtualService): Iterable<LostTcpRoute> {
+  const isInMesh = gatewaysOf(virtualService).has(meshGateway);
+  const earlier = new EarlierRoutes(virtualService);
+  for (const [i, route] of virtualService.spec.tcp.entries()) {
+    const matches = isInMesh ? route.match : route.match.map(asAtGateways);
+    const loss = earlier.lossOf(matches);
+    if (loss !== undefined) yield { i, ...loss };
+    if (route.route.length > 0) earlier.add(route, matches);
   }
 }
 
-function takerOf(
-  own: Match,
-  known: ReadonlyMap<string, readonly { readonly match: Match; readonly route: TcpRoute }[]>,
-): TcpRoute | undefined {
-  for (const key of keysOfWider(own))
-    for (const { match, route } of known.get(key) ?? []) if (containsConnections(match, own)) return route;
-  return undefined;
+type Loss = Omit<LostTcpRoute, "i">;
+
+class EarlierRoutes {
+  readonly #virtualService: VirtualService;
+  readonly #byPort = new Map<string, Known[]>();
+  readonly #bySubnet = new Map<string, Known[]>();
+  /** The first one without a match. */
+  #everything: TcpRoute | undefined;
+
+  constructor(virtualService: VirtualService) {
+    this.#virtualService = virtualService;
+  }
+
+  add(route: TcpRoute, matches: readonly Match[]): void {
+    if (matches.length === 0) this.#everything ??= route;
+    for (const match of matches) {
+      const known = { match, route };
+      if (match.destinationSubnets.length === 0) add(this.#byPort, keyOf(match.gateways, match.port), known);
+      else if (isForGateway(meshGateway, match, this.#virtualService))
+        new Set(match.destinationSubnets).forEach((subnet) => add(this.#bySubnet, subnet, known));
+    }
+  }
+
+  lossOf(matches: readonly Match[]): Loss | undefined {
+    const takers = matches.map((own) => this.#everything ?? this.#takerOf(own));
+    const by = takers.includes(undefined) ? undefined : (takers[0] ?? this.#everything);
+    return by === undefined ? this.#refusalOf(matches) : { by, kind: "taken" };
+  }
+
+  #takerOf(own: Match): TcpRoute | undefined {
+    for (const key of keysOfWider(own))
+      for (const { match, route } of this.#byPort.get(key) ?? []) if (containsConnections(match, own)) return route;
+    return undefined;
+  }
+
+  /** By the first subnet that an earlier route has for some of the same connections. */
+  #refusalOf(matches: readonly Match[]): Loss | undefined {
+    for (const own of matches.filter((match) => isForGateway(meshGateway, match, this.#virtualService)))
+      for (const subnet of own.destinationSubnets) {
+        const same = this.#bySubnet.get(subnet)?.find(({ match }) => shareConnections(match, own));
+        if (same !== undefined) return { by: same.route, kind: "refused", subnet };
+      }
+    return undefined;
+  }
 }
+
+const asAtGateways = (match: Match): Match => ({
+  ...match,
+  destinationSubnets: [],
+  sourceLabels: {},
+  sourceNamespace: undefined,
+});
 
 function add<V>(lists: Map<string, V[]>, key: string, value: V): void {
   const list = lists.get(key);
@@ -45,14 +103,12 @@ function add<V>(lists: Map<string, V[]>, key: string, value: V): void {
   else if (list.length < mostCompared) list.push(value);
 }
 
-const keyOfMatch = ({ destinationSubnets, gateways, port }: Match): string => keyOf(destinationSubnets, gateways, port);
-const keyOf = (subnets: readonly string[], gateways: readonly string[], port: number | undefined): string =>
-  JSON.stringify([subnets.toSorted(), gateways.toSorted(), port ?? 0]);
+const keyOf = (gateways: readonly string[], port: number | undefined): string =>
+  JSON.stringify([gateways.toSorted(), port ?? 0]);
 
-/** The keys of the matches that can contain one: with the same subnets, gateways and port, or without them. */
-function keysOfWider({ destinationSubnets, gateways, port }: Match): ReadonlySet<string> {
+/** The keys of the matches without subnets that can contain one: with the same gateways and port, or without them. */
+function keysOfWider({ gateways, port }: Match): ReadonlySet<string> {
   const keys = new Set<string>();
-  for (const subnets of [[], destinationSubnets])
-    for (const named of [[], gateways]) for (const number of [0, port]) keys.add(keyOf(subnets, named, number));
+  for (const named of [[], gateways]) for (const number of [0, port]) keys.add(keyOf(named, number));
   return keys;
 }

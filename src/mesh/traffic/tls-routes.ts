@@ -252,7 +252,7 @@ export const containsConnections = (a: Conditions, b: Conditions): boolean =>
   Object.entries(a.sourceLabels).every(([label, value]) => b.sourceLabels[label] === value);
 
 /** Whether some client and port is accepted by both. */
-const shareConnections = (a: Conditions, b: Conditions): boolean =>
+export const shareConnections = (a: Conditions, b: Conditions): boolean =>
   (!a.port || !b.port || a.port === b.port) &&
   (!a.sourceNamespace || !b.sourceNamespace || a.sourceNamespace === b.sourceNamespace) &&
   Object.entries(a.sourceLabels).every(([label, value]) => (b.sourceLabels[label] ?? value) === value);
