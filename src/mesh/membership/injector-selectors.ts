@@ -68,11 +68,22 @@ class Webhooks {
   readonly #ofPods = new Map<string, InjectorSelectors[]>();
   readonly #others: InjectorSelectors[] = [];
 
+  /** Those that require no revision of a namespace, by the namespaces that they select: all tags have the same selector. */
+  readonly #alike: readonly { readonly selector: LabelSelector; readonly pods: string }[];
   readonly #injectors: KnownInjectors;
+  readonly #names: string;
 
   constructor(injectors: KnownInjectors) {
     this.#injectors = injectors;
-    for (const webhook of Object.values(injectors).flat()) this.#add(webhook);
+    this.#names = JSON.stringify(Object.keys(injectors));
+    // Those that are switched off for another tag all say the same.
+    const distinct = new Map(Object.values(injectors).flatMap((all) => all.map((one) => [JSON.stringify(one), one])));
+    for (const webhook of distinct.values()) this.#add(webhook);
+    const free = new Set([...this.#ofPods.values(), this.#others].flat());
+    const alike = Map.groupBy(free, ({ namespaceSelector }) => JSON.stringify(namespaceSelector));
+    this.#alike = [...alike.values()].flatMap((all) =>
+      all.slice(0, 1).map(({ namespaceSelector }) => ({ selector: namespaceSelector, pods: podsOf(all) })),
+    );
   }
 
   areAsked(pod: Labels, namespace: Namespace): boolean {
@@ -90,12 +101,11 @@ class Webhooks {
   selecting(namespace: Namespace): string {
     const labels = labelsOf(namespace);
     const isByPods = labels[injectionLabel] === undefined && labels[revisionLabel] === undefined;
-    const known = isByPods
-      ? Object.keys(this.#injectors)
-      : Object.hasOwn(this.#injectors, injectorNamed(noLabels, namespace));
-    const all = [this.#ofNamespaces.get(labels[revisionLabel] ?? "") ?? [], ...this.#ofPods.values(), this.#others];
-    const there = all.flat().filter(({ namespaceSelector }) => selectsByExpression(namespaceSelector, labels));
-    return JSON.stringify([known, ...there.map(({ objectSelector }) => objectSelector)]);
+    const known = isByPods ? this.#names : String(Object.hasOwn(this.#injectors, injectorNamed(noLabels, namespace)));
+    const own = this.#ofNamespaces.get(labels[revisionLabel] ?? "") ?? [];
+    const selected = own.filter(({ namespaceSelector }) => selectsByExpression(namespaceSelector, labels));
+    const others = this.#alike.filter(({ selector }) => selectsByExpression(selector, labels));
+    return [known, podsOf(selected), ...others.map(({ pods }) => pods)].join("\n");
   }
 
   #add(webhook: InjectorSelectors): void {
@@ -110,6 +120,9 @@ class Webhooks {
     }
   }
 }
+
+const podsOf = (webhooks: readonly InjectorSelectors[]): string =>
+  JSON.stringify(webhooks.map(({ objectSelector }) => objectSelector));
 
 const noLabels: Labels = Object.freeze({});
 
