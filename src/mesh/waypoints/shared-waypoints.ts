@@ -5,7 +5,7 @@ import { authorization, type Coverage, hasDefaultDeny } from "../authorization/e
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
-import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import { formatWaypoint, namespaceOfGateway, type WaypointBinding, waypointNamed } from "./bindings.ts";
 import { type GuardedTraffic, usedWays, waypointGuards } from "./guarded-traffic.ts";
 import { servingWaypoints, usedWaypoints } from "./served-traffic.ts";
 
@@ -129,6 +129,27 @@ export const coverageElsewhere = fact(
       return there.some(({ home }) => home.metadata.name !== namespace.metadata.name)
         ? there.map((one) => coverageOf(one, mesh))
         : undefined;
+    };
+  },
+);
+
+/** Whether a Service refuses a waypoint with its own label, as far as it is known. */
+export type RefusesWaypoint = (service: string) => boolean;
+
+/**
+ * The Services of a namespace with `istio.io/use-waypoint: none`, so that a policy which targets one has no effect (Istio
+ * pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget). What they lose by it is compared by
+ * `namespace-waypoint-left`, so that no change reaches a rule through this fact. One without any label may get one later.
+ */
+export const servicesRefusingWaypoint = fact(
+  "servicesRefusingWaypoint",
+  "Namespace",
+  [reachedBy(servingWaypoints, [])],
+  (namespace, mesh): RefusesWaypoint => {
+    const waypoints = mesh.get(servingWaypoints, namespace);
+    return (service) => {
+      const { metadata } = waypoints.bound("Service", service)?.object ?? {};
+      return metadata !== undefined && waypointNamed(metadata.labels, metadata.namespace) === "none";
     };
   },
 );

@@ -15,7 +15,7 @@ import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
-import { coverageElsewhere } from "../../mesh/waypoints/shared-waypoints.ts";
+import { coverageElsewhere, servicesRefusingWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
 import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
 
@@ -25,7 +25,7 @@ const unused = forWording(isUnusedWaypoint);
 export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
-  reads: [authorization, servicesOfNamespace, gatewaysOfNamespace, coverageElsewhere, unused],
+  reads: [authorization, servicesOfNamespace, gatewaysOfNamespace, coverageElsewhere, servicesRefusingWaypoint, unused],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -59,6 +59,7 @@ type View = MeshView<
   | typeof servicesOfNamespace
   | typeof gatewaysOfNamespace
   | typeof coverageElsewhere
+  | typeof servicesRefusingWaypoint
   | typeof unused
 >;
 interface Side {
@@ -205,8 +206,11 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
   const { before, after } = sides;
   const isThere = hasService(object, mesh);
   const elsewhere = mesh.get(coverageElsewhere, object);
+  const refuses = mesh.get(servicesRefusingWaypoint, object);
   const isLostHere = !before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides);
   for (const service of before.own.servicesTargeted) {
+    // Its policies have no effect, and what comes to a waypoint without a default deny is found then.
+    if (refuses(service)) continue;
     const there = elsewhere("Service", service);
     const pairs =
       there?.map(
