@@ -331,7 +331,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Set mode STRICT at port $1 in $2, or write a MeshwardException with an end date.",
     ],
     [
-      /: (PeerAuthentication \S+) (?:lists ports|sets mode STRICT at this port), and/,
+      /: (PeerAuthentication \S+) lists ports, and/,
       "Set spec.mtls.mode of $1 to STRICT, and list the ports that accept plaintext in portLevelMtls: istiod then sends ztunnel all of it.",
     ],
   ],
@@ -433,7 +433,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
     ],
     [
-      /: (PeerAuthentication \S+) (?:lists ports|sets mode STRICT at this port), and/,
+      /: (PeerAuthentication \S+) lists ports, and/,
       "Set spec.mtls.mode of $1 to STRICT, and list the ports that accept plaintext in portLevelMtls: istiod then sends ztunnel all of it.",
     ],
   ],
