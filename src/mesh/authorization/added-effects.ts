@@ -4,15 +4,9 @@ import type { Fact, MeshView, Reads } from "../../view/view.ts";
 import { isTerminating, type rootOfNamespace } from "../membership/namespaces.ts";
 import type { Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
-import {
-  type ChangedObject,
-  changedObjects,
-  type ComparedSide,
-  namespacesInForce,
-  newlySelected,
-  type Proxies,
-  type ProxyScope,
-} from "./proxy-attachments.ts";
+import { type ChangedObject, changedObjects, type ComparedSide, newlySelected } from "./changed-attachments.ts";
+import { namespacesInForce, type Proxies } from "./proxy-attachments.ts";
+import type { ProxyScope } from "./proxy-scope.ts";
 
 // What objects that are attached to proxies do to these after a change, and did not do before.
 

@@ -1,5 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { type ProxyScope, type ProxyType, scopeIn } from "./proxy-attachments.ts";
+import { type ProxyScope, type ProxyType, scopeIn } from "./proxy-scope.ts";
 
 type EnvoyFilter = ObjectOf<"EnvoyFilter">;
 export type Patch = EnvoyFilter["spec"]["configPatches"][number];

@@ -4,7 +4,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget } from "../authorization/policies.ts";
 import { scopeOfPatches } from "../authorization/envoy-filter-scope.ts";
-import { policyScope, type ProxyScope, type ProxyType } from "../authorization/proxy-attachments.ts";
+import { policyScope, type ProxyScope, type ProxyType } from "../authorization/proxy-scope.ts";
 import { namespaceByNameAndRoot } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import type { Definition } from "../traffic/definition-choice.ts";

@@ -2,7 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { type Fact, type MeshView, reachedBy, type Reads } from "../../view/view.ts";
 import { attachesToGateway } from "../authorization/policies.ts";
-import type { ProxyScope } from "../authorization/proxy-attachments.ts";
+import type { ProxyScope } from "../authorization/proxy-scope.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";

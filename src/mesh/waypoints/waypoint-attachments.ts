@@ -1,13 +1,9 @@
 import type { AnyObject } from "../../kube/object.ts";
 import { type Fact, fact, type MeshView, reachedBy, type Reads } from "../../view/view.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget } from "../authorization/policies.ts";
-import {
-  type ComparedSide,
-  Proxies,
-  type ProxyReach,
-  type ProxyScope,
-  type ServedBy,
-} from "../authorization/proxy-attachments.ts";
+import type { ComparedSide } from "../authorization/changed-attachments.ts";
+import { Proxies, type ProxyReach, type ServedBy } from "../authorization/proxy-attachments.ts";
+import type { ProxyScope } from "../authorization/proxy-scope.ts";
 import { readers } from "../membership/control-plane.ts";
 import { gatewaysOfNamespace, isIstiosWaypointOrGateway, type KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";

@@ -10,16 +10,12 @@ import {
 } from "../../mesh/authorization/envoy-filter-scope.ts";
 import {
   changedObjects,
-  EffectScopes,
-  namespacesInForce,
   type NewlySelected,
   newlySelected,
-  proxiesFor,
   reachOfChange,
-  possibleReach,
-  type ProxyScope,
-  proxyTypeOf,
-} from "../../mesh/authorization/proxy-attachments.ts";
+} from "../../mesh/authorization/changed-attachments.ts";
+import { namespacesInForce, proxiesFor, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
+import { EffectScopes, type ProxyScope, proxyTypeOf } from "../../mesh/authorization/proxy-scope.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";

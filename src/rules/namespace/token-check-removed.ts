@@ -1,14 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
 import { effectsOfChanges } from "../../mesh/authorization/added-effects.ts";
-import {
-  EffectScopes,
-  namespacesInForce,
-  newlySelected,
-  policyScope,
-  type ProxyScope,
-  possibleReach,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { newlySelected } from "../../mesh/authorization/changed-attachments.ts";
+import { namespacesInForce, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
+import { EffectScopes, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { enforcedPoliciesOfNamespace } from "../../mesh/authorization/policy-levels.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";

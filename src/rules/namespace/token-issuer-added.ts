@@ -1,12 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { type AddedEffect, addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
-import {
-  namespacesInForce,
-  policyScope,
-  possibleReach,
-  type ProxyScope,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { namespacesInForce, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
+import { policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";

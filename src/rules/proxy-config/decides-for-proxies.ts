@@ -3,12 +3,8 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
-import {
-  noLabels,
-  proxiesOfNamespace,
-  possibleReach,
-  type ProxyScope,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { proxiesOfNamespace, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
+import { noLabels, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";

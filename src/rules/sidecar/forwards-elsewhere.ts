@@ -2,12 +2,8 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
-import {
-  proxiesOfNamespace,
-  noLabels,
-  type ProxyScope,
-  possibleReach,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { proxiesOfNamespace, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
+import { noLabels, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";

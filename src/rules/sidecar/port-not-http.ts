@@ -8,13 +8,8 @@ import {
   lossesWithoutHttp,
 } from "../../mesh/authorization/losses-without-http.ts";
 import { addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
-import {
-  noLabels,
-  policyScope,
-  proxiesOfNamespace,
-  type ProxyScope,
-  possibleReach,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { proxiesOfNamespace, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
+import { noLabels, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { declaredProtocol, parsedProtocol } from "../../mesh/membership/service-protocol.ts";
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";

@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { ComparedSide } from "../../mesh/authorization/proxy-attachments.ts";
+import type { ComparedSide } from "../../mesh/authorization/changed-attachments.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import {
   logsBy,

@@ -1,17 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import {
-  changedObjects,
-  EffectScopes,
-  namespacesInForce,
-  newlySelected,
-  policyScope,
-  proxiesFor,
-  type ProxyScope,
-  reachOfChange,
-  possibleReach,
-} from "../../mesh/authorization/proxy-attachments.ts";
+import { changedObjects, newlySelected, reachOfChange } from "../../mesh/authorization/changed-attachments.ts";
+import { namespacesInForce, proxiesFor, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
+import { EffectScopes, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
