@@ -30,6 +30,7 @@ import {
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { AllMeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
+import { actionsOf, redirectInWords } from "./route-actions.ts";
 import { listed, listedNames } from "./wording.ts";
 
 /**
@@ -206,7 +207,7 @@ function routeLine(written: Route, { virtualService, mesh, by }: Place): Explana
   return {
     key: "virtualService.route",
     of: `${protocol}[${index}]`,
-    text: `${protocol}[${index}]${name}${matchesInWords(route)}: ${targets.join(", ") || otherAction(route)}${attemptsOf(route, mesh.settings)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
+    text: `${protocol}[${index}]${name}${matchesInWords(route)}: ${targets.join(", ") || otherAction(route)}${"mirrors" in route ? actionsOf(route) : ""}${attemptsOf(route, mesh.settings)}${by === undefined ? "" : `; no request reaches it, because ${by} takes them`}`,
     ...(by === undefined ? {} : { counts: false }),
     ...delegate,
   };
@@ -309,7 +310,7 @@ function retriesInWords({ attempts, retryOn, perTryTimeoutMs }: Retries): string
 
 function otherAction(route: Route["route"]): string {
   if (!("redirect" in route)) return "nowhere";
-  if (route.redirect !== undefined) return "redirects";
+  if (route.redirect !== undefined) return redirectInWords(route.redirect);
   if (route.directResponse !== undefined) return `direct response ${route.directResponse.status ?? "(no status)"}`;
   if (route.delegate === undefined) return "nowhere";
   const { namespace, name } = route.delegate;

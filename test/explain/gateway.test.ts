@@ -147,7 +147,7 @@ test("a Gateway has a table of routes for each host and port, also of those that
   const start = lines.findIndex((line) => line.startsWith("Requests for"));
   assert.deepEqual(lines.slice(start, -1), [
     "Requests for shop.example.com on port 80 try 4 routes, in this order",
-    '  VirtualService shop/a-wildcard http[0] for URI prefix "/old", port 80: redirects',
+    '  VirtualService shop/a-wildcard http[0] for URI prefix "/old", port 80: redirects with 301 to path /',
     '  VirtualService shop/b-shop http[0] for URI prefix "/old/cart" or :method exact "POST": 100% to cart (no such host: 503); no retries',
     '  - VirtualService shop/b-shop http[1] for URI prefix "/old/pay": 100% to cart (no such host: 503); no request reaches it, because the route for URI prefix "/old", port 80 of VirtualService shop/a-wildcard takes them',
     "  VirtualService shop/a-wildcard http[1]: 100% to cart (no such host: 503); timeout 3 s",

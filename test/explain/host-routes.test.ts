@@ -30,6 +30,49 @@ const virtualService = (name: string, createdAt: string, spec: object) =>
 const to = (host: string) => [{ destination: { host } }];
 const host = "cart.shop.svc.cluster.local";
 
+test("routes say what else they do to requests", () => {
+  const routes = virtualService("cart", "2026-01-01T00:00:00Z", {
+    hosts: ["cart"],
+    http: [
+      {
+        match: [{ uri: { prefix: "/api" } }],
+        fault: {
+          delay: { percentage: { value: 10 }, fixedDelay: "2s" },
+          abort: { percentage: { value: 0.5 }, httpStatus: 503 },
+        },
+        rewrite: { uri: "/v2", authority: "cart.example.com" },
+        headers: { request: { set: { "x-user": "secret" }, remove: ["x-a", "x-b"] } },
+        mirror: { host: "cart", subset: "next" },
+        mirrors: [
+          { destination: { host: "audit" }, percentage: { value: 5 } },
+          { destination: { host: "off" }, percentage: { value: 0 } },
+        ],
+        route: to("cart"),
+      },
+      {
+        match: [{ uri: { prefix: "/old" } }],
+        redirect: { scheme: "https", authority: "new.example.com", port: 8443, uri: "/", redirectCode: 308 },
+      },
+      {
+        match: [{ uri: { prefix: "/none" } }],
+        // Neither has a share of the requests, and the second one has no status.
+        fault: { delay: { fixedDelay: "2s" }, abort: { percentage: { value: 100 } } },
+        rewrite: { uriRegexRewrite: { match: "/none/(.*)", rewrite: "/\\1" } },
+        mirror: { host: "audit" },
+        mirrorPercentage: { value: 0 },
+        route: to("cart"),
+      },
+      { redirect: { derivePort: "FROM_REQUEST_PORT" } },
+    ],
+  });
+  assert.deepEqual(explained(host, "shop", [service("cart"), service("audit"), routes], "virtualService.route"), [
+    'http[0] for URI prefix "/api": 100% to cart; delays 10% by 2 s; aborts 0.5% with 503; rewrites the path to /v2 and the host to cart.example.com; sets header x-user; removes headers x-a, x-b; mirrors 100% to cart subset next; mirrors 5% to audit',
+    'http[1] for URI prefix "/old": redirects with 308 to scheme https, host new.example.com, port 8443, path /',
+    'http[2] for URI prefix "/none": 100% to cart; rewrites the path to /\\1, where it matches /none/(.*)',
+    "http[3]: redirects with 301 to the port of the request",
+  ]);
+});
+
 test("routes have their timeouts and retries, and say what never gets a request and what does not exist", () => {
   const routes = virtualService("cart", "2026-01-01T00:00:00Z", {
     hosts: ["cart"],

@@ -65,6 +65,22 @@ test("the weight of a subset that is not there rises from 0", () => {
   assert.deepEqual(introduced([rule("shop", "v1"), weighted(90, 10)], weighted(50, 50)), [], "it was missing before");
 });
 
+test("no request reaches the route: a warning, until the earlier route goes", () => {
+  const route = (subset: string, ...uris: object[]) => ({
+    match: uris.map((uri) => ({ uri })),
+    route: [{ destination: { host: "cart", subset } }],
+  });
+  const routes = (...http: object[]) => object("VirtualService", "shop", { hosts: ["cart"], http });
+  const view = [rule("shop", "v1")];
+  const unreached = routes(route("v1", { prefix: "/" }), route("v2", { prefix: "/api" }));
+  assert.deepEqual(introduced(view, unreached), [
+    'warn relational: Subset "v2" of "cart.shop.svc.cluster.local" does not exist: DestinationRule shop/cart defines "v1"',
+  ]);
+  assert.match(introduced([...view, unreached], routes(route("v2", { prefix: "/api" })))[0] ?? "", /^deny /);
+  const someReached = routes(route("v1", { prefix: "/api" }), route("v2", { prefix: "/api/x" }, { prefix: "/web" }));
+  assert.match(introduced(view, someReached)[0] ?? "", /^deny /, "one of its matches is reached");
+});
+
 test("another namespace hides the rule from its own clients: a warning for them", () => {
   const hiding = object("DestinationRule", "web", { host: "*.local" });
   const hidden =

@@ -2,6 +2,7 @@ import type { Box } from "../authorization/requests/boxes.ts";
 import { startingWith } from "../authorization/requests/patterns.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import type { Work } from "../authorization/requests/work.ts";
+import { injectedFaults } from "../traffic/injected-faults.ts";
 import type { HttpRoute } from "../traffic/virtual-services.ts";
 import type { RouteCase } from "./route-conditions.ts";
 
@@ -13,13 +14,13 @@ export interface Rewrite {
 }
 
 /** Why a route answers requests itself; undefined: it sends them on. */
-export function endOf({ redirect, directResponse, fault }: HttpRoute): string | undefined {
+export function endOf(route: HttpRoute): string | undefined {
+  const { redirect, directResponse } = route;
   if (redirect !== undefined) return "the route redirects the client";
   if (directResponse !== undefined)
     return `the route itself answers with status ${directResponse.status ?? "(not set)"}`;
-  const abort = fault?.abort;
-  // Without a percentage, no request is aborted (Istio pilot/pkg/networking/core/route/route.go TranslateFault).
-  if ((abort?.percentage?.value ?? 0) >= 100) return "the route aborts every request (fault injection)";
+  if (injectedFaults(route).some(({ field, percent }) => field === "abort" && percent >= 100))
+    return "the route aborts every request (fault injection)";
   return undefined;
 }
 

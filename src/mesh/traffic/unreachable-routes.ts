@@ -3,7 +3,7 @@ import type { MeshView } from "../../view/view.ts";
 import { delegatedRoutes, type Delegating, delegatingReads, delegatingTo, mostDelegating } from "./delegate-routes.ts";
 import { type UnreachableRoute, unreachableRoutes } from "./route-order.ts";
 import { isDelegate } from "./virtual-service-clients.ts";
-import type { VirtualService } from "./virtual-services.ts";
+import type { Traffic, VirtualService } from "./virtual-services.ts";
 
 /** With the VirtualServices that decide it, besides its own: those that delegate to it. */
 export interface UnreachableHttpRoute extends UnreachableRoute {
@@ -27,6 +27,22 @@ export function* unreachableHttpRoutes(virtualService: VirtualService, mesh: Vie
   if (delegating.length === 0 || delegating.length > mostDelegating) return;
   const roots = [...new Set(delegating.map(({ root }) => root))].sort(byId);
   for (const one of unreachableThroughAll(virtualService, delegating, mesh)) yield { ...one, roots };
+}
+
+/** The positions of the http routes that no request reaches. */
+const unreached = new WeakMap<VirtualService, ReadonlySet<unknown>>();
+
+/**
+ * Why what is wrong with a destination only warns, as the rest of a sentence that begins with "because"; undefined: requests reach it.
+ * The routes of a delegate are not compared, because that depends on those that delegate to it.
+ */
+export function doubtOfUse({ protocol, at, isUncertain }: Traffic, virtualService: VirtualService): string | undefined {
+  if (isUncertain) return "perhaps no request reaches this route";
+  if (protocol !== "http" || isDelegate(virtualService)) return undefined;
+  let positions = unreached.get(virtualService);
+  if (positions === undefined)
+    unreached.set(virtualService, (positions = new Set([...unreachableRoutes(virtualService)].map(({ i }) => i))));
+  return positions.has(at[2]) ? "no request reaches this route" : undefined;
 }
 
 /** The routes that are in effect through some route that delegates, and get no request through any of them. */

@@ -36,9 +36,6 @@ export function shareOf({ weight }: WeightedDestination, { destinations }: Pick<
   return sum === 0 ? 0 : (weight ?? 0) / sum;
 }
 
-/** Why uncertain traffic only warns, as the rest of a sentence that begins with "because". */
-export const perhapsUnused = "perhaps no request reaches this route";
-
 /** A destination or mirror that receives requests. */
 export interface Traffic {
   /** The path of the destination: `["spec", "http", 0, "route", 1, "destination"]`. */
@@ -108,15 +105,35 @@ function addWeighted(found: Traffic[], { protocol, i, route, isUncertain }: Plac
 }
 
 function addMirrors(found: Traffic[], { i, ...of }: Placed<HttpRoute>): void {
-  const { mirror, mirrors } = of.route;
-  if (mirror !== undefined && mirroredPercent(of.route) > 0)
-    found.push({ ...of, at: ["spec", "http", i, "mirror"], destination: mirror });
-  for (let j = 0; j < mirrors.length; j++) {
-    const { destination, percentage } = mirrors[j] as HttpRoute["mirrors"][number];
-    if (percentage === undefined || (percentage.value ?? 0) > 0)
-      found.push({ ...of, at: ["spec", "http", i, "mirrors", j, "destination"], destination });
-  }
+  for (const { at, destination } of mirrorsOf(of.route))
+    found.push({ ...of, at: ["spec", "http", i, ...at], destination });
 }
 
-const mirroredPercent = ({ mirrorPercent, mirrorPercentage }: HttpRoute): number =>
+/** A copy of requests to another destination. */
+export interface Mirror {
+  /** The path of the destination in the route. */
+  readonly at: Path;
+  readonly destination: WeightedDestination["destination"];
+  /** The share of the requests that are copied, in per cent, above 0. */
+  readonly percent: number;
+}
+
+/** Where a route mirrors requests to. Without a percentage, each is copied (route.go MirrorPercent, MirrorPercentByPolicy). */
+export function mirrorsOf(route: HttpRoute): readonly Mirror[] {
+  const { mirror, mirrors } = route;
+  const found: Mirror[] = [];
+  if (mirror !== undefined) found.push({ at: ["mirror"], destination: mirror, percent: mirroredPercent(route) });
+  for (const [j, { destination, percentage }] of mirrors.entries())
+    found.push({
+      at: ["mirrors", j, "destination"],
+      destination,
+      percent: percentage === undefined ? 100 : (percentage.value ?? 0),
+    });
+  return found.filter(({ percent }) => percent > 0);
+}
+
+const mirroredPercent = ({
+  mirrorPercent,
+  mirrorPercentage,
+}: Pick<HttpRoute, "mirrorPercent" | "mirrorPercentage">): number =>
   mirrorPercentage === undefined ? (mirrorPercent ?? 100) : (mirrorPercentage.value ?? 0);

@@ -16,7 +16,8 @@ import {
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
-import { type Traffic, trafficOf, type VirtualService, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
+import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
+import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 
@@ -75,7 +76,7 @@ export const virtualServiceDestinationNotFound = defineRule({
       old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, traffic, asked } = found;
       const isTaken = isMissing(asked) && wasDefined(asked.host);
-      const onlyWarns = isTaken ? doubtOf(traffic, after.mesh) : mayFollow;
+      const onlyWarns = isTaken ? doubtOf(traffic, after) : mayFollow;
       yield {
         ...problem,
         at: placeOf(found),
@@ -88,9 +89,12 @@ export const virtualServiceDestinationNotFound = defineRule({
 
 const mayFollow = "the Service or the ServiceEntry may be created later";
 
-function doubtOf({ isUncertain }: Traffic, mesh: View): string | undefined {
-  if (isUncertain) return perhapsUnused;
-  return isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known";
+function doubtOf(
+  traffic: Traffic,
+  { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
+): string | undefined {
+  const doubt = doubtOfUse(traffic, object);
+  return doubt ?? (isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known");
 }
 
 /** The keys of the problems before the change, of which most reviews need none. */

@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import type { HttpRoute } from "../../mesh/traffic/virtual-services.ts";
+import { injectedFaults } from "../../mesh/traffic/injected-faults.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 
 // In CEL: the routes with a fault, and what identifies one.
@@ -12,8 +12,6 @@ const delay = "r.fault.delay";
 const delayed = `has(${delay}) && has(${delay}.fixedDelay) && ${delay}.fixedDelay != '' && ${percentage(delay, `has(${delay}.percent) ? double(${delay}.percent) : 0.0`)} > 0.0`;
 const abort = "r.fault.abort";
 const aborted = `has(${abort}) && (has(${abort}.httpStatus) || has(${abort}.grpcStatus) && ${abort}.grpcStatus != '') && ${percentage(abort, "0.0")} > 0.0`;
-
-type Fault = NonNullable<HttpRoute["fault"]>;
 
 export const virtualServiceFaultInjected = defineRule({
   id: "virtual-service-fault-injected",
@@ -42,24 +40,12 @@ export const virtualServiceFaultInjected = defineRule({
 
   *check({ spec }) {
     for (const [i, route] of spec.http.entries()) {
-      const { fault } = route;
-      if (fault === undefined) continue;
-      for (const [field, does, percent] of injected(fault))
-        if (percent > 0)
-          yield {
-            at: ["spec", "http", i, "fault", field],
-            message: `${does} ${percent} % of the requests of ${routeInWords(route)}`,
-            key: JSON.stringify([field, route.name, route.match]),
-          };
+      for (const { field, percent } of injectedFaults(route))
+        yield {
+          at: ["spec", "http", i, "fault", field],
+          message: `${field === "delay" ? "Delays" : "Aborts"} ${percent} % of the requests of ${routeInWords(route)}`,
+          key: JSON.stringify([field, route.name, route.match]),
+        };
     }
   },
 });
-
-/** The faults that Envoy gets: only fixed delays, and aborts with a status. */
-function* injected({ abort, delay }: Fault): Iterable<readonly ["abort" | "delay", string, number]> {
-  if (delay?.fixedDelay) yield ["delay", "Delays", percentOf(delay) ?? delay.percent ?? 0];
-  if (abort?.httpStatus !== undefined || abort?.grpcStatus) yield ["abort", "Aborts", percentOf(abort) ?? 0];
-}
-
-const percentOf = ({ percentage }: NonNullable<Fault["abort"] | Fault["delay"]>): number | undefined =>
-  percentage && (percentage.value ?? 0);

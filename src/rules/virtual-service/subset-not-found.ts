@@ -12,7 +12,8 @@ import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
-import { subsetDestinationsOf, type Traffic, trafficOf, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
+import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
+import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, forWording, index, relation, setting } from "../../view/view.ts";
@@ -115,6 +116,7 @@ export const virtualServiceSubsetNotFound = defineRule({
       if (failures.length > 0)
         yield* problemsOf(failures, {
           traffic,
+          doubt: doubtOfUse(traffic, virtualService),
           target: { ...mesh.get(targetHost, known.host), subset },
           settings,
           isOfGateways: (namespace) => mesh.get(ofGateways, virtualService).has(namespace),
@@ -142,6 +144,8 @@ interface KnownHost {
 /** The place where a subset is used. */
 interface Asked {
   readonly traffic: Traffic;
+  /** Why requests may not reach the route. */
+  readonly doubt: string | undefined;
   readonly target: Target & TargetHost;
   readonly settings: MeshSettings;
   /** Whether a namespace has gateways alone, which do not follow what sidecars follow. */
@@ -149,11 +153,11 @@ interface Asked {
 }
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
-  const { traffic, target } = asked;
+  const { traffic, target, doubt } = asked;
   const isForAll = failures.length === 1 && target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
-    const isWarning = !failure.isGrave || traffic.isUncertain;
-    const onlyWarns = isWarning ? reasonOf(traffic) : isForNobody(failure, asked) ? onlyGateways : undefined;
+    const isWarning = !failure.isGrave || doubt !== undefined;
+    const onlyWarns = isWarning ? (doubt ?? notGrave) : isForNobody(failure, asked) ? onlyGateways : undefined;
     const said = saidOf(failure, asked, { isWarning, isForAll });
     // Without spread objects, because a DestinationRule can have tens of thousands of such problems.
     const problem: Writable = {
@@ -172,8 +176,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
 
 type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
 
-const reasonOf = ({ isUncertain }: Traffic): string =>
-  isUncertain ? perhapsUnused : "the requests for which the route is meant may not fail";
+const notGrave = "the requests for which the route is meant may not fail";
 const onlyGateways = "the namespace has only gateways, which do not follow what sidecars follow";
 
 interface Weight {

@@ -9,7 +9,8 @@ import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
-import { type Traffic, trafficOf, type VirtualService, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
+import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
+import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
@@ -36,6 +37,7 @@ const namespacesMeantByVirtualService = relation(
 );
 
 const reads = [namespacesMeantByVirtualService, readers, subsetsOfHost] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceSubsetNotRead = defineRule({
   id: "virtual-service-subset-not-read",
@@ -62,14 +64,19 @@ export const virtualServiceSubsetNotRead = defineRule({
     const clients = clientsOf(virtualService, mesh);
     if (clients.length === 0) return;
     // Many routes use the same subset.
-    const known = new Set<string>();
+    const failures = new Map<string, readonly Unread[]>();
+    const reported = new Set<string>();
     for (const traffic of trafficOf(virtualService)) {
-      const key = JSON.stringify([traffic.destination.host, traffic.destination.subset]);
-      if (!traffic.destination.subset || known.has(key)) continue;
-      known.add(key);
-      const host = fullHost(traffic.destination.host, virtualService.metadata.namespace, mesh.settings.domain);
-      const subsets = mesh.get(subsetsOfHost, host);
-      for (const client of clients) yield* problemsOf(client, { traffic, host, subsets, settings: mesh.settings });
+      const { host, subset } = traffic.destination;
+      if (!subset) continue;
+      const key = JSON.stringify([host, subset]);
+      let found = failures.get(key);
+      if (found === undefined) failures.set(key, (found = unreadBy(clients, { virtualService, host, subset, mesh })));
+      if (found.length === 0) continue;
+      const doubt = doubtOfUse(traffic, virtualService);
+      const unread = `${key} ${doubt === undefined}`;
+      if (!reported.has(unread)) yield* found.map((one) => problemOf(one, traffic, doubt));
+      reported.add(unread);
     }
   },
 });
@@ -80,7 +87,7 @@ interface Client {
   readonly controlPlane: ControlPlane;
 }
 
-function clientsOf(virtualService: VirtualService, mesh: MeshView<(typeof reads)[number]>): readonly Client[] {
+function clientsOf(virtualService: VirtualService, mesh: View): readonly Client[] {
   return mesh
     .related(namespacesMeantByVirtualService, virtualService)
     .filter((namespace) => !isTerminating(namespace))
@@ -91,31 +98,46 @@ function clientsOf(virtualService: VirtualService, mesh: MeshView<(typeof reads)
 const controlPlaneOf = (found: Readers): ControlPlane => found.ofSidecar({});
 
 interface Asked {
-  readonly traffic: Traffic;
+  readonly virtualService: VirtualService;
+  /** As the destination names it. */
   readonly host: string;
-  readonly subsets: SubsetsOfHost;
-  readonly settings: MeshSettings;
+  readonly subset: string;
+  readonly mesh: View;
 }
 
-function* problemsOf(
-  { namespace, controlPlane }: Client,
-  { traffic, host, subsets, settings }: Asked,
-): Iterable<Problem> {
-  const { subset = "" } = traffic.destination;
+/** A subset that clients do not have, because their control plane does not read the rule that defines it. */
+interface Unread extends Pick<Asked, "subset"> {
+  readonly client: Client;
+  readonly host: string;
+  readonly rule: DestinationRule;
+  readonly used: readonly DestinationRule[];
+}
+
+function unreadBy(clients: readonly Client[], { virtualService, host: said, subset, mesh }: Asked): readonly Unread[] {
+  const { settings } = mesh;
+  const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
+  const subsets = mesh.get(subsetsOfHost, host);
+  return clients.flatMap((client): readonly Unread[] => {
+    const { name } = client.namespace.metadata;
+    const rule = subsets.rules.defining(subset).find((one) => !isReadBy(one, client.controlPlane, settings));
+    if (rule === undefined || subsets.lookUp(name, subset).definedFor === "none") return [];
+    const read = rulesReadBy(subsets.rules, { host, controlPlane: client.controlPlane }, settings);
+    const { definedFor, used } = new SubsetsOfHost(read, subsets.serviceNamespaces, settings).lookUp(name, subset);
+    return definedFor === "none" ? [{ client, host, subset, rule, used }] : [];
+  });
+}
+
+function problemOf({ client, host, subset, rule, used }: Unread, { at }: Traffic, doubt: string | undefined): Problem {
+  const { namespace, controlPlane } = client;
   const { name } = namespace.metadata;
-  const unread = subsets.rules.defining(subset).find((rule) => !isReadBy(rule, controlPlane, settings));
-  if (unread === undefined || subsets.lookUp(name, subset).definedFor === "none") return;
-  const read = rulesReadBy(subsets.rules, { host, controlPlane }, settings);
-  const { definedFor, used } = new SubsetsOfHost(read, subsets.serviceNamespaces, settings).lookUp(name, subset);
-  if (definedFor !== "none") return;
   const revision = JSON.stringify(controlPlane);
-  yield {
-    at: [...traffic.at, "subset"],
-    message: `Subset "${subset}" of "${host}" does not exist for clients in "${name}": their control plane ${revision} does not read DestinationRule ${nameOf(unread)}`,
-    key: JSON.stringify([host, subset, name, controlPlane]),
-    evidence: [namespace, unread, ...used],
-    ...(traffic.isUncertain ? { onlyWarns: perhapsUnused } : {}),
-    fix: `Remove the label ${revisionLabel} from DestinationRule ${nameOf(unread)}, or define the subset in a DestinationRule for revision ${revision}.`,
+  return {
+    at: [...at, "subset"],
+    message: `Subset "${subset}" of "${host}" does not exist for clients in "${name}": their control plane ${revision} does not read DestinationRule ${nameOf(rule)}`,
+    key: JSON.stringify([host, subset, name, controlPlane, doubt !== undefined]),
+    evidence: [namespace, rule, ...used],
+    ...(doubt === undefined ? {} : { onlyWarns: doubt }),
+    fix: `Remove the label ${revisionLabel} from DestinationRule ${nameOf(rule)}, or define the subset in a DestinationRule for revision ${revision}.`,
   };
 }
 
