@@ -286,7 +286,7 @@ export const gateway = record({
 const clientValidation = optional(
   record({
     validation: optional(
-      record({ caCertificateRefs: list(record({ kind: text, name, namespace: text })), mode: text }),
+      record({ caCertificateRefs: list(record({ group: text, kind: text, name, namespace: text })), mode: text }),
     ),
   }),
 );

@@ -127,6 +127,34 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a Gateway with n certificates in another namespace, and one of n ReferenceGrants goes",
+    world(n) {
+      const grant = (i: number): Raw =>
+        manifest(
+          "gateway.networking.k8s.io/v1beta1",
+          "ReferenceGrant",
+          { name: `shapes-${i}`, namespace: "shapes-certs" },
+          {
+            spec: {
+              from: [{ group: "gateway.networking.k8s.io", kind: "Gateway", namespace: "shapes" }],
+              to: [{ group: "", kind: "Secret", name: `shapes-${i}` }],
+            },
+          },
+        );
+      const secured = (i: number) => ({
+        ...listener(i, `l-${i}.example.com`),
+        protocol: "HTTPS",
+        tls: { certificateRefs: [{ name: `shapes-${i}`, namespace: "shapes-certs" }] },
+      });
+      const used = grant(0);
+      const gate = kubernetesGateway(
+        "g",
+        Array.from({ length: Math.min(n, 64) }, (_, i) => secured(i)),
+      );
+      return { objects: [gate, ...list(n, (i) => grant(i + 1)), used], change: { old: used } };
+    },
+  },
+  {
     title: "n ReferenceGrants for Services of their own and n routes to others, and one grant goes",
     world(n) {
       const grant = (i: number): Raw =>

@@ -45,6 +45,25 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Choose one of the operations that istiod applies there: ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, REPLACE, REMOVE.",
     ],
   ],
+  "kubernetes-gateway-listener-not-used": [
+    [
+      / Istio does not support protocol "\w+" there$/,
+      "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case.",
+    ],
+    [/ it has no TLS settings$/, "Give the listener `tls` with a Secret in `certificateRefs`."],
+    [
+      / it names more than (?:two certificates|one CA certificate)$/,
+      "Name at most two certificates, and one CA certificate in `spec.tls.frontend`.",
+    ],
+    [
+      / its certificate is no Secret$| its CA certificate is neither a ConfigMap nor a Secret$/,
+      "Name a Secret in `certificateRefs`, and a ConfigMap or a Secret as the CA certificate.",
+    ],
+    [
+      / no ReferenceGrant in namespace certs lets it use (?:Secret|ConfigMap) \w+$/,
+      "Create a ReferenceGrant in that namespace, from kind Gateway and the namespace of the Gateway to it, or copy it to the namespace of the Gateway.",
+    ],
+  ],
   "namespace-waypoint-left": [
     [
       /ServiceEntry ([^/]+)\/\S+ still go through waypoint .*; (AuthorizationPolicy \1\/\S+) no longer/,

@@ -8,7 +8,8 @@ import type { HttpRoute, WeightedDestination } from "../traffic/virtual-services
 import type { ConvertedRoutes, RouteOrigin } from "./converted-rules.ts";
 import { routesOfListener } from "./gateway-routes.ts";
 import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
-import { type ListenerGateway, missingCertificate } from "./listener-gateways.ts";
+import { grantsOf, missingCertificate } from "./listener-certificates.ts";
+import type { ListenerGateway } from "./listener-gateways.ts";
 import { canHaveListenerSets, listenersOfGateway } from "./listener-sets.ts";
 import { type KubernetesRoute, mostHostnames } from "./routes.ts";
 import { routesNaming } from "./routes-at-gateway.ts";
@@ -41,7 +42,7 @@ export interface RuleTables {
 
 /** Why istiod leaves a listener out; undefined: it does not. */
 export const listenerLeftOut = (listener: ListenerGateway, mesh: Mesh): string | undefined =>
-  listener.leftOut ?? missingCertificate(listener, mesh);
+  listener.leftOut ?? missingCertificate(listener, grantsOf(listener.owner, mesh))?.because;
 
 /**
  * The rules of all routes at the listeners of a Gateway: listeners for plain HTTP on one port share the tables of a host, each HTTPS

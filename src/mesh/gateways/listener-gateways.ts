@@ -1,17 +1,24 @@
 import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { index, relation } from "../../view/view.ts";
 import { gatewayOfProxy, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestSetFirst } from "../objects/creation-order.ts";
 import { kubernetesGatewayByName, serviceByName } from "../objects/indexes.ts";
+import {
+  type AuthorityRef,
+  type ClientValidation,
+  isOwnCertificate,
+  terminateModeOf,
+  tooManyCertificates,
+  validationOf,
+} from "./listener-certificates.ts";
 import type { Gateway } from "./servers.ts";
 
 export type ListenerSet = ObjectOf<"ListenerSet">;
 /** What the user wrote listeners in. */
 export type ListenerOwner = KubernetesGateway | ListenerSet;
 export type Listener = KubernetesGateway["spec"]["listeners"][number];
-type CertificateRef = NonNullable<Listener["tls"]>["certificateRefs"][number];
 
 /** A listener at a Gateway of the Gateway API, and the Gateway of Istio's kind that istiod generates for it. */
 export interface ListenerGateway {
@@ -121,9 +128,6 @@ const gatewayFor = (listener: Listener, { metadata }: ListenerOwner, of: Kuberne
   return gateway;
 };
 
-const terminateMode = "gateway.istio.io/tls-terminate-mode";
-/** The certificate of the proxy itself, for which no certificates are read. */
-const ownCertificate = "ISTIO_SIMPLE";
 const ownModes: ReadonlySet<string> = new Set(["MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"]);
 
 function tlsOf(listener: Listener, { labels }: ListenerOwner["metadata"], of: KubernetesGateway): object {
@@ -131,12 +135,12 @@ function tlsOf(listener: Listener, { labels }: ListenerOwner["metadata"], of: Ku
   if (tls === undefined) return {};
   if (tls.mode === "Passthrough")
     return { tls: { mode: passesOnToOthers(listener, labels) ? "AUTO_PASSTHROUGH" : "PASSTHROUGH" } };
-  return { tls: terminated(tls.options[terminateMode] ?? "", validationOf(of, listener.port), of) };
+  return { tls: terminated(terminateModeOf(tls), validationOf(of, listener.port), of) };
 }
 
 /** The TLS that a listener ends itself, in the mode that an option of it asks for. */
 function terminated(asked: string, written: ClientValidation, of: KubernetesGateway): object {
-  const validation = asked === ownCertificate || asked === "ISTIO_MUTUAL" ? undefined : written;
+  const validation = isOwnCertificate(asked) ? undefined : written;
   const [authority] = validation?.caCertificateRefs ?? [];
   const ca = authority && { caCertCredentialName: authorityName(authority, of) };
   if (ownModes.has(asked)) return { mode: asked, ...ca };
@@ -151,38 +155,21 @@ function passesOnToOthers({ port }: Listener, labels: Readonly<Record<string, st
   return labels["topology.istio.io/network"] !== undefined && String(port) === own;
 }
 
-/** How certificates of clients are validated at a port, whose own setting replaces the default (conversion.go resolveGatewayTLS). */
-function validationOf({ spec }: KubernetesGateway, port: number | undefined) {
-  const frontend = spec.tls?.frontend;
-  const ofPort = frontend?.perPort.find((one) => one.port === port);
-  return (ofPort === undefined ? frontend?.default : ofPort.tls)?.validation;
-}
-
-type ClientValidation = ReturnType<typeof validationOf>;
-type AuthorityRef = NonNullable<ClientValidation>["caCertificateRefs"][number];
-
 /** Conversion.go caCertificateResourceName. */
 const authorityName = ({ kind, name, namespace }: AuthorityRef, of: KubernetesGateway): string =>
   `${kind ?? "ConfigMap"} ${namespace ?? of.metadata.namespace}/${name}`;
 
 const protocols: ReadonlySet<string> = new Set(["HTTP", "HTTPS", "TLS", "TCP"]);
+/** Istio pilot/pkg/config/kube/gateway/conversion.go listenerProtocolToIstio. */
+export const isSupported = ({ protocol }: Listener): boolean => protocols.has(protocol ?? "");
 
-function unusable(listener: Listener, gateway: KubernetesGateway): string | undefined {
+/** Why istiod accepts no such listener; undefined: it does, or another one has its place. */
+export function unusable(listener: Listener, gateway: KubernetesGateway): string | undefined {
   const { protocol, tls } = listener;
-  if (!protocols.has(protocol ?? "")) return `Istio does not support protocol ${JSON.stringify(protocol ?? "")} there`;
+  if (!isSupported(listener)) return `Istio does not support protocol ${JSON.stringify(protocol ?? "")} there`;
   if (tls === undefined) return protocol === "HTTPS" || protocol === "TLS" ? "it has no TLS settings" : undefined;
   return tooManyCertificates(listener, gateway);
 }
-
-function tooManyCertificates({ tls, port }: Listener, gateway: KubernetesGateway): string | undefined {
-  if (tls === undefined || tls.mode === "Passthrough" || isOwnCertificate(tls)) return undefined;
-  if (tls.certificateRefs.length > 2) return "it names more than two certificates";
-  const authorities = validationOf(gateway, port)?.caCertificateRefs.length ?? 0;
-  return authorities > 1 ? "it names more than one CA certificate" : undefined;
-}
-
-const isOwnCertificate = ({ options }: NonNullable<Listener["tls"]>): boolean =>
-  (options[terminateMode] ?? "").startsWith("ISTIO_");
 
 const isStream = ({ protocol }: Listener): boolean => protocol === "TCP" || protocol === "UDP";
 const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].includes(protocol ?? "");
@@ -199,71 +186,6 @@ function allowsEveryNamespace({ allowedRoutes }: Listener): boolean {
     selector === undefined ||
     (Object.keys(selector.matchLabels ?? {}).length === 0 && selector.matchExpressions.length === 0)
   );
-}
-
-const gatewayGroup = "gateway.networking.k8s.io";
-const isSecret = ({ group, kind }: CertificateRef): boolean => (group ?? "") === "" && (kind ?? "Secret") === "Secret";
-const namespaceOf = ({ namespace }: CertificateRef, { metadata }: ListenerOwner): string =>
-  namespace || metadata.namespace;
-/** The namespaces of certificates that are not in the namespace of the listeners, each with what grants for it say. */
-function foreignCertificates(owner: ListenerOwner): readonly string[] {
-  const refs = owner.spec.listeners.flatMap(({ tls }) => tls?.certificateRefs ?? []);
-  const others = new Set(refs.map((ref) => namespaceOf(ref, owner)));
-  others.delete(owner.metadata.namespace);
-  return [...others].map((namespace) => `${owner.metadata.namespace} ${namespace}`);
-}
-const grantsFor = (kind: "Gateway" | "ListenerSet") =>
-  index("ReferenceGrant", ({ metadata, spec }) => {
-    const from = spec.from.filter((one) => one.group === gatewayGroup && one.kind === kind);
-    return new Set(from.map(({ namespace }) => `${namespace} ${metadata.namespace}`));
-  });
-
-/** A Gateway of the Gateway API with certificates in other namespaces, and the ReferenceGrants there for Gateways of its namespace. */
-export const grantsOfKubernetesGateway = relation(
-  "grantsOfKubernetesGateway",
-  index("KubernetesGateway", foreignCertificates),
-  grantsFor("Gateway"),
-);
-
-/** The same of a ListenerSet, and the ReferenceGrants for ListenerSets of its namespace. */
-export const grantsOfListenerSet = relation(
-  "grantsOfListenerSet",
-  index("ListenerSet", foreignCertificates),
-  grantsFor("ListenerSet"),
-);
-
-/** What `missingCertificate` reads. */
-export const certificateReads = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
-
-/**
- * Why a listener has no certificate; undefined: it has one, or needs none. Whether the Secret exists is not known here (Istio
- * pilot/pkg/config/kube/gateway/conversion.go buildTLS, gatewaycommon/references.go SecretAllowed).
- */
-export function missingCertificate(
-  { owner, listener: { tls } }: ListenerGateway,
-  mesh: MeshView<(typeof certificateReads)[number]>,
-): string | undefined {
-  if (tls === undefined || tls.mode === "Passthrough") return undefined;
-  if (isOwnCertificate(tls)) return undefined;
-  if (tls.certificateRefs.length === 0) return "it names no certificate";
-  const grants =
-    owner.kind === "ListenerSet"
-      ? mesh.related(grantsOfListenerSet, owner)
-      : mesh.related(grantsOfKubernetesGateway, owner);
-  const isGranted = (ref: CertificateRef): boolean =>
-    grants.some(
-      ({ metadata, spec }) =>
-        metadata.namespace === namespaceOf(ref, owner) &&
-        spec.to.some(
-          ({ group, kind, name }) => group === "" && kind === "Secret" && (name === undefined || name === ref.name),
-        ),
-    );
-  const isUsable = (ref: CertificateRef): boolean =>
-    isSecret(ref) && (namespaceOf(ref, owner) === owner.metadata.namespace || isGranted(ref));
-  if (tls.certificateRefs.some(isUsable)) return undefined;
-  const [first] = tls.certificateRefs;
-  if (first === undefined || !isSecret(first)) return "its certificate is no Secret";
-  return `no ReferenceGrant in namespace ${namespaceOf(first, owner)} lets it use Secret ${first.name}`;
 }
 
 /** A Gateway of the Gateway API with the Services that its addresses name: then istiod creates no Deployment for it. */

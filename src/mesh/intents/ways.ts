@@ -52,7 +52,8 @@ import { everyVirtualServiceByHost, hostsOf } from "../traffic/virtual-service-c
 import { delegatesOfRoot, gatewaysOf, meshGateway, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
 import { gatewayOfListenerSet, listenerSetsOfGateway, namespaceOfListenerSet } from "../gateways/listener-sets.ts";
-import { certificateReads, servicesOfAddresses, workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
+import { certificateReads } from "../gateways/listener-certificates.ts";
+import { servicesOfAddresses, workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
 import {
   backendOf,
   backendsOf,

@@ -1,9 +1,8 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
+import { certificateReads, grantsOf, missingCertificate } from "../gateways/listener-certificates.ts";
 import {
-  certificateReads,
   type ListenerOwner,
-  missingCertificate,
   servicesOfAddresses,
   workloadsOfKubernetesGateway,
 } from "../gateways/listener-gateways.ts";
@@ -198,7 +197,7 @@ function offersOfListeners(
     const { owner, generated } = listener;
     const [server] = generated.spec.servers;
     if (server === undefined || !isFor(server, generated, to)) continue;
-    const because = listener.leftOut ?? missingCertificate(listener, mesh);
+    const because = listener.leftOut ?? missingCertificate(listener, grantsOf(owner, mesh))?.because;
     if (because === undefined) offers.push({ gateway: generated, server, listener });
     else leftOut.push(`listener ${listener.listener.name} of ${idOf(owner)} does not work: ${because}`);
   }

@@ -1,7 +1,8 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { certificateReads, type ListenerSet, missingCertificate } from "../../mesh/gateways/listener-gateways.ts";
+import { grantsOfListenerSet, missingCertificate } from "../../mesh/gateways/listener-certificates.ts";
+import type { ListenerGateway, ListenerSet } from "../../mesh/gateways/listener-gateways.ts";
 import {
   allowsListenerSet,
   gatewayNamedBy,
@@ -12,7 +13,7 @@ import {
 import { hasClassOfIstio, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [gatewayOfListenerSet, namespaceOfListenerSet, listenersOfGateway, ...certificateReads] as const;
+const reads = [gatewayOfListenerSet, namespaceOfListenerSet, listenersOfGateway, grantsOfListenerSet] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const listenerSetNotUsed = defineRule({
@@ -80,14 +81,23 @@ function notAllowed(gateway: KubernetesGateway, { metadata }: ListenerSet): Prob
 function* ofListeners(gateway: KubernetesGateway, set: ListenerSet, mesh: View): Iterable<Problem> {
   const own = mesh.get(listenersOfGateway, gateway).byOwner.get(set) ?? [];
   for (const [i, one] of own.entries()) {
-    const because = one.leftOut ?? (mesh.knows("ReferenceGrant") ? missingCertificate(one, mesh) : undefined);
-    if (because !== undefined)
-      yield {
-        at: ["spec", "listeners", i],
-        message: `${idOf(gateway)} does not have listener ${one.listener.name}: ${because}`,
-        key: `${one.listener.name} ${because}`,
-        related: [gateway],
-        evidence: [gateway],
-      };
+    const found = one.leftOut === undefined ? missingIn(one, set, mesh) : { because: one.leftOut };
+    if (found === undefined) continue;
+    const { because, ...guess } = found;
+    yield {
+      at: ["spec", "listeners", i],
+      message: `${idOf(gateway)} does not have listener ${one.listener.name}: ${because}`,
+      key: `${one.listener.name} ${because}`,
+      related: [gateway],
+      evidence: [gateway],
+      ...guess,
+    };
   }
+}
+
+function missingIn(one: ListenerGateway, set: ListenerSet, mesh: View) {
+  const missing = missingCertificate(one, mesh.related(grantsOfListenerSet, set));
+  if (missing === undefined) return undefined;
+  const isGuess = missing.needsGrant && !mesh.knowsAll("ReferenceGrant");
+  return { because: missing.because, ...(isGuess ? { guess: "all ReferenceGrants" } : {}) };
 }

@@ -1,0 +1,161 @@
+import type { ObjectOf } from "../../kube/object.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import type { KubernetesGateway } from "../membership/gateways.ts";
+import type { Listener, ListenerGateway, ListenerOwner } from "./listener-gateways.ts";
+
+// The certificates of listeners of the Gateway API: what they name, and whether they may (Istio
+// pilot/pkg/config/kube/gateway/conversion.go buildTLS, gatewaycommon/references.go SecretAllowed). Secrets and ConfigMaps are not read.
+
+type ListenerTls = NonNullable<Listener["tls"]>;
+type CertificateRef = ListenerTls["certificateRefs"][number];
+
+/** The option of a listener that says how it ends TLS. */
+const terminateMode = "gateway.istio.io/tls-terminate-mode";
+export const terminateModeOf = ({ options }: ListenerTls): string => options[terminateMode] ?? "";
+
+/** Whether a listener has the certificate of the proxy itself, so that no others are read. */
+export const isOwnCertificate = (mode: string): boolean => mode === "ISTIO_SIMPLE" || mode === "ISTIO_MUTUAL";
+
+/** How certificates of clients are validated at a port, whose own setting replaces the default (conversion.go resolveGatewayTLS). */
+export function validationOf({ spec }: KubernetesGateway, port: number | undefined) {
+  const frontend = spec.tls?.frontend;
+  const ofPort = frontend?.perPort.find((one) => one.port === port);
+  return (ofPort === undefined ? frontend?.default : ofPort.tls)?.validation;
+}
+
+export type ClientValidation = ReturnType<typeof validationOf>;
+export type AuthorityRef = NonNullable<ClientValidation>["caCertificateRefs"][number];
+
+/** The TLS of a listener that reads certificates. */
+const readingTls = ({ tls }: Listener): ListenerTls | undefined =>
+  tls === undefined || tls.mode === "Passthrough" || isOwnCertificate(terminateModeOf(tls)) ? undefined : tls;
+
+/** Why istiod refuses the number of certificates of a listener; undefined: it does not. */
+export function tooManyCertificates(listener: Listener, gateway: KubernetesGateway): string | undefined {
+  const tls = readingTls(listener);
+  if (tls === undefined) return undefined;
+  if (tls.certificateRefs.length > 2) return "it names more than two certificates";
+  const authorities = validationOf(gateway, listener.port)?.caCertificateRefs.length ?? 0;
+  return authorities > 1 ? "it names more than one CA certificate" : undefined;
+}
+
+const gatewayGroup = "gateway.networking.k8s.io";
+const isSecret = ({ group, kind }: CertificateRef): boolean => (group ?? "") === "" && (kind ?? "Secret") === "Secret";
+const isAuthority = ({ group, kind }: AuthorityRef): boolean =>
+  (group ?? "") === "" && (kind === "ConfigMap" || kind === "Secret");
+const namespaceOf = ({ namespace }: CertificateRef | AuthorityRef, { metadata }: ListenerOwner): string =>
+  namespace || metadata.namespace;
+
+function authoritiesOf({ spec }: KubernetesGateway): readonly AuthorityRef[] {
+  const frontend = spec.tls?.frontend;
+  const validations = [frontend?.default, ...(frontend?.perPort ?? []).map(({ tls }) => tls)];
+  return validations.flatMap((one) => one?.validation?.caCertificateRefs ?? []);
+}
+
+/** The namespaces of certificates that are not in the namespace of the listeners, each with what grants for it say. */
+function foreignCertificates(owner: ListenerOwner): readonly string[] {
+  const own = owner.spec.listeners.flatMap(({ tls }) => tls?.certificateRefs ?? []);
+  const refs = owner.kind === "ListenerSet" ? own : [...own, ...authoritiesOf(owner)];
+  const others = new Set(refs.map((ref) => namespaceOf(ref, owner)));
+  others.delete(owner.metadata.namespace);
+  return [...others].map((namespace) => `${owner.metadata.namespace} ${namespace}`);
+}
+const grantsFor = (kind: "Gateway" | "ListenerSet") =>
+  index("ReferenceGrant", ({ metadata, spec }) => {
+    const from = spec.from.filter((one) => one.group === gatewayGroup && one.kind === kind);
+    return new Set(from.map(({ namespace }) => `${namespace} ${metadata.namespace}`));
+  });
+
+/** A Gateway of the Gateway API with certificates in other namespaces, and the ReferenceGrants there for Gateways of its namespace. */
+export const grantsOfKubernetesGateway = relation(
+  "grantsOfKubernetesGateway",
+  index("KubernetesGateway", foreignCertificates),
+  grantsFor("Gateway"),
+);
+
+/** The same of a ListenerSet, and the ReferenceGrants for ListenerSets of its namespace. */
+export const grantsOfListenerSet = relation(
+  "grantsOfListenerSet",
+  index("ListenerSet", foreignCertificates),
+  grantsFor("ListenerSet"),
+);
+
+/** What `grantsOf` reads. */
+export const certificateReads = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
+
+type ReferenceGrant = ObjectOf<"ReferenceGrant">;
+
+/** The ReferenceGrants for certificates in other namespaces. */
+export const grantsOf = (
+  owner: ListenerOwner,
+  mesh: MeshView<(typeof certificateReads)[number]>,
+): readonly ReferenceGrant[] =>
+  owner.kind === "ListenerSet"
+    ? mesh.related(grantsOfListenerSet, owner)
+    : mesh.related(grantsOfKubernetesGateway, owner);
+
+/** What a listener lacks. */
+export interface MissingCertificate {
+  /** In words, as the rest of a sentence. */
+  readonly because: string;
+  /** Whether a ReferenceGrant would help. */
+  readonly needsGrant: boolean;
+}
+
+/**
+ * Why a listener has no certificate, or none to validate those of clients with; undefined: it has them, or needs none. Whether the
+ * Secrets and the ConfigMap exist is not known here. Of a ListenerSet, the CA certificate is not looked at, which its Gateway names.
+ */
+export const missingCertificate = (
+  listener: ListenerGateway,
+  grants: readonly ReferenceGrant[],
+): MissingCertificate | undefined =>
+  readingTls(listener.listener) === undefined
+    ? undefined
+    : (missingOwn(listener, grants) ?? missingAuthority(listener, grants));
+
+function missingOwn(
+  { owner, listener: { tls } }: ListenerGateway,
+  grants: readonly ReferenceGrant[],
+): MissingCertificate | undefined {
+  const refs = tls?.certificateRefs ?? [];
+  const [first] = refs;
+  if (first === undefined) return { because: "it names no certificate", needsGrant: false };
+  if (refs.some((ref) => isSecret(ref) && isAllowed(ref, { kind: "Secret", owner, grants }))) return undefined;
+  return isSecret(first)
+    ? { because: ungranted(first, "Secret", owner), needsGrant: true }
+    : { because: "its certificate is no Secret", needsGrant: false };
+}
+
+function missingAuthority(
+  { owner, listener: { port }, of }: ListenerGateway,
+  grants: readonly ReferenceGrant[],
+): MissingCertificate | undefined {
+  const [authority] = owner.kind === "ListenerSet" ? [] : (validationOf(of, port)?.caCertificateRefs ?? []);
+  if (authority === undefined) return undefined;
+  const { kind = "" } = authority;
+  if (!isAuthority(authority))
+    return { because: "its CA certificate is neither a ConfigMap nor a Secret", needsGrant: false };
+  if (isAllowed(authority, { kind, owner, grants })) return undefined;
+  return { because: ungranted(authority, kind, owner), needsGrant: true };
+}
+
+const ungranted = (ref: CertificateRef | AuthorityRef, kind: string, owner: ListenerOwner): string =>
+  `no ReferenceGrant in namespace ${namespaceOf(ref, owner)} lets it use ${kind} ${ref.name}`;
+
+interface Referring {
+  readonly kind: string;
+  readonly owner: ListenerOwner;
+  readonly grants: readonly ReferenceGrant[];
+}
+
+/** A grant for a CA certificate by its name counts, although istiod asks for another one, with the end `-cacert` (caCertificateResourceName). */
+function isAllowed(ref: CertificateRef | AuthorityRef, { kind, owner, grants }: Referring): boolean {
+  const namespace = namespaceOf(ref, owner);
+  if (namespace === owner.metadata.namespace) return true;
+  return grants.some(
+    ({ metadata, spec }) =>
+      metadata.namespace === namespace &&
+      spec.to.some((to) => to.group === "" && to.kind === kind && (to.name === undefined || to.name === ref.name)),
+  );
+}

@@ -1,0 +1,93 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import {
+  grantsOfKubernetesGateway,
+  type MissingCertificate,
+  missingCertificate,
+} from "../../mesh/gateways/listener-certificates.ts";
+import {
+  isSupported,
+  type Listener,
+  type ListenerGateway,
+  listenerGateways,
+  unusable,
+} from "../../mesh/gateways/listener-gateways.ts";
+import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
+import { isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import type { MeshView } from "../../view/view.ts";
+
+type View = MeshView<typeof grantsOfKubernetesGateway>;
+
+export const kubernetesGatewayListenerNotUsed = defineRule({
+  id: "kubernetes-gateway-listener-not-used",
+  subject: "KubernetesGateway",
+  reads: [grantsOfKubernetesGateway],
+  worksWithout: ["ReferenceGrant"],
+  mode: "warn",
+  since: "0.1.0",
+  tags: ["gateway"],
+  summary:
+    "A listener of a Gateway does not work: its protocol is not supported, or what it names as a certificate may not be used.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). Gateways of class `istio-waypoint` are not judged.",
+  fix: "Correct the protocol or the certificates of the listener, or create the ReferenceGrant.",
+  incident: {
+    symptoms: ["no-route"],
+    proxies: ["gateway"],
+    seen: "The gateway refuses connections to the port, or does not know the host. The condition `Accepted` or `Programmed` of the listener is False.",
+    wayOut: "Apply the previous version of the Gateway, or the ReferenceGrant again.",
+    silentWhen:
+      "The class of the Gateway is none of Istio's, or another listener has the same port and host, which gateway-conflict reports. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
+  },
+
+  *check(gateway, mesh) {
+    if (!isForIngress(gateway)) return;
+    for (const [i, one] of listenerGateways(gateway).entries()) {
+      const { name } = one.listener;
+      const refusal = isLeftToOthers(one, gateway) ? undefined : refusalOf(one, gateway, mesh);
+      if (refusal === undefined) continue;
+      const { because, field, ...more } = refusal;
+      yield {
+        at: ["spec", "listeners", i, field],
+        message: `Listener ${name} does not work: ${because}`,
+        key: `${name} ${because}`,
+        ...more,
+      };
+    }
+  },
+});
+
+/** A listener for HTTPS without TLS settings may stand for those of ListenerSets, and east-west gateways have one for HBONE. */
+const isLeftToOthers = ({ listener }: ListenerGateway, gateway: KubernetesGateway): boolean =>
+  (listener.tls === undefined && isSupported(listener) && canHaveListenerSets(gateway)) ||
+  (listener.protocol === "HBONE" && gateway.spec.gatewayClassName === "istio-east-west");
+
+interface Refusal extends Pick<Problem, "fix" | "guess"> {
+  readonly because: string;
+  readonly field: "protocol" | "tls";
+}
+
+function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View): Refusal | undefined {
+  const { listener, leftOut } = one;
+  const because = unusable(listener, gateway);
+  if (because !== undefined) return because === leftOut ? { because, ...placeAndFix(listener) } : undefined;
+  const missing =
+    leftOut === undefined ? missingCertificate(one, mesh.related(grantsOfKubernetesGateway, gateway)) : undefined;
+  return missing && { ...missing, field: "tls", ...grantOf(missing, mesh) };
+}
+
+function placeAndFix(listener: Listener): Pick<Refusal, "field" | "fix"> {
+  if (!isSupported(listener))
+    return { field: "protocol", fix: "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case." };
+  if (listener.tls === undefined)
+    return { field: "protocol", fix: "Give the listener `tls` with a Secret in `certificateRefs`." };
+  return { field: "tls", fix: "Name at most two certificates, and one CA certificate in `spec.tls.frontend`." };
+}
+
+function grantOf({ needsGrant }: MissingCertificate, mesh: View): Pick<Refusal, "fix" | "guess"> {
+  if (!needsGrant)
+    return { fix: "Name a Secret in `certificateRefs`, and a ConfigMap or a Secret as the CA certificate." };
+  return {
+    fix: "Create a ReferenceGrant in that namespace, from kind Gateway and the namespace of the Gateway to it, or copy it to the namespace of the Gateway.",
+    ...(mesh.knowsAll("ReferenceGrant") ? {} : { guess: "all ReferenceGrants" }),
+  };
+}
