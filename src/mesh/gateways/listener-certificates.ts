@@ -1,11 +1,19 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
-import type { Listener, ListenerGateway, ListenerOwner } from "./listener-gateways.ts";
 
 // The certificates of listeners of the Gateway API: what they name, and whether they may (Istio
 // pilot/pkg/config/kube/gateway/conversion.go buildTLS, gatewaycommon/references.go SecretAllowed). Secrets and ConfigMaps are not read.
 
+type Listener = KubernetesGateway["spec"]["listeners"][number];
+/** What a listener is written in. */
+type Owner = KubernetesGateway | ObjectOf<"ListenerSet">;
+/** A listener of a Gateway, which the Gateway itself or a ListenerSet adds to it. */
+interface OwnedListener {
+  readonly of: KubernetesGateway;
+  readonly owner: Owner;
+  readonly listener: Listener;
+}
 type ListenerTls = NonNullable<Listener["tls"]>;
 type CertificateRef = ListenerTls["certificateRefs"][number];
 
@@ -43,7 +51,7 @@ const gatewayGroup = "gateway.networking.k8s.io";
 const isSecret = ({ group, kind }: CertificateRef): boolean => (group ?? "") === "" && (kind ?? "Secret") === "Secret";
 const isAuthority = ({ group, kind }: AuthorityRef): boolean =>
   (group ?? "") === "" && (kind === "ConfigMap" || kind === "Secret");
-const namespaceOf = ({ namespace }: CertificateRef | AuthorityRef, { metadata }: ListenerOwner): string =>
+const namespaceOf = ({ namespace }: CertificateRef | AuthorityRef, { metadata }: Owner): string =>
   namespace || metadata.namespace;
 
 function authoritiesOf({ spec }: KubernetesGateway): readonly AuthorityRef[] {
@@ -53,7 +61,7 @@ function authoritiesOf({ spec }: KubernetesGateway): readonly AuthorityRef[] {
 }
 
 /** The namespaces of certificates that are not in the namespace of the listeners, each with what grants for it say. */
-function foreignCertificates(owner: ListenerOwner): readonly string[] {
+function foreignCertificates(owner: Owner): readonly string[] {
   const own = owner.spec.listeners.flatMap(({ tls }) => tls?.certificateRefs ?? []);
   const refs = owner.kind === "ListenerSet" ? own : [...own, ...authoritiesOf(owner)];
   const others = new Set(refs.map((ref) => namespaceOf(ref, owner)));
@@ -86,10 +94,7 @@ export const certificateReads = [grantsOfKubernetesGateway, grantsOfListenerSet]
 type ReferenceGrant = ObjectOf<"ReferenceGrant">;
 
 /** The ReferenceGrants for certificates in other namespaces. */
-export const grantsOf = (
-  owner: ListenerOwner,
-  mesh: MeshView<(typeof certificateReads)[number]>,
-): readonly ReferenceGrant[] =>
+export const grantsOf = (owner: Owner, mesh: MeshView<(typeof certificateReads)[number]>): readonly ReferenceGrant[] =>
   owner.kind === "ListenerSet"
     ? mesh.related(grantsOfListenerSet, owner)
     : mesh.related(grantsOfKubernetesGateway, owner);
@@ -107,7 +112,7 @@ export interface MissingCertificate {
  * Secrets and the ConfigMap exist is not known here. Of a ListenerSet, the CA certificate is not looked at, which its Gateway names.
  */
 export const missingCertificate = (
-  listener: ListenerGateway,
+  listener: OwnedListener,
   grants: readonly ReferenceGrant[],
 ): MissingCertificate | undefined =>
   readingTls(listener.listener) === undefined
@@ -115,7 +120,7 @@ export const missingCertificate = (
     : (missingOwn(listener, grants) ?? missingAuthority(listener, grants));
 
 function missingOwn(
-  { owner, listener: { tls } }: ListenerGateway,
+  { owner, listener: { tls } }: OwnedListener,
   grants: readonly ReferenceGrant[],
 ): MissingCertificate | undefined {
   const refs = tls?.certificateRefs ?? [];
@@ -128,7 +133,7 @@ function missingOwn(
 }
 
 function missingAuthority(
-  { owner, listener: { port }, of }: ListenerGateway,
+  { owner, listener: { port }, of }: OwnedListener,
   grants: readonly ReferenceGrant[],
 ): MissingCertificate | undefined {
   const [authority] = owner.kind === "ListenerSet" ? [] : (validationOf(of, port)?.caCertificateRefs ?? []);
@@ -140,12 +145,12 @@ function missingAuthority(
   return { because: ungranted(authority, kind, owner), needsGrant: true };
 }
 
-const ungranted = (ref: CertificateRef | AuthorityRef, kind: string, owner: ListenerOwner): string =>
+const ungranted = (ref: CertificateRef | AuthorityRef, kind: string, owner: Owner): string =>
   `no ReferenceGrant in namespace ${namespaceOf(ref, owner)} lets it use ${kind} ${ref.name}`;
 
 interface Referring {
   readonly kind: string;
-  readonly owner: ListenerOwner;
+  readonly owner: Owner;
   readonly grants: readonly ReferenceGrant[];
 }
 
