@@ -50,6 +50,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       / Istio does not support protocol "\w+" there$/,
       "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case.",
     ],
+    [
+      / listener no-tls takes its port and host$/,
+      "Use another port: one for TCP or UDP is left to nothing else, and a hostname is on a port once.",
+    ],
     [/ it has no TLS settings$/, "Give the listener `tls` with a Secret in `certificateRefs`."],
     [
       / it names more than (?:two certificates|one CA certificate)$/,

@@ -1,5 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
 
 // The certificates of listeners of the Gateway API: what they name, and whether they may (Istio
@@ -75,29 +75,43 @@ const grantsFor = (kind: "Gateway" | "ListenerSet") =>
   });
 
 /** A Gateway of the Gateway API with certificates in other namespaces, and the ReferenceGrants there for Gateways of its namespace. */
-export const grantsOfKubernetesGateway = relation(
+const grantsOfKubernetesGateway = relation(
   "grantsOfKubernetesGateway",
   index("KubernetesGateway", foreignCertificates),
   grantsFor("Gateway"),
 );
 
 /** The same of a ListenerSet, and the ReferenceGrants for ListenerSets of its namespace. */
-export const grantsOfListenerSet = relation(
+const grantsOfListenerSet = relation(
   "grantsOfListenerSet",
   index("ListenerSet", foreignCertificates),
   grantsFor("ListenerSet"),
 );
 
+/** The ReferenceGrants for certificates of a Gateway. A fact, because each of its listeners asks for them. */
+export const grantsForGateway = fact(
+  "grantsForGateway",
+  "KubernetesGateway",
+  [grantsOfKubernetesGateway],
+  (gateway, mesh) => mesh.related(grantsOfKubernetesGateway, gateway),
+);
+
+/** The ReferenceGrants for certificates of a ListenerSet. */
+export const grantsForListenerSet = fact("grantsForListenerSet", "ListenerSet", [grantsOfListenerSet], (set, mesh) =>
+  mesh.related(grantsOfListenerSet, set),
+);
+
 /** What `grantsOf` reads. */
-export const certificateReads = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
+export const certificateReads = [grantsForGateway, grantsForListenerSet] as const;
+
+/** The relations that lead to them. */
+export const certificateGrants = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
 
 type ReferenceGrant = ObjectOf<"ReferenceGrant">;
 
 /** The ReferenceGrants for certificates in other namespaces. */
 export const grantsOf = (owner: Owner, mesh: MeshView<(typeof certificateReads)[number]>): readonly ReferenceGrant[] =>
-  owner.kind === "ListenerSet"
-    ? mesh.related(grantsOfListenerSet, owner)
-    : mesh.related(grantsOfKubernetesGateway, owner);
+  owner.kind === "ListenerSet" ? mesh.get(grantsForListenerSet, owner) : mesh.get(grantsForGateway, owner);
 
 /** What a listener lacks. */
 export interface MissingCertificate {

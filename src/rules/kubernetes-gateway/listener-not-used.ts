@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import {
-  grantsOfKubernetesGateway,
+  grantsForGateway,
   type MissingCertificate,
   missingCertificate,
 } from "../../mesh/gateways/listener-certificates.ts";
@@ -15,27 +15,27 @@ import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
 import { isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshView } from "../../view/view.ts";
 
-type View = MeshView<typeof grantsOfKubernetesGateway>;
+type View = MeshView<typeof grantsForGateway>;
 
 export const kubernetesGatewayListenerNotUsed = defineRule({
   id: "kubernetes-gateway-listener-not-used",
   subject: "KubernetesGateway",
-  reads: [grantsOfKubernetesGateway],
+  reads: [grantsForGateway],
   worksWithout: ["ReferenceGrant"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A listener of a Gateway does not work: its protocol is not supported, or what it names as a certificate may not be used.",
-  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). Gateways of class `istio-waypoint` are not judged.",
-  fix: "Correct the protocol or the certificates of the listener, or create the ReferenceGrant.",
+    "A listener of a Gateway does not work: its protocol is not supported, another listener takes its port, or what it names as a certificate may not be used.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Gateways of class `istio-waypoint` are not judged.",
+  fix: "Correct the protocol, the port or the certificates of the listener, or create the ReferenceGrant.",
   incident: {
     symptoms: ["no-route"],
     proxies: ["gateway"],
     seen: "The gateway refuses connections to the port, or does not know the host. The condition `Accepted` or `Programmed` of the listener is False.",
     wayOut: "Apply the previous version of the Gateway, or the ReferenceGrant again.",
     silentWhen:
-      "The class of the Gateway is none of Istio's, or another listener has the same port and host, which gateway-conflict reports. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
+      "The class of the Gateway is none of Istio's. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -63,17 +63,23 @@ const isLeftToOthers = ({ listener }: ListenerGateway, gateway: KubernetesGatewa
 
 interface Refusal extends Pick<Problem, "fix" | "guess"> {
   readonly because: string;
-  readonly field: "protocol" | "tls";
+  readonly field: "port" | "protocol" | "tls";
 }
 
 function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View): Refusal | undefined {
   const { listener, leftOut } = one;
-  const because = unusable(listener, gateway);
-  if (because !== undefined) return because === leftOut ? { because, ...placeAndFix(listener) } : undefined;
-  const missing =
-    leftOut === undefined ? missingCertificate(one, mesh.related(grantsOfKubernetesGateway, gateway)) : undefined;
-  return missing && { ...missing, field: "tls", ...grantOf(missing, mesh) };
+  if (leftOut !== undefined) {
+    const isTaken = leftOut !== unusable(listener, gateway);
+    return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener)) };
+  }
+  const missing = missingCertificate(one, mesh.get(grantsForGateway, gateway));
+  return missing && { because: missing.because, field: "tls", ...grantOf(missing, mesh) };
 }
+
+const elsewhere = {
+  field: "port",
+  fix: "Use another port: one for TCP or UDP is left to nothing else, and a hostname is on a port once.",
+} as const;
 
 function placeAndFix(listener: Listener): Pick<Refusal, "field" | "fix"> {
   if (!isSupported(listener))

@@ -1,7 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { grantsOfListenerSet, missingCertificate } from "../../mesh/gateways/listener-certificates.ts";
+import { grantsForListenerSet, missingCertificate } from "../../mesh/gateways/listener-certificates.ts";
 import type { ListenerGateway, ListenerSet } from "../../mesh/gateways/listener-gateways.ts";
 import {
   allowsListenerSet,
@@ -13,7 +13,7 @@ import {
 import { hasClassOfIstio, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [gatewayOfListenerSet, namespaceOfListenerSet, listenersOfGateway, grantsOfListenerSet] as const;
+const reads = [gatewayOfListenerSet, namespaceOfListenerSet, listenersOfGateway, grantsForListenerSet] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const listenerSetNotUsed = defineRule({
@@ -96,7 +96,7 @@ function* ofListeners(gateway: KubernetesGateway, set: ListenerSet, mesh: View):
 }
 
 function missingIn(one: ListenerGateway, set: ListenerSet, mesh: View) {
-  const missing = missingCertificate(one, mesh.related(grantsOfListenerSet, set));
+  const missing = missingCertificate(one, mesh.get(grantsForListenerSet, set));
   if (missing === undefined) return undefined;
   const isGuess = missing.needsGrant && !mesh.knowsAll("ReferenceGrant");
   return { because: missing.because, ...(isGuess ? { guess: "all ReferenceGrants" } : {}) };
