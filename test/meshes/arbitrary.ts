@@ -372,24 +372,23 @@ const namespaceObject = fc
   .record({ name: namespace, labels: namespaceLabels })
   .map((metadata) => readObject("Namespace", { kind: "Namespace", metadata }));
 
-/** The injector's configurations, which differ in what they leave out. */
-const injectorConfig = fc
-  .tuple(
-    fc.constantFrom("istio-sidecar-injector", "istio-sidecar-injector-other"),
-    fc.constantFrom(
-      "policy: enabled",
-      "policy: disabled",
-      "{ policy: enabled, neverInjectSelector: [{ matchLabels: { app: x } }] }",
+/** The injector's configurations, which differ in what they leave out. They are read once, because each has texts of YAML in it. */
+const injectorConfigs = ["istio-sidecar-injector", "istio-sidecar-injector-other"].flatMap((name) =>
+  [
+    "policy: enabled",
+    "policy: disabled",
+    "{ policy: enabled, neverInjectSelector: [{ matchLabels: { app: x } }] }",
+  ].flatMap((config) =>
+    ["{}", '{ "global": { "proxy": { "excludeInboundPorts": "80" } } }'].map((values) =>
+      readObject("InjectorConfig", {
+        kind: "ConfigMap",
+        metadata: { name, namespace: "istio-system" },
+        data: { config, values },
+      }),
     ),
-    fc.constantFrom("{}", '{ "global": { "proxy": { "excludeInboundPorts": "80" } } }'),
-  )
-  .map(([name, config, values]) =>
-    readObject("InjectorConfig", {
-      kind: "ConfigMap",
-      metadata: { name, namespace: "istio-system" },
-      data: { config, values },
-    }),
-  );
+  ),
+);
+const injectorConfig = fc.constantFrom(...injectorConfigs);
 
 /** One object of any kind but mesh config. */
 export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject, injectorConfig);

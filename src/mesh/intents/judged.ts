@@ -1,4 +1,5 @@
 import type { Change } from "../../view/overlay.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { canEnd, type Effect } from "./effects.ts";
 import { clusterIntentsOfNamespace, type Entry, type Intent, isAbout, isClusterWide } from "./intents.ts";
@@ -11,6 +12,8 @@ export class IntentJudgement {
   readonly intent: Intent;
   readonly targets: Targets;
   readonly #mesh: VerdictView;
+  /** Of a mesh before several changes, each of them asks for the same entries. */
+  readonly #states = new SmallMap<Entry, Verdict["state"]>();
 
   constructor(intent: Intent, targets: Targets, mesh: VerdictView) {
     this.intent = intent;
@@ -33,7 +36,12 @@ export class IntentJudgement {
   }
 
   stateOf(entry: Entry): Verdict["state"] {
-    return stateOf(entry, this.intent, this.targets, this.#mesh);
+    let known = this.#states.get(entry);
+    if (known === undefined) {
+      known = stateOf(entry, this.intent, this.targets, this.#mesh);
+      this.#states.set(entry, known);
+    }
+    return known;
   }
 }
 

@@ -87,6 +87,8 @@ class Webhooks {
   }
 
   areAsked(pod: Labels, namespace: Namespace): boolean {
+    // In most sets of files there are none.
+    if (this.#names === none) return false;
     const labels = labelsOf(namespace);
     const isAsked = ({ namespaceSelector, objectSelector }: InjectorSelectors): boolean =>
       selectsByExpression(namespaceSelector, labels) && selectsByExpression(objectSelector, pod);
@@ -125,12 +127,13 @@ const podsOf = (webhooks: readonly InjectorSelectors[]): string =>
   JSON.stringify(webhooks.map(({ objectSelector }) => objectSelector));
 
 const noLabels: Labels = Object.freeze({});
+/** The names of no injectors. */
+const none = JSON.stringify([]);
 
-/** The API server gives every Namespace the label with its name. */
-const labelsOf = ({ metadata: { name, labels } }: Namespace): Labels => ({
-  ...labels,
-  "kubernetes.io/metadata.name": name,
-});
+const nameLabel = "kubernetes.io/metadata.name";
+/** The API server gives every Namespace the label with its name, which only those of files lack. This is asked for each pod. */
+const labelsOf = ({ metadata: { name, labels } }: Namespace): Labels =>
+  labels[nameLabel] === name ? labels : { ...labels, [nameLabel]: name };
 
 /** The values of `istio.io/rev` without one of which a selector selects nothing; undefined: it selects without the label too. */
 function revisionsRequired({ matchLabels, matchExpressions }: LabelSelector): ReadonlySet<string> | undefined {
