@@ -19,6 +19,7 @@ const authorizationProvider = optional(
     service: text,
     port: fingerprint,
     pathPrefix: text,
+    statusOnError: text,
     failOpen: flag,
     headersToUpstreamOnAllow: list(name),
     headersToDownstreamOnAllow: list(name),

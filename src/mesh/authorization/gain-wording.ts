@@ -11,7 +11,7 @@ import type { Ruled } from "./requests/policies.ts";
 /** An example of what callers gain: `GET /x from namespace web would be allowed, by AuthorizationPolicy a/p rule 1`. */
 export function formatGain({ request, by, place }: Gain): string {
   const reason = by === undefined ? "because no ALLOW policy applies" : `by ${formatRule(by)}`;
-  return `${formatRequest(request, place)} would be allowed, ${reason}`;
+  return `${formatRequest(request, place === "http" && mayBeTcp(request) ? "tcp" : place)} would be allowed, ${reason}`;
 }
 
 /** A rule by its number, counted from 1. */
@@ -37,6 +37,11 @@ export function formatRequest(request: Request, place: Place): string {
   pushLists(request, "claim ", parts);
   return parts.join(" ");
 }
+
+/** At a port that an example names, and where it says nothing of HTTP, a proxy allows connections, too, whatever the port declares. */
+const mayBeTcp = (request: Request): boolean => request.has("port") && ![...request.keys()].some(isOfHttp);
+const isOfHttp = (attribute: Attribute): boolean =>
+  ["method", "path", "host", "token"].includes(attribute) || /^(?:header|claim) /.test(attribute);
 
 const textsOf = (request: Request, attribute: Attribute): readonly string[] | undefined => {
   const value = request.get(attribute);

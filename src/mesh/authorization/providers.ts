@@ -1,6 +1,8 @@
 import { fact, index, relation } from "../../view/view.ts";
 import { type ExtensionProvider, providersOf } from "../membership/mesh-config.ts";
+import { isAddress } from "../objects/ip-address.ts";
 import { isServed } from "../objects/revision.ts";
+import { isDomain, isLabel, isWildcardDomain } from "../traffic/host-syntax.ts";
 import { actionOf } from "./policies.ts";
 
 const everyMesh = "mesh";
@@ -46,27 +48,67 @@ const headerFields = [
 
 /**
  * What makes istiod refuse the whole mesh config that defines a provider for authorization, in words that follow its name (Istio
- * pkg/config/validation/agent/extensionprovider.go ValidateExtensionProviderEnvoyExtAuthzHTTP).
+ * pkg/config/validation/agent/extensionprovider.go ValidateExtensionProviderEnvoyExtAuthzHTTP, ValidateExtensionProviderEnvoyExtAuthzGRPC).
  */
 export function refusalOf(provider: ExtensionProvider): string | undefined {
   const called = calledFor(provider);
   if (called === undefined) return undefined;
   const port = Number(called.port.replaceAll('"', "") || 0);
   if (!(port >= 1 && port <= 65_535)) return "has no port from 1 to 65535";
-  const prefix = provider.envoyExtAuthzHttp?.pathPrefix ?? "";
+  return serviceRefusal(called) ?? statusRefusal(called) ?? prefixRefusal(provider);
+}
+
+type Called = NonNullable<ReturnType<typeof calledFor>>;
+
+function serviceRefusal({ service = "" }: Called): string | undefined {
+  if (service === "") return "has no service";
+  return isService(service)
+    ? undefined
+    : `has service ${JSON.stringify(service)}, which is neither a host nor a namespace and a host`;
+}
+const statusRefusal = ({ statusOnError: status = "" }: Called): string | undefined =>
+  isStatus(status)
+    ? undefined
+    : `has statusOnError ${JSON.stringify(status)}, which is no status code that Envoy knows`;
+function prefixRefusal({ envoyExtAuthzHttp }: ExtensionProvider): string | undefined {
+  const prefix = envoyExtAuthzHttp?.pathPrefix ?? "";
   return prefix === "" || prefix.startsWith("/")
     ? undefined
     : `has pathPrefix ${JSON.stringify(prefix)}, which does not begin with "/"`;
 }
 
+/**
+ * `host`, an address, or `namespace/host`, whose host has a dot (pkg/config/validation/agent/extensionprovider.go
+ * validateExtensionProviderService, pkg/config/validation/agent/validation.go ValidateNamespaceSlashWildcardHostname).
+ */
+function isService(service: string): boolean {
+  const slash = service.indexOf("/");
+  if (slash < 0) return isDomain(service) || isAddress(service);
+  const [namespace, host] = [service.slice(0, slash), service.slice(slash + 1)];
+  const isNamespace = /^~?[*.]?$/.test(namespace) || isLabel(namespace.replace(/^~/, ""));
+  return namespace !== "" && isNamespace && (host === "*" || (host.includes(".") && isWholeWildcard(host)));
+}
+const isWholeWildcard = (host: string): boolean =>
+  isWildcardDomain(host) && (!host.includes("*") || host.startsWith("*."));
+
+/** The status codes of Envoy (envoy/type/v3/http_status.proto StatusCode), in the digits that Go's strconv.ParseInt reads. */
+const isStatus = (text: string): boolean => text === "" || (/^[-+]?\d+$/.test(text) && statusCodes.has(Number(text)));
+const statusCodes: ReadonlySet<number> = new Set([
+  ...[0, 100, 200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 307, 308],
+  ...[400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 423, 424],
+  ...[426, 428, 429, 431, 500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511],
+]);
+
 /** What is known of the provider of a CUSTOM policy. */
 export interface ProviderUse {
   /** It is asked about requests, and not about connections. */
   readonly isOfRequestsAlone: boolean;
+  /** Some mesh config is known, and nothing in it keeps istiod from asking the provider. */
+  readonly isUsable: boolean;
   /** Why istiod denies what it would be asked about; undefined: it is asked, or that is not known. */
   readonly because: string | undefined;
 }
-const unknownUse: ProviderUse = { isOfRequestsAlone: false, because: undefined };
+const unknownUse: ProviderUse = { isOfRequestsAlone: false, isUsable: false, because: undefined };
 
 /** By the mesh configs of all control planes, of which none can have another answer. Whether its service exists is not asked. */
 export const providerUse = fact(
@@ -84,6 +126,7 @@ export const providerUse = fact(
       isOfRequestsAlone: found.every(
         (provider, i) => provider !== undefined && reasons[i] === undefined && isAskedOverHttp(provider),
       ),
+      isUsable: reasons.every((reason) => reason === undefined),
       because: reasons.every((reason) => reason !== undefined) ? reasons[0] : undefined,
     };
   },

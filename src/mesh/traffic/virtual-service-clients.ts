@@ -211,11 +211,15 @@ const pair = ([key, value]: readonly [string, string]) => `${key}=${value}`;
 export const keysOfSelector = (selector: Readonly<Record<string, string>>): readonly string[] =>
   Object.entries(selector).map(pair).sort().slice(0, 1);
 
+/** The keys of pods with these labels, by which selectors find them. */
+export const labelKeys = (labels: Readonly<Record<string, string>>): readonly string[] =>
+  Object.entries(labels).map(pair);
+
 /** A Gateway and the workloads in any namespace that have one of the labels in its selector. */
 export const workloadsOfGateway = relation(
   "workloadsOfGateway",
   index("Gateway", ({ spec }) => keysOfSelector(spec.selector)),
-  index("Workload", (workload) => (isOwned(workload) ? [] : Object.entries(workload.pod.labels).map(pair))),
+  index("Workload", (workload) => (isOwned(workload) ? [] : labelKeys(workload.pod.labels))),
 );
 /** The pods (templates) of a gateway, and the Gateway that selects them. */
 export interface GatewayPods {

@@ -127,12 +127,20 @@ function denied(rule: Rule, port: number, declaring: Declaring): Said | undefine
   if (!isRuleForPort(rule, port)) return undefined;
   const operations = to.filter(({ operation }) => isForPort(operation.ports, operation.notPorts, port));
   if (!(operations.some(hasHttp) || asksForRequest({ from, to: [], when }))) return undefined;
-  const whose =
-    from.some(isAnybody) || from.length === 0 ? "all connections" : "all connections of the callers in `from`";
+  const whose = whoseConnections(rule);
   return {
     message: `This rule denies ${whose} to port ${port}, which ${idOf(declaring)} declares as TCP: its attributes of HTTP do not count there`,
     key: `denied ${port}`,
   };
+}
+
+/** What is left of a rule limits it to callers, or by conditions that are not about the request. */
+function whoseConnections({ from, when }: Rule): string {
+  const callers = from.some(isAnybody) || from.length === 0 ? [] : ["of the callers in `from`"];
+  const isLimiting = ({ key, values, notValues }: Rule["when"][number]) =>
+    key !== "destination.port" && !key.startsWith("request.") && values.length + notValues.length > 0;
+  const conditions = when.some(isLimiting) ? ["that meet the conditions in `when`"] : [];
+  return ["all connections", ...callers, ...conditions].join(" ");
 }
 
 const hasHttp = ({ operation }: Rule["to"][number]): boolean => httpFields.some((field) => operation[field].length > 0);

@@ -13,7 +13,7 @@ export const authorizationPolicyProviderUnknown = defineRule({
   tags: ["authorization"],
   summary:
     "A CUSTOM policy names a provider that the mesh config does not define for authorization, or that istiod cannot use.",
-  why: "Providers are looked up by name among the `extensionProviders` of the mesh config that have `envoyExtAuthzHttp` or `envoyExtAuthzGrpc`; of several with one name, the last counts. If there is none, if its name is not in lower case or a list of headers has `*` alone (pilot/pkg/security/authz/builder/extauthz.go processExtensionProvider), or if the registry does not have its `service` (pilot/pkg/model/telemetry_logging.go LookupCluster), istiod denies every request that the rules match (Istio pilot/pkg/security/authz/builder/builder.go getBadCustomDenyRules). With a port or a `pathPrefix` that is not valid, istiod keeps the mesh config that it had (pkg/config/mesh/meshwatcher/collection.go NewCollection).",
+  why: "Providers are looked up by name among the `extensionProviders` of the mesh config that have `envoyExtAuthzHttp` or `envoyExtAuthzGrpc`; of several with one name, the last counts. If there is none, if its name is not in lower case or a list of headers has `*` alone (pilot/pkg/security/authz/builder/extauthz.go processExtensionProvider), or if the registry does not have its `service` (pilot/pkg/model/telemetry_logging.go LookupCluster), istiod denies every request that the rules match (Istio pilot/pkg/security/authz/builder/builder.go getBadCustomDenyRules). With a `service`, a port, a `statusOnError` or a `pathPrefix` that is not valid, istiod keeps the mesh config that it had (pkg/config/validation/agent/extensionprovider.go ValidateExtensionProviderEnvoyExtAuthzHTTP, pkg/config/mesh/meshwatcher/collection.go NewCollection).",
   fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first, with a name in lower case and the whole host of its service.",
   incident: {
     symptoms: ["access-denied"],
@@ -38,7 +38,7 @@ export const authorizationPolicyProviderUnknown = defineRule({
     const providers = defined.map(({ provider }) => provider);
     for (const { message, fix } of wrongIn(quoted, providers))
       yield { at, message, related: configs, evidence: configs, ...(fix === undefined ? {} : { fix }) };
-    const asked = defined.filter(({ provider }) => isForAuthorization(provider));
+    const asked = defined.filter(({ provider }) => isForAuthorization(provider) && refusalOf(provider) === undefined);
     const lost = asked.length === 0 ? undefined : lostServiceOf(asked, mesh);
     if (lost === undefined) return;
     yield {

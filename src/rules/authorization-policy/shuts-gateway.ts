@@ -13,32 +13,66 @@ import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { routesNaming, routesNamingReads } from "../../mesh/gateways/routes-at-gateway.ts";
 import { listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
-import { gatewaysOfNamespace, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
-import type { Workload } from "../../mesh/membership/workloads.ts";
+import {
+  gatewaysOfNamespace,
+  isForIngress,
+  type KubernetesGateway,
+  labelsOfGatewayPods,
+} from "../../mesh/membership/gateways.ts";
+import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
+import { matchLabelsOf, selects } from "../../mesh/objects/selectors.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
-import { virtualServicesOfGateway, workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import {
+  keysOfSelector,
+  labelKeys,
+  virtualServicesOfGateway,
+  workloadsOfGateway,
+} from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { namespaceOfGateway } from "../../mesh/waypoints/bindings.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
-/** An ALLOW policy that can be for gateways, as workloads or as targets, whose rules are all for some hosts, and its namespace. */
+/** Whether it is an ALLOW policy that can be for gateways, as workloads or as targets, and its rules are all for some hosts. */
+function isHostPolicy(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
+  const refs = targetRefsOf(policy);
+  const isForGateways = refs.length === 0 || refs.some(({ kind }) => kind === "Gateway");
+  return isForGateways && actionOf(policy) === "ALLOW" && isEnforced(policy, settings) && isForHosts(policy);
+}
+
+/** Such a policy and its namespace. */
 const namespaceOfHostPolicy = relation(
   "namespaceOfHostPolicy",
-  index("AuthorizationPolicy", (policy, settings) => {
-    const refs = targetRefsOf(policy);
-    const isForGateways = refs.length === 0 || refs.some(({ kind }) => kind === "Gateway");
-    return isForGateways && actionOf(policy) === "ALLOW" && isEnforced(policy, settings) && isForHosts(policy)
-      ? [policy.metadata.namespace]
-      : [];
-  }),
+  index("AuthorizationPolicy", (policy, settings) =>
+    isHostPolicy(policy, settings) ? [policy.metadata.namespace] : [],
+  ),
   namespaceByName,
+);
+/** One of the root namespace by a label of its selector, which is for the pods of all namespaces. */
+const meshWideHostPolicyByLabel = index("AuthorizationPolicy", (policy, settings) =>
+  policy.metadata.namespace === settings.rootNamespace && isHostPolicy(policy, settings)
+    ? keysOfSelector(matchLabelsOf(policy))
+    : [],
+);
+/** A host policy of the root namespace and the workloads of any namespace that may have the labels of its selector. */
+const workloadsOfHostPolicy = relation("workloadsOfHostPolicy", meshWideHostPolicyByLabel, workloadsOfGateway.to);
+/** A host policy of the root namespace and the gateways of any namespace whose pods may have the labels of its selector. */
+const gatewaysOfHostPolicy = relation(
+  "gatewaysOfHostPolicy",
+  meshWideHostPolicyByLabel,
+  index("KubernetesGateway", (gateway) => labelKeys(labelsOfGatewayPods(gateway))),
 );
 /** A workload and the Gateways that have one of its labels in their selectors. */
 const gatewaysOfWorkload = relation("gatewaysOfWorkload", workloadsOfGateway.to, workloadsOfGateway.from);
 
 const reads = [
   namespaceOfHostPolicy,
+  workloadsOfHostPolicy,
+  gatewaysOfHostPolicy,
+  namespaceOfWorkload,
+  namespaceOfGateway,
   authorization,
   gatewaysOfWorkload,
   virtualServicesOfGateway,
@@ -67,7 +101,7 @@ export const authorizationPolicyShutsGateway = defineRule({
     seen: "Requests for hosts of other teams get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
     wayOut: "Delete the policy or apply its previous version: the gateway accepts the other hosts again at once.",
     silentWhen:
-      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, or the policy is in the root namespace and the gateway is in another one.",
+      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, the hosts of the rules have other ports than 80 and 443, or the policy is in the root namespace without a selector and the gateway is in another one.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-ingress/",
   },
 
@@ -78,22 +112,43 @@ export const authorizationPolicyShutsGateway = defineRule({
       for (const gateway of mesh.related(gatewaysOfNamespace, namespace))
         yield* closedAtGateway(policy, gateway, found, mesh);
     }
+    yield* closedElsewhere(policy, mesh);
   },
 });
+
+/** What a policy of the root namespace closes in other namespaces. */
+function* closedElsewhere(policy: AuthorizationPolicy, mesh: View): Iterable<Problem | undefined> {
+  const isElsewhere = (namespace: Namespace | undefined): namespace is Namespace =>
+    namespace !== undefined && namespace.metadata.name !== policy.metadata.namespace;
+  for (const workload of mesh.related(workloadsOfHostPolicy, policy)) {
+    const [namespace] = mesh.related(namespaceOfWorkload, workload);
+    if (!isElsewhere(namespace) || !selects(matchLabelsOf(policy), workload.pod.labels)) continue;
+    yield* closedAtWorkload(workload, mesh.get(authorization, namespace), mesh);
+  }
+  for (const gateway of mesh.related(gatewaysOfHostPolicy, policy)) {
+    const [namespace] = mesh.related(namespaceOfGateway, gateway);
+    if (isElsewhere(namespace)) yield* closedAtGateway(policy, gateway, mesh.get(authorization, namespace), mesh);
+  }
+}
 
 function* closedAtWorkloads(
   policy: AuthorizationPolicy,
   found: NamespaceAuthorization,
   mesh: View,
 ): Iterable<Problem | undefined> {
-  const { matchLabels = {} } = policy.spec.selector ?? {};
-  for (const workload of found.workloadsAndProxies) {
-    if (!selects(matchLabels, workload.pod.labels)) continue;
-    yield;
-    const { hosts, gateways, virtualServices } = closedHosts(workload, found, mesh);
-    if (hosts.length > 0)
-      yield { ...problemOf(workload, hosts), related: gateways, evidence: [workload, ...virtualServices] };
-  }
+  for (const workload of found.workloadsAndProxies)
+    if (selects(matchLabelsOf(policy), workload.pod.labels)) yield* closedAtWorkload(workload, found, mesh);
+}
+
+function* closedAtWorkload(
+  workload: Workload,
+  found: NamespaceAuthorization,
+  mesh: View,
+): Iterable<Problem | undefined> {
+  yield;
+  const { hosts, gateways, virtualServices } = closedHosts(workload, found, mesh);
+  if (hosts.length > 0)
+    yield { ...problemOf(workload, hosts), related: gateways, evidence: [workload, ...virtualServices] };
 }
 
 function* closedAtGateway(
@@ -106,11 +161,13 @@ function* closedAtGateway(
     ({ namespace, name }) => namespace === gateway.metadata.namespace && name === gateway.metadata.name,
   );
   if (target === undefined || !isForIngress(gateway) || !attachesToGateway(policy, target, mesh.settings)) return;
-  const isOpen = openHosts(allowedHosts(found.applied.toGateway(target)));
+  const patterns = allowedHosts(found.applied.toGateway(target));
+  const isOpenTo = { http: openHosts(patterns, "http"), grpc: openHosts(patterns, "grpc") };
   const hosts = new Set<string>();
   const routes: KubernetesRoute[] = [];
   for (const route of routesNaming(gateway, mesh)) {
     yield;
+    const isOpen = isOpenTo[route.originKind === "GRPCRoute" ? "grpc" : "http"];
     const closed = hostsAt(gateway, route, mesh).filter((host) => !isWildcard(host) && !isOpen(host));
     if (closed.length > 0) routes.push(route);
     for (const host of closed) hosts.add(host);
@@ -156,7 +213,8 @@ function closedHosts(workload: Workload, found: NamespaceAuthorization, mesh: Vi
     .filter(({ spec }) => Object.keys(spec.selector).length > 0 && selects(spec.selector, workload.pod.labels));
   if (gateways.length === 0) return { hosts: [], gateways, virtualServices: [] };
   const patterns = allowedHosts(found.applied.toWorkload(workload));
-  const isOpen = openHosts(patterns);
+  const isForGrpc = gateways.some(({ spec }) => spec.servers.some(({ port }) => port?.protocol === "GRPC"));
+  const isOpen = openHosts(patterns, isForGrpc ? "grpc" : "http");
   const routed = [...new Set(gateways.flatMap((gateway) => mesh.related(virtualServicesOfGateway, gateway)))];
   const closed = routed.filter(({ spec }) => spec.hosts.some((host) => !isWildcard(host) && !isOpen(host)));
   const hosts = new Set(closed.flatMap(({ spec }) => spec.hosts.filter((host) => !isWildcard(host) && !isOpen(host))));
@@ -180,17 +238,18 @@ const isForHosts = (policy: AuthorizationPolicy): boolean =>
   policy.spec.rules.length > 0 && !hostsOfRules(policy).includes("*");
 
 /**
- * Whether a pattern matches a host, perhaps with a port: exactly, by a prefix or by a suffix, without case (Istio
- * pilot/pkg/security/authz/matcher/header.go HostMatcher).
+ * Whether a pattern matches a host: exactly, by a prefix or by a suffix, without case (Istio
+ * pilot/pkg/security/authz/matcher/header.go HostMatcher). It is compared with the Host header as a client sends it, because istiod lets
+ * proxies ignore the port only when they look for a route (pilot/pkg/networking/core/gateway.go, IgnorePortInHostMatching). HTTP clients
+ * leave out the usual port of the scheme (RFC 9110 section 4.2.3), so that a pattern with one matches none of them; clients of gRPC write it.
+ * Which other port clients use is not known, because a load balancer or a NodePort can have another one than the server.
  */
-function openHosts(patterns: readonly string[]): (host: string) => boolean {
+function openHosts(patterns: readonly string[], clients: "http" | "grpc"): (host: string) => boolean {
+  const ofOtherPort = clients === "grpc" ? /:\d+$/ : /:(?!(?:80|443)$)\d+$/;
+  const nameOf = (pattern: string): string => pattern.replace(ofOtherPort, "");
   const all = new Set(patterns.map((pattern) => pattern.toLowerCase()));
-  const exact = new Set(
-    [...all].filter((pattern) => !pattern.includes("*")).map((pattern) => pattern.replace(/:\d+$/, "")),
-  );
-  const ends = [...all]
-    .filter((pattern) => pattern.startsWith("*"))
-    .map((pattern) => pattern.slice(1).replace(/:\d+$/, ""));
+  const exact = new Set([...all].filter((pattern) => !pattern.includes("*")).map(nameOf));
+  const ends = [...all].filter((pattern) => pattern.startsWith("*")).map((pattern) => nameOf(pattern.slice(1)));
   const starts = [...all].filter((pattern) => pattern.endsWith("*")).map((pattern) => pattern.slice(0, -1));
   return (host) => {
     const name = host.toLowerCase();
