@@ -1,6 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
+import { backendTlsPoliciesOfNamespace } from "../../mesh/client-tls/backend-tls-policies.ts";
 import {
   destinationsWithTls,
   destinationRulesOfNamespace,
@@ -23,7 +25,10 @@ type View = MeshView<
   | typeof tlsPathsInto
 >;
 type RulesView = MeshView<
-  typeof destinationRulesOfNamespace | typeof destinationRulesOfServiceEntry | typeof serviceEntriesOfNamespace
+  | typeof backendTlsPoliciesOfNamespace
+  | typeof destinationRulesOfNamespace
+  | typeof destinationRulesOfServiceEntry
+  | typeof serviceEntriesOfNamespace
 >;
 interface Side {
   readonly object: Namespace;
@@ -42,8 +47,9 @@ export const destinationRulePlaintext = defineRule({
     destinationRulesOfNamespace,
     destinationRulesOfServiceEntry,
     serviceEntriesOfNamespace,
+    backendTlsPoliciesOfNamespace,
   ],
-  worksWithout: ["Service", "ServiceEntry", "Workload", "Sidecar", "VirtualService"],
+  worksWithout: ["BackendTLSPolicy", "Service", "ServiceEntry", "Workload", "Sidecar", "VirtualService"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
@@ -300,12 +306,13 @@ function problemOf(sent: Sent, mesh: View): Problem {
     message: `${idOf(rule)} sends plaintext ${sent.from ?? ""}to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
     key: keyOf(sent, mesh),
     ...fixOf(choice),
-    related: [rule, ...new Set(objects)],
+    related: [rule, ...(choice.policy === undefined ? [] : [choice.policy]), ...new Set(objects)],
     ...(isSure ? {} : { onlyWarns: "it is not certain that requests fail" }),
   };
 }
 
-function causeOf({ lost }: TlsPath["choice"]): string {
+function causeOf({ lost, policy }: TlsPath["choice"]): string {
+  if (policy !== undefined) return `because the entry for the port has no tls and hides that of ${idOf(policy)}`;
   if (lost === "no workloadSelector") return "because credentialName has no effect without workloadSelector";
   return lost === undefined
     ? "because its tls mode is DISABLE"
@@ -313,8 +320,12 @@ function causeOf({ lost }: TlsPath["choice"]): string {
 }
 
 /** Nothing if the fix of the rule, which is for mode DISABLE, applies. */
-function fixOf({ lost, port }: TlsPath["choice"]): { readonly fix?: string } {
+function fixOf({ lost, port, policy }: TlsPath["choice"]): { readonly fix?: string } {
   if (lost === undefined) return {};
+  if (policy !== undefined)
+    return {
+      fix: `Set tls in the entry for port ${port}: mode ISTIO_MUTUAL for the mesh's own mTLS, or SIMPLE if the application shall end the TLS of ${idOf(policy)}.`,
+    };
   return lost === "no workloadSelector"
     ? {
         fix: "Set the tls mode to ISTIO_MUTUAL, which needs no credentialName. If the application terminates this TLS itself, add a workloadSelector.",
@@ -335,7 +346,9 @@ function isRuleChanged(before: RulesSide, after: RulesSide): boolean {
   return old.size !== now.size || [...old].some((rule) => !now.has(rule));
 }
 
-const rulesInto = ({ object, mesh }: RulesSide): readonly DestinationRule[] => [
+/** With the BackendTLSPolicies that are merged with them. */
+const rulesInto = ({ object, mesh }: RulesSide): readonly AnyObject[] => [
+  ...mesh.related(backendTlsPoliciesOfNamespace, object),
   ...mesh.related(destinationRulesOfNamespace, object),
   ...mesh
     .related(serviceEntriesOfNamespace, object)
