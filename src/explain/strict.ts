@@ -112,6 +112,9 @@ function clientsLine({ namespace, workloads }: ClientsOutside, mesh: Mesh): Expl
   };
 }
 
+const ofRule = "set tls.mode to ISTIO_MUTUAL, or remove tls to use auto mTLS";
+const ofPolicy = "delete the policy to use auto mTLS, or keep its port PERMISSIVE if the application ends this TLS";
+
 function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): ExplanationLine {
   const named = clients.filter((client) => client !== "").sort();
   const who = [...named, ...(clients.includes("") ? ["every namespace without its own DestinationRule"] : [])].join(
@@ -121,12 +124,18 @@ function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): Explanati
     ...(choice.subset === undefined ? [] : [`subset ${choice.subset}`]),
     ...(choice.port === undefined ? [] : [`port ${choice.port}`]),
   ].join(" ");
-  const sent = tls === "plaintext" ? "plaintext (tls DISABLE, or no mode)" : "their own TLS (SIMPLE or MUTUAL)";
+  const by = choice.rule ?? choice.policy ?? rule;
+  const sent =
+    tls === "plaintext"
+      ? by.kind === "DestinationRule"
+        ? "plaintext (tls DISABLE, or no mode)"
+        : "plaintext"
+      : "their own TLS (SIMPLE or MUTUAL)";
   return objectLine(
     "strict.destinationRule",
-    rule,
-    `${idOf(rule)}${where === "" ? "" : `, ${where}`}: clients in ${who} send ${sent} to ${[...hosts].sort().join(", ")}`,
-    { value: tls, lines: todo("set tls.mode to ISTIO_MUTUAL, or remove tls to use auto mTLS") },
+    by,
+    `${idOf(by)}${where === "" ? "" : `, ${where}`}: clients in ${who} send ${sent} to ${[...hosts].sort().join(", ")}`,
+    { value: tls, lines: todo(by.kind === "DestinationRule" ? ofRule : ofPolicy) },
   );
 }
 

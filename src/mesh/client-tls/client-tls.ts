@@ -89,7 +89,8 @@ export const tlsModeOf = ({ mode }: Pick<Tls, "mode">): string => mode || "DISAB
 function sentBy(said: Tls, placed: Said["place"], mayReadCredentials: boolean): ClientTlsChoice {
   const { mode, credentialName, sni } = said;
   const policy = policyThatSets(said);
-  const place = policy === undefined ? placed : { policy };
+  const { port } = placed;
+  const place = policy === undefined ? placed : { policy, ...(port === undefined ? {} : { port }) };
   const tls = sentFor.get(tlsModeOf({ mode })) ?? "auto";
   const isKept = tls !== "tls" || mayReadCredentials || !isPrivileged(credentialName ?? "");
   return isKept

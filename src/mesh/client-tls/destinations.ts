@@ -21,7 +21,6 @@ import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespa
 import { backendTlsPoliciesOfNamespace } from "./backend-tls-policies.ts";
 import { setsClientTls } from "./client-tls.ts";
 import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./policy-rules.ts";
-import { isMadeOfPolicies } from "../traffic/backend-policy-merge.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;
@@ -199,8 +198,7 @@ export const destinationsWithTls = fact(
     const entries = entriesWithTls(namespace, mesh);
     const isTlsSet =
       mesh.related(tlsRulesOfNamespace, namespace).length > 0 ||
-      (mesh.related(backendTlsPoliciesOfNamespace, namespace).length > 0 &&
-        mesh.related(destinationRulesOfNamespace, namespace).length > 0);
+      mesh.related(backendTlsPoliciesOfNamespace, namespace).length > 0;
     // Rules that set TLS are rare. Without any, nothing else has to be read.
     if (!isTlsSet && entries.length === 0) return [];
     const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
@@ -266,9 +264,9 @@ const definitionsWith = (service: Service, mesh: ServiceView): readonly Definiti
 
 const tlsSetBy = new WeakMap<RulesOverHost, boolean>();
 
-/** Whether TLS is set for a host with rules of users. The result is stored, because many hosts have the same rules. */
+/** The result is stored, because many hosts have the same rules. */
 function isTlsSetBy(over: RulesOverHost): boolean {
-  const known = tlsSetBy.get(over) ?? (over.rules.some(setsClientTls) && !over.rules.every(isMadeOfPolicies));
+  const known = tlsSetBy.get(over) ?? over.rules.some(setsClientTls);
   tlsSetBy.set(over, known);
   return known;
 }
@@ -280,8 +278,8 @@ function entriesWithTls(
 ): readonly (readonly [ServiceEntry, readonly DestinationRule[]])[] {
   return mesh.related(serviceEntriesOfNamespace, namespace).flatMap((entry) => {
     const rules = mesh.related(destinationRulesOfServiceEntry, entry);
-    const isFilled = rules.length > 0 && mesh.get(policyRulesOfEntry, entry).size > 0;
-    return isFilled || rules.some(setsClientTls) ? [[entry, rules] as const] : [];
+    const isMade = mesh.get(policyRulesOfEntry, entry).size > 0;
+    return isMade || rules.some(setsClientTls) ? [[entry, rules] as const] : [];
   });
 }
 

@@ -24,8 +24,9 @@ export const clientNamespaces = fact(
     new Map(mesh.related(clientsOfDestinationRule, rule).map((namespace) => [namespace.metadata.name, namespace])),
 );
 
-/** One field of a DestinationRule that sets the TLS of its clients for workloads of a namespace. */
+/** One field of a DestinationRule, or a BackendTLSPolicy, that sets the TLS of its clients for workloads of a namespace. */
 export interface TlsPath {
+  /** If a BackendTLSPolicy alone decides, that which istiod makes of it; the choice has no rule then. */
   readonly rule: DestinationRule;
   readonly choice: ClientTlsChoice;
   readonly tls: ClientTls;
@@ -192,7 +193,7 @@ export function otherThan(named: ReadonlySet<number | undefined>): number {
 }
 
 const foreign = (choice: ClientTlsChoice): ClientTlsChoice | undefined =>
-  choice.rule !== undefined && (choice.tls === "plaintext" || choice.tls === "tls") ? choice : undefined;
+  choice.tls === "plaintext" || choice.tls === "tls" ? choice : undefined;
 
 /** The order of paths: positions of the destination, of the merged rule, of the subset and of the port. */
 type Rank = readonly [destination: number, use: number, subset: number, port: number];
@@ -316,7 +317,7 @@ class Paths {
 
   #enter(choice: ClientTlsChoice, place: Place, arrivals: readonly Arrival[]): void {
     this.#mesh.visited(1);
-    const draft = this.#byChoice.get(choice) ?? this.#draftOf(choice, place.rank);
+    const draft = this.#byChoice.get(choice) ?? this.#draftOf(choice, place);
     if (isBefore(place.rank, draft.rank)) draft.rank = place.rank;
     for (const group of place.clients) draft.clients.add(group);
     draft.lists.add(arrivals);
@@ -324,11 +325,11 @@ class Paths {
   }
 
   /** Several merged rules can contain the same field. */
-  #draftOf(choice: ClientTlsChoice, rank: Rank): Draft {
-    const rule = choice.rule as DestinationRule;
+  #draftOf(choice: ClientTlsChoice, { used, rank }: Place): Draft {
+    const rule = choice.rule ?? (used.made as DestinationRule);
     const ofRule = this.#drafts.get(rule) ?? new Map<string, Draft>();
     this.#drafts.set(rule, ofRule);
-    const key = `${choice.tls} ${choice.at?.join(".")}`;
+    const key = `${choice.tls} ${choice.at?.join(".") ?? choice.policy?.metadata.name} ${choice.port}`;
     const draft = ofRule.get(key) ?? { rule, choice, clients: new Set(), lists: new Set(), reaches: [], rank };
     ofRule.set(key, draft);
     this.#byChoice.set(choice, draft);

@@ -27,6 +27,8 @@ export interface MergedDestinationRule {
   settingAt(entry: number | undefined): SettingPlace;
   /** The rules of users. */
   readonly from: readonly DestinationRule[];
+  /** The rule that istiod makes of policies, with which the others are merged; undefined: there is none. */
+  readonly made: DestinationRule | undefined;
   /** `from` in parts. Other merged rules can share a part, or the end of one. */
   readonly parts: readonly RulePart[];
   /** Whether it has a subset of this name. */
@@ -227,6 +229,7 @@ const keyOfSelector = (rule: DestinationRule): string =>
   JSON.stringify(Object.entries(selectorOf(rule) ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)));
 
 class Merged implements MergedDestinationRule {
+  readonly made: DestinationRule | undefined;
   readonly host: string;
   readonly namespace: string;
   readonly exportTo: ReadonlySet<string>;
@@ -239,6 +242,7 @@ class Merged implements MergedDestinationRule {
 
   constructor(host: string, rule: DestinationRule, follow: () => readonly RulePart[]) {
     this.host = host;
+    this.made = isMadeOfPolicies(rule) ? rule : undefined;
     this.namespace = rule.metadata.namespace;
     this.exportTo = exportSetOf(rule);
     this.selector = selectorOf(rule);
@@ -293,7 +297,8 @@ class MergedIntoPolicies extends Merged {
 
   /** Of several rules that are made of policies the first counts, which always has a traffic policy. */
   get #policy(): FilledPolicy {
-    this.#filled ??= filledPolicy([...this.from.toReversed(), ...super.from.slice(0, 1)]);
+    const { made } = this;
+    this.#filled ??= filledPolicy([...this.from.toReversed(), ...(made === undefined ? [] : [made])]);
     return this.#filled;
   }
   override get from(): readonly DestinationRule[] {

@@ -290,11 +290,17 @@ function isUsedByAny(group: readonly string[], { rule, namespace, mesh }: Use): 
 }
 
 function keyOf({ path: { rule, choice } }: Sent, { settings }: View): string {
-  return JSON.stringify([idOf(rule), hostOfRule(rule, settings), choice.subset, choice.port]);
+  return JSON.stringify([
+    idOf(choice.rule ?? choice.policy ?? rule),
+    hostOfRule(rule, settings),
+    choice.subset,
+    choice.port,
+  ]);
 }
 
 function problemOf(sent: Sent, mesh: View): Problem {
   const { rule, choice, arrivals } = sent.path;
+  const by = choice.rule ?? choice.policy ?? rule;
   const { says, isSure } = sent.effect;
   const { subset, port } = choice;
   const host = sent.host ?? hostOfRule(rule, mesh.settings);
@@ -302,16 +308,18 @@ function problemOf(sent: Sent, mesh: View): Problem {
   const objects = arrivals.flatMap(({ destination }) => destination.object ?? []);
   return {
     at: [],
-    topic: `plaintext by ${idOf(rule)}`,
-    message: `${idOf(rule)} sends plaintext ${sent.from ?? ""}to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
+    topic: `plaintext by ${idOf(by)}`,
+    message: `${idOf(by)} sends plaintext ${sent.from ?? ""}to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
     key: keyOf(sent, mesh),
     ...fixOf(choice),
-    related: [rule, ...(choice.policy === undefined ? [] : [choice.policy]), ...new Set(objects)],
+    related: [...[choice.rule, choice.policy].filter((one) => one !== undefined), ...new Set(objects)],
     ...(isSure ? {} : { onlyWarns: "it is not certain that requests fail" }),
   };
 }
 
-function causeOf({ lost, policy }: TlsPath["choice"]): string {
+function causeOf({ lost, policy, rule }: TlsPath["choice"]): string {
+  if (policy !== undefined && rule === undefined)
+    return "because the first reference to its certificate is no ConfigMap, so that sidecars use no TLS";
   if (policy !== undefined) return `because the entry for the port has no tls and hides that of ${idOf(policy)}`;
   if (lost === "no workloadSelector") return "because credentialName has no effect without workloadSelector";
   return lost === undefined
@@ -320,8 +328,12 @@ function causeOf({ lost, policy }: TlsPath["choice"]): string {
 }
 
 /** Nothing if the fix of the rule, which is for mode DISABLE, applies. */
-function fixOf({ lost, port, policy }: TlsPath["choice"]): { readonly fix?: string } {
+function fixOf({ lost, port, policy, rule }: TlsPath["choice"]): { readonly fix?: string } {
   if (lost === undefined) return {};
+  if (policy !== undefined && rule === undefined)
+    return {
+      fix: "Delete the BackendTLSPolicy, so that auto mTLS applies. If the application ends this TLS, keep the certificate of the authority in a ConfigMap.",
+    };
   if (policy !== undefined)
     return {
       fix: `Set tls in the entry for port ${port}: mode ISTIO_MUTUAL for the mesh's own mTLS, or SIMPLE if the application shall end the TLS of ${idOf(policy)}.`,
