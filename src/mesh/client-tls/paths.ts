@@ -326,7 +326,7 @@ class Paths {
 
   /** Several merged rules can contain the same field. */
   #draftOf(choice: ClientTlsChoice, { used, rank }: Place): Draft {
-    const rule = choice.rule ?? (used.made as DestinationRule);
+    const rule = (choice.rule ?? used.made) as DestinationRule;
     const ofRule = this.#drafts.get(rule) ?? new Map<string, Draft>();
     this.#drafts.set(rule, ofRule);
     const key = `${choice.tls} ${choice.at?.join(".") ?? choice.policy?.metadata.name} ${choice.port}`;

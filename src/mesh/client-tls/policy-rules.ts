@@ -20,6 +20,12 @@ const policies = new WeakMap<Tls, BackendTlsPolicy>();
 /** The BackendTLSPolicy of which istiod makes a setting; undefined: a DestinationRule of users has it. */
 export const policyThatSets = (tls: Tls): BackendTlsPolicy | undefined => policies.get(tls);
 
+/** The BackendTLSPolicies of which istiod makes a DestinationRule; empty: users have written it. */
+export function policiesOf({ spec: { trafficPolicy } }: DestinationRule): readonly BackendTlsPolicy[] {
+  const all = [trafficPolicy, ...(trafficPolicy?.portLevelSettings ?? [])];
+  return [...new Set(all.flatMap((one) => (one?.tls && policyThatSets(one.tls)) ?? []))];
+}
+
 /** DestinationRules by their hosts. */
 export type PolicyRules = ReadonlyMap<string, DestinationRule>;
 
