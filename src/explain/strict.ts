@@ -28,7 +28,9 @@ export function explainStrict(namespace: Namespace, mesh: Mesh): readonly Explan
     ),
     section(
       "strict.destinationRule",
-      "DestinationRules that make clients use other TLS settings",
+      whatIf.paths.some(({ choice }) => choice.policy !== undefined)
+        ? "DestinationRules and BackendTLSPolicies that make clients use other TLS settings"
+        : "DestinationRules that make clients use other TLS settings",
       whatIf.paths.map(pathLine),
     ),
     section(

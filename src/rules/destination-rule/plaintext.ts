@@ -54,7 +54,7 @@ export const destinationRulePlaintext = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary: "A DestinationRule in any namespace makes clients send plaintext to workloads of a namespace.",
-  why: "A DestinationRule takes precedence over auto mTLS, a `tls` block without a mode means DISABLE, and a rule in the client's namespace takes precedence over one in the service's (Istio pilot/pkg/model/push_context.go destinationRule, pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). STRICT workloads reset such connections; others accept them without an identity of the caller. For ambient workloads, HBONE takes precedence (applyHBONETransportSocketMatches).",
+  why: "A DestinationRule takes precedence over auto mTLS, a `tls` block without a mode means DISABLE, and a rule in the client's namespace takes precedence over one in the service's (Istio pilot/pkg/model/push_context.go destinationRule, pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). STRICT workloads reset such connections; others accept them without an identity of the caller. Istiod makes a DestinationRule of a BackendTLSPolicy: an entry for a port hides its TLS, and sidecars use none if its certificate is no ConfigMap. For ambient workloads, HBONE takes precedence (applyHBONETransportSocketMatches).",
   fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set its mode to ISTIO_MUTUAL. If a port cannot use mTLS, exempt it in a PeerAuthentication of the workload first.",
   incident: {
     symptoms: ["reset", "plaintext"],
@@ -63,7 +63,7 @@ export const destinationRulePlaintext = defineRule({
     wayOut:
       "Remove `tls` from the DestinationRule, or delete it: clients use mTLS again within seconds, as auto mTLS decides for each workload.",
     silentWhen:
-      "The workloads are outside the mesh or have mode DISABLE, or all clients and servers are ambient, where HBONE takes precedence.",
+      "A BackendTLSPolicy for the host hides the DestinationRule from its clients, the ConfigMap of a BackendTLSPolicy is missing, which is not looked up, the workloads are outside the mesh or have mode DISABLE, or all clients and servers are ambient, where HBONE takes precedence.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
