@@ -8,6 +8,7 @@ import {
   type StrictWhatIf,
   strictWhatIf,
 } from "../mesh/client-tls/strict-what-if.ts";
+import { writtenBy } from "../mesh/client-tls/paths.ts";
 import { captureEvidence } from "../mesh/membership/capture-evidence.ts";
 import { isEnrolled } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
@@ -117,7 +118,8 @@ function clientsLine({ namespace, workloads }: ClientsOutside, mesh: Mesh): Expl
 const ofRule = "set tls.mode to ISTIO_MUTUAL, or remove tls to use auto mTLS";
 const ofPolicy = "delete the policy to use auto mTLS, or keep its port PERMISSIVE if the application ends this TLS";
 
-function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): ExplanationLine {
+function pathLine(path: RefusedPath): ExplanationLine {
+  const { tls, choice, clients, hosts } = path;
   const named = clients.filter((client) => client !== "").sort();
   const who = [...named, ...(clients.includes("") ? ["every namespace without its own DestinationRule"] : [])].join(
     ", ",
@@ -126,7 +128,7 @@ function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): Explanati
     ...(choice.subset === undefined ? [] : [`subset ${choice.subset}`]),
     ...(choice.port === undefined ? [] : [`port ${choice.port}`]),
   ].join(" ");
-  const by = choice.rule ?? choice.policy ?? rule;
+  const by = writtenBy(path);
   const sent =
     tls === "plaintext"
       ? by.kind === "DestinationRule"

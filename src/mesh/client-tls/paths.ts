@@ -11,6 +11,7 @@ import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { type Definition, definitionsFor, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { everyNamespace } from "../traffic/export-to.ts";
 import { type Arrival, Servers } from "./arrivals.ts";
+import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
 import { type ClientTls, type ClientTlsChoice, clientTlsOf, portsApart } from "./client-tls.ts";
 import { clientsOfDestinationRule } from "./hidden-clients.ts";
 import { anyPort, type Destination, destinationsWithTls } from "./destinations.ts";
@@ -37,6 +38,10 @@ export interface TlsPath {
   /** The clients and destinations in detail. */
   readonly reaches: readonly Reach[];
 }
+
+/** What users have written of which the setting comes. */
+export const writtenBy = ({ rule, choice }: Pick<TlsPath, "rule" | "choice">): DestinationRule | BackendTlsPolicy =>
+  choice.rule ?? choice.policy ?? rule;
 
 /** Clients with the same settings, and destinations to which they send requests with a field of a DestinationRule. */
 export interface Reach {

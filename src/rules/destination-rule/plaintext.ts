@@ -11,7 +11,7 @@ import {
 } from "../../mesh/client-tls/destinations.ts";
 import { type NewPart, PlaintextBefore } from "../../mesh/client-tls/newly-plaintext.ts";
 import { hiddenClients } from "../../mesh/client-tls/hidden-clients.ts";
-import { clientNamespaces, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
+import { clientNamespaces, type TlsPath, tlsPathsInto, writtenBy } from "../../mesh/client-tls/paths.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
@@ -300,7 +300,7 @@ function keyOf({ path: { rule, choice } }: Sent, { settings }: View): string {
 
 function problemOf(sent: Sent, mesh: View): Problem {
   const { rule, choice, arrivals } = sent.path;
-  const by = choice.rule ?? choice.policy ?? rule;
+  const by = writtenBy(sent.path);
   const { says, isSure } = sent.effect;
   const { subset, port } = choice;
   const host = sent.host ?? hostOfRule(rule, mesh.settings);

@@ -53,7 +53,7 @@ const rulesUpTo = (maxLength: number) =>
     .array(aRule, { maxLength, size: "max" })
     .map((all) => all.map((one, i) => (one.isMade ? madeRule(one, i) : userRule(one, i))));
 
-const userRule = ({ namespace, creationTimestamp, isMade: _, ...spec }: ARule, i: number) =>
+const userRule = ({ namespace, creationTimestamp, ...spec }: ARule, i: number) =>
   readObject("DestinationRule", { metadata: { name: `r-${i}`, namespace, creationTimestamp }, spec });
 
 const anEmptyPolicy = { tls: undefined, loadBalancer: undefined, portLevelSettings: [] };
