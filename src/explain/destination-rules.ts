@@ -1,7 +1,8 @@
-import type { ObjectOf } from "../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { idOf } from "../kube/identity.ts";
 import { isHiddenFrom } from "../mesh/client-tls/hidden-clients.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
+import { policiesOf, policyRulesOf } from "../mesh/client-tls/policy-rules.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { readers } from "../mesh/membership/control-plane.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
@@ -33,14 +34,16 @@ export function destinationRuleLines(
   workloads: readonly Workload[] | undefined,
   mesh: Mesh,
 ): readonly ExplanationLine[] {
-  const rules = destinationRulesOfHost(destination.host, mesh);
+  const { service, entries } = hostIn(mesh, destination.host);
+  const definitions = [...(service === undefined ? [] : [service]), ...entries];
+  const made = definitions.flatMap((one) => policyRulesOf(one, mesh).get(destination.host) ?? []);
+  const rules = [...made, ...destinationRulesOfHost(destination.host, mesh)];
   const controlPlane = mesh.get(readers, namespaceIn(mesh, destination.client)).ofSidecar({});
   const { used, passedOver } = destinationRuleChoices({ ...destination, controlPlane }, rules, mesh.settings);
   const passed = passedOver.map((one) => passedOverLine(one, destination.client));
   const owner = destination.namespace;
   const hidden = used.find((one) => one && owner && isHiddenFrom(destination.client, one, owner, mesh));
   if (hidden !== undefined) return [{ ...hiddenLine(hidden, destination.client), lines: passed }];
-  const { service, entries } = hostIn(mesh, destination.host);
   const balanced = { settings: mesh.settings, distribution: service && trafficDistributionOf(service, mesh) };
   const isExternal = service === undefined && entries.length > 0 && entries.every(isOutsideMesh);
   const lines = used.map((merged) => usedLine(merged, { workloads, isExternal }, balanced));
@@ -52,12 +55,21 @@ export function destinationRuleLines(
   ];
 }
 
-const hiddenLine = ({ from }: MergedDestinationRule, client: string): ExplanationLine => ({
-  key: "destinationRule",
-  text: `No DestinationRule is used: the Sidecars for workloads in ${client} do not import the host, so ${from.map(idOf).join(" + ")} has no effect`,
-  value: [],
-  objects: from,
-});
+function hiddenLine(merged: MergedDestinationRule, client: string): ExplanationLine {
+  const sources = sourcesOf(merged);
+  return {
+    key: "destinationRule",
+    text: `No DestinationRule is used: the Sidecars for workloads in ${client} do not import the host, so ${sources.map(idOf).join(" + ")} has no effect`,
+    value: [],
+    objects: sources,
+  };
+}
+
+/** The DestinationRules of users, and the BackendTLSPolicies that fill their gaps. */
+const sourcesOf = ({ from, made }: MergedDestinationRule): readonly AnyObject[] => [
+  ...from,
+  ...(made === undefined ? [] : policiesOf(made)),
+];
 
 interface Served {
   readonly workloads: readonly Workload[] | undefined;
@@ -84,9 +96,12 @@ function usedLine(
       value: [],
       lines: localityLines(undefined, balanced),
     };
-  const { from, selector, trafficPolicy, subsets } = merged;
+  const { made, selector, trafficPolicy, subsets } = merged;
+  const from = sourcesOf(merged);
+  const which =
+    made === undefined ? "the oldest trafficPolicy" : "the newest trafficPolicy, of which others fill the gaps,";
   const who = selector === undefined ? "" : ` for clients with ${formatLabels(selector) || "any labels"}`;
-  const together = from.length > 1 ? ", merged: the oldest trafficPolicy and all subsets" : "";
+  const together = from.length > 1 ? `, merged: ${which} and all subsets` : "";
   return {
     key: "destinationRule",
     of: from.map(idOf).join(" + "),
@@ -213,16 +228,17 @@ function subsetLine(
 }
 
 function passedOverLine({ rule, because, by }: PassedOverDestinationRule, client: string): ExplanationLine {
-  const other = by === undefined ? "another one" : idOf(by);
+  const policies = by === undefined ? [] : policiesOf(by);
+  const other = by === undefined ? "another one" : (policies.length > 0 ? policies : [by]).map(idOf).join(" + ");
   const reasons: Readonly<Record<typeof because, string>> = {
     "not-read":
       "the control plane of these clients does not have the revision in its label istio.io/rev, or it is being deleted",
     capitals: "its host has upper-case letters, and service names have none",
     elsewhere: "only the namespaces of the client and the service and the root namespace are searched",
     "not-exported": `it is not exported to ${client}`,
-    "less-specific": `${other} is for a more specific host`,
-    "later-namespace": `${other} is found first, and the search ends in its namespace`,
-    apart: `its exportTo or workloadSelector differs, so it is not merged with ${other}, which is used`,
+    "less-specific": `${other} ${policies.length > 1 ? "are" : "is"} for a more specific host`,
+    "later-namespace": `${other} ${policies.length > 1 ? "are" : "is"} found first, and the search ends in its namespace`,
+    apart: `its exportTo or workloadSelector differs, so it is not merged with ${other}, which ${policies.length > 1 ? "are" : "is"} used`,
   };
   return objectLine(
     "destinationRule.passedOver",

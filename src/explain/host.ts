@@ -81,7 +81,7 @@ const unreadLine = (client: string, routing: readonly ExplanationLine[]): Explan
   lines: routing.map((line) => ({ ...line, counts: false })),
 });
 
-/** Only if a DestinationRule gives them another result. */
+/** Only if a DestinationRule or a BackendTLSPolicy gives them another result. */
 const asProxies = (
   destination: { readonly client: string; readonly host: string },
   backend: Backend | undefined,
@@ -90,7 +90,9 @@ const asProxies = (
   backend === undefined
     ? []
     : requestsTo(destination, backend, mesh, true)
-        .filter(({ answers }) => answers.some(({ rule, tls }) => rule !== undefined && tls !== "auto"))
+        .filter(({ answers }) =>
+          answers.some(({ rule, policy, tls }) => (rule ?? policy) !== undefined && tls !== "auto"),
+        )
         .map(requestLine);
 
 function servedLines(

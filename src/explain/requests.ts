@@ -29,7 +29,7 @@ const shownSenders: Readonly<Record<Sender, string>> = {
 /** The result of a request to a port: the TLS of the client, and the mode of the server. */
 export function requestLine({ port, subset, answers }: Request): ExplanationLine {
   const isOne = answers.length === 1;
-  const rules = new Set(answers.flatMap(({ rule }) => rule ?? []));
+  const rules = new Set(answers.flatMap(({ rule, policy }) => rule ?? policy ?? []));
   const where = `${port === anyPort ? "any port" : `port ${port}`}${subset === undefined ? "" : ` of subset ${subset}`}`;
   return {
     key: "request",
@@ -53,9 +53,10 @@ function shownAnswer(answer: RequestAnswer, isOne: boolean): string {
 const shownOutcome = ({ fit, isTunnelled }: RequestOutcome): string =>
   isTunnelled ? `${fits[fit]}, because HBONE takes precedence over the client's TLS setting` : fits[fit];
 
-function because({ sender, rule, tls, disabledBy, isHidden }: RequestAnswer): string {
+function because({ sender, rule, policy, tls, disabledBy, isHidden }: RequestAnswer): string {
   if (isHidden) return ", past the mesh, because no Sidecar of their namespace imports the host";
   if (sender === "nothing") return " because they have no proxy";
   if (disabledBy !== undefined) return `, because ${idOf(disabledBy)} sets mode DISABLE for the namespace`;
-  return rule === undefined || tls === "auto" ? "" : `, by ${idOf(rule)}`;
+  const by = rule ?? policy;
+  return by === undefined || tls === "auto" ? "" : `, by ${idOf(by)}`;
 }

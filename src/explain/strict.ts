@@ -8,6 +8,7 @@ import {
   type StrictWhatIf,
   strictWhatIf,
 } from "../mesh/client-tls/strict-what-if.ts";
+import { writtenBy } from "../mesh/client-tls/paths.ts";
 import { captureEvidence } from "../mesh/membership/capture-evidence.ts";
 import { isEnrolled } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
@@ -28,7 +29,9 @@ export function explainStrict(namespace: Namespace, mesh: Mesh): readonly Explan
     ),
     section(
       "strict.destinationRule",
-      "DestinationRules that make clients use other TLS settings",
+      whatIf.paths.some(({ choice }) => choice.policy !== undefined)
+        ? "DestinationRules and BackendTLSPolicies that make clients use other TLS settings"
+        : "DestinationRules that make clients use other TLS settings",
       whatIf.paths.map(pathLine),
     ),
     section(
@@ -112,7 +115,11 @@ function clientsLine({ namespace, workloads }: ClientsOutside, mesh: Mesh): Expl
   };
 }
 
-function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): ExplanationLine {
+const ofRule = "set tls.mode to ISTIO_MUTUAL, or remove tls to use auto mTLS";
+const ofPolicy = "delete the policy to use auto mTLS, or keep its port PERMISSIVE if the application ends this TLS";
+
+function pathLine(path: RefusedPath): ExplanationLine {
+  const { tls, choice, clients, hosts } = path;
   const named = clients.filter((client) => client !== "").sort();
   const who = [...named, ...(clients.includes("") ? ["every namespace without its own DestinationRule"] : [])].join(
     ", ",
@@ -121,12 +128,18 @@ function pathLine({ rule, tls, choice, clients, hosts }: RefusedPath): Explanati
     ...(choice.subset === undefined ? [] : [`subset ${choice.subset}`]),
     ...(choice.port === undefined ? [] : [`port ${choice.port}`]),
   ].join(" ");
-  const sent = tls === "plaintext" ? "plaintext (tls DISABLE, or no mode)" : "their own TLS (SIMPLE or MUTUAL)";
+  const by = writtenBy(path);
+  const sent =
+    tls === "plaintext"
+      ? by.kind === "DestinationRule"
+        ? "plaintext (tls DISABLE, or no mode)"
+        : "plaintext"
+      : "their own TLS (SIMPLE or MUTUAL)";
   return objectLine(
     "strict.destinationRule",
-    rule,
-    `${idOf(rule)}${where === "" ? "" : `, ${where}`}: clients in ${who} send ${sent} to ${[...hosts].sort().join(", ")}`,
-    { value: tls, lines: todo("set tls.mode to ISTIO_MUTUAL, or remove tls to use auto mTLS") },
+    by,
+    `${idOf(by)}${where === "" ? "" : `, ${where}`}: clients in ${who} send ${sent} to ${[...hosts].sort().join(", ")}`,
+    { value: tls, lines: todo(by.kind === "DestinationRule" ? ofRule : ofPolicy) },
   );
 }
 

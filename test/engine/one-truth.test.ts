@@ -9,7 +9,7 @@ import { explanationOf } from "../../src/explain/explanation.ts";
 import type { Target } from "../../src/explain/target.ts";
 import { identityOf, idOf, keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, type ObjectOf, readObject } from "../../src/kube/object.ts";
-import { type TlsPath, tlsPathsInto } from "../../src/mesh/client-tls/paths.ts";
+import { type TlsPath, tlsPathsInto, writtenBy } from "../../src/mesh/client-tls/paths.ts";
 import { captureOf } from "../../src/mesh/membership/capture.ts";
 import { interceptionOf, isIntercepted } from "../../src/mesh/membership/interception.ts";
 import { namespaceIn } from "../../src/mesh/membership/namespaces.ts";
@@ -292,7 +292,7 @@ describe("audit and explain say one thing", () => {
           // A ServiceEntry of another namespace can define the host for its own pods.
           const paths: readonly TlsPath[] = clients.flatMap((of) => mesh.get(tlsPathsInto, namespaceIn(mesh, of)));
           assert.ok(
-            paths.some(({ rule }) => isAbout(line, rule)),
+            paths.some((path) => isAbout(line, writtenBy(path))),
             line.text,
           );
         }

@@ -183,8 +183,16 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set its mode to ISTIO_MUTUAL. If a port cannot use mTLS, exempt it in a PeerAuthentication of the workload first.",
     ],
     [
-      / at port (\d+), because the entry for the port has no tls/,
+      / at port (\d+), because the entry for the port has no tls and replaces/,
       "Set tls with mode ISTIO_MUTUAL in the entry for port $1, or remove tls from the whole DestinationRule.",
+    ],
+    [
+      / at port (\d+), because the entry for the port has no tls and hides that of (BackendTLSPolicy [^:]+)/,
+      "Set tls in the entry for port $1: mode ISTIO_MUTUAL for the mesh's own mTLS, or SIMPLE if the application shall end the TLS of $2.",
+    ],
+    [
+      /because the first reference to its certificate is no ConfigMap/,
+      "Delete the BackendTLSPolicy, so that auto mTLS applies. If the application ends this TLS, keep the certificate of the authority in a ConfigMap.",
     ],
     [
       /because credentialName has no effect/,

@@ -1,5 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, relation } from "../../view/view.ts";
+import { namespaceByName } from "../objects/indexes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
@@ -55,6 +56,15 @@ export const backendTlsPoliciesOfEntry = relation(
   "backendTlsPoliciesOfEntry",
   index("ServiceEntry", definitionKey),
   policyByTarget,
+);
+
+/** A namespace and the BackendTLSPolicies in it that istiod reads. */
+export const backendTlsPoliciesOfNamespace = relation(
+  "backendTlsPoliciesOfNamespace",
+  namespaceByName,
+  index("BackendTLSPolicy", (policy, settings) =>
+    isIgnored(policy) || !isServed(policy, settings) ? [] : [policy.metadata.namespace],
+  ),
 );
 
 /** A BackendTLSPolicy that istiod reads and the Services of its namespace that it names. */

@@ -2,6 +2,7 @@ import type { Path } from "../../kube/read.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
+import { policyThatSets } from "./policy-rules.ts";
 import type { MtlsMode } from "../mtls/peer-authentications.ts";
 
 /**
@@ -27,7 +28,7 @@ export interface ClientTlsChoice {
   /** Set if the setting is for one port. */
   readonly port?: number | undefined;
   readonly lost?: Lost;
-  /** The BackendTLSPolicy that sets it, where no DestinationRule does. */
+  /** The BackendTLSPolicy that sets it, or that sets what the rule makes ineffective. Without a rule, it alone decides. */
   readonly policy?: BackendTlsPolicy;
   /** The name that the setting asks for in TLS; undefined: it sets none. */
   readonly sni?: string;
@@ -37,11 +38,11 @@ type TrafficPolicy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
 type Tls = NonNullable<TrafficPolicy["tls"]>;
 type Subset = DestinationRule["spec"]["subsets"][number];
 
-/** A traffic policy and its path. */
+/** A traffic policy, and where its settings are from. */
 interface Placed {
   readonly policy: TrafficPolicy | undefined;
-  readonly rule: DestinationRule | undefined;
-  readonly at: Path;
+  /** The rule, and the path in it, of the entry for a port at this position; undefined: of the policy. */
+  placeOf(entry: number | undefined): { readonly rule: DestinationRule | undefined; readonly at: Path };
   readonly subset: string | undefined;
 }
 /** The effective tls block; `tls` undefined: there is none at this path. */
@@ -72,24 +73,24 @@ export function clientTlsOf(
   const { tls, place } = ofCluster(ofRule, ofSubset, port);
   if (tls !== undefined) return sentBy(tls, place, merged.selector !== undefined || isGateway);
   const endpoint = (ofSubset && ofEndpoint(ofSubset, port)) ?? ofEndpoint(ofRule, port);
-  return endpoint === undefined ? nobody : withoutCluster(sentBy(endpoint, place, true));
+  return endpoint === undefined ? nobody : withoutCluster(sentBy(endpoint, place, true), place);
 }
 
 /** The cluster has no TLS context that matches the endpoints' setting, so they get auto mTLS or plaintext. */
-const withoutCluster = (choice: ClientTlsChoice): ClientTlsChoice =>
+const withoutCluster = (choice: ClientTlsChoice, place: Said["place"]): ClientTlsChoice =>
   choice.tls === "auto" || choice.tls === "mtls"
     ? { ...choice, tls: "auto" }
-    : { ...choice, tls: "plaintext", lost: "no tls at this port" };
+    : { ...place, ...choice, tls: "plaintext", lost: "no tls at this port" };
 
 /** A block without a mode means DISABLE, the first value of the enum (Istio networking/v1alpha3 ClientTLSSettings). */
 export const tlsModeOf = ({ mode }: Pick<Tls, "mode">): string => mode || "DISABLE";
 
 /** The API server rejects unknown modes. */
-function sentBy(
-  { mode, credentialName, sni }: Tls,
-  place: Said["place"],
-  mayReadCredentials: boolean,
-): ClientTlsChoice {
+function sentBy(said: Tls, placed: Said["place"], mayReadCredentials: boolean): ClientTlsChoice {
+  const { mode, credentialName, sni } = said;
+  const policy = policyThatSets(said);
+  const { port } = placed;
+  const place = policy === undefined ? placed : { policy, ...(port === undefined ? {} : { port }) };
   const tls = sentFor.get(tlsModeOf({ mode })) ?? "auto";
   const isKept = tls !== "tls" || mayReadCredentials || !isPrivileged(credentialName ?? "");
   return isKept
@@ -108,17 +109,21 @@ const sentFor: ReadonlyMap<string, ClientTls> = new Map([
 const isPrivileged = (credentialName: string): boolean =>
   credentialName !== "" && !credentialName.startsWith("configmap://");
 
-/** The traffic policy of the oldest merged rule that has one applies. */
-const placedRule = ({ trafficPolicy, policyRule }: MergedDestinationRule): Placed => ({
-  policy: trafficPolicy,
-  rule: policyRule,
-  at: ["spec", "trafficPolicy"],
+const placedRule = (merged: MergedDestinationRule): Placed => ({
+  policy: merged.trafficPolicy,
+  placeOf(i) {
+    const { rule, entry } = merged.settingAt(i);
+    return { rule, at: ["spec", "trafficPolicy", ...pathOf(entry)] };
+  },
   subset: undefined,
 });
+const pathOf = (entry: number | undefined): Path => (entry === undefined ? [] : ["portLevelSettings", entry]);
 
 function placedSubset(merged: MergedDestinationRule, subset: Subset): Placed {
   const { rule, i = 0 } = merged.placeOf(subset) ?? {};
-  return { policy: subset.trafficPolicy, rule, at: ["spec", "subsets", i, "trafficPolicy"], subset: subset.name };
+  const at: Path = ["spec", "subsets", i, "trafficPolicy"];
+  const placeOf = (entry: number | undefined) => ({ rule, at: [...at, ...pathOf(entry)] });
+  return { policy: subset.trafficPolicy, placeOf, subset: subset.name };
 }
 
 /** The setting that the cluster is built from. */
@@ -169,13 +174,15 @@ export const entryAt = (
 export const portsApart = (policy: TrafficPolicy | undefined): ReadonlySet<number | undefined> =>
   new Set(policy === undefined ? [] : entriesOf(policy).first.keys());
 
-function everyPort({ policy, rule, at, subset }: Placed): Said {
+function everyPort({ policy, placeOf, subset }: Placed): Said {
+  const { rule, at } = placeOf(undefined);
   return { tls: policy?.tls, place: { ...(rule ? { rule } : {}), at: [...at, "tls"], subset } };
 }
 
-function onePort({ policy, rule, at, subset }: Placed, i: number): Said {
+function onePort({ policy, placeOf, subset }: Placed, i: number): Said {
   const entry = policy?.portLevelSettings[i];
-  const here = [...at, "portLevelSettings", i, ...(entry?.tls === undefined ? [] : ["tls"])];
+  const { rule, at } = placeOf(i);
+  const here = [...at, ...(entry?.tls === undefined ? [] : ["tls"])];
   return { tls: entry?.tls, place: { ...(rule ? { rule } : {}), at: here, subset, port: entry?.port?.number } };
 }
 

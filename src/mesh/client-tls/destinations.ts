@@ -18,7 +18,9 @@ import {
   servicesBesideServiceEntry,
 } from "../traffic/definition-choice.ts";
 import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
+import { backendTlsPoliciesOfNamespace } from "./backend-tls-policies.ts";
 import { setsClientTls } from "./client-tls.ts";
+import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./policy-rules.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;
@@ -188,10 +190,15 @@ export const destinationsWithTls = fact(
     serviceEntriesBesideService,
     servicesBesideServiceEntry,
     serviceEntriesBesideServiceEntry,
+    backendTlsPoliciesOfNamespace,
+    policyRulesOfService,
+    policyRulesOfEntry,
   ],
   (namespace, mesh): readonly Destination[] => {
     const entries = entriesWithTls(namespace, mesh);
-    const isTlsSet = mesh.related(tlsRulesOfNamespace, namespace).length > 0;
+    const isTlsSet =
+      mesh.related(tlsRulesOfNamespace, namespace).length > 0 ||
+      mesh.related(backendTlsPoliciesOfNamespace, namespace).length > 0;
     // Rules that set TLS are rare. Without any, nothing else has to be read.
     if (!isTlsSet && entries.length === 0) return [];
     const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
@@ -208,17 +215,29 @@ export const destinationsWithTls = fact(
 );
 
 type Select = (labels: Labels) => readonly Workload[];
+type PolicyReads = typeof policyRulesOfService | typeof policyRulesOfEntry;
 type ServiceView = MeshView<
-  typeof servicesOfNamespace | typeof destinationRulesOfNamespace | typeof serviceEntriesBesideService
+  PolicyReads | typeof servicesOfNamespace | typeof destinationRulesOfNamespace | typeof serviceEntriesBesideService
 >;
-type EntryView = MeshView<typeof servicesBesideServiceEntry | typeof serviceEntriesBesideServiceEntry>;
+type EntryView = MeshView<PolicyReads | typeof servicesBesideServiceEntry | typeof serviceEntriesBesideServiceEntry>;
+
+/** The DestinationRules that istiod makes of BackendTLSPolicies for what defines a host. */
+const policyRulesFor = (
+  host: string,
+  definitions: readonly Definition[],
+  mesh: MeshView<PolicyReads>,
+): readonly DestinationRule[] => definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? []);
 
 function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select): Iterable<Destination> {
   const { domain } = mesh.settings;
   const all = mesh.related(destinationRulesOfNamespace, namespace);
-  const rules = new DestinationRulesByHost(all, mesh.settings);
+  const services = mesh.related(servicesOfNamespace, namespace);
+  const made = services.flatMap((service) =>
+    policyRulesFor(hostOfService(service, domain), definitionsWith(service, mesh), mesh),
+  );
+  const rules = new DestinationRulesByHost([...made, ...all], mesh.settings);
   const named = new Set<string>();
-  for (const service of mesh.related(servicesOfNamespace, namespace)) {
+  for (const service of services) {
     const host = hostOfService(service, domain);
     const { selector: labels, type } = service.spec;
     const hosts = rules.hostsOver(host);
@@ -237,6 +256,12 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
       yield { host, object: undefined, rules: rules.over(host), labels: {}, workloads: [], ...ports };
 }
 
+/** A Service, and the ServiceEntries that define its host too. */
+const definitionsWith = (service: Service, mesh: ServiceView): readonly Definition[] => [
+  service,
+  ...mesh.related(serviceEntriesBesideService, service),
+];
+
 const tlsSetBy = new WeakMap<RulesOverHost, boolean>();
 
 /** The result is stored, because many hosts have the same rules. */
@@ -249,11 +274,12 @@ function isTlsSetBy(over: RulesOverHost): boolean {
 /** The ServiceEntries of a namespace with DestinationRules that set TLS, and these rules. */
 function entriesWithTls(
   namespace: Namespace,
-  mesh: MeshView<typeof serviceEntriesOfNamespace | typeof destinationRulesOfServiceEntry>,
+  mesh: MeshView<typeof serviceEntriesOfNamespace | typeof destinationRulesOfServiceEntry | typeof policyRulesOfEntry>,
 ): readonly (readonly [ServiceEntry, readonly DestinationRule[]])[] {
   return mesh.related(serviceEntriesOfNamespace, namespace).flatMap((entry) => {
     const rules = mesh.related(destinationRulesOfServiceEntry, entry);
-    return rules.some(setsClientTls) ? [[entry, rules] as const] : [];
+    const isMade = mesh.get(policyRulesOfEntry, entry).size > 0;
+    return isMade || rules.some(setsClientTls) ? [[entry, rules] as const] : [];
   });
 }
 
@@ -263,13 +289,15 @@ function* ofEntries(
   selected: Select,
 ): Iterable<Destination> {
   for (const [entry, all] of entries) {
-    const rules = new DestinationRulesByHost(all, mesh.settings);
+    const others = othersByHost(entry, mesh);
+    const made = [...new Set(entry.spec.hosts)].flatMap((host) =>
+      policyRulesFor(host, [entry, ...(others.get(host) ?? [])], mesh),
+    );
+    const rules = new DestinationRulesByHost([...made, ...all], mesh.settings);
     const labels = entry.spec.workloadSelector?.labels ?? {};
-    let others: ReadonlyMap<string, readonly Definition[]> | undefined;
     for (const host of entry.spec.hosts) {
       const own = rules.over(host);
       if (!isTlsSetBy(own)) continue;
-      others ??= othersByHost(entry, mesh);
       const beside = definedBeside(entry, others.get(host) ?? []);
       yield { host, object: entry, rules: own, labels, workloads: selected(labels), ...beside, ...portsOfEntry(entry) };
     }

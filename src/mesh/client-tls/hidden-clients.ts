@@ -168,10 +168,10 @@ export function isHiddenService(client: Namespace, host: string, owner: string, 
 /** Whether the Sidecars of a namespace hide the service of a merged DestinationRule from all its proxies. */
 export function isHiddenFrom(
   client: string,
-  { from }: MergedDestinationRule,
+  { from, made }: MergedDestinationRule,
   owner: string,
   mesh: MeshView<typeof hiddenClients>,
 ): boolean {
-  const rule = from.find(setsClientTls);
+  const rule = from.find(setsClientTls) ?? made;
   return rule !== undefined && mesh.get(hiddenClients, rule).of(owner).has(client);
 }

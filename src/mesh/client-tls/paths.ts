@@ -11,6 +11,7 @@ import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { type Definition, definitionsFor, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { everyNamespace } from "../traffic/export-to.ts";
 import { type Arrival, Servers } from "./arrivals.ts";
+import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
 import { type ClientTls, type ClientTlsChoice, clientTlsOf, portsApart } from "./client-tls.ts";
 import { clientsOfDestinationRule } from "./hidden-clients.ts";
 import { anyPort, type Destination, destinationsWithTls } from "./destinations.ts";
@@ -24,8 +25,9 @@ export const clientNamespaces = fact(
     new Map(mesh.related(clientsOfDestinationRule, rule).map((namespace) => [namespace.metadata.name, namespace])),
 );
 
-/** One field of a DestinationRule that sets the TLS of its clients for workloads of a namespace. */
+/** One field of a DestinationRule, or a BackendTLSPolicy, that sets the TLS of its clients for workloads of a namespace. */
 export interface TlsPath {
+  /** If a BackendTLSPolicy alone decides, that which istiod makes of it; the choice has no rule then. */
   readonly rule: DestinationRule;
   readonly choice: ClientTlsChoice;
   readonly tls: ClientTls;
@@ -36,6 +38,10 @@ export interface TlsPath {
   /** The clients and destinations in detail. */
   readonly reaches: readonly Reach[];
 }
+
+/** What users have written of which the setting comes. */
+export const writtenBy = ({ rule, choice }: Pick<TlsPath, "rule" | "choice">): DestinationRule | BackendTlsPolicy =>
+  choice.rule ?? choice.policy ?? rule;
 
 /** Clients with the same settings, and destinations to which they send requests with a field of a DestinationRule. */
 export interface Reach {
@@ -192,7 +198,7 @@ export function otherThan(named: ReadonlySet<number | undefined>): number {
 }
 
 const foreign = (choice: ClientTlsChoice): ClientTlsChoice | undefined =>
-  choice.rule !== undefined && (choice.tls === "plaintext" || choice.tls === "tls") ? choice : undefined;
+  choice.tls === "plaintext" || choice.tls === "tls" ? choice : undefined;
 
 /** The order of paths: positions of the destination, of the merged rule, of the subset and of the port. */
 type Rank = readonly [destination: number, use: number, subset: number, port: number];
@@ -316,7 +322,7 @@ class Paths {
 
   #enter(choice: ClientTlsChoice, place: Place, arrivals: readonly Arrival[]): void {
     this.#mesh.visited(1);
-    const draft = this.#byChoice.get(choice) ?? this.#draftOf(choice, place.rank);
+    const draft = this.#byChoice.get(choice) ?? this.#draftOf(choice, place);
     if (isBefore(place.rank, draft.rank)) draft.rank = place.rank;
     for (const group of place.clients) draft.clients.add(group);
     draft.lists.add(arrivals);
@@ -324,11 +330,11 @@ class Paths {
   }
 
   /** Several merged rules can contain the same field. */
-  #draftOf(choice: ClientTlsChoice, rank: Rank): Draft {
-    const rule = choice.rule as DestinationRule;
+  #draftOf(choice: ClientTlsChoice, { used, rank }: Place): Draft {
+    const rule = (choice.rule ?? used.made) as DestinationRule;
     const ofRule = this.#drafts.get(rule) ?? new Map<string, Draft>();
     this.#drafts.set(rule, ofRule);
-    const key = `${choice.tls} ${choice.at?.join(".")}`;
+    const key = `${choice.tls} ${choice.at?.join(".") ?? choice.policy?.metadata.name} ${choice.port}`;
     const draft = ofRule.get(key) ?? { rule, choice, clients: new Set(), lists: new Set(), reaches: [], rank };
     ofRule.set(key, draft);
     this.#byChoice.set(choice, draft);

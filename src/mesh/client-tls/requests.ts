@@ -1,4 +1,4 @@
-import { keyOf } from "../../kube/identity.ts";
+import { idOf } from "../../kube/identity.ts";
 import type { Mesh } from "../../view/view.ts";
 import { clientsIn, proxyAmong, type Sender } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
@@ -6,12 +6,14 @@ import { namespaceIn } from "../membership/namespaces.ts";
 import { isProxy, type Workload } from "../membership/workloads.ts";
 import { disabledAutoMtls, mtlsOf, type PeerAuthentication } from "../mtls/effective-mtls.ts";
 import { mtlsOfWorkload, type PortMtls, weakestOf, type WorkloadMtls } from "../mtls/workload-mtls.ts";
-import { destinationRuleChoices, destinationRulesOfHost } from "../traffic/destination-rule-choices.ts";
+import { destinationRulesOfHost, usedDestinationRules } from "../traffic/destination-rule-choices.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import type { Backend } from "./backends.ts";
 import { anyPort, podsOfSubset } from "./destinations.ts";
+import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
 import { isHiddenFrom } from "./hidden-clients.ts";
+import { policyRulesOf } from "./policy-rules.ts";
 import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -25,6 +27,8 @@ export interface RequestAnswer {
   readonly tls: ClientTls;
   /** The DestinationRule that sets the TLS of the clients; undefined: there is none. */
   readonly rule: DestinationRule | undefined;
+  /** Set if a BackendTLSPolicy sets it. */
+  readonly policy?: BackendTlsPolicy;
   /** Set if auto mTLS is not used, because this policy sets mode DISABLE for the namespace of the service. */
   readonly disabledBy?: PeerAuthentication;
   /** Set if Sidecars hide the host from these clients, whose requests go past the mesh therefore. */
@@ -64,7 +68,9 @@ export function requestsTo(
   const { senders } = clientsIn(clients, mesh);
   const controlPlane = mesh.get(readers, clients).ofSidecar({});
   const destination = { client, controlPlane, host, namespace: backend.namespace.metadata.name };
-  const { used } = destinationRuleChoices(destination, destinationRulesOfHost(host, mesh), mesh.settings);
+  const made = backend.object && policyRulesOf(backend.object, mesh).get(host);
+  const rules = [...(made === undefined ? [] : [made]), ...destinationRulesOfHost(host, mesh)];
+  const used = usedDestinationRules(destination, rules, mesh.settings);
   const disabledBy = disabledAutoMtls(backend.namespace, mesh);
   const isHidden = used.some((one) => one && isHiddenFrom(client, one, backend.namespace.metadata.name, mesh));
   const call = {
@@ -134,15 +140,16 @@ function sentTo(port: number, { senders, used, isHidden }: Call): readonly Sent[
 }
 
 function sentBy(sender: Sender, merged: MergedDestinationRule | undefined, port: number, subset?: Subset): Sent {
-  const { tls, rule } = clientTlsOf(merged, port, subset);
-  return { sender, labels: merged?.selector, tls, rule };
+  const { tls, rule, policy } = clientTlsOf(merged, port, subset);
+  return { sender, labels: merged?.selector, tls, rule, ...(policy === undefined ? {} : { policy }) };
 }
 
 /** If all labels lead to the same setting, clients are not distinguished. */
 function distinct(sent: readonly Sent[]): readonly Sent[] {
   const found = new Map<string, Sent>();
   for (const one of sent) {
-    const key = JSON.stringify([one.sender, one.tls, one.rule && keyOf(one.rule)]);
+    const by = one.rule ?? one.policy;
+    const key = JSON.stringify([one.sender, one.tls, by && idOf(by)]);
     const other = found.get(key);
     if (other === undefined || one.labels === undefined) found.set(key, one);
   }

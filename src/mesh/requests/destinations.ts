@@ -1,8 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
-import { type BackendTls, backendTlsOfEntry, backendTlsOfService } from "../client-tls/backend-tls-policies.ts";
 import { clientTlsOf } from "../client-tls/client-tls.ts";
-import { besidePolicies, clientTlsWithPolicies } from "../client-tls/filled-gaps.ts";
+import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "../client-tls/policy-rules.ts";
 import { readers } from "../membership/control-plane.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
@@ -35,8 +34,8 @@ export const destinationRulesOfEntry = relation("destinationRulesOfEntry", servi
 export const destinationReads = [
   destinationRulesOfService,
   destinationRulesOfEntry,
-  backendTlsOfService,
-  backendTlsOfEntry,
+  policyRulesOfService,
+  policyRulesOfEntry,
   serviceEntriesBesideService,
   namespaceOfService,
   namespaceOfEntry,
@@ -46,11 +45,6 @@ export const destinationReads = [
   ...behindPortReads,
 ] as const;
 type View = MeshView<(typeof destinationReads)[number]>;
-
-interface Settings {
-  readonly rule: MergedDestinationRule | undefined;
-  readonly policies: BackendTls | undefined;
-}
 
 /** The destinations of one client. */
 export class Destinations {
@@ -143,16 +137,12 @@ export class Destinations {
   /** `name`: by which the client has its configuration for the host. */
   #arrivalAtPort(sent: Pick<Sent, "of" | "object" | "namespace">, name: string): Arrival {
     const { object } = sent;
-    const { rule: merged, policies } = this.#settingsFor(name, object);
+    const merged = this.#ruleFor(name, object);
     const of = { ...sent.of, rules: merged?.from ?? [] };
     if (portOfDefinition(object, of.port) === undefined) return nowhere(of, `${idOf(object)} has no port ${of.port}`);
     const subset = merged?.subsets.find((one) => one.name === of.subset);
     if (of.subset !== undefined && subset === undefined) return this.#withoutSubset(of, of.subset, merged);
-    const { isGateway } = this.#source;
-    const tls =
-      policies === undefined
-        ? clientTlsOf(merged, of.port, subset, isGateway)
-        : clientTlsWithPolicies(merged, policies, { port: of.port, subset, isGateway });
+    const tls = clientTlsOf(merged, of.port, subset, this.#source.isGateway);
     const next = { ...sent, of, labels: subset?.labels ?? {}, tls };
     return this.#behindPort.arrivalAt(next, name);
   }
@@ -167,7 +157,7 @@ export class Destinations {
   #withoutSubset(of: RouteDestination, subset: string, merged: MergedDestinationRule | undefined): Arrival {
     const known = merged?.subsets.map(({ name }) => name).join(", ");
     const because =
-      merged === undefined
+      merged === undefined || merged.from.length === 0
         ? `subset ${JSON.stringify(subset)} is not defined: no DestinationRule applies to these clients`
         : `subset ${JSON.stringify(subset)} is not defined: ${merged.from.map(idOf).join(", ")} has ${known || "no subsets"}`;
     return this.#mesh.knowsAll("DestinationRule")
@@ -175,24 +165,7 @@ export class Destinations {
       : unknown(of, `${because}, as far as is known`);
   }
 
-  /** What the client has for a host of DestinationRules and of BackendTLSPolicies. */
-  #settingsFor(name: string, object: Definition): Settings {
-    const rule = this.#ruleFor(name, object);
-    const policies = this.#policiesFor(object);
-    if (policies === undefined) return { rule, policies };
-    const { client } = this.scope;
-    const beside = besidePolicies(rule, { host: name, namespace: object.metadata.namespace, client });
-    return { rule: beside.rule, policies: beside.arePoliciesHidden ? undefined : policies };
-  }
-
-  #policiesFor(object: Definition): BackendTls | undefined {
-    if (this.#source.sender !== "proxy") return undefined;
-    return object.kind === "Service"
-      ? this.#mesh.get(backendTlsOfService, object)
-      : this.#mesh.get(backendTlsOfEntry, object);
-  }
-
-  /** The DestinationRules that the proxy of the client uses for a host, merged. */
+  /** The DestinationRules that the proxy of the client uses for a host, merged with what istiod makes of BackendTLSPolicies. */
   #ruleFor(name: string, object: Definition): MergedDestinationRule | undefined {
     if (this.#source.sender !== "proxy") return undefined;
     const key = `${object.metadata.namespace}/${name}`;
@@ -207,7 +180,10 @@ export class Destinations {
       object.kind === "Service"
         ? this.#mesh.related(destinationRulesOfService, object)
         : this.#mesh.under(destinationRulesOfEntry, coveringHosts(name));
-    const read = all.filter((rule: DestinationRule) => isReadBy(rule, controlPlane, settings));
+    const made = policyRulesOf(object, this.#mesh).get(name);
+    const read = [...(made === undefined ? [] : [made]), ...all].filter((rule: DestinationRule) =>
+      isReadBy(rule, controlPlane, settings),
+    );
     if (read.length === 0) return undefined;
     const { client } = this.scope;
     const destination = { host: name, namespace: object.metadata.namespace };

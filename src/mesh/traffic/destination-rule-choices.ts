@@ -4,6 +4,7 @@ import { index, type Mesh } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
+import { isMadeOfPolicies } from "./backend-policy-merge.ts";
 import { destinationRulesFor } from "./destination-rule-lookup.ts";
 import { destinationRulesOfSome } from "./destination-rules-of-host.ts";
 import type { MergedDestinationRule } from "./destination-rule-merge.ts";
@@ -29,6 +30,8 @@ export const destinationRulesOfHost = (host: string, mesh: Mesh): readonly Desti
  * - `less-specific`: `by`, in the same namespace, is for a more specific host.
  * - `later-namespace`: `by` is in a namespace that istiod searches first, and the search ends there.
  * - `apart`: its exportTo or selector differs from that of `by`, so it is not merged with `by`, which applies.
+ *
+ * `by` can be one that istiod makes of policies.
  */
 export interface PassedOverDestinationRule {
   readonly rule: DestinationRule;
@@ -92,9 +95,11 @@ export function destinationRuleChoices(
   const covering = coveringRules(destination, rules, settings);
   const read = readRules(destination, covering, settings);
   const used = usedOf(destination, read, settings);
-  const using = new Set(used.flatMap((merged) => merged?.from ?? []));
+  const using = new Set(
+    used.flatMap((merged) => (merged === undefined ? [] : [merged.made ?? [], merged.from].flat())),
+  );
   const passedOver = covering
-    .filter((rule) => !using.has(rule))
+    .filter((rule) => !using.has(rule) && !isMadeOfPolicies(rule))
     .map((rule) => ({ rule, ...reasonFor(rule, { destination, read, used: [...using] }, settings) }));
   return { used, passedOver };
 }

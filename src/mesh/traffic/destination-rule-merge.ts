@@ -1,13 +1,17 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { selects } from "../objects/selectors.ts";
+import { type FilledPolicy, filledPolicy, isMadeOfPolicies, type SettingPlace } from "./backend-policy-merge.ts";
 
 type DestinationRule = ObjectOf<"DestinationRule">;
 type Labels = Readonly<Record<string, string>>;
 type Subset = DestinationRule["spec"]["subsets"][number];
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 
-/** A merged DestinationRule: istiod's result for the DestinationRules of one host in one namespace. */
+/**
+ * A merged DestinationRule: istiod's result for the DestinationRules of one host in one namespace, which can be one that istiod itself
+ * makes of policies.
+ */
 export interface MergedDestinationRule {
   readonly host: string;
   readonly namespace: string;
@@ -19,7 +23,12 @@ export interface MergedDestinationRule {
   /** The traffic policy of the oldest rule that has one. */
   readonly trafficPolicy: TrafficPolicy;
   readonly policyRule: DestinationRule | undefined;
+  /** Where a setting of `trafficPolicy` is from: the entry for a port at this position; undefined: the tls for all ports. */
+  settingAt(entry: number | undefined): SettingPlace;
+  /** The rules of users. */
   readonly from: readonly DestinationRule[];
+  /** The rule that istiod makes of policies, with which the others are merged; undefined: there is none. */
+  readonly made: DestinationRule | undefined;
   /** `from` in parts. Other merged rules can share a part, or the end of one. */
   readonly parts: readonly RulePart[];
   /** Whether it has a subset of this name. */
@@ -64,18 +73,21 @@ export function exportSetOf(rule: DestinationRule): ReadonlySet<string> {
  */
 export function mergedOf(host: string, rules: readonly DestinationRule[]): readonly MergedDestinationRule[] {
   const [only] = rules;
-  if (only !== undefined && rules.length === 1) return [new Merged(host, only, () => new Followers(rules).of(0))];
+  if (only !== undefined && rules.length === 1) return [beginning(host, only, () => new Followers(rules).of(0))];
   const sorted = rules.toSorted(selectorsFirst);
   const followers = new Followers(sorted);
   const merged: MergedDestinationRule[] = [];
   let last: DestinationRule | undefined;
   for (const [i, rule] of sorted.entries()) {
     if (last !== undefined && !standsApart(rule, last)) continue;
-    merged.push(new Merged(host, rule, () => followers.of(i)));
+    merged.push(beginning(host, rule, () => followers.of(i)));
     last = rule;
   }
   return merged;
 }
+
+const beginning = (host: string, rule: DestinationRule, follow: () => readonly RulePart[]): MergedDestinationRule =>
+  isMadeOfPolicies(rule) ? new MergedIntoPolicies(host, rule, follow) : new Merged(host, rule, follow);
 
 /** Istio pilot/pkg/model/push_context.go sortConfigBySelectorAndCreationTime. */
 const selectorsFirst = (a: DestinationRule, b: DestinationRule): number =>
@@ -217,6 +229,7 @@ const keyOfSelector = (rule: DestinationRule): string =>
   JSON.stringify(Object.entries(selectorOf(rule) ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)));
 
 class Merged implements MergedDestinationRule {
+  readonly made: DestinationRule | undefined;
   readonly host: string;
   readonly namespace: string;
   readonly exportTo: ReadonlySet<string>;
@@ -229,6 +242,7 @@ class Merged implements MergedDestinationRule {
 
   constructor(host: string, rule: DestinationRule, follow: () => readonly RulePart[]) {
     this.host = host;
+    this.made = isMadeOfPolicies(rule) ? rule : undefined;
     this.namespace = rule.metadata.namespace;
     this.exportTo = exportSetOf(rule);
     this.selector = selectorOf(rule);
@@ -253,6 +267,9 @@ class Merged implements MergedDestinationRule {
     }
     return undefined;
   }
+  settingAt(entry: number | undefined): SettingPlace {
+    return { rule: this.policyRule, entry };
+  }
   get subsets(): readonly Subset[] {
     if (this.#subsets === undefined) {
       const known = new Set<string>();
@@ -270,6 +287,33 @@ class Merged implements MergedDestinationRule {
   placeOf(subset: Subset): SubsetPlace | undefined {
     this.#places ??= firstPlaces(this.from);
     return this.#places.get(subset);
+  }
+}
+
+/** A rule that istiod makes of policies, and those of users that are merged into it. */
+class MergedIntoPolicies extends Merged {
+  #filled: FilledPolicy | undefined;
+  #users: readonly DestinationRule[] | undefined;
+
+  /** Of several rules that are made of policies the first counts, which always has a traffic policy. */
+  get #policy(): FilledPolicy {
+    const { made } = this;
+    this.#filled ??= filledPolicy([...this.from.toReversed(), ...(made === undefined ? [] : [made])]);
+    return this.#filled;
+  }
+  override get from(): readonly DestinationRule[] {
+    this.#users ??= super.from.filter((rule) => !isMadeOfPolicies(rule));
+    return this.#users;
+  }
+  override get trafficPolicy(): TrafficPolicy {
+    return this.#policy.policy;
+  }
+  override get policyRule(): DestinationRule | undefined {
+    return this.from.findLast(({ spec }) => spec.trafficPolicy !== undefined);
+  }
+  override settingAt(entry: number | undefined): SettingPlace {
+    const { wide, entries } = this.#policy;
+    return entry === undefined ? { rule: wide, entry } : (entries[entry] ?? { rule: undefined, entry });
   }
 }
 

@@ -1,6 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
+import { backendTlsPoliciesOfNamespace } from "../../mesh/client-tls/backend-tls-policies.ts";
 import {
   destinationsWithTls,
   destinationRulesOfNamespace,
@@ -9,7 +11,7 @@ import {
 } from "../../mesh/client-tls/destinations.ts";
 import { type NewPart, PlaintextBefore } from "../../mesh/client-tls/newly-plaintext.ts";
 import { hiddenClients } from "../../mesh/client-tls/hidden-clients.ts";
-import { clientNamespaces, type TlsPath, tlsPathsInto } from "../../mesh/client-tls/paths.ts";
+import { clientNamespaces, type TlsPath, tlsPathsInto, writtenBy } from "../../mesh/client-tls/paths.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
@@ -23,7 +25,10 @@ type View = MeshView<
   | typeof tlsPathsInto
 >;
 type RulesView = MeshView<
-  typeof destinationRulesOfNamespace | typeof destinationRulesOfServiceEntry | typeof serviceEntriesOfNamespace
+  | typeof backendTlsPoliciesOfNamespace
+  | typeof destinationRulesOfNamespace
+  | typeof destinationRulesOfServiceEntry
+  | typeof serviceEntriesOfNamespace
 >;
 interface Side {
   readonly object: Namespace;
@@ -42,13 +47,14 @@ export const destinationRulePlaintext = defineRule({
     destinationRulesOfNamespace,
     destinationRulesOfServiceEntry,
     serviceEntriesOfNamespace,
+    backendTlsPoliciesOfNamespace,
   ],
-  worksWithout: ["Service", "ServiceEntry", "Workload", "Sidecar", "VirtualService"],
+  worksWithout: ["BackendTLSPolicy", "Service", "ServiceEntry", "Workload", "Sidecar", "VirtualService"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
   summary: "A DestinationRule in any namespace makes clients send plaintext to workloads of a namespace.",
-  why: "A DestinationRule takes precedence over auto mTLS, a `tls` block without a mode means DISABLE, and a rule in the client's namespace takes precedence over one in the service's (Istio pilot/pkg/model/push_context.go destinationRule, pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). STRICT workloads reset such connections; others accept them without an identity of the caller. For ambient workloads, HBONE takes precedence (applyHBONETransportSocketMatches).",
+  why: "A DestinationRule takes precedence over auto mTLS, a `tls` block without a mode means DISABLE, and a rule in the client's namespace takes precedence over one in the service's (Istio pilot/pkg/model/push_context.go destinationRule, pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). STRICT workloads reset such connections; others accept them without an identity of the caller. Istiod makes a DestinationRule of a BackendTLSPolicy: an entry for a port hides its TLS, and sidecars use none if its certificate is no ConfigMap. For ambient workloads, HBONE takes precedence (applyHBONETransportSocketMatches).",
   fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set its mode to ISTIO_MUTUAL. If a port cannot use mTLS, exempt it in a PeerAuthentication of the workload first.",
   incident: {
     symptoms: ["reset", "plaintext"],
@@ -57,7 +63,7 @@ export const destinationRulePlaintext = defineRule({
     wayOut:
       "Remove `tls` from the DestinationRule, or delete it: clients use mTLS again within seconds, as auto mTLS decides for each workload.",
     silentWhen:
-      "The workloads are outside the mesh or have mode DISABLE, or all clients and servers are ambient, where HBONE takes precedence.",
+      "A BackendTLSPolicy for the host hides the DestinationRule from its clients, the ConfigMap of a BackendTLSPolicy is missing, which is not looked up, the workloads are outside the mesh or have mode DISABLE, or all clients and servers are ambient, where HBONE takes precedence.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -284,11 +290,17 @@ function isUsedByAny(group: readonly string[], { rule, namespace, mesh }: Use): 
 }
 
 function keyOf({ path: { rule, choice } }: Sent, { settings }: View): string {
-  return JSON.stringify([idOf(rule), hostOfRule(rule, settings), choice.subset, choice.port]);
+  return JSON.stringify([
+    idOf(choice.rule ?? choice.policy ?? rule),
+    hostOfRule(rule, settings),
+    choice.subset,
+    choice.port,
+  ]);
 }
 
 function problemOf(sent: Sent, mesh: View): Problem {
   const { rule, choice, arrivals } = sent.path;
+  const by = writtenBy(sent.path);
   const { says, isSure } = sent.effect;
   const { subset, port } = choice;
   const host = sent.host ?? hostOfRule(rule, mesh.settings);
@@ -296,16 +308,19 @@ function problemOf(sent: Sent, mesh: View): Problem {
   const objects = arrivals.flatMap(({ destination }) => destination.object ?? []);
   return {
     at: [],
-    topic: `plaintext by ${idOf(rule)}`,
-    message: `${idOf(rule)} sends plaintext ${sent.from ?? ""}to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
+    topic: `plaintext by ${idOf(by)}`,
+    message: `${idOf(by)} sends plaintext ${sent.from ?? ""}to workloads behind ${JSON.stringify(host)}${where}, ${causeOf(choice)}: ${says}`,
     key: keyOf(sent, mesh),
     ...fixOf(choice),
-    related: [rule, ...new Set(objects)],
+    related: [...[choice.rule, choice.policy].filter((one) => one !== undefined), ...new Set(objects)],
     ...(isSure ? {} : { onlyWarns: "it is not certain that requests fail" }),
   };
 }
 
-function causeOf({ lost }: TlsPath["choice"]): string {
+function causeOf({ lost, policy, rule }: TlsPath["choice"]): string {
+  if (policy !== undefined && rule === undefined)
+    return "because the first reference to its certificate is no ConfigMap, so that sidecars use no TLS";
+  if (policy !== undefined) return `because the entry for the port has no tls and hides that of ${idOf(policy)}`;
   if (lost === "no workloadSelector") return "because credentialName has no effect without workloadSelector";
   return lost === undefined
     ? "because its tls mode is DISABLE"
@@ -313,8 +328,16 @@ function causeOf({ lost }: TlsPath["choice"]): string {
 }
 
 /** Nothing if the fix of the rule, which is for mode DISABLE, applies. */
-function fixOf({ lost, port }: TlsPath["choice"]): { readonly fix?: string } {
+function fixOf({ lost, port, policy, rule }: TlsPath["choice"]): { readonly fix?: string } {
   if (lost === undefined) return {};
+  if (policy !== undefined && rule === undefined)
+    return {
+      fix: "Delete the BackendTLSPolicy, so that auto mTLS applies. If the application ends this TLS, keep the certificate of the authority in a ConfigMap.",
+    };
+  if (policy !== undefined)
+    return {
+      fix: `Set tls in the entry for port ${port}: mode ISTIO_MUTUAL for the mesh's own mTLS, or SIMPLE if the application shall end the TLS of ${idOf(policy)}.`,
+    };
   return lost === "no workloadSelector"
     ? {
         fix: "Set the tls mode to ISTIO_MUTUAL, which needs no credentialName. If the application terminates this TLS itself, add a workloadSelector.",
@@ -335,7 +358,9 @@ function isRuleChanged(before: RulesSide, after: RulesSide): boolean {
   return old.size !== now.size || [...old].some((rule) => !now.has(rule));
 }
 
-const rulesInto = ({ object, mesh }: RulesSide): readonly DestinationRule[] => [
+/** With the BackendTLSPolicies that are merged with them. */
+const rulesInto = ({ object, mesh }: RulesSide): readonly AnyObject[] => [
+  ...mesh.related(backendTlsPoliciesOfNamespace, object),
   ...mesh.related(destinationRulesOfNamespace, object),
   ...mesh
     .related(serviceEntriesOfNamespace, object)

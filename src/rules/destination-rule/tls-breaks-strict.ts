@@ -20,7 +20,7 @@ export const destinationRuleTlsBreaksStrict = defineRule({
   id: "destination-rule-tls-breaks-strict",
   subject: "DestinationRule",
   reads: [...finding, hiddenClients, tlsPathsByRule],
-  worksWithout: ["Service", "ServiceEntry", "Sidecar", "VirtualService", "Workload"],
+  worksWithout: ["BackendTLSPolicy", "Service", "ServiceEntry", "Sidecar", "VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],

@@ -53,6 +53,26 @@ function told(client: string, objects: readonly AnyObject[]): readonly string[] 
 }
 
 describe("what becomes of a request", () => {
+  test("a BackendTLSPolicy sets the TLS of clients with a proxy, and hides the DestinationRule of a wildcard", () => {
+    const policy = readObject("BackendTLSPolicy", {
+      metadata: { name: "x", namespace: "shop" },
+      spec: {
+        targetRefs: [{ group: "", kind: "Service", name: "x" }],
+        validation: { hostname: "x.example.com", wellKnownCACertificates: "System" },
+      },
+    });
+    const objects = [
+      namespace("shop", sidecars),
+      namespace("orders", sidecars),
+      deployment("shop", "x"),
+      deployment("orders", "o"),
+      rule({ ...plaintext, host: "*.shop.svc.cluster.local" }),
+    ];
+    assert.deepEqual(told("orders", objects), ["80: proxy plaintext: plaintext x"]);
+    assert.deepEqual(told("orders", [...objects, policy]), ["80: proxy tls: passed on x"]);
+    assert.deepEqual(told("orders", [...objects, policy, strict]), ["80: proxy tls: refused x"]);
+  });
+
   test("with mode DISABLE for the namespace there is no auto mTLS, so a STRICT workload refuses its clients", () => {
     const policy = (name: string, mode: string, spec: object = {}) =>
       readObject("PeerAuthentication", {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { readObject } from "../../../src/kube/object.ts";
+import { asMadeOfPolicies, isMadeOfPolicies } from "../../../src/mesh/traffic/backend-policy-merge.ts";
 import { DestinationRulesByHost } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
 import { exportSetOf, selectorOf } from "../../../src/mesh/traffic/destination-rule-merge.ts";
 import { type DestinationRule, hostOfRule, isLocal, isPrivate } from "../../../src/mesh/traffic/destination-rules.ts";
@@ -17,7 +18,18 @@ const settings = { ...defaultMeshSettings, rootNamespace: "root" };
 const host = "x.a.svc.cluster.local";
 const namespaces = ["a", "b", "c", "root"];
 
+const aPort = fc.record({
+  port: fc.constantFrom({ number: 80 }, { number: 81 }),
+  tls: fc.constantFrom(undefined, { mode: "SIMPLE" }, { mode: "DISABLE" }),
+  connectionPool: fc.constantFrom(undefined, { tcp: { maxConnections: 1 } }),
+});
+const aPolicy = fc.record({
+  tls: fc.constantFrom(undefined, { mode: "SIMPLE" }, { mode: "DISABLE" }, { mode: "ISTIO_MUTUAL" }),
+  loadBalancer: fc.constantFrom(undefined, { simple: "RANDOM" }),
+  portLevelSettings: fc.array(aPort, { maxLength: 3 }),
+});
 const aRule = fc.record({
+  isMade: fc.constantFrom(false, false, false, true),
   namespace: fc.constantFrom(...namespaces),
   creationTimestamp: fc.constantFrom("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", undefined),
   host: fc.constantFrom(host, host, host, "*.a.svc.cluster.local", "*.local"),
@@ -33,16 +45,26 @@ const aRule = fc.record({
     fc.constantFrom("v1", "v2", "v3").map((name) => ({ name })),
     { selector: ({ name }) => name },
   ),
-  trafficPolicy: fc.constantFrom(undefined, { tls: { mode: "SIMPLE" } }),
+  trafficPolicy: fc.option(aPolicy, { nil: undefined }),
 });
+type ARule = typeof aRule extends fc.Arbitrary<infer One> ? One : never;
 const rulesUpTo = (maxLength: number) =>
   fc
     .array(aRule, { maxLength, size: "max" })
-    .map((all) =>
-      all.map(({ namespace, creationTimestamp, ...spec }, i) =>
-        readObject("DestinationRule", { metadata: { name: `r-${i}`, namespace, creationTimestamp }, spec }),
-      ),
-    );
+    .map((all) => all.map((one, i) => (one.isMade ? madeRule(one, i) : userRule(one, i))));
+
+const userRule = ({ namespace, creationTimestamp, ...spec }: ARule, i: number) =>
+  readObject("DestinationRule", { metadata: { name: `r-${i}`, namespace, creationTimestamp }, spec });
+
+const anEmptyPolicy = { tls: undefined, loadBalancer: undefined, portLevelSettings: [] };
+/** As istiod makes one of policies: for all clients, older than every other rule, and always with a traffic policy. */
+const madeRule = ({ namespace, host, trafficPolicy = anEmptyPolicy }: ARule, i: number) =>
+  asMadeOfPolicies(
+    readObject("DestinationRule", {
+      metadata: { name: `r-${i}`, namespace, creationTimestamp: "0001-01-01T00:00:00Z" },
+      spec: { host, trafficPolicy },
+    }),
+  );
 const someRules = rulesUpTo(12);
 
 type Subsets = DestinationRule["spec"]["subsets"];
@@ -90,8 +112,28 @@ function takeIn(rule: DestinationRule, existing: Merged): void {
   const known = new Set(existing.subsets.map(({ name }) => name));
   existing.from.push(rule);
   existing.subsets.push(...spec.subsets.filter(({ name }) => !known.has(name)));
-  existing.trafficPolicy ??= spec.trafficPolicy;
+  const [first] = existing.from;
+  if (first === undefined || isMadeOfPolicies(first) === isMadeOfPolicies(rule))
+    existing.trafficPolicy ??= spec.trafficPolicy;
+  else existing.trafficPolicy = overlaid(spec.trafficPolicy, existing.trafficPolicy);
 }
+
+type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
+
+/** Istio pilot/pkg/model/destination_rule.go mergeBackendPolicyTrafficPolicy. A rule of policies is always the existing one. */
+function overlaid(user: TrafficPolicy, backend: TrafficPolicy): TrafficPolicy {
+  if (user === undefined || backend === undefined) return user ?? backend;
+  const portLevelSettings = user.portLevelSettings.map((entry) => ({ ...entry }));
+  const byPort = new Map(portLevelSettings.map((entry) => [entry.port?.number, entry]));
+  for (const entry of backend.portLevelSettings) {
+    const own = byPort.get(entry.port?.number);
+    if (own === undefined) portLevelSettings.push(entry);
+    else Object.assign(own, { ...defined(entry), ...defined(own) });
+  }
+  return { ...backend, ...defined(user), portLevelSettings };
+}
+
+const defined = <T extends object>(fields: T): Partial<T> => JSON.parse(JSON.stringify(fields));
 
 /** Istio pilot/pkg/model/push_context.go destinationRule. */
 function mergedFor(client: string, owner: string | undefined, rules: readonly DestinationRule[]): readonly Merged[] {
@@ -115,9 +157,9 @@ const shown = ({
   subsets,
   trafficPolicy,
 }: Pick<Merged, "trafficPolicy"> & { from: readonly DestinationRule[]; subsets: Subsets }) => ({
-  from: from.map(({ metadata }) => metadata.name),
+  from: from.filter((rule) => !isMadeOfPolicies(rule)).map(({ metadata }) => metadata.name),
   subsets: subsets.map(({ name }) => name),
-  trafficPolicy,
+  trafficPolicy: trafficPolicy && defined(trafficPolicy),
 });
 const clients = [...namespaces, "elsewhere"];
 const owners = [...namespaces, undefined];
@@ -172,7 +214,7 @@ test("a subset is found as if each client looked it up for each namespace of the
   let overlapping = 0;
   fc.assert(
     fc.property(
-      fc.oneof(someRules, rulesUpTo(3)),
+      fc.oneof(someRules, rulesUpTo(3)).map((all) => all.filter((rule) => !isMadeOfPolicies(rule))),
       fc.constantFrom([], ["a"], ["b", "a"]),
       (rules, serviceNamespaces) => {
         const over = new DestinationRulesByHost(rules, settings).over(host);
