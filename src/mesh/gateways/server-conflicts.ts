@@ -306,8 +306,12 @@ function conflicts(claim: Claim, own: Claimant, other: Claimant, isOtherOlder: b
   if (claim.of === "host") return isOtherOlder && !redirectsInstead(other, own);
   if (claim.of === "port") return isOtherOlder;
   if (claim.of === "services") return true;
-  if ((own.server.bind ?? "") !== (other.server.bind ?? "")) return true;
-  const [older, newer] = (isOtherOlder ? [other, own] : [own, other]) as [Claimant, Claimant];
+  return isOtherOlder ? areBothKept(other, own) : areBothKept(own, other);
+}
+
+/** Whether istiod keeps a server after an older one with the same server name, and gives it a filter chain of its own. */
+function areBothKept(older: Claimant, newer: Claimant): boolean {
+  if ((older.server.bind ?? "") !== (newer.server.bind ?? "")) return true;
   if (sharingOf(older.server) !== "TLS") return false;
   return sharingOf(newer.server) !== "TLS" || hostsOf(older).isDisjointFrom(hostsOf(newer));
 }

@@ -63,16 +63,14 @@ const onlyOwnLoss = { onlyWarns: "every other Gateway is served as if this serve
 function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
   const { kind, what, other, workload, routes, server, elsewhere } = conflict;
   const own = gateway.spec.servers[server];
-  const port = own?.port?.number ?? 0;
   const isOwn = other === gateway;
-  const evidence = [...(isOwn ? [] : [other]), workload, ...routes, elsewhere?.service].filter(
-    (one) => one !== undefined,
-  );
+  const related = [...(isOwn ? [] : [other]), ...routes];
+  const evidence = [...related, workload, elsewhere?.service].filter((one) => one !== undefined);
   return {
     at: ["spec", "servers", server],
     message: messageOf(conflict, own, isOwn ? "an earlier server of this Gateway" : idOf(other)),
-    key: `${kind} ${port} ${what} ${isOwn ? "" : idOf(other)}`,
-    ...(isOwn && routes.length === 0 ? {} : { related: [...(isOwn ? [] : [other]), ...routes] }),
+    key: `${kind} ${own?.port?.number ?? 0} ${what} ${isOwn ? "" : idOf(other)}`,
+    ...(related.length > 0 ? { related } : {}),
     ...(evidence.length > 0 ? { evidence } : {}),
   };
 }
