@@ -61,6 +61,7 @@ import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { intentBroken } from "./intent/broken.ts";
 import { intentInvalid } from "./intent/invalid.ts";
 import { intentNotHeld } from "./intent/not-held.ts";
+import { kubernetesGatewayListenerNotUsed } from "./kubernetes-gateway/listener-not-used.ts";
 import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-replaced.ts";
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
@@ -232,6 +233,7 @@ export const rules: readonly BuiltInRule[] = [
   intentBroken,
   intentInvalid,
   intentNotHeld,
+  kubernetesGatewayListenerNotUsed,
   kubernetesGatewayProxyReplaced,
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
