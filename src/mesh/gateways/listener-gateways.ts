@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { gatewayOfProxy, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestSetFirst } from "../objects/creation-order.ts";
 import { kubernetesGatewayByName, serviceByName } from "../objects/indexes.ts";
@@ -232,8 +232,19 @@ export const grantsOfListenerSet = relation(
   grantsFor("ListenerSet"),
 );
 
+/** The relations by which `missingCertificate` finds grants. */
+export const certificateGrants = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
+
+// Facts, because each of many listeners asks for the grants of one object.
+const grantsForGateway = fact("grantsForGateway", "KubernetesGateway", [grantsOfKubernetesGateway], (gateway, mesh) =>
+  mesh.related(grantsOfKubernetesGateway, gateway),
+);
+const grantsForListenerSet = fact("grantsForListenerSet", "ListenerSet", [grantsOfListenerSet], (set, mesh) =>
+  mesh.related(grantsOfListenerSet, set),
+);
+
 /** What `missingCertificate` reads. */
-export const certificateReads = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
+export const certificateReads = [grantsForGateway, grantsForListenerSet] as const;
 
 /**
  * Why a listener has no certificate; undefined: it has one, or needs none. Whether the Secret exists is not known here (Istio
@@ -247,9 +258,7 @@ export function missingCertificate(
   if (isOwnCertificate(tls)) return undefined;
   if (tls.certificateRefs.length === 0) return "it names no certificate";
   const grants =
-    owner.kind === "ListenerSet"
-      ? mesh.related(grantsOfListenerSet, owner)
-      : mesh.related(grantsOfKubernetesGateway, owner);
+    owner.kind === "ListenerSet" ? mesh.get(grantsForListenerSet, owner) : mesh.get(grantsForGateway, owner);
   const isGranted = (ref: CertificateRef): boolean =>
     grants.some(
       ({ metadata, spec }) =>

@@ -52,7 +52,7 @@ import { everyVirtualServiceByHost, hostsOf } from "../traffic/virtual-service-c
 import { delegatesOfRoot, gatewaysOf, meshGateway, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf } from "../traffic/virtual-services.ts";
 import { gatewayOfListenerSet, listenerSetsOfGateway, namespaceOfListenerSet } from "../gateways/listener-sets.ts";
-import { certificateReads, servicesOfAddresses, workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
+import { certificateGrants, servicesOfAddresses, workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
 import {
   backendOf,
   backendsOf,
@@ -230,7 +230,7 @@ const ofFronts = [
   workloadsOfGateway,
   workloadsOfKubernetesGateway,
   servicesOfAddresses,
-  ...certificateReads,
+  ...certificateGrants,
   gatewayOfListenerSet,
   namespaceOfListenerSet,
   listenerSetsOfGateway,
