@@ -235,10 +235,11 @@ export const grantsOfListenerSet = relation(
 /** The relations by which `missingCertificate` finds grants. */
 export const certificateGrants = [grantsOfKubernetesGateway, grantsOfListenerSet] as const;
 
-// Facts, because each of many listeners asks for the grants of one object.
+/** The grants for the certificates of a Gateway. A fact, because each of many listeners asks for them. */
 const grantsForGateway = fact("grantsForGateway", "KubernetesGateway", [grantsOfKubernetesGateway], (gateway, mesh) =>
   mesh.related(grantsOfKubernetesGateway, gateway),
 );
+/** The same for those of a ListenerSet. */
 const grantsForListenerSet = fact("grantsForListenerSet", "ListenerSet", [grantsOfListenerSet], (set, mesh) =>
   mesh.related(grantsOfListenerSet, set),
 );
