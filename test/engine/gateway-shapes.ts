@@ -181,6 +181,25 @@ export const gatewayShapes: readonly CostShape[] = [
     },
   },
   {
+    title:
+      "a Gateway with n listeners whose certificates are in another namespace, and the ReferenceGrant for them goes",
+    world(n) {
+      const names = { name: "certificates", namespace: "shapes-backends" };
+      const from = [{ group: "gateway.networking.k8s.io", kind: "Gateway", namespace: "shapes" }];
+      const grant = manifest("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", names, {
+        spec: { from, to: [{ group: "", kind: "Secret" }] },
+      });
+      const listeners = list(n, (i) => ({
+        name: `l-${i}`,
+        port: 443,
+        protocol: "HTTPS",
+        hostname: `h-${i}.shapes.example.com`,
+        tls: { mode: "Terminate", certificateRefs: [{ name: "c", namespace: "shapes-backends" }] },
+      }));
+      return { objects: [namespace({}), kubernetesGateway("g", listeners), grant], change: { old: grant } };
+    },
+  },
+  {
     title: "n ListenerSets of one Gateway, each with a route, and its only listener takes the host of one",
     world(n) {
       const opened = (hostname: string): Raw =>

@@ -51,7 +51,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case.",
     ],
     [
-      / listener no-tls takes its port and host$/,
+      / listener (?:no-tls|https?) takes its port and host$/,
       "Use another port: one for TCP or UDP is left to nothing else, and a hostname is on a port once.",
     ],
     [/ it has no TLS settings$/, "Give the listener `tls` with a Secret in `certificateRefs`."],
@@ -60,7 +60,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Name at most two certificates, and one CA certificate in `spec.tls.frontend`.",
     ],
     [
-      / its certificate is no Secret$| its CA certificate is neither a ConfigMap nor a Secret$/,
+      / it names no certificate$| its certificate is no Secret$| its CA certificate is neither a ConfigMap nor a Secret$/,
       "Name a Secret in `certificateRefs`, and a ConfigMap or a Secret as the CA certificate.",
     ],
     [

@@ -5,29 +5,33 @@ import { isServed } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { selects } from "../objects/selectors.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { coveringHosts } from "../traffic/hosts.ts";
+import { HostPatterns } from "../traffic/host-patterns.ts";
+import { coveringHosts, covers } from "../traffic/hosts.ts";
 import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { gatewaysAtLedPorts, type MeetingPort, meetingPorts, servicesLeadingPorts } from "./led-ports.ts";
 import {
   formatServerHost,
   type Gateway,
   isPlainHttp,
+  readsHttp,
   type Server,
   type Sharing,
   serverHosts,
   serverNames,
   sharingOf,
-  terminatesHttps,
 } from "./servers.ts";
+import { serversWithTcpRoute } from "./stream-routes.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
 
 /**
- * What makes servers of several Gateways meet at one listener: the same host, the same name in the TLS handshake, or
- * protocols that cannot share a port. A host is claimed by every server with settings of TLS, also by one for plain HTTP that
+ * What makes servers of several Gateways meet at one listener: the same host, the same name in the TLS handshake, the same services
+ * behind AUTO_PASSTHROUGH, or protocols that cannot share a port. A host is claimed by every server with settings of TLS, also by one for plain HTTP that
  * redirects to HTTPS (Istio pilot/pkg/model/gateway.go mergeGateways).
  */
 type Claim =
   | { readonly of: "host"; readonly host: string }
   | { readonly of: "server name"; readonly name: string }
+  | { readonly of: "services" }
   | { readonly of: "port"; readonly sharing: Sharing };
 
 /**
@@ -41,6 +45,10 @@ const excludedBy: Readonly<Record<Sharing, readonly Sharing[]>> = {
 };
 
 const listenerAt = (port: number, { bind }: Server): string => `${port} ${bind ?? ""}`;
+/** The listener of Envoy for all addresses is one, but istiod compares what servers say (core/gateway.go buildGatewayListeners). */
+const listenerOfEnvoy = (port: number, { bind }: Server): string =>
+  `${port} ${bind === allAddresses ? "" : (bind ?? "")}`;
+const allAddresses = "0.0.0.0";
 const portOf = ({ port }: Server): number => port?.number ?? 0;
 
 function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
@@ -48,11 +56,12 @@ function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
   const sharing = sharingOf(server);
   yield { of: "port", sharing };
   // Envoy selects it for every connection that has no other server.
-  if (sharing === "HTTP") yield { of: "server name", name: "*" };
+  if (sharing !== "TLS") yield { of: "server name", name: "*" };
   if (server.tls === undefined) return;
   for (const host of serverHosts(server, gateway.metadata.namespace))
     yield { of: "host", host: formatServerHost(host) };
   if (sharing !== "TLS") return;
+  if (server.tls.mode === "AUTO_PASSTHROUGH") yield { of: "services" };
   for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
 }
 
@@ -60,7 +69,7 @@ const claimsOfAll = (gateway: Gateway) =>
   gateway.spec.servers.flatMap((server) => [...claimsOf(server, gateway)].map((claim) => ({ server, claim })));
 
 const keyOf = (server: Server, claim: Claim, port = portOf(server)): string =>
-  `${claim.of} ${listenerAt(port, server)} ${shownClaim(claim)}`;
+  `${claim.of} ${(isByName(claim) ? listenerOfEnvoy : listenerAt)(port, server)} ${shownClaim(claim)}`;
 
 /** The keys under which a server of a port is found that conflicts with this one. */
 const keysAgainst = (server: Server, claim: Claim, port = portOf(server)): readonly string[] =>
@@ -154,18 +163,49 @@ export interface ServerConflict {
   readonly other: Gateway;
   /** A workload that both Gateways select, if they have different selectors. */
   readonly workload: Workload | undefined;
+  /** Without them, one of the servers has no filter chain. */
+  readonly routes: readonly VirtualService[];
   /** The port of the other server, and the Service that leads both ports to one, if it is not the same port. */
   readonly elsewhere: MeetingPort | undefined;
 }
 
-/** What serverConflictsOf reads. */
-export const readsOfConflicts = [
+const readsOfClaims = [
   gatewaysAtListener,
+  serversWithTcpRoute,
   reachedBy(claimantsAt, [gatewaysAtListener, servicesLeadingPorts, gatewaysAtLedPorts]),
   meetingPorts,
   workloadsOfGateway,
 ] as const;
-type View = MeshView<(typeof readsOfConflicts)[number]>;
+type View = MeshView<(typeof readsOfClaims)[number]>;
+
+/** Servers that istiod leaves out, and whether it does so before it notes their hosts. */
+type LeftOut = ReadonlyMap<Server, "host taken" | "port taken">;
+type LeftOutOf = (gateway: Gateway) => LeftOut;
+const noneLeftOut: LeftOut = new Map();
+
+const leftOutBy = (gateway: Gateway, mesh: View, leftOutOf: LeftOutOf): LeftOut => {
+  const found = new Map<Server, "host taken" | "port taken">();
+  for (const conflict of conflictsAmong(gateway, mesh, leftOutOf)) {
+    const server = conflict && gateway.spec.servers[conflict.server];
+    if (server !== undefined && conflict?.kind === "host taken") found.set(server, "host taken");
+    else if (server !== undefined && conflict?.kind === "port taken" && !found.has(server))
+      found.set(server, "port taken");
+  }
+  return found;
+};
+
+/** The servers of a Gateway that istiod leaves out, if it uses every older server. */
+const serversBehindOthers = fact("serversBehindOthers", "Gateway", readsOfClaims, (gateway, mesh) =>
+  leftOutBy(gateway, mesh, () => noneLeftOut),
+);
+/** The same, if it uses every older server that is not behind another one. Rows of more servers do not exist. */
+const serversLeftOut = fact("serversLeftOut", "Gateway", [...readsOfClaims, serversBehindOthers], (gateway, mesh) =>
+  leftOutBy(gateway, mesh, (other) => mesh.get(serversBehindOthers, other)),
+);
+
+/** What serverConflictsOf reads. */
+export const readsOfConflicts = [...readsOfClaims, serversLeftOut] as const;
+type ConflictView = MeshView<(typeof readsOfConflicts)[number]>;
 
 /**
  * The conflicts of a Gateway's servers, at most one for each server and kind. Of two servers for one host over TLS, or with a
@@ -173,16 +213,26 @@ type View = MeshView<(typeof readsOfConflicts)[number]>;
  * both kept, and Envoy refuses a listener with two filter chains for one match (Istio pilot/pkg/model/gateway.go
  * mergeGateways, CheckDuplicates). The same happens to an HTTP server after an HTTPS server for every name. A Gateway
  * without a selector is for all proxies (pilot/pkg/model/push_context.go mergeGateways). Servers of different ports meet where a Service
- * leads both to one. That an older server is itself left out is not considered.
+ * leads both to one. A server that is left out itself takes nothing from others, but one whose protocol is the reason has claimed its hosts.
  */
-export const serverConflictsOf = (gateway: Gateway, mesh: View): readonly ServerConflict[] => [
+export const serverConflictsOf = (gateway: Gateway, mesh: ConflictView): readonly ServerConflict[] => [
   ...conflictsByServer(gateway, mesh).filter((conflict) => conflict !== undefined),
 ];
 
 /** The same, and undefined after each server, so that a rule can pause. */
-export function* conflictsByServer(gateway: Gateway, mesh: View): Generator<ServerConflict | undefined, undefined> {
+export const conflictsByServer = (
+  gateway: Gateway,
+  mesh: ConflictView,
+): Generator<ServerConflict | undefined, undefined> =>
+  conflictsAmong(gateway, mesh, (other) => mesh.get(serversLeftOut, other));
+
+function* conflictsAmong(
+  gateway: Gateway,
+  mesh: View,
+  leftOutOf: LeftOutOf,
+): Generator<ServerConflict | undefined, undefined> {
   if (!isServed(gateway, mesh.settings)) return;
-  const proxies = new SharedProxies(gateway, mesh);
+  const proxies = new SharedProxies(gateway, mesh, leftOutOf);
   const earlier = new Map<string, Server>();
   for (const [i, server] of gateway.spec.servers.entries()) {
     yield undefined;
@@ -191,15 +241,20 @@ export function* conflictsByServer(gateway: Gateway, mesh: View): Generator<Serv
     const ports = [undefined, ...(mesh.get(meetingPorts, gateway).get(portOf(server)) ?? [])];
     const byKind = conflictsByKind(claims, (claim) => {
       for (const elsewhere of ports) {
-        const conflict = conflictWithin(claim, own, earlier, elsewhere) ?? proxies.conflictOf(claim, own, elsewhere);
+        const conflict =
+          proxies.conflictWithin(claim, own, earlier, elsewhere) ?? proxies.conflictOf(claim, own, elsewhere);
         if (conflict !== undefined) return conflict;
       }
       return undefined;
     });
-    if (!isLeftOut(byKind)) for (const claim of claims) addFirst(earlier, keyOf(server, claim), server);
+    for (const claim of claims) if (isInForce(claim, byKind)) addFirst(earlier, keyOf(server, claim), server);
     for (const conflict of byKind.values()) yield { ...conflict, server: i };
   }
 }
+
+/** Hosts are noted before protocols are compared. */
+const isInForce = (claim: Claim, found: ReadonlyMap<ServerConflict["kind"], Conflict>): boolean =>
+  claim.of === "host" ? !found.has("host taken") : !isLeftOut(found);
 
 /** The first conflict of each kind. A server that istiod leaves out causes no error in Envoy. */
 function conflictsByKind(
@@ -216,7 +271,8 @@ function conflictsByKind(
   return byKind;
 }
 
-const isByName = (claim: Claim): boolean => claim.of === "server name";
+/** What meets in filter chains. */
+const isByName = (claim: Claim): boolean => claim.of === "server name" || claim.of === "services";
 
 const isLeftOut = (found: ReadonlyMap<ServerConflict["kind"], Conflict>): boolean =>
   found.has("host taken") || found.has("port taken");
@@ -227,9 +283,20 @@ function addFirst(known: Map<string, Server>, key: string, server: Server): void
   if (!known.has(key)) known.set(key, server);
 }
 
-const kinds = { host: "host taken", port: "port taken", "server name": "listener refused" } as const;
-const shownClaim = (claim: Claim): string =>
-  claim.of === "host" ? claim.host : claim.of === "server name" ? claim.name : claim.sharing;
+const kinds = {
+  host: "host taken",
+  port: "port taken",
+  "server name": "listener refused",
+  services: "listener refused",
+} as const;
+
+function shownClaim(claim: Claim): string {
+  if (claim.of === "host") return claim.host;
+  if (claim.of === "server name") return claim.name;
+  return claim.of === "port" ? claim.sharing : servicesBehind;
+}
+/** In place of a server name: those by which sidecars ask for services. */
+export const servicesBehind = "services";
 
 /**
  * Whether a server conflicts with another one under a key that both have. If they meet by their server names, istiod keeps
@@ -238,9 +305,43 @@ const shownClaim = (claim: Claim): string =>
 function conflicts(claim: Claim, own: Claimant, other: Claimant, isOtherOlder: boolean): boolean {
   if (claim.of === "host") return isOtherOlder && !redirectsInstead(other, own);
   if (claim.of === "port") return isOtherOlder;
-  if (terminatesHttps(own.server) && terminatesHttps(other.server)) return hostsOf(own).isDisjointFrom(hostsOf(other));
-  const [older, newer] = isOtherOlder ? [other, own] : [own, other];
-  return terminatesHttps(older.server) && isPlainHttp(newer.server);
+  if (claim.of === "services") return true;
+  return isOtherOlder ? areBothKept(other, own) : areBothKept(own, other);
+}
+
+/** Whether istiod keeps a server after an older one with the same server name, and gives it a filter chain of its own. */
+function areBothKept(older: Claimant, newer: Claimant): boolean {
+  if ((older.server.bind ?? "") !== (newer.server.bind ?? "")) return true;
+  if (sharingOf(older.server) !== "TLS") return false;
+  return sharingOf(newer.server) !== "TLS" || hostsOf(older).isDisjointFrom(hostsOf(newer));
+}
+
+/**
+ * Whether hosts of two servers with AUTO_PASSTHROUGH cover the same names of services in the cluster: each server has a filter chain for
+ * each service that one of its hosts covers, and nothing compares these (Istio pilot/pkg/networking/core/gateway.go
+ * builtAutoPassthroughFilterChains).
+ */
+function haveServicesInCommon(a: Server, b: Server, { domain }: MeshSettings): boolean {
+  const [these, those] = [a, b].map(({ hosts }) => hosts.map((host) => host.slice(host.indexOf("/") + 1)));
+  const isOfServices = (host: string) => covers(`*.svc.${domain}`, host) || covers(host, `*.svc.${domain}`);
+  const patterns = new HostPatterns((these ?? []).filter(isOfServices));
+  const others = new HostPatterns((those ?? []).filter(isOfServices));
+  return (
+    (those ?? []).some((host) => isOfServices(host) && patterns.over(host) !== undefined) ||
+    (these ?? []).some((host) => isOfServices(host) && others.over(host) !== undefined)
+  );
+}
+
+/** The routes because of which servers have a filter chain for their names; undefined: one of them has none, whatever routes there are. */
+function routesOfChains(claimants: readonly Claimant[], mesh: View): readonly VirtualService[] | undefined {
+  const found = new Set<VirtualService>();
+  for (const { server, gateway } of claimants) {
+    if (readsHttp(server)) continue;
+    const route = mesh.get(serversWithTcpRoute, gateway).get(server);
+    if (route === undefined) return undefined;
+    found.add(route);
+  }
+  return [...found];
 }
 
 const redirected = new WeakMap<Server, Map<Server, boolean>>();
@@ -275,33 +376,36 @@ function hostsOf({ server, gateway }: Claimant): ReadonlySet<string> {
   return known;
 }
 
-/** With an earlier server of the same Gateway. */
-function conflictWithin(
-  claim: Claim,
-  own: Claimant,
-  earlier: ReadonlyMap<string, Server>,
-  elsewhere: MeetingPort | undefined,
-): Conflict | undefined {
-  for (const key of keysAgainst(own.server, claim, elsewhere?.port)) {
-    const server = earlier.get(key);
-    if (server !== undefined && conflicts(claim, own, { ...own, server }, true))
-      return { kind: kinds[claim.of], what: shownClaim(claim), other: own.gateway, workload: undefined, elsewhere };
-  }
-  return undefined;
-}
-
 /** The Gateways that configure a proxy which this one configures too. */
 class SharedProxies {
   readonly #gateway: Gateway;
   readonly #mesh: View;
+  readonly #leftOutOf: LeftOutOf;
   readonly #text: string;
   readonly #known = new Map<string, { readonly workload: Workload | undefined } | undefined>();
   #workloads: readonly Workload[] | undefined;
 
-  constructor(gateway: Gateway, mesh: View) {
+  constructor(gateway: Gateway, mesh: View, leftOutOf: LeftOutOf) {
     this.#gateway = gateway;
     this.#mesh = mesh;
+    this.#leftOutOf = leftOutOf;
     this.#text = selectorText(gateway.spec.selector);
+  }
+
+  /** With an earlier server of the same Gateway. */
+  conflictWithin(
+    claim: Claim,
+    own: Claimant,
+    earlier: ReadonlyMap<string, Server>,
+    elsewhere: MeetingPort | undefined,
+  ): Conflict | undefined {
+    for (const key of keysAgainst(own.server, claim, elsewhere?.port)) {
+      const server = earlier.get(key);
+      if (server === undefined || !conflicts(claim, own, { ...own, server }, true)) continue;
+      const found = this.#between(claim, own, { ...own, server }, elsewhere);
+      if (found !== undefined) return { ...found, workload: undefined };
+    }
+    return undefined;
   }
 
   conflictOf(claim: Claim, own: Claimant, elsewhere: MeetingPort | undefined): Conflict | undefined {
@@ -310,16 +414,28 @@ class SharedProxies {
         if (other.gateway === own.gateway) continue;
         if (!conflicts(claim, own, other, oldestFirst(other.gateway, own.gateway) < 0)) continue;
         const shared = this.#sharedWith(other.gateway);
-        if (shared !== undefined)
-          return {
-            kind: kinds[claim.of],
-            what: shownClaim(claim),
-            other: other.gateway,
-            workload: shared.workload,
-            elsewhere,
-          };
+        if (shared === undefined || !this.#isClaimInForce(claim, other)) continue;
+        const found = this.#between(claim, own, other, elsewhere);
+        if (found !== undefined) return { ...found, workload: shared.workload };
       }
     return undefined;
+  }
+
+  #between(
+    claim: Claim,
+    own: Claimant,
+    other: Claimant,
+    elsewhere: MeetingPort | undefined,
+  ): Omit<Conflict, "workload"> | undefined {
+    if (claim.of === "services" && !haveServicesInCommon(own.server, other.server, this.#mesh.settings))
+      return undefined;
+    const routes = claim.of === "server name" ? routesOfChains([own, other], this.#mesh) : [];
+    return routes && { kind: kinds[claim.of], what: shownClaim(claim), other: other.gateway, routes, elsewhere };
+  }
+
+  #isClaimInForce(claim: Claim, { gateway, server }: Claimant): boolean {
+    const leftOut = this.#leftOutOf(gateway).get(server);
+    return leftOut === undefined || (claim.of === "host" && leftOut === "port taken");
   }
 
   /**

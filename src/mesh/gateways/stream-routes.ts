@@ -11,7 +11,7 @@ import {
   nameOf,
 } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
-import { isOfferedBy } from "./attachment.ts";
+import { isOfferedBy, protocolsOf } from "./attachment.ts";
 import { type Gateway, passesThrough, readsHttp, type Server } from "./servers.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
@@ -34,6 +34,49 @@ const gatewaysOfStreamRoutes = relation(
   streamsAtSameGateway.from,
   gatewaysOfVirtualService.to,
 );
+
+/** A Gateway and the VirtualServices with routes of tcp or tls that name it. */
+export const streamsOfGateway = relation(
+  "streamsOfGateway",
+  gatewaysOfVirtualService.to,
+  index("VirtualService", (virtualService, settings) =>
+    virtualService.spec.tcp.length + virtualService.spec.tls.length === 0
+      ? []
+      : gatewaysOfVirtualService.from.keys(virtualService, settings),
+  ),
+);
+
+/**
+ * The servers of a Gateway that have a filter chain because of a route of tcp, each with the oldest VirtualService that has one: those for
+ * TCP, and those that end TLS for no HTTP (Istio pilot/pkg/networking/core/gateway.go createGatewayTCPFilterChainOpts). VirtualServices
+ * that not all namespaces see are left out, as above.
+ */
+export const serversWithTcpRoute = fact(
+  "serversWithTcpRoute",
+  "Gateway",
+  [streamsOfGateway],
+  (gateway, mesh): ReadonlyMap<Server, VirtualService> => {
+    const { defaultVirtualServiceExportTo } = mesh.settings;
+    const found = new Map<Server, VirtualService>();
+    const servers = gateway.spec.servers.filter((server) => protocolsOf(server).includes("tcp"));
+    if (servers.length === 0) return found;
+    for (const virtualService of [...mesh.related(streamsOfGateway, gateway)].sort(oldestFirst)) {
+      const { metadata, spec } = virtualService;
+      if (!visibleTo(spec.exportTo, metadata.namespace, defaultVirtualServiceExportTo).has(everyNamespace)) continue;
+      mesh.visited(servers.length);
+      for (const server of servers)
+        if (!found.has(server) && hasTcpRouteFor(virtualService, { server, gateway }, mesh.settings))
+          found.set(server, virtualService);
+    }
+    return found;
+  },
+);
+
+const hasTcpRouteFor = (virtualService: VirtualService, place: OfGateway, settings: MeshSettings): boolean =>
+  virtualService.spec.tcp.some(
+    ({ match, route }) =>
+      route.length > 0 && (match.length === 0 || match.some((one) => fits(one, place, virtualService))),
+  ) && isOfferedBy(virtualService, place, settings);
 
 /** A route of `spec.tcp`, or a match of a route of `spec.tls`, that gets no connection at a gateway because of another one. */
 export interface StreamLoss {

@@ -29,7 +29,7 @@ import {
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
 import { serviceEntryByHost } from "../requests/definitions.ts";
 import { gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "../requests/front.ts";
-import { streamsOfGateway } from "../requests/gateway-streams.ts";
+import { streamsOfGateway } from "../gateways/stream-routes.ts";
 import { authoritiesOf } from "../requests/header-changes.ts";
 import { ingressWorkloads } from "../requests/ingress.ts";
 import {

@@ -120,7 +120,11 @@ export function labelsOfGatewayPods(gateway: KubernetesGateway): Readonly<Record
     ...Object.fromEntries(copied),
     [gatewayNameLabel]: metadata.name,
     [`${gatewayApiGroup}/gateway-class-name`]: spec.gatewayClassName,
-    [managedGateway]:
-      spec.gatewayClassName === waypointClass ? "istio.io-mesh-controller" : "istio.io-gateway-controller",
+    [managedGateway]: controllerLabels.get(spec.gatewayClassName) ?? "istio.io-gateway-controller",
   };
 }
+/** Classinfo.go ControllerLabel. */
+const controllerLabels: ReadonlyMap<string, string> = new Map([
+  [waypointClass, "istio.io-mesh-controller"],
+  ["istio-east-west", "istio.io-eastwest-controller"],
+]);

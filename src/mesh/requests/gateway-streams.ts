@@ -1,5 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import { attachedRoutes } from "../gateways/attached-routes.ts";
 import { hostnameRouteReads, usesAtGateways } from "../gateways/hostname-routes.ts";
 import type { Listener, ListenerGateway } from "../gateways/listener-gateways.ts";
@@ -8,11 +8,12 @@ import { streamRoutesNaming, streamRoutesNamingReads } from "../gateways/routes-
 import { hostnamesOf } from "../gateways/route-acceptance.ts";
 import type { KubernetesRoute } from "../gateways/routes.ts";
 import { passesThrough, readsHttp, type Server, serverHosts } from "../gateways/servers.ts";
+import { streamsOfGateway } from "../gateways/stream-routes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { covers, mostSpecificFirst, mostSpecificHost, overlaps } from "../traffic/hosts.ts";
 import { hostsOf } from "../traffic/virtual-service-choices.ts";
-import { fullGatewayName, gatewaysOfVirtualService, nameOf } from "../traffic/virtual-service-clients.ts";
+import { fullGatewayName, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
 import { convertedStreams, type ConvertedStreams, dropped } from "../gateways/converted-rules.ts";
 import type { StreamAtGateway } from "./table-entries.ts";
@@ -23,17 +24,6 @@ import {
   virtualHostReads,
   virtualServicesAt,
 } from "./virtual-hosts.ts";
-
-/** A Gateway and the VirtualServices with routes of tcp or tls that name it. */
-export const streamsOfGateway = relation(
-  "streamsOfGateway",
-  gatewaysOfVirtualService.to,
-  index("VirtualService", (virtualService, settings) =>
-    virtualService.spec.tcp.length + virtualService.spec.tls.length === 0
-      ? []
-      : gatewaysOfVirtualService.from.keys(virtualService, settings),
-  ),
-);
 
 /** The route of connections at the server of a gateway. */
 export interface StreamChoice {

@@ -197,10 +197,11 @@ export function egressHost(one: string, client: string): EgressHost | undefined 
 
 /**
  * Whether requests to a host that sidecars do not know are refused, as the Sidecar says, or the mesh config where it says
- * nothing (Istio pilot/pkg/model/sidecar.go initSidecarScopeInternalIndexes). `sidecar`: the one of the client; undefined: none.
+ * nothing (Istio pilot/pkg/model/sidecar.go initSidecarScopeInternalIndexes). A policy of a Sidecar without a mode has the first one
+ * of the enum, which refuses. `sidecar`: the one of the client; undefined: none.
  */
-export const isRegistryOnly = (
-  sidecar: Sidecar | undefined,
-  settings: SettingsWith<"outboundTrafficPolicy">,
-): boolean =>
-  (sidecar?.spec.outboundTrafficPolicy ?? { mode: settings.outboundTrafficPolicy }).mode === "REGISTRY_ONLY";
+export function isRegistryOnly(sidecar: Sidecar | undefined, settings: SettingsWith<"outboundTrafficPolicy">): boolean {
+  const own = sidecar?.spec.outboundTrafficPolicy;
+  return (own === undefined ? settings.outboundTrafficPolicy : own.mode || registryOnly) === registryOnly;
+}
+const registryOnly = "REGISTRY_ONLY";

@@ -12,7 +12,7 @@ import {
   unusable,
 } from "../../mesh/gateways/listener-gateways.ts";
 import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
-import { isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshView } from "../../view/view.ts";
 
 type View = MeshView<typeof grantsForGateway>;
@@ -27,7 +27,7 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   tags: ["gateway"],
   summary:
     "A listener of a Gateway does not work: its protocol is not supported, another listener takes its port, or what it names as a certificate may not be used.",
-  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Gateways of class `istio-waypoint` are not judged.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
   fix: "Correct the protocol, the port or the certificates of the listener, or create the ReferenceGrant.",
   incident: {
     symptoms: ["no-route"],
@@ -35,12 +35,12 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
     seen: "The gateway refuses connections to the port, or does not know the host. The condition `Accepted` or `Programmed` of the listener is False.",
     wayOut: "Apply the previous version of the Gateway, or the ReferenceGrant again.",
     silentWhen:
-      "The class of the Gateway is none of Istio's. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
+      "The class of the Gateway is not `istio`. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
   *check(gateway, mesh) {
-    if (!isForIngress(gateway)) return;
+    if (gateway.spec.gatewayClassName !== "istio") return;
     for (const [i, one] of listenerGateways(gateway).entries()) {
       const { name } = one.listener;
       const refusal = isLeftToOthers(one, gateway) ? undefined : refusalOf(one, gateway, mesh);
@@ -56,10 +56,9 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   },
 });
 
-/** A listener for HTTPS without TLS settings may stand for those of ListenerSets, and east-west gateways have one for HBONE. */
+/** A listener for HTTPS without TLS settings may stand for those of ListenerSets. */
 const isLeftToOthers = ({ listener }: ListenerGateway, gateway: KubernetesGateway): boolean =>
-  (listener.tls === undefined && isSupported(listener) && canHaveListenerSets(gateway)) ||
-  (listener.protocol === "HBONE" && gateway.spec.gatewayClassName === "istio-east-west");
+  listener.tls === undefined && isSupported(listener) && canHaveListenerSets(gateway);
 
 interface Refusal extends Pick<Problem, "fix" | "guess"> {
   readonly because: string;
@@ -73,7 +72,8 @@ function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View)
     return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener)) };
   }
   const missing = missingCertificate(one, mesh.get(grantsForGateway, gateway));
-  return missing && { because: missing.because, field: "tls", ...grantOf(missing, mesh) };
+  if (missing === undefined || (missing.needsGrant && !mesh.knows("ReferenceGrant"))) return undefined;
+  return { because: missing.because, field: "tls", ...grantOf(missing, mesh) };
 }
 
 const elsewhere = {

@@ -97,7 +97,7 @@ function* ofListeners(gateway: KubernetesGateway, set: ListenerSet, mesh: View):
 
 function missingIn(one: ListenerGateway, set: ListenerSet, mesh: View) {
   const missing = missingCertificate(one, mesh.get(grantsForListenerSet, set));
-  if (missing === undefined) return undefined;
+  if (missing === undefined || (missing.needsGrant && !mesh.knows("ReferenceGrant"))) return undefined;
   const isGuess = missing.needsGrant && !mesh.knowsAll("ReferenceGrant");
   return { because: missing.because, ...(isGuess ? { guess: "all ReferenceGrants" } : {}) };
 }

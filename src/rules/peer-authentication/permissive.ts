@@ -32,7 +32,7 @@ export const peerAuthenticationPermissive = defineRule({
     wayOut:
       "Apply the previous version of the PeerAuthentication, or delete it, if the namespace or the mesh is STRICT. Callers in plaintext then fail: look at the metric first.",
     silentWhen:
-      "The policy sets no mode, names a port at which only the sidecar answers, for metrics or probes, or has a selector in the root namespace, where Istio ignores it. A policy that does not apply because an older one does is reported, because it takes effect as soon as the older one is gone.",
+      "The policy sets no mode, names a port at which only the sidecar answers, for metrics or probes, or has a selector in the root namespace, where Istio ignores it. A policy that does not apply because an older one does is reported, because it takes effect as soon as the older one is gone; so is one whose labels only gateways have, which read none, because any pod can get them.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
   },
 

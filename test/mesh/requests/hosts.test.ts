@@ -77,6 +77,12 @@ describe("a host outside the mesh", () => {
     assert.deepEqual(told(meshOf(shop + stripe() + only), "web/client", "api.stripe.com:443"), [
       `GET / from ${client} reaches nothing: Sidecar web/default does not import the host, and Sidecar web/default refuses requests to other hosts`,
     ]);
+    // The first value of the enum is REGISTRY_ONLY, so a policy without a mode refuses as well.
+    const withoutMode = only.replace("{ mode: REGISTRY_ONLY }", "{}");
+    assert.deepEqual(
+      told(meshOf(shop + stripe() + withoutMode), "web/client", "api.stripe.com:443"),
+      told(meshOf(shop + stripe() + only), "web/client", "api.stripe.com:443"),
+    );
     const named = only.replace("./x", "./api.stripe.com");
     assert.deepEqual(results(meshOf(shop + stripe() + named), "web/client", "api.stripe.com:443"), ["accepted"]);
   });
