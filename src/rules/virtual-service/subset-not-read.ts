@@ -7,7 +7,7 @@ import { areControlPlanesSeveral, type ControlPlane, isReadBy, isServed } from "
 import { rulesReadBy } from "../../mesh/traffic/destination-rule-lookup.ts";
 import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
-import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
+import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf, type VirtualService, perhapsUnused } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -35,13 +35,13 @@ const namespacesMeantByVirtualService = relation(
   namespaceByName,
 );
 
-const reads = [namespacesMeantByVirtualService, readers, subsetsOfHost] as const;
+const reads = [namespacesMeantByVirtualService, readers, hostOfSubsets, subsetsOfHost] as const;
 
 export const virtualServiceSubsetNotRead = defineRule({
   id: "virtual-service-subset-not-read",
   subject: "VirtualService",
   reads,
-  worksWithout: ["ServiceEntry"],
+  worksWithout: ["Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary", "revisions"],
@@ -67,8 +67,9 @@ export const virtualServiceSubsetNotRead = defineRule({
       const key = JSON.stringify([traffic.destination.host, traffic.destination.subset]);
       if (!traffic.destination.subset || known.has(key)) continue;
       known.add(key);
-      const host = fullHost(traffic.destination.host, virtualService.metadata.namespace, mesh.settings.domain);
-      const subsets = mesh.get(subsetsOfHost, host);
+      const said = fullHost(traffic.destination.host, virtualService.metadata.namespace, mesh.settings.domain);
+      const { host } = mesh.get(hostOfSubsets, said);
+      const subsets = mesh.get(subsetsOfHost, said);
       for (const client of clients) yield* problemsOf(client, { traffic, host, subsets, settings: mesh.settings });
     }
   },
