@@ -6,7 +6,7 @@ import { clientProxies } from "../../mesh/membership/clients.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { aliasedHost, isAlias } from "../../mesh/traffic/aliased-hosts.ts";
-import type { Definition } from "../../mesh/traffic/definition-choice.ts";
+import { type Definition, serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import {
   definitionsOfRule,
   entriesOfDestinationRule,
@@ -16,6 +16,7 @@ import {
   servicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { includesNamespace } from "../../mesh/traffic/export-to.ts";
 import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
@@ -91,6 +92,8 @@ function* elsewhere(
   const hidden = mesh.get(hiddenFromOwnClients, rule)(definitions.map((one) => one.metadata.namespace));
   if (hasOwnClients(rule, mesh) === false)
     yield noClients(host, definitions, `namespace "${namespace}" has no sidecars and no gateways`);
+  else if (!definitions.some((one) => includesNamespace(serviceVisibleTo(one, mesh.settings), namespace)))
+    yield noClients(host, definitions, `it is not exported to namespace "${namespace}"`);
   else if (hidden !== undefined)
     yield noClients(host, [...definitions, ...hidden], `the Sidecars for namespace "${namespace}" do not import it`);
   else yield* exportedInVain(rule, host);
