@@ -7,7 +7,8 @@ import { isProxy, type Workload, workloadsOfNamespace } from "../membership/work
 import { Labelled } from "../objects/labelled.ts";
 import { aliased, aliasReads } from "../requests/aliases.ts";
 import { isAlias } from "../traffic/aliased-hosts.ts";
-import { entriesFor, portNumbersOf, serviceEntryByHost } from "../requests/definitions.ts";
+import { entriesFor, portNumbersOf } from "../requests/definitions.ts";
+import { serviceEntryByHost } from "../traffic/definition-choice.ts";
 import { entryByOpenPort } from "../requests/every-address.ts";
 import type { Target } from "../requests/question.ts";
 import { coveringHosts } from "../traffic/hosts.ts";

@@ -15,8 +15,7 @@ import {
   trafficExtensionsOver,
   wasmPluginsOver,
 } from "../requests/attachments.ts";
-import { aliasByHost, entriesOfAlias } from "../requests/aliases.ts";
-import { serviceOfAlias } from "../traffic/aliased-hosts.ts";
+import { aliasByCoveringHosts, serviceOfAlias } from "../traffic/aliased-hosts.ts";
 import { leadingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import {
@@ -27,7 +26,6 @@ import {
   servicesOfOpenEntry,
 } from "../requests/every-address.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
-import { serviceEntryByHost } from "../requests/definitions.ts";
 import { gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "../requests/front.ts";
 import { streamsOfGateway } from "../gateways/stream-routes.ts";
 import { authoritiesOf } from "../requests/header-changes.ts";
@@ -43,10 +41,15 @@ import {
   namespacesThatSeeEntry,
   namespacesThatSeeService,
 } from "../requests/clients-apart.ts";
-import { serviceEntriesBesideService, serviceEntriesBesideServiceEntry } from "../traffic/definition-choice.ts";
+import {
+  serviceEntriesBesideService,
+  serviceEntriesBesideServiceEntry,
+  serviceEntryByHost,
+} from "../traffic/definition-choice.ts";
 import { destinationRuleByHost } from "../traffic/destination-rules.ts";
 import { coveringHosts, fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { entriesOfVirtualService, servicesOfVirtualService } from "../traffic/registry.ts";
+import { destinationRulesOfAlias, entriesOfAlias } from "../traffic/subset-aliases.ts";
 import { sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import { everyVirtualServiceByHost, hostsOf } from "../traffic/virtual-service-choices.ts";
 import { delegatesOfRoot, gatewaysOf, meshGateway, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
@@ -277,8 +280,8 @@ const ofHosts = [
   ...to(namespacesThatSeeEntry.from, "ThatSeeEntry", { workloads: workloadsOfNamespace.to, ...clients }),
   serviceOfAlias,
   entriesOfAlias,
-  relation("virtualServicesOfAlias", aliasByHost, everyVirtualServiceByHost),
-  relation("destinationRulesOfAlias", aliasByHost, destinationRuleByHost),
+  relation("virtualServicesOfAlias", aliasByCoveringHosts, everyVirtualServiceByHost),
+  destinationRulesOfAlias,
   ...to(namespaceOfAliased, "OfAliased", { ...pods, ...policies, ...clients }),
 ];
 const ofRoutes = [

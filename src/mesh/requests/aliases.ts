@@ -1,15 +1,11 @@
 import { idOf } from "../../kube/identity.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import type { MeshView } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { aliasedHost as hostOf, isAlias, serviceOfAlias } from "../traffic/aliased-hosts.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
-import { coveringHosts, hostOfService } from "../traffic/hosts.ts";
-import { entriesFor, type ServiceEntry, serviceEntryByHost } from "./definitions.ts";
-
-/** An alias, by the keys of the names that cover the host that it stands for. */
-export const aliasByHost = index("Service", (service) => (isAlias(service) ? coveringHosts(hostOf(service)) : []));
-/** An alias and the ServiceEntries that may have a name for the host that it stands for. */
-export const entriesOfAlias = relation("entriesOfAlias", aliasByHost, serviceEntryByHost);
+import { hostOfService } from "../traffic/hosts.ts";
+import { entriesOfAlias } from "../traffic/subset-aliases.ts";
+import { entriesFor, type ServiceEntry } from "./definitions.ts";
 
 /** What `aliased` reads. */
 export const aliasReads = [serviceOfAlias, entriesOfAlias] as const;

@@ -2,17 +2,11 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
 import { type DeclaredProtocol, declaredProtocol, isTlsPort, parsedProtocol } from "../membership/service-protocol.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { isServed } from "../objects/revision.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
-import { covers, hostKey } from "../traffic/hosts.ts";
+import { covers } from "../traffic/hosts.ts";
 import { isTlsProtocol } from "../traffic/service-entry-hosts.ts";
 
 export type ServiceEntry = ObjectOf<"ServiceEntry">;
-
-/** The ServiceEntries that a control plane reads, by the keys of their hosts, wildcards among them. */
-export const serviceEntryByHost = index("ServiceEntry", (entry, settings) =>
-  isServed(entry, settings) ? new Set(entry.spec.hosts.map(hostKey)) : [],
-);
 
 /** A ServiceEntry and its namespace. */
 export const namespaceOfEntry = relation(

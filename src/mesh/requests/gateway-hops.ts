@@ -1,7 +1,7 @@
 import { type MeshView, relation } from "../../view/view.ts";
 import { coveringHosts } from "../traffic/hosts.ts";
 import { everyVirtualServiceByHost } from "../traffic/virtual-service-choices.ts";
-import { serviceEntryByHost } from "./definitions.ts";
+import { serviceEntryByHost } from "../traffic/definition-choice.ts";
 import { type AskedAtGateway, type Entrance, entranceAtProxy } from "./entrances.ts";
 import { type Front, gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "./front.ts";
 import { type Stage, stageAt, stageReads } from "./gateway-stage.ts";

@@ -13,7 +13,8 @@ import {
 } from "../traffic/virtual-service-choices.ts";
 import { isDelegate } from "../traffic/virtual-service-clients.ts";
 import type { StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
-import { portOfDefinition, serviceEntryByHost } from "./definitions.ts";
+import { serviceEntryByHost } from "../traffic/definition-choice.ts";
+import { portOfDefinition } from "./definitions.ts";
 import type { Destinations } from "./destinations.ts";
 import { parentReads, RoutesOfHost } from "./gateway-api-routes.ts";
 import type { Source } from "./outcome.ts";

@@ -1,6 +1,7 @@
 import { fact, index, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
+import { coveringHosts } from "./hosts.ts";
 
 /** Whether a Service is another name for a host (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService). */
 export const isAlias = ({ spec }: Service): boolean => spec.type === "ExternalName" && (spec.externalName ?? "") !== "";
@@ -8,6 +9,10 @@ export const isAlias = ({ spec }: Service): boolean => spec.type === "ExternalNa
 /** The host that an alias stands for. DNS ignores the case and the dot at the end. */
 export const aliasedHost = ({ spec }: Service): string => (spec.externalName ?? "").toLowerCase().replace(/\.$/, "");
 
+/** An alias, by the keys of the names that cover the host that it stands for. */
+export const aliasByCoveringHosts = index("Service", (service) =>
+  isAlias(service) ? coveringHosts(aliasedHost(service)) : [],
+);
 const aliasByAliasedHost = index("Service", (service) => (isAlias(service) ? [aliasedHost(service)] : []));
 
 /** An alias and the Service whose host it stands for. */

@@ -3,7 +3,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "./export-to.ts";
 import { isServed } from "../objects/revision.ts";
-import { hostOfService, isWildcard } from "./hosts.ts";
+import { hostKey, hostOfService, isWildcard } from "./hosts.ts";
 
 type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -49,6 +49,11 @@ export function hasOwnExportTo(object: AnyObject): boolean {
 export const serviceByHost = index("Service", (service, { domain }) => [hostOfService(service, domain)]);
 export const entryByHost = index("ServiceEntry", (entry, settings) =>
   isServed(entry, settings) ? new Set(entry.spec.hosts.filter((host) => !isWildcard(host))) : [],
+);
+
+/** The ServiceEntries that a control plane reads, by the keys of their hosts, wildcards among them. */
+export const serviceEntryByHost = index("ServiceEntry", (entry, settings) =>
+  isServed(entry, settings) ? new Set(entry.spec.hosts.map(hostKey)) : [],
 );
 
 /** A Service and the ServiceEntries, of any namespace, that define its host too. */

@@ -3,6 +3,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 import { isServed } from "../objects/revision.ts";
 import { exportSetOf } from "./destination-rule-merge.ts";
+import { serviceEntryByHost } from "./definition-choice.ts";
 import { coveringHostsOfAll, fullHost, hostKey, mostSpecificHost, namespaceOfHost } from "./hosts.ts";
 import { subsetDestinationsOf, type VirtualService } from "./virtual-services.ts";
 
@@ -22,6 +23,11 @@ function subsetHosts(virtualService: VirtualService, { domain }: MeshSettings): 
     hosts.add(fullHost(host, virtualService.metadata.namespace, domain));
   return [...hosts];
 }
+
+/** The same hosts, without the wildcards that cover them. */
+export const exactSubsetHosts = index("VirtualService", (virtualService, settings) =>
+  isServed(virtualService, settings) ? subsetHosts(virtualService, settings) : [],
+);
 
 const subsetHostsOfVirtualService = index("VirtualService", (virtualService, settings) =>
   isServed(virtualService, settings) ? coveringHostsOfAll(subsetHosts(virtualService, settings)) : [],
@@ -55,7 +61,7 @@ export const virtualServicesOfDestinationRule = relation(
 export const serviceEntriesOfVirtualService = relation(
   "serviceEntriesOfVirtualService",
   subsetHostsOfVirtualService,
-  index("ServiceEntry", (entry, settings) => (isServed(entry, settings) ? new Set(entry.spec.hosts.map(hostKey)) : [])),
+  serviceEntryByHost,
 );
 
 /**

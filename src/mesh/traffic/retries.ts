@@ -87,7 +87,8 @@ export function* multipliedRetries(
   const [second] = spec.http
     .filter((route) => isToHosts(route) && from(route).size < all.size)
     .toSorted((a, b) => retriesOf(b, settings).attempts - retriesOf(a, settings).attempts);
-  if (second === undefined) return;
+  // One that repeats nothing multiplies nothing.
+  if (second === undefined || retriesOf(second, settings).attempts === 0) return;
   const last = from(second);
   for (const [i, route] of spec.http.entries()) {
     if (route.route.length === 0 || isToHosts(route) || !from(route).isDisjointFrom(last)) continue;

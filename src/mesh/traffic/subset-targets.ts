@@ -1,11 +1,14 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, type MeshView } from "../../view/view.ts";
+import { aliasedHost } from "./aliased-hosts.ts";
 import { readsRuleHosts, ruleHostsOver, rulesOfHosts, rulesOfWildcards } from "./destination-rule-lookup.ts";
 import { serviceEntriesOfVirtualService } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { coveringHosts, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
+import { aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias } from "./subset-aliases.ts";
 import { SubsetsOfHost } from "./subsets.ts";
 
+type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
 /** The ServiceEntries of hosts with the same key. */
@@ -78,15 +81,43 @@ const namespacesTogether = fact(
   (key): ReadonlySet<string> => new Set(key === "" ? [] : key.split(",")),
 );
 
+/** The host whose DestinationRules decide about the subsets of a host of destinations. */
+export interface HostOfSubsets {
+  readonly host: string;
+  /** The ExternalName that the destinations name; undefined: they name the host itself. */
+  readonly alias: Service | undefined;
+}
+
 /**
- * The look-up results for subsets of a host (as istiod resolves it). Hosts with the same DestinationRules and the same
+ * A route to an alias with a subset leads to the subset of the host that it stands for, of one step (Istio
+ * pilot/pkg/networking/core/route/route.go GetDestinationCluster), so DestinationRules for the alias count for nothing. A
+ * ServiceEntry with the host of the alias may come before it.
+ */
+export const hostOfSubsets = fact(
+  "hostOfSubsets",
+  "key",
+  [aliasesOfSubsets, serviceEntriesOfVirtualService],
+  (host, mesh): HostOfSubsets => {
+    const [alias] = mesh.under(aliasesOfSubsets, [host]);
+    const isPlain = alias === undefined || mesh.hasUnder(serviceEntriesOfVirtualService, host);
+    return isPlain ? { host, alias: undefined } : { host: aliasedHost(alias), alias };
+  },
+);
+
+/**
+ * The look-up results for subsets of a host (as istiod resolves it), or of the one that it is an alias for. Hosts with the same DestinationRules and the same
  * service namespaces share one object.
  */
 export const subsetsOfHost = fact(
   "subsetsOfHost",
   "key",
-  [...readsRuleHosts, serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
-  (host, mesh): SubsetsOfHost => {
+  [
+    ...readsRuleHosts,
+    ...[serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
+    ...[hostOfSubsets, destinationRulesOfAlias, entriesOfAlias],
+  ],
+  (said, mesh): SubsetsOfHost => {
+    const { host } = mesh.get(hostOfSubsets, said);
     const hosts = ruleHostsOver(host, mesh);
     const namespaces = serviceNamespacesOfHost(host, mesh);
     const [first] = hosts;

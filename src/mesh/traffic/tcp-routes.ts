@@ -1,4 +1,4 @@
-import { containsConnections, isForGateway, shareConnections } from "./tls-routes.ts";
+import { atGateways, containsConnections, isForGateway, shareConnections } from "./tls-routes.ts";
 import { gatewaysOf, meshGateway } from "./virtual-service-clients.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
@@ -30,14 +30,13 @@ const mostCompared = 32;
 /**
  * The tcp routes of a VirtualService that get no connection, because a match of an earlier route accepts whatever each of their
  * matches accepts, or because sidecars are refused a subnet that both have (Istio pilot/pkg/networking/core/tls.go
- * buildSidecarOutboundTCPFilterChainOpts). Gateways ask for ports and for gateways alone (pilot/pkg/networking/core/gateway.go
- * l4SingleMatch). Subnets are compared as text.
+ * buildSidecarOutboundTCPFilterChainOpts). Subnets are compared as text.
  */
 export function* tcpRoutesLostWithin(virtualService: VirtualService): Iterable<LostTcpRoute> {
   const isInMesh = gatewaysOf(virtualService).has(meshGateway);
   const earlier = new EarlierRoutes(virtualService);
   for (const [i, route] of virtualService.spec.tcp.entries()) {
-    const matches = isInMesh ? route.match : route.match.map(asAtGateways);
+    const matches = isInMesh ? route.match : route.match.map(atGateways);
     const loss = earlier.lossOf(matches);
     if (loss !== undefined) yield { i, ...loss };
     if (route.route.length > 0) earlier.add(route, matches);
@@ -89,13 +88,6 @@ class EarlierRoutes {
     return undefined;
   }
 }
-
-const asAtGateways = (match: Match): Match => ({
-  ...match,
-  destinationSubnets: [],
-  sourceLabels: {},
-  sourceNamespace: undefined,
-});
 
 function add<V>(lists: Map<string, V[]>, key: string, value: V): void {
   const list = lists.get(key);

@@ -207,12 +207,23 @@ export function* tlsLossesWithin(virtualService: VirtualService): Iterable<TlsLo
 /** What becomes of a match beside an earlier one of the same VirtualService. */
 function fateWithin(by: TlsMatch, own: TlsMatch, isInMesh: boolean): TlsLoss["kind"] | undefined {
   const isOfSidecars = (one: TlsMatch) => isInMesh && isForGateway(meshGateway, one.match, one.virtualService);
-  const isSame = isSameList(by.match, own.match);
+  if (!isOfSidecars(own)) return isTakenAtGateways(by.match, own.match) ? "taken" : undefined;
   const isContained = containsConnections(by.match, own.match) && containsGateways(by.match, own.match);
-  if (isContained && (isSame || !isOfSidecars(own))) return "taken";
-  const meetInMesh = !isSame && isOfSidecars(own) && isOfSidecars(by) && isSameDestination(by.match, own.match);
+  if (isSameList(by.match, own.match)) return isContained ? "taken" : undefined;
+  const meetInMesh = isOfSidecars(by) && isSameDestination(by.match, own.match);
   return meetInMesh && shareConnections(by.match, own.match) ? "refused" : undefined;
 }
+
+const isTakenAtGateways = (by: Match, own: Match): boolean =>
+  containsConnections(atGateways(by), atGateways(own)) && containsGateways(by, own);
+
+/** Gateways ask a match of tcp or tls for its port and its gateways alone (Istio pilot/pkg/networking/core/gateway.go l4SingleMatch). */
+export const atGateways = <M extends Conditions>(match: M): M => ({
+  ...match,
+  destinationSubnets: [],
+  sourceLabels: {},
+  sourceNamespace: undefined,
+});
 
 const containsGateways = (a: Match, b: Match): boolean =>
   a.gateways.length === 0 || (b.gateways.length > 0 && b.gateways.every((one) => a.gateways.includes(one)));

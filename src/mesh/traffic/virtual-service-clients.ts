@@ -53,8 +53,9 @@ interface SourceMatch {
 
 /**
  * The clients that some match of a route accepts. In http, a match with gateways ignores the source namespace (Istio
- * pilot/pkg/networking/core/route/route.go sourceMatchHTTP); in tcp and tls both are checked
- * (pilot/pkg/networking/core/tls.go matchTCP, matchTLS). Source labels are assumed to match some workload.
+ * pilot/pkg/networking/core/route/route.go sourceMatchHTTP); in tcp and tls sidecars check both (pilot/pkg/networking/core/tls.go
+ * matchTCP, matchTLS), and gateways ask for gateways and ports alone (pilot/pkg/networking/core/gateway.go l4SingleMatch). Source
+ * labels are assumed to match some workload.
  */
 export function clientsMatching(
   clients: Clients,
@@ -66,9 +67,9 @@ export function clientsMatching(
   const through = new UnitedClients();
   for (const match of matches) {
     const gateways = new Set(match.gateways.map((gateway) => fullGatewayName(gateway, namespace)));
-    const asked = protocol === "http" && gateways.size > 0 ? undefined : match.sourceNamespace;
+    const isAskedAt = (gateway: string) => (protocol === "http" ? gateways.size === 0 : gateway === meshGateway);
     for (const [gateway, namespaces] of gateways.size === 0 ? clients : thoseOf(gateways, clients))
-      through.add(gateway, from(asked, namespaces));
+      through.add(gateway, from(isAskedAt(gateway) ? match.sourceNamespace : undefined, namespaces));
   }
   return through.all();
 }

@@ -26,31 +26,36 @@ export const destinationRuleCircuitBreaker = defineRule({
     wayOut:
       "Delete the connectionPool or outlierDetection that was added last: the defaults of Istio have no such limits.",
     silentWhen:
-      "A DestinationRule without limits, such as one with subsets alone. Which limits a service needs is not known.",
+      "A DestinationRule without limits, such as one with subsets or a connectTimeout alone. Which limits a service needs is not known.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/circuit-breaking/",
   },
 
   *check(rule, { settings }) {
     if (!isServed(rule, settings)) return;
     const { trafficPolicy, subsets } = rule.spec;
-    const places: (readonly [Path, Limits | undefined])[] = [
-      [["spec", "trafficPolicy"], trafficPolicy],
-      ...(trafficPolicy?.portLevelSettings ?? []).map(
-        (policy, i) => [["spec", "trafficPolicy", "portLevelSettings", i], policy] as const,
-      ),
-      ...subsets.map((subset, i) => [["spec", "subsets", i, "trafficPolicy"], subset.trafficPolicy] as const),
-    ];
-    // A rule without limits, such as one with subsets alone, is not meant as a circuit breaker.
-    const isBreaker = places.some(([, limits]) => limits?.connectionPool !== undefined);
-    if (isBreaker && places.every(([, limits]) => limits?.outlierDetection === undefined))
+    const places = [...placesIn(["spec", "trafficPolicy"], trafficPolicy)];
+    for (const [i, subset] of subsets.entries())
+      places.push(...placesIn(["spec", "subsets", i, "trafficPolicy"], subset.trafficPolicy));
+    // A rule without limits, such as one with subsets or a connectTimeout alone, is not meant as a circuit breaker.
+    const isBreaker = places.some(
+      ([, { connectionPool }]) => connectionPool !== undefined && isLimiting(connectionPool),
+    );
+    if (isBreaker && places.every(([, { outlierDetection }]) => outlierDetection === undefined))
       yield {
         at: ["spec"],
         message: `Pods of "${hostOfRule(rule, settings)}" that fail keep getting requests: there is no outlierDetection`,
         key: "no outlierDetection",
       };
-    for (const [at, limits] of places) if (limits !== undefined) yield* harmfulIn(at, limits);
+    for (const [at, limits] of places) yield* harmfulIn(at, limits);
   },
 });
+
+/** The settings of a policy, and those of its ports, which subsets can have as well (Istio util.go GetPortLevelTrafficPolicy). */
+function* placesIn(at: Path, policy: TrafficPolicy | undefined): Iterable<readonly [Path, Limits]> {
+  if (policy === undefined) return;
+  yield [at, policy];
+  for (const [i, one] of policy.portLevelSettings.entries()) yield [[...at, "portLevelSettings", i], one];
+}
 
 function* harmfulIn(at: Path, { connectionPool, outlierDetection }: Limits): Iterable<Problem> {
   if (outlierDetection !== undefined && mayEjectAll(outlierDetection))
@@ -79,6 +84,10 @@ interface Limit {
   /** Of a limit of 1. */
   readonly effect: string;
 }
+
+/** Of 0, Istio sets nothing (pilot/pkg/networking/core/cluster_traffic_policy.go applyConnectionPool). */
+const isLimiting = (pool: NonNullable<Limits["connectionPool"]>): boolean =>
+  limitsOf(pool).some(({ limit }) => limit !== undefined && limit > 0);
 
 const refused = "requests that arrive at the same time are answered with 503";
 /** Envoy answers 503 only when http1MaxPendingRequests is reached too; its TCP proxy closes connections at once. */

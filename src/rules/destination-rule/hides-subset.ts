@@ -6,7 +6,8 @@ import { type DestinationRule, virtualServicesOfDestinationRule } from "../../me
 import { includesNamespace } from "../../mesh/traffic/export-to.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { type Callers, routing } from "../../mesh/traffic/subset-clients.ts";
-import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
+import { aliasesOfDestinationRule, subsetUsersOfAlias } from "../../mesh/traffic/subset-aliases.ts";
+import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
@@ -20,9 +21,12 @@ const namespaceOfDestinationRule = relation(
 
 const reads = [
   virtualServicesOfDestinationRule,
+  aliasesOfDestinationRule,
+  subsetUsersOfAlias,
   namespaceOfDestinationRule,
   clientProxies,
   routing,
+  hostOfSubsets,
   subsetsOfHost,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -31,7 +35,7 @@ export const destinationRuleHidesSubset = defineRule({
   id: "destination-rule-hides-subset",
   subject: "DestinationRule",
   reads,
-  worksWithout: ["Gateway", "ServiceEntry", "Workload", "Sidecar"],
+  worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
   onlyOwnChanges: true,
   mode: "deny",
   since: "0.1.0",
@@ -58,7 +62,7 @@ export const destinationRuleHidesSubset = defineRule({
     if (hasProxies === false) return;
     const reported = new Set<string>();
     const asked: Asked = { mesh, left: new Map() };
-    for (const virtualService of mesh.related(virtualServicesOfDestinationRule, rule)) {
+    for (const virtualService of usersOf(rule, mesh)) {
       yield;
       for (const { host, subset, instead } of hiddenBy(rule, virtualService, asked)) {
         const key = JSON.stringify([host, subset]);
@@ -76,6 +80,13 @@ export const destinationRuleHidesSubset = defineRule({
     }
   },
 });
+
+/** The VirtualServices that name subsets of a host which the rule can match, also by another name for the host. */
+const usersOf = (rule: DestinationRule, mesh: View): ReadonlySet<VirtualService> =>
+  new Set([
+    ...mesh.related(virtualServicesOfDestinationRule, rule),
+    ...mesh.related(aliasesOfDestinationRule, rule).flatMap((alias) => mesh.related(subsetUsersOfAlias, alias)),
+  ]);
 
 interface Asked {
   readonly mesh: View;
@@ -102,8 +113,9 @@ function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh
   for (const traffic of trafficOf(virtualService)) {
     const { host: said, subset } = traffic.destination;
     if (!subset) continue;
-    const host = fullHost(said, virtualService.metadata.namespace, mesh.settings.domain);
-    const subsets = mesh.get(subsetsOfHost, host);
+    const named = fullHost(said, virtualService.metadata.namespace, mesh.settings.domain);
+    const { host } = mesh.get(hostOfSubsets, named);
+    const subsets = mesh.get(subsetsOfHost, named);
     // The owner of a service decides about its subsets, and virtual-service-subset-not-found reports what is missing.
     if (subsets.serviceNamespaces.has(namespace)) continue;
     if (!left.has(host)) left.set(host, subsetsLeft(rule, subsets));

@@ -1,10 +1,12 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import { hiddenFromOwnClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import type { Definition } from "../../mesh/traffic/definition-choice.ts";
+import { aliasedHost, isAlias } from "../../mesh/traffic/aliased-hosts.ts";
+import { type Definition, serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import {
   definitionsOfRule,
   entriesOfDestinationRule,
@@ -14,6 +16,7 @@ import {
   servicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { includesNamespace } from "../../mesh/traffic/export-to.ts";
 import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
@@ -38,7 +41,7 @@ export const destinationRuleNeverUsed = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary: "No client uses a DestinationRule, or not those that it is exported to.",
-  why: "For a service, istiod looks for DestinationRules in the namespace of the client, then in that of the service, then in the root namespace (Istio pilot/pkg/model/push_context.go destinationRule). One in any other namespace counts for clients of that namespace alone, whatever its exportTo, and one for a host that is no service counts for nobody. TLS settings, circuit breakers and subsets in it have no effect.",
+  why: "For a service, istiod looks for DestinationRules in the namespace of the client, then in that of the service, then in the root namespace (Istio pilot/pkg/model/push_context.go destinationRule). One in any other namespace counts for clients of that namespace alone, whatever its exportTo, and one for a host that is no service, or only another name for one (ExternalName), counts for nobody (pilot/pkg/networking/core/cluster.go buildOutboundClusters). TLS settings, circuit breakers and subsets in it have no effect.",
   fix: "Move the DestinationRule to the namespace of the service, or correct its host. If it is for clients of its own namespace, say so with `exportTo: [.]`.",
   incident: {
     symptoms: ["no-effect"],
@@ -53,7 +56,9 @@ export const destinationRuleNeverUsed = defineRule({
     const host = hostOfRule(rule, mesh.settings);
     if (!isServed(rule, mesh.settings) || !isOneHost(host)) return;
     const definitions = definitionsOfRule(rule, mesh);
-    if (definitions.length > 0) yield* elsewhere(rule, host, definitions, mesh);
+    const [only, ...others] = definitions;
+    if (only?.kind === "Service" && isAlias(only) && others.length === 0) yield otherName(host, only);
+    else if (definitions.length > 0) yield* elsewhere(rule, host, definitions, mesh);
     else yield unknownHost(rule, host, mesh);
   },
 });
@@ -61,6 +66,16 @@ export const destinationRuleNeverUsed = defineRule({
 /** Hosts of a cluster set may be in another cluster. */
 const isOneHost = (host: string): boolean =>
   host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
+
+/** An alias has no cluster (Istio pilot/pkg/networking/core/cluster.go buildOutboundClusters). */
+const otherName = (host: string, alias: ObjectOf<"Service">): Problem => ({
+  at: ["spec", "host"],
+  message: `No client uses this DestinationRule: "${host}" is another name for "${aliasedHost(alias)}" (externalName), and only rules for that host count`,
+  key: JSON.stringify([host, "alias"]),
+  evidence: [alias],
+  related: [alias],
+  fix: `Write the DestinationRule for "${aliasedHost(alias)}". If that host is outside the cluster, it needs a ServiceEntry as well.`,
+});
 
 /** A rule in another namespace than the service. */
 function* elsewhere(
@@ -77,6 +92,8 @@ function* elsewhere(
   const hidden = mesh.get(hiddenFromOwnClients, rule)(definitions.map((one) => one.metadata.namespace));
   if (hasOwnClients(rule, mesh) === false)
     yield noClients(host, definitions, `namespace "${namespace}" has no sidecars and no gateways`);
+  else if (!definitions.some((one) => includesNamespace(serviceVisibleTo(one, mesh.settings), namespace)))
+    yield noClients(host, definitions, `it is not exported to namespace "${namespace}"`);
   else if (hidden !== undefined)
     yield noClients(host, [...definitions, ...hidden], `the Sidecars for namespace "${namespace}" do not import it`);
   else yield* exportedInVain(rule, host);

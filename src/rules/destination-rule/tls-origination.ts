@@ -123,9 +123,16 @@ function* uncheckedName(tls: Tls, { host, port, entries }: Destination, key: str
 }
 
 /** The one port of the entry, or a port that the setting names. */
-const isPlainPort = ({ spec }: ServiceEntry, port: number | undefined): boolean =>
-  spec.endpoints.length === 0 &&
-  (port === 80 || (port === undefined && spec.ports.length === 1)) &&
-  spec.ports.some(
-    (own) => own.number === 80 && own.protocol === "HTTP" && (own.targetPort === undefined || own.targetPort === 80),
+function isPlainPort({ spec }: ServiceEntry, port: number | undefined): boolean {
+  if (port === undefined ? spec.ports.length !== 1 : port !== 80) return false;
+  const own = spec.ports.find(({ number }) => number === 80);
+  if (own?.protocol?.toUpperCase() !== "HTTP") return false;
+  // The port of an endpoint comes before that of the ServiceEntry, and a socket has none (Istio serviceentry/conversion.go convertWorkloadInstanceToServiceInstance).
+  const places = spec.endpoints.map(({ address, ports }) =>
+    address?.startsWith("unix://") ? undefined : ports[own.name ?? ""] || portBehind(own),
   );
+  return (places.length === 0 ? [portBehind(own)] : places).every((behind) => behind === 80);
+}
+
+const portBehind = ({ number, targetPort }: ServiceEntry["spec"]["ports"][number]): number | undefined =>
+  targetPort || number;

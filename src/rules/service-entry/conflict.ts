@@ -5,6 +5,7 @@ import { isChosenByAge, serviceEntriesBesideServiceEntry } from "../../mesh/traf
 import { oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
+import { isTlsProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
 import { fact } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -79,16 +80,23 @@ function protocolClash({ spec }: ServiceEntry, other: ServiceEntry): readonly [P
   const theirs = new Map(other.spec.ports.map((port) => [port.number, port]));
   for (const own of spec.ports) {
     const there = theirs.get(own.number);
-    if (there !== undefined && protocolOf(there) !== protocolOf(own)) return [own, there];
+    if (there !== undefined && treatedAs(there) !== treatedAs(own)) return [own, there];
   }
   return undefined;
 }
 
-const protocolOf = ({ protocol }: Port): string => (protocol || "TCP").toUpperCase();
+const protocolOf = ({ protocol }: Port): string => protocol?.toUpperCase() || "of no protocol";
+
+/** HTTPS and TLS are both routed by the server name (Istio pkg/config/protocol/instance.go IsTLS); without one, proxies detect HTTP. */
+const treatedAs = (port: Port): string => (isTlsProtocol(port.protocol) ? "TLS" : protocolOf(port));
 
 /** Whether requests have the same result with either. */
 const isAlike = (entry: ServiceEntry, other: ServiceEntry): boolean => contentOf(entry) === contentOf(other);
 
+/** With the defaults of what is not written. */
 const contentOf = ({ spec: { addresses, location, resolution, ports, endpoints, workloadSelector } }: ServiceEntry) =>
-  JSON.stringify([addresses, location, resolution, ports.map(portOf), endpoints, workloadSelector]);
-const portOf = ({ number, protocol, targetPort }: Port) => [number, protocol, targetPort];
+  JSON.stringify([
+    ...[addresses, location || "MESH_EXTERNAL", resolution || "NONE", ports.map(portOf)],
+    ...[endpoints, workloadSelector],
+  ]);
+const portOf = (port: Port) => [port.number, treatedAs(port), port.targetPort || port.number];

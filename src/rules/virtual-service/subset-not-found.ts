@@ -1,6 +1,6 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { hasGatewaysAlone } from "../../mesh/membership/clients.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -10,7 +10,7 @@ import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.
 import { type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
-import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
+import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
@@ -24,14 +24,15 @@ interface TargetHost extends Omit<Target, "subset"> {
 }
 
 /** A host without a subset that a VirtualService sends requests to, as messages need it. */
-const targetHost = fact("targetHost", "key", [subsetsOfHost, missingHost], (host, mesh): TargetHost => {
-  const subsets = mesh.get(subsetsOfHost, host);
+const targetHost = fact("targetHost", "key", [hostOfSubsets, subsetsOfHost, missingHost], (said, mesh): TargetHost => {
+  const { host, alias } = mesh.get(hostOfSubsets, said);
+  const subsets = mesh.get(subsetsOfHost, said);
   const isUnknown = subsets.serviceNamespaces.size === 0 && !isWildcard(host) && mesh.knows("ServiceEntry");
   const missing = () => {
-    const found = mesh.get(missingHost, host);
+    const found = mesh.get(missingHost, said);
     return found?.isPartial === true ? undefined : found;
   };
-  return { host, subsets, isUnknown, missing, said: new SmallMap() };
+  return { host: said, target: host, aliases: alias ? [alias] : [], subsets, isUnknown, missing, said: new SmallMap() };
 });
 
 const general =
@@ -128,6 +129,10 @@ export const virtualServiceSubsetNotFound = defineRule({
 const none: readonly SubsetFailure[] = [];
 
 interface Target extends SubsetTarget {
+  /** The host whose DestinationRules decide, which is the host itself or the one that it is another name for. */
+  readonly target: string;
+  /** The ExternalName, if it is another name. */
+  readonly aliases: readonly ObjectOf<"Service">[];
   /** Whether the host has not the form of a Service's and no ServiceEntry defines it, so that requests fail anyway. */
   readonly isUnknown: boolean;
   /** If nothing defines the host, for certain; virtual-service-destination-not-found leaves it to this rule then. Texts alone need it. */
@@ -235,16 +240,20 @@ function alsoFor(standsFor: readonly string[], { host, subset }: Target, isWarni
 }
 
 function messageOf({ client, lookup }: SubsetFailure, target: Target, isForAll: boolean): string {
-  const { host, subset, isUnknown } = target;
+  const { subset, isUnknown } = target;
+  const host = hostInWords(target);
   const who = clientsNamed(client, lookup.definedFor === "some");
   if (isUnknown)
-    return `Host "${host}" names no Service and no ServiceEntry${isForAll ? "" : ` for ${who}`}, so it has no subset "${subset}"`;
+    return `Host ${host} names no Service and no ServiceEntry${isForAll ? "" : ` for ${who}`}, so it has no subset "${subset}"`;
   if (lookup.used.length === 0)
-    return `No DestinationRule${isForAll ? "" : ` that ${who} use`} for "${host}" defines subset "${subset}"`;
+    return `No DestinationRule${isForAll ? "" : ` that ${who} use`} for ${host} defines subset "${subset}"`;
   const names = namesOf(lookup.used);
   const defines = `${names} ${lookup.used.length === 1 ? "defines" : "define"} ${listed(lookup.subsets)}`;
-  return `Subset "${subset}" of "${host}" does not exist${isForAll ? "" : ` for ${who}`}: DestinationRule ${defines}`;
+  return `Subset "${subset}" of ${host} does not exist${isForAll ? "" : ` for ${who}`}: DestinationRule ${defines}`;
 }
+
+const hostInWords = ({ host, target }: Target): string =>
+  host === target ? `"${host}"` : `"${target}", for which "${host}" is another name,`;
 
 const named = new WeakMap<readonly DestinationRule[], string>();
 
@@ -289,7 +298,8 @@ function fixFor({ client, ownerInstead }: SubsetFailure, fix: string | undefined
 }
 
 /** `reviews.prod` is not completed, although a client would resolve it. */
-function hostFix({ host, missing }: Target, domain: string): string {
+function hostFix({ host, target, missing }: Target, domain: string): string {
+  if (host !== target) return `Create a ServiceEntry for "${target}", and a DestinationRule with the subset.`;
   const [name, namespace, ...more] = host.split(".");
   const isShort = name && namespace && (more.length === 0 || (more.length === 1 && more[0] === "svc"));
   const create = "create a ServiceEntry for the host first";
@@ -309,7 +319,7 @@ function missingFix({ missing }: Target): string | undefined {
   );
 }
 
-function subsetFix({ lookup }: SubsetFailure, { host, subset, subsets }: Target): string | undefined {
+function subsetFix({ lookup }: SubsetFailure, { target: host, subset, subsets }: Target): string | undefined {
   if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
   const elsewhere = subsets.rules.defining(subset).filter((rule) => !lookup.used.includes(rule));
   // Sorted, because the view has them in the order in which it met them.
@@ -329,6 +339,6 @@ function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNo
   // The gateway finds no subset in any namespace, so its namespace does not matter.
   const gateway: readonly AnyObject[] =
     client?.gateway === undefined || isNowhere ? [] : [client.gateway.gateway, client.gateway.workload];
-  const others = [...missing, ...gateway, ...(root ? [root] : [])];
+  const others = [...missing, ...gateway, ...(root ? [root] : []), ...target.aliases];
   return others.length === 0 ? lookup.used : [...lookup.used, ...others];
 }

@@ -7,7 +7,7 @@ import { areControlPlanesSeveral, type ControlPlane, isReadBy, isServed } from "
 import { rulesReadBy } from "../../mesh/traffic/destination-rule-lookup.ts";
 import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
-import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
+import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -36,14 +36,14 @@ const namespacesMeantByVirtualService = relation(
   namespaceByName,
 );
 
-const reads = [namespacesMeantByVirtualService, readers, subsetsOfHost] as const;
+const reads = [namespacesMeantByVirtualService, readers, hostOfSubsets, subsetsOfHost] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceSubsetNotRead = defineRule({
   id: "virtual-service-subset-not-read",
   subject: "VirtualService",
   reads,
-  worksWithout: ["ServiceEntry"],
+  worksWithout: ["Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary", "revisions"],
@@ -115,8 +115,9 @@ interface Unread extends Pick<Asked, "subset"> {
 
 function unreadBy(clients: readonly Client[], { virtualService, host: said, subset, mesh }: Asked): readonly Unread[] {
   const { settings } = mesh;
-  const host = fullHost(said, virtualService.metadata.namespace, settings.domain);
-  const subsets = mesh.get(subsetsOfHost, host);
+  const full = fullHost(said, virtualService.metadata.namespace, settings.domain);
+  const { host } = mesh.get(hostOfSubsets, full);
+  const subsets = mesh.get(subsetsOfHost, full);
   return clients.flatMap((client): readonly Unread[] => {
     const { name } = client.namespace.metadata;
     const rule = subsets.rules.defining(subset).find((one) => !isReadBy(one, client.controlPlane, settings));

@@ -45,7 +45,7 @@ test("the clients of a VirtualService: gateways and exportTo", () => {
     assert.deepEqual(shown(clientsOf(virtualService(spec), defaultMeshSettings)), clients);
 });
 
-test("what a match lets through: http does not ask gateways for a source namespace, tcp and tls do", () => {
+test("what a match lets through: http does not ask named gateways for a source namespace, and tcp and tls ask sidecars alone", () => {
   const clients: Clients = new Map([
     ["mesh", new Set(["*"])],
     ["edge/public", new Set(["edge", "shop"])],
@@ -56,7 +56,9 @@ test("what a match lets through: http does not ask gateways for a source namespa
     [[], "http", all],
     [[match([])], "http", all],
     [[match([], "web")], "http", { mesh: "web" }],
-    [[match([], "edge")], "tcp", { mesh: "edge", "edge/public": "edge" }],
+    // Istio pilot/pkg/networking/core/gateway.go l4SingleMatch.
+    [[match([], "edge")], "tcp", { mesh: "edge", "edge/public": "edge shop" }],
+    [[match(["edge/public"], "web")], "tcp", { "edge/public": "edge shop" }],
     [[match(["mesh"], "web")], "http", { mesh: "*" }],
     [[match(["mesh"], "web")], "tcp", { mesh: "web" }],
     [[match(["other"])], "http", {}],
