@@ -11,7 +11,13 @@ import {
   policiesOfServices,
   policiesOfWaypointClass,
 } from "./enforced-policies.ts";
-import { type Destination, type ServedTraffic, type ServingWaypoints, servingWaypoints } from "./served-traffic.ts";
+import {
+  type Destination,
+  destinationKinds,
+  type ServedTraffic,
+  type ServingWaypoints,
+  servingWaypoints,
+} from "./served-traffic.ts";
 
 /** A destination, the waypoint that its labels request, and the policies that this waypoint enforces for it. */
 export interface GuardedTraffic extends Destination {
@@ -74,6 +80,16 @@ export class WaypointGuards {
   /** The names of objects with a waypoint label of their own. */
   labelled(kind: Destination["kind"]): ReadonlySet<string> {
     return this.#waypoints.labelled(kind);
+  }
+
+  /** The waypoints in use by objects with a label of their own. */
+  waypointsNamed(): readonly WaypointBinding[] {
+    return destinationKinds.flatMap((kind) =>
+      [...this.labelled(kind)].flatMap((name) => {
+        const traffic = this.ofNamed(kind, name);
+        return traffic === undefined ? [] : usedWays(traffic).map(({ binding }) => binding);
+      }),
+    );
   }
 
   /** The names of the objects that policies target. */

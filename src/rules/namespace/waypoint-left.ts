@@ -8,12 +8,13 @@ import {
   formatWaypoint,
   identityOfWaypoint,
   isOfMeshGateway,
+  type WaypointBinding,
   waypointNamed,
   waypointTraffic,
 } from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { type Addressed, servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
-import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
+import { usedWays, type WaypointGuards, waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
 import { keptByZtunnel } from "../../mesh/waypoints/ztunnel-behind.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -46,7 +47,7 @@ export const namespaceWaypointLeft = defineRule({
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof keptByZtunnel>;
+  readonly mesh: MeshView<typeof keptByZtunnel | typeof waypointGuards>;
 }
 
 function problemOf(departure: Departure, side: Side): Problem {
@@ -80,18 +81,34 @@ function warningOf(departure: Departure, side: Side): string | undefined {
 }
 
 /** Why nobody gets in, because ztunnel itself refuses others; undefined: it does not. */
-function keptReason({ was, isOpened, isStaying, isOfIngress }: Departure, { object, mesh }: Side): string | undefined {
+function keptReason(departure: Departure, { object, mesh }: Side): string | undefined {
+  const { was, isOpened, isStaying, isOfIngress } = departure;
   const selector = selectorOf(was);
   // What the same waypoint lets through comes from the waypoint.
   if (isOpened || selector === undefined || (isStaying && !isOfIngress)) return undefined;
-  const { namespace, serviceAccount } = identityOfWaypoint(was.binding.named, was.binding.gateway);
-  const isWaypoint = (account: string) => account === `${namespace}/${serviceAccount}`;
+  const left = accountOf(was.binding);
   const kept = mesh.get(keptByZtunnel, object);
-  if (kept.from(isWaypoint, selector)) return "ztunnel still rejects every caller but the waypoint";
+  if (kept.from((account) => account === left, selector)) return "ztunnel still rejects every caller but the waypoint";
+  const others = waypointsBeside(departure, mesh.get(waypointGuards, object));
+  const isWaypoint = (account: string) => account === left || others.has(account);
+  if (others.size > 0 && kept.from(isWaypoint, selector)) return "ztunnel still rejects every caller but waypoints";
   const isAdmitted = admittedInFull(was.policies, mesh.settings);
   return kept.from((account) => isWaypoint(account) || isAdmitted(account), selector)
     ? "ztunnel still rejects every caller but those whose every request the waypoint allowed"
     : undefined;
+}
+
+const accountOf = ({ named, gateway }: WaypointBinding): string => {
+  const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
+  return `${namespace}/${serviceAccount}`;
+};
+
+/**
+ * The accounts of the waypoints that objects of the namespace name themselves. They send only what is for these objects, after their
+ * own policies. None, if what leaves goes through another waypoint from then on, because it may send that too.
+ */
+function waypointsBeside({ is }: Departure, guards: WaypointGuards): ReadonlySet<string> {
+  return new Set(usedWays(is).length > 0 ? [] : guards.waypointsNamed().map(accountOf));
 }
 
 /** The labels of the pods that receive the traffic; undefined: they are not known. */
