@@ -2,7 +2,14 @@ import { fact, type MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { readers } from "../membership/control-plane.ts";
 import { waypointClass } from "../objects/labels.ts";
-import { formatWaypoint, isForGateways, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import {
+  formatWaypoint,
+  identityOfWaypoint,
+  isForGateways,
+  isUsable,
+  namespaceOfGateway,
+  type WaypointBinding,
+} from "./bindings.ts";
 import {
   type EnforcedPolicies,
   type WaypointPolicy,
@@ -80,16 +87,6 @@ export class WaypointGuards {
   /** The names of objects with a waypoint label of their own. */
   labelled(kind: Destination["kind"]): ReadonlySet<string> {
     return this.#waypoints.labelled(kind);
-  }
-
-  /** The waypoints in use by objects with a label of their own. */
-  waypointsNamed(): readonly WaypointBinding[] {
-    return destinationKinds.flatMap((kind) =>
-      [...this.labelled(kind)].flatMap((name) => {
-        const traffic = this.ofNamed(kind, name);
-        return traffic === undefined ? [] : usedWays(traffic).map(({ binding }) => binding);
-      }),
-    );
   }
 
   /** The names of the objects that policies target. */
@@ -175,3 +172,26 @@ export const waypointGuards = fact(
   reads,
   (namespace, mesh) => new WaypointGuards(namespace, mesh),
 );
+
+/** The accounts (`<namespace>/<name>`) of the waypoints in use by objects of a namespace with a label of their own. */
+export const waypointAccountsNamed = fact(
+  "waypointAccountsNamed",
+  "Namespace",
+  [waypointGuards],
+  (namespace, mesh): ReadonlySet<string> => {
+    const guards = mesh.get(waypointGuards, namespace);
+    const accounts = new Set<string>();
+    for (const kind of destinationKinds)
+      for (const name of guards.labelled(kind)) {
+        const traffic = guards.ofNamed(kind, name);
+        for (const { binding } of traffic === undefined ? [] : usedWays(traffic)) accounts.add(accountOf(binding));
+      }
+    return accounts;
+  },
+);
+
+/** The account as which a waypoint calls, as `<namespace>/<name>`. */
+export function accountOf({ named, gateway }: WaypointBinding): string {
+  const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
+  return `${namespace}/${serviceAccount}`;
+}
