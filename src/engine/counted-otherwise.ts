@@ -29,7 +29,7 @@ const affected: { readonly [S in SettingName]?: Affected } = {
   defaultVirtualServiceExportTo: { kinds: ["VirtualService", "KubernetesRoute"], isAffected: isWithoutExportTo },
   defaultDestinationRuleExportTo: { kinds: ["DestinationRule"], isAffected: isWithoutExportTo },
   // Whether pods are injected follows from the Namespace and its workloads together.
-  injectorSelectors: {
+  injection: {
     kinds: ["Namespace"],
     isAffected: (object, [before, after]) =>
       object.kind === "Namespace" &&

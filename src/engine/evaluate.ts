@@ -272,9 +272,9 @@ function settingsAfter(after: Mesh, changes: readonly Change[]): NewSettings {
   const { domain } = after.settings;
   const settings = meshSettingsOf(settingsObjects(after), { ...defaultMeshSettings, domain });
   const differing = changedSettings(after.settings, settings);
-  if (differing.has("injectorSelectors")) return { settings, differing };
+  if (differing.has("injection")) return { settings, differing };
   // What is known of them stays known (hasSameInjectors).
-  return { settings: { ...settings, injectorSelectors: after.settings.injectorSelectors }, differing };
+  return { settings: { ...settings, injection: after.settings.injection }, differing };
 }
 
 /** A subject on both sides; most rules have the same one. */

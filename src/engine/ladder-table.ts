@@ -17,6 +17,10 @@ export const ladderTable: Readonly<Record<StepName, StepDescription>> = {
     to: "no finding",
     when: "the problem existed before the change, and is on an object that the change leaves alone",
   },
+  terminatingNamespace: {
+    to: "no finding",
+    when: "the change leaves the object alone, its namespace is being deleted, and the finding is not about a weakening",
+  },
   exception: {
     to: "no finding",
     when: "a MeshwardException accepts it, has not expired, and is one that the policies allow",

@@ -1,6 +1,7 @@
-import { identityOf, keyOf } from "../kube/identity.ts";
+import { identityOf, keyOf, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
+import { isTerminating } from "../mesh/membership/namespaces.ts";
 import type { Mesh } from "../view/view.ts";
 import { BudgetExceeded } from "./budget.ts";
 import type { Evaluation, RuleError, Skip } from "./evaluate.ts";
@@ -108,6 +109,17 @@ export const ladder = {
       "the problem existed before this change and is on another object",
     ),
   ),
+  terminatingNamespace: lowers("terminatingNamespace", (finding, _mode, { after, changed }) => {
+    const { subject, class: of } = finding;
+    // A weakening says itself whether it matters there, and an object that is written may still do harm elsewhere.
+    if (of === "weakening" || changed?.has(identityOf(subject)) !== false) return undefined;
+    const namespace = after.find("Namespace", namespaceKey(subject.metadata.namespace));
+    return when(
+      namespace?.kind === "Namespace" && isTerminating(namespace),
+      "off",
+      "the object is deleted with its namespace",
+    );
+  }),
   exception: lowers("exception", (finding, _mode, context) => {
     const exception = exceptionOf(finding, context);
     return exception && { to: "off", reason: `${exception.title} accepts it until ${exception.expiresAt}` };

@@ -33,7 +33,7 @@ export function enrollmentLine(namespace: Namespace, mesh: Mesh): ExplanationLin
         objectLine(
           "enrollment.leftOut",
           workload,
-          `${idOf(workload)} is not captured: ${captureEvidence(workload, namespace, "none")}`,
+          `${idOf(workload)} is not captured: ${captureEvidence(workload, { namespace, settings: mesh.settings }, "none")}`,
         ),
       ),
   };
@@ -51,7 +51,7 @@ export function captureLine(workload: Workload, namespace: Namespace, mesh: Mesh
   const proxy = isProxy(workload) ? "; it is a proxy of the data plane" : "";
   return {
     key: "capture",
-    text: `${shown[capture]}: ${captureEvidence(workload, namespace, capture)}${proxy}`,
+    text: `${shown[capture]}: ${captureEvidence(workload, { namespace, settings: mesh.settings }, capture)}${proxy}`,
     value: capture,
   };
 }

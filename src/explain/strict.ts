@@ -49,7 +49,7 @@ export function explainStrict(namespace: Namespace, mesh: Mesh): readonly Explan
     section(
       "strict.outside",
       "Workloads that are not captured, for which STRICT changes nothing",
-      whatIf.outside.map((workload) => outsideLine(workload, namespace)),
+      whatIf.outside.map((workload) => outsideLine(workload, namespace, mesh)),
     ),
   ].filter((line) => line !== undefined);
   return [
@@ -101,7 +101,8 @@ const todo = (text: string): readonly ExplanationLine[] => [{ key: "strict.todo"
 function clientsLine({ namespace, workloads }: ClientsOutside, mesh: Mesh): ExplanationLine {
   const { name } = namespace.metadata;
   const [first] = workloads;
-  const why = first === undefined ? "it is not enrolled" : captureEvidence(first, namespace, "none");
+  const why =
+    first === undefined ? "it is not enrolled" : captureEvidence(first, { namespace, settings: mesh.settings }, "none");
   const what = isEnrolled(namespace, mesh.settings)
     ? `add the workloads in ${name} to the mesh, or stop their calls to this namespace`
     : `enroll namespace ${name} (istio.io/dataplane-mode=ambient), or stop its calls to this namespace`;
@@ -172,10 +173,12 @@ function openLine(open: StaysOpen): ExplanationLine {
   };
 }
 
-const outsideLine = (workload: Workload, namespace: Namespace): ExplanationLine =>
-  objectLine("strict.outside", workload, `${idOf(workload)}: ${captureEvidence(workload, namespace, "none")}`, {
+function outsideLine(workload: Workload, namespace: Namespace, { settings }: Mesh): ExplanationLine {
+  const why = captureEvidence(workload, { namespace, settings }, "none");
+  return objectLine("strict.outside", workload, `${idOf(workload)}: ${why}`, {
     lines: todo("enroll it; until then it accepts plaintext from every caller"),
   });
+}
 
 /** Data that decides whether connections fail, and that this mesh, or any mesh, does not contain. */
 function unseenLine({ unlabelled }: StrictWhatIf, mesh: Mesh): ExplanationLine {

@@ -10,8 +10,19 @@ type AdmissionWebhook = ObjectOf<"AdmissionWebhook">;
 /** The pods that one webhook of an injector is asked about: both must match. An absent selector matches everything. */
 export type InjectorSelectors = Pick<AdmissionWebhook["webhooks"][number], "namespaceSelector" | "objectSelector">;
 
-/** Which pods the injectors are asked about, by the names of their revisions or tags. Those whose webhooks are not known are absent. */
-export type KnownInjectors = Readonly<Record<string, readonly InjectorSelectors[]>>;
+type InjectorConfig = ObjectOf<"InjectorConfig">;
+/** Which pods an injector injects, of those that it is asked about and that do not say it themselves. */
+export type InjectionPolicy = Pick<InjectorConfig["config"], "policy" | "neverInjectSelector" | "alwaysInjectSelector">;
+
+export interface KnownInjector {
+  /** The pods that it is asked about; undefined: its webhooks are not known. */
+  readonly webhooks: readonly InjectorSelectors[] | undefined;
+  /** Undefined: it injects all of them, or its configuration is not known. */
+  readonly policy: InjectionPolicy | undefined;
+}
+
+/** What is known of the injectors, by the names of their revisions or tags. Those of which nothing is known are absent. */
+export type KnownInjectors = Readonly<Record<string, KnownInjector>>;
 
 /** The control planes of a mesh. */
 export interface ControlPlanes {
@@ -65,25 +76,45 @@ function injectorOf({ originKind, metadata }: AdmissionWebhook): Injector | unde
   return metadata.name.startsWith("istio-sidecar-injector") ? { revision, tag: undefined } : undefined;
 }
 
+const injectorConfigName = /^istio-sidecar-injector(?:-(.+))?$/;
+
+/**
+ * The revision whose injector reads this ConfigMap, by the name that istiod's chart gives it
+ * (templates/istiod-injector-configmap.yaml).
+ */
+export function revisionOfInjectorConfig({ metadata: { namespace, name } }: InjectorConfig): string | undefined {
+  const found = namespace === istioNamespace ? injectorConfigName.exec(name) : null;
+  return found === null ? undefined : (found[1] ?? defaultRevision);
+}
+
+/** Undefined: it injects all pods, or the injector cannot read it and keeps the one that it has (pkg/kube/inject/watcher.go). */
+function injectionPolicyOf({ config, malformed }: InjectorConfig): InjectionPolicy | undefined {
+  const { policy, neverInjectSelector, alwaysInjectSelector } = config;
+  const isForAll = policy === "enabled" && neverInjectSelector.length === 0;
+  return isForAll || (malformed?.length ?? 0) > 0 ? undefined : { policy, neverInjectSelector, alwaysInjectSelector };
+}
+
 const isZtunnel = ({ originKind, metadata: { namespace, name } }: ObjectOf<"Workload">): boolean =>
   originKind === ztunnel.originKind && namespace === ztunnel.namespace && name === ztunnel.name;
 
-/** Whether the settings depend on this object: a mesh config, an injector, a revision tag, or ztunnel. */
+/** Whether the settings depend on this object: a mesh config, an injector and its configuration, a revision tag, or ztunnel. */
 export function decidesSettings(object: AnyObject): boolean {
   if (object.kind === "MeshConfig") return revisionOfConfig(object) !== undefined;
+  if (object.kind === "InjectorConfig") return revisionOfInjectorConfig(object) !== undefined;
   if (object.kind === "AdmissionWebhook") return injectorOf(object) !== undefined;
   return object.kind === "Workload" && isZtunnel(object);
 }
 
 /** A mesh, as far as its settings need it. */
 interface Source {
-  all(kind: "MeshConfig" | "AdmissionWebhook"): Iterable<AnyObject>;
+  all(kind: "MeshConfig" | "InjectorConfig" | "AdmissionWebhook"): Iterable<AnyObject>;
   find(kind: Kind, key: string): AnyObject | undefined;
 }
 
 /** The objects of a mesh that can be its settings. */
 export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
   yield* mesh.all("MeshConfig");
+  yield* mesh.all("InjectorConfig");
   yield* mesh.all("AdmissionWebhook");
   const found = mesh.find("Workload", ztunnelKey);
   if (found !== undefined) yield found;
@@ -92,18 +123,17 @@ export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
 /** The control planes, and the mesh config from which the other settings come. `base` is for what no object shows. */
 export function controlPlanesOf(
   objects: Iterable<AnyObject>,
-  base: ControlPlanes & { readonly injectorSelectors: KnownInjectors },
-): ControlPlanes & { readonly injectorSelectors: KnownInjectors; readonly config: MeshConfig | undefined } {
+  base: ControlPlanes & { readonly injection: KnownInjectors },
+): ControlPlanes & { readonly injection: KnownInjectors; readonly config: MeshConfig | undefined } {
   const found = new Found(base);
   for (const object of objects) found.add(object);
-  const { configs, injected, injectors, selectors, tags, ztunnelRevision } = found;
+  const { configs, injected, injectors, tags, ztunnelRevision } = found;
   const revisions = new Set([...(configs.size === 0 ? base.revisions : configs.keys()), ...injected]);
   return {
     revisions: [...revisions].sort(),
     configured: configs.size === 0 ? base.configured : [...configs.keys()].sort(),
     injectors: [...injectors].sort(),
-    injectorSelectors:
-      selectors.size === 0 ? base.injectorSelectors : { ...base.injectorSelectors, ...sorted(selectors) },
+    injection: { ...base.injection, ...sorted(found.injection) },
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
@@ -115,7 +145,8 @@ class Found {
   readonly configs = new Map<string, MeshConfig>();
   readonly injected = new Set<string>();
   readonly injectors: Set<string>;
-  readonly selectors = new Map<string, readonly InjectorSelectors[]>();
+  readonly #webhooks = new Map<string, readonly InjectorSelectors[]>();
+  readonly #policies = new Map<string, InjectionPolicy>();
   readonly tags: Map<string, string>;
   ztunnelRevision: string;
 
@@ -129,9 +160,23 @@ class Found {
     if (object.kind === "MeshConfig") {
       const revision = revisionOfConfig(object);
       if (revision !== undefined) this.configs.set(revision, object);
+    } else if (object.kind === "InjectorConfig") {
+      const [revision, policy] = [revisionOfInjectorConfig(object), injectionPolicyOf(object)];
+      if (revision !== undefined && policy !== undefined) this.#policies.set(revision, policy);
     } else if (object.kind === "AdmissionWebhook") this.#addInjector(injectorOf(object), object);
     else if (object.kind === "Workload" && isZtunnel(object))
       this.ztunnelRevision = object.pod.annotations[revisionLabel] ?? "";
+  }
+
+  /** A tag has the configuration of the revision that it stands for. */
+  get injection(): ReadonlyMap<string, KnownInjector> {
+    const names = new Set([...this.#webhooks.keys(), ...this.#policies.keys(), ...this.tags.keys()]);
+    const found = new Map<string, KnownInjector>();
+    for (const name of names) {
+      const [webhooks, policy] = [this.#webhooks.get(name), this.#policies.get(this.tags.get(name) ?? name)];
+      if (webhooks !== undefined || policy !== undefined) found.set(name, { webhooks, policy });
+    }
+    return found;
   }
 
   #addInjector(injector: Injector | undefined, { webhooks }: AdmissionWebhook): void {
@@ -140,7 +185,7 @@ class Found {
     this.injected.add(injector.revision);
     this.injectors.add(name);
     if (webhooks.length > 0)
-      this.selectors.set(name, [...(this.selectors.get(name) ?? []), ...webhooks.map(selectorsOf)]);
+      this.#webhooks.set(name, [...(this.#webhooks.get(name) ?? []), ...webhooks.map(selectorsOf)]);
     if (injector.tag !== undefined) this.tags.set(injector.tag, injector.revision);
   }
 }

@@ -21,8 +21,8 @@ export interface MeshSettings {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
-  /** Which pods the injectors are asked about, which decides the data plane of a namespace and of its pods. */
-  readonly injectorSelectors: KnownInjectors;
+  /** Which pods the injectors inject, which decides the data plane of a namespace and of its pods. */
+  readonly injection: KnownInjectors;
 }
 
 /** Settings that only those read who declare it, see `setting` in view.ts. A change of one concerns only them. */
@@ -58,7 +58,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   defaultServiceExportTo: ["*"],
   defaultVirtualServiceExportTo: ["*"],
   defaultDestinationRuleExportTo: ["*"],
-  injectorSelectors: {},
+  injection: {},
   outboundTrafficPolicy: "ALLOW_ANY",
   dnsCapture: "",
   defaultRetries: undefined,
@@ -118,7 +118,7 @@ const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   defaultServiceExportTo: true,
   defaultVirtualServiceExportTo: true,
   defaultDestinationRuleExportTo: true,
-  injectorSelectors: true,
+  injection: true,
 };
 /** Whether everything may read the setting, without a declaration. */
 export const isFree = (name: SettingName): boolean => Object.hasOwn(free, name);

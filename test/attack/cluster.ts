@@ -14,6 +14,7 @@ const requesters: Readonly<Record<string, Partial<RequestParts>>> = {
   helm: { fieldManager: "helm" },
   argo: { user: "system:serviceaccount:argo-rollouts:argo-rollouts", fieldManager: "rollouts-controller" },
   flagger: { user: "system:serviceaccount:flagger-system:flagger", fieldManager: "flagger" },
+  velero: { user: "system:serviceaccount:velero:velero-server", fieldManager: "velero-server" },
   controller: { user: "system:serviceaccount:kube-system:deployment-controller" },
   istiod: { user: "system:serviceaccount:istio-system:istiod", groups: ["system:serviceaccounts:istio-system"] },
 };

@@ -59,10 +59,14 @@ interface Case {
   readonly knowledge?: Knowledge;
   /** Undefined: the subject is new. */
   readonly before?: MeshStore;
+  /** The namespace of the subject; undefined: it is not known. */
+  readonly namespace?: AnyObject;
   readonly files?: FilesContext;
   readonly policies?: string;
 }
 
+const namespaceIn = (phase: string): AnyObject =>
+  read({ apiVersion: "v1", kind: "Namespace", metadata: { name: "payments" }, status: { phase } });
 const itself = [idOf(subject)];
 const empty = new MeshStore(defaultMeshSettings);
 const withSubject = new MeshStore(defaultMeshSettings);
@@ -118,6 +122,36 @@ const cases: readonly Case[] = [
     expected: "deny",
   },
   { says: "what is introduced elsewhere denies", changed: ["DestinationRule payments/shop"], expected: "deny" },
+  {
+    says: "what is introduced on an object that goes with its namespace is not said",
+    changed: ["DestinationRule payments/shop"],
+    namespace: namespaceIn("Terminating"),
+    expected: "off terminatingNamespace",
+  },
+  {
+    says: "but in a namespace that stays",
+    changed: ["DestinationRule payments/shop"],
+    namespace: namespaceIn("Active"),
+    expected: "deny",
+  },
+  {
+    says: "and of a weakening, whose rule knows what counts there",
+    rule: { ...rule, *compare() {} },
+    changed: ["DestinationRule payments/shop"],
+    namespace: namespaceIn("Terminating"),
+    expected: "deny",
+  },
+  {
+    says: "and on an object that is written while its namespace goes",
+    namespace: namespaceIn("Terminating"),
+    expected: "deny",
+  },
+  {
+    says: "and of an audit, because a namespace may wait for ever",
+    changed: undefined,
+    namespace: namespaceIn("Terminating"),
+    expected: "deny",
+  },
   {
     says: "where nothing changes, what is there counts in full",
     introduced: false,
@@ -192,10 +226,12 @@ function findingIn({ problem, introduced = true, rule: by = rule }: Case, select
 function contextIn(one: Case, { exceptionFor }: PolicySelection): RulingContext {
   const knowledge = new Map<Kind, Knowledge>([["DestinationRule", one.knowledge ?? "complete"]]);
   const changed = "changed" in one ? one.changed : itself;
+  const after = new MeshStore(defaultMeshSettings, knowledge);
+  if (one.namespace !== undefined) after.set(one.namespace);
   return {
     ...(one.before === undefined ? {} : { before: one.before }),
     ...(one.files === undefined ? {} : { files: one.files }),
-    after: new MeshStore(defaultMeshSettings, knowledge),
+    after,
     exceptionFor,
     ...(changed === undefined ? {} : { changed: new Set(changed) }),
   };

@@ -142,7 +142,7 @@ test("what a capture rests on is said for every combination of labels", () => {
           spec: { template: { metadata: { labels: pod }, spec: { hostNetwork } } },
         });
         const capture = captureOf(workload, namespace, defaultMeshSettings);
-        const evidence = captureEvidence(workload, namespace, capture);
+        const evidence = captureEvidence(workload, { namespace, settings: defaultMeshSettings }, capture);
         assert.match(evidence, /\S/);
         const named = [...evidence.matchAll(/([\w./-]+)=([\w]*)/g)].map(([, key = "", value]) => [key, value]);
         const from = evidence.includes("of the pod") ? pod : own;

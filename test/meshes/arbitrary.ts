@@ -372,26 +372,27 @@ const namespaceObject = fc
   .record({ name: namespace, labels: namespaceLabels })
   .map((metadata) => readObject("Namespace", { kind: "Namespace", metadata }));
 
-/** The injector's configurations, which differ in what they leave out. They are read once, because each has texts of YAML in it. */
-const injectorConfigs = ["istio-sidecar-injector", "istio-sidecar-injector-other"].flatMap((name) =>
-  [
-    "policy: enabled",
-    "policy: disabled",
-    "{ policy: enabled, neverInjectSelector: [{ matchLabels: { app: x } }] }",
-  ].flatMap((config) =>
-    ["{}", '{ "global": { "proxy": { "excludeInboundPorts": "80" } } }'].map((values) =>
-      readObject("InjectorConfig", {
-        kind: "ConfigMap",
-        metadata: { name, namespace: "istio-system" },
-        data: { config, values },
-      }),
+/** The configurations of an injector, which differ in what they leave out. They are read once, because each has texts of YAML in it. */
+const anInjectorConfig = (name: "istio-sidecar-injector" | "istio-sidecar-injector-other"): fc.Arbitrary<AnyObject> =>
+  fc.constantFrom(
+    ...[
+      "policy: enabled",
+      "policy: disabled",
+      "{ policy: enabled, neverInjectSelector: [{ matchLabels: { app: x } }] }",
+      "{ policy: disabled, alwaysInjectSelector: [{ matchLabels: { app: x } }] }",
+    ].flatMap((config) =>
+      ["{}", '{ "global": { "proxy": { "excludeInboundPorts": "80" } } }'].map((values) =>
+        readObject("InjectorConfig", {
+          kind: "ConfigMap",
+          metadata: { name, namespace: "istio-system" },
+          data: { config, values },
+        }),
+      ),
     ),
-  ),
-);
-const injectorConfig = fc.constantFrom(...injectorConfigs);
+  );
 
-/** One object of any kind but mesh config. */
-export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject, injectorConfig);
+/** One object of any kind but mesh config and the configuration of an injector, which are settings of the mesh. */
+export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject);
 
 /** Two control planes, of which one reads only some namespaces, and a tag that stands for it. */
 export const twoControlPlanes: AllMeshSettings = {
@@ -490,17 +491,22 @@ const ztunnel = fc.constantFrom<Record<string, string>>({}, { "istio.io/rev": "o
     spec: { template: { metadata: { annotations } } },
   }),
 );
+const injectorConfigs = [anInjectorConfig("istio-sidecar-injector"), anInjectorConfig("istio-sidecar-injector-other")];
 /** Objects from which settings of the mesh come, in two versions of one object each. */
 export const settingsVersions: fc.Arbitrary<readonly [AnyObject, AnyObject]> = fc.oneof(
   { arbitrary: meshConfigVersions, weight: 5 },
-  ...[aMeshConfig("istio-other"), anInjector, aTag, ztunnel].map((one) => ({
+  ...[aMeshConfig("istio-other"), anInjector, ...injectorConfigs, aTag, ztunnel].map((one) => ({
     arbitrary: fc.tuple(one, one),
     weight: 1,
   })),
 );
 /** One of each that is there beside them. */
 export const otherSettings: fc.Arbitrary<readonly AnyObject[]> = fc
-  .tuple(...[aMeshConfig(), aMeshConfig("istio-other"), anInjector, aTag, ztunnel].map((one) => fc.option(one)))
+  .tuple(
+    ...[aMeshConfig(), aMeshConfig("istio-other"), anInjector, ...injectorConfigs, aTag, ztunnel].map((one) =>
+      fc.option(one),
+    ),
+  )
   .map((objects) => objects.filter((one) => one !== null));
 
 /** A set of objects, each identity once. */

@@ -587,6 +587,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
     [/leaves the mesh: (label|annotation) (\S+) "/, `Remove the $1 $2. ${forClients}`],
     [
+      /leaves the mesh: \w+ selects \S.* in the configuration of the injector/,
+      `Keep the labels of the pods, or label them \`sidecar.istio.io/inject: "true"\`, which goes before that configuration. ${forClients}`,
+    ],
+    [
       /leaves the mesh: the labels and annotations/,
       `Keep the labels and annotations that enroll the pods. ${forClients}`,
     ],

@@ -1,6 +1,8 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Capture, type Enrollment, hasSidecar, isTooLateForInjection, neverInjected } from "./capture.ts";
+import { refusalText } from "./injection-policy.ts";
 import { injectedProxy } from "./injection-templates.ts";
+import { type InjectorSettings, injectorRefusal } from "./injector-selectors.ts";
 import {
   dataplaneMode,
   enrollmentLabels,
@@ -30,14 +32,18 @@ export function enrollmentEvidence(namespace: Namespace, enrollment: Enrollment)
 }
 
 /** Explains a result of captureOf for users: `label istio.io/dataplane-mode=none of the pod`. */
-export function captureEvidence(workload: Workload, namespace: Namespace | undefined, capture: Capture): string {
+export function captureEvidence(
+  workload: Workload,
+  { namespace, settings }: { readonly namespace: Namespace | undefined; readonly settings: InjectorSettings },
+  capture: Capture,
+): string {
   const { pod } = workload;
   if (capture === "unknown") return "the labels of its namespace are not known";
   if (pod.hostNetwork) return "its pods use the host's network";
   if (capture === "sidecar" && hasSidecar(workload))
     return `annotation ${sidecarStatus} of the pod: it has a sidecar already`;
   const labels = namespace?.metadata.labels ?? {};
-  if (capture === "none") return leftOutBy(workload, labels);
+  if (capture === "none") return refusedBy(workload, namespace, settings) ?? leftOutBy(workload, labels);
   return capture === "ambient" ? ambientBy(pod) : sidecarBy(pod, labels);
 }
 
@@ -50,6 +56,18 @@ function sidecarBy({ labels }: Workload["pod"], ofNamespace: Labels): string {
   if (said !== undefined) return `label ${said} of the namespace`;
   const [own] = written(labels, [revisionLabel, injectSidecar]);
   return own === undefined ? "a webhook of an injector selects it without any label" : `label ${own} of the pod`;
+}
+
+/** The configuration of the injector, if that is what leaves out a pod which does not speak of injection itself. */
+function refusedBy(
+  { pod, metadata }: Workload,
+  namespace: Namespace | undefined,
+  settings: InjectorSettings,
+): string | undefined {
+  if (namespace === undefined || refusalOf(pod) !== undefined || neverInjected.has(metadata.namespace))
+    return undefined;
+  const refusal = injectorRefusal(pod.labels, namespace, settings);
+  return refusal && `${refusalText(refusal)} in the configuration of the injector`;
 }
 
 function leftOutBy(workload: Workload, ofNamespace: Labels): string {

@@ -3,13 +3,13 @@ import type { RevisionSettings } from "../../view/settings.ts";
 import { injectedProxy } from "./injection-templates.ts";
 import { dataplaneMode, injectSidecar, injectionLabel, revisionLabel, sidecarStatus } from "../objects/labels.ts";
 import { isInjectorServed } from "./control-plane.ts";
-import { type InjectorSettings, isAskedOfKnown, isInjectorAsked } from "./injector-selectors.ts";
+import { type InjectorSettings, isAskedOfKnown, isInjectedByDefault, isInjectorAsked } from "./injector-selectors.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
 
 /**
- * The enrollment of a namespace in the mesh, by its labels and the selectors of the injectors.
+ * The enrollment of a namespace in the mesh, by its labels, the selectors of the injectors and their configuration.
  * - `ambient-and-sidecar`: both; pods that are injected have a sidecar, the others are ambient.
  * - `opted-out`: there is an enrollment label that enrolls nothing: `none`, `disabled`, a misspelt value.
  * - `none`: there is no enrollment label.
@@ -34,7 +34,7 @@ const neverAmbient: ReadonlySet<string> = new Set(["kube-system"]);
 export function enrollmentOf(namespace: Namespace, settings: InjectorSettings): Enrollment {
   if (namespace.implied) return "unknown";
   const isAmbient = isAmbientNamespace(namespace);
-  const isInjected = !neverInjected.has(namespace.metadata.name) && isInjectorAsked(noLabels, namespace, settings);
+  const isInjected = !neverInjected.has(namespace.metadata.name) && isInjectedByDefault(noLabels, namespace, settings);
   if (isAmbient && isInjected) return "ambient-and-sidecar";
   if (isAmbient) return "ambient";
   if (isInjected) return "sidecar";
@@ -46,7 +46,7 @@ export function enrollmentOf(namespace: Namespace, settings: InjectorSettings): 
 const noLabels: Readonly<Record<string, string>> = Object.freeze({});
 
 /** Without known injectors: how the labels of a namespace alone enroll it. */
-export const byLabelsAlone: InjectorSettings = { injectorSelectors: {} };
+export const byLabelsAlone: InjectorSettings = { injection: {} };
 
 /** Whether a namespace enrolls any pods in the mesh; undefined: its labels are not known. */
 export function isEnrolled(namespace: Namespace, settings: InjectorSettings): boolean | undefined {
@@ -169,7 +169,9 @@ function isInjected(
   if (hasSidecar(workload)) return true;
   if (isTooLateForInjection(workload)) return false;
   if (neverInjected.has(metadata.namespace) || refusesInjection(pod)) return false;
-  return namespace && isInjectorAsked(pod.labels, namespace, settings);
+  // What a pod says itself goes before the configuration of its injector.
+  const isInjected = injectionWish(pod) === "true" ? isInjectorAsked : isInjectedByDefault;
+  return namespace && isInjected(pod.labels, namespace, settings);
 }
 
 function isAmbientWorkload({ pod, metadata }: Workload, namespace: Namespace | undefined): boolean | undefined {

@@ -1,11 +1,10 @@
 import type { AnyObject } from "../../kube/object.ts";
-import type { DiscoverySelector } from "../../view/control-planes.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import type { RevisionSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, setting } from "../../view/view.ts";
 import { injectionLabel, revisionLabel } from "../objects/labels.ts";
 import { areRevisionsKnown, type ControlPlane, isReadBy, revisionNamed, revisionReads } from "../objects/revision.ts";
-import { selectsByExpression } from "../objects/selectors.ts";
+import { isValidSelector, selectsByExpression } from "../objects/selectors.ts";
 import { type Namespace, rootOfNamespace } from "./namespaces.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -189,14 +188,7 @@ export function isDiscovered(
 ): boolean {
   if (controlPlane === undefined || namespace === undefined || namespace.implied) return true;
   const selectors = Object.hasOwn(discovery, controlPlane) ? discovery[controlPlane] : undefined;
-  if (selectors === undefined || !selectors.every(isValid)) return true;
+  // With an invalid one, istiod uses none of them (filter.go selectorsChanged).
+  if (selectors === undefined || !selectors.every(isValidSelector)) return true;
   return selectors.some((selector) => selectsByExpression(selector, namespace.metadata.labels));
 }
-
-/** With an invalid selector, istiod uses none of them (filter.go selectorsChanged). */
-const isValid = ({ matchExpressions }: DiscoverySelector): boolean =>
-  matchExpressions.every(({ operator, values }) =>
-    operator === "In" || operator === "NotIn"
-      ? values.length > 0
-      : (operator === "Exists" || operator === "DoesNotExist") && values.length === 0,
-  );

@@ -1,34 +1,64 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import type { InjectorSelectors, KnownInjectors } from "../../view/control-planes.ts";
+import type { InjectionPolicy, InjectorSelectors, KnownInjector, KnownInjectors } from "../../view/control-planes.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { injectionLabel, injectSidecar, revisionLabel } from "../objects/labels.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 import { injectorNamed } from "./control-plane.ts";
+import { type Refusal, refusalBy } from "./injection-policy.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 type Labels = Readonly<Record<string, string>>;
 
-/** What tells which pods the injectors are asked about. */
-export type InjectorSettings = Pick<MeshSettings, "injectorSelectors">;
+/** What tells which pods the injectors inject. */
+export type InjectorSettings = Pick<MeshSettings, "injection">;
 
 /**
  * Whether an injector is asked about a pod with these labels. The selectors of the webhooks decide where they are known. Elsewhere, the
  * injector is assumed to exist and to have the selectors of Istio's chart, without `enableNamespacesByDefault`
  * (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, revision-tags-mwc.yaml).
  */
-export function isInjectorAsked(pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean {
-  if (isAskedOfKnown(pod, namespace, settings)) return true;
-  const isKnown = Object.hasOwn(settings.injectorSelectors, injectorNamed(pod, namespace));
-  return !isKnown && isAskedByLabels(pod, namespace);
+export const isInjectorAsked = (pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean =>
+  isAskedBy(pod, { namespace, settings }, () => true);
+
+/** Whether an injector is asked about a pod with these labels, which say nothing about injection, and injects it. */
+export const isInjectedByDefault = (pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean =>
+  isAskedBy(pod, { namespace, settings }, (policy) => refusalBy(policy, pod) === undefined);
+
+/** Why injectors that are asked about a pod with these labels, which say nothing about injection, leave it alone. */
+export function injectorRefusal(pod: Labels, namespace: Namespace, settings: InjectorSettings): Refusal | undefined {
+  let refusal: Refusal | undefined;
+  isAskedBy(pod, { namespace, settings }, (policy) => {
+    refusal ??= refusalBy(policy, pod);
+    return false;
+  });
+  return refusal;
 }
 
+type Wants = (policy: InjectionPolicy | undefined) => boolean;
+
+function isAskedBy(pod: Labels, { namespace, settings: { injection } }: Side, wants: Wants): boolean {
+  if (webhooksOf(injection).areAsked(pod, namespace, wants)) return true;
+  const assumed = injectorIn(injection, injectorNamed(pod, namespace));
+  return assumed?.webhooks === undefined && isAskedByLabels(pod, namespace) && wants(assumed?.policy);
+}
+
+const injectorIn = (injection: KnownInjectors, name: string): KnownInjector | undefined =>
+  Object.hasOwn(injection, name) ? injection[name] : undefined;
+
 /** Whether a webhook with known selectors is asked about a pod with these labels. */
-export const isAskedOfKnown = (pod: Labels, namespace: Namespace, { injectorSelectors }: InjectorSettings): boolean =>
-  webhooksOf(injectorSelectors).areAsked(pod, namespace);
+export const isAskedOfKnown = (pod: Labels, namespace: Namespace, { injection }: InjectorSettings): boolean =>
+  webhooksOf(injection).areAsked(pod, namespace, () => true);
 
 /** Whether the injectors are the same, so that they make no difference between these sides of a change. */
 export const hasSameInjectors = (one: InjectorSettings, other: InjectorSettings): boolean =>
-  one.injectorSelectors === other.injectorSelectors;
+  one.injection === other.injection;
+
+/** Whether the webhooks are the same, whatever the injectors do with the pods that they are asked about. */
+export const hasSameWebhooks = (one: InjectorSettings, other: InjectorSettings): boolean =>
+  hasSameInjectors(one, other) || webhooksIn(one) === webhooksIn(other);
+
+const webhooksIn = ({ injection }: InjectorSettings): string =>
+  JSON.stringify(Object.entries(injection).flatMap(([name, { webhooks }]) => (webhooks ? [[name, webhooks]] : [])));
 
 /** A Namespace with the injectors of its side of a change. */
 interface Side {
@@ -36,12 +66,9 @@ interface Side {
   readonly settings: InjectorSettings;
 }
 
-/** Whether injectors are asked about the same pods of a namespace on both sides of a change, as far as webhooks are known. */
+/** Whether injectors inject the same pods of a namespace on both sides of a change, as far as they are known. */
 export function isInjectedAlike(before: Side, after: Side): boolean {
-  const [old, now] = [before, after].map(({ settings }) => webhooksOf(settings.injectorSelectors)) as [
-    Webhooks,
-    Webhooks,
-  ];
+  const [old, now] = [before, after].map(({ settings }) => webhooksOf(settings.injection)) as [Webhooks, Webhooks];
   if (old === now && before.namespace === after.namespace) return true;
   return old.selecting(before.namespace) === now.selecting(after.namespace);
 }
@@ -62,22 +89,31 @@ function webhooksOf(injectors: KnownInjectors): Webhooks {
   return found;
 }
 
+/** One webhook, with the configuration of its injector. */
+interface Webhook extends InjectorSelectors {
+  readonly policy: InjectionPolicy | undefined;
+}
+
 /** The webhooks of all injectors. There can be several for each revision and tag, so they are found by the revision that they require. */
 class Webhooks {
-  readonly #ofNamespaces = new Map<string, InjectorSelectors[]>();
-  readonly #ofPods = new Map<string, InjectorSelectors[]>();
-  readonly #others: InjectorSelectors[] = [];
+  readonly #ofNamespaces = new Map<string, Webhook[]>();
+  readonly #ofPods = new Map<string, Webhook[]>();
+  readonly #others: Webhook[] = [];
 
   /** Those that require no revision of a namespace, by the namespaces that they select: all tags have the same selector. */
   readonly #alike: readonly { readonly selector: LabelSelector; readonly pods: string }[];
   readonly #injectors: KnownInjectors;
+  /** The injectors of which something is known, and what is assumed of the webhooks of some. */
   readonly #names: string;
 
   constructor(injectors: KnownInjectors) {
     this.#injectors = injectors;
-    this.#names = JSON.stringify(Object.keys(injectors));
+    this.#names = JSON.stringify(Object.keys(injectors).map((name) => [name, assumedOf(injectorIn(injectors, name))]));
     // Those that are switched off for another tag all say the same.
-    const distinct = new Map(Object.values(injectors).flatMap((all) => all.map((one) => [JSON.stringify(one), one])));
+    const all = Object.values(injectors).flatMap(({ webhooks = [], policy }) =>
+      webhooks.map((one) => ({ ...one, policy })),
+    );
+    const distinct = new Map(all.map((one) => [JSON.stringify(one), one]));
     for (const webhook of distinct.values()) this.#add(webhook);
     const free = new Set([...this.#ofPods.values(), this.#others].flat());
     const alike = Map.groupBy(free, ({ namespaceSelector }) => JSON.stringify(namespaceSelector));
@@ -86,12 +122,12 @@ class Webhooks {
     );
   }
 
-  areAsked(pod: Labels, namespace: Namespace): boolean {
+  areAsked(pod: Labels, namespace: Namespace, wants: Wants): boolean {
     // In most sets of files there are none.
     if (this.#names === none) return false;
     const labels = labelsOf(namespace);
-    const isAsked = ({ namespaceSelector, objectSelector }: InjectorSelectors): boolean =>
-      selectsByExpression(namespaceSelector, labels) && selectsByExpression(objectSelector, pod);
+    const isAsked = ({ namespaceSelector, objectSelector, policy }: Webhook): boolean =>
+      selectsByExpression(namespaceSelector, labels) && selectsByExpression(objectSelector, pod) && wants(policy);
     return [
       this.#ofNamespaces.get(labels[revisionLabel] ?? ""),
       this.#ofPods.get(pod[revisionLabel] ?? ""),
@@ -99,18 +135,18 @@ class Webhooks {
     ].some((webhooks) => webhooks?.some(isAsked));
   }
 
-  /** The pods of a namespace that they select, and those whose injector is known, as a text. */
+  /** The pods of a namespace that they select and inject, and those whose injector is known, as a text. */
   selecting(namespace: Namespace): string {
     const labels = labelsOf(namespace);
     const isByPods = labels[injectionLabel] === undefined && labels[revisionLabel] === undefined;
-    const known = isByPods ? this.#names : String(Object.hasOwn(this.#injectors, injectorNamed(noLabels, namespace)));
+    const known = isByPods ? this.#names : assumedOf(injectorIn(this.#injectors, injectorNamed(noLabels, namespace)));
     const own = this.#ofNamespaces.get(labels[revisionLabel] ?? "") ?? [];
     const selected = own.filter(({ namespaceSelector }) => selectsByExpression(namespaceSelector, labels));
     const others = this.#alike.filter(({ selector }) => selectsByExpression(selector, labels));
     return [known, podsOf(selected), ...others.map(({ pods }) => pods)].join("\n");
   }
 
-  #add(webhook: InjectorSelectors): void {
+  #add(webhook: Webhook): void {
     const ofNamespace = revisionsRequired(webhook.namespaceSelector);
     const ofPod = revisionsRequired(webhook.objectSelector);
     if (ofNamespace === undefined && ofPod === undefined) this.#others.push(webhook);
@@ -123,8 +159,12 @@ class Webhooks {
   }
 }
 
-const podsOf = (webhooks: readonly InjectorSelectors[]): string =>
-  JSON.stringify(webhooks.map(({ objectSelector }) => objectSelector));
+const podsOf = (webhooks: readonly Webhook[]): string =>
+  JSON.stringify(webhooks.map(({ objectSelector, policy }) => [objectSelector, policy]));
+
+/** What is assumed of an injector whose webhooks are not known, as a text. */
+const assumedOf = (injector: KnownInjector | undefined): string =>
+  injector?.webhooks === undefined ? JSON.stringify([injector?.policy]) : "known";
 
 const noLabels: Labels = Object.freeze({});
 /** The names of no injectors. */

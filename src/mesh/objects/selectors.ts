@@ -62,3 +62,11 @@ function holds(
   if (operator === "In") return value !== undefined && values.includes(value);
   return operator === "NotIn" && (value === undefined || !values.includes(value));
 }
+
+/** Whether Kubernetes can read the selector (apimachinery labels.NewRequirement). */
+export const isValidSelector = ({ matchExpressions }: LabelSelector): boolean =>
+  matchExpressions.every(({ operator, values }) =>
+    operator === "In" || operator === "NotIn"
+      ? values.length > 0
+      : (operator === "Exists" || operator === "DoesNotExist") && values.length === 0,
+  );

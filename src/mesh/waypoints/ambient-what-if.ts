@@ -3,7 +3,7 @@ import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { overlay } from "../../view/overlay.ts";
 import { sideOf } from "../../view/side.ts";
 import type { Mesh } from "../../view/view.ts";
-import { type InjectorSettings, isInjectorAsked } from "../membership/injector-selectors.ts";
+import { type InjectorSettings, isInjectedByDefault } from "../membership/injector-selectors.ts";
 import { captureOf, type Enrollment, enrollmentOf } from "../membership/capture.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -74,7 +74,7 @@ function ambientOf(namespace: Namespace, settings: InjectorSettings): Namespace 
     metadata: { ...namespace.metadata, labels: { ...rest, ...labels, [dataplaneMode]: "ambient" } },
   });
   const ambient = labelled({});
-  return isInjectorAsked({}, ambient, settings) ? labelled({ [injectionLabel]: "disabled" }) : ambient;
+  return isInjectedByDefault({}, ambient, settings) ? labelled({ [injectionLabel]: "disabled" }) : ambient;
 }
 
 /** VirtualServices and DestinationRules by whom they are for. */

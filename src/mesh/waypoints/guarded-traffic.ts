@@ -2,7 +2,14 @@ import { fact, type MeshView } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { readers } from "../membership/control-plane.ts";
 import { waypointClass } from "../objects/labels.ts";
-import { formatWaypoint, isForGateways, isUsable, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import {
+  formatWaypoint,
+  identityOfWaypoint,
+  isForGateways,
+  isUsable,
+  namespaceOfGateway,
+  type WaypointBinding,
+} from "./bindings.ts";
 import {
   type EnforcedPolicies,
   type WaypointPolicy,
@@ -11,7 +18,13 @@ import {
   policiesOfServices,
   policiesOfWaypointClass,
 } from "./enforced-policies.ts";
-import { type Destination, type ServedTraffic, type ServingWaypoints, servingWaypoints } from "./served-traffic.ts";
+import {
+  type Destination,
+  destinationKinds,
+  type ServedTraffic,
+  type ServingWaypoints,
+  servingWaypoints,
+} from "./served-traffic.ts";
 
 /** A destination, the waypoint that its labels request, and the policies that this waypoint enforces for it. */
 export interface GuardedTraffic extends Destination {
@@ -159,3 +172,26 @@ export const waypointGuards = fact(
   reads,
   (namespace, mesh) => new WaypointGuards(namespace, mesh),
 );
+
+/** The accounts (`<namespace>/<name>`) of the waypoints in use by objects of a namespace with a label of their own. */
+export const waypointAccountsNamed = fact(
+  "waypointAccountsNamed",
+  "Namespace",
+  [waypointGuards],
+  (namespace, mesh): ReadonlySet<string> => {
+    const guards = mesh.get(waypointGuards, namespace);
+    const accounts = new Set<string>();
+    for (const kind of destinationKinds)
+      for (const name of guards.labelled(kind)) {
+        const traffic = guards.ofNamed(kind, name);
+        for (const { binding } of traffic === undefined ? [] : usedWays(traffic)) accounts.add(accountOf(binding));
+      }
+    return accounts;
+  },
+);
+
+/** The account as which a waypoint calls, as `<namespace>/<name>`. */
+export function accountOf({ named, gateway }: WaypointBinding): string {
+  const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
+  return `${namespace}/${serviceAccount}`;
+}

@@ -3,6 +3,7 @@ import { idOf, keyOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
+import { refusalBy, refusalText } from "../../mesh/membership/injection-policy.ts";
 import {
   excludeInboundPorts,
   includeInboundPorts,
@@ -14,7 +15,7 @@ import {
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { injectionLabel, injectSidecar, revisionLabel, sidecarStatus } from "../../mesh/objects/labels.ts";
-import { formatLabels, type LabelSelector, selectsByExpression } from "../../mesh/objects/selectors.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 type InjectorConfig = ObjectOf<"InjectorConfig">;
@@ -65,7 +66,7 @@ export const namespaceInjectionWeakened = defineRule({
     for (const config of now) {
       const was = known.get(keyOf(config));
       if (was === undefined || was === config) continue;
-      const pods = injectedPods(after.object, config, { configs: now, mesh: after.mesh });
+      const pods = injectedPods(after, config, { configs: now, settings: before.mesh.settings });
       for (const problem of lossesOf(was, config, { pods: pods.all, namespace: after.object }))
         yield {
           ...problem,
@@ -90,23 +91,21 @@ function revisionFor({ labels }: Pod, namespace: Namespace): string {
 const anyPod: Pod = readObject("Workload", { kind: "Deployment" }).pod;
 
 /**
- * The pods of a namespace that this configuration injects. A tag may stand for any revision, so that nothing is certain
- * about the pods of a revision without a ConfigMap.
+ * The pods of a namespace that this configuration injected before the change (`settings`). A tag may stand for any revision, so
+ * that nothing is certain about the pods of a revision without a ConfigMap.
  */
 function injectedPods(
-  namespace: Namespace,
+  { object: namespace, mesh }: { readonly object: Namespace; readonly mesh: View },
   config: InjectorConfig,
-  { configs, mesh }: { readonly configs: readonly InjectorConfig[]; readonly mesh: View },
+  { configs, settings }: { readonly configs: readonly InjectorConfig[]; readonly settings: MeshSettings },
 ): { readonly all: readonly Pod[]; readonly areCertain: boolean } {
   const { workloads } = mesh.get(capturedNow, namespace);
   mesh.visited(workloads.all.length);
-  const isBySidecar =
-    enrollmentOf(namespace, mesh.settings) === "sidecar" ||
-    enrollmentOf(namespace, mesh.settings) === "ambient-and-sidecar";
+  const enrollment = enrollmentOf(namespace, settings);
+  const isBySidecar = enrollment === "sidecar" || enrollment === "ambient-and-sidecar";
   const injected = workloads.all
     .filter(
-      (one) =>
-        one.pod.annotations[sidecarStatus] === undefined && captureOf(one, namespace, mesh.settings) === "sidecar",
+      (one) => one.pod.annotations[sidecarStatus] === undefined && captureOf(one, namespace, settings) === "sidecar",
     )
     .map(({ pod }) => pod);
   const pods = injected.length === 0 && isBySidecar ? [anyPod] : injected;
@@ -131,7 +130,12 @@ function* lossesOf(was: InjectorConfig, is: InjectorConfig, { pods, namespace }:
     }),
   );
   for (const reason of reasons)
-    yield { at: [], message: `New pods of ${where} get no sidecar: ${reason} in ${idOf(is)}`, key: reason };
+    yield {
+      at: [],
+      topic: "outside the mesh",
+      message: `New pods of ${where} get no sidecar: ${reason} in ${idOf(is)}`,
+      key: reason,
+    };
   const injected = pods.filter((pod) => reasonAgainst(is, pod) === undefined);
   const { shown } = portDefaults(is);
   for (const port of portsLostBy(was, is, injected))
@@ -162,24 +166,9 @@ function portsLostBy(was: InjectorConfig, is: InjectorConfig, pods: readonly Pod
 /** Why a configuration does not inject a pod that its namespace or its labels enroll; undefined: it injects it. */
 function reasonAgainst({ config }: InjectorConfig, { labels, annotations }: Pod): string | undefined {
   if ((labels[injectSidecar] ?? annotations[injectSidecar]) === "true") return undefined;
-  const never = config.neverInjectSelector.find((selector) => matches(selector, labels));
-  if (never !== undefined) return `neverInjectSelector selects ${shown(never)}`;
-  if (config.alwaysInjectSelector.some((selector) => matches(selector, labels))) return undefined;
-  return config.policy === "enabled" ? undefined : `the policy is ${JSON.stringify(config.policy ?? "")}`;
+  const refusal = refusalBy(config, labels);
+  return refusal && refusalText(refusal);
 }
-
-/** The injector ignores an empty selector. */
-const matches = (selector: LabelSelector, labels: Pod["labels"]): boolean =>
-  Object.keys(selector.matchLabels).length + selector.matchExpressions.length > 0 &&
-  selectsByExpression(selector, labels);
-
-const shown = ({ matchLabels, matchExpressions }: LabelSelector): string =>
-  [
-    formatLabels(matchLabels),
-    ...matchExpressions.map(({ key, operator, values }) => [key, operator, values.join("|")].filter(Boolean).join(" ")),
-  ]
-    .filter(Boolean)
-    .join(", ");
 
 interface PortDefaults {
   readonly values: Readonly<Record<string, string>>;

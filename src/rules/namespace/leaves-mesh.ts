@@ -7,6 +7,7 @@ import {
   mayRunAmbient,
   servedCaptureOf,
 } from "../../mesh/membership/capture.ts";
+import { hasSameWebhooks } from "../../mesh/membership/injector-selectors.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { MeshView } from "../../view/view.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -46,20 +47,24 @@ export const namespaceLeavesMesh = defineRule({
     // A deleted namespace is an implied Namespace as long as the view contains objects in it.
     if (old.implied || now.implied || isTerminating(old) || isTerminating(now)) return;
     const left = planesLeft(before, after);
-    if (left.length > 0)
-      yield {
-        at: changedLabels(old, now).length === 0 ? [] : ["metadata", "labels"],
-        topic: "outside the mesh",
-        message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((loss) => consequences[loss]).join("; ")}`,
-        key: "leaves the mesh",
-        fix: fixOf(old, now, left),
-        ...(left.every((loss) => loss === "maybe ambient")
-          ? { onlyWarns: "it is not known whether the namespace is ambient" }
-          : {}),
-      };
+    if (left.length > 0) yield leaving(left, before, after);
     else yield* unservedRevision(before, after);
   },
 });
+
+function leaving(left: readonly Loss[], before: Side, after: Side): Problem {
+  const [old, now] = [before.object, after.object];
+  return {
+    at: changedLabels(old, now).length === 0 ? [] : ["metadata", "labels"],
+    topic: "outside the mesh",
+    message: `Namespace ${now.metadata.name} leaves the mesh: ${reasonOf(old, now)}; ${left.map((loss) => consequences[loss]).join("; ")}`,
+    key: "leaves the mesh",
+    fix: fixOf(old, now, left),
+    ...(left.every((loss) => loss === "maybe ambient")
+      ? { onlyWarns: "it is not known whether the namespace is ambient" }
+      : {}),
+  };
+}
 
 /**
  * How workloads lose the mesh.
@@ -81,6 +86,8 @@ const losses = ["ambient", "running ambient", "maybe ambient", "sidecar"] as con
 
 /** How workloads lose the mesh. If workloads are not known, one that follows the namespace is assumed. */
 function planesLeft(before: Side, after: Side): readonly Loss[] {
+  // What the ConfigMap of an injector changes is reported by namespace-injection-weakened.
+  if (before.object === after.object && hasSameWebhooks(before.mesh.settings, after.mesh.settings)) return [];
   const left = new Set<Loss | undefined>();
   for (const workload of after.mesh.related(workloadsOfNamespace, after.object))
     if (!isProxy(workload)) left.add(lossOf(workload, before, after));
@@ -204,6 +211,7 @@ function injectorLost(before: Side, after: Side): InjectorLost | undefined {
   const workloads = after.mesh.related(workloadsOfNamespace, now).filter((workload) => !isProxy(workload));
   const lost = workloads.find(
     (workload) =>
+      captureAt(workload, after) === "sidecar" &&
       servedCaptureOf(workload, now, after.mesh.settings) === "none" &&
       servedCaptureOf(workload, old, before.mesh.settings) !== "none",
   );

@@ -1,8 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { captureOf, type Enrollment, enrollmentOf, isEnrolled, staysOut } from "../../mesh/membership/capture.ts";
+import { captureOf, enrollmentOf, isEnrolled, staysOut } from "../../mesh/membership/capture.ts";
 import { captureEvidence, enrollmentEvidence } from "../../mesh/membership/capture-evidence.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
+import { refusalText } from "../../mesh/membership/injection-policy.ts";
+import { injectorRefusal } from "../../mesh/membership/injector-selectors.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { dataplaneMode, enrollmentLabels } from "../../mesh/objects/labels.ts";
@@ -34,11 +37,11 @@ export const namespaceNotInMesh = defineRule({
     if (isRoot || namespace.implied || isTerminating(namespace)) return;
     const workloads = mesh.related(workloadsOfNamespace, namespace);
     const left = isEnrolled(namespace, mesh.settings) === false ? leftOut(namespace, workloads, mesh) : undefined;
-    if (left !== undefined) yield ofNamespace(namespace, left, enrollmentOf(namespace, mesh.settings));
+    if (left !== undefined) yield ofNamespace(namespace, left, mesh.settings);
     else
       for (const workload of workloads)
         if (captureOf(workload, namespace, mesh.settings) === "none" && !isProxy(workload))
-          yield ofWorkload(workload, namespace);
+          yield ofWorkload(workload, namespace, mesh.settings);
   },
 });
 
@@ -59,10 +62,12 @@ function leftOut(
 }
 
 /** An empty namespace may be one for gateways; and if some pods enroll themselves, workload-outside-mesh reports the others. */
-function ofNamespace(namespace: Namespace, left: "every workload" | "some", enrollment: Enrollment): Problem {
+function ofNamespace(namespace: Namespace, left: "every workload" | "some", settings: MeshSettings): Problem {
   const { labels } = namespace.metadata;
-  const said = enrollmentEvidence(namespace, enrollment).join(", ");
-  const because = said === "" ? "no label enrolls it" : `${said} enrolls nothing`;
+  const said = enrollmentEvidence(namespace, enrollmentOf(namespace, settings)).join(", ");
+  const refusal = injectorRefusal({}, namespace, settings);
+  const byLabels = said === "" ? "no label enrolls it" : `${said} enrolls nothing`;
+  const because = refusal === undefined ? byLabels : `${refusalText(refusal)} in the configuration of the injector`;
   const label = enrollmentLabels.find((one) => labels[one] !== undefined);
   return {
     at: label === undefined ? [] : ["metadata", "labels", label],
@@ -74,11 +79,11 @@ function ofNamespace(namespace: Namespace, left: "every workload" | "some", enro
   };
 }
 
-function ofWorkload(workload: Workload, namespace: Namespace): Problem {
+function ofWorkload(workload: Workload, namespace: Namespace, settings: MeshSettings): Problem {
   return {
     at: [],
     topic: "outside the mesh",
-    message: `${idOf(workload)} is outside the mesh: ${captureEvidence(workload, namespace, "none")}; its pods accept all traffic, without mTLS or any policy`,
+    message: `${idOf(workload)} is outside the mesh: ${captureEvidence(workload, { namespace, settings }, "none")}; its pods accept all traffic, without mTLS or any policy`,
     key: `${idOf(workload)} is outside the mesh`,
     evidence: [workload],
     acceptedWith: ["workload-outside-mesh", "workload-leaves-mesh"].map((rule) => ({ rule, object: workload })),

@@ -4,23 +4,17 @@ import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { gatewayNameLabel, ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
 import { admittedInFull } from "../../mesh/waypoints/admitted-callers.ts";
-import {
-  formatWaypoint,
-  identityOfWaypoint,
-  isOfMeshGateway,
-  waypointNamed,
-  waypointTraffic,
-} from "../../mesh/waypoints/bindings.ts";
+import { formatWaypoint, isOfMeshGateway, waypointNamed, waypointTraffic } from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { type Addressed, servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
-import { waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
+import { accountOf, usedWays, waypointAccountsNamed, waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
 import { keptByZtunnel } from "../../mesh/waypoints/ztunnel-behind.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceWaypointLeft = defineRule({
   id: "namespace-waypoint-left",
   subject: "Namespace",
-  reads: [waypointGuards, servingWaypoints, keptByZtunnel],
+  reads: [waypointGuards, servingWaypoints, waypointAccountsNamed, keptByZtunnel],
   worksWithout: ["Service", "ServiceEntry", "Workload", "WorkloadEntry", "KubernetesGateway", "RequestAuthentication"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -46,7 +40,7 @@ export const namespaceWaypointLeft = defineRule({
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof keptByZtunnel>;
+  readonly mesh: MeshView<typeof keptByZtunnel | typeof waypointAccountsNamed>;
 }
 
 function problemOf(departure: Departure, side: Side): Problem {
@@ -80,19 +74,32 @@ function warningOf(departure: Departure, side: Side): string | undefined {
 }
 
 /** Why nobody gets in, because ztunnel itself refuses others; undefined: it does not. */
-function keptReason({ was, isOpened, isStaying, isOfIngress }: Departure, { object, mesh }: Side): string | undefined {
+function keptReason(departure: Departure, side: Side): string | undefined {
+  const { object, mesh } = side;
+  const { was, isOpened, isStaying, isOfIngress } = departure;
   const selector = selectorOf(was);
   // What the same waypoint lets through comes from the waypoint.
   if (isOpened || selector === undefined || (isStaying && !isOfIngress)) return undefined;
-  const { namespace, serviceAccount } = identityOfWaypoint(was.binding.named, was.binding.gateway);
-  const isWaypoint = (account: string) => account === `${namespace}/${serviceAccount}`;
+  const left = accountOf(was.binding);
   const kept = mesh.get(keptByZtunnel, object);
-  if (kept.from(isWaypoint, selector)) return "ztunnel still rejects every caller but the waypoint";
+  if (kept.from((account) => account === left, selector)) return "ztunnel still rejects every caller but the waypoint";
+  const others = waypointsBeside(departure, side);
+  const isWaypoint = (account: string) => account === left || others.has(account);
+  if (others.size > 0 && kept.from(isWaypoint, selector)) return "ztunnel still rejects every caller but waypoints";
   const isAdmitted = admittedInFull(was.policies, mesh.settings);
   return kept.from((account) => isWaypoint(account) || isAdmitted(account), selector)
     ? "ztunnel still rejects every caller but those whose every request the waypoint allowed"
     : undefined;
 }
+
+/**
+ * The accounts of the waypoints that objects of the namespace name themselves. They send only what is for these objects, after their
+ * own policies. None, if what leaves goes through another waypoint from then on, because it may send that too.
+ */
+function waypointsBeside({ is }: Departure, { object, mesh }: Side): ReadonlySet<string> {
+  return usedWays(is).length > 0 ? noAccounts : mesh.get(waypointAccountsNamed, object);
+}
+const noAccounts: ReadonlySet<string> = new Set();
 
 /** The labels of the pods that receive the traffic; undefined: they are not known. */
 function selectorOf({ kind, object }: Departure["was"]): Readonly<Record<string, string>> | undefined {

@@ -11,7 +11,9 @@ import {
   unknownCapture,
 } from "../../mesh/membership/capture.ts";
 import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { type Refusal, refusalText } from "../../mesh/membership/injection-policy.ts";
+import { injectorRefusal } from "../../mesh/membership/injector-selectors.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasOnlyCustomTemplates, injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import {
   isOfGateway,
@@ -29,6 +31,7 @@ import {
   sidecarStatus,
 } from "../../mesh/objects/labels.ts";
 import { objectsOfRevision, revisionReads } from "../../mesh/objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 const forClients =
   "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
@@ -66,7 +69,8 @@ export const workloadLeavesMesh = defineRule({
     if (was === "none") return;
     const isInjectorAsked = captureOf(after.object, namespace, settings) === "sidecar";
     if (is === "none" && isInjectorAsked) yield losesInjector(after.object);
-    else if (is === "none" || isProxy(after.object)) yield leaves(before.object, after.object, was);
+    else if (is === "none" || isProxy(after.object))
+      yield leaves(before.object, after.object, { was, refusal: refusalIn(namespace, after.object, settings) });
     else {
       yield* losesPorts(before.object, after.object, [was, is]);
       yield* mayLoseSidecar(before.object, after.object, is);
@@ -74,8 +78,17 @@ export const workloadLeavesMesh = defineRule({
   },
 });
 
-function leaves(old: Workload, now: Workload, was: Capture): Problem {
-  const { at, because, revert } = reasonOf(old, now);
+interface Leaving {
+  readonly was: Capture;
+  /** Why the injector leaves the pods alone. */
+  readonly refusal: Refusal | undefined;
+}
+
+const refusalIn = (namespace: Namespace | undefined, { pod }: Workload, settings: MeshSettings): Refusal | undefined =>
+  namespace && injectorRefusal(pod.labels, namespace, settings);
+
+function leaves(old: Workload, now: Workload, { was, refusal }: Leaving): Problem {
+  const { at, because, revert } = reasonOf(old, now, refusal);
   return {
     at,
     topic: "outside the mesh",
@@ -107,9 +120,16 @@ interface Reason {
   readonly revert: string;
 }
 
-function reasonOf(old: Workload, now: Workload): Reason {
-  return claimsGateway(now) ?? refusesCapture(old, now) ?? replacesSidecar(old, now) ?? changesLabels(now);
+function reasonOf(old: Workload, now: Workload, refusal: Refusal | undefined): Reason {
+  const own = claimsGateway(now) ?? refusesCapture(old, now) ?? replacesSidecar(old, now);
+  return own ?? (refusal === undefined ? changesLabels(now) : isRefused(now, refusal));
 }
+
+const isRefused = ({ podAt }: Workload, refusal: Refusal): Reason => ({
+  at: [...podAt, "metadata", "labels"],
+  because: `${refusalText(refusal)} in the configuration of the injector`,
+  revert: `Keep the labels of the pods, or label them \`${injectSidecar}: "true"\`, which goes before that configuration.`,
+});
 
 /** Labels that were removed, or that ask for injection with the templates that the pods had before. */
 const changesLabels = ({ pod, podAt }: Workload): Reason => ({

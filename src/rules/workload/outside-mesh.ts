@@ -7,6 +7,7 @@ import { interceptionOf, portsPassed } from "../../mesh/membership/interception.
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { isOwned, isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { dataplaneMode, injectSidecar } from "../../mesh/objects/labels.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 
 const forOthers =
   "For workloads that must stay outside (agents in the host network, Jobs), write a MeshwardException with an end date.";
@@ -42,18 +43,18 @@ export const workloadOutsideMesh = defineRule({
     if (workload.metadata.namespace === mesh.settings.rootNamespace) return;
     if (namespace !== undefined && isTerminating(namespace)) return;
     const capture = captureOf(workload, namespace, mesh.settings);
-    if (capture === "none") yield outside(workload, namespace);
+    if (capture === "none") yield outside(workload, namespace, mesh.settings);
     else yield* portsOutside(workload, capture);
   },
 });
 
 /** If the labels of the namespace are the reason, it is read again before a denial. */
-function outside(workload: Workload, namespace: Namespace | undefined): Problem {
+function outside(workload: Workload, namespace: Namespace | undefined, settings: MeshSettings): Problem {
   const isOwnReason = staysOut(workload) || namespace === undefined;
   return {
     ...common(workload),
     at: reasonAt(workload),
-    message: `${idOf(workload)} is outside the mesh: ${captureEvidence(workload, namespace, "none")}; its pods accept all traffic, without mTLS or any policy`,
+    message: `${idOf(workload)} is outside the mesh: ${captureEvidence(workload, { namespace, settings }, "none")}; its pods accept all traffic, without mTLS or any policy`,
     key: "outside the mesh",
     ...(isOwnReason
       ? {}

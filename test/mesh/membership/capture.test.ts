@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { impliedNamespace, readObject } from "../../../src/kube/object.ts";
+import { type AnyObject, impliedNamespace, readObject } from "../../../src/kube/object.ts";
 import { captureOf, enrollmentOf, staysOut } from "../../../src/mesh/membership/capture.ts";
 import { isNamedAfter } from "../../../src/mesh/membership/owners.ts";
 import { isOwned, isProxy } from "../../../src/mesh/membership/workloads.ts";
@@ -217,6 +217,85 @@ describe("captureOf a Pod", () => {
   ];
   for (const [what, labels, workload, expected] of cases)
     test(what, () => assert.equal(captureOf(workload, namespace(labels), defaultMeshSettings), expected));
+});
+
+describe("captureOf, with the configuration of the injector", () => {
+  const settingsWith = (config: string, revision = "default", others: readonly AnyObject[] = []): AllMeshSettings => {
+    const name = revision === "default" ? "istio-sidecar-injector" : `istio-sidecar-injector-${revision}`;
+    const injector = readObject("InjectorConfig", {
+      kind: "ConfigMap",
+      metadata: { name, namespace: "istio-system" },
+      data: { config },
+    });
+    return meshSettingsOf([injector, ...others]);
+  };
+  const never = settingsWith("{policy: enabled, neverInjectSelector: [{matchLabels: {app: legacy}}]}");
+  const always = settingsWith(
+    "{policy: disabled, alwaysInjectSelector: [{matchLabels: {app: api}}], neverInjectSelector: [{matchLabels: {tier: data}}]}",
+  );
+  const invalid = settingsWith(
+    "{policy: enabled, neverInjectSelector: [{}, {matchExpressions: [{key: app, operator: NotIn}]}]}",
+  );
+  const unreadable = settingsWith("{policy: disabled, neverInjectSelector: 1}");
+  const app = (name: string, more: Labels = {}): Pod => ({ labels: { app: name, ...more } });
+  const cases: [string, AllMeshSettings, Labels, Pod, string][] = [
+    ["a pod that no selector selects", never, injected, app("api"), "sidecar"],
+    ["neverInjectSelector", never, injected, app("legacy"), "none"],
+    [
+      "neverInjectSelector, and the namespace is ambient too",
+      never,
+      { ...ambient, ...injected },
+      app("legacy"),
+      "ambient",
+    ],
+    ["the label goes first", never, injected, app("legacy", wishesInjection), "sidecar"],
+    ["the annotation goes first", never, injected, { ...app("legacy"), annotations: wishesInjection }, "sidecar"],
+    [
+      "another value of the label does not",
+      never,
+      injected,
+      app("legacy", { "sidecar.istio.io/inject": "yes" }),
+      "none",
+    ],
+    ["another revision", never, { "istio.io/rev": "canary" }, app("legacy"), "sidecar"],
+    ["the policy disabled", always, injected, app("web"), "none"],
+    ["the policy disabled, and the pod asks", always, injected, app("web", wishesInjection), "sidecar"],
+    ["alwaysInjectSelector", always, injected, app("api"), "sidecar"],
+    ["alwaysInjectSelector after neverInjectSelector", always, injected, app("api", { tier: "data" }), "none"],
+    ["alwaysInjectSelector enrolls no namespace", always, {}, app("api"), "none"],
+    ["empty and invalid selectors", invalid, injected, app("api"), "sidecar"],
+    ["a configuration that the injector cannot read", unreadable, injected, app("api"), "sidecar"],
+    ["a policy of no known name", settingsWith("{policy: Enabled}"), injected, app("api"), "none"],
+  ];
+  for (const [what, settings, labels, pod, expected] of cases)
+    test(what, () => assert.equal(captureOf(deployment(pod), namespace(labels), settings), expected));
+
+  test("enrollmentOf is about pods without labels", () => {
+    assert.equal(enrollmentOf(namespace(injected), never), "sidecar");
+    assert.equal(enrollmentOf(namespace(injected), always), "opted-out");
+  });
+  test("a tag has the configuration of its revision, with its webhooks or without", () => {
+    const tag = (webhooks: readonly object[]) =>
+      readObject("AdmissionWebhook", {
+        kind: "MutatingWebhookConfiguration",
+        metadata: { name: "istio-revision-tag-prod", labels: { "istio.io/rev": "v2", "istio.io/tag": "prod" } },
+        webhooks,
+      });
+    const ofTag = { namespaceSelector: { matchLabels: { "istio.io/rev": "prod" } } };
+    for (const webhooks of [[], [ofTag]]) {
+      const settings = settingsWith("{policy: disabled}", "v2", [tag(webhooks)]);
+      assert.equal(captureOf(deployment({}), namespace({ "istio.io/rev": "prod" }), settings), "none");
+      assert.equal(captureOf(deployment({}), namespace(injected), settings), "sidecar");
+    }
+  });
+  test("a ConfigMap of another namespace says nothing", () => {
+    const elsewhere = readObject("InjectorConfig", {
+      kind: "ConfigMap",
+      metadata: { name: "istio-sidecar-injector", namespace: "payments" },
+      data: { config: "{policy: disabled}" },
+    });
+    assert.deepEqual(meshSettingsOf([elsewhere]).injection, {});
+  });
 });
 
 test("staysOut: a workload's own word", () => {
