@@ -1,3 +1,4 @@
+import type { Labels } from "../kube/object.ts";
 import type { CelInput } from "@bufbuild/cel";
 import type { Webhook as Registered, WebhookConfiguration } from "../deploy/webhooks.ts";
 import { isObject } from "../kube/read.ts";
@@ -11,7 +12,6 @@ import {
   type Webhook,
 } from "./api-server-client.ts";
 
-type Labels = Readonly<Record<string, string>>;
 type Condition = (variables: Record<string, CelInput>) => boolean;
 
 /**

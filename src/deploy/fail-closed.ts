@@ -1,7 +1,7 @@
+import type { Labels } from "../kube/object.ts";
 import { protectedLabel } from "../kube/meshward-metadata.ts";
 import type { Policies } from "../policy/policies.ts";
 import { isGlob } from "../text/globs.ts";
-import type { Labels } from "../policy/documents.ts";
 
 /** The namespaces whose webhooks fail closed: those with one of the names, and those with all labels of one selector. */
 export interface ProtectedNamespaces {

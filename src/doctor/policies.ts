@@ -1,8 +1,9 @@
+import type { Labels } from "../kube/object.ts";
 import { documentDefinitions } from "../deploy/definitions.ts";
 import type { KubernetesObject } from "../deploy/object.ts";
 import type { Rule } from "../engine/rule.ts";
 import { isObject } from "../kube/read.ts";
-import { type DocumentKind, documentKinds, type Labels } from "../policy/documents.ts";
+import { type DocumentKind, documentKinds } from "../policy/documents.ts";
 import type { PolicySource } from "../policy/load.ts";
 import type { Policies } from "../policy/policies.ts";
 import { type PolicyObject, readObject } from "../sources/cluster/policy-objects.ts";

@@ -1,6 +1,6 @@
 import { identityOf, keyOf, namespaceKey } from "../kube/identity.ts";
-import type { AnyObject } from "../kube/object.ts";
-import { type Exception, type FilledParameter, type Labels, modes, type RuleOptions } from "../policy/documents.ts";
+import type { AnyObject, Labels } from "../kube/object.ts";
+import { type Exception, type FilledParameter, modes, type RuleOptions } from "../policy/documents.ts";
 import { fingerprintOf } from "../policy/fingerprint.ts";
 import type { NamespacePlace, ObjectPlace, Requester } from "../policy/match.ts";
 import type { Policies } from "../policy/policies.ts";

@@ -1,3 +1,4 @@
+import type { Labels } from "../kube/object.ts";
 import { captureOf, enrollmentOf } from "../mesh/membership/capture.ts";
 import { injectorNamed, type Readers, readers } from "../mesh/membership/control-plane.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
@@ -5,8 +6,6 @@ import { isProxy, type Workload } from "../mesh/membership/workloads.ts";
 import { areRevisionsKnown, type ControlPlane } from "../mesh/objects/revision.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The control planes that configure the sidecars and ztunnel of a namespace; empty if there is nothing to tell apart. */
 export function controlPlaneLines(namespace: Namespace, mesh: Mesh): readonly ExplanationLine[] {

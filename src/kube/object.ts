@@ -28,6 +28,8 @@ const metadata = record({
   ownerReferences: list(record({ apiVersion: name, kind: name, name, uid: text, controller: flag })),
 });
 export type ObjectMetadata = Value<typeof metadata>;
+/** Labels of an object, those of the pods that it makes, or those that a selector asks for. */
+export type Labels = Readonly<Record<string, string>>;
 
 /** The fields that all kinds have in common. */
 interface ObjectBase<K extends Kind> {

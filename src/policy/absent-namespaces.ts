@@ -1,8 +1,9 @@
+import type { Labels } from "../kube/object.ts";
 import { formatPath } from "../kube/field-path.ts";
 import type { Path } from "../kube/read.ts";
 import { globs, isGlob } from "../text/globs.ts";
 import { suggestion } from "../text/nearest.ts";
-import type { Labels, PolicySpec, Where } from "./documents.ts";
+import type { PolicySpec, Where } from "./documents.ts";
 import type { Policies } from "./policies.ts";
 import { isOfUser } from "./profiles.ts";
 

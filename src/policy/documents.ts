@@ -1,5 +1,6 @@
 import type { Requester } from "../kube/requester.ts";
 import type { Served } from "../kube/kinds.ts";
+import type { Labels } from "../kube/object.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 
 /** The apiVersion of the policy documents. */
@@ -19,7 +20,6 @@ export type DocumentKind = keyof typeof documentKinds;
 export const modes = ["deny", "warn", "audit", "off"] as const;
 export type PolicyMode = (typeof modes)[number];
 
-export type Labels = Readonly<Record<string, string>>;
 export type ParameterValue = number | string | boolean | readonly string[] | readonly OwnedHosts[] | Requester;
 
 export type { Requester };

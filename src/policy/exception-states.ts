@@ -1,4 +1,5 @@
-import type { Exception, Labels } from "./documents.ts";
+import type { Labels } from "../kube/object.ts";
+import type { Exception } from "./documents.ts";
 import { limitsIn, refusalsOf } from "./exception-limits.ts";
 import { daysLeft, isExpired } from "./expiry.ts";
 import type { Policies } from "./policies.ts";

@@ -1,4 +1,5 @@
-import { type Exception, type ExceptionLimits, everyRule, type Labels, type PolicyDocument } from "./documents.ts";
+import type { Labels } from "../kube/object.ts";
+import { type Exception, type ExceptionLimits, everyRule, type PolicyDocument } from "./documents.ts";
 import { keyOf } from "./document-text.ts";
 import { endOf } from "./expiry.ts";
 import { globs } from "../text/globs.ts";

@@ -1,6 +1,7 @@
+import type { Labels } from "../kube/object.ts";
 import { selects } from "../mesh/objects/selectors.ts";
 import { type Globs, globs, isGlob } from "../text/globs.ts";
-import type { Labels, MatchSpec, ObjectsWhere, Requester, Where, Writers } from "./documents.ts";
+import type { MatchSpec, ObjectsWhere, Requester, Where, Writers } from "./documents.ts";
 
 export type { Requester };
 

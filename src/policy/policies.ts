@@ -1,6 +1,7 @@
+import type { Labels } from "../kube/object.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import { selects } from "../mesh/objects/selectors.ts";
-import type { EnrollmentOptions, Exception, Labels, Pin, PolicyDocument, RuleMetadata, RuleName } from "./documents.ts";
+import type { EnrollmentOptions, Exception, Pin, PolicyDocument, RuleMetadata, RuleName } from "./documents.ts";
 import { isAllowed, type LimitsInForce, limitsIn } from "./exception-limits.ts";
 import { type AcceptableFinding, type AcceptedFindings, acceptedFindings } from "./exceptions.ts";
 import { type Globs, globs } from "../text/globs.ts";

@@ -1,5 +1,5 @@
+import type { Labels } from "../kube/object.ts";
 import { selects } from "../mesh/objects/selectors.ts";
-import type { Labels } from "./documents.ts";
 import { globs } from "../text/globs.ts";
 import type { Policies } from "./policies.ts";
 

@@ -1,4 +1,5 @@
-import type { Exception, Labels, MatchSpec, PolicyDocument, Where } from "../policy/documents.ts";
+import type { Labels } from "../kube/object.ts";
+import type { Exception, MatchSpec, PolicyDocument, Where } from "../policy/documents.ts";
 import { isGlob } from "../text/globs.ts";
 import { allOf, anyOf, celConstant, celText } from "./cel-text.ts";
 

@@ -1,5 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import type { AnyObject, Labels } from "../../kube/object.ts";
 import type { Fact, MeshView, Reads } from "../../view/view.ts";
 import { isTerminating, type rootOfNamespace } from "../membership/namespaces.ts";
 import type { Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -9,8 +9,6 @@ import { namespacesInForce, type Proxies } from "./proxy-attachments.ts";
 import type { ProxyScope } from "./proxy-scope.ts";
 
 // What objects that are attached to proxies do to these after a change, and did not do before.
-
-type Labels = Readonly<Record<string, string>>;
 
 /** An effect on proxies of a namespace that an object has only after a change. */
 export interface AddedEffect<T> {

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -10,8 +11,6 @@ import type { PolicySet } from "./policy-set.ts";
 import { placeOf } from "./reach.ts";
 import { type Applied, AppliedLevels, type NamedList } from "./requests/applied.ts";
 import type { Enforcer } from "./rules.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** A Service or a ServiceEntry that policies at a waypoint can target. */
 export interface TargetOfWaypoint {

@@ -1,5 +1,5 @@
 import { keyOf } from "../../kube/identity.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import type { AnyObject, Labels } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshView, Reads } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
@@ -13,7 +13,7 @@ import {
 } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
 import type { Proxies, ProxyReach } from "./proxy-attachments.ts";
-import type { Labels, ProxyScope } from "./proxy-scope.ts";
+import type { ProxyScope } from "./proxy-scope.ts";
 
 // What a change does to proxies: objects that are new or changed and count for a proxy, and proxies that objects select anew.
 

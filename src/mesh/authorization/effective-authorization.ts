@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
@@ -24,7 +25,6 @@ import { type Enforcer, enforcers } from "./rules.ts";
 export type { Gateway } from "./applied-policies.ts";
 export { type Coverage, hasDefaultDeny, isDeniedByDefault, openedBy } from "./coverage.ts";
 
-type Labels = Readonly<Record<string, string>>;
 const noLabels: Labels = Object.freeze({});
 
 /** Authorization in one namespace, before or after a change. */

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import { hasSameInjectors, type InjectorSettings } from "../membership/injector-selectors.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -5,8 +6,6 @@ import { isOfGateway, isProxy, type Workload, workloadPairs } from "../membershi
 import { Labelled } from "../objects/labelled.ts";
 import { enforcerOf, isReached } from "./enforcement.ts";
 import type { Enforcer } from "./rules.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 const known = new KeptIn<readonly Workload[], NamespaceWorkloads>();
 

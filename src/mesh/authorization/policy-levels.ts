@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { type Readers, readers } from "../membership/control-plane.ts";
@@ -9,7 +10,6 @@ import { type AuthorizationPolicy, isDryRun, isEnforced, targetRefsOf } from "./
 import { PolicySet, policySetOf } from "./policy-set.ts";
 import type { Enforcer } from "./rules.ts";
 
-type Labels = Readonly<Record<string, string>>;
 const noLabels: Labels = Object.freeze({});
 
 /** A namespace and its own enforced policies. */

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { type SelectorGroup, SelectorGroups, selectorText } from "../objects/selector-groups.ts";
@@ -22,7 +23,6 @@ import { places } from "./requests/matches.ts";
 import { noOrdinary } from "./requests/ordinary.ts";
 import { type Enforcer, enforcers } from "./rules.ts";
 
-type Labels = Readonly<Record<string, string>>;
 type Policies = readonly AuthorizationPolicy[];
 type Group = SelectorGroup<AuthorizationPolicy>;
 

@@ -1,8 +1,7 @@
+import type { Labels } from "../../kube/object.ts";
 import { isProxy, isWaypointProxy, hasInjectedGateway, type Workload } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
 import type { AuthorizationPolicy, TargetRef } from "./policies.ts";
-
-export type Labels = Readonly<Record<string, string>>;
 
 /** The proxies that an object is for. Without labels and targets, all of its namespace, or of the mesh. */
 export interface ProxyScope {

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import type { RulesOverHost, UsedDestinationRules } from "../traffic/destination-rules-of-host.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
@@ -6,7 +7,6 @@ import { type ClientTlsChoice, clientTlsOf, portsApart } from "./client-tls.ts";
 import type { Destination } from "./destinations.ts";
 import { anyOther, otherThan, type Reach, type TlsPath } from "./paths.ts";
 
-type Labels = Readonly<Record<string, string>>;
 type Merged = MergedDestinationRule | undefined;
 type Subset = DestinationRule["spec"]["subsets"][number];
 

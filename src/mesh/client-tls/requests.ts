@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Mesh } from "../../view/view.ts";
 import { clientsIn, proxyAmong, type Sender } from "../membership/clients.ts";
@@ -16,7 +17,6 @@ import { isHiddenFrom } from "./hidden-clients.ts";
 import { policyRulesOf } from "./policy-rules.ts";
 import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
 
-type Labels = Readonly<Record<string, string>>;
 type Subset = DestinationRule["spec"]["subsets"][number];
 
 /** The result at a port for clients of one namespace that have the same settings. */

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { type Capture, type Enrollment, hasSidecar, isTooLateForInjection, neverInjected } from "./capture.ts";
 import { refusalText } from "./injection-policy.ts";
 import { injectedProxy } from "./injection-templates.ts";
@@ -16,7 +16,6 @@ import {
 type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
 
-type Labels = Readonly<Record<string, string>>;
 const written = (labels: Labels, keys: readonly string[]): readonly string[] =>
   keys.flatMap((key) => (labels[key] === undefined ? [] : [`${key}=${labels[key]}`]));
 

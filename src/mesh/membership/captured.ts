@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { byId } from "../../kube/identity.ts";
 import { fact, type Mesh } from "../../view/view.ts";
 import { Labelled } from "../objects/labelled.ts";
@@ -7,7 +8,6 @@ import { hasSameInjectors, type InjectorSettings } from "./injector-selectors.ts
 import { isTerminating, type Namespace } from "./namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
-type Labels = Readonly<Record<string, string>>;
 const labelsOf = ({ pod }: Workload): Labels => pod.labels;
 
 /** The workloads of a namespace, without proxies, and the data planes that capture them. */

@@ -1,4 +1,4 @@
-import type { AnyObject } from "../../kube/object.ts";
+import type { AnyObject, Labels } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import type { RevisionSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, setting } from "../../view/view.ts";
@@ -6,8 +6,6 @@ import { injectionLabel, revisionLabel } from "../objects/labels.ts";
 import { areRevisionsKnown, type ControlPlane, isReadBy, revisionNamed, revisionReads } from "../objects/revision.ts";
 import { isValidSelector, selectsByExpression } from "../objects/selectors.ts";
 import { type Namespace, rootOfNamespace } from "./namespaces.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The name under which Istio's injector knows the default revision, as a revision or as a tag. */
 const byDefault = "default";

@@ -1,7 +1,6 @@
+import type { Labels } from "../../kube/object.ts";
 import type { InjectionPolicy } from "../../view/control-planes.ts";
 import { formatLabels, isValidSelector, type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** Why an injector leaves a pod alone that it is asked about: a selector, or what its `policy` says. */
 export type Refusal =

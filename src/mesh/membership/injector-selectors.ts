@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import type { InjectionPolicy, InjectorSelectors, KnownInjector, KnownInjectors } from "../../view/control-planes.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { injectionLabel, injectSidecar, revisionLabel } from "../objects/labels.ts";
@@ -7,7 +7,6 @@ import { injectorNamed } from "./control-plane.ts";
 import { type Refusal, refusalBy } from "./injection-policy.ts";
 
 type Namespace = ObjectOf<"Namespace">;
-type Labels = Readonly<Record<string, string>>;
 
 /** What tells which pods the injectors inject. */
 export type InjectorSettings = Pick<MeshSettings, "injection">;

@@ -1,11 +1,10 @@
-import { type ObjectOf, readObject } from "../../kube/object.ts";
+import { type ObjectOf, readObject, type Labels } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import type { MachineKind } from "./capture.ts";
 import type { Workload } from "./workloads.ts";
 
-type Labels = Readonly<Record<string, string>>;
 type WorkloadEntry = ObjectOf<"WorkloadEntry">;
 
 /**

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import type { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -21,8 +22,6 @@ export const everyPeerAuthenticationOfNamespace = relation(
   namespaceByNameAndRoot,
   index("PeerAuthentication", ({ metadata }) => [metadata.namespace]),
 );
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The scope of a policy. */
 export type PeerAuthenticationLevel = "mesh" | "namespace" | "workload";

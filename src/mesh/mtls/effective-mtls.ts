@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -16,7 +16,6 @@ import { namespaceByName, namespaceByNameAndRoot } from "../objects/indexes.ts";
 export type PeerAuthentication = ObjectOf<"PeerAuthentication">;
 export type Namespace = ObjectOf<"Namespace">;
 export type Workload = ObjectOf<"Workload">;
-type Labels = Readonly<Record<string, string>>;
 
 /** The data plane of a pod, which decides whether plaintext is refused. */
 export type Plane = "sidecar" | "ambient";

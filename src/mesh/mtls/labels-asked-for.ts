@@ -1,8 +1,7 @@
+import type { Labels } from "../../kube/object.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import { selects } from "../objects/selectors.ts";
 import type { NamespaceMtls, PeerAuthentication } from "./effective-mtls.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /**
  * The smallest sets of labels for which each policy can win, starting with none. If one of two policies is new or

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { idOf } from "../../kube/identity.ts";
 import { PathMap } from "../../view/path-map.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -17,8 +18,6 @@ import {
   planesOfNamespace,
 } from "./effective-mtls.ts";
 import { declared, type EffectiveMode, isWide, type Modes, portModes } from "./peer-authentications.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** A namespace and a view of the mesh. */
 export interface PlaintextSide {

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { hasSameInjectors } from "../membership/injector-selectors.ts";
 import { PathMap } from "../../view/path-map.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -19,7 +20,6 @@ import { givenLabels } from "../objects/labels.ts";
 import { LabelSets, labelsAskedFor } from "./labels-asked-for.ts";
 import { declared, type EffectiveMode, isWide, type Modes, portModes } from "./peer-authentications.ts";
 
-type Labels = Readonly<Record<string, string>>;
 /** A namespace and a view of the mesh. */
 interface Side {
   readonly object: Namespace;

@@ -1,7 +1,7 @@
+import type { Labels } from "../../kube/object.ts";
+
 // Selectors look for the objects of their namespace that have all of their labels. In an index, one of these labels is
 // enough: an object has a key for each of its labels, and a selector that of a single one.
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The labels that tell applications apart, of which Istio takes the canonical name of a service too. */
 const telling = ["app.kubernetes.io/name", "app"];

@@ -1,7 +1,6 @@
+import type { Labels } from "../../kube/object.ts";
 import { selects } from "./selectors.ts";
 import { selectorText } from "./selector-groups.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** Comparing so many objects costs less than an index of them. */
 const fewEnough = 4;

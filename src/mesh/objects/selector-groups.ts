@@ -1,6 +1,5 @@
+import type { Labels } from "../../kube/object.ts";
 import { selects } from "./selectors.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The members with one selector, in the order in which they were added. */
 export interface SelectorGroup<T> {

@@ -1,4 +1,4 @@
-type Labels = Readonly<Record<string, string>>;
+import type { Labels } from "../../kube/object.ts";
 
 /** Selectors with the same label keys. */
 interface Alike {

@@ -1,5 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget } from "../authorization/policies.ts";
@@ -11,7 +11,6 @@ import type { Definition } from "../traffic/definition-choice.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
 import { type TokenUse, tokenUseOf, unknownTokens } from "./token-use.ts";
 
-type Labels = Readonly<Record<string, string>>;
 type EnvoyFilter = ObjectOf<"EnvoyFilter">;
 type Plugin = ObjectOf<"WasmPlugin"> | ObjectOf<"TrafficExtension">;
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;

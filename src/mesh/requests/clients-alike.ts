@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { proxyConfigOf } from "../../kube/proxy-config.ts";
 import { fact } from "../../view/view.ts";
 import { clientsIn, type Sender, senderOf } from "../membership/clients.ts";
@@ -7,8 +8,6 @@ import { isProxy, type Workload, workloadsOfNamespace } from "../membership/work
 import { revisionLabel } from "../objects/labels.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
 import { type Sidecar, selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** Workloads of a namespace that send in the same way: through the same data plane, selected by the same configuration. */
 export interface ClientsAlike {

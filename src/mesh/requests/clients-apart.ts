@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type KubernetesRoute, namespaceOfRoute } from "../gateways/routes.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -8,8 +9,6 @@ import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { selecting } from "./clients-alike.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** A VirtualService and the namespaces whose clients it distinguishes: its own, and those that it names. */
 export const namespacesOfVirtualService = relation(

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Clause } from "../authorization/requests/boxes.ts";
@@ -15,8 +16,6 @@ import { serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { apartReads, type ClientsApart, type HostConfiguration } from "./clients-apart.ts";
 import type { Source } from "./outcome.ts";
 import type { Caller } from "./question.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** What `sourcesOf` reads. */
 export const sourceReads = [clientsOfNamespace, ...apartReads, readers] as const;

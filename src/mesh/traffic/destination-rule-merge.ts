@@ -1,10 +1,9 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { selects } from "../objects/selectors.ts";
 import { type FilledPolicy, filledPolicy, isMadeOfPolicies, type SettingPlace } from "./backend-policy-merge.ts";
 
 type DestinationRule = ObjectOf<"DestinationRule">;
-type Labels = Readonly<Record<string, string>>;
 type Subset = DestinationRule["spec"]["subsets"][number];
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 

@@ -1,10 +1,9 @@
+import type { Labels } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { selects } from "../objects/selectors.ts";
 import { type MergedDestinationRule, mergedOf } from "./destination-rule-merge.ts";
 import { type DestinationRule, hostOfRule, isLocal, isPrivate } from "./destination-rules.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /**
  * Every rule that some workload of one namespace can use, depending on its labels; undefined stands for no rule. Clients

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
@@ -18,8 +18,6 @@ import {
   useWaypointNamespace,
   waypointFor,
 } from "../objects/labels.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The waypoint that labels name, whether or not it exists. */
 export interface WaypointName {

@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -37,8 +38,6 @@ import {
   waypointNamed,
   waypointOfService,
 } from "./bindings.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** The gateways in its namespace that a policy targets (Istio pilot/pkg/model/policyattachment.go). */
 const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>

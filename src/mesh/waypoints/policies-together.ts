@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type AuthorizationPolicy, targetRefsOf } from "../authorization/policies.ts";
@@ -13,7 +13,6 @@ import { SelectorsTogether } from "../objects/selectors-together.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 type Policy = AuthorizationPolicy | RequestAuthentication;
-type Labels = Readonly<Record<string, string>>;
 
 const gatewaysNamed = (policy: Policy, settings: MeshSettings): readonly string[] =>
   isServed(policy, settings)

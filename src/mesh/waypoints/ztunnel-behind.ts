@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { fact } from "../../view/view.ts";
 import { policyLevelsAtZtunnel } from "../authorization/policy-levels.ts";
 import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
@@ -10,8 +10,6 @@ import { labelsOfWorkloadEntry, workloadEntriesOfNamespace } from "../membership
 import { selects } from "../objects/selectors.ts";
 import { accountsOf } from "./admitted-callers.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** Whether ztunnel itself keeps everybody but a waypoint and some others away from workloads of a namespace. */
 class KeptByZtunnel {

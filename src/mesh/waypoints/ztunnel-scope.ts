@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, reachedBy, relation } from "../../view/view.ts";
 import { actionOf, type AuthorizationPolicy, isDryRun, targetRefsOf } from "../authorization/policies.ts";
@@ -18,8 +19,6 @@ import { keysOfSelector } from "../objects/label-keys.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
 import { matchLabelsOf, selects } from "../objects/selectors.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 /** Whether a policy without targetRefs needs what ztunnel does not support: HTTP attributes, trust domains, or an external provider. */
 const isBeyondZtunnel = (policy: AuthorizationPolicy, settings: MeshSettings): boolean =>

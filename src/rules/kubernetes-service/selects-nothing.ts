@@ -1,3 +1,4 @@
+import type { Labels } from "../../kube/object.ts";
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
@@ -9,7 +10,6 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
-type Labels = Readonly<Record<string, string>>;
 /** A Service and the WorkloadEntries of its namespace that have one label of its selector. */
 const workloadEntriesNearService = relation(
   "workloadEntriesNearService",

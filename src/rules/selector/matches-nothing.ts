@@ -1,7 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Kind } from "../../kube/kinds.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -14,8 +14,6 @@ import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
 import { workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, forWording, index, type Index, type MeshView, relation } from "../../view/view.ts";
-
-type Labels = Readonly<Record<string, string>>;
 
 const kinds = [
   "AuthorizationPolicy",

@@ -1,7 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { Kind } from "../../kube/kinds.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { gatewaysOfNamespace, labelsOfGatewayPods } from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
@@ -21,7 +21,6 @@ const kinds = [
   "Sidecar",
 ] as const satisfies readonly Kind[];
 type Scoped = ObjectOf<(typeof kinds)[number]>;
-type Labels = Readonly<Record<string, string>>;
 
 const labelsOf = (object: Scoped): Labels =>
   (object.kind === "EnvoyFilter" || object.kind === "Sidecar"

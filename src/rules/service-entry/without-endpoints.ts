@@ -1,6 +1,6 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { workloadByLabel } from "../../mesh/membership/workloads.ts";
 import { keysOfLabels, keysOfSelector } from "../../mesh/objects/label-keys.ts";
@@ -12,7 +12,6 @@ import { isWildcard } from "../../mesh/traffic/hosts.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
-type Labels = Readonly<Record<string, string>>;
 
 /** How many objects of each namespace define a host. */
 const definersOfHost = fact(

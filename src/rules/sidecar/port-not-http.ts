@@ -1,6 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import {
   type DecidesByHttp,
   decidingByHttp,
@@ -20,7 +20,6 @@ import { selects } from "../../mesh/objects/selectors.ts";
 import { fact, forWording, index, relation } from "../../view/view.ts";
 
 type Sidecar = ObjectOf<"Sidecar">;
-type Labels = Readonly<Record<string, string>>;
 
 /** A namespace and its own Sidecars that declare a port of workloads as TCP. */
 const tcpSidecarsInNamespace = relation(
