@@ -22,23 +22,14 @@ export const actionOf = ({ spec }: AuthorizationPolicy): string => spec.action ?
  * Whether the policy is a dry run, which is logged and not enforced (Istio
  * pilot/pkg/security/authz/builder/builder.go isDryRun; ambient/authorization.go convertAuthorizationPolicy).
  */
-export const isDryRun = (policy: AuthorizationPolicy): boolean => hasDryRun(policy) && actionOf(policy) !== "CUSTOM";
-
-/**
- * Whether a CUSTOM policy has the annotation of a dry run, which istiod's webhook refuses (pkg/config/validation/validation.go
- * checkDryRunAnnotation). Where it is stored, proxies enforce its rules as those of a DENY policy: istiod writes them into the
- * enforced part of an RBAC filter (pilot/pkg/security/authz/builder/builder.go buildHTTP, buildTCP).
- */
-export const isCustomDryRun = (policy: AuthorizationPolicy): boolean =>
-  hasDryRun(policy) && actionOf(policy) === "CUSTOM";
-
-const hasDryRun = ({ metadata }: AuthorizationPolicy): boolean => isTrueText(metadata.annotations["istio.io/dry-run"]);
+export const isDryRun = ({ metadata }: AuthorizationPolicy): boolean =>
+  isTrueText(metadata.annotations["istio.io/dry-run"]);
 
 /**
  * Why a policy is not enforced, regardless of its scope.
  * - `not-read`: no control plane has the revision in its label `istio.io/rev`.
  * - `dry-run`, `audit-only`: its result is only logged.
- * - `asks-provider`: CUSTOM calls an external provider, also in a dry run, and does not exist at ztunnel.
+ * - `asks-provider`: CUSTOM calls an external provider, and does not exist at ztunnel.
  * - `unknown-action`: the API server rejects such an object.
  */
 export type Idleness = "not-read" | "dry-run" | "audit-only" | "asks-provider" | "unknown-action";

@@ -19,7 +19,7 @@ export const enforcedPoliciesOfNamespace = relation(
   index("AuthorizationPolicy", (policy, settings) => (isEnforced(policy, settings) ? [policy.metadata.namespace] : [])),
 );
 
-/** A Namespace and its AuthorizationPolicies that a control plane reads, CUSTOM and AUDIT too, without other dry runs than those of CUSTOM. */
+/** A Namespace and its AuthorizationPolicies that a control plane reads, CUSTOM and AUDIT too, without dry runs. */
 export const policiesRead = relation(
   "policiesRead",
   namespaceByName,

@@ -53,25 +53,15 @@ const headerFields = [
 export function refusalOf(provider: ExtensionProvider): string | undefined {
   const called = calledFor(provider);
   if (called === undefined) return undefined;
+  const { service = "", statusOnError = "" } = called;
   const port = Number(called.port.replaceAll('"', "") || 0);
   if (!(port >= 1 && port <= 65_535)) return "has no port from 1 to 65535";
-  return serviceRefusal(called) ?? statusRefusal(called) ?? prefixRefusal(provider);
-}
-
-type Called = NonNullable<ReturnType<typeof calledFor>>;
-
-function serviceRefusal({ service = "" }: Called): string | undefined {
   if (service === "") return "has no service";
-  return isService(service)
-    ? undefined
-    : `has service ${JSON.stringify(service)}, which is neither a host nor a namespace and a host`;
-}
-const statusRefusal = ({ statusOnError: status = "" }: Called): string | undefined =>
-  isStatus(status)
-    ? undefined
-    : `has statusOnError ${JSON.stringify(status)}, which is no status code that Envoy knows`;
-function prefixRefusal({ envoyExtAuthzHttp }: ExtensionProvider): string | undefined {
-  const prefix = envoyExtAuthzHttp?.pathPrefix ?? "";
+  if (!isService(service))
+    return `has service ${JSON.stringify(service)}, which is neither a host nor a namespace and a host`;
+  if (!isStatus(statusOnError))
+    return `has statusOnError ${JSON.stringify(statusOnError)}, which is no status code that Envoy knows`;
+  const prefix = provider.envoyExtAuthzHttp?.pathPrefix ?? "";
   return prefix === "" || prefix.startsWith("/")
     ? undefined
     : `has pathPrefix ${JSON.stringify(prefix)}, which does not begin with "/"`;
@@ -103,12 +93,10 @@ const statusCodes: ReadonlySet<number> = new Set([
 export interface ProviderUse {
   /** It is asked about requests, and not about connections. */
   readonly isOfRequestsAlone: boolean;
-  /** Some mesh config is known, and nothing in it keeps istiod from asking the provider. */
-  readonly isUsable: boolean;
   /** Why istiod denies what it would be asked about; undefined: it is asked, or that is not known. */
   readonly because: string | undefined;
 }
-const unknownUse: ProviderUse = { isOfRequestsAlone: false, isUsable: false, because: undefined };
+const unknownUse: ProviderUse = { isOfRequestsAlone: false, because: undefined };
 
 /** By the mesh configs of all control planes, of which none can have another answer. Whether its service exists is not asked. */
 export const providerUse = fact(
@@ -126,7 +114,6 @@ export const providerUse = fact(
       isOfRequestsAlone: found.every(
         (provider, i) => provider !== undefined && reasons[i] === undefined && isAskedOverHttp(provider),
       ),
-      isUsable: reasons.every((reason) => reason === undefined),
       because: reasons.every((reason) => reason !== undefined) ? reasons[0] : undefined,
     };
   },

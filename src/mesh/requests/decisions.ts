@@ -1,4 +1,4 @@
-import { type AuthorizationPolicy, isCustomDryRun } from "../authorization/policies.ts";
+import type { AuthorizationPolicy } from "../authorization/policies.ts";
 import type { ProviderUse } from "../authorization/providers.ts";
 import { type Applied, type Rules, rulesOf } from "../authorization/requests/applied.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
@@ -92,45 +92,34 @@ function* asked(
   { at, applied, custom }: Enforcement,
   work: Work,
 ): Generator<Decision, undefined> {
+  const asking = custom === undefined ? [] : rulesOf(custom).flatMap(({ deny }) => deny);
   const providers = new Set(custom?.lists.flatMap(({ policies }) => policies.map(providerOf)));
-  const rules = custom === undefined ? [] : rulesOf(custom).flatMap(({ deny }) => deny);
-  const asking = rules.flatMap((ruled) => {
-    const answer = answerOf(ruled, providers, custom?.uses.get(ruled.policy));
-    return answer === undefined ? [] : [{ match: ruled.match, answer }];
-  });
   const place = { at, place: applied.place };
-  for (const { match, answer } of asking)
-    for (const left of inside(box, match, work)) yield { box: left, outcome: { ...place, ...nothing, ...answer } };
-  const matches = asking.map(({ match }) => match);
-  for (const left of outside(box, matches, work))
+  for (const ruled of asking)
+    for (const left of inside(box, ruled.match, work))
+      yield { box: left, outcome: { ...place, ...nothing, ...answerOf(ruled, providers, custom?.uses) } };
+  for (const left of outside(box, asking.map(matchOf), work))
     yield { box: left, outcome: { ...place, ...nothing, result: "allowed", by } };
 }
 
 export const providerOf = ({ spec }: AuthorizationPolicy): string => spec.provider?.name ?? "";
 
-type Answer = Pick<AuthorizationOutcome, "result" | "by" | "policies" | "because">;
-
-/**
- * With two providers at one workload, those of dry runs included, or with one that it cannot use, Istio denies what it would ask about, and
- * what a dry run matches passes (builder.go getBadCustomDenyRules, which gets the rules that are enforced). Undefined: the rule has no effect.
- */
-function answerOf(by: Ruled, providers: ReadonlySet<string>, use: ProviderUse | undefined): Answer | undefined {
+/** With two providers at one workload, or one that it cannot use, Istio denies what it would ask about (builder.go getBadCustomDenyRules). */
+function answerOf(
+  by: Ruled,
+  providers: ReadonlySet<string>,
+  uses: Asking["uses"] | undefined,
+): Pick<AuthorizationOutcome, "result" | "by" | "policies" | "because"> {
   const policies = [by.policy];
-  const reason =
-    providers.size > 1
-      ? `several CUSTOM policies name different providers (${[...providers].sort().join(", ")}), so Istio denies what they match`
-      : use?.because && `${use.because}, so Istio denies what CUSTOM policies for it match`;
-  if (isCustomDryRun(by.policy)) return reason === undefined ? ofDryRun(by, use) : undefined;
-  if (reason !== undefined) return { result: "denied", by, policies, because: reason };
+  if (providers.size > 1) {
+    const because = `several CUSTOM policies name different providers (${[...providers].sort().join(", ")}), so Istio denies what they match`;
+    return { result: "denied", by, policies, because };
+  }
+  const reason = uses?.get(by.policy)?.because;
+  if (reason !== undefined)
+    return { result: "denied", by, policies, because: `${reason}, so Istio denies what CUSTOM policies for it match` };
   const because = `the provider ${JSON.stringify(providerOf(by.policy))} decides, which is not known`;
   return { result: "undecided", by, policies, because };
-}
-
-function ofDryRun(by: Ruled, use: ProviderUse | undefined): Answer {
-  const policies = [by.policy];
-  const because = "Istio denies what a dry run of a CUSTOM policy matches";
-  if (use?.isUsable === true) return { result: "denied", by, policies, because };
-  return { result: "undecided", by, policies, because: `${because} if it can use the provider, which is not known` };
 }
 
 /** The rules that come close are looked for only where they are shown. */

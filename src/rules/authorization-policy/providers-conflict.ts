@@ -6,7 +6,6 @@ import {
   actionOf,
   type AuthorizationPolicy,
   entriesTargeted,
-  isCustomDryRun,
   servicesTargeted,
 } from "../../mesh/authorization/policies.ts";
 import { NamespacePolicies } from "../../mesh/authorization/policy-levels.ts";
@@ -38,7 +37,7 @@ const withProvider = fact("withProvider", "Namespace", [policiesWithProvider], (
 );
 
 interface Conflict {
-  /** The policy whose provider is another one. Not both are dry runs, whose rules deny nothing then. */
+  /** The policy whose provider is another one. */
   readonly first: AuthorizationPolicy;
   /** Where both apply, to be read after "at". */
   readonly place: string;
@@ -88,7 +87,7 @@ export const authorizationPolicyProvidersConflict = defineRule({
   stage: "trial",
   tags: ["authorization"],
   summary: "CUSTOM policies name different providers for the same workload, so Istio denies what they match.",
-  why: "A proxy has one provider: if CUSTOM policies name several, dry runs included, istiod asks none of them and denies every request that the rules of any of them match, except those of dry runs (Istio pilot/pkg/security/authz/builder/builder.go buildHTTP, getBadCustomDenyRules). The first policy worked until the second one came. Istio 1.29 and later ask several if istiod has the variable PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS, which is off by default.",
+  why: "A proxy has one provider: if CUSTOM policies name several, dry runs included, istiod asks none of them and denies every request that the rules of any of them match (Istio pilot/pkg/security/authz/builder/builder.go buildHTTP, getBadCustomDenyRules). The first policy worked until the second one came. Istio 1.29 and later ask several if istiod has the variable PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS, which is off by default.",
   fix: "Use one provider for all CUSTOM policies of the workload, and let it tell the requests apart; or select other workloads, such as a gateway of its own. If istiod has PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS, turn the rule off.",
   incident: {
     symptoms: ["access-denied"],
@@ -107,11 +106,9 @@ export const authorizationPolicyProvidersConflict = defineRule({
       if (conflict === undefined) continue;
       const { first, place } = conflict;
       const [ours, theirs] = [policy, first].map((one) => JSON.stringify(providerOf(one)));
-      const denied = [policy, first].filter((one) => !isCustomDryRun(one));
-      const whose = denied.length === 2 ? "their rules match" : `the rules of ${idOf(denied[0] ?? first)} match`;
       yield {
         at: ["spec", "provider", "name"],
-        message: `This policy names provider ${ours} and ${idOf(first)} names ${theirs} for ${place}: Istio asks neither and denies what ${whose}`,
+        message: `This policy names provider ${ours} and ${idOf(first)} names ${theirs} for ${place}: Istio asks neither and denies what their rules match`,
         key: JSON.stringify([providerOf(policy), providerOf(first)]),
         related: [first],
         evidence: [first],
@@ -130,19 +127,14 @@ function conflictsIn(namespace: Namespace, places: readonly Place[]): Conflicts 
     if (judged.has(lists)) continue;
     judged.add(lists);
     const policies = [...new Set(lists.flatMap((list) => list.policies))];
-    policies.sort((a, b) => Number(isOwn(a)) - Number(isOwn(b)) || oldestFirst(a, b));
-    const firsts = [policies[0], policies.find((policy) => !isCustomDryRun(policy))];
-    for (const policy of policies) {
-      if (!isOwn(policy) || conflicts.has(policy)) continue;
-      const first = firsts.find((one) => one !== undefined && isConflict(policy, one));
-      if (first !== undefined) conflicts.set(policy, { first, place });
-    }
+    const [first] = policies.sort((a, b) => Number(isOwn(a)) - Number(isOwn(b)) || oldestFirst(a, b));
+    if (first === undefined) continue;
+    for (const policy of policies)
+      if (isOwn(policy) && providerOf(policy) !== providerOf(first) && !conflicts.has(policy))
+        conflicts.set(policy, { first, place });
   }
   return conflicts;
 }
-
-const isConflict = (policy: AuthorizationPolicy, other: AuthorizationPolicy): boolean =>
-  providerOf(policy) !== providerOf(other) && !(isCustomDryRun(policy) && isCustomDryRun(other));
 
 type Place = readonly [place: string, lists: readonly NamedList[]];
 

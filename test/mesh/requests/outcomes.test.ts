@@ -250,31 +250,6 @@ data: { mesh: "extensionProviders: [{ ${fields} }]" }
     );
   });
 
-  describe("a dry run of CUSTOM, which istiod's webhook refuses", () => {
-    const dry = askExt.replace("name: c", 'annotations: { istio.io/dry-run: "true" }, name: c');
-    const known = shop + provider(`name: ext, envoyExtAuthzGrpc: ${calls}`);
-    const results = (text: string) => [
-      ...new Set(asked(meshOf(text), "web/client", "shop/x:80").map(({ result }) => result)),
-    ];
-    const other = authorizationPolicy(
-      "shop/o",
-      "action: CUSTOM\nprovider: { name: other }\nrules: [{ to: [{ operation: { methods: [POST] } }] }]",
-    );
-
-    test("denies what it matches if istiod can use the provider", () => {
-      assert.deepEqual(results(known + dry), ["denied"]);
-      assert.deepEqual(results(shop + dry), ["undecided"]);
-    });
-    test("has no effect with a provider that istiod cannot use", () =>
-      assert.deepEqual(results(shop + provider(`name: ext2, envoyExtAuthzGrpc: ${calls}`) + dry), ["accepted"]));
-    test("makes istiod deny what another provider would be asked about, and nothing else", () =>
-      assert.deepEqual(results(known + dry + other), ["denied", "accepted"]));
-    test("has no effect on connections with a provider over HTTP", () => {
-      const http = provider(`name: ext, envoyExtAuthzHttp: ${calls}`);
-      assert.deepEqual(results(shop.replace("name: http", "name: tcp") + http + dry), ["accepted"]);
-    });
-  });
-
   test("a dry run, AUDIT and a policy for other workloads do not count", () => {
     const dry = authorizationPolicy("shop/p", "{}").replace(
       "name: p",
