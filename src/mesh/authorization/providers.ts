@@ -53,15 +53,27 @@ const headerFields = [
 export function refusalOf(provider: ExtensionProvider): string | undefined {
   const called = calledFor(provider);
   if (called === undefined) return undefined;
-  const { service = "", statusOnError = "" } = called;
   const port = Number(called.port.replaceAll('"', "") || 0);
   if (!(port >= 1 && port <= 65_535)) return "has no port from 1 to 65535";
+  return serviceRefusal(called) ?? statusRefusal(called) ?? prefixRefusal(provider);
+}
+
+type Called = NonNullable<ReturnType<typeof calledFor>>;
+
+function serviceRefusal({ service = "" }: Called): string | undefined {
   if (service === "") return "has no service";
-  if (!isService(service))
-    return `has service ${JSON.stringify(service)}, which is neither a host nor a namespace and a host`;
-  if (!isStatus(statusOnError))
-    return `has statusOnError ${JSON.stringify(statusOnError)}, which is no status code that Envoy knows`;
-  const prefix = provider.envoyExtAuthzHttp?.pathPrefix ?? "";
+  return isService(service)
+    ? undefined
+    : `has service ${JSON.stringify(service)}, which is neither a host nor a namespace and a host`;
+}
+
+const statusRefusal = ({ statusOnError: status = "" }: Called): string | undefined =>
+  isStatus(status)
+    ? undefined
+    : `has statusOnError ${JSON.stringify(status)}, which is no status code that Envoy knows`;
+
+function prefixRefusal({ envoyExtAuthzHttp }: ExtensionProvider): string | undefined {
+  const prefix = envoyExtAuthzHttp?.pathPrefix ?? "";
   return prefix === "" || prefix.startsWith("/")
     ? undefined
     : `has pathPrefix ${JSON.stringify(prefix)}, which does not begin with "/"`;
