@@ -69,7 +69,7 @@ import {
   streamRoutesOfGateway,
   servicesOfRoute,
 } from "../gateways/routes.ts";
-import { gatewaysAtListener } from "../gateways/server-conflicts.ts";
+import { gatewaysAtListener } from "../gateways/server-claims.ts";
 import {
   waypointOfNamespace,
   waypointOfService,

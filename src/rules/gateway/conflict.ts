@@ -1,11 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import {
-  conflictsByServer,
-  readsOfConflicts,
-  type ServerConflict,
-  servicesBehind,
-} from "../../mesh/gateways/server-conflicts.ts";
+import { servicesBehind } from "../../mesh/gateways/server-claims.ts";
+import { conflictsByServer, readsOfConflicts, type ServerConflict } from "../../mesh/gateways/server-conflicts.ts";
 import { type Gateway, isPlainHttp, type Server } from "../../mesh/gateways/servers.ts";
 
 export const gatewayConflict = defineRule({

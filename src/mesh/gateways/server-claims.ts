@@ -1,0 +1,158 @@
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, index, relation } from "../../view/view.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
+import { isServed } from "../objects/revision.ts";
+import { selectorText } from "../objects/selector-groups.ts";
+import {
+  formatServerHost,
+  type Gateway,
+  type Server,
+  type Sharing,
+  serverHosts,
+  serverNames,
+  sharingOf,
+} from "./servers.ts";
+
+/**
+ * What makes servers of several Gateways meet at one listener: the same host, the same name in the TLS handshake, the same services
+ * behind AUTO_PASSTHROUGH, or protocols that cannot share a port. A host is claimed by every server with settings of TLS, also by one for plain HTTP that
+ * redirects to HTTPS (Istio pilot/pkg/model/gateway.go mergeGateways).
+ */
+export type Claim =
+  | { readonly of: "host"; readonly host: string }
+  | { readonly of: "server name"; readonly name: string }
+  | { readonly of: "services" }
+  | { readonly of: "port"; readonly sharing: Sharing };
+
+/**
+ * By the use of a port, the uses of an older server because of which istiod leaves the server out (Istio
+ * pilot/pkg/model/gateway.go mergeGateways, canMergeProtocols). A plain server after one with TLS is kept.
+ */
+const excludedBy: Readonly<Record<Sharing, readonly Sharing[]>> = {
+  HTTP: ["TCP"],
+  TCP: ["HTTP", "TCP"],
+  TLS: ["HTTP", "TCP"],
+};
+
+const listenerAt = (port: number, { bind }: Server): string => `${port} ${bind ?? ""}`;
+/** The listener of Envoy for all addresses is one, but istiod compares what servers say (core/gateway.go buildGatewayListeners). */
+const listenerOfEnvoy = (port: number, { bind }: Server): string =>
+  `${port} ${bind === allAddresses ? "" : (bind ?? "")}`;
+const allAddresses = "0.0.0.0";
+export const portOf = ({ port }: Server): number => port?.number ?? 0;
+
+export function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
+  if (server.port === undefined) return;
+  const sharing = sharingOf(server);
+  yield { of: "port", sharing };
+  // Envoy selects it for every connection that has no other server.
+  if (sharing !== "TLS") yield { of: "server name", name: "*" };
+  if (server.tls === undefined) return;
+  for (const host of serverHosts(server, gateway.metadata.namespace))
+    yield { of: "host", host: formatServerHost(host) };
+  if (sharing !== "TLS") return;
+  if (server.tls.mode === "AUTO_PASSTHROUGH") yield { of: "services" };
+  for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
+}
+
+const claimsOfAll = (gateway: Gateway) =>
+  gateway.spec.servers.flatMap((server) => [...claimsOf(server, gateway)].map((claim) => ({ server, claim })));
+
+export const keyOf = (server: Server, claim: Claim, port = portOf(server)): string =>
+  `${claim.of} ${(isByName(claim) ? listenerOfEnvoy : listenerAt)(port, server)} ${shownClaim(claim)}`;
+
+/** The keys under which a server of a port is found that conflicts with this one. */
+export const keysAgainst = (server: Server, claim: Claim, port = portOf(server)): readonly string[] =>
+  claim.of === "port"
+    ? excludedBy[claim.sharing].map((sharing) => keyOf(server, { of: "port", sharing }, port))
+    : [keyOf(server, claim, port)];
+
+const keysOf =
+  (keys: (server: Server, claim: Claim) => readonly string[]) =>
+  (gateway: Gateway, settings: MeshSettings): ReadonlySet<string> =>
+    new Set(
+      isServed(gateway, settings) ? claimsOfAll(gateway).flatMap(({ server, claim }) => keys(server, claim)) : [],
+    );
+
+/**
+ * A Gateway, and the Gateways with a server that cannot be beside one of its servers at one proxy: with the same host or
+ * server name over TLS, or with another protocol on the same port.
+ */
+export const gatewaysAtListener = relation(
+  "gatewaysAtListener",
+  index(
+    "Gateway",
+    keysOf((server, claim) => keysAgainst(server, claim)),
+  ),
+  index(
+    "Gateway",
+    keysOf((server, claim) => [keyOf(server, claim)]),
+  ),
+);
+
+/** A server and its Gateway. */
+export interface Claimant {
+  readonly gateway: Gateway;
+  readonly server: Server;
+}
+
+/**
+ * Of the servers with one claim, the oldest of two Gateways for each selector and each namespace that they are limited
+ * to. Only these decide, so that the number of Gateways of one proxy does not matter.
+ */
+export const claimantsAt = fact("claimantsAt", "key", [gatewaysAtListener], (key, mesh): readonly Claimant[] => {
+  const found = new Map<string, Claimant[]>();
+  for (const gateway of [...mesh.under(gatewaysAtListener, [key])].sort(oldestFirst)) {
+    const server = serverAt(gateway, key);
+    if (server === undefined) continue;
+    const group = `${selectorText(gateway.spec.selector)}\n${limitsOf(server, gateway)}`;
+    const known = found.get(group) ?? [];
+    if (known.length < 2) found.set(group, [...known, { gateway, server }]);
+  }
+  return [...found.values()].flat().slice(0, mostCompared);
+});
+
+/** Proxies whose Gateways have more different selectors than this do not exist. */
+const mostCompared = 32;
+
+const limits = new WeakMap<Server, string>();
+
+/** It is asked for once for each host of the server. */
+function limitsOf(server: Server, { metadata }: Gateway): string {
+  let known = limits.get(server);
+  if (known === undefined) {
+    const namespaces = new Set(serverHosts(server, metadata.namespace).map(({ namespace }) => namespace));
+    limits.set(server, (known = [...namespaces].sort().join(" ")));
+  }
+  return known;
+}
+
+const servers = new WeakMap<Gateway, ReadonlyMap<string, Server>>();
+
+/** The first server of a Gateway with a claim. */
+function serverAt(gateway: Gateway, key: string): Server | undefined {
+  let known = servers.get(gateway);
+  if (known === undefined) {
+    const byKey = new Map<string, Server>();
+    for (const { server, claim } of claimsOfAll(gateway)) addFirst(byKey, keyOf(server, claim), server);
+    servers.set(gateway, (known = byKey));
+  }
+  return known.get(key);
+}
+
+/** What meets in filter chains. */
+export const isByName = (claim: Claim): boolean => claim.of === "server name" || claim.of === "services";
+
+/** What a claim is for, in words. */
+export function shownClaim(claim: Claim): string {
+  if (claim.of === "host") return claim.host;
+  if (claim.of === "server name") return claim.name;
+  return claim.of === "port" ? claim.sharing : servicesBehind;
+}
+/** In place of a server name: those by which sidecars ask for services. */
+export const servicesBehind = "services";
+
+/** What comes first under a key stays. */
+export function addFirst(known: Map<string, Server>, key: string, server: Server): void {
+  if (!known.has(key)) known.set(key, server);
+}
