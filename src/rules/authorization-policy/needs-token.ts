@@ -202,10 +202,23 @@ function validationsFor(policy: AuthorizationPolicy, namespace: Namespace, mesh:
 }
 
 function unmet(rule: Rule): string {
-  const effect = needsToken(rule)
-    ? "this rule matches no request"
-    : "`notRequestPrincipals` and `notValues` match every request";
+  const effect = needsToken(rule) ? "this rule matches no request" : effectsOf(rule).join(", and ");
   return `No RequestAuthentication applies to the same workloads, so requests have no request principal and no claims: ${effect}`;
+}
+
+/** Of a rule that matches some requests without a token. */
+function effectsOf({ from, when }: Rule): readonly string[] {
+  const { true: demanding = [], false: others = [] } = Object.groupBy(
+    from,
+    ({ source }) => `${source.requestPrincipals.length > 0}` as const,
+  );
+  const isExcepting =
+    others.some(({ source }) => source.notRequestPrincipals.length > 0) ||
+    when.some(({ key, notValues }) => key.startsWith("request.auth.") && notValues.length > 0);
+  return [
+    ...(demanding.length > 0 ? ["a source with `requestPrincipals` matches no request"] : []),
+    ...(isExcepting ? ["`notRequestPrincipals` and `notValues` match every request"] : []),
+  ];
 }
 
 /** Whether only requests with a token match. */

@@ -161,9 +161,10 @@ const numberIn = (effect: string): string => effect.split(" ", 1)[0] ?? "";
 const audienceIn = (effect: string): string =>
   effect.includes(" ") ? `audience ${JSON.stringify(effect.slice(effect.indexOf(" ") + 1))}` : anyAudience;
 
+/** Keys that stand in the object are used instead of others (Istio pilot/pkg/model/jwks_resolver.go BuildLocalJwks). */
 function keysFrom(jwksUri: string, jwks: string): string {
-  if (jwksUri !== "") return `the keys of ${JSON.stringify(jwksUri)}`;
-  return jwks === "" ? "the keys that the issuer publishes" : "keys in the object";
+  if (jwks !== "") return "keys in the object";
+  return jwksUri === "" ? "the keys that the issuer publishes" : `the keys of ${JSON.stringify(jwksUri)}`;
 }
 
 function problemOf({ object, by, reach, audience, workload }: Accepted, namespace: string): Problem {
@@ -185,15 +186,38 @@ const audienceFix =
 
 const any = "*";
 
-/** The request principals in a policy, also those that it excepts: a token of another issuer satisfies these too. */
+type PolicyRule = AuthorizationPolicy["spec"]["rules"][number];
+
+/** The request principals that policies accept by what they say of tokens. */
 const tokensIn = ({ spec }: AuthorizationPolicy): readonly string[] =>
-  spec.rules.flatMap(({ from, when }) => [
-    ...from.flatMap(({ source }) => [...source.requestPrincipals, ...source.notRequestPrincipals]),
-    ...when.flatMap(({ key, values, notValues }) => {
-      if (key === "request.auth.principal") return [...values, ...notValues];
-      return key.startsWith("request.auth.") ? [any] : [];
+  spec.rules.flatMap((rule) => demandsOf(rule).find(namesIssuers) ?? tokensOf(rule));
+
+/** Those in a rule, also those that it excepts: a token of another issuer satisfies these too. */
+const tokensOf = ({ from, when }: PolicyRule): readonly string[] => [
+  ...from.flatMap(({ source }) => [...source.requestPrincipals, ...source.notRequestPrincipals]),
+  ...when.flatMap(({ key, values, notValues }) => {
+    if (key === "request.auth.principal") return [...values, ...notValues];
+    return key.startsWith("request.auth.") ? [any] : [];
+  }),
+];
+
+/**
+ * What every request must have that matches the rule: lists of request principals, one of each. If a list names issuers, no token of
+ * another one matches, whatever the rule says of other claims.
+ */
+const demandsOf = ({ from, when }: PolicyRule): readonly (readonly string[])[] =>
+  [
+    from.every(({ source }) => source.requestPrincipals.length > 0)
+      ? from.flatMap(({ source }) => source.requestPrincipals)
+      : [],
+    ...when.map(({ key, values }) => {
+      if (key === "request.auth.principal") return values;
+      return key === "request.auth.claims[iss]" ? values.map(principalsOfIssuer) : [];
     }),
-  ]);
+  ].filter(({ length }) => length > 0);
+
+const namesIssuers = (principals: readonly string[]): boolean => !principals.some((one) => one.startsWith("*"));
+const principalsOfIssuer = (value: string): string => (/^\*|\*$/.test(value) ? value : `${value}/*`);
 
 /** The request principals that policies name, for look-ups by issuer. */
 class NamedPrincipals {
