@@ -3,7 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { asksForToken } from "../../mesh/authorization/rules.ts";
+import { asksForToken, requiresToken } from "../../mesh/authorization/rules.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import type { InjectorSettings } from "../../mesh/membership/injector-selectors.ts";
 import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -202,7 +202,7 @@ function validationsFor(policy: AuthorizationPolicy, namespace: Namespace, mesh:
 }
 
 function unmet(rule: Rule): string {
-  const effect = needsToken(rule) ? "this rule matches no request" : effectsOf(rule).join(", and ");
+  const effect = requiresToken(rule) ? "this rule matches no request" : effectsOf(rule).join(", and ");
   return `No RequestAuthentication applies to the same workloads, so requests have no request principal and no claims: ${effect}`;
 }
 
@@ -220,11 +220,6 @@ function effectsOf({ from, when }: Rule): readonly string[] {
     ...(isExcepting ? ["`notRequestPrincipals` and `notValues` match every request"] : []),
   ];
 }
-
-/** Whether only requests with a token match. */
-const needsToken = ({ from, when }: Rule): boolean =>
-  (from.length > 0 && from.every(({ source }) => source.requestPrincipals.length > 0)) ||
-  when.some(({ key, values }) => key.startsWith("request.auth.") && values.length > 0);
 
 function* otherIssuers(
   rule: Rule,
