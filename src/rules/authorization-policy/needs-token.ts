@@ -158,7 +158,7 @@ export const authorizationPolicyNeedsToken = defineRule({
     seen: "With an ALLOW rule, every caller gets 403 `RBAC: access denied`, with a valid token too. With a DENY rule, nobody is denied.",
     wayOut: "Apply the RequestAuthentication again if it was deleted, or the previous version of the policy.",
     silentWhen:
-      "RequestAuthentications are not known, or one of them may apply to the same workloads and accept the issuer.",
+      "RequestAuthentications are not known, or one of them may apply to the same workloads and accept the issuer. The policy has no targetRefs and its namespace is ambient: ztunnel knows no tokens, which authorization-policy-not-enforced-l7 reports.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-jwt/",
   },
 
