@@ -4,7 +4,6 @@ import { proxiesOfNamespace } from "../../mesh/authorization/proxy-attachments.t
 import { policyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { needsMoreThanZtunnel } from "../../mesh/authorization/ztunnel-rules.ts";
 import { scopeBeyondZtunnel } from "../../mesh/waypoints/ztunnel-scope.ts";
-import { listed } from "../../text/phrases.ts";
 
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
 const reads = [scopeBeyondZtunnel, proxiesOfNamespace] as const;
@@ -102,15 +101,10 @@ function exclusionsOfPart(all: readonly Values[], what: "source" | "operation"):
 }
 
 function formatExclusions(excluded: readonly Exclusion[]): string {
-  const single = excluded.filter(({ byEach }) => byEach === undefined).flatMap(({ names }) => names);
-  const distinct = [...new Set(single)];
-  return listed(
-    [
-      ...(distinct.length > 0 ? [`what ${listed(distinct, "and")} ${distinct.length > 1 ? "list" : "lists"}`] : []),
-      ...excluded.flatMap(({ names, byEach }) =>
-        byEach === undefined ? [] : [`what every ${byEach} with only ${listed(names, "and")} excludes`],
-      ),
-    ],
-    "and",
+  const single = new Set(excluded.flatMap(({ names, byEach }) => (byEach === undefined ? names : [])));
+  const listed = single.size === 0 ? [] : [`what ${[...single].join(" and ")} ${single.size > 1 ? "list" : "lists"}`];
+  const byEach = excluded.flatMap(({ names, byEach: what }) =>
+    what === undefined ? [] : [`what every ${what} with only ${names.join(" and ")} excludes`],
   );
+  return [...listed, ...byEach].join(" and ");
 }
