@@ -57,10 +57,6 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "it compares an item of a list with the one before, and CEL cannot number items",
   ],
   [
-    "authorization-policy-only-negative",
-    "it tells problems apart by the names of all negative values, whatever their order, and CEL cannot sort them",
-  ],
-  [
     "destination-rule-circuit-breaker",
     "it tells subsets and ports apart by their places in the list, and CEL cannot number them",
   ],

@@ -47,6 +47,20 @@ export const ztunnelConditions: ReadonlySet<string> = new Set([
   "destination.port",
 ]);
 
+/** Whether only requests with a token match a rule. */
+export const requiresToken = ({ from, when }: Rule): boolean =>
+  (from.length > 0 && from.every(({ source }) => source.requestPrincipals.length > 0)) ||
+  when.some(({ key, values }) => key.startsWith("request.auth.") && values.length > 0);
+
+/** Whether all requests without a token match a rule, as one of its sources is `notRequestPrincipals: ["*"]` alone. */
+export const matchesWithoutToken = ({ from, to, when }: Rule): boolean =>
+  to.length + when.length === 0 &&
+  from.some(
+    ({ source }) =>
+      source.notRequestPrincipals.includes("*") &&
+      Object.entries(source).every(([field, values]) => field === "notRequestPrincipals" || values.length === 0),
+  );
+
 /** Whether a rule checks the token of a request. */
 export const asksForToken = ({ from, when }: Rule): boolean =>
   from.some(({ source }) => source.requestPrincipals.length + source.notRequestPrincipals.length > 0) ||

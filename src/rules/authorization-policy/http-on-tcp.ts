@@ -98,7 +98,7 @@ type Said = Pick<Problem, "message" | "key">;
 
 /** An ALLOW rule is dropped whole; it matters where the rule names the port. */
 const dropped = (rule: Rule, port: number, declaring: Declaring): Said | undefined =>
-  portsNamedBy(rule).includes(String(port))
+  portsNamedBy(rule).includes(port)
     ? {
         message: `This rule allows nothing on port ${port}, which ${idOf(declaring)} declares as TCP: it has attributes of HTTP`,
         key: `dropped ${port}`,

@@ -86,9 +86,9 @@ interface RulePorts {
 
 function portsOfRule({ to, when }: Rule): RulePorts {
   const conditions = when.filter(({ key }) => key === "destination.port");
-  const [first, ...others] = to.map(({ operation }) => new Set(operation.notPorts));
+  const [first, ...others] = to.map(({ operation }) => new Set(operation.notPorts.map(Number)));
   const inAll = [...(first ?? [])].filter((port) => others.every((ports) => ports.has(port)));
-  const excluded = new Set([...inAll, ...conditions.flatMap(({ notValues }) => notValues)].map(Number));
+  const excluded = new Set([...inAll, ...conditions.flatMap(({ notValues }) => notValues.map(Number))]);
   const all = [to.map(({ operation }) => operation.ports), ...conditions.map(({ values }) => [values])];
   const [named, ...also] = all
     .filter((lists) => lists.length > 0 && lists.every((ports) => ports.length > 0))

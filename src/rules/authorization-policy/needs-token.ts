@@ -3,7 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { asksForToken } from "../../mesh/authorization/rules.ts";
+import { asksForToken, requiresToken } from "../../mesh/authorization/rules.ts";
 import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import type { InjectorSettings } from "../../mesh/membership/injector-selectors.ts";
 import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -158,7 +158,7 @@ export const authorizationPolicyNeedsToken = defineRule({
     seen: "With an ALLOW rule, every caller gets 403 `RBAC: access denied`, with a valid token too. With a DENY rule, nobody is denied.",
     wayOut: "Apply the RequestAuthentication again if it was deleted, or the previous version of the policy.",
     silentWhen:
-      "RequestAuthentications are not known, or one of them may apply to the same workloads and accept the issuer.",
+      "RequestAuthentications are not known, or one of them may apply to the same workloads and accept the issuer. The policy has no targetRefs and its namespace is ambient: ztunnel knows no tokens, which authorization-policy-not-enforced-l7 reports.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-jwt/",
   },
 
@@ -202,16 +202,24 @@ function validationsFor(policy: AuthorizationPolicy, namespace: Namespace, mesh:
 }
 
 function unmet(rule: Rule): string {
-  const effect = needsToken(rule)
-    ? "this rule matches no request"
-    : "`notRequestPrincipals` and `notValues` match every request";
+  const effect = requiresToken(rule) ? "this rule matches no request" : effectsOf(rule).join(", and ");
   return `No RequestAuthentication applies to the same workloads, so requests have no request principal and no claims: ${effect}`;
 }
 
-/** Whether only requests with a token match. */
-const needsToken = ({ from, when }: Rule): boolean =>
-  (from.length > 0 && from.every(({ source }) => source.requestPrincipals.length > 0)) ||
-  when.some(({ key, values }) => key.startsWith("request.auth.") && values.length > 0);
+/** Of a rule that matches some requests without a token. */
+function effectsOf({ from, when }: Rule): readonly string[] {
+  const { true: demanding = [], false: others = [] } = Object.groupBy(
+    from,
+    ({ source }) => `${source.requestPrincipals.length > 0}` as const,
+  );
+  const isExcepting =
+    others.some(({ source }) => source.notRequestPrincipals.length > 0) ||
+    when.some(({ key, notValues }) => key.startsWith("request.auth.") && notValues.length > 0);
+  return [
+    ...(demanding.length > 0 ? ["a source with `requestPrincipals` matches no request"] : []),
+    ...(isExcepting ? ["`notRequestPrincipals` and `notValues` match every request"] : []),
+  ];
+}
 
 function* otherIssuers(
   rule: Rule,

@@ -96,5 +96,5 @@ function placesOf(rules: readonly Rule[], ports: Iterable<number>): ReadonlyMap<
 function portsIn(rule: Rule, all: ReadonlySet<number>): readonly number[] {
   const named = portsNamedBy(rule);
   if (named.length === 0) return asksForRequest(rule) ? [] : [...all];
-  return [...new Set(named)].map(Number).filter((port) => all.has(port));
+  return [...new Set(named)].filter((port) => all.has(port));
 }

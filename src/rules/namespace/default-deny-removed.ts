@@ -40,7 +40,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
     wayOut:
       "Apply the policy that denied by default again; the message names it. ALLOW policies that exist keep their effect.",
     silentWhen:
-      "Something else denies by default, such as a policy of the mesh; every workload that is left has its own ALLOW policy; or the workloads are gone. A waypoint that no label names only warns.",
+      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, and of a waypoint that no label names.",
     page: "https://istio.io/latest/docs/ops/best-practices/security/",
   },
 

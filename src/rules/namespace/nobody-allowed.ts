@@ -31,6 +31,8 @@ export const namespaceNobodyAllowed = defineRule({
       const { name, future, asked } = place;
       const { was, is } = asked;
       if (future !== undefined || !allowsSome(was) || !allowsNobody(is)) continue;
+      // A DENY policy that refuses every request leaves nothing to end.
+      if (place.coverageBefore().sealedBy !== undefined) continue;
       const [closing] = is.lists.flatMap(({ policies }) =>
         policies.filter(({ spec }) => (spec.action ?? "ALLOW") === "ALLOW"),
       );

@@ -6,28 +6,34 @@ import { namespacesInForce, possibleReach } from "../../mesh/authorization/proxy
 import { EffectScopes, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { enforcedPoliciesOfNamespace } from "../../mesh/authorization/policy-levels.ts";
+import { matchesWithoutToken, requiresToken } from "../../mesh/authorization/rules.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { selects } from "../../mesh/objects/selectors.ts";
 import { attachedElsewhere, proxiesServing, waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
 import { fact, forWording, type MeshView } from "../../view/view.ts";
 
-/** The policies of a namespace itself that allow requests, or deny all others. */
-const allowsInNamespace = fact(
-  "allowsInNamespace",
+/** The policies of a namespace itself that allow requests, or deny all others, or all without a token. */
+const policiesThatClose = fact(
+  "policiesThatClose",
   "Namespace",
   [enforcedPoliciesOfNamespace],
   (namespace, mesh): readonly AuthorizationPolicy[] =>
-    mesh.related(enforcedPoliciesOfNamespace, namespace).filter((policy) => actionOf(policy) === "ALLOW"),
+    mesh
+      .related(enforcedPoliciesOfNamespace, namespace)
+      .filter((policy) => actionOf(policy) === "ALLOW" || deniesWithoutToken(policy)),
 );
+const deniesWithoutToken = (policy: AuthorizationPolicy): boolean =>
+  actionOf(policy) === "DENY" && policy.spec.rules.some(matchesWithoutToken);
 
 // A workload or a policy that comes or goes removes no check.
 const proxies = forWording(proxiesServing);
-const allows = forWording(allowsInNamespace);
+const closing = forWording(policiesThatClose);
 const reads = [
   acceptingTokensIn,
-  allows,
+  closing,
   readers,
   rootOfNamespace,
   waypointsServing,
@@ -62,7 +68,7 @@ export const namespaceTokenCheckRemoved = defineRule({
     seen: "Requests with an expired or forged token, which got 401 before, get answers.",
     wayOut: "Apply the RequestAuthentication again, with its selector and its headers.",
     silentWhen:
-      "Another RequestAuthentication for the same workloads, or for all of them, does the same; only one of several issuers is removed, whose tokens stand in the same place; or a default deny stays, and nothing allows requests to the workloads.",
+      "Another RequestAuthentication for the same workloads, or for all of them, does the same; only one of several issuers is removed, whose tokens stand in the same place; or a default deny stays, and nothing allows requests to the workloads, as where policies require tokens that nothing checks any more.",
     page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
   },
 
@@ -81,8 +87,14 @@ export const namespaceTokenCheckRemoved = defineRule({
     });
     const isKept = (effect: string, scope: ProxyScope): boolean =>
       scopes().has(effect, scope, before.mesh.get(proxies, before.object).isAtWaypoint(scope));
+    const closed = new Map<RequestAuthentication, boolean>();
+    const isClosedFor = (object: RequestAuthentication): boolean => {
+      let known = closed.get(object);
+      if (known === undefined) closed.set(object, (known = isClosed(scopeOf(object), after)));
+      return known;
+    };
     for (const { object, effect, reach } of lost)
-      if (isLost(effect, (one) => isKept(one, scopeOf(object))) && !isClosed(scopeOf(object), after))
+      if (isLost(effect, (one) => isKept(one, scopeOf(object))) && !isClosedFor(object))
         yield {
           at: [],
           message: `${idOf(object)} ${lossOf(effect, after.object.metadata.name)}`,
@@ -125,16 +137,25 @@ function isLost(effect: string, stays: (effect: string) => boolean): boolean {
 const listsOf = (namespace: Namespace, mesh: MeshView<(typeof reads)[number]>) =>
   namespacesInForce(namespace, mesh).map((one) => mesh.get(acceptingTokensIn, one));
 
-/** Whether no request arrives: a default deny for all applies, and no policy for workloads like these allows anything. */
+/**
+ * Whether no request arrives: a default deny applies, and no policy for workloads like these allows anything. Where nothing checks
+ * tokens any more, no request has a principal, and what requires one lets nobody in.
+ */
 function isClosed({ labels, targetRefs }: ProxyScope, { object, mesh }: Side): boolean {
   if (targetRefs.length > 0 || !mesh.knowsAll("AuthorizationPolicy")) return false;
-  const policies = namespacesInForce(object, mesh).flatMap((one) => mesh.get(allows, one));
-  mesh.visited(policies.length);
-  const mayBeFor = ({ spec }: AuthorizationPolicy): boolean =>
+  const policies = namespacesInForce(object, mesh).flatMap((one) => mesh.get(closing, one));
+  const checking = listsOf(object, mesh).flat();
+  mesh.visited(policies.length + checking.length);
+  const mayBeFor = ({ spec }: AuthorizationPolicy | RequestAuthentication): boolean =>
     Object.entries(spec.selector?.matchLabels ?? {}).every(([key, value]) => (labels[key] ?? value) === value);
-  const isForAll = (policy: AuthorizationPolicy): boolean =>
-    policy.spec.selector === undefined && targetRefsOf(policy).length === 0;
-  return policies.some(isForAll) && !policies.some((policy) => policy.spec.rules.length > 0 && mayBeFor(policy));
+  const isForThese = (policy: AuthorizationPolicy): boolean =>
+    targetRefsOf(policy).length === 0 && selects(policy.spec.selector?.matchLabels ?? {}, labels);
+  const haveTokens = checking.some(mayBeFor);
+  if (!haveTokens && policies.some((policy) => isForThese(policy) && deniesWithoutToken(policy))) return true;
+  const allows = policies.filter((policy) => actionOf(policy) === "ALLOW");
+  const letsIn = ({ spec }: AuthorizationPolicy): boolean =>
+    spec.rules.some((rule) => haveTokens || !requiresToken(rule));
+  return allows.some(isForThese) && !allows.some((policy) => letsIn(policy) && mayBeFor(policy));
 }
 
 const scopeOf = ({ metadata, spec }: RequestAuthentication): ProxyScope => policyScope(spec, metadata.namespace);

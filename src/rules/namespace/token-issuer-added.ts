@@ -2,7 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { type AddedEffect, addedEffects, byLabelsOf } from "../../mesh/authorization/added-effects.ts";
 import { namespacesInForce, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
-import { policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
+import { EffectScopes, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
 import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
@@ -60,25 +60,31 @@ export const namespaceTokenIssuerAdded = defineRule({
     wayOut:
       "Delete the RequestAuthentication or apply its previous version: requests with tokens of the issuer are refused again.",
     silentWhen:
-      "Policies name their issuers, no policy of the namespace asks for a token, or the same issuer with the same keys was accepted for the audience before.",
+      "Policies name their issuers, no policy of the namespace asks for a token, or the same issuer with the same keys, or any issuer with these keys, was accepted for the audience before, by an object for the same proxies or for all of them.",
     page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
   },
 
   *compare(before, after) {
     const tokens = new AcceptedTokens();
-    const found = addedEffects([before, after], {
-      objectsIn: acceptingTokensIn,
-      proxies,
-      elsewhere: attachedElsewhere<RequestAuthentication, typeof acceptingTokensIn>(
-        [before, after],
-        acceptingTokensIn,
-        scopeOf,
-      ),
+    const elsewhere = attachedElsewhere<RequestAuthentication, typeof acceptingTokensIn>(
+      [before, after],
+      acceptingTokensIn,
       scopeOf,
-      effectsOf: tokens.effectsOf,
+    );
+    const found = addedEffects([before, after], {
+      ...{ objectsIn: acceptingTokensIn, proxies, elsewhere, scopeOf, effectsOf: tokens.effectsOf },
     });
+    let old: EffectScopes | undefined;
+    // What is known of a workload with new labels is exact.
+    const wasAccepted = ({ object, effect, workload }: AddedEffect<RequestAuthentication>): boolean => {
+      if (workload !== undefined) return false;
+      old ??= tokens.scopesOf([...authenticationsOf(before), ...elsewhere[0]]);
+      const scope = scopeOf(object);
+      const isAtWaypoint = before.mesh.get(proxies, before.object).isAtWaypoint(scope);
+      return tokens.including(effect).some((one) => old?.has(one, scope, isAtWaypoint) === true);
+    };
     let named: NamedPrincipals | undefined;
-    for (const accepted of tokens.added(found)) {
+    for (const accepted of tokens.added(found, wasAccepted)) {
       named ??= new NamedPrincipals(
         new Set(placesOfPolicies(after).flatMap((one) => [...after.mesh.get(tokensNamed, one)])),
       );
@@ -98,11 +104,22 @@ interface Side {
   readonly object: Namespace;
   readonly mesh: MeshView<typeof rootOfNamespace | typeof waypointsServing>;
 }
+/** Those of a namespace, and those of the root namespace. */
+const authenticationsOf = ({
+  object,
+  mesh,
+}: {
+  readonly object: Namespace;
+  readonly mesh: MeshView<typeof acceptingTokensIn | typeof readers | typeof rootOfNamespace>;
+}): readonly RequestAuthentication[] =>
+  namespacesInForce(object, mesh).flatMap((one) => mesh.get(acceptingTokensIn, one));
 
 /** The issuer of tokens and the keys for them. */
 interface Issuer {
   readonly issuer: string;
   readonly keys: string;
+  /** What accepts tokens of every issuer with the same keys. */
+  readonly ofAnyIssuer: string;
 }
 
 interface Accepted {
@@ -126,12 +143,13 @@ class AcceptedTokens {
 
   readonly effectsOf = ({ spec }: RequestAuthentication): readonly string[] =>
     spec.jwtRules.flatMap(({ issuer = "", jwksUri = "", jwks, audiences }) => {
-      const number = this.#numberOf({ issuer, keys: keysFrom(jwksUri, jwks) }, jwks);
+      const keys = keysFrom(jwksUri, jwks);
+      const number = this.#numberOf({ issuer, keys, ofAnyIssuer: nameOf("", keys, jwks) }, jwks);
       return audiences.length === 0 ? [String(number)] : audiences.map((audience) => `${number} ${audience}`);
     });
 
   #numberOf(issuer: Issuer, jwks: string): number {
-    const key = JSON.stringify([issuer.issuer, issuer.keys, jwks]);
+    const key = nameOf(issuer.issuer, issuer.keys, jwks);
     let number = this.#numbers.get(key);
     if (number === undefined) {
       this.#numbers.set(key, (number = this.#issuers.length));
@@ -140,16 +158,35 @@ class AcceptedTokens {
     return number;
   }
 
+  scopesOf(authentications: readonly RequestAuthentication[]): EffectScopes {
+    const scopes = new EffectScopes();
+    for (const one of authentications) for (const effect of this.effectsOf(one)) scopes.add(effect, scopeOf(one));
+    return scopes;
+  }
+
+  /** The effects that accept all tokens which this one accepts: for any audience, and of any issuer with the same keys. */
+  including(effect: string): readonly string[] {
+    const number = numberIn(effect);
+    const ofAny = this.#numbers.get(this.#issuers[Number(number)]?.ofAnyIssuer ?? "");
+    const all = ofAny === undefined ? [] : [String(ofAny), `${ofAny}${effect.slice(number.length)}`];
+    return [number, effect, ...all];
+  }
+
   /** Each issuer with its keys once, and each audience for which it was not accepted before. */
-  *added(found: Iterable<AddedEffect<RequestAuthentication>>): Iterable<Accepted> {
+  *added(
+    found: Iterable<AddedEffect<RequestAuthentication>>,
+    wasAccepted: (added: AddedEffect<RequestAuthentication>) => boolean,
+  ): Iterable<Accepted> {
     let last: ReadonlySet<string> | undefined;
     let accepted = new Set<string>();
     let said = new Set<string>();
-    for (const { object, effect, reach, known, workload } of found) {
+    for (const one of found) {
+      const { object, effect, reach, known, workload } = one;
       if (known !== last) [last, accepted, said] = [known, new Set([...known].map(numberIn)), new Set()];
       const number = numberIn(effect);
       const by = this.#issuers[Number(number)];
-      if (by === undefined || known.has(number) || said.has(number)) continue;
+      if (by === undefined || said.has(number) || this.including(effect).some((other) => known.has(other))) continue;
+      if (wasAccepted(one)) continue;
       if (accepted.has(number)) yield { object, by, reach, workload, audience: audienceIn(effect) };
       else yield { object, by, reach, workload, audience: undefined };
       if (!accepted.has(number)) said.add(number);
@@ -157,13 +194,15 @@ class AcceptedTokens {
   }
 }
 
+const nameOf = (issuer: string, keys: string, jwks: string): string => JSON.stringify([issuer, keys, jwks]);
 const numberIn = (effect: string): string => effect.split(" ", 1)[0] ?? "";
 const audienceIn = (effect: string): string =>
   effect.includes(" ") ? `audience ${JSON.stringify(effect.slice(effect.indexOf(" ") + 1))}` : anyAudience;
 
+/** Keys that stand in the object are used instead of others (Istio pilot/pkg/model/jwks_resolver.go BuildLocalJwks). */
 function keysFrom(jwksUri: string, jwks: string): string {
-  if (jwksUri !== "") return `the keys of ${JSON.stringify(jwksUri)}`;
-  return jwks === "" ? "the keys that the issuer publishes" : "keys in the object";
+  if (jwks !== "") return "keys in the object";
+  return jwksUri === "" ? "the keys that the issuer publishes" : `the keys of ${JSON.stringify(jwksUri)}`;
 }
 
 function problemOf({ object, by, reach, audience, workload }: Accepted, namespace: string): Problem {
@@ -185,15 +224,38 @@ const audienceFix =
 
 const any = "*";
 
-/** The request principals in a policy, also those that it excepts: a token of another issuer satisfies these too. */
+type PolicyRule = AuthorizationPolicy["spec"]["rules"][number];
+
+/** The request principals that policies accept by what they say of tokens. */
 const tokensIn = ({ spec }: AuthorizationPolicy): readonly string[] =>
-  spec.rules.flatMap(({ from, when }) => [
-    ...from.flatMap(({ source }) => [...source.requestPrincipals, ...source.notRequestPrincipals]),
-    ...when.flatMap(({ key, values, notValues }) => {
-      if (key === "request.auth.principal") return [...values, ...notValues];
-      return key.startsWith("request.auth.") ? [any] : [];
+  spec.rules.flatMap((rule) => demandsOf(rule).find(namesIssuers) ?? tokensOf(rule));
+
+/** Those in a rule, also those that it excepts: a token of another issuer satisfies these too. */
+const tokensOf = ({ from, when }: PolicyRule): readonly string[] => [
+  ...from.flatMap(({ source }) => [...source.requestPrincipals, ...source.notRequestPrincipals]),
+  ...when.flatMap(({ key, values, notValues }) => {
+    if (key === "request.auth.principal") return [...values, ...notValues];
+    return key.startsWith("request.auth.") ? [any] : [];
+  }),
+];
+
+/**
+ * What every request must have that matches the rule: lists of request principals, one of each. If a list names issuers, no token of
+ * another one matches, whatever the rule says of other claims.
+ */
+const demandsOf = ({ from, when }: PolicyRule): readonly (readonly string[])[] =>
+  [
+    from.every(({ source }) => source.requestPrincipals.length > 0)
+      ? from.flatMap(({ source }) => source.requestPrincipals)
+      : [],
+    ...when.map(({ key, values }) => {
+      if (key === "request.auth.principal") return values;
+      return key === "request.auth.claims[iss]" ? values.map(principalsOfIssuer) : [];
     }),
-  ]);
+  ].filter(({ length }) => length > 0);
+
+const namesIssuers = (principals: readonly string[]): boolean => !principals.some((one) => one.startsWith("*"));
+const principalsOfIssuer = (value: string): string => (/^\*|\*$/.test(value) ? value : `${value}/*`);
 
 /** The request principals that policies name, for look-ups by issuer. */
 class NamedPrincipals {

@@ -1,7 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { type AuthorizationPolicy, idlenessOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { asksForToken } from "../../mesh/authorization/rules.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
@@ -9,6 +9,7 @@ import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { placed, PoliciesTogether, readsPlaced } from "../../mesh/waypoints/policies-together.ts";
 import { namespacesTogether } from "../../mesh/waypoints/together-at-waypoints.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
@@ -24,12 +25,18 @@ const namespaceOfRequestAuthentication = relation(
   }),
   namespaceByName,
 );
-/** A namespace and its own enforced policies with conditions on tokens. */
+/** Whether a policy may require a token. What the provider of a CUSTOM policy requires is not known. */
+function mayRequireToken(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
+  const idleness = idlenessOf(policy, settings);
+  return idleness === "asks-provider" || (idleness === undefined && policy.spec.rules.some(asksForToken));
+}
+
+/** A namespace and its own policies that may require tokens. */
 const tokenPoliciesOfNamespace = relation(
   "tokenPoliciesOfNamespace",
   namespaceByName,
   index("AuthorizationPolicy", (policy, settings) =>
-    isEnforced(policy, settings) && policy.spec.rules.some(asksForToken) ? [policy.metadata.namespace, everywhere] : [],
+    mayRequireToken(policy, settings) ? [policy.metadata.namespace, everywhere] : [],
   ),
 );
 /** A RequestAuthentication of the root namespace, which applies to the whole mesh, and these policies of all namespaces. */
@@ -42,7 +49,7 @@ const tokenPoliciesOfMesh = relation(
   tokenPoliciesOfNamespace.to,
 );
 
-/** The policies of a namespace that require tokens. */
+/** The policies of a namespace that may require tokens. */
 const tokenDemands = fact(
   "tokenDemands",
   "Namespace",
@@ -105,7 +112,7 @@ export const requestAuthenticationNotRequired = defineRule({
     seen: "A request without a token gets an answer; one with a wrong token gets 401.",
     wayOut: "No request fails because of it. Require the token when the access log shows that all callers send one.",
     silentWhen:
-      "Some AuthorizationPolicy for the same workloads requires a token. ztunnel captures all of the workloads: then no token is validated, which selector-reaches-only-ztunnel reports.",
+      "Some AuthorizationPolicy for the same workloads has a condition on tokens, or action CUSTOM: its provider may require a token. ztunnel captures all of the workloads: then no token is validated, which selector-reaches-only-ztunnel reports.",
     page: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/",
   },
 
