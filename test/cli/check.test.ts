@@ -204,6 +204,17 @@ describe("check", () => {
     }
   });
 
+  test("servers that cannot be beside each other are found where no Service is among the files", async () => {
+    const server = (name: string) =>
+      `{ port: { number: 443, name: ${name}, protocol: HTTPS }, hosts: [a.com], tls: { mode: SIMPLE, credentialName: ${name} } }`;
+    const gateway = `apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: shop }\nspec: { selector: { app: g }, servers: [${server("one")}, ${server("two")}] }\n`;
+    const ofApi =
+      "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: k, namespace: shop }\nspec: { gatewayClassName: istio, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n";
+    const { report: found } = await report([folderWith({ "a.yaml": gateway, "b.yaml": ofApi })]);
+    assert.ok(rulesOf(found, "warn").includes("gateway-conflict"));
+    assert.equal(found.basis.objects.Gateway, 2);
+  });
+
   test("policies and profiles decide the mode", async () => {
     const folder = folderWith({ "shop.yaml": permissive });
     assert.deepEqual((await report([folder])).report.findings, []);

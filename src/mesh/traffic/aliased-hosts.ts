@@ -48,19 +48,25 @@ export const routedAlias = fact(
 );
 
 /** What is wrong with a route to an alias at a port, as the end of a sentence about its target; undefined: nothing. */
-export function wrongOfAlias({ definitions, ports }: RoutedAlias, port: number | undefined): string | undefined {
+export function wrongOfAlias(alias: RoutedAlias, port: number | undefined): string | undefined {
+  const { definitions, ports } = alias;
+  if (isOfItself(alias)) return "is the same Service, so Envoy has no cluster for it";
   if (definitions.length === 0) return "is no Service and no ServiceEntry, so Envoy has no cluster for it";
   if (ports === undefined) return "is an alias too, and routes follow only one";
   return port === undefined || ports.has(port) ? undefined : `has no port ${port}`;
 }
 
+const isOfItself = ({ service, definitions }: RoutedAlias): boolean => definitions.includes(service);
+
 /** What to do about it. */
-export const fixOfAlias = ({ target, definitions, ports }: RoutedAlias): string =>
-  definitions.length === 0
-    ? `Add a ServiceEntry for "${target}", with the port.`
-    : ports === undefined
-      ? "Name the host that the aliases stand for in the end."
-      : `Use a port that "${target}" has.`;
+export function fixOfAlias(alias: RoutedAlias): string {
+  const { target, definitions, ports } = alias;
+  if (definitions.length === 0) return `Add a ServiceEntry for "${target}", with the port.`;
+  if (isOfItself(alias)) return "Name another host as the `externalName` of the Service.";
+  return ports === undefined
+    ? "Name the host that the aliases stand for in the end."
+    : `Use a port that "${target}" has.`;
+}
 
 export const isExternalName = (one: Definition): boolean => one.kind === "Service" && one.spec.type === "ExternalName";
 
