@@ -6,8 +6,8 @@ import { coveringHosts } from "./hosts.ts";
 /** Whether a Service is another name for a host (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService). */
 export const isAlias = ({ spec }: Service): boolean => spec.type === "ExternalName" && (spec.externalName ?? "") !== "";
 
-/** The host that an alias stands for. DNS ignores the case and the dot at the end. */
-export const aliasedHost = ({ spec }: Service): string => (spec.externalName ?? "").toLowerCase().replace(/\.$/, "");
+/** The host that an alias stands for. Istio takes it as it is written, so that with a dot at the end it is the host of no service. */
+export const aliasedHost = ({ spec }: Service): string => spec.externalName ?? "";
 
 /** An alias, by the keys of the names that cover the host that it stands for. */
 export const aliasByCoveringHosts = index("Service", (service) =>
@@ -58,9 +58,14 @@ export function wrongOfAlias(alias: RoutedAlias, port: number | undefined): stri
 
 const isOfItself = ({ service, definitions }: RoutedAlias): boolean => definitions.includes(service);
 
+/** No ServiceEntry can have such a host. */
+export const endsWithDot = (host: string): boolean => host.endsWith(".");
+export const withoutDot = "Write the `externalName` of the Service without the dot at its end.";
+
 /** What to do about it. */
 export function fixOfAlias(alias: RoutedAlias): string {
   const { target, definitions, ports } = alias;
+  if (endsWithDot(target)) return withoutDot;
   if (definitions.length === 0) return `Add a ServiceEntry for "${target}", with the port.`;
   if (isOfItself(alias)) return "Name another host as the `externalName` of the Service.";
   return ports === undefined
