@@ -76,7 +76,9 @@ export function auditCommand(terminal: Terminal, finish: (code: ExitCode) => voi
 export async function audit(options: AuditOptions, terminal: Terminal): Promise<ExitCode> {
   if (options.diff !== undefined) return auditDifference(options.diff, options, terminal);
   if (options.mesh === undefined)
-    throw new UsageError("give the mesh to check with --mesh, or two meshes or reports to compare with --diff");
+    throw new UsageError(
+      "give the mesh to check with --mesh, as a file or folder of manifests, a capture, or the word cluster; or two meshes or reports to compare with --diff",
+    );
   const mesh = { ...options, mesh: options.mesh };
   if (options.whatIf !== undefined) return auditWhatIf(options.whatIf, mesh, terminal);
   const outputs = outputsOf(options);

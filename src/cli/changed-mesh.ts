@@ -70,7 +70,11 @@ async function objectsIn(
 ): Promise<FileMesh> {
   const { manifests, errors } = await readManifests([path], { input: terminal.input });
   if (errors.length > 0) throw new UsageError(`${path} cannot be read completely:\n${shownErrors(errors)}`);
-  const files = fileMeshOf(manifests, { defaultNamespace: namespace, settings: settingsIn(clusterDomain) });
+  const files = fileMeshOf(manifests, {
+    areApplied: true,
+    defaultNamespace: namespace,
+    settings: settingsIn(clusterDomain),
+  });
   if (files.objects.length === 0) throw new UsageError(`${path} contains no object of a kind that Meshward reads`);
   return files;
 }

@@ -234,6 +234,7 @@ async function readChanges(
   const documents = await errorsInPolicies(set.manifests, options.profile);
   const empty = options.allowEmpty === true ? [] : set.empty.map(withAdvice);
   const found = fileMeshOf(set.manifests, {
+    areApplied: true,
     defaultNamespace: options.namespace,
     settings: settingsIn(options.clusterDomain),
     knowledge: (kind, count) => statedKnowledge(kind, options) ?? knowledgeOfSet(kind, count),

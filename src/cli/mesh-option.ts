@@ -147,7 +147,7 @@ export async function meshAtRevision(
   });
   if (read.errors.length > 0)
     throw new UsageError(`--since ${revision}: its files cannot be read completely:\n${shownErrors(read.errors)}`);
-  return { read, ...fileMeshOf(read.manifests, options) };
+  return { read, ...fileMeshOf(read.manifests, { ...options, areApplied: true }) };
 }
 
 const nothingRead = {

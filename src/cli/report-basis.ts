@@ -94,7 +94,7 @@ export function unaskedRules(
   });
 }
 
-/** Counts objects by the kind in their manifests, in the order of the table of kinds. */
+/** Counts objects by the kind in their manifests, in the order of the table of kinds. Gateways of Istio and of the Gateway API are one kind there. */
 export function countedByKind(...all: readonly Iterable<AnyObject>[]): Readonly<Record<string, number>> {
   const counts = new Map<Kind, Map<string, number>>(allKinds.map((kind) => [kind, new Map()]));
   for (const objects of all)
@@ -102,5 +102,8 @@ export function countedByKind(...all: readonly Iterable<AnyObject>[]): Readonly<
       const ofKind = counts.get(kind);
       if (implied !== true) ofKind?.set(originKind, (ofKind.get(originKind) ?? 0) + 1);
     }
-  return Object.fromEntries([...counts.values()].flatMap((ofKind) => [...ofKind]));
+  const byName: Record<string, number> = {};
+  for (const [name, count] of [...counts.values()].flatMap((ofKind) => [...ofKind]))
+    byName[name] = (byName[name] ?? 0) + count;
+  return byName;
 }

@@ -88,7 +88,7 @@ export function revisionOfInjectorConfig({ metadata: { namespace, name } }: Inje
 }
 
 /** Undefined: it injects all pods, or the injector cannot read it and keeps the one that it has (pkg/kube/inject/watcher.go). */
-function injectionPolicyOf({ config, malformed }: InjectorConfig): InjectionPolicy | undefined {
+export function injectionPolicyOf({ config, malformed }: InjectorConfig): InjectionPolicy | undefined {
   const { policy, neverInjectSelector, alwaysInjectSelector } = config;
   const isForAll = policy === "enabled" && neverInjectSelector.length === 0;
   return isForAll || (malformed?.length ?? 0) > 0 ? undefined : { policy, neverInjectSelector, alwaysInjectSelector };

@@ -123,7 +123,10 @@ describe("audit shows", () => {
     assert.match(tag.error, /no rule has the tag "nothing"; tags are /);
     const nearly = await meshward(["audit", "--mesh", mesh, "--tag", "canarry"]);
     assert.match(nearly.error, /no rule has the tag "canarry"; did you mean "canary"\?; tags are /);
-    assert.match((await meshward(["audit"])).error, /give the mesh to check with --mesh/);
+    assert.match(
+      (await meshward(["audit"])).error,
+      /give the mesh to check with --mesh, as a file or folder of manifests, a capture, or the word cluster/,
+    );
   });
 
   test("how many objects it has read, on a terminal", async () => {

@@ -73,6 +73,14 @@ function check(cwd: string, ...args: readonly string[]): Checked {
 }
 
 describe("check --since in a repository", () => {
+  test("a Namespace whose file says since before that it is being deleted is weakened like any other", () => {
+    const namespace = (label: string) =>
+      `apiVersion: v1\nkind: Namespace\nmetadata: { name: shop, deletionTimestamp: "2026-01-01T00:00:00Z", labels: { meshward.io/protected: "true"${label} } }\n`;
+    const folder = repository("going", { "namespace.yaml": namespace(", istio-injection: enabled") });
+    write(folder, { "namespace.yaml": namespace("") });
+    assert.equal(check(folder, "--since", "HEAD").code, 1);
+  });
+
   test("a folder that had no manifests yet is no mistake", () => {
     const folder = repository("empty", { "manifests/README.md": "Later." });
     write(folder, { "manifests/a.yaml": namespace + "---\n" + route(50) });

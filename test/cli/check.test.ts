@@ -189,6 +189,32 @@ describe("check", () => {
     );
   });
 
+  test("a file that says that its object is being deleted hides nothing of it", async () => {
+    const deleted = 'name: shop, namespace: shop, deletionTimestamp: "2026-01-01T00:00:00Z"';
+    const wrong = virtualService([100], ["v3"]).replace("name: shop, namespace: shop", deleted);
+    const files = { "a.yaml": wrong, "b.yaml": destinationRule("v1") };
+    assert.deepEqual(rulesOf((await report([folderWith(files)])).report, "deny"), ["virtual-service-subset-not-found"]);
+
+    const namespace = (more: string) => `apiVersion: v1\nkind: Namespace\nmetadata: { name: shop${more} }\n`;
+    const going = ', deletionTimestamp: "2026-01-01T00:00:00Z", labels: { istio-injection: enabled }';
+    const policies = folderWith({ "policy.yaml": protect("shop") });
+    for (const text of [namespace(going), `${namespace("")}status: { phase: Terminating }\n`]) {
+      const { report: found } = await report([folderWith({ "a.yaml": text }), "--policies", policies]);
+      assert.ok(rulesOf(found).includes("namespace-default-deny-missing"), text);
+    }
+  });
+
+  test("servers that cannot be beside each other are found where no Service is among the files", async () => {
+    const server = (name: string) =>
+      `{ port: { number: 443, name: ${name}, protocol: HTTPS }, hosts: [a.com], tls: { mode: SIMPLE, credentialName: ${name} } }`;
+    const gateway = `apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: shop }\nspec: { selector: { app: g }, servers: [${server("one")}, ${server("two")}] }\n`;
+    const ofApi =
+      "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: k, namespace: shop }\nspec: { gatewayClassName: istio, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n";
+    const { report: found } = await report([folderWith({ "a.yaml": gateway, "b.yaml": ofApi })]);
+    assert.ok(rulesOf(found, "warn").includes("gateway-conflict"));
+    assert.equal(found.basis.objects.Gateway, 2);
+  });
+
   test("policies and profiles decide the mode", async () => {
     const folder = folderWith({ "shop.yaml": permissive });
     assert.deepEqual((await report([folder])).report.findings, []);

@@ -3,7 +3,12 @@ import type { RevisionSettings } from "../../view/settings.ts";
 import { injectedProxy } from "./injection-templates.ts";
 import { dataplaneMode, injectSidecar, injectionLabel, revisionLabel, sidecarStatus } from "../objects/labels.ts";
 import { isInjectorServed } from "./control-plane.ts";
-import { type InjectorSettings, isAskedOfKnown, isInjectedByDefault, isInjectorAsked } from "./injector-selectors.ts";
+import {
+  type InjectorSettings,
+  isAskedOfKnown,
+  isInjectedByDefault,
+  isInjectedOnRequest,
+} from "./injector-selectors.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 type Workload = ObjectOf<"Workload">;
@@ -58,7 +63,7 @@ export function isEnrolled(namespace: Namespace, settings: InjectorSettings): bo
 export const unknownCapture = "it is not known whether its pods are in the mesh";
 
 /**
- * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook, see isInjectorAsked, then
+ * Whether a pod of this workload has a sidecar (the selectors of Istio's mutating webhook, see isInjectedOnRequest, then
  * pkg/kube/inject/inject.go injectRequired), else whether ztunnel captures its traffic (cni/pkg/util/enablement_selector.go
  * Matches with the selectors of manifests/charts/istio-cni/values.yaml). For a template, the result is for pods that are created
  * now; running pods keep their sidecar until they are recreated. A Pod that exists has a sidecar if it shows one. Every revision
@@ -169,8 +174,8 @@ function isInjected(
   if (hasSidecar(workload)) return true;
   if (isTooLateForInjection(workload)) return false;
   if (neverInjected.has(metadata.namespace) || refusesInjection(pod)) return false;
-  // What a pod says itself goes before the configuration of its injector.
-  const isInjected = injectionWish(pod) === "true" ? isInjectorAsked : isInjectedByDefault;
+  // What a pod says itself goes before the selectors and the policy of its injector.
+  const isInjected = injectionWish(pod) === "true" ? isInjectedOnRequest : isInjectedByDefault;
   return namespace && isInjected(pod.labels, namespace, settings);
 }
 

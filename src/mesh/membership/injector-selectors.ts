@@ -4,7 +4,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { injectionLabel, injectSidecar, revisionLabel } from "../objects/labels.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 import { injectorNamed } from "./control-plane.ts";
-import { type Refusal, refusalBy } from "./injection-policy.ts";
+import { type Refusal, refusalBy, refusalOfAll } from "./injection-policy.ts";
 
 type Namespace = ObjectOf<"Namespace">;
 
@@ -12,12 +12,12 @@ type Namespace = ObjectOf<"Namespace">;
 export type InjectorSettings = Pick<MeshSettings, "injection">;
 
 /**
- * Whether an injector is asked about a pod with these labels. The selectors of the webhooks decide where they are known. Elsewhere, the
+ * Whether an injector is asked about a pod with these labels, which asks for injection itself, and injects it. The selectors of the webhooks decide where they are known. Elsewhere, the
  * injector is assumed to exist and to have the selectors of Istio's chart, without `enableNamespacesByDefault`
  * (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, revision-tags-mwc.yaml).
  */
-export const isInjectorAsked = (pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean =>
-  isAskedBy(pod, { namespace, settings }, () => true);
+export const isInjectedOnRequest = (pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean =>
+  isAskedBy(pod, { namespace, settings }, (policy) => refusalOfAll(policy) === undefined);
 
 /** Whether an injector is asked about a pod with these labels, which say nothing about injection, and injects it. */
 export const isInjectedByDefault = (pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean =>

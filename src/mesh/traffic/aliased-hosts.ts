@@ -6,8 +6,8 @@ import { coveringHosts } from "./hosts.ts";
 /** Whether a Service is another name for a host (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService). */
 export const isAlias = ({ spec }: Service): boolean => spec.type === "ExternalName" && (spec.externalName ?? "") !== "";
 
-/** The host that an alias stands for. DNS ignores the case and the dot at the end. */
-export const aliasedHost = ({ spec }: Service): string => (spec.externalName ?? "").toLowerCase().replace(/\.$/, "");
+/** The host that an alias stands for. Istio takes it as it is written, so that with a dot at the end it is the host of no service. */
+export const aliasedHost = ({ spec }: Service): string => spec.externalName ?? "";
 
 /** An alias, by the keys of the names that cover the host that it stands for. */
 export const aliasByCoveringHosts = index("Service", (service) =>
@@ -48,19 +48,30 @@ export const routedAlias = fact(
 );
 
 /** What is wrong with a route to an alias at a port, as the end of a sentence about its target; undefined: nothing. */
-export function wrongOfAlias({ definitions, ports }: RoutedAlias, port: number | undefined): string | undefined {
+export function wrongOfAlias(alias: RoutedAlias, port: number | undefined): string | undefined {
+  const { definitions, ports } = alias;
+  if (isOfItself(alias)) return "is the same Service, so Envoy has no cluster for it";
   if (definitions.length === 0) return "is no Service and no ServiceEntry, so Envoy has no cluster for it";
   if (ports === undefined) return "is an alias too, and routes follow only one";
   return port === undefined || ports.has(port) ? undefined : `has no port ${port}`;
 }
 
+const isOfItself = ({ service, definitions }: RoutedAlias): boolean => definitions.includes(service);
+
+/** No ServiceEntry can have such a host. */
+export const endsWithDot = (host: string): boolean => host.endsWith(".");
+export const withoutDot = "Write the `externalName` of the Service without the dot at its end.";
+
 /** What to do about it. */
-export const fixOfAlias = ({ target, definitions, ports }: RoutedAlias): string =>
-  definitions.length === 0
-    ? `Add a ServiceEntry for "${target}", with the port.`
-    : ports === undefined
-      ? "Name the host that the aliases stand for in the end."
-      : `Use a port that "${target}" has.`;
+export function fixOfAlias(alias: RoutedAlias): string {
+  const { target, definitions, ports } = alias;
+  if (endsWithDot(target)) return withoutDot;
+  if (definitions.length === 0) return `Add a ServiceEntry for "${target}", with the port.`;
+  if (isOfItself(alias)) return "Name another host as the `externalName` of the Service.";
+  return ports === undefined
+    ? "Name the host that the aliases stand for in the end."
+    : `Use a port that "${target}" has.`;
+}
 
 export const isExternalName = (one: Definition): boolean => one.kind === "Service" && one.spec.type === "ExternalName";
 

@@ -5,7 +5,7 @@ import { hiddenFromOwnClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { clientProxies } from "../../mesh/membership/clients.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { aliasedHost, isAlias } from "../../mesh/traffic/aliased-hosts.ts";
+import { aliasedHost, endsWithDot, isAlias, withoutDot } from "../../mesh/traffic/aliased-hosts.ts";
 import { type Definition, serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import {
   definitionsOfRule,
@@ -74,7 +74,9 @@ const otherName = (host: string, alias: ObjectOf<"Service">): Problem => ({
   key: JSON.stringify([host, "alias"]),
   evidence: [alias],
   related: [alias],
-  fix: `Write the DestinationRule for "${aliasedHost(alias)}". If that host is outside the cluster, it needs a ServiceEntry as well.`,
+  fix: endsWithDot(aliasedHost(alias))
+    ? `${withoutDot} Then write the DestinationRule for that host.`
+    : `Write the DestinationRule for "${aliasedHost(alias)}". If that host is outside the cluster, it needs a ServiceEntry as well.`,
 });
 
 /** A rule in another namespace than the service. */

@@ -8,7 +8,7 @@ export const gatewayConflict = defineRule({
   id: "gateway-conflict",
   subject: "Gateway",
   reads: readsOfConflicts,
-  worksWithout: ["Workload"],
+  worksWithout: ["Workload", "Service"],
   mode: { protected: "deny", elsewhere: "warn" },
   since: "0.1.0",
   tags: ["gateway"],

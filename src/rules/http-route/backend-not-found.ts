@@ -125,7 +125,7 @@ function* ofAlias(service: Service, { port, at, isMirror, lost }: Wanted, mesh: 
     at,
     message: `${idOf(service)} stands for "${alias.target}", which ${wrong}: ${isMirror ? notMirrored : lost}`,
     fix: fixOfAlias(alias),
-    related: [service, ...alias.definitions],
+    related: [...new Set([service, ...alias.definitions])],
     evidence: [service, ...(alias.definitions.length === 0 ? [absent("ServiceEntry", "")] : alias.definitions)],
     ...(isUnknown ? { guess: "all Services and ServiceEntries" } : {}),
   };

@@ -3,7 +3,7 @@ import { idOf, keyOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { refusalBy, refusalText } from "../../mesh/membership/injection-policy.ts";
+import { refusalBy, refusalOfAll, refusalText } from "../../mesh/membership/injection-policy.ts";
 import {
   excludeInboundPorts,
   includeInboundPorts,
@@ -15,6 +15,7 @@ import {
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { injectionLabel, injectSidecar, revisionLabel, sidecarStatus } from "../../mesh/objects/labels.ts";
+import { injectionPolicyOf } from "../../view/control-planes.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { forWording, index, type MeshView, relation } from "../../view/view.ts";
 
@@ -65,7 +66,8 @@ export const namespaceInjectionWeakened = defineRule({
     const known = new Map(old.map((config) => [keyOf(config), config]));
     for (const config of now) {
       const was = known.get(keyOf(config));
-      if (was === undefined || was === config) continue;
+      // The injector keeps the configuration that it has instead of one that it cannot read, which object-malformed reports.
+      if (was === undefined || was === config || config.malformed !== undefined) continue;
       const pods = injectedPods(after, config, { configs: now, settings: before.mesh.settings });
       for (const problem of lossesOf(was, config, { pods: pods.all, namespace: after.object }))
         yield {
@@ -164,9 +166,10 @@ function portsLostBy(was: InjectorConfig, is: InjectorConfig, pods: readonly Pod
 }
 
 /** Why a configuration does not inject a pod that its namespace or its labels enroll; undefined: it injects it. */
-function reasonAgainst({ config }: InjectorConfig, { labels, annotations }: Pod): string | undefined {
-  if ((labels[injectSidecar] ?? annotations[injectSidecar]) === "true") return undefined;
-  const refusal = refusalBy(config, labels);
+function reasonAgainst(config: InjectorConfig, { labels, annotations }: Pod): string | undefined {
+  const isRequested = (labels[injectSidecar] ?? annotations[injectSidecar]) === "true";
+  const policy = injectionPolicyOf(config);
+  const refusal = isRequested ? refusalOfAll(policy) : refusalBy(policy, labels);
   return refusal && refusalText(refusal);
 }
 

@@ -248,12 +248,13 @@ function aliasProblem({ destination }: Traffic, { host }: Asked, alias: RoutedAl
   const said = wrongOfAlias(alias, port);
   if (said === undefined) return undefined;
   const isUnknown = definitions.length === 0 && !isRegistryComplete(mesh);
+  const known = new Set([service, ...definitions]);
   return {
     at: ports === undefined || definitions.length === 0 ? ["host"] : ["port"],
     message: `"${host}" stands for "${target}", which ${said}`,
     key: JSON.stringify([host, target, port]),
-    related: [service, ...definitions],
-    evidence: definitions.length === 0 ? [service, absentDefinition(target, undefined)] : [service, ...definitions],
+    related: [...known],
+    evidence: definitions.length === 0 ? [service, absentDefinition(target, undefined)] : [...known],
     fix: fixOfAlias(alias),
     ...(isUnknown ? { guess: "all Services and ServiceEntries" } : {}),
   };

@@ -4,6 +4,7 @@ import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { hasGatewaysAlone } from "../../mesh/membership/clients.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { endsWithDot, withoutDot } from "../../mesh/traffic/aliased-hosts.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
@@ -299,7 +300,10 @@ function fixFor({ client, ownerInstead }: SubsetFailure, fix: string | undefined
 
 /** `reviews.prod` is not completed, although a client would resolve it. */
 function hostFix({ host, target, missing }: Target, domain: string): string {
-  if (host !== target) return `Create a ServiceEntry for "${target}", and a DestinationRule with the subset.`;
+  if (host !== target)
+    return endsWithDot(target)
+      ? withoutDot
+      : `Create a ServiceEntry for "${target}", and a DestinationRule with the subset.`;
   const [name, namespace, ...more] = host.split(".");
   const isShort = name && namespace && (more.length === 0 || (more.length === 1 && more[0] === "svc"));
   const create = "create a ServiceEntry for the host first";

@@ -36,6 +36,8 @@ export interface FileMeshOptions {
   readonly keep?: KeptFields;
   /** The mesh settings that apply if the manifests contain no mesh config. */
   readonly settings?: AllMeshSettings;
+  /** Whether the manifests will be applied, and are not what a mesh holds. */
+  readonly areApplied?: boolean;
 }
 
 export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOptions): FileMesh {
@@ -44,7 +46,7 @@ export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOpti
   for (const manifest of manifests) {
     const object = readAny(manifest.raw, options.defaultNamespace, options.keep);
     if (object === undefined) others.push(manifest);
-    else objects.push({ object, manifest });
+    else objects.push({ object: options.areApplied === true ? asApplied(object) : object, manifest });
   }
   const last = new Map<string, FileObject>();
   for (const entry of objects) last.set(identityOf(entry.object), entry);
@@ -59,6 +61,17 @@ export function fileMeshOf(manifests: readonly Manifest[], options: FileMeshOpti
     return by === earlier ? [] : [{ by, earlier }];
   });
   return { mesh, objects, replaced, others };
+}
+
+/** Nobody deletes an object by writing it: the API server ignores the time of the deletion, and the phase of a Namespace. */
+function asApplied(object: AnyObject): AnyObject {
+  const { deletionTimestamp } = object.metadata;
+  const written: AnyObject =
+    deletionTimestamp === undefined
+      ? object
+      : { ...object, metadata: { ...object.metadata, deletionTimestamp: undefined } };
+  if (written.kind !== "Namespace" || written.status.phase === undefined) return written;
+  return { ...written, status: { phase: undefined } };
 }
 
 /** A view of other objects, with what is known besides objects as in another view. */

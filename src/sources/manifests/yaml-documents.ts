@@ -225,7 +225,7 @@ function syntaxProblem(error: YAMLError, chunk: Chunk): DocumentProblem {
   const offset = chunk.start + Math.min(error.pos[0], chunk.text.length);
   if (error.code === "RESOURCE_EXHAUSTION") return new DocumentProblem(offset, tooDeep);
   const said = error.message.replaceAll(/\s+/g, " ").slice(0, 200);
-  return new DocumentProblem(offset, `not valid YAML: ${said}; ${adviceFor(error.code, chunk.text)}`);
+  return new DocumentProblem(offset, `not valid YAML: ${said}; ${adviceFor(error, chunk.text)}`);
 }
 
 const advice: Partial<Record<ErrorCode, string>> = {
@@ -237,7 +237,9 @@ const advice: Partial<Record<ErrorCode, string>> = {
   BLOCK_AS_IMPLICIT_KEY: "put the nested map on its own line, or quote the value",
 };
 
-function adviceFor(code: ErrorCode, text: string): string {
+function adviceFor({ code, message }: YAMLError, text: string): string {
   if (text.includes("{{")) return "if this is a template, render it first, or name it in .meshwardignore";
+  // The library calls a bracket that is not closed a wrong indentation of what follows.
+  if (message.includes("must be sufficiently indented and end with a")) return "close the bracket that is open there";
   return advice[code] ?? "correct the line; if this is no manifest, name the file in .meshwardignore";
 }

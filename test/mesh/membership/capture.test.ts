@@ -236,6 +236,7 @@ describe("captureOf, with the configuration of the injector", () => {
   const invalid = settingsWith(
     "{policy: enabled, neverInjectSelector: [{}, {matchExpressions: [{key: app, operator: NotIn}]}]}",
   );
+  const misspelt = settingsWith("{policy: Enabled, alwaysInjectSelector: [{matchLabels: {app: api}}]}");
   const unreadable = settingsWith("{policy: disabled, neverInjectSelector: 1}");
   const app = (name: string, more: Labels = {}): Pod => ({ labels: { app: name, ...more } });
   const cases: [string, AllMeshSettings, Labels, Pod, string][] = [
@@ -265,7 +266,10 @@ describe("captureOf, with the configuration of the injector", () => {
     ["alwaysInjectSelector enrolls no namespace", always, {}, app("api"), "none"],
     ["empty and invalid selectors", invalid, injected, app("api"), "sidecar"],
     ["a configuration that the injector cannot read", unreadable, injected, app("api"), "sidecar"],
-    ["a policy of no known name", settingsWith("{policy: Enabled}"), injected, app("api"), "none"],
+    ["a policy of no known name", misspelt, injected, app("web"), "none"],
+    ["a policy of no known name, and alwaysInjectSelector", misspelt, injected, app("api"), "none"],
+    ["a policy of no known name, and the pod asks", misspelt, injected, app("api", wishesInjection), "none"],
+    ["no policy, and the pod asks", settingsWith("{templates: {}}"), injected, app("api", wishesInjection), "none"],
   ];
   for (const [what, settings, labels, pod, expected] of cases)
     test(what, () => assert.equal(captureOf(deployment(pod), namespace(labels), settings), expected));

@@ -83,6 +83,7 @@ test("keys become text; what cannot be one is named", () => {
 test("what kubectl would refuse or leave out is an error", () => {
   const rows: readonly (readonly [string, RegExp])[] = [
     ["a:\n\tb: 1\n", /^2:1 not valid YAML: .*tabs/],
+    ["a: [b\nc: d\n", /^2:1 not valid YAML: .*; close the bracket that is open there$/],
     ['a: "x\n', /^\d:\d not valid YAML: .*quote/],
     ["a:\n  b: 1\n c: 2\n", /^3:\d not valid YAML/],
     ["a: x\u0001\n", /^1:5 YAML does not allow the character U\+0001/],
