@@ -18,7 +18,7 @@ const aliasByAliasedHost = index("Service", (service) => (isAlias(service) ? [al
 /** An alias and the Service whose host it stands for. */
 export const serviceOfAlias = relation("serviceOfAlias", aliasByAliasedHost, serviceByHost);
 /** An alias and the ServiceEntries that define exactly the host that it stands for. */
-const definingEntriesOfAlias = relation("definingEntriesOfAlias", aliasByAliasedHost, entryByHost);
+export const definingEntriesOfAlias = relation("definingEntriesOfAlias", aliasByAliasedHost, entryByHost);
 
 /** What routes find behind an ExternalName. */
 export interface RoutedAlias {

@@ -4,7 +4,7 @@ import {
   type BackendTlsPolicy,
   backendTlsOfService,
   servicesOfBackendTlsPolicy,
-} from "../../mesh/client-tls/backend-tls-policies.ts";
+} from "../../mesh/traffic/backend-tls-policies.ts";
 import { portsOf } from "../../mesh/client-tls/destinations.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
