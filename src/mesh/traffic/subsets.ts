@@ -108,6 +108,16 @@ export class SubsetsOfHost {
     return lookupOf([destinationRuleOf(labels ?? {}, client, this.rules.seenBy(client, undefined))], subset);
   }
 
+  /** The rules that clients would use if their own namespace had none; undefined: the service is not known, so it can be any. */
+  otherwiseUsedBy(client: string): ReadonlySet<DestinationRule> | undefined {
+    if (this.serviceNamespaces.size === 0) return undefined;
+    const root = this.#settings.rootNamespace;
+    const used = [...this.serviceNamespaces].flatMap(
+      (owner) => this.rules.exportedTo(client, owner) ?? this.rules.exportedTo(client, root) ?? [],
+    );
+    return new Set(used.flatMap((merged) => merged?.from ?? []));
+  }
+
   /** Whether the subset exists for every client, with any namespace and labels. */
   isDefinedForAll(subset: string): boolean {
     if (this.#isPlainlyDefined(subset)) return true;
