@@ -17,8 +17,61 @@ const gatewayPods = {
   spec: { template: { metadata: { labels: { istio: "shapes" } }, spec: { containers: [{ name: "istio-proxy" }] } } },
 };
 
+const backendTlsPolicy = (names: readonly string[]) =>
+  manifest("gateway.networking.k8s.io/v1", "BackendTLSPolicy", named("p"), {
+    spec: {
+      targetRefs: names.map((name) => ({ group: "", kind: "Service", name })),
+      validation: { hostname: "shapes.example.com", wellKnownCACertificates: "System" },
+    },
+  });
+
 /** What each rule about traffic finds. */
 export const trafficShapes: readonly CostShape[] = [
+  {
+    title:
+      "a BackendTLSPolicy for n Services hides the subset of n rules of the root namespace, to which n routes lead",
+    world: (n) => {
+      const names = list(n, (i) => `s-${i}`);
+      return {
+        objects: [
+          ...names.map(service),
+          ...list(n, (i) =>
+            manifest(
+              networking,
+              "DestinationRule",
+              { namespace: "istio-system", name: `d-${i}` },
+              {
+                spec: { host: "*.shapes.svc.cluster.local", subsets: [{ name: "v1" }] },
+              },
+            ),
+          ),
+          istio("VirtualService", "r", {
+            hosts: names,
+            http: names.map((name, i) => ({ match: matching(i), route: [to(name, "v1")] })),
+          }),
+        ],
+        change: { object: backendTlsPolicy(names) },
+      };
+    },
+  },
+  {
+    title: "a BackendTLSPolicy beside n DestinationRules for one host, of which only the newest counts",
+    world: (n) => ({
+      objects: [
+        service("a"),
+        ...list(n, (i) =>
+          istio("DestinationRule", `d-${String(i).padStart(5, "0")}`, {
+            host: "a",
+            trafficPolicy: {
+              tls: { mode: "ISTIO_MUTUAL", sni: `${i}` },
+              portLevelSettings: list(4, (port) => ({ port: { number: 80 + port }, tls: { mode: "ISTIO_MUTUAL" } })),
+            },
+          }),
+        ),
+      ],
+      change: { object: backendTlsPolicy(["a"]) },
+    }),
+  },
   {
     title: "n http routes to the TLS ports of n Services, of which half have a DestinationRule with TLS",
     world: (n) => ({
