@@ -270,6 +270,32 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a DestinationRule with n subsets without workloads, each with a route by one of n ExternalNames",
+    world: (n) => ({
+      objects: [
+        service("a"),
+        manifest("apps/v1", "Deployment", named("w"), {
+          spec: { template: { metadata: { labels: { app: "app-0", version: "other" } }, spec: {} } },
+        }),
+        ...list(n, (i) =>
+          manifest("v1", "Service", named(`n-${i}`), {
+            spec: { type: "ExternalName", externalName: "a.shapes.svc.cluster.local" },
+          }),
+        ),
+        istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({ match: matching(i), route: [to(`n-${i}`, `v${i}`)] })),
+        }),
+      ],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "a",
+          subsets: list(n, (i) => ({ name: `v${i}`, labels: { version: `v${i}` } })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a DestinationRule with TLS that is not verified at n ports",
     world: (n) => ({
       objects: [protectedNamespace],

@@ -13,7 +13,7 @@ export const aliasedHost = ({ spec }: Service): string => (spec.externalName ?? 
 export const aliasByCoveringHosts = index("Service", (service) =>
   isAlias(service) ? coveringHosts(aliasedHost(service)) : [],
 );
-const aliasByAliasedHost = index("Service", (service) => (isAlias(service) ? [aliasedHost(service)] : []));
+export const aliasByAliasedHost = index("Service", (service) => (isAlias(service) ? [aliasedHost(service)] : []));
 
 /** An alias and the Service whose host it stands for. */
 export const serviceOfAlias = relation("serviceOfAlias", aliasByAliasedHost, serviceByHost);
