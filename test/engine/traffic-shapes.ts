@@ -17,10 +17,10 @@ const gatewayPods = {
   spec: { template: { metadata: { labels: { istio: "shapes" } }, spec: { containers: [{ name: "istio-proxy" }] } } },
 };
 
-const backendTlsPolicy = (names: readonly string[]) =>
-  manifest("gateway.networking.k8s.io/v1", "BackendTLSPolicy", named("p"), {
+const backendTlsPolicy = (name: string) =>
+  manifest("gateway.networking.k8s.io/v1", "BackendTLSPolicy", named(`p-${name}`), {
     spec: {
-      targetRefs: names.map((name) => ({ group: "", kind: "Service", name })),
+      targetRefs: [{ group: "", kind: "Service", name }],
       validation: { hostname: "shapes.example.com", wellKnownCACertificates: "System" },
     },
   });
@@ -34,23 +34,20 @@ export const trafficShapes: readonly CostShape[] = [
       const names = list(n, (i) => `s-${i}`);
       return {
         objects: [
-          ...names.map(service),
-          ...list(n, (i) =>
-            manifest(
-              networking,
-              "DestinationRule",
-              { namespace: "istio-system", name: `d-${i}` },
-              {
-                spec: { host: "*.shapes.svc.cluster.local", subsets: [{ name: "v1" }] },
-              },
-            ),
-          ),
+          ...names.flatMap((name) => [service(name), backendTlsPolicy(name)]),
           istio("VirtualService", "r", {
             hosts: names,
             http: names.map((name, i) => ({ match: matching(i), route: [to(name, "v1")] })),
           }),
         ],
-        change: { object: backendTlsPolicy(names) },
+        change: {
+          object: manifest(
+            networking,
+            "DestinationRule",
+            { namespace: "istio-system", name: "d" },
+            { spec: { host: "*.shapes.svc.cluster.local", subsets: [{ name: "v1" }] } },
+          ),
+        },
       };
     },
   },
@@ -69,7 +66,7 @@ export const trafficShapes: readonly CostShape[] = [
           }),
         ),
       ],
-      change: { object: backendTlsPolicy(["a"]) },
+      change: { object: backendTlsPolicy("a") },
     }),
   },
   {

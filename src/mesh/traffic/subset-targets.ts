@@ -111,20 +111,16 @@ export const hostOfSubsets = fact(
   },
 );
 
-/**
- * The look-up results for subsets of a host (as istiod resolves it), or of the one that it is an alias for. Hosts with the same DestinationRules and the same
- * service namespaces share one object.
- */
-export const subsetsOfHost = fact(
-  "subsetsOfHost",
+/** The look-up results for subsets of a host whose DestinationRules decide, which can have many aliases. */
+const subsetsOfTarget = fact(
+  "subsetsOfTarget",
   "key",
   [
     ...readsRuleHosts,
     ...[serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
-    ...[hostOfSubsets, destinationRulesOfAlias, entriesOfAlias, policyRulesOfSubsets],
+    ...[aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias, policyRulesOfSubsets],
   ],
-  (said, mesh): SubsetsOfHost => {
-    const { host } = mesh.get(hostOfSubsets, said);
+  (host, mesh): SubsetsOfHost => {
     const hosts = ruleHostsOver(host, mesh);
     const namespaces = serviceNamespacesOfHost(host, mesh);
     const { settings } = mesh;
@@ -135,4 +131,15 @@ export const subsetsOfHost = fact(
     if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
     return new SubsetsOfHost(rulesOfHosts(hosts, mesh), mesh.get(namespacesTogether, namespaces.join()), settings);
   },
+);
+
+/**
+ * The look-up results for subsets of a host (as istiod resolves it), or of the one that it is an alias for. Hosts with the same DestinationRules and the same
+ * service namespaces share one object.
+ */
+export const subsetsOfHost = fact(
+  "subsetsOfHost",
+  "key",
+  [hostOfSubsets, subsetsOfTarget],
+  (said, mesh): SubsetsOfHost => mesh.get(subsetsOfTarget, mesh.get(hostOfSubsets, said).host),
 );
