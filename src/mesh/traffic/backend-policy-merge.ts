@@ -37,20 +37,19 @@ export interface FilledPolicy {
  */
 export function filledPolicy(newestFirst: readonly DestinationRule[]): FilledPolicy {
   const ports = new PortEntries();
-  let policy: TrafficPolicy | undefined;
+  let policy = filled({}, {});
   let wide: DestinationRule | undefined;
   const sources = new Set<DestinationRule>();
   for (const rule of newestFirst) {
     const { trafficPolicy } = rule.spec;
     if (trafficPolicy === undefined) continue;
-    const { portLevelSettings } = trafficPolicy;
-    const isUnread = portLevelSettings.length === 0 && !fillsAny({}, trafficPolicy);
-    if (ports.add(rule, portLevelSettings) || isUnread || fillsAny(policy ?? {}, trafficPolicy)) sources.add(rule);
-    if (policy?.tls === undefined && trafficPolicy.tls !== undefined) wide = rule;
-    policy = policy === undefined ? trafficPolicy : filled(policy, trafficPolicy);
+    const isOfPorts = ports.add(rule, trafficPolicy.portLevelSettings);
+    if (isOfPorts || fillsAny(policy, trafficPolicy) || setsNothing(trafficPolicy)) sources.add(rule);
+    if (policy.tls === undefined && trafficPolicy.tls !== undefined) wide = rule;
+    policy = filled(policy, trafficPolicy);
   }
   return {
-    policy: { ...filled(policy ?? {}, {}), portLevelSettings: ports.entries },
+    policy: { ...policy, portLevelSettings: ports.entries },
     wide,
     entries: ports.places,
     sources,
@@ -72,6 +71,9 @@ function filled(own: Fields, other: Fields): TrafficPolicy {
 const fields = ["tls", "connectionPool", "outlierDetection", "loadBalancer"] as const;
 const fillsAny = (own: Fields, other: Fields): boolean =>
   fields.some((field) => own[field] === undefined && other[field] !== undefined);
+
+/** Nothing that is read. */
+const setsNothing = (policy: TrafficPolicy): boolean => policy.portLevelSettings.length === 0 && !fillsAny({}, policy);
 
 class PortEntries {
   readonly entries: Entry[] = [];

@@ -28,8 +28,8 @@ const portsByPolicy = fact(
       if (choice.policy === undefined) continue;
       const ports = found.get(choice.policy) ?? new Set();
       found.set(choice.policy, ports);
-      if (choice.port !== undefined) ports.add(choice.port);
-      else for (const port of all) if (reaches.some(({ except }) => !except.has(port))) ports.add(port);
+      const isOfOthers = (port: number) => reaches.some(({ except }) => !except.has(port));
+      for (const port of choice.port === undefined ? all.filter(isOfOthers) : [choice.port]) ports.add(port);
     }
     return found;
   },
@@ -64,7 +64,7 @@ export const backendTlsPolicyBreaksStrict = defineRule({
     for (const service of mesh.related(servicesOfBackendTlsPolicy, policy)) {
       const [namespace] = mesh.related(namespaceOfService, service);
       if (namespace === undefined || isTerminating(namespace)) continue;
-      yield* refused({ policy, service, namespace }, mesh);
+      if (mesh.get(portsByPolicy, service).has(policy)) yield* refused({ policy, service, namespace }, mesh);
     }
   },
 });
@@ -78,7 +78,6 @@ interface Place {
 /** One problem for each port at which some workload refuses the TLS. */
 function* refused({ policy, service, namespace }: Place, mesh: View): Generator<Problem | undefined, undefined> {
   const left = new Set(mesh.get(portsByPolicy, service).get(policy));
-  if (left.size === 0) return;
   const modes = mesh.get(mtls, namespace);
   const { workloadPort } = portsOf(service);
   for (const workload of mesh.get(captured, namespace).workloads.selected(service.spec.selector)) {
