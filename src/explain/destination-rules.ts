@@ -2,7 +2,7 @@ import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { idOf } from "../kube/identity.ts";
 import { isHiddenFrom } from "../mesh/client-tls/hidden-clients.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
-import { policiesOf, policyRulesOf } from "../mesh/client-tls/policy-rules.ts";
+import { policiesOf, policyRulesOf } from "../mesh/traffic/policy-rules.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { readers } from "../mesh/membership/control-plane.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";

@@ -17,8 +17,58 @@ const gatewayPods = {
   spec: { template: { metadata: { labels: { istio: "shapes" } }, spec: { containers: [{ name: "istio-proxy" }] } } },
 };
 
+const backendTlsPolicy = (name: string) =>
+  manifest("gateway.networking.k8s.io/v1", "BackendTLSPolicy", named(`p-${name}`), {
+    spec: {
+      targetRefs: [{ group: "", kind: "Service", name }],
+      validation: { hostname: "shapes.example.com", wellKnownCACertificates: "System" },
+    },
+  });
+
 /** What each rule about traffic finds. */
 export const trafficShapes: readonly CostShape[] = [
+  {
+    title:
+      "a BackendTLSPolicy for n Services hides the subset of n rules of the root namespace, to which n routes lead",
+    world: (n) => {
+      const names = list(n, (i) => `s-${i}`);
+      return {
+        objects: [
+          ...names.flatMap((name) => [service(name), backendTlsPolicy(name)]),
+          istio("VirtualService", "r", {
+            hosts: names,
+            http: names.map((name, i) => ({ match: matching(i), route: [to(name, "v1")] })),
+          }),
+        ],
+        change: {
+          object: manifest(
+            networking,
+            "DestinationRule",
+            { namespace: "istio-system", name: "d" },
+            { spec: { host: "*.shapes.svc.cluster.local", subsets: [{ name: "v1" }] } },
+          ),
+        },
+      };
+    },
+  },
+  {
+    title: "a BackendTLSPolicy beside n DestinationRules for one host, of which only the newest counts",
+    world: (n) => ({
+      objects: [
+        service("a"),
+        ...list(n, (i) =>
+          istio("DestinationRule", `d-${String(i).padStart(5, "0")}`, {
+            host: "a",
+            trafficPolicy: {
+              tls: { mode: "ISTIO_MUTUAL", sni: `${i}` },
+              portLevelSettings: list(4, (port) => ({ port: { number: 80 + port }, tls: { mode: "ISTIO_MUTUAL" } })),
+            },
+          }),
+        ),
+      ],
+      change: { object: backendTlsPolicy("a") },
+    }),
+  },
   {
     title: "n http routes to the TLS ports of n Services, of which half have a DestinationRule with TLS",
     world: (n) => ({
@@ -206,6 +256,32 @@ export const trafficShapes: readonly CostShape[] = [
         istio("VirtualService", "r", {
           hosts: ["a"],
           http: list(n, (i) => ({ match: matching(i), route: [to("a", `v${i}`)] })),
+        }),
+      ],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "a",
+          subsets: list(n, (i) => ({ name: `v${i}`, labels: { version: `v${i}` } })),
+        }),
+      },
+    }),
+  },
+  {
+    title: "a DestinationRule with n subsets without workloads, each with a route by one of n ExternalNames",
+    world: (n) => ({
+      objects: [
+        service("a"),
+        manifest("apps/v1", "Deployment", named("w"), {
+          spec: { template: { metadata: { labels: { app: "app-0", version: "other" } }, spec: {} } },
+        }),
+        ...list(n, (i) =>
+          manifest("v1", "Service", named(`n-${i}`), {
+            spec: { type: "ExternalName", externalName: "a.shapes.svc.cluster.local" },
+          }),
+        ),
+        istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({ match: matching(i), route: [to(`n-${i}`, `v${i}`)] })),
         }),
       ],
       change: {

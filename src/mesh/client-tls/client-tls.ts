@@ -1,8 +1,8 @@
 import type { Path } from "../../kube/read.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
-import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
-import { policyThatSets } from "./policy-rules.ts";
+import type { BackendTlsPolicy } from "../traffic/backend-tls-policies.ts";
+import { policyThatSets } from "../traffic/policy-rules.ts";
 import type { MtlsMode } from "../mtls/peer-authentications.ts";
 
 /**

@@ -18,9 +18,9 @@ import {
   servicesBesideServiceEntry,
 } from "../traffic/definition-choice.ts";
 import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
-import { backendTlsPoliciesOfNamespace } from "./backend-tls-policies.ts";
+import { backendTlsPoliciesOfNamespace } from "../traffic/backend-tls-policies.ts";
 import { setsClientTls } from "./client-tls.ts";
-import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./policy-rules.ts";
+import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "../traffic/policy-rules.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;

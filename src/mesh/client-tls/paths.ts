@@ -11,7 +11,7 @@ import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { type Definition, definitionsFor, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { everyNamespace } from "../traffic/export-to.ts";
 import { type Arrival, Servers } from "./arrivals.ts";
-import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
+import type { BackendTlsPolicy } from "../traffic/backend-tls-policies.ts";
 import { type ClientTls, type ClientTlsChoice, clientTlsOf, portsApart } from "./client-tls.ts";
 import { clientsOfDestinationRule } from "./hidden-clients.ts";
 import { anyPort, type Destination, destinationsWithTls } from "./destinations.ts";

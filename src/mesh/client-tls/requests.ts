@@ -12,9 +12,9 @@ import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import type { Backend } from "./backends.ts";
 import { anyPort, podsOfSubset } from "./destinations.ts";
-import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
+import type { BackendTlsPolicy } from "../traffic/backend-tls-policies.ts";
 import { isHiddenFrom } from "./hidden-clients.ts";
-import { policyRulesOf } from "./policy-rules.ts";
+import { policyRulesOf } from "../traffic/policy-rules.ts";
 import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
 
 type Subset = DestinationRule["spec"]["subsets"][number];

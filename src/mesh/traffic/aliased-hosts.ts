@@ -13,12 +13,12 @@ export const aliasedHost = ({ spec }: Service): string => spec.externalName ?? "
 export const aliasByCoveringHosts = index("Service", (service) =>
   isAlias(service) ? coveringHosts(aliasedHost(service)) : [],
 );
-const aliasByAliasedHost = index("Service", (service) => (isAlias(service) ? [aliasedHost(service)] : []));
+export const aliasByAliasedHost = index("Service", (service) => (isAlias(service) ? [aliasedHost(service)] : []));
 
 /** An alias and the Service whose host it stands for. */
 export const serviceOfAlias = relation("serviceOfAlias", aliasByAliasedHost, serviceByHost);
 /** An alias and the ServiceEntries that define exactly the host that it stands for. */
-const definingEntriesOfAlias = relation("definingEntriesOfAlias", aliasByAliasedHost, entryByHost);
+export const definingEntriesOfAlias = relation("definingEntriesOfAlias", aliasByAliasedHost, entryByHost);
 
 /** What routes find behind an ExternalName. */
 export interface RoutedAlias {

@@ -25,6 +25,8 @@ export interface FilledPolicy {
   /** The rule with the tls for all ports. */
   readonly wide: DestinationRule | undefined;
   readonly entries: readonly SettingPlace[];
+  /** The rules that have a part in it. Of one that sets nothing that is read, this is not known, and it is among them. */
+  readonly sources: ReadonlySet<DestinationRule>;
 }
 
 /**
@@ -35,19 +37,22 @@ export interface FilledPolicy {
  */
 export function filledPolicy(newestFirst: readonly DestinationRule[]): FilledPolicy {
   const ports = new PortEntries();
-  let policy: TrafficPolicy | undefined;
+  let policy = filled({}, {});
   let wide: DestinationRule | undefined;
+  const sources = new Set<DestinationRule>();
   for (const rule of newestFirst) {
     const { trafficPolicy } = rule.spec;
     if (trafficPolicy === undefined) continue;
-    ports.add(rule, trafficPolicy.portLevelSettings);
-    if (policy?.tls === undefined && trafficPolicy.tls !== undefined) wide = rule;
-    policy = policy === undefined ? trafficPolicy : filled(policy, trafficPolicy);
+    const isOfPorts = ports.add(rule, trafficPolicy.portLevelSettings);
+    if (isOfPorts || fillsAny(policy, trafficPolicy) || setsNothing(trafficPolicy)) sources.add(rule);
+    if (policy.tls === undefined && trafficPolicy.tls !== undefined) wide = rule;
+    policy = filled(policy, trafficPolicy);
   }
   return {
-    policy: { ...filled(policy ?? {}, {}), portLevelSettings: ports.entries },
+    policy: { ...policy, portLevelSettings: ports.entries },
     wide,
     entries: ports.places,
+    sources,
   };
 }
 
@@ -63,18 +68,27 @@ function filled(own: Fields, other: Fields): TrafficPolicy {
   };
 }
 
+const fields = ["tls", "connectionPool", "outlierDetection", "loadBalancer"] as const;
+const fillsAny = (own: Fields, other: Fields): boolean =>
+  fields.some((field) => own[field] === undefined && other[field] !== undefined);
+
+/** Nothing that is read. */
+const setsNothing = (policy: TrafficPolicy): boolean => policy.portLevelSettings.length === 0 && !fillsAny({}, policy);
+
 class PortEntries {
   readonly entries: Entry[] = [];
   readonly places: SettingPlace[] = [];
   /** By port the position of the entry that later rules fill, of several in one rule the last. */
   readonly #open = new Map<number | undefined, number>();
 
-  add(rule: DestinationRule, entries: readonly Entry[]): void {
+  /** Whether any of the entries has an effect. */
+  add(rule: DestinationRule, entries: readonly Entry[]): boolean {
+    let isFilling = false;
     const added = new Map<number | undefined, number>();
     for (const [entry, one] of entries.entries()) {
       const port = one.port?.number;
       const open = this.#open.get(port);
-      if (open !== undefined) this.#fill(open, one, { rule, entry });
+      if (open !== undefined) isFilling = this.#fill(open, one, { rule, entry }) || isFilling;
       else {
         added.set(port, this.entries.length);
         this.entries.push(one);
@@ -82,12 +96,14 @@ class PortEntries {
       }
     }
     for (const [port, i] of added) this.#open.set(port, i);
+    return isFilling || added.size > 0;
   }
 
-  #fill(i: number, other: Entry, place: SettingPlace): void {
+  #fill(i: number, other: Entry, place: SettingPlace): boolean {
     const own = this.entries[i] as Entry;
     if (own.tls === undefined && other.tls !== undefined) this.places[i] = place;
-    const { portLevelSettings: _, ...fields } = filled(own, other);
-    this.entries[i] = { ...fields, port: own.port };
+    const { portLevelSettings: _, ...both } = filled(own, other);
+    this.entries[i] = { ...both, port: own.port };
+    return fillsAny(own, other);
   }
 }

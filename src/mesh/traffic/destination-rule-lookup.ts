@@ -116,12 +116,30 @@ function hostOfOne(rule: DestinationRule, settings: MeshSettings): HostsAtKey {
   return { byHost, over: (host) => (covers(of, host) ? hosts : nothing) };
 }
 
+/** The DestinationRules of users for exactly one host. */
+const rulesOfHost = (host: string, mesh: MeshView<typeof hostsAtKey>): RulesOfHost | undefined =>
+  mesh.get(hostsAtKey, hostKey(host)).byHost.get(host);
+
 /** The DestinationRules of several hosts, most specific first. */
 export const rulesOfHosts = (hosts: readonly string[], mesh: MeshView<typeof hostsAtKey>): RulesOverHost =>
   new RulesOverHost(
-    hosts.flatMap((host) => mesh.get(hostsAtKey, hostKey(host)).byHost.get(host) ?? []),
+    hosts.flatMap((host) => rulesOfHost(host, mesh) ?? []),
     mesh.settings,
   );
+
+/** The same with rules that istiod makes of policies for the host itself; `hosts`: those of DestinationRules of users that match it. */
+export function rulesWithMade(
+  host: string,
+  made: readonly DestinationRule[],
+  hosts: readonly string[],
+  mesh: MeshView<typeof hostsAtKey>,
+): RulesOverHost {
+  const own = new RulesOfHost(host, mesh.settings);
+  for (const rule of made) own.add(rule);
+  for (const rule of rulesOfHost(host, mesh)?.rules ?? []) own.add(rule);
+  const wider = hosts.filter((one) => one !== host).flatMap((one) => rulesOfHost(one, mesh) ?? []);
+  return new RulesOverHost([own, ...wider], mesh.settings);
+}
 
 /** The same for all hosts that only wildcards match. The key is a JSON list of these wildcards. */
 export const rulesOfWildcards = fact("rulesOfWildcards", "key", [hostsAtKey], (key, mesh) =>

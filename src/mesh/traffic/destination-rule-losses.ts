@@ -1,10 +1,13 @@
 import { fact, relation } from "../../view/view.ts";
+import type { BackendTlsPolicy } from "./backend-tls-policies.ts";
 import { everyNamespace } from "./export-to.ts";
 import { DestinationRulesByHost } from "./destination-rule-lookup.ts";
 import type { RulesOverHost, UsedDestinationRules } from "./destination-rules-of-host.ts";
 import type { MergedDestinationRule, RulePart, RuleSequence } from "./destination-rule-merge.ts";
+import { entriesOfDestinationRule, servicesOfDestinationRule } from "./destination-rule-services.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";
+import { policiesOf, policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./policy-rules.ts";
 
 /** A DestinationRule and all DestinationRules, itself among them, of any namespace, for its host. */
 export const destinationRulesOfSameHost = relation(
@@ -13,21 +16,39 @@ export const destinationRulesOfSameHost = relation(
   destinationRuleByHost,
 );
 
-/** The DestinationRules for one host, which may be a wildcard, and for no wider one. */
-const rulesOfSameHost = fact("rulesOfSameHost", "key", [destinationRulesOfSameHost], (host, mesh): SameHost => {
-  const rules = mesh.under(destinationRulesOfSameHost, [hostKey(host)]);
-  const same = rules.filter((rule) => hostOfRule(rule, mesh.settings) === host);
-  return new SameHost(new DestinationRulesByHost(same, mesh.settings).over(host));
-});
+/** The DestinationRules for one host, which may be a wildcard, and for no wider one. Istiod makes some of them of BackendTLSPolicies. */
+const rulesOfSameHost = fact(
+  "rulesOfSameHost",
+  "key",
+  [
+    ...[destinationRulesOfSameHost, servicesOfDestinationRule, entriesOfDestinationRule],
+    ...[policyRulesOfService, policyRulesOfEntry],
+  ],
+  (host, mesh): SameHost => {
+    const rules = mesh.under(destinationRulesOfSameHost, [hostKey(host)]);
+    const same = rules.filter((rule) => hostOfRule(rule, mesh.settings) === host);
+    const definitions = [
+      ...mesh.under(servicesOfDestinationRule, [host]),
+      ...mesh.under(entriesOfDestinationRule, [host]),
+    ];
+    const made = definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? []);
+    return new SameHost(new DestinationRulesByHost([...made, ...same], mesh.settings).over(host));
+  },
+);
 
 /** What a DestinationRule loses to others for the same host. */
 export interface Losses {
-  /** It is not used at all, and this one is. */
-  readonly whole: DestinationRule | undefined;
-  /** Its traffic policy is not used, and this one's is. */
-  readonly policy: DestinationRule | undefined;
+  /** It is not used at all, and this one is, or what istiod makes of it. */
+  readonly whole: DestinationRule | BackendTlsPolicy | undefined;
+  readonly policy: PolicyLoss | undefined;
   /** Subsets of the same name that are used instead of its own. */
   readonly subsets: readonly SubsetLoss[];
+}
+/** The traffic policy is not used, and this one's is. */
+export interface PolicyLoss {
+  readonly by: DestinationRule;
+  /** The BackendTLSPolicy because of which the newest rule counts; undefined: the oldest counts. */
+  readonly beside: BackendTlsPolicy | undefined;
 }
 export interface SubsetLoss {
   readonly i: number;
@@ -38,7 +59,7 @@ export interface SubsetLoss {
 /**
  * What other DestinationRules for exactly the same host take from one. istiod merges those of one namespace: the traffic
  * policy of the oldest counts, and of two subsets with one name the older (Istio pilot/pkg/model/destination_rule.go
- * mergeDestinationRule). Of different namespaces, one is used (push_context.go destinationRule). A rule without a policy, or
+ * mergeDestinationRule), but beside a BackendTLSPolicy the newest counts, and older ones fill it. Of different namespaces, one is used (push_context.go destinationRule). A rule without a policy, or
  * with the same content, loses nothing.
  */
 export const lossesOfRule = fact(
@@ -97,9 +118,9 @@ interface Including {
 
 /** The merged DestinationRules that clients of a namespace use; several if their labels decide. */
 class UsedByClient {
-  readonly first: DestinationRule | undefined;
-  /** The rules whose traffic policy is used. */
-  readonly policies: ReadonlySet<DestinationRule | undefined>;
+  readonly first: DestinationRule | BackendTlsPolicy | undefined;
+  /** The rules of whose traffic policy anything is used. */
+  readonly policies: ReadonlySet<DestinationRule>;
   /** Merged rules share sequences: for each, the merged rule that begins first in it. */
   readonly #bySequence = new Map<RuleSequence, { start: number; merged: MergedDestinationRule; count: number }>();
   readonly #places = new Map<DestinationRule, (readonly [RuleSequence, number])[]>();
@@ -112,9 +133,9 @@ class UsedByClient {
         if (places === undefined) this.#places.set(rule, [[sequence, place]]);
         else places.push([sequence, place]);
       }
-    this.policies = new Set(used.map(({ policyRule }) => policyRule));
-    const [begin] = used[0]?.parts ?? [];
-    this.first = begin?.sequence.rules[begin.start];
+    this.policies = new Set(used.flatMap(({ policySources }) => [...policySources]));
+    const [first] = used;
+    this.first = first?.from[0] ?? policyBehind(first);
   }
 
   #enter(merged: MergedDestinationRule, { sequence, start }: RulePart): void {
@@ -132,11 +153,17 @@ class UsedByClient {
   }
 }
 
-function policyLoss(rule: DestinationRule, including: readonly Including[]): DestinationRule | undefined {
+/** One of the policies of which istiod makes the rule that others are merged with. */
+const policyBehind = (merged: MergedDestinationRule | undefined): BackendTlsPolicy | undefined =>
+  merged?.made && policiesOf(merged.made)[0];
+
+function policyLoss(rule: DestinationRule, including: readonly Including[]): PolicyLoss | undefined {
   const { trafficPolicy } = rule.spec;
   if (trafficPolicy === undefined) return undefined;
-  const [winner] = including.flatMap(({ merged }) => merged.policyRule ?? []);
-  return JSON.stringify(winner?.spec.trafficPolicy) === JSON.stringify(trafficPolicy) ? undefined : winner;
+  const [merged] = including.flatMap((one) => (one.merged.policyRule === undefined ? [] : [one.merged]));
+  const by = merged?.policyRule;
+  if (by === undefined || JSON.stringify(by.spec.trafficPolicy) === JSON.stringify(trafficPolicy)) return undefined;
+  return { by, beside: policyBehind(merged) };
 }
 
 /** Only where one merged rule has the subsets: in others, fewer rules come first. */

@@ -19,9 +19,11 @@ export interface MergedDestinationRule {
   /** The selector of the first rule; undefined selects every workload. */
   readonly selector: Labels | undefined;
   readonly subsets: readonly Subset[];
-  /** The traffic policy of the oldest rule that has one. */
+  /** The traffic policy of the oldest rule that has one; with a rule that is made of policies, the one that is filled. */
   readonly trafficPolicy: TrafficPolicy;
   readonly policyRule: DestinationRule | undefined;
+  /** The rules of users that have a part in the traffic policy. */
+  readonly policySources: Iterable<DestinationRule>;
   /** Where a setting of `trafficPolicy` is from: the entry for a port at this position; undefined: the tls for all ports. */
   settingAt(entry: number | undefined): SettingPlace;
   /** The rules of users. */
@@ -266,6 +268,10 @@ class Merged implements MergedDestinationRule {
     }
     return undefined;
   }
+  get policySources(): Iterable<DestinationRule> {
+    const { policyRule } = this;
+    return policyRule === undefined ? [] : [policyRule];
+  }
   settingAt(entry: number | undefined): SettingPlace {
     return { rule: this.policyRule, entry };
   }
@@ -309,6 +315,9 @@ class MergedIntoPolicies extends Merged {
   }
   override get policyRule(): DestinationRule | undefined {
     return this.from.findLast(({ spec }) => spec.trafficPolicy !== undefined);
+  }
+  override get policySources(): Iterable<DestinationRule> {
+    return this.#policy.sources;
   }
   override settingAt(entry: number | undefined): SettingPlace {
     const { wide, entries } = this.#policy;

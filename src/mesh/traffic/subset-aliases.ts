@@ -1,5 +1,5 @@
 import { index, relation } from "../../view/view.ts";
-import { aliasByCoveringHosts, isAlias } from "./aliased-hosts.ts";
+import { aliasByAliasedHost, aliasByCoveringHosts, isAlias } from "./aliased-hosts.ts";
 import { serviceEntryByHost } from "./definition-choice.ts";
 import { destinationRuleByHost, exactSubsetHosts } from "./destination-rules.ts";
 import { hostOfService } from "./hosts.ts";
@@ -21,6 +21,9 @@ export const aliasesOfDestinationRule = relation(
   destinationRuleByHost,
   aliasByCoveringHosts,
 );
+
+/** A DestinationRule and the aliases that stand for exactly its host; none for a wildcard. */
+export const namesOfDestinationRule = relation("namesOfDestinationRule", destinationRuleByHost, aliasByAliasedHost);
 
 /** An alias and the ServiceEntries that may have a name for the host that it stands for. */
 export const entriesOfAlias = relation("entriesOfAlias", aliasByCoveringHosts, serviceEntryByHost);

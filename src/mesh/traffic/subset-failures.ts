@@ -248,7 +248,9 @@ function inOrderOf(all: ReadonlySet<string>, names: readonly string[]): readonly
 }
 
 const isAlike = (a: SubsetLookup, b: SubsetLookup): boolean =>
-  a.definedFor === b.definedFor && (a.used === b.used || isEqual(a.used, b.used));
+  a.definedFor === b.definedFor &&
+  (a.used === b.used || isEqual(a.used, b.used)) &&
+  (a.made === b.made || isEqual(a.made, b.made));
 
 type Rules = SubsetLookup["used"];
 const equal = new WeakMap<Rules, Map<Rules, boolean>>();

@@ -1,11 +1,18 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { aliasedHost } from "./aliased-hosts.ts";
-import { readsRuleHosts, ruleHostsOver, rulesOfHosts, rulesOfWildcards } from "./destination-rule-lookup.ts";
+import {
+  readsRuleHosts,
+  ruleHostsOver,
+  rulesOfHosts,
+  rulesOfWildcards,
+  rulesWithMade,
+} from "./destination-rule-lookup.ts";
 import { serviceEntriesOfVirtualService } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { coveringHosts, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias } from "./subset-aliases.ts";
+import { policyRulesOfSubsets } from "./subset-policies.ts";
 import { SubsetsOfHost } from "./subsets.ts";
 
 type Service = ObjectOf<"Service">;
@@ -104,6 +111,28 @@ export const hostOfSubsets = fact(
   },
 );
 
+/** The look-up results for subsets of a host whose DestinationRules decide, which can have many aliases. */
+const subsetsOfTarget = fact(
+  "subsetsOfTarget",
+  "key",
+  [
+    ...readsRuleHosts,
+    ...[serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
+    ...[aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias, policyRulesOfSubsets],
+  ],
+  (host, mesh): SubsetsOfHost => {
+    const hosts = ruleHostsOver(host, mesh);
+    const namespaces = serviceNamespacesOfHost(host, mesh);
+    const { settings } = mesh;
+    const made = mesh.get(policyRulesOfSubsets, host);
+    if (made.length > 0)
+      return new SubsetsOfHost(rulesWithMade(host, made, hosts, mesh), new Set(namespaces), settings);
+    const [first] = hosts;
+    if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
+    return new SubsetsOfHost(rulesOfHosts(hosts, mesh), mesh.get(namespacesTogether, namespaces.join()), settings);
+  },
+);
+
 /**
  * The look-up results for subsets of a host (as istiod resolves it), or of the one that it is an alias for. Hosts with the same DestinationRules and the same
  * service namespaces share one object.
@@ -111,17 +140,6 @@ export const hostOfSubsets = fact(
 export const subsetsOfHost = fact(
   "subsetsOfHost",
   "key",
-  [
-    ...readsRuleHosts,
-    ...[serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
-    ...[hostOfSubsets, destinationRulesOfAlias, entriesOfAlias],
-  ],
-  (said, mesh): SubsetsOfHost => {
-    const { host } = mesh.get(hostOfSubsets, said);
-    const hosts = ruleHostsOver(host, mesh);
-    const namespaces = serviceNamespacesOfHost(host, mesh);
-    const [first] = hosts;
-    if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
-    return new SubsetsOfHost(rulesOfHosts(hosts, mesh), mesh.get(namespacesTogether, namespaces.join()), mesh.settings);
-  },
+  [hostOfSubsets, subsetsOfTarget],
+  (said, mesh): SubsetsOfHost => mesh.get(subsetsOfTarget, mesh.get(hostOfSubsets, said).host),
 );

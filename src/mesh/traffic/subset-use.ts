@@ -1,9 +1,12 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
+import type { Service } from "../membership/services.ts";
 import { isServed } from "../objects/revision.ts";
 import { delegatedRoutes, type Delegating, delegatingReads, delegatingTo, mostDelegating } from "./delegate-routes.ts";
 import { destinationRuleByHost, type DestinationRule, hostOfRule } from "./destination-rules.ts";
-import { fullHost } from "./hosts.ts";
+import { fullHost, hostOfService } from "./hosts.ts";
+import { namesOfDestinationRule, subsetUsersOfAlias } from "./subset-aliases.ts";
+import { hostOfSubsets } from "./subset-targets.ts";
 import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf, type VirtualService } from "./virtual-services.ts";
 
@@ -59,6 +62,43 @@ export const delegatedToSubsets = fact(
       const merged = { ...root, spec: { ...root.spec, http, tcp: [], tls: [] } };
       for (const key of routedBy(merged, delegate.metadata.namespace, mesh.settings))
         if (!found.has(key)) found.set(key, root);
+    }
+    return found;
+  },
+);
+
+/** A VirtualService that sends requests to a subset, and another name for the host that it uses. */
+interface AliasedUse {
+  readonly user: VirtualService;
+  readonly alias: Service;
+}
+
+/**
+ * The VirtualServices that send requests to subsets of the host of a DestinationRule and name an ExternalName for it, by subsetKey of
+ * the host. Delegates are not among them.
+ */
+export const aliasedToSubsets = fact(
+  "aliasedToSubsets",
+  "DestinationRule",
+  [namesOfDestinationRule, subsetUsersOfAlias, hostOfSubsets],
+  (rule, mesh): ReadonlyMap<string, AliasedUse> => {
+    const { settings } = mesh;
+    const target = hostOfRule(rule, settings);
+    const aliases = mesh.related(namesOfDestinationRule, rule);
+    const byHost = new Map(aliases.map((alias) => [hostOfService(alias, settings.domain), alias]));
+    const users = new Set(aliases.flatMap((alias) => mesh.related(subsetUsersOfAlias, alias)));
+    const found = new Map<string, AliasedUse>();
+    for (const user of users) {
+      if (isDelegate(user)) continue;
+      const keys = routedBy(user, user.metadata.namespace, settings);
+      mesh.visited(keys.size);
+      for (const key of keys) {
+        const end = key.indexOf("\n");
+        const alias = byHost.get(key.slice(0, end));
+        const own = target + key.slice(end);
+        if (alias === undefined || found.has(own)) continue;
+        if (mesh.get(hostOfSubsets, key.slice(0, end)).alias !== undefined) found.set(own, { user, alias });
+      }
     }
     return found;
   },

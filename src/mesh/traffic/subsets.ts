@@ -7,6 +7,7 @@ import {
   unusedDestinationRules,
   type UsedDestinationRules,
 } from "./destination-rules-of-host.ts";
+import { isMadeOfPolicies } from "./backend-policy-merge.ts";
 import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
 import { type DestinationRule, isForEveryWorkload, isPrivate } from "./destination-rules.ts";
 
@@ -14,8 +15,10 @@ import { type DestinationRule, isForEveryWorkload, isPrivate } from "./destinati
 export interface SubsetLookup {
   /** Whether none, some or all of the workloads have the subset. */
   readonly definedFor: "none" | "some" | "all";
-  /** The DestinationRules that those without it use instead; empty: they use none. */
+  /** The DestinationRules of users that those without it use instead; empty: they use none. */
   readonly used: readonly DestinationRule[];
+  /** Those among them that istiod makes of BackendTLSPolicies. They define no subset, and hide those of wider hosts. */
+  readonly made: readonly DestinationRule[];
   /** The subsets that these define, in Istio's order. */
   readonly subsets: readonly string[];
 }
@@ -103,6 +106,16 @@ export class SubsetsOfHost {
     const own = labels && this.rules.ownOf(client);
     if (own === undefined) return this.#choicesOf(client).lookUp(subset);
     return lookupOf([destinationRuleOf(labels ?? {}, client, this.rules.seenBy(client, undefined))], subset);
+  }
+
+  /** The rules that clients would use if their own namespace had none; undefined: the service is not known, so it can be any. */
+  otherwiseUsedBy(client: string): ReadonlySet<DestinationRule> | undefined {
+    if (this.serviceNamespaces.size === 0) return undefined;
+    const root = this.#settings.rootNamespace;
+    const used = [...this.serviceNamespaces].flatMap(
+      (owner) => this.rules.exportedTo(client, owner) ?? this.rules.exportedTo(client, root) ?? [],
+    );
+    return new Set(used.flatMap((merged) => merged?.from ?? []));
   }
 
   /** Whether the subset exists for every client, with any namespace and labels. */
@@ -238,8 +251,8 @@ function bestOf(lookups: Iterable<SubsetLookup>): SubsetLookup {
   return best;
 }
 
-const rank = ({ definedFor, used }: SubsetLookup): number =>
-  ["none", "some", "all"].indexOf(definedFor) * 2 + Number(used.length > 0);
+const rank = ({ definedFor, used, made }: SubsetLookup): number =>
+  ["none", "some", "all"].indexOf(definedFor) * 2 + Number(used.length + made.length > 0);
 
 /**
  * The rules of a service that is not known, and so can be in the namespace of any of its DestinationRules. The time to
@@ -330,23 +343,27 @@ function ownersNaming(rules: readonly DestinationRule[]): ReadonlyMap<string, Re
   return found;
 }
 
-const nothingFound: SubsetLookup = { definedFor: "none", used: [], subsets: [] };
-const everywhere: SubsetLookup = { definedFor: "all", used: [], subsets: [] };
+const nothingFound: SubsetLookup = { definedFor: "none", used: [], made: [], subsets: [] };
+const everywhere: SubsetLookup = { definedFor: "all", used: [], made: [], subsets: [] };
 
 function lookupOf(found: UsedDestinationRules, subset: string): SubsetLookup {
   const without = found.filter((merged) => !merged?.defines(subset));
   if (without.length === 0) return everywhere;
   const used = rulesOf(without);
-  return { definedFor: without.length === found.length ? "none" : "some", used, subsets: namesIn(used) };
+  const made = without.flatMap((merged) => merged?.made ?? nothingFound.made);
+  return {
+    ...{ definedFor: without.length === found.length ? "none" : "some", used, subsets: namesIn(used) },
+    made: made.length === 0 ? nothingFound.made : made,
+  };
 }
 
-/** The rules that these merged rules consist of, each once. */
+/** The rules of users that these merged rules consist of, each once. */
 function rulesOf(merged: UsedDestinationRules): readonly DestinationRule[] {
   const [first] = merged;
   if (merged.length === 1) return first?.from ?? nothingFound.used;
   const rules = new Set<DestinationRule>();
   for (const { sequence, start } of partsOf(merged)) for (const rule of sequence.rules.slice(start)) rules.add(rule);
-  return [...rules];
+  return [...rules].filter((rule) => !isMadeOfPolicies(rule));
 }
 
 /** The parts of the merged rules. If several have the end of the same sequence, the first of them has the longest. */

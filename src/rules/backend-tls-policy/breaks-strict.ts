@@ -1,36 +1,48 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf } from "../../kube/identity.ts";
-import {
-  type BackendTlsPolicy,
-  backendTlsOfService,
-  servicesOfBackendTlsPolicy,
-} from "../../mesh/client-tls/backend-tls-policies.ts";
+import { idOf, keyOf } from "../../kube/identity.ts";
+import { type BackendTlsPolicy, servicesOfBackendTlsPolicy } from "../../mesh/traffic/backend-tls-policies.ts";
 import { portsOf } from "../../mesh/client-tls/destinations.ts";
+import { tlsPathsByRule } from "../../mesh/client-tls/paths.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
 import { mtls } from "../../mesh/mtls/effective-mtls.ts";
 import { mtlsOfWorkload } from "../../mesh/mtls/workload-mtls.ts";
 import type { EffectiveMode, Modes } from "../../mesh/mtls/peer-authentications.ts";
-import { destinationRulesOfService } from "../../mesh/requests/destinations.ts";
-import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
-import type { MeshView } from "../../view/view.ts";
+import { hostOfService } from "../../mesh/traffic/hosts.ts";
+import { policyRulesOfService } from "../../mesh/traffic/policy-rules.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 
-const reads = [
-  servicesOfBackendTlsPolicy,
-  backendTlsOfService,
-  namespaceOfService,
-  destinationRulesOfService,
-  captured,
-  mtls,
-] as const;
+/** The ports of a Service for which some clients use the TLS of a BackendTLSPolicy, by the policy. */
+const portsByPolicy = fact(
+  "portsByPolicy",
+  "Service",
+  [policyRulesOfService, namespaceOfService, tlsPathsByRule],
+  (service, mesh): ReadonlyMap<BackendTlsPolicy, ReadonlySet<number>> => {
+    const found = new Map<BackendTlsPolicy, Set<number>>();
+    const made = mesh.get(policyRulesOfService, service).get(hostOfService(service, mesh.settings.domain));
+    const [namespace] = mesh.related(namespaceOfService, service);
+    if (made === undefined || namespace === undefined) return found;
+    const all = service.spec.ports.flatMap(({ port }) => port ?? []);
+    for (const { choice, reaches } of mesh.get(tlsPathsByRule, namespace).get(keyOf(made)) ?? []) {
+      if (choice.policy === undefined) continue;
+      const ports = found.get(choice.policy) ?? new Set();
+      found.set(choice.policy, ports);
+      const isOfOthers = (port: number) => reaches.some(({ except }) => !except.has(port));
+      for (const port of choice.port === undefined ? all.filter(isOfOthers) : [choice.port]) ports.add(port);
+    }
+    return found;
+  },
+);
+
+const reads = [servicesOfBackendTlsPolicy, portsByPolicy, namespaceOfService, captured, mtls] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const backendTlsPolicyBreaksStrict = defineRule({
   id: "backend-tls-policy-breaks-strict",
   subject: "BackendTLSPolicy",
   reads,
-  worksWithout: ["DestinationRule"],
+  worksWithout: ["DestinationRule", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -44,7 +56,7 @@ export const backendTlsPolicyBreaksStrict = defineRule({
     seen: "All requests to the Service get 503 with `upstream connect error` since the policy was applied, from gateways and from pods with a sidecar.",
     wayOut: "Delete the BackendTLSPolicy: auto mTLS applies again within seconds.",
     silentWhen:
-      "A DestinationRule for the host sets tls somewhere, an older BackendTLSPolicy has the same target, the workloads are not STRICT at the port or have no sidecar, or a workload is captured by ztunnel, which is not judged.",
+      "Clients use the TLS of a DestinationRule instead, an older BackendTLSPolicy has the same target, the workloads are not STRICT at the port or have no sidecar, or a workload is captured by ztunnel, which is not judged.",
     page: "https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy/",
   },
 
@@ -52,8 +64,7 @@ export const backendTlsPolicyBreaksStrict = defineRule({
     for (const service of mesh.related(servicesOfBackendTlsPolicy, policy)) {
       const [namespace] = mesh.related(namespaceOfService, service);
       if (namespace === undefined || isTerminating(namespace)) continue;
-      if (mesh.related(destinationRulesOfService, service).some(setsTls)) continue;
-      yield* refused({ policy, service, namespace }, mesh);
+      if (mesh.get(portsByPolicy, service).has(policy)) yield* refused({ policy, service, namespace }, mesh);
     }
   },
 });
@@ -64,18 +75,9 @@ interface Place {
   readonly namespace: Namespace;
 }
 
-/** The ports of a Service for which the policy counts. */
-function portsWith(policy: BackendTlsPolicy, service: Service, mesh: View): readonly number[] {
-  const found = mesh.get(backendTlsOfService, service);
-  return service.spec.ports.flatMap(({ port }) => {
-    if (port === undefined) return [];
-    return (found?.byPort.get(port) ?? found?.wide) === policy ? [port] : [];
-  });
-}
-
 /** One problem for each port at which some workload refuses the TLS. */
 function* refused({ policy, service, namespace }: Place, mesh: View): Generator<Problem | undefined, undefined> {
-  const left = new Set(portsWith(policy, service, mesh));
+  const left = new Set(mesh.get(portsByPolicy, service).get(policy));
   const modes = mesh.get(mtls, namespace);
   const { workloadPort } = portsOf(service);
   for (const workload of mesh.get(captured, namespace).workloads.selected(service.spec.selector)) {
@@ -109,8 +111,3 @@ const problemOf = (
 
 const targetOf = ({ spec }: BackendTlsPolicy, { metadata }: Service): number =>
   spec.targetRefs.findIndex(({ kind, name }) => kind === "Service" && name === metadata.name);
-
-const setsTls = ({ spec }: DestinationRule): boolean =>
-  [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)].some(
-    (policy) => policy?.tls !== undefined || policy?.portLevelSettings.some(({ tls }) => tls !== undefined) === true,
-  );

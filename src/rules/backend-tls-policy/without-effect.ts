@@ -12,7 +12,7 @@ import {
   portNumbers,
   servicesOfBackendTlsPolicy,
   type TargetRef,
-} from "../../mesh/client-tls/backend-tls-policies.ts";
+} from "../../mesh/traffic/backend-tls-policies.ts";
 import { precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";

@@ -61,7 +61,7 @@ export const destinationRuleHidesSubset = defineRule({
     const hasProxies = home === undefined ? undefined : mesh.get(clientProxies, home);
     if (hasProxies === false) return;
     const reported = new Set<string>();
-    const asked: Asked = { mesh, left: new Map() };
+    const asked: Asked = { mesh, changes: new Map() };
     for (const virtualService of usersOf(rule, mesh)) {
       yield;
       for (const { host, subset, instead } of hiddenBy(rule, virtualService, asked)) {
@@ -90,25 +90,33 @@ const usersOf = (rule: DestinationRule, mesh: View): ReadonlySet<VirtualService>
 
 interface Asked {
   readonly mesh: View;
-  /** By host. */
-  readonly left: Map<string, ReadonlySet<string> | undefined>;
+  /** By host; undefined: clients do not use the rule. */
+  readonly changes: Map<string, HostChange | undefined>;
+}
+
+/** What the rule changes for clients of its namespace that send requests to a host. */
+interface HostChange {
+  /** The subsets that they have by it. */
+  readonly left: ReadonlySet<string>;
+  /** The rules of other namespaces that they would use otherwise; undefined: any. */
+  readonly otherwise: ReadonlySet<DestinationRule> | undefined;
 }
 
 interface Hidden {
   readonly host: string;
   readonly subset: string;
-  /** A DestinationRule of another namespace that defines the subset. */
+  /** The DestinationRule of another namespace that defines the subset, and that clients would use. */
   readonly instead: DestinationRule;
 }
 
-/** The subsets of a host that clients in the namespace of the rule have by it; undefined: they do not use the rule. */
-function subsetsLeft(rule: DestinationRule, subsets: SubsetsOfHost): ReadonlySet<string> | undefined {
-  const { used, subsets: left } = subsets.lookUp(rule.metadata.namespace, "");
-  return used.includes(rule) ? new Set(left) : undefined;
+function changeOf(rule: DestinationRule, subsets: SubsetsOfHost): HostChange | undefined {
+  const { namespace } = rule.metadata;
+  const { used, subsets: left } = subsets.lookUp(namespace, "");
+  return used.includes(rule) ? { left: new Set(left), otherwise: subsets.otherwiseUsedBy(namespace) } : undefined;
 }
 
 /** The subsets that a VirtualService routes clients in the namespace of the rule to, and that they lack because of it. */
-function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh, left }: Asked): Iterable<Hidden> {
+function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh, changes }: Asked): Iterable<Hidden> {
   const { namespace } = rule.metadata;
   for (const traffic of trafficOf(virtualService)) {
     const { host: said, subset } = traffic.destination;
@@ -118,9 +126,12 @@ function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh
     const subsets = mesh.get(subsetsOfHost, named);
     // The owner of a service decides about its subsets, and virtual-service-subset-not-found reports what is missing.
     if (subsets.serviceNamespaces.has(namespace)) continue;
-    if (!left.has(host)) left.set(host, subsetsLeft(rule, subsets));
-    if (left.get(host)?.has(subset) !== false) continue;
-    const instead = subsets.rules.defining(subset).find(({ metadata }) => metadata.namespace !== namespace);
+    if (!changes.has(host)) changes.set(host, changeOf(rule, subsets));
+    const change = changes.get(host);
+    if (change === undefined || change.left.has(subset)) continue;
+    const instead = subsets.rules
+      .defining(subset)
+      .find((one) => one.metadata.namespace !== namespace && change.otherwise?.has(one) !== false);
     if (instead === undefined) continue;
     if (mesh.get(routing, virtualService).callersOf(traffic).some(isFollowedIn(namespace, traffic)))
       yield { host, subset, instead };

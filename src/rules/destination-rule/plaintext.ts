@@ -2,7 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
-import { backendTlsPoliciesOfNamespace } from "../../mesh/client-tls/backend-tls-policies.ts";
+import { backendTlsPoliciesOfNamespace } from "../../mesh/traffic/backend-tls-policies.ts";
 import {
   destinationsWithTls,
   destinationRulesOfNamespace,

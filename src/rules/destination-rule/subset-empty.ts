@@ -11,6 +11,7 @@ import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { entriesOfDestinationRule, servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import {
+  aliasedToSubsets,
   delegatedToSubsets,
   delegatesToSubsets,
   subsetKey,
@@ -21,9 +22,9 @@ import type { MeshView } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Subset = DestinationRule["spec"]["subsets"][number];
-type Identity = ReturnType<typeof present> | VirtualService;
+type Identity = ReturnType<typeof present> | VirtualService | Service;
 
-const uses = [virtualServicesToSubsets, delegatesToSubsets, delegatedToSubsets] as const;
+const uses = [virtualServicesToSubsets, delegatesToSubsets, delegatedToSubsets, aliasedToSubsets] as const;
 type Uses = (typeof uses)[number];
 
 export const destinationRuleSubsetEmpty = defineRule({
@@ -44,7 +45,7 @@ export const destinationRuleSubsetEmpty = defineRule({
     wayOut:
       "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
     silentWhen:
-      "No request is routed to the subset, the DestinationRule is for a wildcard or the route names an ExternalName, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, the Service is headless and only sidecars follow the route, the load balancer is PASSTHROUGH, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
+      "No request is routed to the subset, the DestinationRule is for a wildcard, a delegate names an ExternalName, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, the Service is headless and only sidecars follow the route, the load balancer is PASSTHROUGH, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
@@ -145,7 +146,7 @@ function* problemOf(
   const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
   const host = hostOfRule(rule, mesh.settings);
   const requests = isWhole ? "all" : "some";
-  const users = yield* usersOf([host, name, atGatewaysOnly ? `${requests} at gateways` : requests], mesh);
+  const users = yield* usersOf(rule, [host, name, atGatewaysOnly ? `${requests} at gateways` : requests], mesh);
   const [user] = users;
   if (user === undefined) return;
   yield {
@@ -157,8 +158,9 @@ function* problemOf(
   };
 }
 
-/** A VirtualService that sends these requests to a subset; if it is a delegate, with the one that delegates to it. */
+/** A VirtualService that sends these requests to a subset, with the one that delegates to it or another name for the host, if there is one. */
 function* usersOf(
+  rule: DestinationRule,
   [host, subset, requests]: Parameters<typeof subsetKey>,
   mesh: MeshView<Uses>,
 ): Generator<undefined, readonly Identity[]> {
@@ -170,7 +172,8 @@ function* usersOf(
     const root = mesh.get(delegatedToSubsets, delegate).get(key);
     if (root !== undefined) return [delegate, root];
   }
-  return [];
+  const aliased = mesh.get(aliasedToSubsets, rule).get(key);
+  return aliased === undefined ? [] : [aliased.user, aliased.alias];
 }
 
 /** Whether Envoy sends requests to the address that the client has chosen (pilot/pkg/networking/core/cluster_traffic_policy.go). */

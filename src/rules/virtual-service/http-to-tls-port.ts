@@ -1,7 +1,7 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
-import { backendTlsOfEntry, backendTlsOfService } from "../../mesh/client-tls/backend-tls-policies.ts";
+import { backendTlsOfEntry, backendTlsOfService } from "../../mesh/traffic/backend-tls-policies.ts";
 import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
 import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
 import { isTlsPort } from "../../mesh/membership/service-protocol.ts";

@@ -1,5 +1,6 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { hasGatewaysAlone } from "../../mesh/membership/clients.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
@@ -9,10 +10,11 @@ import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
+import { policiesOf } from "../../mesh/traffic/policy-rules.ts";
 import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
-import { anyOtherNamespace, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
+import { anyOtherNamespace, type SubsetLookup, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -246,12 +248,18 @@ function messageOf({ client, lookup }: SubsetFailure, target: Target, isForAll: 
   const who = clientsNamed(client, lookup.definedFor === "some");
   if (isUnknown)
     return `Host ${host} names no Service and no ServiceEntry${isForAll ? "" : ` for ${who}`}, so it has no subset "${subset}"`;
+  if (lookup.used.length === 0 && lookup.made.length > 0)
+    return `Subset "${subset}" of ${host} does not exist${isForAll ? "" : ` for ${who}`}: the DestinationRule that istiod makes of ${policiesNamed(lookup)} defines no subset`;
   if (lookup.used.length === 0)
     return `No DestinationRule${isForAll ? "" : ` that ${who} use`} for ${host} defines subset "${subset}"`;
   const names = namesOf(lookup.used);
   const defines = `${names} ${lookup.used.length === 1 ? "defines" : "define"} ${listed(lookup.subsets)}`;
   return `Subset "${subset}" of ${host} does not exist${isForAll ? "" : ` for ${who}`}: DestinationRule ${defines}`;
 }
+
+/** The BackendTLSPolicies that give the clients a DestinationRule. */
+const policiesBehind = ({ made }: SubsetLookup) => made.flatMap(policiesOf);
+const policiesNamed = (lookup: SubsetLookup): string => policiesBehind(lookup).map(idOf).sort().join(" and ");
 
 const hostInWords = ({ host, target }: Target): string =>
   host === target ? `"${host}"` : `"${target}", for which "${host}" is another name,`;
@@ -328,6 +336,13 @@ function subsetFix({ lookup }: SubsetFailure, { target: host, subset, subsets }:
   const elsewhere = subsets.rules.defining(subset).filter((rule) => !lookup.used.includes(rule));
   // Sorted, because the view has them in the order in which it met them.
   const [first] = elsewhere.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).sort();
+  const [made] = lookup.used.length === 0 ? lookup.made : [];
+  if (made !== undefined) {
+    const instead = `Define the subset in a DestinationRule for "${host}" in namespace "${made.metadata.namespace}", which istiod merges with it.`;
+    return first === undefined
+      ? instead
+      : `DestinationRule ${first} defines "${subset}", but these clients use the one that istiod makes of ${policiesNamed(lookup)}. ${instead}`;
+  }
   if (first === undefined) return undefined;
   return `DestinationRule ${first} defines "${subset}", but these clients do not use it. Export it to them (spec.exportTo), or define the subset in the DestinationRule that they use.`;
 }
@@ -343,6 +358,6 @@ function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNo
   // The gateway finds no subset in any namespace, so its namespace does not matter.
   const gateway: readonly AnyObject[] =
     client?.gateway === undefined || isNowhere ? [] : [client.gateway.gateway, client.gateway.workload];
-  const others = [...missing, ...gateway, ...(root ? [root] : []), ...target.aliases];
+  const others = [...missing, ...gateway, ...(root ? [root] : []), ...target.aliases, ...policiesBehind(lookup)];
   return others.length === 0 ? lookup.used : [...lookup.used, ...others];
 }

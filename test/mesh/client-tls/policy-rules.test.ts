@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type AnyObject, readObject } from "../../../src/kube/object.ts";
 import { clientTlsOf } from "../../../src/mesh/client-tls/client-tls.ts";
-import { policyRulesOf } from "../../../src/mesh/client-tls/policy-rules.ts";
+import { policyRulesOf } from "../../../src/mesh/traffic/policy-rules.ts";
 import { destinationRulesFor } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
 import { destinationRuleOf } from "../../../src/mesh/traffic/destination-rules-of-host.ts";
 import type { DestinationRule } from "../../../src/mesh/traffic/destination-rules.ts";

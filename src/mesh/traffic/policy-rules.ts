@@ -1,10 +1,10 @@
 import { readObject } from "../../kube/object.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { revisionLabel } from "../objects/labels.ts";
-import { asMadeOfPolicies } from "../traffic/backend-policy-merge.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
-import type { DestinationRule } from "../traffic/destination-rules.ts";
-import { hostOfService } from "../traffic/hosts.ts";
+import { asMadeOfPolicies } from "./backend-policy-merge.ts";
+import type { Definition } from "./definition-choice.ts";
+import type { DestinationRule } from "./destination-rules.ts";
+import { hostOfService } from "./hosts.ts";
 import {
   type BackendTls,
   type BackendTlsPolicy,

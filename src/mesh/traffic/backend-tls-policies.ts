@@ -3,7 +3,7 @@ import { fact, index, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
+import type { Definition } from "./definition-choice.ts";
 
 export type BackendTlsPolicy = ObjectOf<"BackendTLSPolicy">;
 export type TargetRef = BackendTlsPolicy["spec"]["targetRefs"][number];

@@ -1,0 +1,31 @@
+import { fact, relation } from "../../view/view.ts";
+import { definingEntriesOfAlias, serviceOfAlias } from "./aliased-hosts.ts";
+import { entryByHost, serviceByHost } from "./definition-choice.ts";
+import { type DestinationRule, exactSubsetHosts } from "./destination-rules.ts";
+import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./policy-rules.ts";
+import { aliasesOfSubsets } from "./subset-aliases.ts";
+
+/** A VirtualService and the Services of which it names subsets. */
+const servicesOfSubsets = relation("servicesOfSubsets", exactSubsetHosts, serviceByHost);
+/** A VirtualService and the ServiceEntries that define exactly a host of which it names subsets. */
+const entriesOfSubsets = relation("entriesOfSubsets", exactSubsetHosts, entryByHost);
+
+const none: readonly DestinationRule[] = [];
+
+/**
+ * The DestinationRules that istiod makes of BackendTLSPolicies for a host of which subsets are used. They define no subset, and clients
+ * use them instead of rules for wider hosts and of those in the root namespace.
+ */
+export const policyRulesOfSubsets = fact(
+  "policyRulesOfSubsets",
+  "key",
+  [
+    ...[servicesOfSubsets, entriesOfSubsets, policyRulesOfService, policyRulesOfEntry],
+    ...[aliasesOfSubsets, serviceOfAlias, definingEntriesOfAlias],
+  ],
+  (host, mesh): readonly DestinationRule[] => {
+    const definitions = [...mesh.under(servicesOfSubsets, [host]), ...mesh.under(entriesOfSubsets, [host])];
+    const made = definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? none);
+    return made.length === 0 ? none : made;
+  },
+);
