@@ -162,6 +162,8 @@ describe("under load", () => {
     };
     const load = { port: one.port, caBundle: () => caBundle, clients: 20, everyMs: 20, reconnectAfter: 5, serials };
     const result = await underLoad(load, async () => {
+      // Else a rotation would end when clients have seen the first certificate.
+      while (serials.size === 0) await elapsed(50);
       for (let round = 0; round < Math.max(3, loadMs / 1_000); round++) await rotate(old);
       caBundle = `${old.cert}\n${next.cert}`;
       // So long that every client has begun a connection with it, also on a slow machine.
