@@ -199,6 +199,12 @@ const paths = readingOfTexts("path", true, pathPatternOf);
 /** Sets of methods and of paths, written as in a policy. */
 export const methodsOf = (values: readonly string[]): Values => methods.valuesOf(values);
 export const pathsOf = (values: readonly string[]): Values => paths.valuesOf(values);
+const anyServerNames = readingOfTexts("sni", false, patternOf);
+/** Envoy reads server names in lower case, and compares values as they are written (source/common/network/socket_impl.h setRequestedServerName). */
+const serverNames: Reading = {
+  ...anyServerNames,
+  valuesOf: (values) => anyServerNames.valuesOf(values.filter((value) => value === value.toLowerCase())),
+};
 const requestPrincipals: Reading = {
   attribute: "token",
   isHttp: true,
@@ -209,7 +215,7 @@ const ofRequest: ReadonlyMap<string, Reading> = new Map([
   ["host", hosts],
   ["method", methods],
   ["path", paths],
-  ["connection.sni", readingOfTexts("sni", false, patternOf)],
+  ["connection.sni", serverNames],
   ["request.auth.principal", requestPrincipals],
   ["request.auth.audiences", readingOfList("claim aud", patternOf)],
   ["request.auth.presenter", readingOfList("claim azp", patternOf)],

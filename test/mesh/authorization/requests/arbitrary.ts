@@ -78,7 +78,7 @@ export const plainRequests: fc.Arbitrary<PlainRequest> = fc.record({
   host: fc.constantFrom(...hosts),
   method: fc.constantFrom(...methods),
   path: fc.constantFrom(...paths),
-  sni: fc.constantFrom("", "a.example", "b.example"),
+  sni: fc.constantFrom("", "a.example", "b.example", "A.example"),
   headers: fc.record({ "x-a": fc.uniqueArray(fc.constantFrom(...elements), { maxLength: 2 }) }),
   token: fc.option(fc.record({ issuer: fc.constantFrom(...issuers), subject: fc.constantFrom("s", "ss", "t") }), {
     nil: undefined,
@@ -127,7 +127,7 @@ const conditions: readonly (readonly [string, readonly string[]])[] = [
   ["remote.ip", blocks],
   ["destination.ip", blocks],
   ["destination.port", ["80", "9090"]],
-  ["connection.sni", ["a.example", "*.example", "*"]],
+  ["connection.sni", ["a.example", "*.example", "*", "A.example", "*.Example"]],
   ["request.auth.principal", requestPrincipals],
   ["request.headers[X-A]", elementPatterns],
   ["request.headers[:method]", methodPatterns],
@@ -174,7 +174,7 @@ export function requestOf(plain: PlainRequest): Request {
     ["host", [plain.host.toLowerCase()]],
     ["method", [plain.method]],
     ["path", [plain.path]],
-    ["sni", [plain.sni]],
+    ["sni", [plain.sni.toLowerCase()]],
     ...Object.entries(plain.headers).map(([name, list]) => [`header ${name}`, list] as const),
     ...Object.entries(plain.claims).map(([name, list]) => [`claim ${name}`, list] as const),
   ];

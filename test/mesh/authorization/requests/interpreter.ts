@@ -162,7 +162,7 @@ const attributes: Readonly<Record<string, Attribute>> = {
   "remote.ip": (value, { remoteIp }) => isInBlock(remoteIp, value),
   "destination.ip": (value, { destinationIp }) => isInBlock(destinationIp, value),
   "destination.port": (value, { port }) => Number(value) === port,
-  "connection.sni": (value, { sni }) => isLike(value, sni),
+  "connection.sni": (value, { sni }) => isLike(value, sni.toLowerCase()),
   "request.auth.principal": (value, { token }) => isToken(value, token),
   "request.auth.audiences": (value, { claims }) => (claims["aud"] ?? []).some((one) => isLike(value, one)),
   "request.headers[:method]": (value, { method }) => isHeader(value, method),
