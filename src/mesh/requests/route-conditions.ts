@@ -2,22 +2,13 @@ import type { Attribute } from "../authorization/requests/attributes.ts";
 import type { Clause } from "../authorization/requests/boxes.ts";
 import { Lists } from "../authorization/requests/lists.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import {
-  anything,
-  anyText,
-  exactly,
-  oneSegment,
-  Pattern,
-  someText,
-  startingWith,
-  type Token,
-  withinSegment,
-} from "../authorization/requests/patterns.ts";
+import { anything, anyText, exactly, Pattern, startingWith } from "../authorization/requests/patterns.ts";
 import { partOf, Texts } from "../authorization/requests/texts.ts";
 import { selects } from "../objects/selectors.ts";
 import { mostSpecificFirst } from "../traffic/hosts.ts";
 import { fullGatewayName, meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
+import { patternsOfExpression } from "./regular-expressions.ts";
 
 type HttpMatch = HttpRoute["match"][number];
 type StreamMatch = StreamRoute["match"][number];
@@ -154,14 +145,15 @@ function caseOf(match: HttpMatch, sent: "http" | "https"): RouteCase {
   const clauses: Clause[] = [];
   let isClear = (scheme === undefined || scheme.exact === sent) && !dependsOnCase(match.authority);
   for (const [condition, [attribute, not]] of conditionsOf(match)) {
-    const pattern = condition === "inexpressible" ? undefined : patternOf(condition);
-    if (pattern === undefined) isClear = false;
-    else
-      clauses.push(clause(attribute, isList(attribute) ? new Lists([pattern]) : new Texts([[partOf(pattern)]]), not));
+    const patterns = condition === "inexpressible" ? undefined : patternsOf(condition);
+    if (patterns === undefined) isClear = false;
+    else clauses.push(clause(attribute, setOf(attribute, patterns), not));
   }
   return { clauses, isClear, uri: match.uri };
 }
 
+const setOf = (attribute: Attribute, patterns: readonly Pattern[]): Clause["values"] =>
+  isList(attribute) ? new Lists(patterns) : new Texts(patterns.map((one) => [partOf(one)]));
 const isList = (attribute: Attribute): boolean => attribute.startsWith("header ") || attribute.startsWith("query ");
 
 function* conditionsOf(match: HttpMatch): Iterable<readonly [StringMatch | "inexpressible", About]> {
@@ -171,9 +163,19 @@ function* conditionsOf(match: HttpMatch): Iterable<readonly [StringMatch | "inex
   if (method !== undefined) yield [method, ["method", false]];
   if (authority !== undefined) yield [inLowerCase(authority), ["host", false]];
   for (const [name, value] of Object.entries(match.headers)) yield headerCondition(name, value, false);
-  for (const [name, value] of Object.entries(match.withoutHeaders)) yield headerCondition(name, value, true);
+  for (const [name, value] of Object.entries(match.withoutHeaders)) {
+    yield headerCondition(name, value, true);
+    if (takesEmptyText(value)) yield headerCondition(name, undefined, false);
+  }
   for (const [name, value] of Object.entries(match.queryParams)) yield [value, [`query ${name}`, false]];
 }
+
+/**
+ * A header that is not there counts as an empty one, if a value is asked for that it must not have (route.go TranslateRouteMatch,
+ * TreatMissingHeaderAsEmpty).
+ */
+const takesEmptyText = (value: StringMatch): boolean =>
+  !isOfPresence(value) && patternsOf(value)?.some((one) => one.matches("")) === true;
 
 /** Names such as `@request.auth.claims.group` are claims, which only a gateway knows. */
 const headerCondition = (
@@ -196,33 +198,13 @@ const inLowerCase = ({ exact, prefix, regex }: NonNullable<StringMatch>): String
   regex,
 });
 
-/** The texts that a condition accepts; undefined: they cannot be expressed. An expression `*` and nothing ask only for presence. */
-function patternOf(condition: StringMatch): Pattern | undefined {
-  if (condition?.exact !== undefined) return exactly(condition.exact);
-  if (condition?.prefix) return startingWith(condition.prefix);
-  if (!condition?.regex || condition.regex === "*") return anything;
-  return patternOfExpression(condition.regex);
+/** The texts that a condition accepts; undefined: they cannot be expressed. */
+function patternsOf(condition: StringMatch): readonly Pattern[] | undefined {
+  if (condition?.exact !== undefined) return [exactly(condition.exact)];
+  if (condition?.prefix) return [startingWith(condition.prefix)];
+  return isOfPresence(condition) ? [anything] : patternsOfExpression(condition?.regex ?? "");
 }
 
-const wildcards = new Map<string, Token>([
-  [".*", anyText],
-  [".+", someText],
-  ["[^/]*", withinSegment],
-  ["[^/]+", oneSegment],
-]);
-const steps = /\.\*|\.\+|\[\^\/\][*+]|\\[^a-zA-Z0-9]|[^\\.*+?()[\]{}|^$]/gy;
-
-/** A regular expression of literal text and of the usual wildcards as a pattern; undefined: it has anything else. */
-export function patternOfExpression(expression: string): Pattern | undefined {
-  const inner = expression.replace(/^\^/, "").replace(/(?<!\\)\$$/, "");
-  const tokens: Token[] = [];
-  let length = 0;
-  for (const [step] of inner.matchAll(steps)) {
-    length += step.length;
-    const token = wildcards.get(step) ?? (step.startsWith("\\") ? step.slice(1) : step);
-    const last = tokens.at(-1);
-    if (typeof token === "string" && typeof last === "string") tokens[tokens.length - 1] = last + token;
-    else tokens.push(token);
-  }
-  return length === inner.length ? new Pattern(tokens) : undefined;
-}
+/** An expression `*` and nothing ask only for presence (route.go canBeConvertedToPresentMatch). */
+const isOfPresence = (condition: StringMatch): boolean =>
+  condition?.exact === undefined && !condition?.prefix && (!condition?.regex || condition.regex === "*");

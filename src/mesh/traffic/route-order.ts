@@ -112,8 +112,8 @@ function* clientConditions(match: HttpMatch, gateways: ReadonlySet<string> | und
 }
 
 function textOf(match: StringMatch): string {
-  for (const how of ["exact", "prefix", "regex"] as const)
-    if (match?.[how]) return `${how} ${JSON.stringify(match[how])}`;
+  if (match?.exact !== undefined) return `exact ${JSON.stringify(match.exact)}`;
+  for (const how of ["prefix", "regex"] as const) if (match?.[how]) return `${how} ${JSON.stringify(match[how])}`;
   return "";
 }
 
@@ -202,7 +202,7 @@ class Uris {
   #forest: PrefixForest | undefined;
 
   add(uri: Uri, place: number): void {
-    if (uri.exact || uri.regex) setFirst(this.#same, textOf(uri), place);
+    if (uri.exact !== undefined || uri.regex) setFirst(this.#same, textOf(uri), place);
     else setFirst(this.#prefixes, uri.prefix ?? "", place);
   }
 

@@ -144,7 +144,7 @@ const routes: fc.Arbitrary<readonly PlainRoute[]> = fc.array(
         {
           uri: fc.oneof(
             stringMatch(["/", "/a", "/a/b", "/b"]),
-            fc.constantFrom({ regex: "/a/.+" }, { regex: "/[^/]+/b" }),
+            fc.constantFrom({ regex: "/a/.+" }, { regex: "/[^/]+/b" }, { regex: "/a(/b|/)?" }, { regex: "/a|/b" }),
           ),
           method: stringMatch(["GET", "P"]),
           headers: fc.record({ "x-a": fc.oneof(stringMatch(["x", "xy"]), fc.constant({})) }),

@@ -441,7 +441,29 @@ http:
     assert.deepEqual(results("/a/[^/]+/b", "/a/x/y/b"), ["accepted"]);
     assert.deepEqual(results(".*admin.*", "/x/admin/y"), ["nowhere"]);
     assert.deepEqual(results(".*admin.*", "/x"), ["accepted"]);
-    assert.deepEqual(results("/a(b|c)", "/ab"), ["undecided"]);
+    assert.deepEqual(results("/a(b|c)", "/ab"), ["nowhere"]);
+    assert.deepEqual(results("/a(b|c)", "/ad"), ["accepted"]);
+    assert.deepEqual(results("/a[bc]", "/ab"), ["undecided"]);
+  });
+
+  test("a header that must not have a value, and is not there, counts as an empty one", () => {
+    const results = (condition: string) =>
+      asked(
+        meshOf(
+          shop +
+            virtualService(
+              "shop/x",
+              `hosts: [x]\nhttp:\n- match: [{ withoutHeaders: { x-a: ${condition} } }]\n  route: [{ destination: { host: x } }]`,
+            ),
+        ),
+        "web/client",
+        "shop/x:80",
+      ).map(({ result }) => result);
+    // It matches every value, also the empty one, so that no request is left.
+    assert.deepEqual(results("{ regex: '.*' }"), ["nowhere"]);
+    assert.deepEqual(results("{ exact: '' }"), ["accepted", "nowhere", "nowhere"]);
+    assert.deepEqual(results("{ regex: '*' }"), ["accepted", "nowhere"]);
+    assert.deepEqual(results("{ regex: '.+' }"), ["accepted", "nowhere"]);
   });
 
   describe("policies behind a route see the path as the proxies before them resolve it", () => {

@@ -35,7 +35,8 @@ function isMatched(
       ([name, asked]) => valueOf(name) !== undefined && isLike(asked, valueOf(name) ?? ""),
     ) &&
     !Object.entries(withoutHeaders).some(
-      ([name, asked]) => valueOf(name) !== undefined && isLike(asked, valueOf(name) ?? ""),
+      // What is not there counts as empty, unless only presence is asked for.
+      ([name, asked]) => isLike(asked, valueOf(name) ?? ""),
     )
   );
 }

@@ -5,7 +5,7 @@ import type { Attribute } from "../../../src/mesh/authorization/requests/attribu
 import { isMet } from "../../../src/mesh/authorization/requests/difference.ts";
 import type { Value } from "../../../src/mesh/authorization/requests/values.ts";
 import { formatConditions } from "../../../src/mesh/requests/box-wording.ts";
-import { patternOfExpression } from "../../../src/mesh/requests/route-conditions.ts";
+import { patternsOfExpression } from "../../../src/mesh/requests/regular-expressions.ts";
 import { conditionsOf, type WrittenRequests } from "../../../src/mesh/requests/written-requests.ts";
 import { boxOf } from "./asked.ts";
 
@@ -83,17 +83,51 @@ describe("regular expressions of routes", () => {
     ["/a/[^/]*", ["/a/", "/a/b"], ["/a/b/c"]],
     ["/v1\\.0/x", ["/v1.0/x"], ["/v1a0/x"]],
     ["/a-b_c~%41", ["/a-b_c~%41"], ["/a"]],
+    ["GET|PUT", ["GET", "PUT"], ["GETPUT", "POST"]],
+    ["/a|^/b$|", ["/a", "/b", ""], ["/ab", "/c"]],
+    ["/a(b|c)", ["/ab", "/ac"], ["/a", "/abc"]],
+    ["/a?", ["/", "/a"], ["/aa"]],
+    ["/api(/.*)?", ["/api", "/api/", "/api/x/y"], ["/apix"]],
+    ["/(?:v1|v2(?:beta[^/]*)?)/x", ["/v1/x", "/v2/x", "/v2beta7/x"], ["/v1beta/x", "/v2"]],
+    ["(a|b)(c|d)?.+?", ["ax", "bdx", "acd"], ["a", "cx"]],
+    ["/a()b", ["/ab"], ["/a"]],
   ];
   for (const [expression, is, isNot] of matching)
     test(expression, () => {
-      const pattern = patternOfExpression(expression);
+      const patterns = patternsOfExpression(expression);
       const whole = new RegExp(`^(?:${expression})$`, "s");
-      for (const text of [...is, ...isNot]) assert.equal(pattern?.matches(text), whole.test(text), text);
+      for (const text of [...is, ...isNot])
+        assert.equal(
+          patterns?.some((one) => one.matches(text)),
+          whole.test(text),
+          text,
+        );
       assert.deepEqual([is.every((text) => whole.test(text)), isNot.some((text) => whole.test(text))], [true, false]);
     });
 
-  for (const expression of ["/a(b|c)", "/a?", "/a{2}", "/[ab]", "/a.b", "(?i)/a", "/a*", "/\\d+", "/a|/b"])
-    test(`${expression} cannot be expressed`, () => {
-      assert.equal(patternOfExpression(expression), undefined);
+  const many = "(a|b)".repeat(6);
+  const deep = `${"(".repeat(1000)}a${")".repeat(1000)}`;
+  for (const expression of [
+    "/a{2}",
+    "/[ab]",
+    "/a.b",
+    "(?i)/a",
+    "/a*",
+    "/\\d+",
+    "(/a",
+    "/a)",
+    "(a|b)+",
+    "?",
+    "/(a$|b)",
+    many,
+    deep,
+  ])
+    test(`${expression.slice(0, 40)} cannot be expressed`, () => {
+      assert.equal(patternsOfExpression(expression), undefined);
     });
+
+  test("an expression of any length is read in one pass", () => {
+    const long = "/a.*".repeat(20_000);
+    assert.equal(patternsOfExpression(long)?.length, 1);
+  });
 });

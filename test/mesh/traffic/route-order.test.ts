@@ -46,7 +46,7 @@ function isTaken({ uri, ignoreUriCase, method, headers = {}, port }: Match, requ
 }
 
 const uri = fc.constantFrom("/", "/a", "/A", "/a/b", "/ab", "/b", "/a/b/c");
-const value = fc.constantFrom("x", "xy", "z");
+const value = fc.constantFrom("x", "xy", "z", "");
 const match: fc.Arbitrary<Match> = fc
   .record({
     uri: fc.option(
@@ -103,6 +103,16 @@ test("a route behind one that contains each of its matches is unreachable", () =
   assert.deepEqual(unreachable([[], [{ uri: { regex: "/x" } }]]), [1]);
   assert.deepEqual(unreachable([[{ uri: { regex: "/a.*" } }], [{ uri: { exact: "/ab" } }]]), []);
   assert.deepEqual(unreachable([[{ uri: { regex: ".*" } }], [{ uri: { exact: "/ab" } }]]), [1]);
+});
+
+test("an empty text that is asked for exactly is no presence, and no path", () => {
+  assert.deepEqual(unreachable([[{ headers: { h: { exact: "" } } }], [{ headers: { h: { exact: "x" } } }]]), []);
+  assert.deepEqual(unreachable([[{ headers: { h: {} } }], [{ headers: { h: { exact: "" } } }]]), [1]);
+  assert.deepEqual(unreachable([[{ uri: { exact: "" } }], [{ uri: { exact: "/x" } }]]), []);
+  assert.deepEqual(
+    unreachable([[{ withoutHeaders: { h: { exact: "" } } }], [{ uri: { exact: "/x" }, withoutHeaders: { h: {} } }]]),
+    [],
+  );
 });
 
 test("the source counts only where no gateways are named", () => {
