@@ -1,4 +1,15 @@
-import { type Alias, isAlias, isMap, isScalar, isSeq, type Node, type Scalar, type YAMLMap, type YAMLSeq } from "yaml";
+import {
+  type Alias,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  type Pair,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from "yaml";
 import { DocumentProblem, maxDepth, type Positions, quote, setOwn, tooDeep } from "./source-document.ts";
 import { resolvePlain, resolveTagged, type ScalarValue, wrongTag } from "./yaml-scalars.ts";
 
@@ -97,7 +108,7 @@ export class YamlValues {
     const list: unknown[] = [];
     for (const item of node.items) {
       this.#positions?.add(list, list.length, this.#offsetOf(item));
-      list.push(this.valueOf(item, depth + 1));
+      list.push(textWithColon(item) ?? this.valueOf(item, depth + 1));
     }
     return list;
   }
@@ -111,7 +122,7 @@ export class YamlValues {
         continue;
       }
       const offset = this.#offsetOf(pair.key);
-      const key = this.#keyOf(pair.key, offset);
+      const key = this.#keyOf(pair.key, offset) + (node.flow === true && hasColonAtEnd(pair) ? ":" : "");
       const first = seen.get(key);
       if (first === undefined) seen.set(key, offset);
       else if (this.#aliasOffset === undefined) this.duplicates.push({ key, offset, first });
@@ -188,6 +199,23 @@ export class YamlValues {
 function scalarValue(node: Scalar, text: string): ScalarValue | undefined {
   if (node.tag !== undefined) return resolveTagged(node.tag, text);
   return node.type === "PLAIN" ? resolvePlain(text) : text;
+}
+
+/**
+ * Whether kubectl reads the colon behind a key as a part of its text: between brackets, it takes one only in front of a blank for the end
+ * of a key (`yaml_parser_scan_plain_scalar` of go.yaml.in/yaml/v2). An address can end with one.
+ */
+function hasColonAtEnd({ key, value }: Pair): boolean {
+  if (!isScalar(key) || key.type !== "PLAIN" || !isScalar(value) || value.source !== "") return false;
+  return value.range?.[0] === (key.range?.[1] ?? 0) + 1;
+}
+
+/** The text of an element such as `2001:db8::`, which other readers take for a map without brackets; undefined: it is none. */
+function textWithColon(item: unknown): string | undefined {
+  if (!isMap(item) || item.flow !== true || item.items.length !== 1) return undefined;
+  const [pair] = item.items;
+  if (pair === undefined || !isScalar(pair.key) || !hasColonAtEnd(pair)) return undefined;
+  return item.range?.[0] === pair.key.range?.[0] ? `${pair.key.source ?? ""}:` : undefined;
 }
 
 function isMergeKey(node: unknown): boolean {
