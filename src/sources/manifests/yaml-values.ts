@@ -2,6 +2,7 @@ import {
   type Alias,
   isAlias,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   type Node,
@@ -108,7 +109,8 @@ export class YamlValues {
     const list: unknown[] = [];
     for (const item of node.items) {
       this.#positions?.add(list, list.length, this.#offsetOf(item));
-      list.push(textWithColon(item) ?? this.valueOf(item, depth + 1));
+      const pair = onlyPair(item);
+      list.push((pair && textWithColon(pair)) ?? this.valueOf(item, depth + 1));
     }
     return list;
   }
@@ -122,7 +124,7 @@ export class YamlValues {
         continue;
       }
       const offset = this.#offsetOf(pair.key);
-      const key = this.#keyOf(pair.key, offset) + (node.flow === true && hasColonAtEnd(pair) ? ":" : "");
+      const key = (node.flow === true ? textWithColon(pair) : undefined) ?? this.#keyOf(pair.key, offset);
       const first = seen.get(key);
       if (first === undefined) seen.set(key, offset);
       else if (this.#aliasOffset === undefined) this.duplicates.push({ key, offset, first });
@@ -202,20 +204,19 @@ function scalarValue(node: Scalar, text: string): ScalarValue | undefined {
 }
 
 /**
- * Whether kubectl reads the colon behind a key as a part of its text: between brackets, it takes one only in front of a blank for the end
- * of a key (`yaml_parser_scan_plain_scalar` of go.yaml.in/yaml/v2). An address can end with one.
+ * The text of a key with its colon, if kubectl reads this as a part of it: between brackets, a colon ends a key only in front of a blank
+ * (`yaml_parser_scan_plain_scalar` of go.yaml.in/yaml/v2). An address can end with one. Undefined: it is the end of the key.
  */
-function hasColonAtEnd({ key, value }: Pair): boolean {
-  if (!isScalar(key) || key.type !== "PLAIN" || !isScalar(value) || value.source !== "") return false;
-  return value.range?.[0] === (key.range?.[1] ?? 0) + 1;
+function textWithColon({ key, value }: Pair): string | undefined {
+  if (!isScalar(key) || key.type !== "PLAIN" || !isScalar(value) || value.source !== "") return undefined;
+  return value.range?.[0] === endOf(key) + 1 ? `${key.source ?? ""}:` : undefined;
 }
+const endOf = ({ range }: Scalar): number => range?.[1] ?? 0;
 
-/** The text of an element such as `2001:db8::`, which other readers take for a map without brackets; undefined: it is none. */
-function textWithColon(item: unknown): string | undefined {
-  if (!isMap(item) || item.flow !== true || item.items.length !== 1) return undefined;
-  const [pair] = item.items;
-  if (pair === undefined || !isScalar(pair.key) || !hasColonAtEnd(pair)) return undefined;
-  return item.range?.[0] === pair.key.range?.[0] ? `${pair.key.source ?? ""}:` : undefined;
+/** The pair that other readers take for a map without brackets of its own: `[a: b]`. */
+function onlyPair(item: unknown): Pair | undefined {
+  const pair = isMap(item) && item.flow === true ? item.items[0] : undefined;
+  return isScalar(pair?.key) && isNode(item) && item.range?.[0] === pair.key.range?.[0] ? pair : undefined;
 }
 
 function isMergeKey(node: unknown): boolean {
