@@ -469,7 +469,14 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "peer-authentication-permissive": [
-    [/in namespace|of namespace/, `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`],
+    [
+      /once (PeerAuthentication \S+) no longer applies:/,
+      "Delete the policy, which has no effect, or set its mode to STRICT before $1 goes.",
+    ],
+    [
+      /(in|of) namespace (?!.* plaintext once )/,
+      `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`,
+    ],
     [/of every namespace/, `Set the mode to STRICT. ${forCallers}`],
   ],
   "policy-revision-narrowed": [
