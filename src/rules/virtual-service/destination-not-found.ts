@@ -90,7 +90,9 @@ export const virtualServiceDestinationNotFound = defineRule({
 /** Nothing is denied because of what is there, such as an alias of an alias, either: others may correct it. */
 function mayFollow(asked: Asked): string {
   const isThere = !isMissing(asked) && asked.registered.alias?.definitions.length !== 0;
-  return isThere ? "what defines the host may be changed later" : "the Service or the ServiceEntry may be created later";
+  return isThere
+    ? "what defines the host may be changed later"
+    : "the Service or the ServiceEntry may be created later";
 }
 
 function doubtOf(
