@@ -48,6 +48,10 @@ function targetsOf(policy: BackendTlsPolicy): ReadonlyMap<string, readonly Targe
   return found;
 }
 
+const noTargets: readonly TargetRef[] = [];
+const targetsNaming = (key: string, policy: BackendTlsPolicy): readonly TargetRef[] =>
+  targetsOf(policy).get(key) ?? noTargets;
+
 const policyByTarget = index("BackendTLSPolicy", (policy, settings) =>
   isIgnored(policy) || !isServed(policy, settings) ? [] : targetsOf(policy).keys(),
 );
@@ -124,7 +128,7 @@ function backendTlsOf(definition: Definition, policies: readonly BackendTlsPolic
   const byPort = new Map<number, BackendTlsPolicy>();
   let wide: BackendTlsPolicy | undefined;
   for (const policy of policies.toSorted(oldestFirst))
-    for (const { sectionName } of targetsOf(policy).get(key) ?? []) {
+    for (const { sectionName } of targetsNaming(key, policy)) {
       const number = numbers.get(sectionName);
       if (!sectionName) wide ??= policy;
       else if (number !== undefined && !byPort.has(number)) byPort.set(number, policy);
