@@ -272,7 +272,7 @@ async function errorsInPolicies(manifests: readonly Manifest[], profile: string)
 
 const withAdvice = (error: SourceError): SourceError => ({
   ...error,
-  message: `${error.message}. Check what is applied: render charts and overlays first, or accept this with --allow-empty`,
+  message: `${error.message}. Check what is applied: render charts and overlays first, or let --render always do it, or accept this with --allow-empty`,
 });
 
 interface Changes {

@@ -56,7 +56,10 @@ function comment({ exported, left, until }: Exported): string {
     "ValidatingAdmissionPolicies with rules of Meshward, written by meshward export vap.",
     ...(until === undefined ? [] : [`Valid until ${until}, when an exception in it ends.`]),
     "Exported:",
-    ...exported.map(({ rule, modes }) => `  ${rule}: ${modes.join(", ")}`),
+    ...exported.map(
+      ({ rule, modes, stricter }) =>
+        `  ${rule}: ${modes.join(", ")}${stricter === undefined ? "" : ` (also ${stricter})`}`,
+    ),
     "Not exported:",
     ...left.map(({ rule, because }) => `  ${rule}: ${because}`),
   ];

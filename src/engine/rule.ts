@@ -97,6 +97,8 @@ export type ValuesOf<P extends Parameters> = { readonly [K in keyof P]: Widened<
 export interface CelForm {
   /** A list with a value for each problem, which is the same value as long as it is the same problem. */
   readonly problems: string;
+  /** What is a problem in this form too, and at most a warning of the rule, which reads other objects. To be read after "also". */
+  readonly stricter?: string;
   /** Of a problem `problem`: whether the change reduces harm, as `isRollback` of the rule says. It sees both objects. */
   readonly isRollback?: string;
 }
@@ -130,7 +132,7 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters, I exte
   readonly tags?: readonly string[];
   /** The policy that defines the rule, in messages: `MeshwardPolicy payments`. Built-in rules have none. */
   readonly definedBy?: string;
-  /** The same rule in CEL, if one object alone decides it: see `meshward export vap`. */
+  /** The same rule in CEL, if one object alone decides it, or decides what may be denied: see `meshward export vap`. */
   readonly cel?: CelForm;
   /** Fields of its raw subjects that the rule reads: they are kept in `kept` of the object. */
   readonly keeps?: FieldUse;

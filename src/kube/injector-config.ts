@@ -1,16 +1,24 @@
 import { parseYaml } from "./mesh-config.ts";
-import { intOrText, list, type Malformed, map, member, name, optional, type Read, record, text } from "./read.ts";
+import { intOrText, list, type Malformed, map, member, optional, type Read, record, text } from "./read.ts";
+
+/**
+ * The injector reads numbers and booleans as text where a string is due: `policy: true` is the policy "true" (sigs.k8s.io/yaml
+ * convertToJSONableObject, which Istio pkg/kube/inject/inject.go UnmarshalConfig calls).
+ */
+const scalar: Read<string | undefined> = (raw, malformed) =>
+  typeof raw === "boolean" || typeof raw === "number" ? String(raw) : text(raw, malformed);
+const scalarOrEmpty: Read<string> = (raw, malformed) => scalar(raw, malformed) ?? "";
 
 const labelSelector = record({
-  matchLabels: map(text),
-  matchExpressions: list(record({ key: name, operator: name, values: list(name) })),
+  matchLabels: map(scalar),
+  matchExpressions: list(record({ key: scalarOrEmpty, operator: scalarOrEmpty, values: list(scalarOrEmpty) })),
 });
 const config = record({
-  policy: text,
-  defaultTemplates: list(name),
+  policy: scalar,
+  defaultTemplates: list(scalarOrEmpty),
   neverInjectSelector: list(labelSelector),
   alwaysInjectSelector: list(labelSelector),
-  injectedAnnotations: map(text),
+  injectedAnnotations: map(scalar),
 });
 const values = record({
   global: optional(

@@ -1,4 +1,5 @@
-import { parseDocument } from "yaml";
+import { parseDocument, type Scalar, visit } from "yaml";
+import { resolvePlain } from "./plain-scalars.ts";
 import {
   fingerprint,
   flag,
@@ -115,7 +116,10 @@ export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, m
   return { mesh };
 };
 
-/** Parses YAML or JSON inside of an object. A text that is none is reported and read as absent. */
+/**
+ * Parses YAML or JSON inside of an object, with the scalars that Istio's library reads (sigs.k8s.io/yaml): `no` is false. A text
+ * that is none is reported and read as absent.
+ */
 export function parseYaml(yaml: string, what: string, malformed: Malformed[]): unknown {
   const wrong = (found: string) => malformed.push({ at: [], expected: `${what} as YAML`, found });
   if (yaml.length > maxBytes) {
@@ -123,14 +127,23 @@ export function parseYaml(yaml: string, what: string, malformed: Malformed[]): u
     return undefined;
   }
   try {
-    const document = parseDocument(yaml);
+    const document = parseDocument(yaml, { merge: true });
     const [error] = document.errors;
-    if (error === undefined) return document.toJS({ maxAliasCount: 100 }) as unknown;
+    if (error === undefined) {
+      visit(document, { Scalar: (_key, node) => readAsInGo(node) });
+      return document.toJS({ maxAliasCount: 100 }) as unknown;
+    }
     wrong(textWith(error));
   } catch (error) {
     wrong(textWith(error));
   }
   return undefined;
+}
+
+function readAsInGo(node: Scalar): void {
+  // The value of a merge key is a symbol.
+  const isPlain = node.type === "PLAIN" && node.tag === undefined && typeof node.value !== "symbol";
+  if (isPlain && node.source !== undefined) node.value = resolvePlain(node.source);
 }
 
 /** The message of a parser ends with a colon where the text of the line follows. */

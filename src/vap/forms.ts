@@ -17,6 +17,8 @@ export interface Form {
   /** Whether a problem `problem` is one of a rollback. */
   readonly isRollback: string;
   readonly messageExpression: string | undefined;
+  /** What it finds beside what the rule denies; undefined: nothing. */
+  readonly stricter: string | undefined;
 }
 
 /** Names that the expressions of a policy use. */
@@ -33,7 +35,8 @@ export function formOf(rule: Rule, spec: CustomRuleSpec | undefined): Form | str
 function formOfBuiltIn(rule: Rule): Form | string {
   const { cel, subject, compare } = rule;
   const read = [...kindsNeeded(rule)].filter((kind) => !subject.includes(kind) || rule.reads.length > 0);
-  if (rule.reads.length > 0) return `it reads other objects (${listed([...new Set(read)].sort(), "and")})`;
+  if (rule.reads.length > 0 && cel?.stricter === undefined)
+    return `it reads other objects (${listed([...new Set(read)].sort(), "and")})`;
   if (cel === undefined) return withoutForm.get(rule.id) ?? "it has no form in CEL";
   const now = renamed(cel.problems, variables);
   return {
@@ -42,6 +45,7 @@ function formOfBuiltIn(rule: Rule): Form | string {
     before: compare === undefined ? renamed(now, { object: "oldObject" }) : undefined,
     isRollback: renamed(cel.isRollback ?? "false", variables),
     messageExpression: undefined,
+    stricter: cel.stricter,
   };
 }
 
@@ -130,5 +134,6 @@ function formOfCustom(rule: Rule, spec: CustomRuleSpec): Form | string {
     before: rule.compare === undefined ? renamed(problems, { object: "oldObject" }) : undefined,
     isRollback: "false",
     messageExpression: message,
+    stricter: undefined,
   };
 }

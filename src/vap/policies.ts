@@ -24,22 +24,28 @@ export interface ExportOptions {
 
 export interface Exported {
   readonly objects: readonly KubernetesObject[];
-  /** The rules that are exported, with what was left out of them. */
-  readonly exported: readonly { readonly rule: string; readonly modes: readonly Mode[] }[];
+  /** The rules that are exported, and what they also find in the form in CEL. */
+  readonly exported: readonly ExportedRule[];
   /** The rules that cannot be exported, and why. */
   readonly left: readonly { readonly rule: string; readonly because: string }[];
   /** When the first of the exceptions in it ends, after which it has to be exported again. */
   readonly until: string | undefined;
 }
 
+export interface ExportedRule {
+  readonly rule: string;
+  readonly modes: readonly Mode[];
+  readonly stricter: string | undefined;
+}
+
 /**
  * The rules that one object decides alone as ValidatingAdmissionPolicies, with the modes, parameters and exceptions of the
  * policies in force, so that they hold while Meshward is unavailable. What cannot be translated exactly is left out, with the
- * reason.
+ * reason, unless it only finds more, which is said too.
  */
 export function admissionPolicies(options: ExportOptions): Exported {
   const objects: KubernetesObject[] = [];
-  const exported: { rule: string; modes: readonly Mode[] }[] = [];
+  const exported: ExportedRule[] = [];
   const left: { rule: string; because: string }[] = [];
   const ends: number[] = [];
   for (const rule of options.rules) {
@@ -47,7 +53,7 @@ export function admissionPolicies(options: ExportOptions): Exported {
     if (typeof found === "string") left.push({ rule: rule.id, because: found });
     else {
       objects.push(...found.objects);
-      exported.push({ rule: rule.id, modes: found.modes });
+      exported.push({ rule: rule.id, modes: found.modes, stricter: found.stricter });
       ends.push(...found.exceptions.map(({ expiresAt }) => endOf(expiresAt)));
     }
   }
@@ -58,6 +64,7 @@ export function admissionPolicies(options: ExportOptions): Exported {
 interface RuleExport {
   readonly objects: readonly KubernetesObject[];
   readonly modes: readonly Mode[];
+  readonly stricter: string | undefined;
   readonly exceptions: readonly Exception[];
 }
 
@@ -75,7 +82,7 @@ function exportOf(rule: Rule, options: ExportOptions): RuleExport | string {
   const draft: Draft = { rule, form, entries, definedIn, exceptions, options };
   const modes = possibleModes(draft);
   if (modes.length === 0) return "its mode is off";
-  return { objects: modes.flatMap((mode) => objectsFor(draft, mode)), modes, exceptions };
+  return { objects: modes.flatMap((mode) => objectsFor(draft, mode)), modes, stricter: form.stricter, exceptions };
 }
 
 interface Draft {

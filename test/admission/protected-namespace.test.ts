@@ -170,7 +170,18 @@ const cases: readonly Case[] = [
       peer("default", strict),
     ],
     change: { oldObject: peer("a", { ...strict, selector: { matchLabels: { app: "api" } } }) },
-    denied: ["namespace-mtls-weakened"],
+    denied: ["namespace-mtls-weakened", open],
+  },
+  {
+    says: "a PERMISSIVE policy that an older one replaces has no effect",
+    there: [...workloads, peer("default", strict)],
+    change: { object: peer("late", permissive, { day: 2 }) },
+    warned: [open, "peer-authentication-without-effect"],
+  },
+  {
+    says: "a PERMISSIVE policy goes that replaced another one",
+    there: [...workloads, peer("default", permissive), peer("late", permissive, { day: 2 })],
+    change: { oldObject: peer("default", permissive) },
   },
   {
     says: "a PERMISSIVE policy that was there is labelled",

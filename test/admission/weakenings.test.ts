@@ -84,6 +84,23 @@ const ways: readonly Way[] = [
     there: [strict, peer("late", "payments", "PERMISSIVE", { at: 3 })],
     change: { old: strict },
     rule: "namespace-mtls-weakened",
+    twin: { old: peer("late", "payments", "PERMISSIVE", { at: 3 }) },
+  },
+  {
+    name: "a younger policy wakes up where nothing runs",
+    there: [
+      namespace("vault", { "meshward.io/protected": "true", ...sidecars }),
+      peer("default", "vault", "STRICT", { at: 2 }),
+      peer("late", "vault", "PERMISSIVE", { at: 3 }),
+    ],
+    change: { old: peer("default", "vault", "STRICT", { at: 2 }) },
+    rule: "peer-authentication-permissive",
+  },
+  {
+    name: "a younger policy wakes up, because the older one gets a selector",
+    there: [strict, peer("late", "payments", "PERMISSIVE", { at: 3 })],
+    change: { old: strict, object: peer("default", "payments", "STRICT", { at: 2, ...selector("web") }) },
+    rule: "peer-authentication-permissive",
   },
   {
     name: "an older policy comes back from a backup",

@@ -274,7 +274,7 @@ describe("what was looked at", () => {
     const { code, error } = await meshward(["check", folder]);
     assert.equal(code, 2);
     assert.match(error, /it contains no object to check; left out: .*kustomization\.yaml \(kustomization: render it/);
-    assert.match(error, /weights\.yaml \(kustomize patch\).* --allow-empty/);
+    assert.match(error, /weights\.yaml \(kustomize patch\).* --render always .* --allow-empty/);
     assert.equal((await meshward(["check", folder, "--allow-empty"])).code, 0);
     const empty = join(folder, "empty");
     mkdirSync(empty);

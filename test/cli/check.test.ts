@@ -535,3 +535,32 @@ spec: { egress: [{ hosts: [./ledger.shop.svc.cluster.local] }] }
       );
   });
 });
+
+test("whether ztunnel captures all workloads that an object selects is a guess of files", async () => {
+  const { report: found } = await report(
+    ["-"],
+    `apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { istio.io/dataplane-mode: ambient } }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: cart, namespace: shop }
+spec:
+  selector: { matchLabels: { app: cart } }
+  template: { metadata: { labels: { app: cart } }, spec: { containers: [{ name: cart, image: cart }] } }
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: { name: cart, namespace: shop }
+spec: { selector: { matchLabels: { app: cart } }, accessLogging: [{ disabled: true }] }
+`,
+  );
+  const rule = "selector-reaches-only-ztunnel";
+  assert.deepEqual(
+    found.findings.filter((finding) => finding.rule === rule),
+    [],
+  );
+  const reasons = found.skipped.filter((skip) => skip.rule === rule).map(({ reason }) => reason);
+  assert.deepEqual(reasons, ["the files do not show all workloads of namespace shop"]);
+});

@@ -267,6 +267,30 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "n DestinationRules for one wildcard with a subset that n Services below it have no workload for",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) => service(`s-${i}`)),
+        manifest("apps/v1", "Deployment", named("w"), {
+          spec: { template: { metadata: { labels: { app: "app-0", version: "other" } }, spec: {} } },
+        }),
+        ...list(n, (i) =>
+          istio("DestinationRule", `d-${i}`, {
+            host: "*.shapes.svc.cluster.local",
+            subsets: [{ name: "v1", labels: { version: "v1" } }],
+          }),
+        ),
+      ],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["a"],
+          http: list(n, (i) => ({ match: matching(i), route: [to(`s-${i}`, "v1")] })),
+        }),
+      },
+    }),
+  },
+  {
     title: "a DestinationRule with n subsets without workloads, each with a route by one of n ExternalNames",
     world: (n) => ({
       objects: [

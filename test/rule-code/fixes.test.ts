@@ -45,7 +45,17 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Choose one of the operations that istiod applies there: ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, REPLACE, REMOVE.",
     ],
   ],
+  "object-malformed": [
+    [/ as YAML, not /, "Correct the YAML inside of the field."],
+    [/ integer, not "(\d+)"$/, "Write $1 without quotes."],
+    [/ string, not (\d)$/, 'Put it in quotes as it is written, such as "$1".'],
+    [/ (?:a list|2147483648)$/, "Change the field to the type that the schema of the kind requires."],
+  ],
   "kubernetes-gateway-listener-not-used": [
+    [
+      / cannot have/,
+      "Allow kinds of routes that the protocol can have, or change the protocol: HTTP and HTTPS have HTTPRoutes and GRPCRoutes, TLS has TLSRoutes, TCP has TCPRoutes.",
+    ],
     [
       / Istio does not support protocol "\w+" there$/,
       "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case.",
@@ -469,7 +479,14 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "peer-authentication-permissive": [
-    [/in namespace|of namespace/, `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`],
+    [
+      /once (PeerAuthentication \S+) no longer applies:/,
+      "Delete the policy, which has no effect, or set its mode to STRICT before $1 goes.",
+    ],
+    [
+      /(in|of) namespace (?!.* plaintext once )/,
+      `Set the mode to STRICT, or remove it to inherit a STRICT mode. ${forCallers}`,
+    ],
     [/of every namespace/, `Set the mode to STRICT. ${forCallers}`],
   ],
   "policy-revision-narrowed": [

@@ -5,6 +5,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
 import { covers, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Listener, ListenerOwner } from "./listener-gateways.ts";
+import { kindsOf } from "./listener-kinds.ts";
 import {
   gatewaysOfRoute,
   isOfRequests,
@@ -171,25 +172,3 @@ function allowsNamespace(
   const { name, labels } = namespace.metadata;
   return selectsByExpression(selector, { ...labels, "kubernetes.io/metadata.name": name });
 }
-
-/**
- * The kinds of routes that a listener can have: those of its protocol, of which it can allow fewer (Istio
- * pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds).
- */
-function kindsOf({ protocol, tls, allowedRoutes }: Listener): readonly string[] {
-  const ofProtocol = kindsByProtocol[protocol ?? ""] ?? [];
-  const supported = protocol === "TLS" && tls?.mode === "Terminate" ? [...ofProtocol, "TCPRoute"] : ofProtocol;
-  const allowed = allowedRoutes?.kinds ?? [];
-  if (allowed.length === 0) return supported;
-  return supported.filter((kind) =>
-    allowed.some(
-      (one) => one.kind === kind && (one.group ?? "gateway.networking.k8s.io") === "gateway.networking.k8s.io",
-    ),
-  );
-}
-const kindsByProtocol: Readonly<Record<string, readonly string[]>> = {
-  HTTP: ["HTTPRoute", "GRPCRoute"],
-  HTTPS: ["HTTPRoute", "GRPCRoute"],
-  TCP: ["TCPRoute"],
-  TLS: ["TLSRoute"],
-};

@@ -34,16 +34,30 @@ export function hasInvalidAuthority({ spec: { validation } }: BackendTlsPolicy):
 const keyOfTarget = (kind: string | undefined, namespace: string, name: string): string =>
   `${kind}/${namespace}/${name}`;
 
+const targets = new WeakMap<BackendTlsPolicy, ReadonlyMap<string, readonly TargetRef[]>>();
+
+/** The supported targets of a policy by their keys. Each of the definitions that it names asks for its own. */
+function targetsOf(policy: BackendTlsPolicy): ReadonlyMap<string, readonly TargetRef[]> {
+  let found = targets.get(policy);
+  if (found === undefined) {
+    found = Map.groupBy(policy.spec.targetRefs.filter(isSupportedTarget), ({ kind, name }) =>
+      keyOfTarget(kind, policy.metadata.namespace, name),
+    );
+    targets.set(policy, found);
+  }
+  return found;
+}
+
+const noTargets: readonly TargetRef[] = [];
+const targetsNaming = (key: string, policy: BackendTlsPolicy): readonly TargetRef[] =>
+  targetsOf(policy).get(key) ?? noTargets;
+
 const policyByTarget = index("BackendTLSPolicy", (policy, settings) =>
-  isIgnored(policy) || !isServed(policy, settings)
-    ? []
-    : policy.spec.targetRefs
-        .filter(isSupportedTarget)
-        .map(({ kind, name }) => keyOfTarget(kind, policy.metadata.namespace, name)),
+  isIgnored(policy) || !isServed(policy, settings) ? [] : targetsOf(policy).keys(),
 );
-const definitionKey = ({ kind, metadata }: Definition): readonly string[] => [
-  keyOfTarget(kind, metadata.namespace, metadata.name),
-];
+const keyOfDefinition = ({ kind, metadata }: Definition): string =>
+  keyOfTarget(kind, metadata.namespace, metadata.name);
+const definitionKey = (definition: Definition): readonly string[] => [keyOfDefinition(definition)];
 
 /** A Service and the BackendTLSPolicies of its namespace that name it. */
 export const backendTlsPoliciesOfService = relation(
@@ -109,14 +123,12 @@ export const backendTlsOfEntry = fact(
  */
 function backendTlsOf(definition: Definition, policies: readonly BackendTlsPolicy[]): BackendTls | undefined {
   if (policies.length === 0) return undefined;
-  const { kind, metadata } = definition;
-  const isNamed = (target: TargetRef) =>
-    isSupportedTarget(target) && target.kind === kind && target.name === metadata.name;
+  const key = keyOfDefinition(definition);
   const numbers = portNumbers(definition);
   const byPort = new Map<number, BackendTlsPolicy>();
   let wide: BackendTlsPolicy | undefined;
   for (const policy of policies.toSorted(oldestFirst))
-    for (const { sectionName } of policy.spec.targetRefs.filter(isNamed)) {
+    for (const { sectionName } of targetsNaming(key, policy)) {
       const number = numbers.get(sectionName);
       if (!sectionName) wide ??= policy;
       else if (number !== undefined && !byPort.has(number)) byPort.set(number, policy);

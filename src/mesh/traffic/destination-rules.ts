@@ -29,7 +29,8 @@ export const exactSubsetHosts = index("VirtualService", (virtualService, setting
   isServed(virtualService, settings) ? subsetHosts(virtualService, settings) : [],
 );
 
-const subsetHostsOfVirtualService = index("VirtualService", (virtualService, settings) =>
+/** The same hosts with the wildcards that cover them. */
+export const subsetHostsOfVirtualService = index("VirtualService", (virtualService, settings) =>
   isServed(virtualService, settings) ? coveringHostsOfAll(subsetHosts(virtualService, settings)) : [],
 );
 

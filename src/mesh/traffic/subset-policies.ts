@@ -6,9 +6,9 @@ import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./polic
 import { aliasesOfSubsets } from "./subset-aliases.ts";
 
 /** A VirtualService and the Services of which it names subsets. */
-const servicesOfSubsets = relation("servicesOfSubsets", exactSubsetHosts, serviceByHost);
+export const servicesOfSubsets = relation("servicesOfSubsets", exactSubsetHosts, serviceByHost);
 /** A VirtualService and the ServiceEntries that define exactly a host of which it names subsets. */
-const entriesOfSubsets = relation("entriesOfSubsets", exactSubsetHosts, entryByHost);
+export const entriesOfSubsets = relation("entriesOfSubsets", exactSubsetHosts, entryByHost);
 
 const none: readonly DestinationRule[] = [];
 

@@ -3,8 +3,13 @@ import { fact, index, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { isServed } from "../objects/revision.ts";
 import { delegatedRoutes, type Delegating, delegatingReads, delegatingTo, mostDelegating } from "./delegate-routes.ts";
-import { destinationRuleByHost, type DestinationRule, hostOfRule } from "./destination-rules.ts";
-import { fullHost, hostOfService } from "./hosts.ts";
+import {
+  destinationRuleByHost,
+  type DestinationRule,
+  hostOfRule,
+  subsetHostsOfVirtualService,
+} from "./destination-rules.ts";
+import { fullHost, hostOfService, isWildcard } from "./hosts.ts";
 import { namesOfDestinationRule, subsetUsersOfAlias } from "./subset-aliases.ts";
 import { hostOfSubsets } from "./subset-targets.ts";
 import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
@@ -14,7 +19,7 @@ import { subsetDestinationsOf, type Traffic, trafficOf, type VirtualService } fr
 export type RoutedRequests = "some" | "all" | "some at gateways" | "all at gateways";
 const everyRequests: readonly RoutedRequests[] = ["some", "all", "some at gateways", "all at gateways"];
 
-/** Requests to a subset of a host, as istiod resolves it. A DestinationRule for a wildcard has the key of this very host. */
+/** Requests to a subset of a host, as istiod resolves it. A DestinationRule for a wildcard has the key of the wildcard itself. */
 export const subsetKey = (host: string, subset: string, requests: RoutedRequests): string =>
   `${host}\n${subset}\n${requests}`;
 
@@ -64,6 +69,27 @@ export const delegatedToSubsets = fact(
         if (!found.has(key)) found.set(key, root);
     }
     return found;
+  },
+);
+
+/** A DestinationRule for a wildcard that defines subsets, and the VirtualServices that name subsets of hosts which it matches. */
+export const virtualServicesToWildcardSubsets = relation(
+  "virtualServicesToWildcardSubsets",
+  index("DestinationRule", (rule, settings) =>
+    isWildcard(rule.spec.host) && rule.spec.subsets.length > 0 ? destinationRuleByHost.keys(rule, settings) : [],
+  ),
+  subsetHostsOfVirtualService,
+);
+
+/** The requests that a VirtualService sends to subsets, by subsetKey, with itself or the one that delegates them to it. */
+export const routedToSubsets = fact(
+  "routedToSubsets",
+  "VirtualService",
+  [delegatedToSubsets],
+  (virtualService, mesh): ReadonlyMap<string, VirtualService> => {
+    if (isDelegate(virtualService)) return mesh.get(delegatedToSubsets, virtualService);
+    const keys = routedBy(virtualService, virtualService.metadata.namespace, mesh.settings);
+    return new Map([...keys].map((key) => [key, virtualService]));
   },
 );
 

@@ -1,4 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
+import { type AuthorizationPolicy, isDryRun } from "../../mesh/authorization/policies.ts";
 import { faultOf, isForAuthorization, meshConfigsOfProvider, refusalOf } from "../../mesh/authorization/providers.ts";
 import { type ExtensionProvider, type MeshConfig, providersOf } from "../../mesh/membership/mesh-config.ts";
 import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
@@ -36,7 +37,8 @@ export const authorizationPolicyProviderUnknown = defineRule({
     });
     const [at, quoted] = [["spec", "provider", "name"], JSON.stringify(name)];
     const providers = defined.map(({ provider }) => provider);
-    for (const { message, fix } of wrongIn(quoted, providers))
+    const denied = denialOf(policy);
+    for (const { message, fix } of wrongIn({ quoted, denied }, providers))
       yield { at, message, related: configs, evidence: configs, ...(fix === undefined ? {} : { fix }) };
     const asked = defined.filter(({ provider }) => isForAuthorization(provider) && refusalOf(provider) === undefined);
     const lost = asked.length === 0 ? undefined : lostServiceOf(asked, mesh);
@@ -56,12 +58,14 @@ export const authorizationPolicyProviderUnknown = defineRule({
 const areKnown = (configs: readonly MeshConfig[]): boolean =>
   configs.length > 0 && configs.every(({ malformed }) => malformed === undefined);
 
-const denied = "requests that the rules match are denied";
+/** Of a dry run, istiod makes no rules that deny (builder.go selectProviderRuleSet, buildHTTP). */
+const denialOf = (policy: AuthorizationPolicy): string =>
+  `requests that the rules match are denied${isDryRun(policy) ? " once the policy is no dry run" : ""}`;
 const refused = "istiod refuses the whole mesh config, and knows none of its providers after a restart";
 
 /** What is wrong with the definitions of a provider in the mesh configs of all revisions; `quoted`: its name. */
 function wrongIn(
-  quoted: string,
+  { quoted, denied }: { readonly quoted: string; readonly denied: string },
   providers: readonly ExtensionProvider[],
 ): readonly { readonly message: string; readonly fix?: string }[] {
   const asked = providers.filter(isForAuthorization);

@@ -10,14 +10,19 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { entriesOfDestinationRule, servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { hostKey, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { entriesOfSubsets, servicesOfSubsets } from "../../mesh/traffic/subset-policies.ts";
 import {
   aliasedToSubsets,
   delegatedToSubsets,
   delegatesToSubsets,
+  type RoutedRequests,
   subsetKey,
   virtualServicesToSubsets,
+  virtualServicesToWildcardSubsets,
 } from "../../mesh/traffic/subset-use.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { wildcardSubsetName, wildcardSubsets } from "../../mesh/traffic/wildcard-subsets.ts";
 import type { MeshView } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -26,11 +31,13 @@ type Identity = ReturnType<typeof present> | VirtualService | Service;
 
 const uses = [virtualServicesToSubsets, delegatesToSubsets, delegatedToSubsets, aliasedToSubsets] as const;
 type Uses = (typeof uses)[number];
+const ofWildcards = [virtualServicesToWildcardSubsets, wildcardSubsets, servicesOfSubsets, entriesOfSubsets] as const;
+type OfWildcards = (typeof ofWildcards)[number];
 
 export const destinationRuleSubsetEmpty = defineRule({
   id: "destination-rule-subset-empty",
   subject: "DestinationRule",
-  reads: [servicesOfDestinationRule, podsNearService, entriesOfDestinationRule, ...uses],
+  reads: [servicesOfDestinationRule, podsNearService, entriesOfDestinationRule, ...uses, ...ofWildcards],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
@@ -45,59 +52,109 @@ export const destinationRuleSubsetEmpty = defineRule({
     wayOut:
       "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
     silentWhen:
-      "No request is routed to the subset, the DestinationRule is for a wildcard, a delegate names an ExternalName, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, the Service is headless and only sidecars follow the route, the load balancer is PASSTHROUGH, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
+      "No request is routed to the subset, the DestinationRule is for a wildcard and there is a rule or a BackendTLSPolicy for the host itself, or a rule for a narrower wildcard, a route names an ExternalName for a host of a wildcard, a delegate names an ExternalName, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, the Service is headless and only sidecars follow the route, the load balancer is PASSTHROUGH, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
   *check(rule, mesh) {
     if (!isServed(rule, mesh.settings) || isLeftAlone(rule)) return;
-    yield* amongEndpoints(rule, mesh);
-    if (!mesh.knowsAll("Workload")) return;
-    for (const service of mesh.related(servicesOfDestinationRule, rule)) {
-      const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
-      // They are elsewhere, or do not run yet.
-      if (pods === undefined || pods.all.length === 0) continue;
-      yield* amongPods(rule, podsWithNames(pods), service, mesh);
+    const host = hostOfRule(rule, mesh.settings);
+    if (isWildcard(host)) {
+      yield* amongCovered(rule, host, mesh);
+      return;
     }
+    const services = mesh.related(servicesOfDestinationRule, rule);
+    const entries = mesh.related(entriesOfDestinationRule, rule);
+    const usersOf = (subset: string, requests: RoutedRequests) => usersOfHost(rule, [host, subset, requests], mesh);
+    yield* atHost({ rule, host, subsets: [...rule.spec.subsets.keys()], services, entries, usersOf }, mesh);
   },
 });
 
+/** A host that a DestinationRule is used for, and what defines it. */
+interface Target {
+  readonly rule: DestinationRule;
+  readonly host: string;
+  /** The positions of the subsets. */
+  readonly subsets: readonly number[];
+  readonly services: readonly Service[];
+  readonly entries: readonly ServiceEntry[];
+  /** Who sends these requests to a subset of the host; empty: nobody. */
+  readonly usersOf: (subset: string, requests: RoutedRequests) => Generator<undefined, readonly Identity[]>;
+}
+
+/** Each subset of a rule for a wildcard is one of every host for which no rule is more specific. */
+function* amongCovered(
+  rule: DestinationRule,
+  wildcard: string,
+  mesh: MeshView<OfWildcards | typeof podsNearService>,
+): Iterable<Problem | undefined> {
+  // Without a VirtualService, the key of the rule leads to nothing.
+  if (mesh.related(virtualServicesToWildcardSubsets, rule).length === 0) return;
+  const known = mesh.get(wildcardSubsets, hostKey(wildcard));
+  for (const [i, { name }] of rule.spec.subsets.entries()) {
+    const subset = known.get(wildcardSubsetName(wildcard, name));
+    if (subset?.definedBy.has(rule) !== true) continue;
+    for (const [host, users] of subset.hosts) {
+      yield;
+      const services = mesh.under(servicesOfSubsets, [host]);
+      const entries = mesh.under(entriesOfSubsets, [host]);
+      const usersOf: Target["usersOf"] = function* (_subset, requests) {
+        const found = users.get(subsetKey(host, name, requests));
+        if (found === undefined) return [];
+        yield undefined;
+        const [user, root] = found;
+        return user === root ? [present(user)] : [user, root];
+      };
+      yield* atHost({ rule, host, subsets: [i], services, entries, usersOf }, mesh);
+    }
+  }
+}
+
+function* atHost(target: Target, mesh: MeshView<typeof podsNearService>): Iterable<Problem | undefined> {
+  if (target.services.length === 0) yield* amongEndpoints(target);
+  if (!mesh.knowsAll("Workload")) return;
+  for (const service of target.services) {
+    const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
+    // They are elsewhere, or do not run yet.
+    if (pods === undefined || pods.all.length === 0) continue;
+    yield* amongPods(target, podsWithNames(pods), service, mesh);
+  }
+}
+
 /** Subsets without a pod of a Service. */
 function* amongPods(
-  rule: DestinationRule,
+  target: Target,
   known: PodsOfService,
   service: Service,
-  mesh: MeshView<Uses>,
+  mesh: MeshView,
 ): Iterable<Problem | undefined> {
   const evidence = absent("Workload", service.metadata.namespace);
   const atGatewaysOnly = isHeadless(service);
-  for (const [i, subset] of rule.spec.subsets.entries()) {
+  for (const i of target.subsets) {
     yield;
+    const subset = target.rule.spec.subsets[i] as Subset;
     if (isPlaced(subset) || known.pods.selected(subset.labels).length > 0) continue;
     const isWhole = !areVersions(subset, known, mesh);
-    yield* problemOf({ rule, i, of: "workload", evidence, isWhole, atGatewaysOnly }, mesh);
+    yield* problemOf(target, { i, of: "workload", evidence, isWhole, atGatewaysOnly });
   }
 }
 
 /** Subsets of a host that only ServiceEntries define, which list all of its endpoints. */
-function* amongEndpoints(
-  rule: DestinationRule,
-  mesh: MeshView<typeof entriesOfDestinationRule | typeof servicesOfDestinationRule | Uses>,
-): Iterable<Problem | undefined> {
-  const entries = mesh.related(entriesOfDestinationRule, rule);
+function* amongEndpoints(target: Target): Iterable<Problem | undefined> {
+  const { rule, subsets, entries } = target;
   const [entry] = entries;
   if (entry === undefined || !entries.every(listsEndpoints)) return;
-  if (mesh.related(servicesOfDestinationRule, rule).length > 0) return;
   const endpoints = new Labelled(
     entries.flatMap(({ spec }) => spec.endpoints),
     ({ labels }) => labels,
   );
-  for (const [i, subset] of rule.spec.subsets.entries()) {
+  for (const i of subsets) {
     yield;
+    const subset = rule.spec.subsets[i] as Subset;
     // Without labels, all endpoints are its own, also the host that DNS resolves.
     const isPart = Object.keys(subset.labels).length > 0 && !isPlaced(subset);
     if (isPart && endpoints.selected(subset.labels).length === 0)
-      yield* problemOf({ rule, i, of: "endpoint", evidence: entry }, mesh);
+      yield* problemOf(target, { i, of: "endpoint", evidence: entry });
   }
 }
 
@@ -125,7 +182,6 @@ function podsWithNames(pods: Labelled<Workload>): PodsOfService {
 }
 
 interface Empty {
-  readonly rule: DestinationRule;
   /** The position of the subset. */
   readonly i: number;
   readonly of: "workload" | "endpoint";
@@ -139,14 +195,13 @@ interface Empty {
 
 /** Only if requests are routed there. */
 function* problemOf(
-  { rule, i, of, evidence, isWhole = false, atGatewaysOnly = false }: Empty,
-  mesh: MeshView<Uses>,
+  { rule, host, usersOf }: Target,
+  { i, of, evidence, isWhole = false, atGatewaysOnly = false }: Empty,
 ): Iterable<Problem | undefined> {
   if (keepsAddress(rule, i)) return;
   const { name = "", labels = {} } = rule.spec.subsets[i] ?? {};
-  const host = hostOfRule(rule, mesh.settings);
   const requests = isWhole ? "all" : "some";
-  const users = yield* usersOf(rule, [host, name, atGatewaysOnly ? `${requests} at gateways` : requests], mesh);
+  const users = yield* usersOf(name, atGatewaysOnly ? `${requests} at gateways` : requests);
   const [user] = users;
   if (user === undefined) return;
   yield {
@@ -159,7 +214,7 @@ function* problemOf(
 }
 
 /** A VirtualService that sends these requests to a subset, with the one that delegates to it or another name for the host, if there is one. */
-function* usersOf(
+function* usersOfHost(
   rule: DestinationRule,
   [host, subset, requests]: Parameters<typeof subsetKey>,
   mesh: MeshView<Uses>,

@@ -11,6 +11,7 @@ import {
   listenerGateways,
   unusable,
 } from "../../mesh/gateways/listener-gateways.ts";
+import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
 import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -26,9 +27,9 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A listener of a Gateway does not work: its protocol is not supported, another listener takes its port, or what it names as a certificate may not be used.",
-  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
-  fix: "Correct the protocol, the port or the certificates of the listener, or create the ReferenceGrant.",
+    "A listener of a Gateway does not work: its protocol is not supported, another listener takes its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
+  fix: "Correct the protocol, the port, the certificates or the kinds of the listener, or create the ReferenceGrant.",
   incident: {
     symptoms: ["no-route"],
     proxies: ["gateway"],
@@ -43,6 +44,7 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
     if (gateway.spec.gatewayClassName !== "istio") return;
     for (const [i, one] of listenerGateways(gateway).entries()) {
       const { name } = one.listener;
+      if (one.leftOut === undefined) yield* kindsOfListener(one.listener, i);
       const refusal = isLeftToOthers(one, gateway) ? undefined : refusalOf(one, gateway, mesh);
       if (refusal === undefined) continue;
       const { because, field, ...more } = refusal;
@@ -55,6 +57,16 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
     }
   },
 });
+
+function* kindsOfListener(listener: Listener, i: number): Iterable<Problem> {
+  for (const { i: place, kind, words } of unsupportedKinds(listener))
+    yield {
+      at: ["spec", "listeners", i, "allowedRoutes", "kinds", place],
+      message: `Listener ${listener.name} ${words}`,
+      key: `${listener.name} ${listener.protocol} ${kind}`,
+      fix: fixOfKinds,
+    };
+}
 
 /** A listener for HTTPS without TLS settings may stand for those of ListenerSets. */
 const isLeftToOthers = ({ listener }: ListenerGateway, gateway: KubernetesGateway): boolean =>

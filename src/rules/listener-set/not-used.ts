@@ -3,6 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { grantsForListenerSet, missingCertificate } from "../../mesh/gateways/listener-certificates.ts";
 import type { ListenerGateway, ListenerSet } from "../../mesh/gateways/listener-gateways.ts";
+import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import {
   allowsListenerSet,
   gatewayNamedBy,
@@ -25,7 +26,7 @@ export const listenerSetNotUsed = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A ListenerSet, or one of its listeners, has no effect: its Gateway is missing or does not allow it, another listener comes first, or its certificate may not be used.",
+    "A ListenerSet, or one of its listeners, has no effect: its Gateway is missing or does not allow it, another listener comes first, its certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
   why: "A Gateway has the listeners of a ListenerSet only if `allowedListeners` allows the namespace of the set, which is none by default (Istio pilot/pkg/config/kube/gateway/gateway_collection.go ListenerSetCollection, pilot/pkg/config/kube/gatewaycommon/gateway_utils.go NamespaceAcceptedByAllowListeners). A listener whose port and host the Gateway or an older ListenerSet has is left out (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go ComputeGatewayListenerConflicts), and so is one whose certificate is in another namespace without a ReferenceGrant for ListenerSets (pilot/pkg/config/kube/gateway/conversion.go buildTLS). Only Gateways of class `istio` have ListenerSets (pilot/pkg/config/kube/gatewaycommon/classinfo.go).",
   fix: "Correct `parentRef`, allow the namespace in `spec.allowedListeners` of the Gateway, choose a host that no other listener has, or create the ReferenceGrant.",
   incident: {
@@ -81,6 +82,7 @@ function notAllowed(gateway: KubernetesGateway, { metadata }: ListenerSet): Prob
 function* ofListeners(gateway: KubernetesGateway, set: ListenerSet, mesh: View): Iterable<Problem> {
   const own = mesh.get(listenersOfGateway, gateway).byOwner.get(set) ?? [];
   for (const [i, one] of own.entries()) {
+    if (one.leftOut === undefined) yield* unsupportedIn(one, i, gateway);
     const found = one.leftOut === undefined ? missingIn(one, set, mesh) : { because: one.leftOut };
     if (found === undefined) continue;
     const { because, ...guess } = found;
@@ -93,6 +95,18 @@ function* ofListeners(gateway: KubernetesGateway, set: ListenerSet, mesh: View):
       ...guess,
     };
   }
+}
+
+function* unsupportedIn({ listener }: ListenerGateway, i: number, gateway: KubernetesGateway): Iterable<Problem> {
+  for (const { i: place, kind, words } of unsupportedKinds(listener))
+    yield {
+      at: ["spec", "listeners", i, "allowedRoutes", "kinds", place],
+      message: `Listener ${listener.name} ${words}`,
+      key: `${listener.name} ${listener.protocol} ${kind}`,
+      related: [gateway],
+      evidence: [gateway],
+      fix: fixOfKinds,
+    };
 }
 
 function missingIn(one: ListenerGateway, set: ListenerSet, mesh: View) {

@@ -23,9 +23,13 @@ export const objectMalformed = defineRule({
 
   *check({ malformed }) {
     for (const { at, expected, found } of malformed ?? []) {
-      const advice = scalarAdvice(expected, found);
+      const advice = isText(expected) ? inText : scalarAdvice(expected, found);
       const fix = advice === undefined ? {} : { fix: `${advice}.` };
       yield { at, message: `The field must be ${expected}, not ${found}`, key: `${at.join(".")}: ${expected}`, ...fix };
     }
   },
 });
+
+/** Whether the text of a field is YAML itself, such as the mesh config in a ConfigMap (kube/mesh-config.ts parseYaml). */
+const isText = (expected: string): boolean => expected.endsWith(" as YAML");
+const inText = "Correct the YAML inside of the field";

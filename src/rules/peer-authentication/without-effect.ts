@@ -9,7 +9,6 @@ import {
   type PeerAuthentication,
   type PeerAuthenticationLevel,
   peerAuthenticationLevel,
-  peerAuthenticationsInNamespace,
 } from "../../mesh/mtls/effective-mtls.ts";
 import {
   type DeclaredMode,
@@ -18,19 +17,13 @@ import {
   type Modes,
   portModes,
 } from "../../mesh/mtls/peer-authentications.ts";
+import { namespaceOfPeerAuthentication } from "../../mesh/mtls/replaced-policies.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { revisionLabel } from "../../mesh/objects/labels.ts";
 import { isSameAge, oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import type { SelectorGroup } from "../../mesh/objects/selector-groups.ts";
-import { fact, type MeshView, relation } from "../../view/view.ts";
-
-/** A policy that a control plane reads, and its namespace, whose other policies can replace it. */
-const namespaceOfPeerAuthentication = relation(
-  "namespaceOfPeerAuthentication",
-  peerAuthenticationsInNamespace.to,
-  peerAuthenticationsInNamespace.from,
-);
+import { fact, type MeshView } from "../../view/view.ts";
 
 /** The oldest policies of one namespace, which apply. */
 class Winners {

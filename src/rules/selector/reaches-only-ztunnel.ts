@@ -115,8 +115,7 @@ export const selectorReachesOnlyZtunnel = defineRule({
   *check(object, mesh) {
     const labels = selected(object, mesh.settings);
     const [namespace] = namespacesOf(object, mesh);
-    if (labels === undefined || namespace === undefined || isTerminating(namespace) || !mesh.knowsAll("Workload"))
-      return;
+    if (labels === undefined || namespace === undefined || isTerminating(namespace)) return;
     if (!mesh.get(captured, namespace).isOnlyAmbient(labels) || isForGateway(object, namespace, mesh)) return;
     const { name } = namespace.metadata;
     const which = Object.keys(labels).length === 0 ? "all workloads" : `the workloads with ${formatLabels(labels)}`;
@@ -125,6 +124,7 @@ export const selectorReachesOnlyZtunnel = defineRule({
       message: `ztunnel captures ${which} in "${name}", and reads no ${object.kind}: ${effects[object.kind]}`,
       ...(object.kind === "Sidecar" ? { fix: "Remove the Sidecar: ambient clients have no scope of their own." } : {}),
       evidence: [namespace, absent("Workload", name)],
+      ...(mesh.knowsAll("Workload") ? {} : { guess: `all workloads of namespace ${name}`, guessOf: "partial" }),
     };
   },
 });

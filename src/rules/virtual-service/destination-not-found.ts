@@ -62,7 +62,7 @@ export const virtualServiceDestinationNotFound = defineRule({
 
   *check(virtualService, mesh) {
     for (const found of problemsOf(virtualService, mesh))
-      yield found && { ...found.problem, at: placeOf(found), onlyWarns: mayFollow };
+      yield found && { ...found.problem, at: placeOf(found), onlyWarns: mayFollow(found.asked) };
   },
 
   *compare(before, after) {
@@ -76,7 +76,7 @@ export const virtualServiceDestinationNotFound = defineRule({
       old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, traffic, asked } = found;
       const isTaken = isMissing(asked) && wasDefined(asked.host);
-      const onlyWarns = isTaken ? doubtOf(traffic, after) : mayFollow;
+      const onlyWarns = isTaken ? doubtOf(traffic, after) : mayFollow(asked);
       yield {
         ...problem,
         at: placeOf(found),
@@ -87,7 +87,13 @@ export const virtualServiceDestinationNotFound = defineRule({
   },
 });
 
-const mayFollow = "the Service or the ServiceEntry may be created later";
+/** Nothing is denied because of what is there, such as an alias of an alias, either: others may correct it. */
+function mayFollow(asked: Asked): string {
+  const isThere = !isMissing(asked) && asked.registered.alias?.definitions.length !== 0;
+  return isThere
+    ? "what defines the host may be changed later"
+    : "the Service or the ServiceEntry may be created later";
+}
 
 function doubtOf(
   traffic: Traffic,

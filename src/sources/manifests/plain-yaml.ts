@@ -1,5 +1,5 @@
+import { resolvePlain, type ScalarValue } from "../../kube/plain-scalars.ts";
 import { setOwn } from "./source-document.ts";
-import { resolvePlain, type ScalarValue } from "./yaml-scalars.ts";
 
 /**
  * The value of a document that is written as most manifests are: maps in block style whose values are further maps, lists with

@@ -11,8 +11,8 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from "yaml";
+import { resolvePlain, resolveTagged, type ScalarValue } from "../../kube/plain-scalars.ts";
 import { DocumentProblem, maxDepth, type Positions, quote, setOwn, tooDeep } from "./source-document.ts";
-import { resolvePlain, resolveTagged, type ScalarValue, wrongTag } from "./yaml-scalars.ts";
 
 /** How much aliases can still add to the values of one file, in nodes and characters. */
 export interface AliasBudget {
@@ -222,4 +222,8 @@ function onlyPair(item: unknown): Pair | undefined {
 function isMergeKey(node: unknown): boolean {
   if (!isScalar(node) || node.source !== "<<") return false;
   return node.tag === mergeTag || (node.tag === undefined && node.type === "PLAIN");
+}
+
+function wrongTag(tag: string, text: string): string {
+  return `${quote(text)} is not a valid ${tag.replace("tag:yaml.org,2002:", "!!")}: correct the value or remove the tag`;
 }

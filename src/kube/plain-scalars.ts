@@ -1,5 +1,3 @@
-import { quote } from "./source-document.ts";
-
 export type ScalarValue = string | number | boolean | null;
 
 const words = new Map<string, boolean | number | null>();
@@ -76,8 +74,4 @@ function fromBase64(text: string): string | undefined {
 
 function only(type: "boolean" | "number", value: ScalarValue): ScalarValue | undefined {
   return typeof value === type ? value : undefined;
-}
-
-export function wrongTag(tag: string, text: string): string {
-  return `${quote(text)} is not a valid ${tag.replace(core, "!!")}: correct the value or remove the tag`;
 }

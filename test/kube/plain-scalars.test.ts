@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { resolvePlain, resolveTagged } from "../../../src/sources/manifests/yaml-scalars.ts";
+import { resolvePlain, resolveTagged } from "../../src/kube/plain-scalars.ts";
 
 /** What `YAMLToJSON` of sigs.k8s.io/yaml 1.6.0 makes of them. */
 const plain: readonly (readonly [string, unknown])[] = [
