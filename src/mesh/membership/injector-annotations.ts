@@ -23,8 +23,9 @@ const areBlocks: Accepts = (value) => value === "" || value.split(",").every(isB
 
 const areInterfaces: Accepts = (value) => interfacesIn(value) !== undefined;
 
-/** Kubernetes apimachinery pkg/api/resource/quantity.go ParseQuantity. */
-const isQuantity: Accepts = (value) => /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
+/** A number without digits is 0, also before a suffix (Kubernetes apimachinery pkg/api/resource/quantity.go ParseQuantity). */
+const isQuantity: Accepts = (value) =>
+  value !== "" && /^[+-]?\d*\.?\d*(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
 
 /**
  * Whether a proxy config has fields. Those with values that Istio refuses are not looked for, and neither are keys that are there twice,

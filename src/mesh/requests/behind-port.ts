@@ -3,6 +3,7 @@ import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import { portsOf } from "../client-tls/destinations.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
+import { portByNumber } from "../membership/service-protocol.ts";
 import { selectsWorkload, type Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { formatLabels, selects } from "../objects/selectors.ts";
@@ -169,8 +170,7 @@ export class BehindPort {
   }
 }
 
-const targetOf = ({ spec }: Service, number: number): unknown =>
-  spec.ports.find(({ port }) => port === number)?.targetPort;
+const targetOf = (service: Service, number: number): unknown => portByNumber(service, number)?.targetPort;
 
 /** Whether no pod can have the labels of both. */
 const contradicts = (a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean =>
