@@ -25,7 +25,7 @@ export const workloadAnnotationInvalid = defineRule({
   tags: ["mtls"],
   summary:
     "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template.",
-  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
+  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. And `istio-injection` is read from namespaces alone. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
   fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`, and where the namespace has no label about injection, `sidecar.istio.io/inject` has to be a label.",
   incident: {
     symptoms: ["pods-refused", "outside-mesh"],
@@ -47,6 +47,7 @@ export const workloadAnnotationInvalid = defineRule({
     if (capture === "ambient") yield* ignoredFlag(workload);
     yield* ignoredMode(workload, capture === "none");
     yield* claimedRedirection(workload);
+    yield* ofNamespaces(workload, isAsked);
     yield* misplaced(workload, capture === "none" && isAsked !== true);
   },
 });
@@ -113,6 +114,26 @@ function whyNotAsked({ pod, metadata }: Workload, namespace: Namespace | undefin
       return `label ${name} ${JSON.stringify(labels[name])} of the namespace decides, and it injects no pods`;
   if (pod.labels[revisionLabel] === "") return `label ${revisionLabel} of the pods is empty`;
   return `the namespace has no label about injection, so that only the label ${injectSidecar} "true" of the pods counts`;
+}
+
+/** The label with which a namespace asks for injection, or refuses it, where it says something else than what happens. */
+function* ofNamespaces({ metadata, pod, podAt }: Workload, isAsked: boolean | undefined): Iterable<Problem> {
+  if (isAsked === undefined) return;
+  const places = [
+    [[...podAt, "metadata", "labels"], pod.labels],
+    ...(podAt.length === 0 ? [] : [[["metadata", "labels"], metadata.labels] as const]),
+  ] as const;
+  for (const [at, labels] of places) {
+    const wish = labels[injectionLabel];
+    if (wish !== (isAsked ? "disabled" : "enabled")) continue;
+    const own = `${injectSidecar} ${isAsked ? '"false"' : '"true"'}`;
+    yield {
+      at: [...at, injectionLabel],
+      message: `${injectionLabel} ${JSON.stringify(wish)} has no effect here: Istio reads it from namespaces, and pods have the label ${own} for it`,
+      key: `of namespaces ${at.join(".")}`,
+    };
+    return;
+  }
 }
 
 function* ignoredFlag(workload: Workload): Iterable<Problem> {
