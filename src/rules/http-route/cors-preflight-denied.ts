@@ -79,15 +79,19 @@ interface Place {
   readonly hosts: readonly string[];
 }
 
-/** The Gateways that accept a route and that istiod deploys. */
+/** The Gateways of Istio that accept a route, one of those with the same policies and hosts. */
 function* placesOf(route: KubernetesRoute, mesh: View): Iterable<Place> {
+  const known = new Map<Guard, Set<string>>();
   for (const { parent, result, offered } of mesh.get(routeAcceptances, route)) {
     if (parent.kind !== "KubernetesGateway" || result !== "accepted" || offered.size === 0) continue;
     if (!isForIngress(parent)) continue;
     const [namespace] = mesh.related(namespaceOfWaypoint, parent);
     if (namespace === undefined) continue;
     const proxy = { workload: undefined, labels: labelsOfGatewayPods(parent) };
-    yield { gateway: parent, guard: mesh.get(guards, namespace).ofProxy(proxy, "http"), hosts: [...offered] };
+    const guard = mesh.get(guards, namespace).ofProxy(proxy, "http");
+    const [hosts, there] = [[...offered], known.get(guard) ?? new Set<string>()];
+    if (!there.has(hosts.join())) yield { gateway: parent, guard, hosts };
+    known.set(guard, there.add(hosts.join()));
   }
 }
 
