@@ -1,4 +1,4 @@
-import { parseDocument } from "yaml";
+import { type Document, parseDocument, visit } from "yaml";
 import {
   fingerprint,
   flag,
@@ -125,12 +125,27 @@ export function parseYaml(yaml: string, what: string, malformed: Malformed[]): u
   try {
     const document = parseDocument(yaml);
     const [error] = document.errors;
-    if (error === undefined) return document.toJS({ maxAliasCount: 100 }) as unknown;
+    if (error === undefined) return withOldScalars(document).toJS({ maxAliasCount: 100 }) as unknown;
     wrong(textWith(error));
   } catch (error) {
     wrong(textWith(error));
   }
   return undefined;
+}
+
+/** Istio reads YAML 1.1, in which these words without quotes are booleans, and numbers can have `_` (sigs.k8s.io/yaml goyaml.v2 resolve.go). */
+const booleans = /^(?:(y|Y|yes|Yes|YES|on|On|ON)|n|N|no|No|NO|off|Off|OFF)$/;
+
+function withOldScalars(document: Document): Document {
+  visit(document, {
+    Scalar(key, node) {
+      if (key === "key" || node.type !== "PLAIN" || node.tag !== undefined || typeof node.value !== "string") return;
+      const word = booleans.exec(node.value);
+      if (word !== null) node.value = word[1] !== undefined;
+      else if (/^[-+]?\d[\d_]*$/.test(node.value)) node.value = Number(node.value.replaceAll("_", ""));
+    },
+  });
+  return document;
 }
 
 /** The message of a parser ends with a colon where the text of the line follows. */

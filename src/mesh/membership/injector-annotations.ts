@@ -28,8 +28,8 @@ const isQuantity: Accepts = (value) =>
   value !== "" && /^[+-]?\d*\.?\d*(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
 
 /**
- * Whether a proxy config has fields. Those with values that Istio refuses are not looked for, and neither are keys that are there twice,
- * of which Istio takes the last one.
+ * Whether a proxy config has fields. Their types are those of `proxy-config-types.ts`; keys that are there twice are not looked for, of
+ * which Istio takes the last one.
  */
 const hasFields: Accepts = (value) => {
   const malformed: Malformed[] = [];

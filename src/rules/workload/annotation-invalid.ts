@@ -1,6 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { parseFields } from "../../kube/mesh-config.ts";
+import { isTooLong, proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import { captureOf, isAskedFor, isTooLateForInjection, neverInjected } from "../../mesh/membership/capture.ts";
+import { wrongTypeIn } from "../../mesh/membership/proxy-config-types.ts";
 import { templatesOf } from "../../mesh/membership/injection-templates.ts";
 import { acceptedByInjector } from "../../mesh/membership/injector-annotations.ts";
 import { ambientRedirection, bypassInboundCapture } from "../../mesh/membership/interception.ts";
@@ -33,7 +36,7 @@ export const workloadAnnotationInvalid = defineRule({
     seen: "With a value that the injector refuses, a rollout stops and the old pods go on. With one that it ignores, pods start without what was asked for.",
     wayOut: "`kubectl rollout undo` the workload.",
     silentWhen:
-      "Another workload created this one, or it is not known whether the pods are injected. Of pods that nothing injects, only the wish to be injected is judged, and of a proxy config only whether it has fields.",
+      "Another workload created this one, or it is not known whether the pods are injected. Of pods that nothing injects, only the wish to be injected is judged, and of a proxy config the types of its fields, but not addresses and what istiod wants of several fields together.",
     page: "https://istio.io/latest/docs/reference/config/annotations/",
   },
 
@@ -69,9 +72,21 @@ function* refused(workload: Workload): Iterable<Problem> {
     if (value !== undefined && !accepts(value))
       yield problemOf(workload, name, "which Istio refuses: no new pod of it starts");
   }
+  const unread = unreadIn(annotations);
+  if (unread !== undefined)
+    yield problemOf(
+      workload,
+      proxyConfigAnnotation,
+      `of which Istio cannot read ${unread.field}, which must be ${unread.expected}: no new pod of it starts`,
+    );
   if (templatesOf(workload.pod)?.includes("") === true)
     yield problemOf(workload, injectTemplates, "which names no template: the injector refuses its pods");
 }
+
+const unreadIn = (annotations: Workload["pod"]["annotations"]) =>
+  annotations[proxyConfigAnnotation] === undefined || isTooLong(annotations)
+    ? undefined
+    : wrongTypeIn(parseFields(annotations[proxyConfigAnnotation], "a proxy config", []));
 
 /** The label goes before the annotation, and an empty value is none. */
 const wishOf = ({ labels, annotations }: Workload["pod"]): string =>
