@@ -116,7 +116,15 @@ export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, m
 };
 
 /** Parses YAML or JSON inside of an object. A text that is none is reported and read as absent. */
-export function parseYaml(yaml: string, what: string, malformed: Malformed[]): unknown {
+export const parseYaml = (yaml: string, what: string, malformed: Malformed[]): unknown =>
+  documentIn(yaml, what, malformed, (document) => document);
+
+function documentIn(
+  yaml: string,
+  what: string,
+  malformed: Malformed[],
+  resolved: (document: Document) => Document,
+): unknown {
   const wrong = (found: string) => malformed.push({ at: [], expected: `${what} as YAML`, found });
   if (yaml.length > maxBytes) {
     wrong(`${yaml.length} bytes`);
@@ -125,7 +133,7 @@ export function parseYaml(yaml: string, what: string, malformed: Malformed[]): u
   try {
     const document = parseDocument(yaml);
     const [error] = document.errors;
-    if (error === undefined) return withOldScalars(document).toJS({ maxAliasCount: 100 }) as unknown;
+    if (error === undefined) return resolved(document).toJS({ maxAliasCount: 100 }) as unknown;
     wrong(textWith(error));
   } catch (error) {
     wrong(textWith(error));
@@ -133,7 +141,7 @@ export function parseYaml(yaml: string, what: string, malformed: Malformed[]): u
   return undefined;
 }
 
-/** Istio reads YAML 1.1, in which these words without quotes are booleans, and numbers can have `_` (sigs.k8s.io/yaml goyaml.v2 resolve.go). */
+/** A configuration in proto is read as YAML 1.1, in which these words without quotes are booleans, and numbers can have `_` (sigs.k8s.io/yaml goyaml.v2 resolve.go). */
 const booleans = /^(?:(y|Y|yes|Yes|YES|on|On|ON)|n|N|no|No|NO|off|Off|OFF)$/;
 
 function withOldScalars(document: Document): Document {
@@ -156,7 +164,7 @@ function textWith(error: unknown): string {
 
 /** Parses the YAML of a configuration of Istio, whose fields then have their JSON names. */
 export const parseFields = (yaml: string, what: string, malformed: Malformed[]): unknown =>
-  camelCased(parseYaml(yaml, what, malformed));
+  camelCased(documentIn(yaml, what, malformed, withOldScalars));
 
 /**
  * The fields of a mesh config or proxy config under their JSON names. istiod reads the names of the proto too: `trust_domain` is
