@@ -9,7 +9,7 @@ const longest = 10_000;
 export function expressionProblem(text: string): string | undefined {
   if (text.length > longest) return undefined;
   try {
-    parse(withoutComments(text));
+    parse(readable(text));
     return undefined;
   } catch (error) {
     if (error instanceof RangeError) return undefined;
@@ -19,11 +19,14 @@ export function expressionProblem(text: string): string | undefined {
   }
 }
 
-/** The library does not read comments, which end with the line. Texts in quotes have none. */
-const withoutComments = (text: string): string =>
+/**
+ * The library does not read comments, which end with the line, nor names that begin with `true` or `false`. Texts in quotes have
+ * neither. All positions stay the same.
+ */
+const readable = (text: string): string =>
   text.replace(
-    /("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|\/\/[^\n]*/gs,
-    (all, quotation?: string) => quotation ?? " ".repeat(all.length),
+    /("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|\/\/[^\n]*|(?<!\w)(?:true|false)(?=\w)/gs,
+    (all, quotation?: string) => quotation ?? (all.startsWith("/") ? " " : "_").repeat(all.length),
   );
 
 function offsetOf(error: unknown): number {

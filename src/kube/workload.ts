@@ -31,6 +31,8 @@ const container = {
   command: isGiven,
   args: isGiven,
   env: list(record({ name })),
+  envFrom: isGiven,
+  volumeMounts: list(record({ mountPath: text })),
   securityContext,
 };
 const pod = record({
@@ -134,12 +136,14 @@ function unusualIn({ containers, initContainers, ephemeralContainers }: PodSpec)
   ].filter(([one]) => reservedNames.has(one.name) || isPrivileged(one));
   return found.length === 0
     ? none
-    : found.map(([{ name, image, command, args, env, securityContext }, at]) => ({
+    : found.map(([{ name, image, command, args, env, envFrom, volumeMounts, securityContext }, at]) => ({
         name,
         image,
         command,
         args,
         env,
+        envFrom,
+        volumeMounts,
         securityContext,
         at,
       }));

@@ -48,6 +48,7 @@ import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
 import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
+import { httpRouteCorsPreflightDenied } from "./http-route/cors-preflight-denied.ts";
 import { httpRouteFilterUnsupported } from "./http-route/filter-unsupported.ts";
 import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
@@ -220,6 +221,7 @@ export const rules: readonly BuiltInRule[] = [
   gatewayTlsWeak,
   hostNotOwned,
   httpRouteBackendNotFound,
+  httpRouteCorsPreflightDenied,
   httpRouteFilterUnsupported,
   httpRouteHostMismatch,
   httpRouteNotAllowed,

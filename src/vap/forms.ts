@@ -97,10 +97,6 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "it only warns, as it is in its trial stage, and compares durations that are written in several units",
   ],
   [
-    "virtual-service-mirror-to-itself",
-    "it only warns, as it is in its trial stage, and compares each mirror with the destinations of its route by their full host names",
-  ],
-  [
     "virtual-service-canary-step",
     "it only warns reconcilers, which a ValidatingAdmissionPolicy cannot tell from other writers",
   ],

@@ -760,4 +760,32 @@ export const gatewayShapes: readonly CostShape[] = [
       };
     },
   },
+  {
+    title: "n rules with CORS at n Gateways whose policy asks for tokens",
+    world: (n) => {
+      const all = { namespaces: { from: "All" } };
+      const listeners = [{ name: "http", port: 80, protocol: "HTTP", allowedRoutes: all }];
+      return {
+        objects: [
+          namespace({}),
+          ...list(n, (i) => kubernetesGateway(`g-${i}`, listeners)),
+          manifest("security.istio.io/v1", "RequestAuthentication", named("tokens"), {
+            spec: { jwtRules: [{ issuer: "https://shapes.example.com" }] },
+          }),
+          policy("tokens", { rules: [{ from: [{ source: { requestPrincipals: ["*"] } }] }] }),
+        ],
+        change: {
+          object: route({
+            parentRefs: list(Math.min(n, 32), (i) => ({ name: `g-${i}` })),
+            hostnames: ["r.example.com"],
+            rules: list(n, (i) => ({
+              matches: [{ path: { type: "Exact", value: `/${i}` } }],
+              filters: [{ type: "CORS", cors: {} }],
+              backendRefs: [{ name: "a", port: 80 }],
+            })),
+          }),
+        },
+      };
+    },
+  },
 ];

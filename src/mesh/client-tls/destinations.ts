@@ -324,12 +324,14 @@ const aloneDefined: Pick<Destination, "definitions"> = {};
 
 export type Ports = Pick<Destination, "ports" | "workloadPort">;
 
+/** Proxies have no port of UDP (Istio pilot/pkg/networking/core/cluster.go buildOutboundClusters). */
 export function portsOf({ spec }: Service): Ports {
+  const ports = spec.ports.filter(({ protocol }) => protocol !== "UDP");
   let targets: ReadonlyMap<number | undefined, number | string | undefined> | undefined;
   return {
-    ports: known(spec.ports.map(({ port }) => port)),
+    ports: known(ports.map(({ port }) => port)),
     workloadPort(number, workload) {
-      targets ??= firstBy(spec.ports.map(({ port, targetPort }) => [port, targetPort]));
+      targets ??= firstBy(ports.map(({ port, targetPort }) => [port, targetPort]));
       const target = targets.get(number);
       if (typeof target !== "string") return target || number;
       return workload === undefined ? undefined : namedPortsOf(workload).get(target);

@@ -3,7 +3,7 @@ import { gatewayService } from "./gateway-services.ts";
 import type { Gateway } from "./servers.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { declaredProtocol } from "../membership/service-protocol.ts";
+import { declaredProtocol, portByNumber } from "../membership/service-protocol.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { selects } from "../objects/selectors.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -72,11 +72,11 @@ function* declaredAsTcp(service: Service): Iterable<readonly [number, Declaring]
 }
 
 /** A server listens at the target of the Service's port with its number (Istio pilot/pkg/model/gateway.go resolvePorts). */
-function* tcpPortsAtGateways({ spec }: Service, gateways: readonly Gateway[]): Iterable<readonly [number, Declaring]> {
+function* tcpPortsAtGateways(service: Service, gateways: readonly Gateway[]): Iterable<readonly [number, Declaring]> {
   for (const gateway of gateways)
     for (const server of gateway.spec.servers) {
       const isStream = protocolsOf(server).some((protocol) => protocol !== "http");
-      const port = spec.ports.find((one) => one.port === server.port?.number);
+      const port = portByNumber(service, server.port?.number);
       const target = port && targetOf(port);
       if (isStream && target !== undefined) yield [target, gateway];
     }

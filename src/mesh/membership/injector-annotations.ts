@@ -23,12 +23,13 @@ const areBlocks: Accepts = (value) => value === "" || value.split(",").every(isB
 
 const areInterfaces: Accepts = (value) => interfacesIn(value) !== undefined;
 
-/** Kubernetes apimachinery pkg/api/resource/quantity.go ParseQuantity. */
-const isQuantity: Accepts = (value) => /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
+/** A number without digits is 0, also before a suffix (Kubernetes apimachinery pkg/api/resource/quantity.go ParseQuantity). */
+const isQuantity: Accepts = (value) =>
+  value !== "" && /^[+-]?\d*\.?\d*(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
 
 /**
- * Whether a proxy config has fields. Those with values that Istio refuses are not looked for, and neither are keys that are there twice,
- * of which Istio takes the last one.
+ * Whether a proxy config has fields. Their types are those of `proxy-config-types.ts`; keys that are there twice are not looked for, of
+ * which Istio takes the last one.
  */
 const hasFields: Accepts = (value) => {
   const malformed: Malformed[] = [];

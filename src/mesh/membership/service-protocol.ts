@@ -5,23 +5,13 @@ type ServicePort = Service["spec"]["ports"][number];
 /** How proxies treat the connections of a port: as HTTP, as bytes, or as what they turn out to be. */
 export type DeclaredProtocol = "HTTP" | "TCP" | "undeclared";
 
-const http: ReadonlySet<string> = new Set([
-  "http",
-  "http2",
-  "http_proxy",
-  "grpc",
-  "kubernetes.io/h2c",
-  "kubernetes.io/ws",
-]);
-const tcp: ReadonlySet<string> = new Set([
-  "tcp",
-  "udp",
-  "tls",
-  "https",
-  "mongo",
-  "redis",
-  "mysql",
-  "kubernetes.io/wss",
+const http: ReadonlySet<string> = new Set(["http", "http2", "http_proxy", "grpc", "grpc-web"]);
+const tcp: ReadonlySet<string> = new Set(["tcp", "udp", "tls", "https", "mongo", "redis", "mysql"]);
+/** What Kubernetes calls protocols in an appProtocol, and only there, word for word. */
+const ofKubernetes: ReadonlyMap<string | undefined, string> = new Map([
+  ["kubernetes.io/h2c", "http2"],
+  ["kubernetes.io/ws", "http"],
+  ["kubernetes.io/wss", "https"],
 ]);
 /** SMTP, DNS, MySQL and MongoDB are TCP if nothing else is declared (Istio pkg/config/kube/conversion.go wellKnownPorts). */
 const wellKnown: ReadonlySet<number> = new Set([25, 53, 3306, 27017]);
@@ -30,28 +20,28 @@ const wellKnown: ReadonlySet<number> = new Set([25, 53, 3306, 27017]);
  * The protocol of a Service's port by its appProtocol, else by the start of its name (Istio pkg/config/kube/conversion.go
  * ConvertProtocol). HTTPS and TLS are bytes for a sidecar.
  */
-export function declaredProtocol({ port, name, protocol, appProtocol }: ServicePort): DeclaredProtocol {
-  if (protocol === "UDP") return "TCP";
-  const said = appProtocol ?? name ?? "";
-  const known = /^grpc-web/i.test(said) ? "HTTP" : (protocolNamed(said) ?? protocolNamed(prefixOf(said)));
-  return known ?? (wellKnown.has(port ?? 0) ? "TCP" : "undeclared");
-}
+export const declaredProtocol = (port: ServicePort): DeclaredProtocol =>
+  protocolNamed(nameOfProtocol(port)) ?? (wellKnown.has(port.port ?? 0) ? "TCP" : "undeclared");
 
 /** Whether clients route the connections of a port by the name that TLS asks for (Istio pkg/config/protocol/instance.go IsTLS). */
-export function isTlsPort({ name, appProtocol }: ServicePort): boolean {
-  const said = appProtocol ?? name ?? "";
-  return [said, prefixOf(said)].some((one) => one === "https" || one === "tls" || one === "kubernetes.io/wss");
-}
+export const isTlsPort = (port: ServicePort): boolean => ["https", "tls"].includes(nameOfProtocol(port));
 
 /** The protocol of a listener in a Sidecar or of a port of a ServiceEntry (Istio pkg/config/protocol/instance.go Parse). */
-export function parsedProtocol(text: string): DeclaredProtocol {
-  const said = text.toLowerCase();
-  return said === "grpc-web" ? "HTTP" : (protocolNamed(said) ?? "undeclared");
+export const parsedProtocol = (text: string): DeclaredProtocol => protocolNamed(text.toLowerCase()) ?? "undeclared";
+
+/** The port with a number as proxies look it up: they pass over those of UDP (Istio pilot/pkg/model/service.go GetByPort). */
+export const portByNumber = ({ spec }: Service, number: number | undefined): ServicePort | undefined =>
+  spec.ports.find(({ port, protocol }) => port === number && protocol !== "UDP");
+
+/** In small letters; it need not be one that Istio knows. */
+function nameOfProtocol({ name, protocol, appProtocol }: ServicePort): string {
+  if (protocol === "UDP") return "udp";
+  const said = (appProtocol ?? name ?? "").toLowerCase();
+  if (said.startsWith("grpc-web")) return "grpc-web";
+  return ofKubernetes.get(appProtocol) ?? said.split("-", 1)[0] ?? "";
 }
 
-const prefixOf = (said: string): string => (said.split("-", 1)[0] ?? "").toLowerCase();
-
-function protocolNamed(said: string): DeclaredProtocol | undefined {
-  if (http.has(said)) return "HTTP";
-  return tcp.has(said) ? "TCP" : undefined;
+function protocolNamed(name: string): DeclaredProtocol | undefined {
+  if (http.has(name)) return "HTTP";
+  return tcp.has(name) ? "TCP" : undefined;
 }

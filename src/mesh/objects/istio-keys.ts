@@ -73,8 +73,7 @@ export function* wrongKeys(object: { readonly labels: Values; readonly annotatio
 
 function meantBy(key: string, place: WrongKey["in"]): string | undefined {
   if (known.has(key)) {
-    const isMisplaced =
-      place === "annotations" ? onlyLabels.has(key) : !labels.has(key) && /sidecar\.istio\.io\/|^proxy\./.test(key);
+    const isMisplaced = place === "annotations" ? onlyLabels.has(key) : !labels.has(key);
     return isMisplaced ? key : undefined;
   }
   let meant = remembered.get(key);

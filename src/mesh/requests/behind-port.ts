@@ -3,7 +3,8 @@ import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import { portsOf } from "../client-tls/destinations.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { selectsWorkload, type Service } from "../membership/services.ts";
+import { portByNumber } from "../membership/service-protocol.ts";
+import { isHeadless, selectsWorkload, type Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { formatLabels, selects } from "../objects/selectors.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
@@ -107,7 +108,7 @@ export class BehindPort {
     const ports = portsOf(service);
     const gateways = this.#gatewaysBehind({ object: service, namespace, labels }, all);
     if (gateways.length > 0) return this.#arrivalAtGateways({ of, object: service, namespace, labels, tls }, gateways);
-    const machines = machinesOfService(service, namespace, { port: of.port, labels }, this.#mesh);
+    const machines = this.#machinesOf(service, namespace, { port: of.port, labels });
     const ofPods = all.flatMap((workload) => {
       const number = ports.workloadPort(of.port, workload);
       return number === undefined ? [] : [{ workload, port: number }];
@@ -162,6 +163,19 @@ export class BehindPort {
     return this.#mesh.knowsAll("Workload") ? nowhere(of, missing) : unknown(of, `${missing}, as far as is known`);
   }
 
+  /**
+   * Proxies send what is for a headless Service to the address that the client got from DNS, which has no machines (Istio
+   * pilot/pkg/serviceregistry/kube/controller/controller.go collectWorkloadInstanceEndpoints).
+   */
+  #machinesOf(
+    service: Service,
+    namespace: Namespace,
+    of: Pick<Parameters<typeof machinesOfService>[2], "port" | "labels">,
+  ) {
+    const isLeftOut = isHeadless(service) && this.#source.sender === "proxy";
+    return isLeftOut ? { pods: [], hasOthers: false } : machinesOfService(service, namespace, of, this.#mesh);
+  }
+
   #proxiesOf(service: Service, namespace: Namespace): readonly Workload[] {
     const all = this.#mesh.related(workloadsOfNamespace, namespace);
     this.#mesh.visited(all.length);
@@ -169,8 +183,7 @@ export class BehindPort {
   }
 }
 
-const targetOf = ({ spec }: Service, number: number): unknown =>
-  spec.ports.find(({ port }) => port === number)?.targetPort;
+const targetOf = (service: Service, number: number): unknown => portByNumber(service, number)?.targetPort;
 
 /** Whether no pod can have the labels of both. */
 const contradicts = (a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean =>

@@ -1,6 +1,12 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
-import { type DeclaredProtocol, declaredProtocol, isTlsPort, parsedProtocol } from "../membership/service-protocol.ts";
+import {
+  type DeclaredProtocol,
+  declaredProtocol,
+  isTlsPort,
+  parsedProtocol,
+  portByNumber,
+} from "../membership/service-protocol.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { covers } from "../traffic/hosts.ts";
@@ -29,7 +35,7 @@ export interface DefinedPort {
 /** Undefined: it has no such port. */
 export function portOfDefinition(definition: Definition, number: number): DefinedPort | undefined {
   if (definition.kind === "Service") {
-    const port = definition.spec.ports.find((one) => one.port === number);
+    const port = portByNumber(definition, number);
     return port && { protocol: declaredProtocol(port), isTls: isTlsPort(port) };
   }
   const port = definition.spec.ports.find((one) => one.number === number);

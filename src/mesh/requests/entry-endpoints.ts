@@ -5,6 +5,7 @@ import { captureOf } from "../membership/capture.ts";
 import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
+import { portByNumber } from "../membership/service-protocol.ts";
 import {
   hasProxy,
   labelsOfWorkloadEntry,
@@ -145,18 +146,18 @@ function listed(entry: ServiceEntry, { labels, at }: At): EntryEndpoints {
  * serviceInstanceFromWorkloadInstance).
  */
 export function machinesOfService(
-  { spec }: ObjectOf<"Service">,
+  service: ObjectOf<"Service">,
   namespace: Namespace,
   { port, labels }: Pick<Finding, "port" | "labels">,
   mesh: View,
 ): Pick<EntryEndpoints, "pods" | "hasOthers"> {
   const all = mesh.related(workloadEntriesOfNamespace, namespace);
   mesh.visited(all.length);
-  const at = spec.ports.find((one) => one.port === port);
+  const at = portByNumber(service, port);
   const portOf = (one: WorkloadEntry): number | undefined => portOfService({ port, ...at }, one.spec.ports);
   const selected = all.filter((one) => {
     const own = labelsOfWorkloadEntry(one);
-    return selects(spec.selector, own) && selects(labels, own) && portOf(one) !== undefined;
+    return selects(service.spec.selector, own) && selects(labels, own) && portOf(one) !== undefined;
   });
   const proxied = selected.filter((one) => hasProxy(machineOf(one)));
   const pods = proxied.map((one) => ({ workload: workloadOfMachine(one, machineOf(one)), port: portOf(one) ?? port }));

@@ -107,7 +107,7 @@ function portOfPod(service: Definition, workload: Workload, port: number): numbe
 
 function portOfMachine(service: Definition, own: Machine["ports"], port: number): number | undefined {
   return service.kind === "Service"
-    ? service.spec.ports.find((one) => portOfService(one, own) === port)?.port
+    ? service.spec.ports.find((one) => one.protocol !== "UDP" && portOfService(one, own) === port)?.port
     : service.spec.ports.find((one) => portAt(one, own) === port)?.number;
 }
 

@@ -51,7 +51,7 @@ export class HostOwnership {
 
   /** The entry that decides about a host or wildcard: the most specific that covers it; undefined: everybody may use it. */
   of(host: string): OwnedHost | undefined {
-    return this.#deciding(host.toLowerCase());
+    return this.#deciding(compared(host));
   }
 
   /**
@@ -60,7 +60,7 @@ export class HostOwnership {
    */
   against(namespace: string, host: string): readonly OwnedHost[] {
     if (this.#owned.size === 0) return [];
-    const wanted = host.toLowerCase();
+    const wanted = compared(host);
     const decides = this.#deciding(wanted);
     const found = decides === undefined ? [] : [decides];
     if (isWildcard(wanted)) for (const narrower of this.#below(wanted)) if (narrower !== decides) found.push(narrower);
@@ -90,6 +90,9 @@ export class HostOwnership {
     return low;
   }
 }
+
+/** A dot at the end says only that the name is complete, and Istio accepts it (pkg/config/validation/agent/validation.go validateDNS1123Labels). */
+export const compared = (host: string): string => host.toLowerCase().replace(/(?<=[^.])\.$/, "");
 
 interface Owned extends OwnedHost {
   readonly globs: Globs;

@@ -8,6 +8,7 @@ import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { visibleTo } from "../../mesh/traffic/export-to.ts";
 import {
+  compared,
   hostOwnersParameter,
   type HostOwnership,
   type OwnedHost,
@@ -95,10 +96,10 @@ function againstClaim(
   { domain }: MeshSettings,
 ): readonly OwnedHost[] {
   // Kubernetes gives a namespace the hosts of its Services. Who owns "all hosts" means those that anybody could claim.
-  const isOfOwnService = namespaceOfHost(host.toLowerCase(), domain) === namespace;
+  const isOfOwnService = namespaceOfHost(compared(host), domain) === namespace;
   return ownership
     .against(namespace, host)
-    .filter((owned) => (!isOffer || covers(owned.host, host.toLowerCase())) && !(isOfOwnService && owned.host === "*"));
+    .filter((owned) => (!isOffer || covers(owned.host, compared(host))) && !(isOfOwnService && owned.host === "*"));
 }
 
 type View = MeshView<typeof hostsOfRoute | typeof gatewaysOfStreams>;

@@ -60,10 +60,13 @@ interface TcpPort {
 
 /** The ports that were HTTP, or of which a proxy found it out, and are declared as TCP. */
 function portsMadeTcp(before: Service, after: Service): readonly TcpPort[] {
-  const old = new Map(before.spec.ports.map((port) => [port.port, declaredProtocol(port)]));
+  const isOfUdp = ({ protocol }: Service["spec"]["ports"][number]) => protocol === "UDP";
+  const old = new Map(
+    before.spec.ports.filter((port) => !isOfUdp(port)).map((port) => [port.port, declaredProtocol(port)]),
+  );
   return after.spec.ports.flatMap((port, i) => {
     const was = old.get(port.port);
-    const isMade = was !== undefined && was !== "TCP" && port.protocol !== "UDP" && declaredProtocol(port) === "TCP";
+    const isMade = was !== undefined && was !== "TCP" && !isOfUdp(port) && declaredProtocol(port) === "TCP";
     const field = port.appProtocol === undefined ? "name" : "appProtocol";
     if (!isMade || port.port === undefined) return [];
     return [{ at: ["spec", "ports", i, field], port: port.port, seenAs: numbersOf(port.port, port.targetPort) }];

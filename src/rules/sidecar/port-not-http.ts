@@ -141,6 +141,8 @@ const tcpPortsFor = (labels: Labels, services: readonly Service[]): ReadonlySet<
     services
       .filter(({ spec: { selector } }) => meet(selector, labels))
       .flatMap(({ spec: { ports } }) =>
-        ports.flatMap((one) => (declaredProtocol(one) === "TCP" ? [String(one.targetPort ?? one.port)] : [])),
+        ports.flatMap((one) =>
+          one.protocol !== "UDP" && declaredProtocol(one) === "TCP" ? [String(one.targetPort ?? one.port)] : [],
+        ),
       ),
   );

@@ -6,9 +6,7 @@ import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type Guard, guardReads, guards } from "../../mesh/requests/enforcement.ts";
 import type { AuthorizationOutcome } from "../../mesh/requests/outcome.ts";
-import { preflightsDenied } from "../../mesh/requests/preflights.ts";
-import { httpCases } from "../../mesh/requests/route-conditions.ts";
-import { conditionsOf } from "../../mesh/requests/written-requests.ts";
+import { preflightsOfRouteDenied } from "../../mesh/requests/preflights.ts";
 import {
   type DelegatedRoute,
   delegatedRoutes,
@@ -76,7 +74,8 @@ export const virtualServiceCorsPreflightDenied = defineRule({
       yield;
       const isOpen = ({ index: i }: DelegatedRoute) => hasCors(virtualService.spec.http[i]) && !found.has(i);
       for (const { index: i, route } of routes.filter(isOpen)) {
-        const outcome = deniedAt(route, { root, place, work });
+        const { guard, gateway } = place;
+        const outcome = preflightsOfRouteDenied(route, { virtualService: root, guard, gateway, work });
         if (outcome !== undefined) found.set(i, problemOf(i, virtualService, { root, place, outcome }));
       }
     }
@@ -129,33 +128,6 @@ function* placesOf(root: VirtualService, mesh: View): Iterable<Place> {
     }
   }
 }
-
-/** Why all preflight requests for a route are denied at a gateway; undefined: they are not. */
-function deniedAt(
-  route: HttpRoute,
-  {
-    root,
-    place: { gateway, guard },
-    work,
-  }: { readonly root: VirtualService; readonly place: Place; readonly work: Work },
-): AuthorizationOutcome | undefined {
-  const hosts = conditionsOf({ hosts: root.spec.hosts });
-  const matches = route.match.length === 0 ? [undefined] : route.match;
-  for (const match of matches) {
-    const client = { namespace: "", labels: {}, port: match?.port ?? 0, isWaypoint: false, gateway };
-    const cases = httpCases({ ...route, match: match === undefined ? [] : [match] }, root, client);
-    for (const { clauses, isClear } of cases) {
-      if (!isClear || clauses.some(isOfOtherThanBrowsers)) continue;
-      const outcome = preflightsDenied(guard, [...hosts, ...clauses], work);
-      if (outcome !== undefined) return outcome;
-    }
-  }
-  return undefined;
-}
-
-/** Browsers send preflight requests without the headers that the request itself has. */
-const isOfOtherThanBrowsers = ({ attribute, not }: { readonly attribute: string; readonly not: boolean }): boolean =>
-  attribute.startsWith("header ") && !not;
 
 interface Denied {
   readonly root: VirtualService;

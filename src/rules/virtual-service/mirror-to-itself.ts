@@ -1,13 +1,15 @@
 import { defineRule } from "../../engine/rule.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { fullHost } from "../../mesh/traffic/hosts.ts";
+import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { registeredHost } from "../../mesh/traffic/registry.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
 
 export const virtualServiceMirrorToItself = defineRule({
   id: "virtual-service-mirror-to-itself",
   subject: "VirtualService",
-  reads: [],
+  reads: [registeredHost],
+  worksWithout: ["Service", "ServiceEntry"],
   onlyWithFields: ["spec.http.mirror", "spec.http.mirrors"],
   mode: "warn",
   since: "0.1.0",
@@ -27,12 +29,12 @@ export const virtualServiceMirrorToItself = defineRule({
     page: "https://istio.io/latest/docs/tasks/traffic-management/mirroring/",
   },
 
-  *check(virtualService, { settings }) {
-    if (!isServed(virtualService, settings)) return;
+  *check(virtualService, mesh) {
+    if (!isServed(virtualService, mesh.settings)) return;
     const taken = new Set<string>();
     for (const traffic of trafficOf(virtualService)) {
       const { at, destination } = traffic;
-      const target = targetOf(traffic, virtualService, settings);
+      const target = targetOf(traffic, virtualService, mesh);
       const inRoute = `${String(at[2])} ${target}`;
       if (at[3] === "route") taken.add(inRoute);
       else if (taken.has(inRoute))
@@ -45,5 +47,14 @@ export const virtualServiceMirrorToItself = defineRule({
   },
 });
 
-const targetOf = ({ destination }: Traffic, { metadata }: VirtualService, { domain }: MeshSettings): string =>
-  `${fullHost(destination.host, metadata.namespace, domain)} ${destination.subset ?? ""} ${destination.port?.number ?? ""}`;
+/** The only port of a host need not be named (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). */
+function targetOf(
+  { destination: { host, subset = "", port } }: Traffic,
+  { metadata }: VirtualService,
+  mesh: MeshView<typeof registeredHost>,
+): string {
+  const full = fullHost(host, metadata.namespace, mesh.settings.domain);
+  const isName = full !== "" && !isWildcard(full);
+  const [only, ...others] = (isName && mesh.get(registeredHost, full).ports) || [];
+  return `${full} ${subset} ${port?.number ?? (others.length === 0 ? only : undefined) ?? ""}`;
+}

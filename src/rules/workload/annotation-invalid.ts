@@ -1,6 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { parseFields } from "../../kube/mesh-config.ts";
+import { isTooLong, proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import { captureOf, isAskedFor, isTooLateForInjection, neverInjected } from "../../mesh/membership/capture.ts";
+import { wrongTypeIn } from "../../mesh/membership/proxy-config-types.ts";
 import { templatesOf } from "../../mesh/membership/injection-templates.ts";
 import { acceptedByInjector } from "../../mesh/membership/injector-annotations.ts";
 import { ambientRedirection, bypassInboundCapture } from "../../mesh/membership/interception.ts";
@@ -25,7 +28,7 @@ export const workloadAnnotationInvalid = defineRule({
   tags: ["mtls"],
   summary:
     "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template.",
-  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
+  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. And `istio-injection` is read from namespaces alone. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
   fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`, and where the namespace has no label about injection, `sidecar.istio.io/inject` has to be a label.",
   incident: {
     symptoms: ["pods-refused", "outside-mesh"],
@@ -33,7 +36,7 @@ export const workloadAnnotationInvalid = defineRule({
     seen: "With a value that the injector refuses, a rollout stops and the old pods go on. With one that it ignores, pods start without what was asked for.",
     wayOut: "`kubectl rollout undo` the workload.",
     silentWhen:
-      "Another workload created this one, or it is not known whether the pods are injected. Of pods that nothing injects, only the wish to be injected is judged, and of a proxy config only whether it has fields.",
+      "Another workload created this one, or it is not known whether the pods are injected. Of pods that nothing injects, only the wish to be injected is judged, and of a proxy config the types of its fields, but not addresses and what istiod wants of several fields together.",
     page: "https://istio.io/latest/docs/reference/config/annotations/",
   },
 
@@ -47,6 +50,7 @@ export const workloadAnnotationInvalid = defineRule({
     if (capture === "ambient") yield* ignoredFlag(workload);
     yield* ignoredMode(workload, capture === "none");
     yield* claimedRedirection(workload);
+    yield* ofNamespaces(workload, isAsked);
     yield* misplaced(workload, capture === "none" && isAsked !== true);
   },
 });
@@ -68,9 +72,21 @@ function* refused(workload: Workload): Iterable<Problem> {
     if (value !== undefined && !accepts(value))
       yield problemOf(workload, name, "which Istio refuses: no new pod of it starts");
   }
+  const unread = unreadIn(annotations);
+  if (unread !== undefined)
+    yield problemOf(
+      workload,
+      proxyConfigAnnotation,
+      `of which Istio cannot read ${unread.field}, which must be ${unread.expected}: no new pod of it starts`,
+    );
   if (templatesOf(workload.pod)?.includes("") === true)
     yield problemOf(workload, injectTemplates, "which names no template: the injector refuses its pods");
 }
+
+const unreadIn = (annotations: Workload["pod"]["annotations"]) =>
+  annotations[proxyConfigAnnotation] === undefined || isTooLong(annotations)
+    ? undefined
+    : wrongTypeIn(parseFields(annotations[proxyConfigAnnotation], "a proxy config", []));
 
 /** The label goes before the annotation, and an empty value is none. */
 const wishOf = ({ labels, annotations }: Workload["pod"]): string =>
@@ -113,6 +129,26 @@ function whyNotAsked({ pod, metadata }: Workload, namespace: Namespace | undefin
       return `label ${name} ${JSON.stringify(labels[name])} of the namespace decides, and it injects no pods`;
   if (pod.labels[revisionLabel] === "") return `label ${revisionLabel} of the pods is empty`;
   return `the namespace has no label about injection, so that only the label ${injectSidecar} "true" of the pods counts`;
+}
+
+/** The label with which a namespace asks for injection, or refuses it, where it says something else than what happens. */
+function* ofNamespaces({ metadata, pod, podAt }: Workload, isAsked: boolean | undefined): Iterable<Problem> {
+  if (isAsked === undefined) return;
+  const places = [
+    [[...podAt, "metadata", "labels"], pod.labels],
+    ...(podAt.length === 0 ? [] : [[["metadata", "labels"], metadata.labels] as const]),
+  ] as const;
+  for (const [at, labels] of places) {
+    const wish = labels[injectionLabel];
+    if (wish !== (isAsked ? "disabled" : "enabled")) continue;
+    const own = `${injectSidecar} ${isAsked ? '"false"' : '"true"'}`;
+    yield {
+      at: [...at, injectionLabel],
+      message: `${injectionLabel} ${JSON.stringify(wish)} has no effect here: Istio reads it from namespaces, and pods have the label ${own} for it`,
+      key: `of namespaces ${at.join(".")}`,
+    };
+    return;
+  }
 }
 
 function* ignoredFlag(workload: Workload): Iterable<Problem> {

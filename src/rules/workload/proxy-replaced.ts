@@ -135,25 +135,40 @@ function* proxyUser({ unusual, runAs }: Workload["pod"]): Iterable<Found> {
 /** Resources, ports and probes of the proxy may be set in the template; Istio documents that. */
 function* reserved(container: UnusualContainer): Iterable<Found> {
   if (!isOfIstio(container)) return;
-  const { image = "", args, env, securityContext } = container;
-  const variable = env.find(({ name }) => effectOfVariable(name) !== undefined)?.name;
+  const { image = "", args, securityContext } = container;
   if (image !== "" && image !== "auto") yield replaced(container, "image", `image ${JSON.stringify(image)}`);
   if (container.command) yield replaced(container, "command", "a command");
   if (args) yield replaced(container, "args", "arguments");
   if (securityContext !== undefined) yield replaced(container, "securityContext", "a security context");
-  if (variable !== undefined) yield replaced(container, "env", `variable ${variable}`);
+  yield* variables(container);
+  yield* mountedOver(container, ownFolders);
 }
+
+function* mountedOver(container: UnusualContainer, folders: readonly string[]): Iterable<Found> {
+  const over = container.volumeMounts.find(({ mountPath = "" }) => mountPath !== "" && isOver(mountPath, folders));
+  if (over !== undefined) yield replaced(container, "volumeMounts", `a volume at ${JSON.stringify(over.mountPath)}`);
+}
+
+function* variables(container: UnusualContainer): Iterable<Found> {
+  const variable = container.env.find(({ name }) => effectOfVariable(name) !== undefined)?.name;
+  if (variable !== undefined) yield replaced(container, "env", `variable ${variable}`);
+  // Of those of the proxy, the template sets some only, so that the others can come from there.
+  if (container.envFrom) yield replaced(container, "envFrom", variablesFrom);
+}
+const variablesFrom = "variables of a ConfigMap or a Secret";
 
 /**
  * The API server asks after the injector has added its containers to a Pod. It notes what containers with their names had set
  * in an annotation, but not if the Pod claimed to be injected already (Istio pkg/kube/inject/webhook.go
- * reapplyOverwrittenContainers). Then what Istio's template does not set is left of them: a command and other variables.
+ * reapplyOverwrittenContainers). Then what Istio's template does not set is left of them: a command, other variables and mounts at other paths.
  */
 function* leftInInjected(container: UnusualContainer): Iterable<Found> {
   if (!isOfIstio(container)) return;
   const variable = container.env.find(({ name }) => name === "ISTIO_BOOTSTRAP")?.name;
   if (container.command) yield replaced(container, "command", "a command");
   if (variable !== undefined) yield replaced(container, "env", `variable ${variable}`);
+  if (container.envFrom) yield replaced(container, "envFrom", variablesFrom);
+  yield* mountedOver(container, programFolders);
 }
 
 const replaced = ({ at, name }: UnusualContainer, field: string, what: string): Found => ({
@@ -202,7 +217,9 @@ function* rerouted(annotations: Readonly<Record<string, string>>): Iterable<Foun
 }
 /** The injector adds the volume mounts in this annotation, a list in JSON, to the proxy. */
 const userMounts = "sidecar.istio.io/userVolumeMount";
-/** The certificates, tokens and configuration of the proxy. Users mount certificates of their own elsewhere. */
+/** The programs of the proxy, where Istio's template mounts nothing. */
+const programFolders = ["/usr/local/bin", "/usr/lib", "/lib"];
+/** The certificates, tokens and configuration of the proxy, too. Users mount certificates of their own elsewhere. */
 const ownFolders = [
   "/var/run/secrets/istio",
   "/var/run/secrets/tokens",
@@ -212,9 +229,7 @@ const ownFolders = [
   "/etc/istio/proxy",
   "/etc/istio/pod",
   "/var/lib/istio",
-  "/usr/local/bin",
-  "/usr/lib",
-  "/lib",
+  ...programFolders,
 ];
 /** The injector adds the volumes in this annotation, a map in JSON. */
 const userVolumes = "sidecar.istio.io/userVolume";
@@ -231,10 +246,15 @@ const ownVolumes: ReadonlySet<string> = new Set([
 
 /** Whether a mount hides files of the proxy, or its name ends the line of the template that it is put into. */
 function mountsOver(json: string): boolean {
-  return entriesIn(json).some(([name, value]) => {
-    const path = `${textIn(value, "mountPath", "/")}/`.replaceAll(/\/+/g, "/");
-    return name.includes('"') || ownFolders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
-  });
+  return entriesIn(json).some(
+    ([name, value]) => name.includes('"') || isOver(textIn(value, "mountPath", "/"), ownFolders),
+  );
+}
+
+/** Whether a mount hides something in one of the folders. */
+function isOver(mountPath: string, folders: readonly string[]): boolean {
+  const path = `${mountPath}/`.replaceAll(/\/+/g, "/");
+  return folders.some((own) => path.startsWith(`${own}/`) || `${own}/`.startsWith(path));
 }
 
 /** Whether a volume replaces one that the template gives to the proxy, which is merged by name. */
