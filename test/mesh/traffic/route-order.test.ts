@@ -105,6 +105,12 @@ test("a route behind one that contains each of its matches is unreachable", () =
   assert.deepEqual(unreachable([[{ uri: { regex: ".*" } }], [{ uri: { exact: "/ab" } }]]), [1]);
 });
 
+test("an empty value is a condition, other than no value", () => {
+  const empty = { headers: { h: { exact: "" } } };
+  assert.deepEqual(unreachable([[empty], [{ headers: { h: { exact: "1" } } }], [empty]]), [2]);
+  assert.deepEqual(unreachable([[{ headers: { h: {} } }], [empty]]), [1]);
+});
+
 test("the source counts only where no gateways are named", () => {
   const labels = { sourceLabels: { app: "t" } };
   assert.deepEqual(unreachable([[labels], [{ ...labels, sourceNamespace: "a" }]]), [1]);
