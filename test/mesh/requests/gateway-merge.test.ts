@@ -125,3 +125,22 @@ test("without a header, a request is compared as one with an empty header, and e
   assert.equal(routed("ignoreUriCase: true, uri: { regex: '/A' }", "/A"), "taken");
   assert.equal(routed("ignoreUriCase: true, uri: { regex: '/A' }", "/a"), "left");
 });
+
+test("of routes that are equally old, those for a hostname that sorts first come first", () => {
+  const route = (name: string, hostnames: string) => `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: ${name}, namespace: edge, creationTimestamp: "2026-01-01T00:00:00Z" }
+spec:
+  parentRefs: [{ name: gw }]
+  hostnames: [${hostnames}]
+  rules: [{ matches: [{ path: { type: Exact, value: /a } }], backendRefs: [{ name: ${name}, port: 80 }] }]
+`;
+  const all = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: gw, namespace: edge }
+spec: { gatewayClassName: istio, listeners: [{ name: http, port: 80, protocol: HTTP, hostname: "*.example.com" }] }
+`;
+  assert.equal(ends(all + route("a", '"*.example.com"') + route("b", ""), "/a"), "b");
+});
