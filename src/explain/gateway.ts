@@ -17,7 +17,7 @@ import { nameOf } from "../mesh/traffic/virtual-service-clients.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-import { defaultLines, routeTableLines, streamRouteLinesAt } from "./virtual-services.ts";
+import { defaultLines, delegatedIn, routeTableLines, streamRouteLinesAt } from "./virtual-services.ts";
 import { listed, listedNames } from "./wording.ts";
 
 /** Explains a Gateway of Istio: its proxies, its servers with what they conflict with, and the VirtualServices bound to it. */
@@ -68,8 +68,11 @@ function tableLines(gateway: Gateway, { conflicts, bound }: Served, mesh: Mesh):
   const leftOut = new Set(conflicts.filter(({ kind }) => kind !== "listener refused").map(({ server }) => server));
   const kept = gateway.spec.servers.filter((_, i) => !leftOut.has(i));
   const used = bound.flatMap(({ because, virtualService }) => (because === "used" ? [virtualService] : []));
-  const [proxyNamespace, another] = new Set(proxiesOfGateway(gateway, mesh).map(({ metadata }) => metadata.namespace));
-  const of = { virtualServices: used, proxyNamespace: another === undefined ? proxyNamespace : undefined };
+  const proxies = proxiesOfGateway(gateway, mesh).map(({ metadata, pod }) => ({
+    namespace: metadata.namespace,
+    labels: pod.labels,
+  }));
+  const of = { virtualServices: used, proxies, delegated: delegatedIn(mesh) };
   const tables = routeTablesOf(gateway, kept, of, mesh.settings).map(
     ({ port, host, routes, isRedirected }): ExplanationLine => ({
       key: "routes",

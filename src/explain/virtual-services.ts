@@ -7,9 +7,10 @@ import {
   streamVirtualServices,
   virtualServicesOfHost,
 } from "../mesh/traffic/virtual-service-choices.ts";
-import { delegatedRoutes } from "../mesh/traffic/delegate-routes.ts";
+import { delegatedRoutes, delegateOfRoute } from "../mesh/traffic/delegate-routes.ts";
 import { shownDuration } from "../mesh/traffic/durations.ts";
-import { type GatewayRoute, gatewaysOfHost, routesInOrder } from "../mesh/gateways/gateway-routes.ts";
+import { gatewaysOfHost } from "../mesh/gateways/gateway-routes.ts";
+import { type DelegatedPart, type GatewayRoute, routesInOrder } from "../mesh/gateways/merged-routes.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { fullGatewayName } from "../mesh/traffic/virtual-service-clients.ts";
 import { fullHost } from "../mesh/traffic/hosts.ts";
@@ -162,7 +163,7 @@ export const gatewayRouteLines = (host: string, mesh: Mesh): readonly Explanatio
     text: `At gateway ${gateway}: ${listed(bound)}${bound.length > 1 ? ", merged, the oldest first, and routes without a match last" : ""}`,
     value: bound.map(idOf),
     objects: bound,
-    lines: routeTableLines(routesInOrder(gateway, bound), mesh),
+    lines: routeTableLines(routesInOrder(gateway, bound, { delegated: delegatedIn(mesh) }), mesh),
   }));
 
 /** The routes of a gateway for one host, each with its VirtualService if they are of several. */
@@ -172,20 +173,41 @@ export function routeTableLines(routes: readonly GatewayRoute[], mesh: Mesh): re
 }
 
 function gatewayRouteLine(
-  { virtualService, i, route, by }: GatewayRoute,
+  { virtualService, i, part, of: delegated, by }: GatewayRoute,
   isMerged: boolean,
   mesh: Mesh,
 ): ExplanationLine {
-  const written: Route = { at: ["spec", "http", i, "route"], protocol: "http", route, destinations: route.route };
-  const taken = by && `${routeInWords(by.route)} of ${idOf(by.virtualService)}`;
-  const line = routeLine(written, { virtualService, mesh, by: taken });
+  const place = delegated ?? { i, delegate: undefined };
+  const written: Route = {
+    at: ["spec", "http", place.i, "route"],
+    protocol: "http",
+    route: part,
+    destinations: part.route,
+  };
+  const taken = by && `${routeInWords(by.part)} of ${idOf(by.of?.delegate ?? by.virtualService)}`;
+  const line = routeLine(written, { virtualService: place.delegate ?? virtualService, mesh, by: taken });
+  const through = place.delegate === undefined ? "" : `http[${i}], ${idOf(place.delegate)} `;
   return {
     ...line,
     key: "gateway.route",
-    of: `${idOf(virtualService)} ${line.of ?? ""}`,
-    text: isMerged ? `${idOf(virtualService)} ${line.text}` : line.text,
+    of: `${idOf(virtualService)} ${through}${line.of ?? ""}`,
+    text: `${isMerged ? `${idOf(virtualService)} ` : ""}${through}${line.text}`,
+    objects: [virtualService, ...(place.delegate === undefined ? [] : [place.delegate])],
   };
 }
+
+/** Looks up the routes that delegates have in effect. */
+export const delegatedIn =
+  (mesh: Mesh) =>
+  (route: HttpRoute, root: VirtualService): readonly DelegatedPart[] => {
+    const delegate = delegateOfRoute(route, root, mesh);
+    if (delegate === undefined) return [];
+    return delegatedRoutes(root, route, delegate, mesh.settings).map(({ index, route: own }) => ({
+      delegate,
+      i: index,
+      route: own,
+    }));
+  };
 
 interface Place {
   readonly virtualService: VirtualService;

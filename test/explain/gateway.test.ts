@@ -139,6 +139,7 @@ test("a Gateway has a table of routes for each host and port, also of those that
         { match: [{ uri: { prefix: "/old/pay" } }], route: to },
       ],
     }),
+    // Without a route at port 443, requests for the host get those of the wildcard.
     virtualService("c-nothing", {
       hosts: ["nothing.example.com"],
       http: [{ match: [{ port: 80 }], route: to }],
@@ -153,11 +154,58 @@ test("a Gateway has a table of routes for each host and port, also of those that
     "  VirtualService shop/a-wildcard http[1]: 100% to cart (no such host: 503); timeout 3 s",
     "Requests for *.example.com on port 443 try one route",
     "  http[1]: 100% to cart (no such host: 503); timeout 3 s",
-    "Requests for nothing.example.com on port 443 find no route, and get 404",
     "Requests for shop.example.com on port 443 try 2 routes, in this order",
     '  http[0] for URI prefix "/old/cart" or :method exact "POST": 100% to cart (no such host: 503); no retries',
     '  http[1] for URI prefix "/old/pay": 100% to cart (no such host: 503)',
   ]);
+});
+
+test("each match of a route, and each route of a delegate, has its own place among the routes", () => {
+  const to = [{ destination: { host: "cart" } }];
+  const lines = explained(
+    readObject("Namespace", { metadata: { name: "ingress" } }),
+    readObject("Workload", {
+      kind: "Deployment",
+      metadata: { name: "edge", namespace: "ingress" },
+      spec: { template: { metadata: { labels: { istio: "edge" } } } },
+    }),
+    gateway("public", "2026-01-01T00:00:00Z", [plain("shop.example.com")]),
+    virtualService("a-first", {
+      hosts: ["shop.example.com"],
+      http: [
+        { match: [{ method: { exact: "GET" } }, { uri: { regex: ".*" } }, { uri: { exact: "/late" } }], route: to },
+        { match: [{ uri: { prefix: "/behind" } }], route: to },
+      ],
+    }),
+    virtualService("b-root", {
+      hosts: ["shop.example.com"],
+      http: [
+        { match: [{ uri: { prefix: "/old" }, sourceNamespace: "shop" }], route: to },
+        { match: [{ uri: { prefix: "/new" }, sourceNamespace: "ingress" }], route: to },
+        { delegate: { name: "all", namespace: "shop" }, timeout: "3s" },
+        { match: [{ uri: { prefix: "/behind" } }], route: to },
+      ],
+    }),
+    virtualService("all", {
+      hosts: undefined,
+      gateways: undefined,
+      http: [{ match: [{ uri: { prefix: "/api" } }], route: to }, { route: to }],
+    }),
+  );
+  const start = lines.findIndex((line) => line.startsWith("Requests for"));
+  assert.deepEqual(
+    lines.slice(start, -1).map((line) => line.replace(/ \(no such host: 503\)/g, "")),
+    [
+      "Requests for shop.example.com on port 80 try 7 routes, in this order",
+      '  VirtualService shop/a-first http[0] for :method exact "GET": 100% to cart',
+      '  VirtualService shop/b-root http[1] for URI prefix "/new", namespace ingress: 100% to cart',
+      '  VirtualService shop/b-root http[2], VirtualService shop/all http[0] for URI prefix "/api": 100% to cart; timeout 3 s',
+      "  VirtualService shop/a-first http[0] for every request: 100% to cart",
+      "  - VirtualService shop/b-root http[2], VirtualService shop/all http[1]: 100% to cart; timeout 3 s; no request reaches it, because the route that matches every URI of VirtualService shop/a-first takes them",
+      '  - VirtualService shop/a-first http[1] for URI prefix "/behind": 100% to cart; no request reaches it, because the route that matches every URI of VirtualService shop/a-first takes them',
+      '  - VirtualService shop/b-root http[3] for URI prefix "/behind": 100% to cart; no request reaches it, because the route without match of VirtualService shop/all takes them',
+    ],
+  );
 });
 
 test("a Gateway that istiod rejects, without proxies", () => {

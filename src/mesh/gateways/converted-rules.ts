@@ -57,7 +57,7 @@ export function converted(all: readonly KubernetesRoute[], conversion: Conversio
     object.spec.rules.flatMap((rule, i) => {
       return matchesOf(rule, object).flatMap((match) => {
         const origin: RouteOrigin = { object, i, rule, match };
-        const rank = rankOf(origin);
+        const rank = rankOf(origin, conversion);
         return rawRoutes(origin, conversion).map((raw) => ({ origin, rank, raw }));
       });
     }),
@@ -215,12 +215,12 @@ function matchesOf({ matches }: Rule, { originKind }: KubernetesRoute): readonly
 }
 const everyPath: Match = { path: { type: "PathPrefix", value: "/" }, method: undefined, headers: [], queryParams: [] };
 
-/** Without a match last, then without a path; then exact paths, prefixes, expressions, the longer the earlier; methods, headers, parameters. */
+/** Without a match last, which one for a single port has; then without a path; then exact paths, prefixes, expressions, the longer the earlier; methods, headers, parameters. */
 type Rank = readonly number[];
-function rankOf(origin: RouteOrigin): Rank {
+function rankOf(origin: RouteOrigin, { port }: Conversion): Rank {
   const { match } = origin;
-  if (match === undefined) return [0];
-  const { method, headers, queryParams } = match;
+  if (match === undefined && port === undefined) return [0];
+  const { method, headers = [], queryParams = [] } = match ?? {};
   const [kind, length] = rankOfPath(pathOf(origin));
   const isMethod = typeof method === "string" ? 1 : 0;
   return [1, kind, length, isMethod, namesIn(headers), namesIn(queryParams)];

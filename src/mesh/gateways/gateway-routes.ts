@@ -1,10 +1,10 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type Mesh, relation } from "../../view/view.ts";
 import { listenersFor } from "./listeners.ts";
+import { routesInOrder, takenByOthers } from "./merged-routes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { everyNamespace, visibleTo } from "../traffic/export-to.ts";
-import { matchAt, matchesOf, type RouteMatch, RouteOrder } from "../traffic/route-order.ts";
 import { mostSpecificFirst, mostSpecificHost } from "../traffic/hosts.ts";
 import { hostsOf, virtualServicesOfHost } from "../traffic/virtual-service-choices.ts";
 import {
@@ -153,95 +153,10 @@ const gatewaysInMatches = ({ metadata, spec }: VirtualService): readonly string[
     .flatMap(({ match }) => match.flatMap(({ gateways }) => gateways))
     .map((gateway) => fullGatewayName(gateway, metadata.namespace));
 
-interface Placed {
-  readonly virtualService: VirtualService;
-  readonly i: number;
-  readonly route: HttpRoute;
-  readonly matches: readonly RouteMatch[];
-  /** The route of the same VirtualService that matches all requests before it, so that istiod leaves it out. */
-  readonly behind: Placed | undefined;
-}
-
 function* takenAt(gateway: string, bound: readonly VirtualService[]): Iterable<readonly [VirtualService, TakenRoute]> {
   // What an earlier route of the same VirtualService takes is reported without gateways.
-  for (const { virtualService, i, route, by } of routesInOrder(gateway, bound))
-    if (by !== undefined && by.virtualService !== virtualService)
-      yield [virtualService, { i, route, gateway, by: by.virtualService }];
-}
-
-/** A route of a gateway, in the order in which Envoy tries them; those that istiod leaves out come last. */
-export interface GatewayRoute {
-  readonly virtualService: VirtualService;
-  /** Its position in `spec.http`. */
-  readonly i: number;
-  readonly route: HttpRoute;
-  /** The route that takes all its requests; undefined: requests reach it. */
-  readonly by: Omit<GatewayRoute, "by"> | undefined;
-}
-
-/**
- * The routes of the VirtualServices, oldest first, that a gateway merges for one host, in the order of Envoy: of all ports, or of
- * one.
- */
-export const routesInOrder = (
-  gateway: string,
-  bound: readonly VirtualService[],
-  port?: number,
-): readonly GatewayRoute[] =>
-  routesOfListener(
-    bound.map((virtualService) => ({ virtualService, gateway })),
-    port,
-  );
-
-/** The same for VirtualServices at several gateways, `namespace/name`, that share a listener. */
-export function routesOfListener(
-  bound: readonly { readonly virtualService: VirtualService; readonly gateway: string }[],
-  port?: number,
-): readonly GatewayRoute[] {
-  const all = bound.flatMap(({ virtualService, gateway }) => [...routesAt(gateway, virtualService, port)]);
-  const routes = all.filter(({ behind }) => behind === undefined);
-  // A route that has a match for all requests counts as such: its other matches come first and are left out.
-  const isLast = ({ route, matches }: Placed) => !isDelegating(route) && matches.some(({ isCatchAll }) => isCatchAll);
-  const inOrder = [...routes.filter((one) => !isLast(one)), ...routes.filter(isLast)];
-  const order = new RouteOrder();
-  const places = new Map<HttpRoute, Placed>();
-  for (const [place, one] of inOrder.entries()) {
-    order.add(place, one.route, one.matches);
-    places.set(one.route, one);
-  }
-  const tried = inOrder.map(({ virtualService, i, route, matches }, place) => {
-    const first = order.firstTaking(place, matches);
-    return { virtualService, i, route, by: first && places.get(first) };
-  });
-  const leftOut = all.flatMap(({ virtualService, i, route, behind }) =>
-    behind === undefined ? [] : [{ virtualService, i, route, by: behind }],
-  );
-  return [...tried, ...leftOut];
-}
-
-/** The routes that a gateway gets of a VirtualService, and those that istiod leaves out behind one that matches all requests. */
-function* routesAt(gateway: string, virtualService: VirtualService, port: number | undefined): Iterable<Placed> {
-  let behind: Placed | undefined;
-  for (const [i, route] of virtualService.spec.http.entries()) {
-    const here = atPort(port, route);
-    if (here === undefined) continue;
-    const matches = matchesOf(here, virtualService).flatMap((match) => matchAt(gateway, match) ?? []);
-    if (matches.length === 0) continue;
-    const placed: Placed = { virtualService, i, route, matches, behind };
-    yield placed;
-    if (!isDelegating(route) && matches.some(takesEverything)) behind ??= placed;
-  }
-}
-
-const takesEverything = ({ isCatchAll, conditions }: RouteMatch): boolean => isCatchAll && conditions.length === 0;
-/** The routes of a delegate take its place, each with its own matches. */
-const isDelegating = ({ delegate }: HttpRoute): boolean => delegate !== undefined;
-
-/** The route with the matches that are for a port; none: it is not for this port. */
-function atPort(port: number | undefined, route: HttpRoute): HttpRoute | undefined {
-  if (port === undefined || route.match.every((match) => !match.port)) return route;
-  const match = route.match.filter((one) => !one.port || one.port === port);
-  return match.length === 0 ? undefined : { ...route, match: match.map((one) => ({ ...one, port: undefined })) };
+  for (const { virtualService, i, route, by } of takenByOthers(routesInOrder(gateway, bound)))
+    yield [virtualService, { i, route, gateway, by: by.virtualService }];
 }
 
 /** The gateways at which VirtualServices for a host are merged, each with those for its most specific host, oldest first. */

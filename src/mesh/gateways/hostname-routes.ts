@@ -48,12 +48,13 @@ export function routesByHostname(
   const uses = usesAtGateways(mesh);
   const kept = attached.filter(({ route }) => dropped(route, uses) === undefined);
   const conversion = { domain: mesh.settings.domain, ...uses };
+  const [namespace, name] = [listener.generated.metadata.namespace, listener.generated.metadata.name];
   return {
     all: [...Map.groupBy(kept, ({ hostname }) => hostname)].map(([hostname, some]) => ({
       hostname,
       converted: converted(
         some.map(({ route }) => route),
-        { ...conversion, hosts: [hostname] },
+        { ...conversion, hosts: [hostname], name: [namespace, name, hostname].join("~") },
       ),
     })),
     dropped: attached.flatMap(({ route }) => {

@@ -6,7 +6,7 @@ import { coveringHosts, covers, hostKey, mostSpecificFirst } from "../traffic/ho
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, WeightedDestination } from "../traffic/virtual-services.ts";
 import type { ConvertedRoutes, RouteOrigin } from "./converted-rules.ts";
-import { routesOfListener } from "./gateway-routes.ts";
+import { routesOfListener } from "./merged-routes.ts";
 import { type HostnameRoutes, routesByHostname, type RoutesAtListener } from "./hostname-routes.ts";
 import { grantsOf, missingCertificate } from "./listener-certificates.ts";
 import type { ListenerGateway } from "./listener-gateways.ts";
@@ -98,7 +98,7 @@ export function rulesInOrder(
 ): readonly ListedRule[] {
   const origins = new Map(bound.flatMap((one) => [...one.origins]));
   const refused = new Map(bound.flatMap((one) => [...one.refused]));
-  const inOrder = routesOfListener(bound, port).flatMap(({ route, by }) => {
+  const inOrder = routesOfListener(bound, { port }).flatMap(({ route, by }) => {
     const origin = origins.get(route);
     return origin === undefined ? [] : [{ origin, route, by: by && origins.get(by.route) }];
   });

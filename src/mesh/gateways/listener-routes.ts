@@ -1,7 +1,8 @@
 import { fact } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
-import { publicOnes, routesOfListener, type TakenRoute, virtualServicesOfGatewayHost } from "./gateway-routes.ts";
+import { publicOnes, type TakenRoute, virtualServicesOfGatewayHost } from "./gateway-routes.ts";
+import { routesOfListener, takenByOthers } from "./merged-routes.ts";
 import { gatewaysOfVirtualService, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { listenersFor } from "./listeners.ts";
@@ -72,10 +73,10 @@ function* takenOn(
   const first = pairs.filter(({ virtualService, gateway }) => places.get(virtualService) === gateway);
   const inOrder = first.map(({ virtualService, gateway }) => ({ virtualService, gateway: nameOf(gateway) }));
   const [listener] = bound;
-  for (const { virtualService, i, route, by } of routesOfListener(inOrder)) {
+  for (const { virtualService, i, route, by } of takenByOthers(routesOfListener(inOrder))) {
     const gateway = places.get(virtualService);
-    const byGateway = by && places.get(by.virtualService);
-    if (by === undefined || gateway === undefined || byGateway === undefined || gateway === byGateway) continue;
+    const byGateway = places.get(by.virtualService);
+    if (gateway === undefined || byGateway === undefined || gateway === byGateway) continue;
     const port = listener?.port ?? 0;
     yield {
       virtualService,

@@ -4,7 +4,7 @@ import { HostPatterns } from "../traffic/host-patterns.ts";
 import { hostsOf, nearness } from "../traffic/virtual-service-choices.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
-import { type GatewayRoute, routesInOrder } from "./gateway-routes.ts";
+import { type Asked, type GatewayRoute, routesInOrder } from "./merged-routes.ts";
 import { type Gateway, isPlainHttp, readsHttp, type Server, serverHosts } from "./servers.ts";
 
 /** The routes of one host at one listener of a Gateway. */
@@ -18,10 +18,9 @@ export interface RouteTable {
   readonly isRedirected: boolean;
 }
 
-/** The VirtualServices that the proxies of a Gateway get, and the namespace of these; undefined: they are in several, or not known. */
-interface Bound {
+/** The VirtualServices that the proxies of a Gateway get, and what is known of these. */
+interface Bound extends Required<Pick<Asked, "proxies" | "delegated">> {
   readonly virtualServices: readonly VirtualService[];
-  readonly proxyNamespace: string | undefined;
 }
 
 /**
@@ -34,10 +33,12 @@ interface Bound {
 export function routeTablesOf(
   gateway: Gateway,
   kept: readonly Server[],
-  { virtualServices, proxyNamespace }: Bound,
+  { virtualServices, proxies, delegated }: Bound,
   settings: MeshSettings,
 ): readonly RouteTable[] {
-  const rankOf = (one: VirtualService) => (proxyNamespace === undefined ? 0 : nearness(one, proxyNamespace, settings));
+  const [proxyNamespace, another] = new Set(proxies.map(({ namespace }) => namespace));
+  const rankOf = (one: VirtualService) =>
+    proxyNamespace === undefined || another !== undefined ? 0 : nearness(one, proxyNamespace, settings);
   const inOrder = virtualServices
     .filter(({ spec }) => spec.http.length > 0)
     .sort((a, b) => rankOf(a) - rankOf(b) || oldestFirst(a, b));
@@ -61,8 +62,9 @@ export function routeTablesOf(
         // A VirtualService that two servers offer the host to counts at its first place.
         const all = [...new Set(some.map(({ virtualService }) => virtualService))];
         const isRedirected = some.some((one) => one.isRedirected);
-        return { port, host, routes: routesInOrder(nameOf(gateway), all, port), isRedirected };
-      });
+        return { port, host, routes: routesInOrder(nameOf(gateway), all, { port, proxies, delegated }), isRedirected };
+      })
+      .filter(({ routes, isRedirected }) => routes.length > 0 || isRedirected);
   });
 }
 

@@ -4,7 +4,7 @@ import { hasClassOfIstio } from "../membership/gateways.ts";
 import { nameOf } from "../traffic/virtual-service-clients.ts";
 import { attachedRoutes } from "./attached-routes.ts";
 import { converted, type ConvertedRoutes, dropped, type RouteOrigin } from "./converted-rules.ts";
-import { routesOfListener } from "./gateway-routes.ts";
+import { routesOfListener } from "./merged-routes.ts";
 import { type ListenerGateway, listenerGateways } from "./listener-gateways.ts";
 import { hostnamesOf } from "./route-acceptance.ts";
 import { gatewayOfListenerSet, listenersOfGateway } from "./listener-sets.ts";

@@ -65,7 +65,7 @@ function isForProxy(match: HttpMatch, namespace: string, client: RouteClient): b
 /** Whether a match takes all requests, so that a gateway tries it last (Istio pilot/pkg/networking/core/route/route.go IsCatchAllRoute). */
 export function takesAll({ clauses, isClear, uri }: RouteCase): boolean {
   if (!isClear || clauses.includes(nothing)) return false;
-  return clauses.length === 0 || (clauses.length === 1 && uri?.prefix === "/");
+  return clauses.length === 0 || (clauses.length === 1 && (uri?.prefix === "/" || uri?.regex === ".*"));
 }
 
 /** The same for a route of tcp or tls (pilot/pkg/networking/core/tls.go matchTCP, matchTLS). */
@@ -158,24 +158,29 @@ const isList = (attribute: Attribute): boolean => attribute.startsWith("header "
 
 function* conditionsOf(match: HttpMatch): Iterable<readonly [StringMatch | "inexpressible", About]> {
   const { uri, method, authority } = match;
-  const ignoresCase = match.ignoreUriCase === true && /[a-z]/i.test(valueOf(uri));
-  if (uri !== undefined) yield [ignoresCase ? "inexpressible" : uri, ["path", false]];
+  if (uri !== undefined) yield [ignoresCase(match) ? "inexpressible" : uri, ["path", false]];
   if (method !== undefined) yield [method, ["method", false]];
   if (authority !== undefined) yield [inLowerCase(authority), ["host", false]];
   for (const [name, value] of Object.entries(match.headers)) yield headerCondition(name, value, false);
-  for (const [name, value] of Object.entries(match.withoutHeaders)) {
-    yield headerCondition(name, value, true);
-    if (takesEmptyText(value)) yield headerCondition(name, undefined, false);
-  }
+  for (const [name, value] of Object.entries(match.withoutHeaders)) yield* withoutHeader(name, value);
   for (const [name, value] of Object.entries(match.queryParams)) yield [value, [`query ${name}`, false]];
 }
 
+/** Envoy compares regular expressions as they are written. */
+const ignoresCase = ({ uri, ignoreUriCase }: HttpMatch): boolean =>
+  ignoreUriCase === true && !uri?.regex && /[a-z]/i.test(valueOf(uri));
+
 /**
- * A header that is not there counts as an empty one, if a value is asked for that it must not have (route.go TranslateRouteMatch,
- * TreatMissingHeaderAsEmpty).
+ * Whether a condition of `withoutHeaders` is also about requests without the header, which Envoy compares as an empty one. A condition
+ * for its presence is not (Istio pilot/pkg/networking/core/route/route.go TranslateRouteMatch, canBeConvertedToPresentMatch).
  */
-const takesEmptyText = (value: StringMatch): boolean =>
+const matchesMissingHeader = (value: StringMatch): boolean =>
   !isOfPresence(value) && patternsOf(value)?.some((one) => one.matches("")) === true;
+
+function* withoutHeader(name: string, value: StringMatch): ReturnType<typeof conditionsOf> {
+  yield headerCondition(name, value, true);
+  if (!name.startsWith("@") && matchesMissingHeader(value)) yield headerCondition(name, undefined, false);
+}
 
 /** Names such as `@request.auth.claims.group` are claims, which only a gateway knows. */
 const headerCondition = (
@@ -201,10 +206,10 @@ const inLowerCase = ({ exact, prefix, regex }: NonNullable<StringMatch>): String
 /** The texts that a condition accepts; undefined: they cannot be expressed. */
 function patternsOf(condition: StringMatch): readonly Pattern[] | undefined {
   if (condition?.exact !== undefined) return [exactly(condition.exact)];
-  if (condition?.prefix) return [startingWith(condition.prefix)];
+  if (condition?.prefix !== undefined) return [startingWith(condition.prefix)];
   return isOfPresence(condition) ? [anything] : patternsOfExpression(condition?.regex ?? "");
 }
 
 /** An expression `*` and nothing ask only for presence (route.go canBeConvertedToPresentMatch). */
 const isOfPresence = (condition: StringMatch): boolean =>
-  condition?.exact === undefined && !condition?.prefix && (!condition?.regex || condition.regex === "*");
+  condition?.exact === undefined && condition?.prefix === undefined && (!condition?.regex || condition.regex === "*");

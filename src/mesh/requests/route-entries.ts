@@ -1,9 +1,8 @@
 import type { MeshView } from "../../view/view.ts";
 import type { ConvertedRoutes } from "../gateways/converted-rules.ts";
-import { delegatedRoutes } from "../traffic/delegate-routes.ts";
-import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
+import { delegatedRoutes, delegateOfRoute } from "../traffic/delegate-routes.ts";
 import { hostOfService } from "../traffic/hosts.ts";
-import { delegateName, delegatesOfRoot, nameOf } from "../traffic/virtual-service-clients.ts";
+import { delegatesOfRoot } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, Protocol, VirtualService } from "../traffic/virtual-services.ts";
 import { isForSidecars, type MadeOfRoutes, type RoutesOfHost } from "./gateway-api-routes.ts";
 import { httpCases, type RouteClient, streamCases } from "./route-conditions.ts";
@@ -63,11 +62,8 @@ export class RouteEntries {
   /** The routes of the delegate, as they are in effect through the route of the root. */
   #delegated(root: VirtualService, route: HttpRoute, client: RouteClient): readonly Entry[] {
     const { settings } = this.#mesh;
-    const name = delegateName(route, root.metadata.namespace);
-    const found = this.#mesh.related(delegatesOfRoot, root).find((one) => nameOf(one) === name);
+    const found = delegateOfRoute(route, root, this.#mesh);
     if (found === undefined) return [];
-    const visible = visibleTo(found.spec.exportTo, found.metadata.namespace, settings.defaultVirtualServiceExportTo);
-    if (!includesNamespace(visible, root.metadata.namespace)) return [];
     return delegatedRoutes(root, route, found, settings).flatMap((one) => {
       const cases = httpCases(one.route, found, client);
       return cases.length === 0 ? [] : [{ virtualService: found, protocol: "http", ...one, cases } as const];

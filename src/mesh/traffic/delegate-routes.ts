@@ -2,7 +2,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { includesNamespace, visibleTo } from "./export-to.ts";
 import { fullHost } from "./hosts.ts";
-import { delegateName, fullGatewayName, nameOf, rootsOfDelegate } from "./virtual-service-clients.ts";
+import { delegateName, delegatesOfRoot, fullGatewayName, nameOf, rootsOfDelegate } from "./virtual-service-clients.ts";
 import type { HttpRoute, VirtualService } from "./virtual-services.ts";
 
 type HttpMatch = HttpRoute["match"][number];
@@ -45,11 +45,26 @@ export function delegatingTo(delegate: VirtualService, mesh: View): readonly Del
 }
 
 /** A root cannot use a delegate that is not exported to its namespace (virtual-service-delegate-not-found). */
-const isVisibleTo = ({ metadata }: VirtualService, delegate: VirtualService, { settings }: View): boolean =>
+const isVisibleTo = (
+  { metadata }: VirtualService,
+  delegate: VirtualService,
+  { settings }: Pick<View, "settings">,
+): boolean =>
   includesNamespace(
     visibleTo(delegate.spec.exportTo, delegate.metadata.namespace, settings.defaultVirtualServiceExportTo),
     metadata.namespace,
   );
+
+/** The delegate that a route of a VirtualService with hosts uses; undefined: it names none that exists and that the VirtualService sees. */
+export function delegateOfRoute(
+  route: HttpRoute,
+  root: VirtualService,
+  mesh: MeshView<typeof delegatesOfRoot>,
+): VirtualService | undefined {
+  const name = delegateName(route, root.metadata.namespace);
+  const found = mesh.related(delegatesOfRoot, root).find((one) => nameOf(one) === name);
+  return found !== undefined && isVisibleTo(root, found, mesh) ? found : undefined;
+}
 
 /** A route of a delegate as it is in effect through one route of a VirtualService with hosts. */
 export interface DelegatedRoute {

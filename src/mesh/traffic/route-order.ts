@@ -36,7 +36,10 @@ export interface RouteMatch {
   readonly conditions: readonly string[];
   /** With what the conditions imply: a header with a value is present. */
   readonly implied: readonly string[];
-  /** Envoy matches every request of a proxy that has the route (Istio route.go IsCatchAllRoute). */
+  /**
+   * istiod takes it for a match of every request of a proxy that has the route, so that a gateway tries it last (Istio route.go
+   * IsCatchAllRoute). The expression `/.*` matches as much, and is none for istiod.
+   */
   readonly isCatchAll: boolean;
   /** The gateways that it is for, `namespace/name`; undefined: all of the VirtualService. */
   readonly gateways: ReadonlySet<string> | undefined;
@@ -77,7 +80,7 @@ function routeMatch(match: HttpMatch | undefined, gateways: ReadonlySet<string> 
     if (presence !== undefined) presences.push(presence);
   }
   const uri = isEveryUri(match.uri) ? undefined : match.uri;
-  const isCatchAll = uri === undefined && conditions.length === 0;
+  const isCatchAll = uri === undefined && match.uri?.regex !== "/.*" && conditions.length === 0;
   for (const condition of clientConditions(match, gateways)) conditions.push(condition);
   conditions.sort();
   const implied = presences.length === 0 ? conditions : [...new Set([...conditions, ...presences])].sort();
@@ -95,6 +98,7 @@ function* requestConditions(match: HttpMatch): Iterable<readonly [string, string
 }
 
 function withPresence(name: string, value: StringMatch): readonly [string, string?] {
+  if (value?.exact === "") return [`${name} exact ""`, name];
   const text = textOf(value);
   return text === "" || value?.regex === "*" ? [name] : [`${name} ${text}`, name];
 }
@@ -302,7 +306,7 @@ export function routeInWords({ name, match }: HttpRoute): string {
 
 /** The first conditions of a match; undefined: it has none. */
 export function matchInWords(match: HttpMatch): string | undefined {
-  const { isCatchAll, conditions, uri } = routeMatch(match, undefined);
-  if (isCatchAll && conditions.length === 0) return undefined;
+  const { conditions, uri } = routeMatch(match, undefined);
+  if (uri === undefined && conditions.length === 0) return undefined;
   return [...(uri === undefined ? [] : [`URI ${textOf(uri)}`]), ...conditions].slice(0, 3).join(", ");
 }

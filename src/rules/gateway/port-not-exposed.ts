@@ -2,6 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { gatewayServiceReads, podsOfGateway, servicesOfProxies } from "../../mesh/gateways/gateway-services.ts";
 import type { Service } from "../../mesh/membership/services.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
 
 export const gatewayPortNotExposed = defineRule({
   id: "gateway-port-not-exposed",
@@ -21,7 +22,7 @@ export const gatewayPortNotExposed = defineRule({
     seen: "Connections to the port are refused or time out before they reach the gateway, whose access log shows nothing.",
     wayOut: "Add the port to the Service of the gateway. Load balancers of clouds may need minutes for it.",
     silentWhen:
-      "Not all workloads and Services are known, no Service selects the pods, they use the network of their node or a hostPort, or a Service has a targetPort with a name.",
+      "Not all workloads and Services are known, no Service selects the pods, they use the network of their node or a hostPort, or a Service has a targetPort with a name that no container of the pods has.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/ingress-control/",
   },
 
@@ -31,7 +32,7 @@ export const gatewayPortNotExposed = defineRule({
     if (proxies.some(({ pod }) => pod.hostNetwork || pod.hasHostPort)) return;
     const services = yield* servicesOfProxies(proxies, mesh);
     if (services.size === 0) return;
-    const isExposed = exposure(services);
+    const isExposed = exposure(services, proxies);
     const known = [...services, ...proxies];
     for (const [i, { port, bind }] of gateway.spec.servers.entries())
       if (port?.number && !bind && !isExposed(port.number))
@@ -46,17 +47,30 @@ export const gatewayPortNotExposed = defineRule({
   },
 });
 
-/** Whether Services lead to the listener of a server with a port. */
-function exposure(services: ReadonlySet<Service>): (port: number) => boolean {
+/** Whether Services lead to the listener of a server with a port. A target that no container names may be any port. */
+function exposure(services: ReadonlySet<Service>, proxies: readonly Workload[]): (port: number) => boolean {
+  const numbers = numbersByName(proxies);
   const ports = new Set<number>();
-  for (const { metadata, spec } of services) {
-    const isTranslated = metadata.labels["experimental.istio.io/disable-gateway-port-translation"] === undefined;
-    for (const { port = 0, targetPort, protocol } of spec.ports) {
-      if (protocol === "UDP") continue;
-      if (typeof targetPort === "string") return () => true;
-      ports.add(targetPort ?? port);
-      if (isTranslated) ports.add(port);
-    }
+  for (const target of new Set([...services].flatMap(targetsOf))) {
+    const reached = typeof target === "number" ? [target] : numbers.get(target);
+    if (reached === undefined) return () => true;
+    for (const number of reached) ports.add(number);
   }
   return (port) => ports.has(port);
+}
+
+/** The ports at which servers are reached by a Service: its targets, and its own, which stand for these unless a label forbids it. */
+function targetsOf({ metadata, spec }: Service): readonly (number | string)[] {
+  const isTranslated = metadata.labels["experimental.istio.io/disable-gateway-port-translation"] === undefined;
+  return spec.ports
+    .filter(({ protocol }) => protocol !== "UDP")
+    .flatMap(({ port = 0, targetPort }) => [targetPort || port, ...(isTranslated ? [port] : [])]);
+}
+
+function numbersByName(proxies: readonly Workload[]): ReadonlyMap<string, ReadonlySet<number>> {
+  const found = new Map<string, Set<number>>();
+  for (const { pod } of proxies)
+    for (const { name, number } of pod.ports)
+      if (name !== undefined) found.set(name, (found.get(name) ?? new Set()).add(number));
+  return found;
 }

@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { isOfferedBy } from "../../mesh/gateways/attachment.ts";
-import { routesInOrder } from "../../mesh/gateways/gateway-routes.ts";
+import { routesInOrder } from "../../mesh/gateways/merged-routes.ts";
 import type { Listener, ListenerGateway } from "../../mesh/gateways/listener-gateways.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { type Gateway, isPlainHttp, type Server, terminatesHttps } from "../../mesh/gateways/servers.ts";
@@ -80,7 +80,7 @@ function* inVirtualService(virtualService: VirtualService, mesh: View): Iterable
   const known = new Set<number>();
   for (const { gateway, scheme, port } of placesAt(virtualService, mesh)) {
     yield;
-    for (const { i, route, by } of routesInOrder(nameOf(gateway), [virtualService], port)) {
+    for (const { i, route, by } of routesInOrder(nameOf(gateway), [virtualService], { port })) {
       if (known.has(i) || by !== undefined || !isRedirectedTo(route, scheme, port)) continue;
       known.add(i);
       yield {

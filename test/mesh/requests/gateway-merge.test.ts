@@ -88,3 +88,59 @@ test("a server that redirects does so for one namespace only where a route of it
   assert.equal(routed(""), "Gateway edge/first redirects the client to HTTPS");
   assert.notEqual(routed("match: [{ port: 8080 }],"), "Gateway edge/first redirects the client to HTTPS");
 });
+
+test("the expression .* counts as every path, so that a gateway tries it last, and /.* does not", () => {
+  const all = (regex: string) =>
+    gateway("first", 1, "hosts: ['*']") +
+    virtualService(
+      "shop/older",
+      1,
+      `gateways: [edge/first], http: [{ match: [{ uri: { regex: "${regex}" } }], ${to("older")} }]`,
+    ) +
+    virtualService(
+      "shop/younger",
+      2,
+      `gateways: [edge/first], http: [{ match: [{ uri: { prefix: /a } }], ${to("y")} }]`,
+    );
+  assert.equal(ends(all(".*"), "/a"), "y");
+  assert.equal(ends(all(".*"), "/b"), "older");
+  assert.equal(ends(all("/.*"), "/a"), "older");
+});
+
+test("without a header, a request is compared as one with an empty header, and expressions ignore ignoreUriCase", () => {
+  const routed = (match: string, path = "/") =>
+    ends(
+      gateway("first", 1, "hosts: ['*']") +
+        virtualService(
+          "shop/v",
+          1,
+          `gateways: [edge/first], http: [{ match: [{ ${match} }], ${to("taken")} }, { ${to("left")} }]`,
+        ),
+      path,
+    );
+  assert.equal(routed("withoutHeaders: { h: { regex: '.*' } }"), "left");
+  assert.equal(routed("withoutHeaders: { h: { regex: '.+' } }"), "taken");
+  assert.equal(routed("withoutHeaders: { h: {} }"), "taken");
+  assert.equal(routed("withoutHeaders: { h: { regex: '*' } }"), "taken");
+  assert.equal(routed("ignoreUriCase: true, uri: { regex: '/A' }", "/A"), "taken");
+  assert.equal(routed("ignoreUriCase: true, uri: { regex: '/A' }", "/a"), "left");
+});
+
+test("of routes that are equally old, those for a hostname that sorts first come first", () => {
+  const route = (name: string, hostnames: string) => `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: ${name}, namespace: edge, creationTimestamp: "2026-01-01T00:00:00Z" }
+spec:
+  parentRefs: [{ name: gw }]
+  hostnames: [${hostnames}]
+  rules: [{ matches: [{ path: { type: Exact, value: /a } }], backendRefs: [{ name: ${name}, port: 80 }] }]
+`;
+  const all = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: gw, namespace: edge }
+spec: { gatewayClassName: istio, listeners: [{ name: http, port: 80, protocol: HTTP, hostname: "*.example.com" }] }
+`;
+  assert.equal(ends(all + route("a", '"*.example.com"') + route("b", ""), "/a"), "b");
+});

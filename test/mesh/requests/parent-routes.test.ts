@@ -111,6 +111,21 @@ describe("several routes for one Service", () => {
       ["x"],
     ],
     [
+      "for a single port, a rule of a GRPCRoute without matches comes before a later one with an empty match",
+      route("GRPCRoute", "shop/r", {
+        parents: parent(", port: 80"),
+        spec: `rules:\n- backendRefs: [{ name: a, port: 80 }]\n- matches: [{}]\n  backendRefs: [{ name: b, port: 80 }]`,
+      }),
+      ["a"],
+    ],
+    [
+      "and behind it for all ports",
+      route("GRPCRoute", "shop/r", {
+        spec: `rules:\n- backendRefs: [{ name: a, port: 80 }]\n- matches: [{}]\n  backendRefs: [{ name: b, port: 80 }]`,
+      }),
+      ["b"],
+    ],
+    [
       "a Sidecar that does not import the Service imports no route for it",
       httpRoute("shop/r", to("a")) + sidecar("web/s", 'egress: [{ hosts: ["shop/a.shop.svc.cluster.local"] }]'),
       ["x"],

@@ -115,6 +115,11 @@ test("an empty text that is asked for exactly is no presence, and no path", () =
   );
 });
 
+test("an empty value is a condition, other than no value", () => {
+  const empty = { headers: { h: { exact: "" } } };
+  assert.deepEqual(unreachable([[empty], [{ headers: { h: { exact: "1" } } }], [empty]]), [2]);
+});
+
 test("the source counts only where no gateways are named", () => {
   const labels = { sourceLabels: { app: "t" } };
   assert.deepEqual(unreachable([[labels], [{ ...labels, sourceNamespace: "a" }]]), [1]);
