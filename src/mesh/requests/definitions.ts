@@ -1,6 +1,12 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
-import { type DeclaredProtocol, declaredProtocol, isTlsPort, parsedProtocol } from "../membership/service-protocol.ts";
+import {
+  type DeclaredProtocol,
+  declaredProtocol,
+  isTlsPort,
+  parsedProtocol,
+  type ServicePort,
+} from "../membership/service-protocol.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { covers } from "../traffic/hosts.ts";
@@ -30,10 +36,20 @@ export interface DefinedPort {
 export function portOfDefinition(definition: Definition, number: number): DefinedPort | undefined {
   if (definition.kind === "Service") {
     const port = definition.spec.ports.find((one) => one.port === number);
-    return port && { protocol: declaredProtocol(port), isTls: isTlsPort(port) };
+    return port && definedPort(port);
   }
   const port = definition.spec.ports.find((one) => one.number === number);
   return port && { protocol: parsedProtocol(port.protocol ?? ""), isTls: isTlsProtocol(port.protocol) };
+}
+
+const definedPorts = new WeakMap<ServicePort, DefinedPort>();
+
+/** The result is stored, because each step of each request asks for it. */
+function definedPort(port: ServicePort): DefinedPort {
+  let found = definedPorts.get(port);
+  if (found === undefined)
+    definedPorts.set(port, (found = { protocol: declaredProtocol(port), isTls: isTlsPort(port) }));
+  return found;
 }
 
 /** The numbers of all ports. */
