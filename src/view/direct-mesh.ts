@@ -31,6 +31,9 @@ export abstract class DirectMesh implements Mesh {
   hasUnder(relation: Relation, key: string): boolean {
     return this.at(relation.to, key).length > 0;
   }
+  hasAny(relation: Relation): boolean {
+    return !this.isEmpty(relation.to);
+  }
   visited(): void {}
   get(fact: AnyFact, subject: AnyObject | string): never {
     return fact.compute(subject as never, this) as never;

@@ -113,6 +113,9 @@ class Side implements Mesh {
     this.#spend(1);
     return this.#listAt(relation.to, key).length > 0;
   }
+  hasAny(relation: Relation): boolean {
+    return !this.#mesh.isEmpty(relation.to);
+  }
   related(relation: Relation, object: AnyObject): readonly never[] {
     return this.lookup(relation.to, relation.from.keys(object, this.settings)) as readonly never[];
   }

@@ -124,6 +124,8 @@ export interface MeshView<in R extends Reads = never> {
   under<X extends R & Relation>(relation: X, keys: Iterable<string>): readonly ToOf<X>[];
   /** Whether `under` finds any object, without visiting them. */
   hasUnder(relation: R & Relation, key: string): boolean;
+  /** Whether the relation leads to any object at all, from whatever object. */
+  hasAny(relation: R & Relation): boolean;
   get<F extends R & AnyFact>(fact: F, subject: SubjectOfFact<F>): ValueOfFact<F>;
   /** Counts objects that are compared without a look-up, so that the CPU budget of a review limits this work too. */
   visited(objects: number): void;

@@ -20,7 +20,7 @@ import {
 import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { backendTlsPoliciesOfNamespace } from "../traffic/backend-tls-policies.ts";
 import { setsClientTls } from "./client-tls.ts";
-import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "../traffic/policy-rules.ts";
+import { policyRuleReads, policyRulesOf } from "../traffic/policy-rules.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;
@@ -190,8 +190,7 @@ export const destinationsWithTls = fact(
     servicesBesideServiceEntry,
     serviceEntriesBesideServiceEntry,
     backendTlsPoliciesOfNamespace,
-    policyRulesOfService,
-    policyRulesOfEntry,
+    ...policyRuleReads,
   ],
   (namespace, mesh): readonly Destination[] => {
     const entries = entriesWithTls(namespace, mesh);
@@ -214,7 +213,7 @@ export const destinationsWithTls = fact(
 );
 
 type Select = (labels: Labels) => readonly Workload[];
-type PolicyReads = typeof policyRulesOfService | typeof policyRulesOfEntry;
+type PolicyReads = (typeof policyRuleReads)[number];
 type ServiceView = MeshView<
   PolicyReads | typeof servicesOfNamespace | typeof destinationRulesOfNamespace | typeof serviceEntriesBesideService
 >;
@@ -273,11 +272,11 @@ function isTlsSetBy(over: RulesOverHost): boolean {
 /** The ServiceEntries of a namespace with DestinationRules that set TLS, and these rules. */
 function entriesWithTls(
   namespace: Namespace,
-  mesh: MeshView<typeof serviceEntriesOfNamespace | typeof destinationRulesOfServiceEntry | typeof policyRulesOfEntry>,
+  mesh: MeshView<typeof serviceEntriesOfNamespace | typeof destinationRulesOfServiceEntry | PolicyReads>,
 ): readonly (readonly [ServiceEntry, readonly DestinationRule[]])[] {
   return mesh.related(serviceEntriesOfNamespace, namespace).flatMap((entry) => {
     const rules = mesh.related(destinationRulesOfServiceEntry, entry);
-    const isMade = mesh.get(policyRulesOfEntry, entry).size > 0;
+    const isMade = policyRulesOf(entry, mesh).size > 0;
     return isMade || rules.some(setsClientTls) ? [[entry, rules] as const] : [];
   });
 }

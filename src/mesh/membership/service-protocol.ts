@@ -1,6 +1,6 @@
 import type { Service } from "./services.ts";
 
-type ServicePort = Service["spec"]["ports"][number];
+export type ServicePort = Service["spec"]["ports"][number];
 
 /** How proxies treat the connections of a port: as HTTP, as bytes, or as what they turn out to be. */
 export type DeclaredProtocol = "HTTP" | "TCP" | "undeclared";

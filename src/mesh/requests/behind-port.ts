@@ -103,7 +103,9 @@ export class BehindPort {
 
   #arrivalAtPods({ of, object: service, namespace, labels, tls }: Sent<Service>): Arrival {
     if (!this.#mesh.knows("Workload")) return unknown(of, "the workloads of the mesh are not known");
-    const selected = this.#mesh.get(captured, namespace).workloads.selected({ ...service.spec.selector, ...labels });
+    // Most destinations name no subset. What is known of a selector is kept with it.
+    const selector = Object.keys(labels).length === 0 ? service.spec.selector : { ...service.spec.selector, ...labels };
+    const selected = this.#mesh.get(captured, namespace).workloads.selected(selector);
     const all = contradicts(service.spec.selector, labels) ? [] : selected;
     const ports = portsOf(service);
     const gateways = this.#gatewaysBehind({ object: service, namespace, labels }, all);

@@ -6,6 +6,7 @@ import {
   isTlsPort,
   parsedProtocol,
   portByNumber,
+  type ServicePort,
 } from "../membership/service-protocol.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
@@ -36,10 +37,20 @@ export interface DefinedPort {
 export function portOfDefinition(definition: Definition, number: number): DefinedPort | undefined {
   if (definition.kind === "Service") {
     const port = portByNumber(definition, number);
-    return port && { protocol: declaredProtocol(port), isTls: isTlsPort(port) };
+    return port && definedPort(port);
   }
   const port = definition.spec.ports.find((one) => one.number === number);
   return port && { protocol: parsedProtocol(port.protocol ?? ""), isTls: isTlsProtocol(port.protocol) };
+}
+
+const definedPorts = new WeakMap<ServicePort, DefinedPort>();
+
+/** The result is stored, because each step of each request asks for it. */
+function definedPort(port: ServicePort): DefinedPort {
+  let found = definedPorts.get(port);
+  if (found === undefined)
+    definedPorts.set(port, (found = { protocol: declaredProtocol(port), isTls: isTlsPort(port) }));
+  return found;
 }
 
 /** The numbers of all ports. */

@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { clientTlsOf } from "../client-tls/client-tls.ts";
-import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "../traffic/policy-rules.ts";
+import { policyRuleReads, policyRulesOf } from "../traffic/policy-rules.ts";
 import { readers } from "../membership/control-plane.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
@@ -34,8 +34,7 @@ export const destinationRulesOfEntry = relation("destinationRulesOfEntry", servi
 export const destinationReads = [
   destinationRulesOfService,
   destinationRulesOfEntry,
-  policyRulesOfService,
-  policyRulesOfEntry,
+  ...policyRuleReads,
   serviceEntriesBesideService,
   namespaceOfService,
   namespaceOfEntry,

@@ -93,7 +93,8 @@ export const rulesReadByEach = (
 
 /** The hosts of DestinationRules with the same key. */
 interface HostsAtKey {
-  readonly byHost: Pick<ReadonlyMap<string, RulesOfHost>, "get">;
+  /** The rules of exactly this host. */
+  of(host: string): RulesOfHost | undefined;
   over(host: string): readonly string[];
 }
 
@@ -102,28 +103,38 @@ export const hostsAtKey = fact("hostsAtKey", "key", [destinationRulesOfVirtualSe
   const rules = mesh.under(destinationRulesOfVirtualService, [key]);
   const [only] = rules;
   // Most hosts have one, for which a map would take more memory than the rule itself.
-  if (only !== undefined && rules.length === 1) return hostOfOne(only, mesh.settings);
+  if (only !== undefined && rules.length === 1)
+    return new OneHost(hostOfRule(only, mesh.settings), rules, mesh.settings);
   const byHost = rulesByHost(rules, mesh.settings);
   const patterns = new HostPatterns(byHost.keys());
-  return { byHost, over: (host) => patterns.allOver(host) };
+  return { of: (host) => byHost.get(host), over: (host) => patterns.allOver(host) };
 });
 
-function hostOfOne(rule: DestinationRule, settings: MeshSettings): HostsAtKey {
-  const of = hostOfRule(rule, settings);
-  const [byHost, there, hosts] = [new SmallMap<string, RulesOfHost>(), new RulesOfHost(of, settings), [of]];
-  there.add(rule);
-  byHost.set(of, there);
-  return { byHost, over: (host) => (covers(of, host) ? hosts : nothing) };
+class OneHost implements HostsAtKey {
+  readonly #rules: RulesOfHost;
+  readonly #hosts: readonly string[];
+
+  constructor(host: string, rules: readonly DestinationRule[], settings: MeshSettings) {
+    this.#rules = new RulesOfHost(host, rules, settings);
+    this.#hosts = [host];
+  }
+
+  of(host: string): RulesOfHost | undefined {
+    return host === this.#rules.host ? this.#rules : undefined;
+  }
+  over(host: string): readonly string[] {
+    return covers(this.#rules.host, host) ? this.#hosts : nothing;
+  }
 }
 
 /** The DestinationRules of users for exactly one host. */
 const rulesOfHost = (host: string, mesh: MeshView<typeof hostsAtKey>): RulesOfHost | undefined =>
-  mesh.get(hostsAtKey, hostKey(host)).byHost.get(host);
+  mesh.get(hostsAtKey, hostKey(host)).of(host);
 
 /** The DestinationRules of several hosts, most specific first. */
 export const rulesOfHosts = (hosts: readonly string[], mesh: MeshView<typeof hostsAtKey>): RulesOverHost =>
   new RulesOverHost(
-    hosts.flatMap((host) => rulesOfHost(host, mesh) ?? []),
+    hosts.map((host) => rulesOfHost(host, mesh)).filter((of) => of !== undefined),
     mesh.settings,
   );
 
@@ -134,9 +145,7 @@ export function rulesWithMade(
   hosts: readonly string[],
   mesh: MeshView<typeof hostsAtKey>,
 ): RulesOverHost {
-  const own = new RulesOfHost(host, mesh.settings);
-  for (const rule of made) own.add(rule);
-  for (const rule of rulesOfHost(host, mesh)?.rules ?? []) own.add(rule);
+  const own = new RulesOfHost(host, [...made, ...(rulesOfHost(host, mesh)?.rules ?? nothing)], mesh.settings);
   const wider = hosts.filter((one) => one !== host).flatMap((one) => rulesOfHost(one, mesh) ?? []);
   return new RulesOverHost([own, ...wider], mesh.settings);
 }
@@ -155,9 +164,10 @@ export const readsRuleHosts = [hostsAtKey, wildcardKeysOver, destinationRulesOfV
 
 /** The hosts of DestinationRules that match a host (as istiod resolves it), most specific first. */
 export function ruleHostsOver(host: string, mesh: MeshView<(typeof readsRuleHosts)[number]>): readonly string[] {
-  const found: string[] = [];
+  let found: readonly string[] = nothing;
   const add = (key: string) => {
-    for (const one of mesh.get(hostsAtKey, key).over(host)) found.push(one);
+    const over = mesh.get(hostsAtKey, key).over(host);
+    found = found.length === 0 ? over : [...found, ...over];
   };
   if (mesh.hasUnder(destinationRulesOfVirtualService, host)) add(host);
   const wildcard = wildcardOver(host);

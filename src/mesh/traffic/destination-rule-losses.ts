@@ -7,7 +7,7 @@ import type { MergedDestinationRule, RulePart, RuleSequence } from "./destinatio
 import { entriesOfDestinationRule, servicesOfDestinationRule } from "./destination-rule-services.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";
-import { policiesOf, policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./policy-rules.ts";
+import { policyRuleReads, policiesOf, policyRulesOf } from "./policy-rules.ts";
 
 /** A DestinationRule and all DestinationRules, itself among them, of any namespace, for its host. */
 export const destinationRulesOfSameHost = relation(
@@ -20,10 +20,7 @@ export const destinationRulesOfSameHost = relation(
 const rulesOfSameHost = fact(
   "rulesOfSameHost",
   "key",
-  [
-    ...[destinationRulesOfSameHost, servicesOfDestinationRule, entriesOfDestinationRule],
-    ...[policyRulesOfService, policyRulesOfEntry],
-  ],
+  [...[destinationRulesOfSameHost, servicesOfDestinationRule, entriesOfDestinationRule], ...policyRuleReads],
   (host, mesh): SameHost => {
     const rules = mesh.under(destinationRulesOfSameHost, [hostKey(host)]);
     const same = rules.filter((rule) => hostOfRule(rule, mesh.settings) === host);

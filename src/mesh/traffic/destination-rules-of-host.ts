@@ -22,15 +22,18 @@ const noOwnRules: OwnRules = { merged: nothing, used: unusedDestinationRules };
 
 /** The DestinationRules of one host in one namespace. */
 class RulesOfNamespace {
-  readonly rules: DestinationRule[] = [];
+  readonly rules: readonly DestinationRule[];
   readonly #host: string;
   readonly #settings: MeshSettings;
+  /** Those of all rules, which most namespaces both use and export. */
+  #all: readonly MergedDestinationRule[] | undefined;
   #own: OwnRules | undefined;
   #exported: readonly MergedDestinationRule[] | undefined;
   #visible: { readonly named: ReadonlyMap<string, number>; readonly toAll: number } | undefined;
-  #uses: Map<MergedDestinationRule, UsedDestinationRules> | undefined;
+  #uses: SmallMap<MergedDestinationRule, UsedDestinationRules> | undefined;
 
-  constructor(host: string, settings: MeshSettings) {
+  constructor(host: string, rules: readonly DestinationRule[], settings: MeshSettings) {
+    this.rules = rules;
     this.#host = host;
     this.#settings = settings;
   }
@@ -41,20 +44,18 @@ class RulesOfNamespace {
   }
   #findOwn(namespace: string): OwnRules {
     const isSeen = namespace === this.#settings.rootNamespace ? isPrivate : isLocal;
-    const merged = mergedOf(
-      this.#host,
-      this.rules.filter((rule) => isSeen(rule, this.#settings)),
-    );
+    const merged = this.#merged((rule) => isSeen(rule, this.#settings));
     return merged.length === 0 ? noOwnRules : { merged, used: destinationRulesOfSome(namespace, merged) };
   }
 
   /** The merged rules for clients of other namespaces, before visibility is checked. */
   get exported(): readonly MergedDestinationRule[] {
-    this.#exported ??= mergedOf(
-      this.#host,
-      this.rules.filter((rule) => !isPrivate(rule, this.#settings)),
-    );
-    return this.#exported;
+    return (this.#exported ??= this.#merged((rule) => !isPrivate(rule, this.#settings)));
+  }
+
+  #merged(isSeen: (rule: DestinationRule) => boolean): readonly MergedDestinationRule[] {
+    if (this.rules.every(isSeen)) return (this.#all ??= mergedOf(this.#host, this.rules));
+    return mergedOf(this.#host, this.rules.filter(isSeen));
   }
 
   /** The rule that is exported to a client's namespace. None of them has a selector, and the last one is used. */
@@ -63,21 +64,25 @@ class RulesOfNamespace {
     const { named, toAll } = this.#visible;
     const last = this.exported[Math.max(named.get(client) ?? -1, toAll)];
     if (last === undefined) return undefined;
-    this.#uses ??= new Map();
-    const use = this.#uses.get(last) ?? [last];
-    this.#uses.set(last, use);
+    const own = this.#own?.used;
+    if (own?.length === 1 && own[0] === last) return own;
+    this.#uses ??= new SmallMap();
+    let use = this.#uses.get(last);
+    if (use === undefined) this.#uses.set(last, (use = [last]));
     return use;
   }
 }
 
+const namesNobody: ReadonlyMap<string, number> = new Map();
+
 function lastVisible(merged: readonly MergedDestinationRule[]) {
-  const named = new Map<string, number>();
+  let named: Map<string, number> | undefined;
   let toAll = -1;
   for (const [i, { exportTo }] of merged.entries()) {
     if (exportTo.size === 0 || exportTo.has("*")) toAll = i;
-    for (const to of exportTo) named.set(to, i);
+    for (const to of exportTo) (named ??= new Map()).set(to, i);
   }
-  return { named, toAll };
+  return { named: named ?? namesNobody, toAll };
 }
 
 const isVisibleTo = ({ exportTo }: MergedDestinationRule, client: string): boolean =>
@@ -85,41 +90,45 @@ const isVisibleTo = ({ exportTo }: MergedDestinationRule, client: string): boole
 
 /** The DestinationRules of one host. */
 export class RulesOfHost {
-  readonly rules: DestinationRule[] = [];
-  readonly byNamespace = new SmallMap<string, RulesOfNamespace>();
-  readonly #host: string;
+  readonly host: string;
+  readonly rules: readonly DestinationRule[];
   readonly #settings: MeshSettings;
+  #byNamespace: SmallMap<string, RulesOfNamespace> | undefined;
 
-  constructor(host: string, settings: MeshSettings) {
-    this.#host = host;
+  constructor(host: string, rules: readonly DestinationRule[], settings: MeshSettings) {
+    this.host = host;
+    this.rules = rules;
     this.#settings = settings;
   }
 
-  add(rule: DestinationRule): void {
-    const { namespace } = rule.metadata;
-    let there = this.byNamespace.get(namespace);
-    if (there === undefined) {
-      there = new RulesOfNamespace(this.#host, this.#settings);
-      this.byNamespace.set(namespace, there);
-    }
-    there.rules.push(rule);
-    this.rules.push(rule);
+  /** Undefined: it has none. */
+  inNamespace(namespace: string): RulesOfNamespace | undefined {
+    return (this.#byNamespace ??= this.#grouped()).get(namespace);
+  }
+
+  #grouped(): SmallMap<string, RulesOfNamespace> {
+    const found = new SmallMap<string, RulesOfNamespace>();
+    const add = (namespace: string, rules: readonly DestinationRule[]) =>
+      found.set(namespace, new RulesOfNamespace(this.host, rules, this.#settings));
+    const [first] = this.rules;
+    if (first !== undefined && this.rules.length === 1) add(first.metadata.namespace, this.rules);
+    else
+      for (const [namespace, rules] of Map.groupBy(this.rules, ({ metadata }) => metadata.namespace))
+        add(namespace, rules);
+    return found;
   }
 }
 
-export function rulesByHost(
+export const rulesByHost = (
   rules: readonly DestinationRule[],
   settings: MeshSettings,
-): ReadonlyMap<string, RulesOfHost> {
-  const found = new Map<string, RulesOfHost>();
-  for (const rule of rules) {
-    const host = hostOfRule(rule, settings);
-    const there = found.get(host) ?? new RulesOfHost(host, settings);
-    found.set(host, there);
-    there.add(rule);
-  }
-  return found;
-}
+): ReadonlyMap<string, RulesOfHost> =>
+  new Map(
+    [...Map.groupBy(rules, (rule) => hostOfRule(rule, settings))].map(([host, of]) => [
+      host,
+      new RulesOfHost(host, of, settings),
+    ]),
+  );
 
 /** All DestinationRules that match a host. Hosts with the same DestinationRules share one object. */
 export class RulesOverHost {
@@ -154,14 +163,19 @@ export class RulesOverHost {
 
   #inOrder(): readonly DestinationRule[] {
     const places = this.#places;
+    const [first] = this.#hosts;
+    if (first !== undefined && this.#hosts.length === 1) return first.rules;
     const rules = this.#hosts.flatMap((host) => host.rules);
-    if (places === undefined || this.#hosts.length < 2) return rules;
+    if (places === undefined) return rules;
     return rules.sort((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
   }
 
   /** The rules that define a subset, for any client. */
   defining(subset: string): readonly DestinationRule[] {
-    this.#defining ??= byNameOfSubset(this.rules);
+    const { rules } = this;
+    if (rules.length <= few && rules.every(({ spec }) => spec.subsets.length <= few))
+      return rules.filter(({ spec }) => spec.subsets.some(({ name }) => name === subset));
+    this.#defining ??= byNameOfSubset(rules);
     return this.#defining.get(subset) ?? nothing;
   }
 
@@ -214,13 +228,16 @@ export class RulesOverHost {
     namespace: string,
     seen: (there: RulesOfNamespace) => readonly MergedDestinationRule[],
   ): RulesOfNamespace | undefined {
-    for (const { byNamespace } of this.#hosts) {
-      const there = byNamespace.get(namespace);
+    for (const host of this.#hosts) {
+      const there = host.inNamespace(namespace);
       if (there !== undefined && seen(there).length > 0) return there;
     }
     return undefined;
   }
 }
+
+/** So few rules or subsets are compared one by one. */
+const few = 8;
 
 function byNameOfSubset(rules: readonly DestinationRule[]): ReadonlyMap<string, readonly DestinationRule[]> {
   const found = new Map<string, DestinationRule[]>();

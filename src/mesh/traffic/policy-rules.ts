@@ -10,6 +10,7 @@ import {
   type BackendTlsPolicy,
   backendTlsOfEntry,
   backendTlsOfService,
+  backendTlsPoliciesOfService,
   hasInvalidAuthority,
 } from "./backend-tls-policies.ts";
 
@@ -52,11 +53,20 @@ export const policyRulesOfEntry = fact(
   },
 );
 
-export const policyRulesOf = (
-  definition: Definition,
-  mesh: MeshView<typeof policyRulesOfService | typeof policyRulesOfEntry>,
-): PolicyRules =>
-  definition.kind === "Service" ? mesh.get(policyRulesOfService, definition) : mesh.get(policyRulesOfEntry, definition);
+/** What `policyRulesOf` reads. */
+export const policyRuleReads = [policyRulesOfService, policyRulesOfEntry, backendTlsPoliciesOfService] as const;
+export type PolicyRuleView = MeshView<(typeof policyRuleReads)[number]>;
+
+/** Whether istiod makes a DestinationRule of any BackendTLSPolicy: most meshes have none. */
+export const hasPolicyRules = (mesh: MeshView<typeof backendTlsPoliciesOfService>): boolean =>
+  mesh.hasAny(backendTlsPoliciesOfService);
+
+export function policyRulesOf(definition: Definition, mesh: PolicyRuleView): PolicyRules {
+  if (!hasPolicyRules(mesh)) return none;
+  return definition.kind === "Service"
+    ? mesh.get(policyRulesOfService, definition)
+    : mesh.get(policyRulesOfEntry, definition);
+}
 
 const none: PolicyRules = new Map();
 const beforeAll = "0001-01-01T00:00:00Z";

@@ -130,6 +130,19 @@ export interface Callers {
 }
 
 function callersAmong(clients: Clients, { root, followers, scopes, pods }: Omit<Routed, "clients">): Callers {
+  const sidecars = ofSidecarsAlone(clients);
+  const found =
+    sidecars === undefined ? throughGateways(clients, pods) : { inOrder: [{ sidecars }], somewhere: nowhere };
+  return { root, followers, scopes, ...found };
+}
+const nowhere: readonly never[] = [];
+
+/** The namespaces, if no gateway is among the clients, as in most cases. */
+function ofSidecarsAlone(clients: Clients): ReadonlySet<string> | undefined {
+  return clients.size === 1 ? clients.get(meshGateway) : undefined;
+}
+
+function throughGateways(clients: Clients, pods: Routed["pods"]): Pick<Callers, "inOrder" | "somewhere"> {
   const inOrder: Callers["inOrder"][number][] = [];
   const somewhere = new Set<ReadonlySet<string>>();
   const known = new Set<GatewayPods["workload"]>();
@@ -144,5 +157,5 @@ function callersAmong(clients: Clients, { root, followers, scopes, pods }: Omit<
       inOrder.push({ namespace, gateway: pod, isServed: true });
     }
   }
-  return { root, followers, scopes, inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
+  return { inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
 }

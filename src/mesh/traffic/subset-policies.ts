@@ -2,7 +2,7 @@ import { fact, relation } from "../../view/view.ts";
 import { definingEntriesOfAlias, serviceOfAlias } from "./aliased-hosts.ts";
 import { entryByHost, serviceByHost } from "./definition-choice.ts";
 import { type DestinationRule, exactSubsetHosts } from "./destination-rules.ts";
-import { policyRulesOf, policyRulesOfEntry, policyRulesOfService } from "./policy-rules.ts";
+import { policyRuleReads, policyRulesOf } from "./policy-rules.ts";
 import { aliasesOfSubsets } from "./subset-aliases.ts";
 
 /** A VirtualService and the Services of which it names subsets. */
@@ -20,7 +20,7 @@ export const policyRulesOfSubsets = fact(
   "policyRulesOfSubsets",
   "key",
   [
-    ...[servicesOfSubsets, entriesOfSubsets, policyRulesOfService, policyRulesOfEntry],
+    ...[servicesOfSubsets, entriesOfSubsets, ...policyRuleReads],
     ...[aliasesOfSubsets, serviceOfAlias, definingEntriesOfAlias],
   ],
   (host, mesh): readonly DestinationRule[] => {

@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { aliasedHost } from "./aliased-hosts.ts";
+import { backendTlsPoliciesOfService } from "./backend-tls-policies.ts";
 import {
   readsRuleHosts,
   ruleHostsOver,
@@ -12,9 +13,11 @@ import { serviceEntriesOfVirtualService } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { coveringHosts, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias } from "./subset-aliases.ts";
+import { hasPolicyRules } from "./policy-rules.ts";
 import { policyRulesOfSubsets } from "./subset-policies.ts";
 import { SubsetsOfHost } from "./subsets.ts";
 
+const nothing: readonly never[] = [];
 type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
@@ -111,27 +114,26 @@ export const hostOfSubsets = fact(
   },
 );
 
-/** The look-up results for subsets of a host whose DestinationRules decide, which can have many aliases. */
-const subsetsOfTarget = fact(
-  "subsetsOfTarget",
-  "key",
-  [
-    ...readsRuleHosts,
-    ...[serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
-    ...[aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias, policyRulesOfSubsets],
-  ],
-  (host, mesh): SubsetsOfHost => {
-    const hosts = ruleHostsOver(host, mesh);
-    const namespaces = serviceNamespacesOfHost(host, mesh);
-    const { settings } = mesh;
-    const made = mesh.get(policyRulesOfSubsets, host);
-    if (made.length > 0)
-      return new SubsetsOfHost(rulesWithMade(host, made, hosts, mesh), new Set(namespaces), settings);
-    const [first] = hosts;
-    if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
-    return new SubsetsOfHost(rulesOfHosts(hosts, mesh), mesh.get(namespacesTogether, namespaces.join()), settings);
-  },
-);
+const readsOfTarget = [
+  ...readsRuleHosts,
+  ...[serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
+  ...[aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias, policyRulesOfSubsets, backendTlsPoliciesOfService],
+] as const;
+
+/** The look-up results for subsets of a host whose DestinationRules decide. */
+function subsetsFor(host: string, mesh: MeshView<(typeof readsOfTarget)[number]>): SubsetsOfHost {
+  const hosts = ruleHostsOver(host, mesh);
+  const namespaces = serviceNamespacesOfHost(host, mesh);
+  const { settings } = mesh;
+  const made = hasPolicyRules(mesh) ? mesh.get(policyRulesOfSubsets, host) : nothing;
+  if (made.length > 0) return new SubsetsOfHost(rulesWithMade(host, made, hosts, mesh), new Set(namespaces), settings);
+  const [first] = hosts;
+  if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));
+  return new SubsetsOfHost(rulesOfHosts(hosts, mesh), mesh.get(namespacesTogether, namespaces.join()), settings);
+}
+
+/** The look-up results for subsets of a host that has other names, of which there can be many. */
+const subsetsOfTarget = fact("subsetsOfTarget", "key", readsOfTarget, subsetsFor);
 
 /**
  * The look-up results for subsets of a host (as istiod resolves it), or of the one that it is an alias for. Hosts with the same DestinationRules and the same
@@ -140,6 +142,9 @@ const subsetsOfTarget = fact(
 export const subsetsOfHost = fact(
   "subsetsOfHost",
   "key",
-  [hostOfSubsets, subsetsOfTarget],
-  (said, mesh): SubsetsOfHost => mesh.get(subsetsOfTarget, mesh.get(hostOfSubsets, said).host),
+  [hostOfSubsets, subsetsOfTarget, ...readsOfTarget],
+  (said, mesh): SubsetsOfHost => {
+    const { host, alias } = mesh.get(hostOfSubsets, said);
+    return alias === undefined ? subsetsFor(host, mesh) : mesh.get(subsetsOfTarget, host);
+  },
 );

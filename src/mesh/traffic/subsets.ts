@@ -87,9 +87,10 @@ export class SubsetsOfHost {
   #findClients(): ReadonlySet<string> {
     const clients = new Set<string>();
     const { rules } = this.rules;
-    addSorted(clients, rules, ({ metadata }) => [metadata.namespace]);
-    addSorted(clients, [...this.serviceNamespaces], (namespace) => [namespace]);
-    addSorted(clients, rules, ({ spec }) => spec.exportTo.filter((to) => to !== "*" && to !== "."));
+    addSorted(clients, new Set(rules.map(({ metadata }) => metadata.namespace)));
+    addSorted(clients, this.serviceNamespaces);
+    if (rules.some(({ spec }) => spec.exportTo.length > 0))
+      addSorted(clients, new Set(rules.flatMap(({ spec }) => spec.exportTo.filter((to) => to !== "*" && to !== "."))));
     return clients.add(anyOtherNamespace);
   }
 
@@ -202,22 +203,21 @@ export class SubsetsOfHost {
       this.#owners ??= new UnknownOwners(this.rules);
       return this.#owners.choicesOf(client);
     }
-    const all = new Set([...this.serviceNamespaces].map((owner) => this.rules.usedBy(client, owner)));
-    const [only] = all;
-    return all.size === 1 && only !== undefined ? this.#only(only) : anyOf([...all]);
+    const [owner, ...others] = this.serviceNamespaces;
+    const first = this.rules.usedBy(client, owner);
+    if (others.length === 0) return this.#only(first);
+    const all = new Set([first, ...others.map((other) => this.rules.usedBy(client, other))]);
+    return all.size === 1 ? this.#only(first) : new AnyOf([...all]);
   }
 
   #only(used: UsedDestinationRules): SubsetChoices {
-    return used === unusedDestinationRules ? (this.#unused ??= anyOf([used])) : choicesBy(used);
+    return used === unusedDestinationRules ? (this.#unused ??= new AnyOf([used])) : choicesBy(used);
   }
 }
 
-/** Adds what all of them name, in the order of the names. */
-function addSorted<T>(found: Set<string>, all: readonly T[], namesOf: (one: T) => readonly string[]): void {
-  const names: string[] = [];
-  for (const one of all) for (const name of namesOf(one)) names.push(name);
-  if (names.length > 1) names.sort();
-  for (const name of names) found.add(name);
+/** Adds the names in their order. */
+function addSorted(found: Set<string>, names: Iterable<string>): void {
+  for (const name of [...names].sort()) found.add(name);
 }
 
 const choicesOfRules = new KeptIn<UsedDestinationRules, SubsetChoices>();
@@ -225,23 +225,23 @@ const choicesOfRules = new KeptIn<UsedDestinationRules, SubsetChoices>();
 /** All hosts that a wildcard covers can have the same rules. */
 function choicesBy(used: UsedDestinationRules): SubsetChoices {
   let found = choicesOfRules.get(used);
-  if (found === undefined) choicesOfRules.set(used, (found = anyOf([used])));
+  if (found === undefined) choicesOfRules.set(used, (found = new AnyOf([used])));
   return found;
 }
 
-function anyOf(all: readonly UsedDestinationRules[]): SubsetChoices {
-  const known = new SmallMap<string, SubsetLookup>();
-  return {
-    all,
-    lookUp(subset) {
-      let best = known.get(subset);
-      if (best === undefined) {
-        best = bestOf(all.map((used) => lookupOf(used, subset)));
-        known.set(subset, best);
-      }
-      return best;
-    },
-  };
+class AnyOf implements SubsetChoices {
+  readonly all: readonly UsedDestinationRules[];
+  readonly #known = new SmallMap<string, SubsetLookup>();
+
+  constructor(all: readonly UsedDestinationRules[]) {
+    this.all = all;
+  }
+
+  lookUp(subset: string): SubsetLookup {
+    let best = this.#known.get(subset);
+    if (best === undefined) this.#known.set(subset, (best = bestOf(this.all.map((used) => lookupOf(used, subset)))));
+    return best;
+  }
 }
 
 /** The first look-up result with the highest rank. */

@@ -228,6 +228,8 @@ export interface GatewayPods {
   readonly workload: ObjectOf<"Workload">;
 }
 
+const noPods: ReadonlyMap<string, readonly GatewayPods[]> = new Map();
+
 /**
  * The workloads that serve the gateways of a VirtualService, by gateway name. A Gateway selects pods of every namespace
  * (Istio pilot/pkg/model/push_context.go mergeGateways, without PILOT_SCOPE_GATEWAY_TO_NAMESPACE). The proxies that serve
@@ -237,8 +239,10 @@ export function gatewayPodsOf(
   virtualService: VirtualService,
   mesh: MeshView<typeof gatewaysOfVirtualService | typeof workloadsOfGateway>,
 ): ReadonlyMap<string, readonly GatewayPods[]> {
+  const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
+  if (gateways.length === 0) return noPods;
   const pods = new Map<string, readonly GatewayPods[]>();
-  for (const gateway of mesh.related(gatewaysOfVirtualService, virtualService)) {
+  for (const gateway of gateways) {
     const workloads = mesh.related(workloadsOfGateway, gateway);
     const selected = workloads.filter(({ pod }) => selects(gateway.spec.selector, pod.labels));
     pods.set(

@@ -10,6 +10,7 @@ import { aliasesOfDestinationRule, subsetUsersOfAlias } from "../../mesh/traffic
 import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { SmallMap } from "../../view/small-map.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
 /** A DestinationRule and its namespace. */
@@ -61,7 +62,7 @@ export const destinationRuleHidesSubset = defineRule({
     const hasProxies = home === undefined ? undefined : mesh.get(clientProxies, home);
     if (hasProxies === false) return;
     const reported = new Set<string>();
-    const asked: Asked = { mesh, changes: new Map() };
+    const asked: Asked = { mesh, changes: new Map(), sets: new SmallMap() };
     for (const virtualService of usersOf(rule, mesh)) {
       yield;
       for (const { host, subset, instead } of hiddenBy(rule, virtualService, asked)) {
@@ -92,6 +93,8 @@ interface Asked {
   readonly mesh: View;
   /** By host; undefined: clients do not use the rule. */
   readonly changes: Map<string, HostChange | undefined>;
+  /** Of lists of subsets: many hosts have the same. */
+  readonly sets: SmallMap<readonly string[], ReadonlySet<string>>;
 }
 
 /** What the rule changes for clients of its namespace that send requests to a host. */
@@ -109,14 +112,18 @@ interface Hidden {
   readonly instead: DestinationRule;
 }
 
-function changeOf(rule: DestinationRule, subsets: SubsetsOfHost): HostChange | undefined {
+function changeOf(rule: DestinationRule, subsets: SubsetsOfHost, { sets }: Asked): HostChange | undefined {
   const { namespace } = rule.metadata;
-  const { used, subsets: left } = subsets.lookUp(namespace, "");
-  return used.includes(rule) ? { left: new Set(left), otherwise: subsets.otherwiseUsedBy(namespace) } : undefined;
+  const { used, subsets: names } = subsets.lookUp(namespace, "");
+  if (!used.includes(rule)) return undefined;
+  let left = sets.get(names);
+  if (left === undefined) sets.set(names, (left = new Set(names)));
+  return { left, otherwise: subsets.otherwiseUsedBy(namespace) };
 }
 
 /** The subsets that a VirtualService routes clients in the namespace of the rule to, and that they lack because of it. */
-function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh, changes }: Asked): Iterable<Hidden> {
+function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, asked: Asked): Iterable<Hidden> {
+  const { mesh, changes } = asked;
   const { namespace } = rule.metadata;
   for (const traffic of trafficOf(virtualService)) {
     const { host: said, subset } = traffic.destination;
@@ -126,7 +133,7 @@ function* hiddenBy(rule: DestinationRule, virtualService: VirtualService, { mesh
     const subsets = mesh.get(subsetsOfHost, named);
     // The owner of a service decides about its subsets, and virtual-service-subset-not-found reports what is missing.
     if (subsets.serviceNamespaces.has(namespace)) continue;
-    if (!changes.has(host)) changes.set(host, changeOf(rule, subsets));
+    if (!changes.has(host)) changes.set(host, changeOf(rule, subsets, asked));
     const change = changes.get(host);
     if (change === undefined || change.left.has(subset)) continue;
     const instead = subsets.rules

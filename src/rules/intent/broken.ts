@@ -67,7 +67,8 @@ function* ended(verdict: Verdict, at: IntentJudgement, before: Before): Generato
       yield problemOf(verdict, at, { isOfNamespace, onlyWarns: "the intent was not about this namespace before" });
     return;
   }
-  const entry = was.intent.spec.requests.find((one) => keyOfEntry(one) === keyOfEntry(verdict.entry));
+  const key = keyOfEntry(verdict.entry);
+  const entry = was.intent.spec.requests.find((one) => keyOfEntry(one) === key);
   if (entry === undefined || !isAboutTheSame(was, at)) return;
   const state = was.stateOf(entry);
   if (state === "broken" || state === verdict.state) return;
@@ -76,7 +77,7 @@ function* ended(verdict: Verdict, at: IntentJudgement, before: Before): Generato
 }
 
 const isAboutTheSame = (was: IntentJudgement, at: IntentJudgement): boolean =>
-  JSON.stringify(was.intent.spec.to) === JSON.stringify(at.intent.spec.to);
+  was.intent === at.intent || JSON.stringify(was.intent.spec.to) === JSON.stringify(at.intent.spec.to);
 
 const undecidedNow = ({ state }: Verdict): string | undefined =>
   state === "undecided" ? "it is not decided that the entry no longer holds" : undefined;

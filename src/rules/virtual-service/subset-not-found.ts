@@ -210,7 +210,8 @@ class Said {
   readonly key: string;
   readonly evidence: readonly Evidence[];
   readonly #failure: SubsetFailure;
-  readonly #asked: Asked;
+  readonly #target: Target;
+  readonly #settings: MeshSettings;
   readonly #isForAll: boolean;
   #message: string | undefined;
   #fix: { readonly text: string | undefined } | undefined;
@@ -220,15 +221,16 @@ class Said {
     this.key = JSON.stringify([host, subset, failure.client?.namespace, failure.lookup.definedFor, isWarning]);
     this.evidence = witnessesOf(failure, asked, subsets.isNowhere(subset));
     this.#failure = failure;
-    this.#asked = asked;
+    this.#target = asked.target;
+    this.#settings = asked.settings;
     this.#isForAll = isForAll;
   }
 
   get message(): string {
-    return (this.#message ??= messageOf(this.#failure, this.#asked.target, this.#isForAll));
+    return (this.#message ??= messageOf(this.#failure, this.#target, this.#isForAll));
   }
   get fix(): string | undefined {
-    return (this.#fix ??= { text: fixOf(this.#failure, this.#asked) }).text;
+    return (this.#fix ??= { text: fixOf(this.#failure, this.#target, this.#settings) }).text;
   }
 }
 
@@ -292,7 +294,7 @@ function listed(subsets: readonly string[]): string {
 }
 
 /** Undefined: the general one. */
-const fixOf = (failure: SubsetFailure, { target, settings }: Asked): string | undefined =>
+const fixOf = (failure: SubsetFailure, target: Target, settings: MeshSettings): string | undefined =>
   target.isUnknown ? hostFix(target, settings.domain) : (subsetFix(failure, target) ?? missingFix(target));
 
 /** `fix`: if the clients follow the VirtualService. */
