@@ -26,14 +26,11 @@ const areInterfaces: Accepts = (value) => interfacesIn(value) !== undefined;
 /** Kubernetes apimachinery pkg/api/resource/quantity.go ParseQuantity. */
 const isQuantity: Accepts = (value) => /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
 
-/**
- * Whether a proxy config has fields. Those with values that Istio refuses are not looked for, and neither are keys that are there twice,
- * of which Istio takes the last one.
- */
+/** Whether a proxy config has fields. Those with values that Istio refuses are not looked for. */
 const hasFields: Accepts = (value) => {
   const malformed: Malformed[] = [];
   const config = parseYaml(value, "a proxy config", malformed);
-  if (malformed.length > 0) return malformed.every(({ found }) => found.includes("unique") || found.endsWith("bytes"));
+  if (malformed.length > 0) return malformed.every(({ found }) => found.endsWith("bytes"));
   return config === undefined || config === null || (typeof config === "object" && !Array.isArray(config));
 };
 
