@@ -24,7 +24,7 @@ export function* refusePeerAuthentication({ spec }: Written): Refused {
   if (ports.length > 0 && Object.keys(fieldsOf(labels)).length === 0)
     yield { at, message: "Modes of single ports need a selector with labels" };
   for (const { key, at: place } of ports)
-    if (!/^[0-9]+$/.test(key) || Number(key) < 1 || Number(key) > 65_535)
+    if (!/^[1-9][0-9]*$/.test(key) || Number(key) > 65_535)
       yield { at: place, message: `${quoted(key)} is no port number from 1 to 65535` };
   yield* refusedSelector(labels, ["spec", "selector", "matchLabels"]);
 }

@@ -1,6 +1,7 @@
 import { parseDocument, type Scalar, visit } from "yaml";
 import { resolvePlain } from "./plain-scalars.ts";
 import {
+  enumeration,
   fingerprint,
   flag,
   int32,
@@ -34,21 +35,46 @@ const authorizationProvider = optional(
 /** An extension provider that is called: the field of each sort has the service. */
 const calledProvider = optional(record({ service: text }));
 
+// istio.io/api mesh/v1alpha1 proxy.pb.go, config.pb.go
+const interceptionMode = enumeration({ 0: "REDIRECT", 1: "TPROXY", 2: "NONE" });
+const controlPlaneAuthPolicy = enumeration({ 0: "NONE", 1: "MUTUAL_TLS", 1000: "INHERIT" });
+const clientCertDetails = enumeration({
+  0: "UNDEFINED",
+  1: "SANITIZE",
+  2: "FORWARD_ONLY",
+  3: "APPEND_FORWARD",
+  4: "SANITIZE_SET",
+  5: "ALWAYS_FORWARD_ONLY",
+});
+const normalization = enumeration({
+  0: "DEFAULT",
+  1: "NONE",
+  2: "BASE",
+  3: "MERGE_SLASHES",
+  4: "DECODE_AND_MERGE_SLASHES",
+});
+const minProtocolVersion = enumeration({ 0: "TLS_AUTO", 1: "TLSV1_2", 2: "TLSV1_3" });
+const outboundMode = enumeration({ 0: "REGISTRY_ONLY", 1: "ALLOW_ANY", 3: "ALLOW_ANY_DYNAMIC_DNS" });
+
 /** The fields of a proxy config, which the mesh config and pods can contain. */
 export const proxyConfigFields = {
   proxyMetadata: map(fingerprint),
   runtimeValues: map(fingerprint),
-  interceptionMode: text,
+  interceptionMode,
   customConfigFile: text,
   proxyBootstrapTemplatePath: text,
   discoveryAddress: text,
   binaryPath: text,
   caCertificatesPem: fingerprint,
-  controlPlaneAuthPolicy: text,
+  controlPlaneAuthPolicy,
   gatewayTopology: optional(
-    record({ numTrustedProxies: fingerprint, forwardClientCertDetails: text, proxyProtocol: optional(record({})) }),
+    record({
+      numTrustedProxies: fingerprint,
+      forwardClientCertDetails: clientCertDetails,
+      proxyProtocol: optional(record({})),
+    }),
   ),
-  proxyHeaders: optional(record({ forwardedClientCert: text })),
+  proxyHeaders: optional(record({ forwardedClientCert: clientCertDetails })),
 };
 
 const meshConfig = record({
@@ -65,8 +91,8 @@ const meshConfig = record({
       matchExpressions: list(record({ key: name, operator: name, values: list(name) })),
     }),
   ),
-  pathNormalization: optional(record({ normalization: text })),
-  meshMTLS: optional(record({ minProtocolVersion: text })),
+  pathNormalization: optional(record({ normalization })),
+  meshMTLS: optional(record({ minProtocolVersion })),
   caCertificates: list(record({ pem: text, spiffeBundleUrl: text, trustDomains: list(name) })),
   extensionProviders: list(
     record({
@@ -89,7 +115,7 @@ const meshConfig = record({
   enableEnvoyAccessLogService: flag,
   ca: optional(record({ address: text })),
   configSources: list(record({ address: text })),
-  outboundTrafficPolicy: optional(record({ mode: text })),
+  outboundTrafficPolicy: optional(record({ mode: outboundMode })),
   defaultHttpRetryPolicy: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
   localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
   defaultConfig: optional(record(proxyConfigFields)),
@@ -117,8 +143,8 @@ export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, m
 };
 
 /**
- * Parses YAML or JSON inside of an object, with the scalars that Istio's library reads (sigs.k8s.io/yaml): `no` is false. A text
- * that is none is reported and read as absent.
+ * Parses YAML or JSON inside of an object as Istio's library does (sigs.k8s.io/yaml YAMLToJSON): `no` is false, merge keys are read, the
+ * first document counts, and of keys that stand twice the last one. A text that is none is reported and read as absent.
  */
 export function parseYaml(yaml: string, what: string, malformed: Malformed[]): unknown {
   const wrong = (found: string) => malformed.push({ at: [], expected: `${what} as YAML`, found });
@@ -127,8 +153,8 @@ export function parseYaml(yaml: string, what: string, malformed: Malformed[]): u
     return undefined;
   }
   try {
-    const document = parseDocument(yaml, { merge: true });
-    const [error] = document.errors;
+    const document = parseDocument(yaml, { merge: true, uniqueKeys: false });
+    const error = document.errors.find(({ code }) => code !== "MULTIPLE_DOCS");
     if (error === undefined) {
       visit(document, { Scalar: (_key, node) => readAsInGo(node) });
       return document.toJS({ maxAliasCount: 100 }) as unknown;
@@ -158,7 +184,7 @@ export const parseFields = (yaml: string, what: string, malformed: Malformed[]):
 
 /**
  * The fields of a mesh config or proxy config under their JSON names. istiod reads the names of the proto too: `trust_domain` is
- * `trustDomain` (Istio pkg/util/protomarshal ApplyYAML). Keys of maps, such as environment variables, are upper case and
+ * `trustDomain`, which counts if both stand there (Istio pkg/util/protomarshal ApplyYAML). Keys of maps, such as environment variables, are upper case and
  * stay as they are.
  */
 function camelCased(raw: unknown, done = new Map<unknown, unknown>()): unknown {
@@ -168,10 +194,16 @@ function camelCased(raw: unknown, done = new Map<unknown, unknown>()): unknown {
   if (known === undefined) {
     known = Array.isArray(raw)
       ? raw.map((item) => camelCased(item, done))
-      : Object.fromEntries(Object.entries(raw).map(([key, value]) => [jsonName(key), camelCased(value, done)]));
+      : Object.fromEntries(namedInJson(raw).map(([key, value]) => [key, camelCased(value, done)]));
     done.set(raw, known);
   }
   return known;
+}
+/** The entries under their JSON names; those that are written with them are the last. */
+function namedInJson(raw: object): readonly (readonly [string, unknown])[] {
+  const entries = Object.entries(raw);
+  const renamed = entries.flatMap(([key, value]) => (jsonName(key) === key ? [] : [[jsonName(key), value] as const]));
+  return renamed.length === 0 ? entries : [...renamed, ...entries.filter(([key]) => jsonName(key) === key)];
 }
 const jsonName = (key: string): string => {
   if (key === "mesh_mTLS") return "meshMTLS";

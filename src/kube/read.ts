@@ -64,6 +64,18 @@ export const intOrText = scalar(
   (raw): raw is number | string => typeof raw === "string" || Number.isSafeInteger(raw),
 );
 
+/**
+ * An enum of a configuration that istiod reads from YAML, which may have the number of a value instead of its name (Istio
+ * pkg/util/protomarshal ApplyYAML).
+ */
+export const enumeration =
+  (names: Readonly<Record<number, string>>): Read<string | undefined> =>
+  (raw, malformed) => {
+    // The parser of Go reads an octal number of YAML 1.2 too.
+    const number = typeof raw === "string" && /^0o[0-7]+$/.test(raw) ? Number(raw) : raw;
+    return typeof number === "number" && Object.hasOwn(names, number) ? names[number] : text(raw, malformed);
+  };
+
 /** Always a string: absent is read as empty. */
 export const name: Read<string> = (raw, malformed) => text(raw, malformed) ?? "";
 
@@ -169,6 +181,21 @@ export const map =
     // fromEntries defines own properties, so that a key named __proto__ stays data.
     return entries.length === 0 ? noEntries : Object.fromEntries(entries);
   };
+
+/**
+ * A map by the numbers of ports. The API server accepts whatever the CEL function `int` reads, such as `+8080`, but istiod cannot
+ * read an object with a key that is no number in JSON (istio.io/api security/v1beta1 UnmarshalJSON).
+ */
+export const mapByPort = <T>(read: Read<T>): Read<Readonly<Record<string, NonNullable<T>>>> => {
+  const readMap = map(read);
+  return (raw, malformed) => {
+    const keys = isObject(raw) ? Object.keys(raw) : [];
+    for (const key of keys) if (!/^(?:0|[1-9]\d*)$/.test(key)) under(key, misnamed, key, malformed);
+    return readMap(raw, malformed);
+  };
+};
+const misnamed: Read<void> = (key, malformed) =>
+  report(malformed, "called by a port number without a sign or leading zeros", key);
 
 /**
  * An object in which some fields may also have the names of their protobuf definition. The API server drops such names unless

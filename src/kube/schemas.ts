@@ -8,6 +8,7 @@ import {
   isObject,
   list,
   map,
+  mapByPort,
   name,
   number,
   optional,
@@ -425,7 +426,9 @@ export const referenceGrant = record({
   }),
 });
 
-export const peerAuthentication = record({ spec: record({ selector, mtls: peerMtls, portLevelMtls: map(peerMtls) }) });
+export const peerAuthentication = record({
+  spec: record({ selector, mtls: peerMtls, portLevelMtls: mapByPort(peerMtls) }),
+});
 
 export const authorizationPolicy = record({
   spec: record({

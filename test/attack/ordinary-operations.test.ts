@@ -122,3 +122,21 @@ for (const proxyIn of ["containers", "initContainers"] as const)
     const labelled = cluster.request({ "patch Pod payments/kafka-0": { metadata: { labels: { role: "leader" } } } });
     assert.ok(labelled.allowed, labelled.message);
   });
+
+test("with the profile strict, a policy gets another name, and a route a delegate", () => {
+  const cluster = new Cluster(objectsOf("sidecars"), loadPolicies([], rules, "strict").policies);
+  const route = { route: [{ destination: { host: "api" } }] };
+  const steps: readonly Step[] = [
+    { "create PeerAuthentication payments/strict": { spec: { mtls: { mode: "STRICT" } } } },
+    { "delete PeerAuthentication payments/default": null },
+    { "create VirtualService payments/routes": { spec: { http: [route] } } },
+    { "create VirtualService payments/api": { spec: { hosts: ["a.example.com"], gateways: ["edge"], http: [route] } } },
+    { "patch VirtualService payments/api": { spec: { http: [{ delegate: { name: "routes" } }] } } },
+  ];
+  for (const step of steps) {
+    const { allowed, message } = cluster.request(step);
+    assert.ok(allowed, `${JSON.stringify(step)}: ${message ?? ""}`);
+  }
+  const { allowed } = cluster.request({ "create PeerAuthentication payments/other": { spec: {} } });
+  assert.ok(!allowed, "a second policy that says something else is denied");
+});

@@ -42,7 +42,8 @@ class Values {
   }
 
   #withFields({ properties = {}, additionalProperties }: Schema, depth: number): unknown {
-    const entry = isObject(additionalProperties) ? { a: additionalProperties as Schema } : {};
+    // Keys of ports must be numbers.
+    const entry = isObject(additionalProperties) ? { "1": additionalProperties as Schema } : {};
     const fields = Object.entries({ ...properties, ...entry });
     return Object.fromEntries(fields.map(([key, value]) => [key, depth < deepest ? this.of(value, depth + 1) : null]));
   }

@@ -129,7 +129,8 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   "namespace-waypoint-replaced": [
     [/ in annotation proxy\.istio\.io\/config;/, "Remove discoveryAddress from the annotation."],
     [/ shares its requests with /, "Remove the label gateway.networking.k8s.io/gateway-name from the pods."],
-    [/ shares its service account with /, "Give the workload a service account of its own."],
+    [/ shares its service account with (?!Gateway )/, "Give the workload a service account of its own."],
+    [/ shares its service account with Gateway /, "Give the Gateway a service account of its own."],
   ],
   "authorization-policy-not-enforced-l7": [
     [
@@ -388,7 +389,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-default-deny-removed": [
     [
-      /^(?!Deployment payments).*and no policy does any more$/,
+      /\(waypoint\) loses its default deny: .*and no policy does any more$/,
+      "Keep the policy that denies by default, or create a replacement first. To take the waypoint away, remove the labels that name it and delete its Gateway before its policies.",
+    ],
+    [
+      /^(?!Deployment payments|Gateway \S+ \(waypoint\)).*and no policy does any more$/,
       "Keep the policy that denies by default, or create a replacement first. To decommission workloads, delete them before their policies.",
     ],
     [

@@ -27,14 +27,11 @@ const areInterfaces: Accepts = (value) => interfacesIn(value) !== undefined;
 const isQuantity: Accepts = (value) =>
   value !== "" && /^[+-]?\d*\.?\d*(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$/.test(value);
 
-/**
- * Whether a proxy config has fields. Their types are those of `proxy-config-types.ts`; keys that are there twice are not looked for, of
- * which Istio takes the last one.
- */
+/** Whether a proxy config has fields. Their types are those of `proxy-config-types.ts`. */
 const hasFields: Accepts = (value) => {
   const malformed: Malformed[] = [];
   const config = parseYaml(value, "a proxy config", malformed);
-  if (malformed.length > 0) return malformed.every(({ found }) => found.includes("unique") || found.endsWith("bytes"));
+  if (malformed.length > 0) return malformed.every(({ found }) => found.endsWith("bytes"));
   return config === undefined || config === null || (typeof config === "object" && !Array.isArray(config));
 };
 

@@ -13,7 +13,7 @@ export function declared(mtls: { readonly mode: string | undefined } | undefined
 
 const portsOf = new WeakMap<PeerAuthentication, ReadonlyMap<number, DeclaredMode>>();
 
-/** The modes of single ports. The API server rejects keys that are not port numbers. */
+/** The modes of single ports. An object with keys that are none is malformed. */
 export function portModes(policy: PeerAuthentication): ReadonlyMap<number, DeclaredMode> {
   let modes = portsOf.get(policy);
   if (modes === undefined) {

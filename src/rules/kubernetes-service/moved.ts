@@ -196,10 +196,17 @@ type ServicePort = Service["spec"]["ports"][number];
 function passes(workload: Workload, namespace: Namespace, port: ServicePort, settings: InjectorSettings): boolean {
   const capture = captureOf(workload, namespace, settings);
   if (protocolOf(port) !== "TCP") return capture === "sidecar" || capture === "ambient";
-  const target = port.targetPort ?? port.port;
-  if (typeof target !== "number") return false;
-  if (capture === "sidecar" && isNeverRedirected(workload.pod, target)) return true;
-  return passedBy(workload, namespace, target, settings) !== undefined;
+  return numbersOf(port, workload).some(
+    (target) =>
+      (capture === "sidecar" && isNeverRedirected(workload.pod, target)) ||
+      passedBy(workload, namespace, target, settings) !== undefined,
+  );
+}
+
+/** The ports of a pod behind that of a Service; a name is that of a port that its containers declare. */
+function numbersOf({ port, targetPort = port }: ServicePort, { pod }: Workload): readonly number[] {
+  if (typeof targetPort === "number") return [targetPort];
+  return pod.ports.flatMap(({ name, number }) => (name !== undefined && name === targetPort ? [number] : []));
 }
 
 const protocolOf = ({ protocol }: ServicePort): string => protocol ?? "TCP";

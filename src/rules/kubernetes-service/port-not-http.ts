@@ -6,6 +6,7 @@ import type { RequestAuthentication } from "../../mesh/authorization/token-check
 import { declaredProtocol } from "../../mesh/membership/service-protocol.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { dataplaneMode } from "../../mesh/objects/labels.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import { waypointNamed } from "../../mesh/waypoints/bindings.ts";
 
@@ -33,19 +34,21 @@ export const kubernetesServicePortNotHttp = defineRule({
   },
 
   *compare(before, after) {
-    const ports = portsMadeTcp(before.object, after.object);
+    const made = portsMadeTcp(before.object, after.object);
     const [namespace] = after.mesh.related(namespaceOfService, after.object);
-    if (ports.length === 0 || namespace === undefined || isTerminating(namespace)) return;
-    const decides = (object: DecidesByHttp) => isAttached(object, after.object, namespace);
-    const losses = lossesWithoutHttp(namespace, after.mesh, decides);
-    for (const { at, port, seenAs } of ports)
-      for (const { by, what } of losses.at(seenAs))
-        yield {
-          at,
-          message: `Port ${port} is no longer HTTP, so ${idOf(by)} ${what}`,
-          related: [by],
-          evidence: [by],
-        };
+    if (namespace === undefined || isTerminating(namespace)) return;
+    const first =
+      namespace.metadata.labels[dataplaneMode] === "ambient" ? [] : portsMadeFirst(before.object, after.object);
+    if (made.length === 0 && first.length === 0) return;
+    const losses = (ofPodsAlone: boolean) =>
+      lossesWithoutHttp(namespace, after.mesh, (object) => isAttached(object, after.object, namespace, ofPodsAlone));
+    for (const [ports, found] of [
+      [made, losses(false)],
+      [first, losses(true)],
+    ] as const)
+      for (const { at, what: isTcp, seenAs } of ports)
+        for (const { by, what } of found.at(seenAs))
+          yield { at, message: `${isTcp}, so ${idOf(by)} ${what}`, related: [by], evidence: [by] };
   },
 });
 
@@ -53,24 +56,66 @@ type SeenAs = readonly string[] | "any";
 
 interface TcpPort {
   readonly at: Problem["at"];
-  readonly port: number;
+  /** A sentence: "Port 80 is no longer HTTP". */
+  readonly what: string;
   /** The numbers that policies compare: waypoints have that of the Service, and sidecars that of the pods, if it is known. */
   readonly seenAs: SeenAs;
 }
 
 /** The ports that were HTTP, or of which a proxy found it out, and are declared as TCP. */
 function portsMadeTcp(before: Service, after: Service): readonly TcpPort[] {
-  const isOfUdp = ({ protocol }: Service["spec"]["ports"][number]) => protocol === "UDP";
   const old = new Map(
     before.spec.ports.filter((port) => !isOfUdp(port)).map((port) => [port.port, declaredProtocol(port)]),
   );
   return after.spec.ports.flatMap((port, i) => {
     const was = old.get(port.port);
     const isMade = was !== undefined && was !== "TCP" && !isOfUdp(port) && declaredProtocol(port) === "TCP";
-    const field = port.appProtocol === undefined ? "name" : "appProtocol";
     if (!isMade || port.port === undefined) return [];
-    return [{ at: ["spec", "ports", i, field], port: port.port, seenAs: numbersOf(port.port, port.targetPort) }];
+    return [
+      {
+        at: placeOf(port, i),
+        what: `Port ${port.port} is no longer HTTP`,
+        seenAs: numbersOf(port.port, port.targetPort),
+      },
+    ];
   });
+}
+
+type ServicePort = Service["spec"]["ports"][number];
+const isOfUdp = ({ protocol }: ServicePort): boolean => protocol === "UDP";
+
+const placeOf = ({ appProtocol }: ServicePort, i: number): Problem["at"] => [
+  "spec",
+  "ports",
+  i,
+  appProtocol === undefined ? "name" : "appProtocol",
+];
+
+/**
+ * The ports that are TCP and decide from now on about a port of the pods that was HTTP. Of the ports of a Service that lead to the same
+ * one, sidecars take the first (Istio pilot/pkg/serviceregistry/kube/controller/controller.go GetProxyServiceTargetsByPod,
+ * pilot/pkg/networking/core/listener_inbound.go getFilterChainsByServicePort).
+ */
+function portsMadeFirst(before: Service, after: Service): readonly TcpPort[] {
+  const old = firstByTarget(before);
+  return [...firstByTarget(after)].flatMap(([target, { port, i }]) => {
+    const was = old.get(target)?.port;
+    if (was === undefined || was.port === port.port) return [];
+    if (declaredProtocol(was) === "TCP" || declaredProtocol(port) !== "TCP") return [];
+    const what = `Port ${port.port ?? 0} is TCP, and is the first one of the Service that leads to port ${target} of the pods`;
+    return [{ at: placeOf(port, i), what, seenAs: typeof target === "string" ? "any" : [String(target)] }];
+  });
+}
+
+function firstByTarget({
+  spec,
+}: Service): ReadonlyMap<number | string, { readonly port: ServicePort; readonly i: number }> {
+  const first = new Map<number | string, { port: ServicePort; i: number }>();
+  for (const [i, port] of spec.ports.entries()) {
+    const target = port.targetPort ?? port.port ?? 0;
+    if (!isOfUdp(port) && !first.has(target)) first.set(target, { port, i });
+  }
+  return first;
 }
 
 /** A target port that is a name stands for numbers that pods know, so policies for any port can be meant. */
@@ -78,7 +123,7 @@ const numbersOf = (port: number, target: number | string | undefined): SeenAs =>
   typeof target === "string" ? "any" : [...new Set([port, target ?? port])].map(String);
 
 /** Whether the policy is for the Service, for its waypoint, or for pods that it selects. */
-function isAttached(object: DecidesByHttp, service: Service, namespace: Namespace): boolean {
+function isAttached(object: DecidesByHttp, service: Service, namespace: Namespace, ofPodsAlone: boolean): boolean {
   const { spec, metadata } = object;
   const targets = object.kind === "AuthorizationPolicy" ? targetRefsOf(object) : refsOf(object);
   if (targets.length === 0) {
@@ -86,6 +131,7 @@ function isAttached(object: DecidesByHttp, service: Service, namespace: Namespac
     const { selector } = service.spec;
     return Object.keys(selector).length > 0 && (selects(labels, selector) || selects(selector, labels));
   }
+  if (ofPodsAlone) return false;
   const waypoint =
     waypointNamed(service.metadata.labels, metadata.namespace) ??
     waypointNamed(namespace.metadata.labels, namespace.metadata.name);

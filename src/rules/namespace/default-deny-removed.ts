@@ -183,11 +183,15 @@ function* openedSelectors({ name, before, after }: Sides): Iterable<Problem> {
   }
 }
 
+const waypointFix =
+  "Keep the policy that denies by default, or create a replacement first. To take the waypoint away, remove the labels that name it and delete its Gateway before its policies.";
+
 /** A waypoint that serves nothing may be set up or taken away in any order; what it gets to serve later is checked then. */
 function* gatewaysOpened(sides: Sides): Iterable<Problem> {
   for (const [gateway, was, is] of gatewaysCovered(sides)) {
     if (!isLost(was, is)) continue;
-    const problem = problemOf(`${shownGateway(gateway)} loses its default deny`, was, is);
+    const fix = gateway.isWaypoint ? { fix: waypointFix } : {};
+    const problem = { ...fix, ...problemOf(`${shownGateway(gateway)} loses its default deny`, was, is) };
     yield sides.isUnused(gateway) ? { ...problem, onlyWarns: "the waypoint serves nothing" } : problem;
   }
 }

@@ -1,7 +1,13 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { proxyReplacements } from "../../mesh/membership/gateway-proxies.ts";
-import { gatewayOfProxy, isProxyOf, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import {
+  gatewayOfProxy,
+  isForIngress,
+  isProxyOf,
+  type KubernetesGateway,
+  serviceAccountOf,
+} from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isOfGateway, isOwned } from "../../mesh/membership/workloads.ts";
 import { kubernetesGatewayByName } from "../../mesh/objects/indexes.ts";
@@ -21,20 +27,37 @@ const workloadsCalledGateway = relation(
   }),
 );
 
+const waypointByAccount = index("KubernetesGateway", (gateway) => {
+  if (gateway.spec.gatewayClassName !== waypointClass) return [];
+  const { namespace, serviceAccount } = identityOfWaypoint(gateway.metadata, gateway);
+  return [`${namespace}/${serviceAccount}`];
+});
+
 /** A waypoint and the workloads of its namespace that have its service account. */
 const workloadsWithAccountOf = relation(
   "workloadsWithAccountOf",
-  index("KubernetesGateway", (gateway) => {
-    if (gateway.spec.gatewayClassName !== waypointClass) return [];
-    const { namespace, serviceAccount } = identityOfWaypoint(gateway.metadata, gateway);
-    return [`${namespace}/${serviceAccount}`];
-  }),
+  waypointByAccount,
   index("Workload", (workload) =>
     isOwned(workload) ? [] : [`${workload.metadata.namespace}/${workload.pod.serviceAccountName}`],
   ),
 );
 
-const reads = [waypointsServing, workloadsCalledGateway, workloadsWithAccountOf, gatewayOfProxy] as const;
+/** A waypoint and the ingress gateways of its namespace that have its service account. */
+const ingressWithAccountOf = relation(
+  "ingressWithAccountOf",
+  waypointByAccount,
+  index("KubernetesGateway", (gateway) =>
+    isForIngress(gateway) ? [`${gateway.metadata.namespace}/${serviceAccountOf(gateway)}`] : [],
+  ),
+);
+
+const reads = [
+  waypointsServing,
+  workloadsCalledGateway,
+  workloadsWithAccountOf,
+  ingressWithAccountOf,
+  gatewayOfProxy,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const namespaceWaypointReplaced = defineRule({
@@ -54,7 +77,7 @@ export const namespaceWaypointReplaced = defineRule({
     symptoms: ["protection-missing", "waypoint-bypassed"],
     proxies: ["waypoint", "ztunnel"],
     seen: "Policies at the waypoint deny nothing, for all requests or for some, or `istioctl proxy-status` shows another proxy than before.",
-    wayOut: "Apply the previous version of the Gateway, and delete the workload that the message names.",
+    wayOut: "Apply the previous version of the Gateway, and delete the workload or the Gateway that the message names.",
     silentWhen:
       "The waypoint is in the namespace itself, where other rules report the same, the ConfigMap of parametersRef itself changes, or it is not known which waypoint serves the namespace.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
@@ -96,12 +119,21 @@ function* problemsOf({ gateway, name }: Waypoint, accounts: Set<string>, mesh: V
   const account = `${gateway.metadata.namespace}/${serviceAccount}`;
   if (accounts.has(account)) return;
   accounts.add(account);
-  for (const workload of mesh.related(workloadsWithAccountOf, gateway))
-    if (!mesh.related(gatewayOfProxy, workload).some((one) => isProxyOf(workload, one)))
-      yield {
-        key: `${account} ${idOf(workload)}`,
-        message: `${name} shares its service account with ${idOf(workload)}, which ztunnel lets in wherever it lets the waypoint in`,
-        fix: "Give the workload a service account of its own.",
-        related: [workload],
-      };
+  const sharing = [
+    ...workloadsSharingAccount(gateway, mesh).map((one) => [one, "workload"] as const),
+    ...mesh.related(ingressWithAccountOf, gateway).map((one) => [one, "Gateway"] as const),
+  ];
+  for (const [object, kind] of sharing)
+    yield {
+      key: `${account} ${idOf(object)}`,
+      message: `${name} shares its service account with ${idOf(object)}, which ztunnel lets in wherever it lets the waypoint in`,
+      fix: `Give the ${kind} a service account of its own.`,
+      related: [object],
+    };
 }
+
+/** The workloads with the account of a waypoint, except those that istiod runs for a Gateway. */
+const workloadsSharingAccount = (waypoint: KubernetesGateway, mesh: View) =>
+  mesh
+    .related(workloadsWithAccountOf, waypoint)
+    .filter((workload) => !mesh.related(gatewayOfProxy, workload).some((one) => isProxyOf(workload, one)));

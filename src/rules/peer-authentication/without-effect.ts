@@ -11,6 +11,7 @@ import {
   peerAuthenticationLevel,
 } from "../../mesh/mtls/effective-mtls.ts";
 import {
+  declared,
   type DeclaredMode,
   hasNoSelector,
   isWide,
@@ -97,7 +98,8 @@ export const peerAuthenticationWithoutEffect = defineRule({
     proxies: ["sidecar", "ztunnel"],
     seen: "Workloads have another mode than this policy says, or another one at a port.",
     wayOut: "Nothing changes until the older policy is deleted: do not delete it before this one says what you want.",
-    silentWhen: "The two policies select different workloads, or it is not known which workloads a selector selects.",
+    silentWhen:
+      "The two policies select different workloads, or it is not known which workloads a selector selects. It only warns if the policy says the same as the older one.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
   },
 
@@ -169,7 +171,7 @@ function* secondWide(
   // An empty selector in the root namespace is mesh-wide for sidecars and ignored for ambient pods, for which the next policy applies.
   if (isRoot && hasNoSelector(policy) && !isOlder(withoutSelector, policy)) return;
   const level = isRoot ? "mesh-wide" : "namespace-wide";
-  yield lost(`A second ${level} policy has no effect: ${because(wide, policy)}`, [wide]);
+  yield lost(policy, `A second ${level} policy has no effect: ${because(wide, policy)}`, [wide]);
 }
 
 function* secondSelecting(policy: PeerAuthentication, namespace: Namespace, mesh: View): Iterable<Problem> {
@@ -177,7 +179,7 @@ function* secondSelecting(policy: PeerAuthentication, namespace: Namespace, mesh
   const there = mesh.get(winners, namespace).against(policy);
   const wider = there.selecting(labels);
   if (isOlder(wider, policy)) {
-    yield lost(`The policy has no effect on the workloads it selects: ${because(wider, policy)}`, [wider]);
+    yield lost(policy, `The policy has no effect on the workloads it selects: ${because(wider, policy)}`, [wider]);
     return;
   }
   if (!mesh.knowsAll("Workload")) return;
@@ -190,20 +192,29 @@ function* secondSelecting(policy: PeerAuthentication, namespace: Namespace, mesh
   }
   if (known.size > 0)
     yield {
-      ...lost("The policy has no effect: older policies apply to every workload that it selects", [...known]),
+      ...lost(policy, "The policy has no effect: older policies apply to every workload that it selects", [...known]),
       fix: "Change the older policies instead, or delete this one.",
     };
 }
 
 const labelsOf = ({ spec }: PeerAuthentication) => spec.selector?.matchLabels ?? {};
 
-const lost = (message: string, winners: readonly PeerAuthentication[]): Problem => ({
+const lost = (policy: PeerAuthentication, message: string, winners: readonly PeerAuthentication[]): Problem => ({
   at: [],
   message,
   key: "an older policy wins",
   related: winners,
   evidence: winners,
+  ...(winners.every((winner) => sayingOf(winner) === sayingOf(policy))
+    ? { onlyWarns: "both policies say the same" }
+    : {}),
 });
+
+/** What a policy says; whoever renames one creates the new one before the old one goes. */
+function sayingOf(policy: PeerAuthentication): string {
+  const ports = [...portModes(policy)].sort(([a], [b]) => a - b);
+  return JSON.stringify([hasNoSelector(policy), declared(policy.spec.mtls), ports]);
+}
 
 function because(winner: PeerAuthentication, loser: PeerAuthentication): string {
   const name = `${winner.metadata.namespace}/${winner.metadata.name}`;

@@ -1,7 +1,13 @@
 import { defineRule } from "../../engine/rule.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
-import { type Route, routesOf, shareOf, type WeightedDestination } from "../../mesh/traffic/virtual-services.ts";
+import {
+  type Route,
+  routesOf,
+  shareOf,
+  type VirtualService,
+  type WeightedDestination,
+} from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 export const virtualServiceCanaryStep = defineRule({
@@ -31,15 +37,12 @@ export const virtualServiceCanaryStep = defineRule({
     seen: "If the new version fails, a large share of the requests fails at once.",
     wayOut: "Set the weights back: a change towards the stable destination is never denied.",
     silentWhen:
-      "The route is new, its name or match changed, so that it is another route, other routes have the same name or match, no destination is the stable one, or the step is within maxStep. Mirrors are copies, and count for nothing.",
+      "The route is new or leaves its requests to a delegate, its name or match changed, so that it is another route, other routes have the same name or match, no destination is the stable one, or the step is within maxStep. Mirrors are copies, and count for nothing.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/traffic-shifting/",
   },
 
   *compare(before, after, { maxStep, stable }) {
-    const old = Map.groupBy(routesOf(before.object), identityOf);
-    for (const [identity, [now, ...others]] of Map.groupBy(routesOf(after.object), identityOf)) {
-      const [was, ...more] = old.get(identity) ?? [];
-      if (was === undefined || now === undefined || others.length > 0 || more.length > 0) continue;
+    for (const [was, now] of keptRoutes(before.object, after.object)) {
       const full = fullIn(before.object.metadata.namespace, before.mesh.settings);
       const destination = was.destinations.find(stable === "" ? Boolean : isStable(stable, full));
       if (destination === undefined) continue;
@@ -49,13 +52,26 @@ export const virtualServiceCanaryStep = defineRule({
       yield {
         at: now.at,
         message: `This update moves ${round(moved)} % of the requests of ${inWords(now)} away from ${shown(destination)}, at most ${maxStep} % are allowed in one step`,
-        key: identity,
+        key: identityOf(now),
         // The step is from the stored object, which may have moved on.
         evidence: [before.object],
       };
     }
   },
 });
+
+/**
+ * Each route that is there before and after, alone with its name or match. One that leaves its requests to a delegate is left out: another
+ * object says where they go.
+ */
+function* keptRoutes(before: VirtualService, after: VirtualService): Iterable<readonly [was: Route, now: Route]> {
+  const old = Map.groupBy(routesOf(before), identityOf);
+  for (const [identity, [now, ...others]] of Map.groupBy(routesOf(after), identityOf)) {
+    const [was, ...more] = old.get(identity) ?? [];
+    if (was === undefined || now === undefined || others.length > 0 || more.length > 0) continue;
+    if (!("delegate" in now.route && now.route.delegate !== undefined)) yield [was, now];
+  }
+}
 
 type FullHost = (host: string) => string;
 const fullIn =

@@ -1,3 +1,4 @@
+import { isAddress, isBlock } from "../../objects/ip-address.ts";
 import type { Found, Value, Values } from "./values.ts";
 
 /** Addresses of both families on one line: all of IPv4, then all of IPv6. */
@@ -97,22 +98,19 @@ function gapsOf(ranges: readonly Range[]): readonly Range[] {
 }
 
 /**
- * The block of an address or a CIDR; undefined: it is neither. Bits behind the prefix are ignored (Istio
- * pilot/pkg/networking/util/util.go AddrStrToPrefix).
+ * The block of an address or a CIDR; undefined: istiod reads neither, and leaves the value out. Bits behind the prefix are ignored
+ * (Istio pilot/pkg/networking/util/util.go AddrStrToPrefix, pilot/pkg/serviceregistry/ambient/authorization.go).
  */
 export function blockOf(text: string): Range | undefined {
-  const [address = "", bits, ...rest] = text.split("/");
+  if (!isAddress(text) && !isBlock(text)) return undefined;
+  const [address = "", bits] = text.split("/");
   const parsed = address.includes(":") ? parseIPv6(address) : parseIPv4(address);
-  if (parsed === undefined || rest.length > 0) return undefined;
+  if (parsed === undefined) return undefined;
   const [base, width] = isIPv6(parsed) ? [v6, 128] : [0n, 32];
-  const prefix = bits === undefined ? width : prefixOf(bits);
-  if (prefix === undefined || prefix > width) return undefined;
-  const hosts = 1n << BigInt(width - prefix);
+  const hosts = 1n << BigInt(width - Number(bits ?? width));
   const first = base + ((parsed - base) / hosts) * hosts;
   return { first, last: first + hosts - 1n };
 }
-
-const prefixOf = (text: string): number | undefined => (/^\d{1,3}$/.test(text) ? Number(text) : undefined);
 
 function parseIPv4(text: string): bigint | undefined {
   const parts = text.split(".");
