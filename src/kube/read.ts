@@ -195,7 +195,7 @@ export const mapByPort = <T>(read: Read<T>): Read<Readonly<Record<string, NonNul
   };
 };
 const misnamed: Read<void> = (key, malformed) =>
-  report(malformed, "called by a port number without a sign or leading zeros", key);
+  report(malformed, "named after a port, as a number without a sign or leading zeros", key);
 
 /**
  * An object in which some fields may also have the names of their protobuf definition. The API server drops such names unless

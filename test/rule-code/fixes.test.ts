@@ -47,6 +47,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "object-malformed": [
     [/ as YAML, not /, "Correct the YAML inside of the field."],
+    [/ named after a port, /, "Write the port as a number, such as 8080."],
     [/ integer, not "(\d+)"$/, "Write $1 without quotes."],
     [/ string, not (\d)$/, 'Put it in quotes as it is written, such as "$1".'],
     [/ (?:a list|2147483648)$/, "Change the field to the type that the schema of the kind requires."],

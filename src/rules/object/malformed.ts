@@ -23,13 +23,15 @@ export const objectMalformed = defineRule({
 
   *check({ malformed }) {
     for (const { at, expected, found } of malformed ?? []) {
-      const advice = isText(expected) ? inText : scalarAdvice(expected, found);
+      const advice = adviceFor(expected) ?? scalarAdvice(expected, found);
       const fix = advice === undefined ? {} : { fix: `${advice}.` };
       yield { at, message: `The field must be ${expected}, not ${found}`, key: `${at.join(".")}: ${expected}`, ...fix };
     }
   },
 });
 
-/** Whether the text of a field is YAML itself, such as the mesh config in a ConfigMap (kube/mesh-config.ts parseYaml). */
-const isText = (expected: string): boolean => expected.endsWith(" as YAML");
-const inText = "Correct the YAML inside of the field";
+/** What is to be done, whatever was found. The text of a field can be YAML itself, such as the mesh config in a ConfigMap (kube/mesh-config.ts parseYaml). */
+function adviceFor(expected: string): string | undefined {
+  if (expected.endsWith(" as YAML")) return "Correct the YAML inside of the field";
+  return expected.startsWith("named after a port") ? "Write the port as a number, such as 8080" : undefined;
+}
