@@ -128,7 +128,8 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "namespace-waypoint-replaced": [
-    [/ in annotation proxy\.istio\.io\/config;/, "Remove discoveryAddress from the annotation."],
+    [/: discoveryAddress in annotation proxy\.istio\.io\/config;/, "Remove discoveryAddress from the annotation."],
+    [/: (proxyHeaders\.forwardedClientCert) "\w+" in annotation /, "Remove $1 from the annotation."],
     [/ shares its requests with /, "Remove the label gateway.networking.k8s.io/gateway-name from the pods."],
     [/ shares its service account with (?!Gateway )/, "Give the workload a service account of its own."],
     [/ shares its service account with Gateway /, "Give the Gateway a service account of its own."],

@@ -157,7 +157,7 @@ export const isTooLateForInjection = ({ originKind, metadata }: Workload): boole
 /** ztunnel leaves pods with this annotation alone, whoever wrote it (Istio cni/pkg/util/podutil.go podHasSidecar). */
 const isBarredFromAmbient = ({ annotations }: Workload["pod"]): boolean => annotations[sidecarStatus] !== undefined;
 
-const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
+export const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
   metadata.labels[dataplaneMode] === "ambient" && !neverAmbient.has(metadata.name);
 
 /** The label takes precedence over the older annotation, even if it is empty. */

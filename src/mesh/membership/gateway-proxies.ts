@@ -1,4 +1,4 @@
-import { proxyConfigAnnotation, proxyConfigOf } from "../../kube/proxy-config.ts";
+import { proxyConfigAnnotation, type ProxyConfigFields, proxyConfigOf } from "../../kube/proxy-config.ts";
 import type { Path } from "../../kube/read.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { hasClassOfIstio, type KubernetesGateway } from "./gateways.ts";
@@ -65,16 +65,25 @@ function* ofInjection({ metadata, spec: { infrastructure } }: KubernetesGateway)
 }
 
 /**
- * The pods get the annotations of spec.infrastructure, or else those of the Gateway (extractInfrastructureMetadata), and the
- * agent in them applies this one (pilot/cmd/pilot-agent/config/config.go ConstructProxyConfig).
+ * The proxy config that a Gateway gives its pods, and where. They get the annotations of spec.infrastructure, or else those of the
+ * Gateway (extractInfrastructureMetadata), and the agent in them applies this one (pilot/cmd/pilot-agent/config/config.go
+ * ConstructProxyConfig).
  */
-function* ofProxyConfig({ metadata, spec: { infrastructure } }: KubernetesGateway): Iterable<ProxyReplacement> {
+export function proxyConfigOfGateway({ metadata, spec: { infrastructure } }: KubernetesGateway): {
+  readonly at: Path;
+  readonly config: ProxyConfigFields | undefined;
+} {
   const own = infrastructure?.annotations;
   const at = own === undefined ? ["metadata", "annotations"] : ["spec", "infrastructure", "annotations"];
-  for (const { field, effect } of decisiveProxyConfig(proxyConfigOf(own ?? metadata.annotations)))
+  return { at: [...at, proxyConfigAnnotation], config: proxyConfigOf(own ?? metadata.annotations) };
+}
+
+function* ofProxyConfig(gateway: KubernetesGateway): Iterable<ProxyReplacement> {
+  const { at, config } = proxyConfigOfGateway(gateway);
+  for (const { field, effect } of decisiveProxyConfig(config))
     yield {
-      at: [...at, proxyConfigAnnotation],
-      sentence: (gateway) => `${gateway} ${effect}: ${field} in annotation ${proxyConfigAnnotation}`,
+      at,
+      sentence: (name) => `${name} ${effect}: ${field} in annotation ${proxyConfigAnnotation}`,
       key: `${proxyConfigAnnotation} ${field}`,
       fix: `Remove ${field} from the annotation.`,
     };

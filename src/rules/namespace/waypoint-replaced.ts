@@ -1,8 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { proxyReplacements } from "../../mesh/membership/gateway-proxies.ts";
+import { proxyConfigAnnotation } from "../../kube/proxy-config.ts";
+import { believedCertificates } from "../../mesh/membership/forwarded-headers.ts";
+import { proxyConfigOfGateway, proxyReplacements } from "../../mesh/membership/gateway-proxies.ts";
 import {
   gatewayOfProxy,
+  hasClassOfIstio,
   isForIngress,
   isProxyOf,
   type KubernetesGateway,
@@ -70,8 +73,8 @@ export const namespaceWaypointReplaced = defineRule({
   stage: "trial",
   tags: ["authorization", "ambient"],
   summary:
-    "A waypoint of another namespace that serves this one is run with another proxy, or shares its requests or its account.",
-  why: "Whoever writes the Gateway of a shared waypoint, or workloads in its namespace, decides what enforces the policies of the namespaces that it serves: istiod makes the pods from the Gateway (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml), its Service selects every pod with the label gateway.networking.k8s.io/gateway-name, and ztunnel knows the waypoint by its service account alone.",
+    "A waypoint of another namespace that serves this one is run with another proxy, believes what clients say of their certificates, or shares its requests or its account.",
+  why: "Whoever writes the Gateway of a shared waypoint, or workloads in its namespace, decides what enforces the policies of the namespaces that it serves: istiod makes the pods from the Gateway (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml), its Service selects every pod with the label gateway.networking.k8s.io/gateway-name, its proxy passes X-Forwarded-Client-Cert on as clients wrote it if its proxy config says so (pilot/pkg/networking/util/proxy_headers.go GetProxyHeadersFromProxyConfig), and ztunnel knows the waypoint by its service account alone.",
   fix: "Remove what the message names. Let only those who run the mesh write in the namespace of a shared waypoint.",
   incident: {
     symptoms: ["protection-missing", "waypoint-bypassed"],
@@ -101,11 +104,24 @@ interface Waypoint {
 }
 type Found = Pick<Problem, "key" | "fix" | "related"> & { readonly message: string };
 
+/** What the Gateway says of the pods that istiod makes from it. */
+function* ofPods(gateway: KubernetesGateway, name: string): Iterable<Found> {
+  for (const { key, fix, sentence } of proxyReplacements(gateway))
+    yield { key: `${name} ${key}`, message: sentence(name), fix };
+  if (!hasClassOfIstio(gateway)) return;
+  const believed = believedCertificates(proxyConfigOfGateway(gateway).config, isForIngress(gateway));
+  if (believed === undefined) return;
+  const { field, value } = believed;
+  yield {
+    key: `${name} ${field}`,
+    message: `${name} passes on client certificates that clients write into a header themselves: ${field} ${JSON.stringify(value)} in annotation ${proxyConfigAnnotation}`,
+    fix: `Remove ${field} from the annotation.`,
+  };
+}
+
 /** `accounts`: those of which the workloads were reported already, for another waypoint. */
 function* problemsOf({ gateway, name }: Waypoint, accounts: Set<string>, mesh: View): Iterable<Found> {
-  if (isServed(gateway, mesh.settings))
-    for (const { key, fix, sentence } of proxyReplacements(gateway))
-      yield { key: `${name} ${key}`, message: sentence(name), fix };
+  if (isServed(gateway, mesh.settings)) yield* ofPods(gateway, name);
   if (gateway.spec.gatewayClassName !== waypointClass) return;
   for (const workload of mesh.related(workloadsCalledGateway, gateway))
     if (!(isOfGateway(workload) && isProxyOf(workload, gateway)))

@@ -19,12 +19,19 @@ const limitsIngress = ({ spec: { policyTypes } }: NetworkPolicy): boolean =>
 
 const isTcp = ({ protocol = "TCP" }: Port): boolean => protocol === "TCP";
 
-/** A port by its name is one of the containers', and ztunnel is none of them. */
 const isHbone = ({ port, endPort }: Port): boolean =>
   port === undefined || (typeof port === "number" && port <= hbone && hbone <= (endPort ?? port));
 
 const admitsHbone = ({ spec: { ingress } }: NetworkPolicy): boolean =>
   ingress.some(({ ports }) => ports.length === 0 || ports.some((port) => isTcp(port) && isHbone(port)));
+
+/** A name is that of a port of the containers, which may be the one for HBONE: in each pod, the name stands for its own number. */
+const namedPortsOf = ({ spec: { ingress } }: NetworkPolicy): readonly string[] =>
+  ingress.flatMap(({ ports }) =>
+    ports.flatMap((one) => (isTcp(one) && typeof one.port === "string" ? [one.port] : [])),
+  );
+const callsHbone = ({ pod }: Workload, names: ReadonlySet<string>): boolean =>
+  pod.ports.some(({ number, name }) => number === hbone && name !== undefined && names.has(name));
 
 const ingressPolicyByNamespace = index("NetworkPolicy", (policy) =>
   limitsIngress(policy) ? [policy.metadata.namespace] : [],
@@ -44,7 +51,7 @@ const hboneBlocked = fact(
     if (policies.length === 0 || isTerminating(namespace)) return new Map();
     const selected = selecting(mesh.get(captured, namespace));
     const admitted = new Set(policies.filter(admitsHbone).map(selected));
-    const open = new Set([...admitted].flat());
+    const open = new Set([...[...admitted].flat(), ...admittedByName(policies, selected)]);
     const first = new Map<readonly Workload[], Workload | undefined>();
     const blocked = new Map<string, Workload>();
     for (const policy of policies.filter((one) => !admitsHbone(one) && admitsTcp(one))) {
@@ -61,6 +68,23 @@ const hboneBlocked = fact(
   },
 );
 const admitsTcp = ({ spec: { ingress } }: NetworkPolicy): boolean => ingress.some(({ ports }) => ports.some(isTcp));
+
+/** The workloads to which policies admit HBONE by the name of its port. Policies with the same workloads are looked at together. */
+function admittedByName(
+  policies: readonly NetworkPolicy[],
+  selected: (policy: NetworkPolicy) => readonly Workload[],
+): readonly Workload[] {
+  const namesBy = new Map<readonly Workload[], Set<string>>();
+  for (const policy of policies) {
+    const names = namedPortsOf(policy);
+    if (names.length === 0) continue;
+    const workloads = selected(policy);
+    const known = namesBy.get(workloads) ?? new Set();
+    for (const name of names) known.add(name);
+    namesBy.set(workloads, known);
+  }
+  return [...namesBy].flatMap(([workloads, names]) => workloads.filter((one) => callsHbone(one, names)));
+}
 
 /** The workloads with HBONE that a policy selects, those that ztunnel captures and waypoints: one list for equal selectors. */
 function selecting({ ambient, proxies }: Captured): (policy: NetworkPolicy) => readonly Workload[] {

@@ -6,6 +6,7 @@ import {
   believesProxyProtocol,
   trustedProxies,
 } from "../../mesh/membership/forwarded-headers.ts";
+import { proxyConfigOfGateway } from "../../mesh/membership/gateway-proxies.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 
@@ -72,13 +73,7 @@ function proxyOf(object: Workload | KubernetesGateway): ProxyOf | undefined {
     return { at, config: proxyConfigOf(pod.annotations), isGateway: injectedProxy(pod) === "router" };
   }
   if (!hasClassOfIstio(object)) return undefined;
-  const own = object.spec.infrastructure?.annotations;
-  const at = own === undefined ? ["metadata", "annotations"] : ["spec", "infrastructure", "annotations"];
-  return {
-    at: [...at, proxyConfigAnnotation],
-    config: proxyConfigOf(own ?? object.metadata.annotations),
-    isGateway: isForIngress(object),
-  };
+  return { ...proxyConfigOfGateway(object), isGateway: isForIngress(object) };
 }
 
 function* certificates(old: ProxyConfigFields | undefined, { at, config, isGateway }: ProxyOf): Iterable<Problem> {

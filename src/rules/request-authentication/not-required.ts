@@ -1,13 +1,20 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { type AuthorizationPolicy, idlenessOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import {
+  actionOf,
+  type AuthorizationPolicy,
+  idlenessOf,
+  isEnforced,
+  targetRefsOf,
+} from "../../mesh/authorization/policies.ts";
 import { asksForToken } from "../../mesh/authorization/rules.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { placed, PoliciesTogether, readsPlaced } from "../../mesh/waypoints/policies-together.ts";
+import { matchLabelsOf } from "../../mesh/objects/selectors.ts";
+import { type Placed, placed, PoliciesTogether, readsPlaced } from "../../mesh/waypoints/policies-together.ts";
 import { namespacesTogether } from "../../mesh/waypoints/together-at-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -65,7 +72,37 @@ const tokenDemandsOfMesh = fact(
   (key, mesh) => new PoliciesTogether(mesh.under(tokenPoliciesOfMesh, [key]).map((policy) => placed(policy, mesh))),
 );
 
+/** A namespace and its own policies that allow requests, or deny all by default. */
+const allowPoliciesOfNamespace = relation(
+  "allowPoliciesOfNamespace",
+  namespaceByName,
+  index("AuthorizationPolicy", (policy, settings) =>
+    actionOf(policy) === "ALLOW" && isEnforced(policy, settings) ? [policy.metadata.namespace] : [],
+  ),
+);
+
+/** Whether a policy without rules and without a selector denies all requests of a namespace, and the policies that admit some. */
+const admissionIn = fact(
+  "admissionIn",
+  "Namespace",
+  [allowPoliciesOfNamespace, ...readsPlaced],
+  (namespace, mesh): { readonly isClosed: boolean; readonly admitting: PoliciesTogether } => {
+    const all = mesh.related(allowPoliciesOfNamespace, namespace);
+    return {
+      isClosed: all.some(isForAllWorkloadsAndNobody),
+      admitting: new PoliciesTogether(
+        all.filter(({ spec }) => spec.rules.length > 0).map((policy) => placed(policy, mesh)),
+      ),
+    };
+  },
+);
+const isForAllWorkloadsAndNobody = (policy: AuthorizationPolicy): boolean =>
+  policy.spec.rules.length === 0 &&
+  targetRefsOf(policy).length === 0 &&
+  Object.keys(matchLabelsOf(policy)).length === 0;
+
 const reads = [
+  admissionIn,
   namespaceOfRequestAuthentication,
   namespacesTogether,
   rootOfNamespace,
@@ -80,6 +117,18 @@ function isOnlyForZtunnel(authentication: RequestAuthentication, mesh: MeshView<
   const [namespace] = mesh.related(namespaceOfRequestAuthentication, authentication);
   const isKnown = namespace !== undefined && mesh.knowsAll("Workload") && targetRefsOf(authentication).length === 0;
   return isKnown && mesh.get(captured, namespace).isOnlyAmbient(authentication.spec.selector?.matchLabels ?? {});
+}
+
+/**
+ * Whether all requests to its workloads are denied, with a token and without. Policies without targets leave waypoints alone, and
+ * one of the root namespace applies to workloads that are not looked at here.
+ */
+function isClosed(here: Placed, mesh: MeshView<(typeof reads)[number]>): boolean {
+  if (here.policy.kind !== "RequestAuthentication" || targetRefsOf(here.policy).length > 0) return false;
+  const [namespace] = mesh.related(namespaceOfRequestAuthentication, here.policy);
+  if (namespace === undefined) return false;
+  const all = [namespace, ...mesh.related(rootOfNamespace, namespace)].map((one) => mesh.get(admissionIn, one));
+  return all.some((one) => one.isClosed) && !all.some(({ admitting }) => admitting.meet(here));
 }
 
 /** All mesh-wide RequestAuthentications are compared with one list of policies, which is indexed once. */
@@ -112,7 +161,7 @@ export const requestAuthenticationNotRequired = defineRule({
     seen: "A request without a token gets an answer; one with a wrong token gets 401.",
     wayOut: "No request fails because of it. Require the token when the access log shows that all callers send one.",
     silentWhen:
-      "Some AuthorizationPolicy for the same workloads has a condition on tokens, or action CUSTOM: its provider may require a token. ztunnel captures all of the workloads: then no token is validated, which selector-reaches-only-ztunnel reports.",
+      "Some AuthorizationPolicy for the same workloads has a condition on tokens, or action CUSTOM: its provider may require a token. A policy without rules and without a selector denies all requests, and none allows any to the workloads of a RequestAuthentication without targetRefs. ztunnel captures all of the workloads: then no token is validated, which selector-reaches-only-ztunnel reports.",
     page: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/",
   },
 
@@ -121,7 +170,7 @@ export const requestAuthenticationNotRequired = defineRule({
     if (spec.jwtRules.length === 0 || !isServed(authentication, mesh.settings)) return;
     if (isOnlyForZtunnel(authentication, mesh)) return;
     const here = placed(authentication, mesh);
-    if (demandsOn(authentication, mesh).some((demands) => demands.meet(here))) return;
+    if (demandsOn(authentication, mesh).some((demands) => demands.meet(here)) || isClosed(here, mesh)) return;
     yield {
       at: ["spec", "jwtRules"],
       message: "No policy requires a token here, so requests without one are accepted",
