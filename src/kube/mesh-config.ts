@@ -77,7 +77,8 @@ export const proxyConfigFields = {
   proxyHeaders: optional(record({ forwardedClientCert: clientCertDetails })),
 };
 
-const meshConfig = record({
+/** The fields of a mesh config by their JSON names. */
+export const meshConfig = record({
   rootNamespace: text,
   trustDomain: text,
   trustDomainAliases: list(name),

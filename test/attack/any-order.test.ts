@@ -5,7 +5,7 @@ import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
 import type { Raw } from "../admission/requests.ts";
 import { Cluster } from "./cluster.ts";
-import { type LargeWorld, objectsOf, type Step } from "./ways.ts";
+import { objectsOf, type Step } from "./ways.ts";
 
 // Tools apply and prune objects in an order of their own, and try again what was denied. Whatever the order is, all of it must be
 // done in the end: no denial waits for an object that waits itself.
@@ -26,8 +26,8 @@ interface Target {
   readonly namespace: string;
 }
 
-function targetsIn(world: LargeWorld): ReadonlyMap<string, readonly Target[]> {
-  const targets = objectsOf(world).flatMap((object) => {
+function targetsIn(objects: readonly Raw[]): ReadonlyMap<string, readonly Target[]> {
+  const targets = objects.flatMap((object) => {
     const { name, namespace } = object["metadata"] as { readonly name: string; readonly namespace?: string };
     const isIstio = String(object["apiVersion"]).startsWith("networking.istio.io") && object["kind"] === "Gateway";
     const kind = `${isIstio ? "Istio " : ""}${String(object["kind"])}`;
@@ -63,7 +63,8 @@ function leftOf(cluster: Cluster, steps: readonly Step[]): readonly string[] {
 
 for (const world of ["shop", "bank"] as const)
   describe(`objects of a namespace in any order (${world})`, () => {
-    for (const [namespace, targets] of targetsIn(world)) {
+    const objects = objectsOf(world);
+    for (const [namespace, targets] of targetsIn(objects)) {
       if (kept.has(namespace)) continue;
       test(`${namespace} is pruned and made again`, () => {
         const orders = fc.record({
@@ -73,7 +74,7 @@ for (const world of ["shop", "bank"] as const)
         });
         fc.assert(
           fc.property(orders, ({ pruned, made, writer }) => {
-            const cluster = new Cluster(objectsOf(world), policies);
+            const cluster = new Cluster(objects, policies);
             const deletions = pruned.map((one) => deletionOf(one, writer));
             assert.deepEqual(leftOf(cluster, deletions), [], "something is not pruned");
             assert.deepEqual(

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import fc from "fast-check";
 import { readInjectorConfig } from "../../src/kube/injector-config.ts";
 import { parseYaml, readMeshConfig } from "../../src/kube/mesh-config.ts";
+import { readObject } from "../../src/kube/object.ts";
 import type { Malformed } from "../../src/kube/read.ts";
+import { meshConfigOf, someMeshConfigFields } from "../meshes/arbitrary.ts";
 
 // What sigs.k8s.io/yaml v1.6.0 makes of the same texts, which istiod and the injector read ConfigMaps with.
 
@@ -43,6 +46,16 @@ describe("YAML inside of an object", () => {
     const { mesh } = readMeshConfig({ data: { mesh: "enableAutoMtls: no\nrootNamespace: mesh-root\n" } }, malformed);
     assert.deepEqual(malformed, []);
     assert.equal(mesh.enableAutoMtls, false);
+  });
+
+  test("a mesh config has what its fields have that are read without YAML, as property tests of whole meshes read them", () => {
+    const name = { kind: "ConfigMap", metadata: { name: "istio", namespace: "istio-system" } };
+    fc.assert(
+      fc.property(someMeshConfigFields, (fields) => {
+        const object = readObject("MeshConfig", { ...name, data: { mesh: JSON.stringify(fields) } });
+        assert.deepEqual(meshConfigOf("istio", fields), object);
+      }),
+    );
   });
 
   test("the injector reads numbers and booleans as text, and nothing else", () => {

@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { identityOf } from "../../src/kube/identity.ts";
 import type { Kind } from "../../src/kube/kinds.ts";
+import { meshConfig } from "../../src/kube/mesh-config.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import type { Malformed } from "../../src/kube/read.ts";
 import { defaultMeshSettings, type AllMeshSettings } from "../../src/view/settings.ts";
 
 /** Small worlds in which everything meets everything: few names, several namespaces, wildcards, equal timestamps. */
@@ -407,7 +409,7 @@ export const twoControlPlanes: AllMeshSettings = {
 };
 
 /** Fields of a mesh config: those that anything reads, and some that nothing reads. */
-const someFields = fc.record(
+export const someMeshConfigFields = fc.record(
   {
     rootNamespace: fc.constantFrom("a", "istio-system"),
     trustDomain: fc.constantFrom("cluster.local", "td"),
@@ -444,23 +446,26 @@ const someFields = fc.record(
   },
   { requiredKeys: [] },
 );
-type Fields = typeof someFields extends fc.Arbitrary<infer T> ? T : never;
-const meshConfigOf = (name: string, mesh: Fields) =>
-  readObject("MeshConfig", {
-    kind: "ConfigMap",
-    metadata: { name, namespace: "istio-system" },
-    data: { mesh: JSON.stringify(mesh) },
-  });
+type Fields = typeof someMeshConfigFields extends fc.Arbitrary<infer T> ? T : never;
+/** What readObject makes of the fields as YAML. Laws make up thousands, and to parse each as YAML takes twenty times as long. */
+export function meshConfigOf(name: string, fields: Fields): AnyObject {
+  const malformed: Malformed[] = [];
+  const mesh = meshConfig(fields, malformed);
+  if (malformed.length > 0) throw new Error(`a mesh config is malformed: ${JSON.stringify(malformed)}`);
+  return { ...readObject("MeshConfig", { kind: "ConfigMap", metadata: { name, namespace: "istio-system" } }), mesh };
+}
 export const aMeshConfig = (name: "istio" | "istio-other" = "istio"): fc.Arbitrary<AnyObject> =>
-  someFields.map((mesh) => meshConfigOf(name, mesh));
+  someMeshConfigFields.map((mesh) => meshConfigOf(name, mesh));
 
 /** Two versions of a mesh config, of which many differ in one field. */
-const meshConfigVersions = fc.tuple(someFields, someFields, fc.nat(20)).map(([first, second, at]) => {
-  const names = [...new Set([...Object.keys(first), ...Object.keys(second)])] as (keyof Fields)[];
-  const only = names[at];
-  const next = only === undefined ? second : { ...first, [only]: second[only] };
-  return [meshConfigOf("istio", first), meshConfigOf("istio", next)] as const;
-});
+const meshConfigVersions = fc
+  .tuple(someMeshConfigFields, someMeshConfigFields, fc.nat(20))
+  .map(([first, second, at]) => {
+    const names = [...new Set([...Object.keys(first), ...Object.keys(second)])] as (keyof Fields)[];
+    const only = names[at];
+    const next = only === undefined ? second : { ...first, [only]: second[only] };
+    return [meshConfigOf("istio", first), meshConfigOf("istio", next)] as const;
+  });
 
 const webhook = (name: string, labels: Readonly<Record<string, string>>, webhooks: readonly object[] = []) =>
   readObject("AdmissionWebhook", { kind: "MutatingWebhookConfiguration", metadata: { name, labels }, webhooks });
