@@ -52,7 +52,7 @@ export const sidecarPortNotHttp = defineRule({
   tags: ["authorization"],
   summary:
     "A Sidecar declares an inbound port of workloads as TCP, although policies decide there by attributes of HTTP.",
-  why: "An ingress listener of a Sidecar decides how proxies treat a port, whatever the Service says (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs, pkg/config/protocol/instance.go Parse). Where it is TCP, TLS or a database protocol, they drop ALLOW rules with attributes of HTTP and leave these out of DENY rules (pilot/pkg/security/authz/model/model.go Generate), ask no provider over HTTP (pilot/pkg/security/authz/builder/builder.go), and check no tokens (pilot/pkg/security/authn/policy_applier.go JwtFilter).",
+  why: "An ingress listener of a Sidecar decides how proxies treat a port, whatever the Service says (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs, pkg/config/protocol/instance.go Parse). Where it is TCP, TLS or a database protocol, they drop ALLOW rules with attributes of HTTP and leave these out of DENY rules (pilot/pkg/security/authz/model/model.go Generate), ask no provider over HTTP (pilot/pkg/security/authz/builder/builder.go), and check no tokens (pilot/pkg/security/authn/policy_applier.go JwtFilter). HTTPS is TCP too: settings of TLS count only where istiod runs with ENABLE_TLS_ON_SIDECAR_INGRESS, which is off by default.",
   fix: "Declare the protocol that the port serves, such as HTTP, or leave the listener out. If the port is TCP, write rules for it with callers and ports alone first.",
   incident: {
     symptoms: ["access-denied", "open-access"],
@@ -60,7 +60,7 @@ export const sidecarPortNotHttp = defineRule({
     seen: "All connections to the port are closed by a DENY policy, or requests that a provider or the check of tokens refused before get answers.",
     wayOut: "Apply the previous version of the Sidecar.",
     silentWhen:
-      "A Service declares the port as TCP for these workloads already, the listener was there before, it has settings of TLS with HTTPS, the rules are limited to other ports, or the policies are in the root namespace.",
+      "A Service declares the port as TCP for these workloads already, the listener was there before, the rules are limited to other ports, or the policies are in the root namespace.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
@@ -109,14 +109,13 @@ const isFor = (namespace: string, { metadata, spec }: Sidecar): boolean =>
   metadata.namespace === namespace || spec.workloadSelector === undefined;
 
 /**
- * The ports of workloads that the listeners of a Sidecar declare as TCP. HTTPS with settings of TLS is HTTP, because the proxy
- * ends TLS (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundListeners).
+ * The ports of workloads that the listeners of a Sidecar declare as TCP. HTTPS is TCP also with settings of TLS: istiod reads these only with
+ * ENABLE_TLS_ON_SIDECAR_INGRESS, which is off by default (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs).
  */
 const tcpPortsOf = ({ spec }: Sidecar): readonly string[] =>
-  spec.ingress.flatMap(({ port, tls }) => {
+  spec.ingress.flatMap(({ port }) => {
     const { number, protocol = "" } = port ?? {};
-    const endsTls = tls !== undefined && protocol.toUpperCase() === "HTTPS";
-    return number !== undefined && !endsTls && parsedProtocol(protocol) === "TCP" ? [String(number)] : [];
+    return number !== undefined && parsedProtocol(protocol) === "TCP" ? [String(number)] : [];
   });
 
 /** No gateway has a Sidecar (Istio pilot/pkg/model/push_context.go getSidecarScope). */
