@@ -96,8 +96,7 @@ function inEach(entries: Iterable<[number | string, unknown]>, type: string, fie
 }
 
 const wrong = (field: string, expected: string): WrongType => ({ field, expected });
-const isMap = (value: unknown): value is object =>
-  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
+const isMap = (value: unknown): value is object => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const inWords: ReadonlyMap<string, string> = new Map([
   ["text", "a text, in quotes if it looks like a number or like true or false"],
@@ -120,8 +119,7 @@ const ranges: ReadonlyMap<string, readonly [min: number, max: number]> = new Map
 ]);
 
 const scalars: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
-  // The library makes a date of some texts, and Istio does not.
-  ["text", (value) => typeof value === "string" || value instanceof Date],
+  ["text", (value) => typeof value === "string"],
   ["flag", (value) => typeof value === "boolean"],
   ["duration", (value) => typeof value === "string" && isDuration.test(value)],
   [
