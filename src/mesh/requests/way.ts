@@ -67,10 +67,10 @@ export const portIs = (port: number): Clauses[number] => ({
 
 export const noIdentity: Clauses[number] = { attribute: "identity", values: absent, not: false };
 
-/** The name that TLS asks for. */
+/** The name that TLS asks for, in lower case, as Envoy reads it (proxy-matches.ts). */
 export const sniIs = (name: string): Clauses[number] => ({
   attribute: "sni",
-  values: new Texts([[name]]),
+  values: new Texts([[name.toLowerCase()]]),
   not: false,
 });
 

@@ -446,6 +446,21 @@ http:
     assert.deepEqual(results("/a[bc]", "/ab"), ["undecided"]);
   });
 
+  test("the name that TLS asks for is compared in lower case, however a DestinationRule writes it", () => {
+    const asks = destinationRule("web/tls", `${host}\ntrafficPolicy: { tls: { mode: ISTIO_MUTUAL, sni: A.Example } }`);
+    const results = (condition: string) =>
+      asked(
+        meshOf(
+          shop + asks + authorizationPolicy("shop/p", `rules: [{ when: [{ key: connection.sni, ${condition} }] }]`),
+        ),
+        "web/client",
+        "shop/x:80",
+      ).map(({ result }) => result);
+    assert.deepEqual(results("values: [a.example]"), ["accepted"]);
+    assert.deepEqual(results("notValues: [a.example]"), ["denied"]);
+    assert.deepEqual(results("values: [A.Example]"), ["denied"]);
+  });
+
   test("a header that must not have a value, and is not there, counts as an empty one", () => {
     const results = (condition: string) =>
       asked(
