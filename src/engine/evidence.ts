@@ -9,3 +9,9 @@ export const absent = (kind: Kind, namespace: string, name?: string): Evidence =
 
 /** An object of which a rule sees only the identity, as evidence and in messages. */
 export const present = (one: Identified): AnyObject => one as AnyObject;
+
+/** Whether the evidence is that this object is missing: by its name, or because no ServiceEntry defines a host any more. */
+export const isAbsenceOf = (evidence: Evidence, { kind, metadata: { namespace, name } }: AnyObject): boolean =>
+  "absent" in evidence &&
+  evidence.absent === kind &&
+  (evidence.name === undefined ? kind === "ServiceEntry" : evidence.name === name && evidence.namespace === namespace);

@@ -1,6 +1,7 @@
-import { identityOf } from "../kube/identity.ts";
+import { identityOf, idOf } from "../kube/identity.ts";
+import type { AnyObject } from "../kube/object.ts";
 import { counted } from "../text/phrases.ts";
-import type { Evidence } from "./evidence.ts";
+import { type Evidence, isAbsenceOf } from "./evidence.ts";
 import { type Finding, type FoundBy, findingOf } from "./finding.ts";
 import type { Problem } from "./rule.ts";
 
@@ -8,6 +9,11 @@ import type { Problem } from "./rule.ts";
 interface Rest {
   readonly first: Finding;
   others: number;
+}
+
+interface ListOptions {
+  readonly most?: number | undefined;
+  readonly deleted?: AnyObject | undefined;
 }
 
 /**
@@ -18,25 +24,37 @@ interface Rest {
 export class FindingList {
   readonly #by: FoundBy;
   readonly #most: number;
+  readonly #deleted: AnyObject | undefined;
   readonly #found: Finding[] = [];
   /** Most objects have few findings. */
   #rest: Map<string, Rest> | undefined;
 
-  constructor(by: FoundBy, most = Number.POSITIVE_INFINITY) {
+  /** `deleted` is the object that the change deletes, if that is all that it does and the rule checks a state: others know both sides. */
+  constructor(by: FoundBy, { most = Number.POSITIVE_INFINITY, deleted }: ListOptions = {}) {
     this.#by = by;
     this.#most = most;
+    this.#deleted = deleted;
   }
 
   add(problem: Problem, introduced: boolean): void {
     if (this.#found.length < this.#most) {
-      this.#found.push(findingOf(problem, this.#by, introduced));
+      this.#found.push(this.#findingOf(problem, introduced));
       return;
     }
     const kind = `${introduced} ${rulingKeyOf(problem)}`;
     this.#rest ??= new Map();
     const rest = this.#rest.get(kind);
-    if (rest === undefined) this.#rest.set(kind, { first: findingOf(problem, this.#by, introduced), others: 0 });
+    if (rest === undefined) this.#rest.set(kind, { first: this.#findingOf(problem, introduced), others: 0 });
     else rest.others++;
+  }
+
+  /** The fix of a rule is for a reference that is wrong, and not for one whose object the change deletes. */
+  #findingOf(problem: Problem, introduced: boolean): Finding {
+    const deleted = introduced ? this.#deleted : undefined;
+    const isTaken = deleted !== undefined && problem.evidence?.some((one) => isAbsenceOf(one, deleted)) === true;
+    if (!isTaken) return findingOf(problem, this.#by, introduced);
+    const fix = `Keep ${idOf(deleted)}, or first change ${idOf(this.#by.subject)}, which refers to it.`;
+    return findingOf({ ...problem, fix }, this.#by, introduced);
   }
 
   all(): readonly Finding[] {

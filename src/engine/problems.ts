@@ -47,7 +47,7 @@ export function findingsFor(
 }
 
 function* ofStep(by: FoundBy, rest: Rest, { budget, mostAlone }: Evaluated): Generator<void, readonly Finding[]> {
-  const found = new FindingList(by, mostAlone);
+  const found = new FindingList(by, { most: mostAlone });
   for (let step = rest.first; !step.done; step = rest.problems.next()) {
     if (step.value !== undefined) found.add(step.value, step.value.existed !== true);
     // Each problem counts as a visited object, because a rule can find many problems in few objects.
@@ -80,8 +80,9 @@ interface Judged {
  */
 function* ofState(judged: Judged, rest: Rest, evaluated: Evaluated): Generator<void, readonly Finding[]> {
   const { by, old } = judged;
-  const { before, budget, mostAlone } = evaluated;
-  const found = new FindingList(by, mostAlone);
+  const { before, only, budget, mostAlone } = evaluated;
+  const deleted = only?.object === undefined ? only?.old : undefined;
+  const found = new FindingList(by, { most: mostAlone, deleted });
   let known: Known | undefined;
   for (let step = rest.first; !step.done; step = rest.problems.next()) {
     if (step.value !== undefined) {

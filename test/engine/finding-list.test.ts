@@ -7,9 +7,11 @@ import { absent } from "../../src/engine/evidence.ts";
 import { defineRule, type Problem, type Rule } from "../../src/engine/rule.ts";
 import { selectionOf } from "../../src/engine/setting.ts";
 import { withoutPauses } from "../../src/engine/steps.ts";
-import { readObject } from "../../src/kube/object.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { findProfile } from "../../src/policy/profiles.ts";
+import { rules } from "../../src/rules/index.ts";
+import type { Change } from "../../src/view/overlay.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 
@@ -157,5 +159,84 @@ describe("many findings of one rule for one object", () => {
     const { message = "" } = withoutPauses(decide(judgement, withoutPauses(rulingsFor(judgement))));
     assert.match(message, /cannot be created: 1000 problems/);
     assert.match(message, /…and 980 more problems/);
+  });
+});
+
+describe("the fix of a problem about an object that the change deletes", () => {
+  const objects: Readonly<Record<string, AnyObject>> = {
+    service: readObject("Service", { metadata: { name: "web", namespace: "shop" }, spec: { ports: [{ port: 80 }] } }),
+    entry: readObject("ServiceEntry", {
+      metadata: { name: "db", namespace: "shop" },
+      spec: { hosts: ["db.example.com"], ports: [{ number: 443, name: "tls", protocol: "TLS" }], resolution: "DNS" },
+    }),
+    gateway: readObject("Gateway", { metadata: { name: "main", namespace: "shop" }, spec: { servers: [] } }),
+    routes: readObject("VirtualService", {
+      metadata: { name: "routes", namespace: "shop" },
+      spec: {
+        hosts: ["web.example.com"],
+        gateways: ["main"],
+        http: [
+          {
+            route: [
+              { destination: { host: "web" }, weight: 50 },
+              { destination: { host: "db.example.com" }, weight: 50 },
+            ],
+          },
+        ],
+      },
+    }),
+    route: readObject("KubernetesRoute", {
+      kind: "HTTPRoute",
+      metadata: { name: "route", namespace: "shop" },
+      spec: {
+        parentRefs: [{ kind: "Service", group: "", name: "web" }],
+        rules: [{ backendRefs: [{ name: "web", port: 80 }] }],
+      },
+    }),
+    cut: readObject("DestinationRule", {
+      metadata: { name: "cut", namespace: "shop" },
+      spec: { host: "db.example.com" },
+    }),
+  };
+  const ids = [
+    "destination-rule-never-used",
+    "http-route-backend-not-found",
+    "virtual-service-destination-not-found",
+    "virtual-service-gateway-not-found",
+  ];
+  const asked = rules.filter(({ id }) => ids.includes(id));
+  const fixesOf = (change: Change): readonly (readonly [string, string | undefined])[] => {
+    const mesh = new MeshStore(defaultMeshSettings);
+    for (const one of Object.values(objects)) mesh.set(one);
+    return judge(asked, mesh, [change]).findings.map(({ rule, fix }) => [rule.id, fix] as const);
+  };
+  const routesFirst = [
+    "virtual-service-destination-not-found",
+    "Remove its routes first, then the Service or the ServiceEntry.",
+  ];
+
+  test("is to keep the object, or to change first what refers to it", () => {
+    const keep = (what: string, subject: string) => `Keep ${what}, or first change ${subject}, which refers to it.`;
+    assert.deepEqual(fixesOf({ old: objects["service"] }), [
+      ["http-route-backend-not-found", keep("Service shop/web", "HTTPRoute shop/route")],
+      routesFirst,
+    ]);
+    assert.deepEqual(fixesOf({ old: objects["entry"] }), [
+      ["destination-rule-never-used", keep("ServiceEntry shop/db", "DestinationRule shop/cut")],
+      routesFirst,
+    ]);
+    assert.deepEqual(fixesOf({ old: objects["gateway"] }), [
+      ["virtual-service-gateway-not-found", keep("Gateway shop/main", "VirtualService shop/routes")],
+    ]);
+  });
+
+  test("is that of the rule for a reference that is wrong", () => {
+    const wrong = readObject("VirtualService", {
+      metadata: { name: "routes", namespace: "shop" },
+      spec: { hosts: ["web.example.com"], gateways: ["other"], http: [{ route: [{ destination: { host: "web" } }] }] },
+    });
+    assert.deepEqual(fixesOf({ old: objects["routes"], object: wrong }), [
+      ["virtual-service-gateway-not-found", undefined],
+    ]);
   });
 });

@@ -79,6 +79,7 @@ export const virtualServiceDestinationNotFound = defineRule({
       const onlyWarns = isTaken ? doubtOf(traffic, after) : mayFollow(asked);
       yield {
         ...problem,
+        ...(isTaken ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
         at: placeOf(found),
         ...(onlyWarns === undefined ? {} : { onlyWarns }),
         ...(old.has(problem.key) ? { existed: true as const } : {}),
