@@ -416,6 +416,19 @@ describe("what files leave open", () => {
       }
     });
 
+  for (const host of ["<name>.<domain>", "<<__name__>>.<<__domain__>>"])
+    test(`a host of several parts to fill in, ${host}, warns`, async () => {
+      const gateway = `apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: main, namespace: shop }
+spec: { servers: [{ port: { number: 443, name: tls, protocol: TLS }, tls: { mode: PASSTHROUGH }, hosts: ["${host}"] }] }
+`;
+      const { code, report: found } = await report(folderWith({ "gateway.yaml": gateway }));
+      assert.equal(code, 0);
+      const invalid = found.findings.find(({ rule }) => rule === "gateway-server-invalid");
+      assert.match(invalid?.lowered.at(-1)?.reason ?? "", /is a placeholder, whose value is not known here/);
+    });
+
   test("namespaces that every cluster with a mesh has are not missed in files", async () => {
     const header = (kind: string) => `kind: ${kind}\nmetadata: { name: a, namespace: shop }\n`;
     const shop = `apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\napiVersion: v1\n${header("Service")}spec: { ports: [{ port: 80 }] }\n`;

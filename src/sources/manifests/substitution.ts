@@ -8,8 +8,12 @@ import { isObject } from "../../kube/read.ts";
 const placeholder =
   /\$\{[^{}\n]{1,200}\}|\$[A-Za-z_]\w{0,100}|\$\([A-Za-z_][\w.-]{0,200}\)|\{\{[^\n]{0,200}?\}\}|__[A-Z][A-Z0-9_]{0,100}?__|\{[A-Z][A-Z0-9_]{0,100}\}|\bREPLACE_ME\b|\b[A-Z][A-Z0-9_]{0,100}?_PLACEHOLDER\b|\bPLACEHOLDER_[A-Z0-9_]{1,100}\b|\bplaceholder[A-Z]\w{0,100}|\b[A-Z][A-Z0-9]{0,50}_[A-Z0-9_]{1,100}(?=\.[A-Za-z])/;
 
-/** What a reader is asked to fill in (`<namespace>`, `<<CLIENT_IP>>`): in a text of one line, as long as a name, that is neither HTML nor a group of a regex. */
-const blank = /^[^<>\n?]{0,200}(<<?[A-Za-z][\w .-]{0,60}>>?)[^<>\n]{0,200}$/;
+/**
+ * What a reader or a script fills in (`<namespace>`, `<<CLIENT_IP>>`, `<name>.<domain>`): in a text of one line, as long as a name, that is
+ * neither HTML nor a group of a regex.
+ */
+const blank =
+  /^[^<>\n?]{0,200}(<<?[A-Za-z_][\w .-]{0,60}>>?)(?:[^<>\n]{0,200}<<?[A-Za-z_][\w .-]{0,60}>>?){0,9}[^<>\n]{0,200}$/;
 
 export const placeholderIn = (text: string): string | undefined => placeholder.exec(text)?.[0] ?? blank.exec(text)?.[1];
 
@@ -27,7 +31,7 @@ function withValue(part: unknown, value: string): unknown {
   if (Array.isArray(part)) return part.map((inner) => withValue(inner, value));
   if (typeof part !== "string") return isObject(part) ? withValues(part, value) : part;
   const text = part.replaceAll(placeholders, value);
-  return blank.test(text) ? text.replace(/<<?[^<>]*>>?/, value) : text;
+  return blank.test(text) ? text.replaceAll(/<<?[^<>]*>>?/g, value) : text;
 }
 
 /** The first placeholder in a value or below it. Without recursion: a document may be thousands of levels deep. */
