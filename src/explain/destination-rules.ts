@@ -19,6 +19,7 @@ import type { DestinationRule } from "../mesh/traffic/destination-rules.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
 import { policyAt } from "../mesh/traffic/effective-policy.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
+import type { AllMeshSettings } from "../view/settings.ts";
 import type { Mesh } from "../view/view.ts";
 import { type Balanced, balancingLines, localityLines, trafficDistributionOf } from "./load-balancing.ts";
 import { listed } from "./wording.ts";
@@ -94,7 +95,7 @@ function usedLine(
       key: "destinationRule",
       text: `No DestinationRule is used: ${otherwise}, no subsets`,
       value: [],
-      lines: localityLines(undefined, balanced),
+      lines: [...limitLines(undefined, balanced.settings), ...localityLines(undefined, balanced)],
     };
   const { made, selector, trafficPolicy, subsets } = merged;
   const from = sourcesOf(merged);
@@ -110,9 +111,9 @@ function usedLine(
     objects: from,
     lines: [
       tlsLine("", trafficPolicy, { otherwise, isExternal }),
-      ...limitLines(trafficPolicy),
+      ...limitLines(trafficPolicy, balanced.settings),
       ...balancingLines(trafficPolicy, balanced),
-      ...(trafficPolicy?.portLevelSettings ?? []).map(portLine),
+      ...(trafficPolicy?.portLevelSettings ?? []).map((one) => portLine(one, balanced.settings)),
       ...subsets.map((subset) => subsetLine(subset, trafficPolicy, workloads)),
     ],
   };
@@ -150,27 +151,43 @@ function tlsLine(
   return { key: "destinationRule.tls", of: where, text: `tls${where} ${text}`, value: mode ?? "not set" };
 }
 
-function portLine(settings: NonNullable<TrafficPolicy>["portLevelSettings"][number]): ExplanationLine {
-  const port = String(settings.port?.number ?? "?");
-  const mode = tlsMode(settings);
+function portLine(
+  ofPort: NonNullable<TrafficPolicy>["portLevelSettings"][number],
+  settings: AllMeshSettings,
+): ExplanationLine {
+  const port = String(ofPort.port?.number ?? "?");
+  const mode = tlsMode(ofPort);
   return {
     key: "destinationRule.port",
     of: port,
     text: `port ${port}: its settings replace all settings above; tls ${mode ?? "not set"}`,
     value: mode ?? "not set",
-    lines: limitLines(settings),
+    lines: limitLines(ofPort, settings),
   };
 }
 
 type Limits = Pick<NonNullable<TrafficPolicy>, "connectionPool" | "outlierDetection">;
 
-/** The circuit breaker of a policy. What it does not set has no limit, and no pod is ejected. */
-const limitLines = (policy: Limits | undefined): readonly ExplanationLine[] => [
-  ...poolLines(policy?.connectionPool),
-  ...outlierLines(policy?.outlierDetection),
-];
+const byMeshConfig = ", by the mesh config";
 
-function poolLines(pool: Limits["connectionPool"]): readonly ExplanationLine[] {
+/**
+ * The circuit breaker of a policy. A block that it does not have is that of the mesh config (Istio
+ * pilot/pkg/networking/core/cluster_traffic_policy.go applyDefaultTrafficPolicy), or else there is no limit, and no pod is ejected.
+ */
+function limitLines(
+  policy: Limits | undefined,
+  { defaultTrafficPolicy: otherwise }: AllMeshSettings,
+): readonly ExplanationLine[] {
+  const { connectionPool, outlierDetection } = policy ?? {};
+  return [
+    ...(connectionPool === undefined ? poolLines(otherwise?.connectionPool, byMeshConfig) : poolLines(connectionPool)),
+    ...(outlierDetection === undefined
+      ? outlierLines(otherwise?.outlierDetection, byMeshConfig)
+      : outlierLines(outlierDetection)),
+  ];
+}
+
+function poolLines(pool: Limits["connectionPool"], by = ""): readonly ExplanationLine[] {
   const { tcp, http } = pool ?? {};
   const limits = [
     ["connections", tcp?.maxConnections],
@@ -182,14 +199,14 @@ function poolLines(pool: Limits["connectionPool"]): readonly ExplanationLine[] {
   return [
     {
       key: "destinationRule.limits",
-      text: `at most ${shown.join(", ")} for each client proxy; requests beyond that wait or get 503`,
+      text: `at most ${shown.join(", ")} for each client proxy; requests beyond that wait or get 503${by}`,
       value: shown,
     },
   ];
 }
 
 /** Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection; the defaults are those of Envoy. */
-function outlierLines(outlier: Limits["outlierDetection"]): readonly ExplanationLine[] {
+function outlierLines(outlier: Limits["outlierDetection"], by = ""): readonly ExplanationLine[] {
   if (outlier === undefined) return [];
   const { consecutive5xxErrors, consecutiveGatewayErrors } = outlier;
   const maxEjectionPercent = outlier.maxEjectionPercent || 10;
@@ -201,7 +218,7 @@ function outlierLines(outlier: Limits["outlierDetection"]): readonly Explanation
   return [
     {
       key: "destinationRule.outlier",
-      text: `a pod is ejected ${when}; at most ${maxEjectionPercent}% of the pods at a time`,
+      text: `a pod is ejected ${when}; at most ${maxEjectionPercent}% of the pods at a time${by}`,
       value: conditions,
     },
   ];

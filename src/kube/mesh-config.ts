@@ -1,4 +1,5 @@
 import { parseDocument, type Scalar, visit } from "yaml";
+import { connectionPool, outlierDetection } from "./circuit-breaking.ts";
 import { resolvePlain } from "./plain-scalars.ts";
 import {
   enumeration,
@@ -119,6 +120,7 @@ export const meshConfig = record({
   outboundTrafficPolicy: optional(record({ mode: outboundMode })),
   defaultHttpRetryPolicy: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
   localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
+  defaultTrafficPolicy: optional(record({ connectionPool, outlierDetection })),
   defaultConfig: optional(record(proxyConfigFields)),
 });
 export type MeshConfigFields = ReturnType<typeof meshConfig>;

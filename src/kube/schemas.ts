@@ -1,3 +1,4 @@
+import { connectionPool, outlierDetection } from "./circuit-breaking.ts";
 import {
   duration,
   fingerprint,
@@ -130,21 +131,6 @@ const clientTls = optional(
     subjectAltNames: list(name),
     sni: text,
     insecureSkipVerify: flag,
-  }),
-);
-const connectionPool = optional(
-  record({
-    tcp: optional(record({ maxConnections: int32 })),
-    http: optional(record({ http1MaxPendingRequests: int32, http2MaxRequests: int32 })),
-  }),
-);
-const outlierDetection = optional(
-  record({
-    consecutive5xxErrors: uint32,
-    consecutiveGatewayErrors: uint32,
-    consecutiveErrors: int32,
-    maxEjectionPercent: int32,
-    minHealthPercent: int32,
   }),
 );
 const trafficPolicy = optional(

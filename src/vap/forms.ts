@@ -61,10 +61,6 @@ const withoutForm: ReadonlyMap<string, string> = new Map([
     "it compares an item of a list with the one before, and CEL cannot number items",
   ],
   [
-    "destination-rule-circuit-breaker",
-    "it tells subsets and ports apart by their places in the list, and CEL cannot number them",
-  ],
-  [
     "envoy-filter-old-filter-name",
     "it only warns, as it is in its trial stage, and depends on which control planes read the EnvoyFilter",
   ],

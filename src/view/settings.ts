@@ -40,6 +40,8 @@ export interface DeclaredSettings extends ControlPlanes {
   readonly mergesSlashes: boolean;
   /** How requests are distributed over localities where no DestinationRule says it; undefined: Istio's default, which is failover. */
   readonly localityBalancing: MeshConfigFields["localityLbSetting"];
+  /** The limits and the outlier detection of clients where no DestinationRule sets them; undefined: Istio's defaults. */
+  readonly defaultTrafficPolicy: MeshConfigFields["defaultTrafficPolicy"];
 }
 export type AllMeshSettings = MeshSettings & DeclaredSettings;
 /** No object contains the domain of the cluster, so that no change changes it. */
@@ -64,6 +66,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   defaultRetries: undefined,
   mergesSlashes: false,
   localityBalancing: undefined,
+  defaultTrafficPolicy: undefined,
   revisions: ["default"],
   configured: [],
   injectors: [],
@@ -99,9 +102,10 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     defaultDestinationRuleExportTo: nonEmpty(mesh.defaultDestinationRuleExportTo, base.defaultDestinationRuleExportTo),
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
     dnsCapture: (mesh.defaultConfig?.proxyMetadata["ISTIO_META_DNS_CAPTURE"] ?? "").replaceAll('"', ""),
-    defaultRetries: mesh.defaultHttpRetryPolicy ?? base.defaultRetries,
+    defaultRetries: mesh.defaultHttpRetryPolicy,
     mergesSlashes: isMerging(mesh),
-    localityBalancing: mesh.localityLbSetting ?? base.localityBalancing,
+    localityBalancing: mesh.localityLbSetting,
+    defaultTrafficPolicy: mesh.defaultTrafficPolicy,
     seen: true,
   };
 }

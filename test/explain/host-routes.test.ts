@@ -260,6 +260,39 @@ test("the mesh config can have other retries for routes that set none", () => {
     ]);
 });
 
+test("limits and outlier detection that no DestinationRule sets are those of the mesh config", () => {
+  const config = readObject("MeshConfig", {
+    metadata: { name: "istio", namespace: "istio-system" },
+    data: {
+      mesh: "defaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 70}}, outlierDetection: {consecutive5xxErrors: 3}}",
+    },
+  });
+  const rule = (trafficPolicy: object) =>
+    readObject("DestinationRule", {
+      metadata: { name: "cart", namespace: "shop" },
+      spec: { host: "cart", trafficPolicy },
+    });
+  const limits = (count: number) =>
+    `at most ${count} connections for each client proxy; requests beyond that wait or get 503`;
+  const detection = (errors: number) =>
+    `a pod is ejected after ${errors} errors 5xx in a row; at most 10% of the pods at a time`;
+  const by = ", by the mesh config";
+  const said = (...objects: Parameters<typeof explained>[2]) =>
+    explained(host, "shop", [service("cart"), ...objects], "destinationRule.limits", "destinationRule.outlier");
+  assert.deepEqual(said(), []);
+  assert.deepEqual(said(config), [limits(70) + by, detection(3) + by]);
+  assert.deepEqual(said(config, rule({ connectionPool: { tcp: { maxConnections: 10 } } })), [
+    limits(10),
+    detection(3) + by,
+  ]);
+  assert.deepEqual(said(config, rule({ outlierDetection: {} })), [limits(70) + by, detection(5)]);
+  assert.deepEqual(said(config, rule({ connectionPool: {}, outlierDetection: { consecutive5xxErrors: 0 } })), [
+    "a pod is ejected never; at most 10% of the pods at a time",
+  ]);
+  const ofPort = { portLevelSettings: [{ port: { number: 80 }, outlierDetection: {} }] };
+  assert.deepEqual(said(config, rule(ofPort)), [limits(70) + by, detection(3) + by, limits(70) + by, detection(5)]);
+});
+
 test("which localities come first is said where something decides about it", () => {
   const config = (text: string) =>
     readObject("MeshConfig", { metadata: { name: "istio", namespace: "istio-system" }, data: { mesh: text } });

@@ -2,6 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { setting } from "../../view/view.ts";
 
 type TrafficPolicy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
 type Limits = Pick<TrafficPolicy, "connectionPool" | "outlierDetection">;
@@ -9,7 +10,7 @@ type Limits = Pick<TrafficPolicy, "connectionPool" | "outlierDetection">;
 export const destinationRuleCircuitBreaker = defineRule({
   id: "destination-rule-circuit-breaker",
   subject: "DestinationRule",
-  reads: [],
+  reads: [setting("defaultTrafficPolicy")],
   mode: { protected: "warn", elsewhere: "off" },
   onlyOwnChanges: true,
   since: "0.1.0",
@@ -17,7 +18,7 @@ export const destinationRuleCircuitBreaker = defineRule({
   stage: "trial",
   summary:
     "A circuit breaker in a protected namespace keeps pods that fail, ejects every pod, or lets one request or connection through.",
-  why: "Without outlierDetection, Envoy keeps sending requests to a pod that fails (Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection). With maxEjectionPercent 100 it may eject every pod, and answers 503 itself. With a limit of 1 for requests, as examples have it, Envoy answers 503 to all but one of those that arrive at the same time. A limit of 1 for connections closes all others of TCP, and lets requests over HTTP/1.1 wait for each other, because how many may wait is not limited (getDefaultCircuitBreakerThresholds).",
+  why: "Without outlierDetection, Envoy keeps sending requests to a pod that fails (Istio pilot/pkg/networking/core/cluster_traffic_policy.go applyOutlierDetection), unless the mesh config has one for all hosts (applyDefaultTrafficPolicy). With maxEjectionPercent 100 it may eject every pod, and answers 503 itself. With a limit of 1 for requests, as examples have it, Envoy answers 503 to all but one of those that arrive at the same time. A limit of 1 for connections closes all others of TCP, and lets requests over HTTP/1.1 wait for each other, because how many may wait is not limited (getDefaultCircuitBreakerThresholds).",
   fix: "Set outlierDetection with a maxEjectionPercent of at most 50, and limits that are above the usual load.",
   incident: {
     symptoms: ["overflow"],
@@ -26,7 +27,7 @@ export const destinationRuleCircuitBreaker = defineRule({
     wayOut:
       "Delete the connectionPool or outlierDetection that was added last: the defaults of Istio have no such limits.",
     silentWhen:
-      "A DestinationRule without limits, such as one with subsets or a connectTimeout alone. Which limits a service needs is not known.",
+      "A DestinationRule without limits, such as one with subsets or a connectTimeout alone, or with the outlierDetection of the mesh config. Which limits a service needs is not known.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/circuit-breaking/",
   },
 
@@ -40,7 +41,8 @@ export const destinationRuleCircuitBreaker = defineRule({
     const isBreaker = places.some(
       ([, { connectionPool }]) => connectionPool !== undefined && isLimiting(connectionPool),
     );
-    if (isBreaker && places.every(([, { outlierDetection }]) => outlierDetection === undefined))
+    const isDetecting = settings.defaultTrafficPolicy?.outlierDetection !== undefined;
+    if (isBreaker && !isDetecting && places.every(([, { outlierDetection }]) => outlierDetection === undefined))
       yield {
         at: ["spec"],
         message: `Pods of "${hostOfRule(rule, settings)}" that fail keep getting requests: there is no outlierDetection`,
