@@ -7,6 +7,7 @@ import { SmallMap } from "../view/small-map.ts";
 import type { Index, Mesh, Relation } from "../view/view.ts";
 import { leadingTo, type Question, readsSetting, type Walk, type Ways, waysFrom } from "./declared-reads.ts";
 import type { Rule } from "./rule.ts";
+import { areUnread } from "./unread-changes.ts";
 
 interface Sides {
   readonly before: Mesh;
@@ -32,6 +33,10 @@ export class Subjects {
   readonly #settings: ReadonlySet<SettingName>;
   readonly #searches = new Map<string, Search>();
   readonly #readers: Readers;
+  readonly #question: Question;
+  readonly #changes: readonly Change[] | undefined;
+  /** Whether no built-in rule reads what the changes change, except of the changed objects themselves. */
+  #isUnread: boolean | undefined;
 
   /** Without `changes`, all subjects of the mesh after the change. */
   constructor(
@@ -42,6 +47,8 @@ export class Subjects {
     // An object that is the same on both sides, or that several changes name, is there once.
     const own = new Set(changedObjects(changes ?? [], before, after));
     this.#changed = [...own.union(new Set(counted))];
+    this.#question = question;
+    this.#changes = changes;
     this.#repeated = repeatedAmong(own);
     this.#settings = settings;
     // What counts in another way because of a setting is nobody's own change.
@@ -66,7 +73,18 @@ export class Subjects {
     if (way === "none") return none;
     // The most frequent case: the rule reads no objects of this kind, or checks only changed objects.
     if (way === "own") return this.#own ?? this.#ownOf(rule);
+    return this.#followed(way, rule);
+  }
+
+  #followed(way: Walk, rule: Rule): Iterable<AnyObject | undefined> {
+    if (this.#isOwn(rule)) return this.#ownOf(rule);
     return this.#changed.length > mostFollowed ? allSubjects(rule, this.#after) : this.#searched(way);
+  }
+
+  /** Whether the changes cannot concern other subjects of a rule, although relations lead to them. */
+  #isOwn({ definedBy }: Rule): boolean {
+    if (this.#question === "state" || definedBy !== undefined) return false;
+    return (this.#isUnread ??= areUnread(this.#changes, this.#before, this.#after));
   }
 
   #ownOf({ subject }: Rule): readonly AnyObject[] {

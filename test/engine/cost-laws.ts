@@ -247,6 +247,27 @@ describe("cost laws", () => {
     ]);
   });
 
+  test("a label of a Namespace that nothing reads reaches no other object", () => {
+    const at = "shapes";
+    const labels = { "istio-injection": "enabled", "meshward.io/protected": "true" };
+    const objects = [
+      deployment({ namespace: at, name: "w" }, "w"),
+      authorizationPolicy({ namespace: at, name: "p" }, {}),
+    ];
+    const old = namespace(at, { ...labels, team: "a" });
+    const reached = [
+      { ...labels, team: "b" },
+      { ...labels, "istio-injection": "disabled" },
+    ].map((changed) => {
+      const { mesh, change } = worldOf([old, ...objects], { old, object: namespace(at, changed) });
+      const subjects = new Subjects([change], { before: mesh, after: sideOf(overlay(mesh, [change])) });
+      const found = rules.flatMap((rule) => [...subjects.of(rule)].filter((one) => one !== undefined));
+      return new Set(found.map(({ kind }) => kind));
+    });
+    assert.deepEqual([...(reached[0] ?? [])], ["Namespace"]);
+    assert.ok((reached[1]?.size ?? 0) > 1, "the label that decides injection reaches others");
+  });
+
   test("texts of problems that are counted and not shown are not made", () => {
     const route = (_: unknown, i: number) => ({ route: [{ destination: { host: `h-${i}`, subset: "v1" } }] });
     const named = { namespace: "shapes", name: "r" };
