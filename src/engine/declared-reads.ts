@@ -32,7 +32,9 @@ export function declared(rule: Rule, question: Question = "introduced"): Declare
   if (found === undefined) {
     // A change of what a fact for wording reads introduces no problem of another subject.
     const isLeftOut = ({ isForWording }: AnyFact) => question === "introduced" && isForWording === true;
-    const relations = relationsAmong(rule.reads, (fact) => (isLeftOut(fact) ? [] : (fact.reachedBy ?? fact.reads)));
+    const read = relationsAmong(rule.reads, (fact) => (isLeftOut(fact) ? [] : (fact.reachedBy ?? fact.reads)));
+    // In an order that is the same for all rules, so that those that follow the same relations share one walk.
+    const relations = read.toSorted((a, b) => ordinalOf(a) - ordinalOf(b));
     found = {
       relations,
       kinds: new Set(kindsIn(rule.reads)),
@@ -197,12 +199,8 @@ export interface Walk {
 function walkOf(rule: Rule, kinds: readonly Kind[], { question, present }: Asking): Walk {
   const { relations: all, subjects } = declared(rule, question);
   const relations = all.filter(({ from: reader }) => present.has(reader.kind));
-  const reached = reachable(new Set<string>(kinds), relations, ({ from: reader, to }) => [to.kind, reader.kind]);
-  const followed = relations
-    .filter(({ to }) => reached.has(to.kind))
-    .map((relation) => [ordinalOf(relation), relation] as const)
-    .sort(([a], [b]) => a - b)
-    .map(([, relation]) => relation);
+  const reached = reachable(kinds, relations, "to");
+  const followed = relations.filter(({ to }) => reached.has(to.kind));
   const readersOf = leadingTo(subjects, followed);
   const ordinals = [...readersOf.values()].flat().map(ordinalOf);
   return { name: `${ordinals.join()} ${[...subjects].join()}`, subjects, readersOf };
@@ -210,22 +208,20 @@ function walkOf(rule: Rule, kinds: readonly Kind[], { question, present }: Askin
 
 /** Those of these relations that lead, backwards and over others of them, to an object of these kinds; by the kind that is read. */
 export function leadingTo(subjects: ReadonlySet<Kind>, relations: readonly Relation[]): Walk["readersOf"] {
-  const useful = reachable(new Set<string>(subjects), relations, ({ from: reader, to }) => [reader.kind, to.kind]);
+  const useful = reachable(subjects, relations, "from");
   return Map.groupBy(
     relations.filter(({ from: reader }) => useful.has(reader.kind)),
     ({ to }) => to.kind,
   );
 }
 
-/** Adds the kinds that relations lead to from these kinds, in one direction. */
-function reachable(
-  kinds: Set<string>,
-  relations: readonly Relation[],
-  ends: (relation: Relation) => readonly [from: Kind, to: Kind],
-): ReadonlySet<string> {
+/** These kinds, and those that relations lead to from them, from this end of each to the other. */
+function reachable(from: Iterable<Kind>, relations: readonly Relation[], start: "from" | "to"): ReadonlySet<Kind> {
+  const kinds = new Set(from);
+  const end = start === "from" ? "to" : "from";
   for (let before = -1; before !== kinds.size; ) {
     before = kinds.size;
-    for (const [from, to] of relations.map(ends)) if (kinds.has(from)) kinds.add(to);
+    for (const relation of relations) if (kinds.has(relation[start].kind)) kinds.add(relation[end].kind);
   }
   return kinds;
 }

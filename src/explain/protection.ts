@@ -24,20 +24,20 @@ export function protectionLine(
   const protectors = protectorsOf(name, labels, policies);
   const [first, ...others] = protectors;
   const inForce = selection.between(mesh, mesh);
-  const settings = rules.map((rule) => ({ rule, ...inForce.of(rule, subject) }));
+  const settings = rules.map((rule) => ({ rule, setting: inForce.of(rule, subject) }));
   const ownMode = (rule: Rule) => (first === undefined ? modesOf(rule).elsewhere : modesOf(rule).protected);
-  const idsOf = (mode: Mode) => settings.filter((setting) => setting.mode === mode).map(({ rule }) => rule.id);
-  const modes = { deny: idsOf("deny"), warn: idsOf("warn"), audit: idsOf("audit"), off: idsOf("off") };
+  const modes: Record<Mode, string[]> = { deny: [], warn: [], audit: [], off: [] };
+  for (const { rule, setting } of settings) modes[setting.mode].push(rule.id);
   const unknown = namespace.implied ? " by its name; its labels are not known" : "";
   const changed = settings
-    .filter(({ rule, mode, ifProtected }) => mode !== ownMode(rule) && ifProtected === undefined)
-    .map(({ rule, mode, policy }) => ({
+    .filter(({ rule, setting }) => setting.mode !== ownMode(rule) && setting.ifProtected === undefined)
+    .map(({ rule, setting: { mode, policy } }) => ({
       key: "protection.rule",
       of: rule.id,
       text: `${rule.id}: ${mode} instead of ${ownMode(rule)}, by ${policy}`,
       value: mode,
     }));
-  const asleep = settings.filter(({ ifProtected }) => ifProtected !== undefined).length;
+  const asleep = settings.filter(({ setting }) => setting.ifProtected !== undefined).length;
   return {
     key: "protection",
     text: first === undefined ? `Meshward: not protected${unknown}` : `Meshward: protected by ${shown(first)}`,

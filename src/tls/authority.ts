@@ -1,4 +1,4 @@
-import { createPrivateKey, randomBytes, webcrypto, type X509Certificate } from "node:crypto";
+import { createPrivateKey, KeyObject, randomBytes, webcrypto, type X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { type Certificate, CertificateError, checkedCertificate, withNewline } from "./certificate-source.ts";
 import { certificateIn } from "./read-certificates.ts";
@@ -62,7 +62,7 @@ export async function newAuthority(now: number): Promise<Authority> {
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { cert: withNewline(certificate.toString("pem")), key: await pemOf(keys.privateKey) };
+  return { cert: withNewline(certificate.toString("pem")), key: pemOf(keys.privateKey) };
 }
 
 /**
@@ -73,8 +73,7 @@ export async function issue(authority: Authority, names: readonly string[], now:
   const x509 = await generator();
   const issuer = new x509.X509Certificate(authority.cert);
   const keys = await webcrypto.subtle.generateKey(keyAlgorithm, true, ["sign", "verify"]);
-  const pkcs8 = createPrivateKey(authority.key).export({ type: "pkcs8", format: "der" });
-  const signingKey = await webcrypto.subtle.importKey("pkcs8", pkcs8, keyAlgorithm, false, ["sign"]);
+  const signingKey = createPrivateKey(authority.key).toCryptoKey(keyAlgorithm, false, ["sign"]);
   const notBefore = new Date(Math.max(now - backdatedMs, issuer.notBefore.getTime()));
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: newSerial(),
@@ -96,7 +95,7 @@ export async function issue(authority: Authority, names: readonly string[], now:
     ],
   });
   const cert = { label: "the issued certificate", pem: certificate.toString("pem") };
-  const key = { label: "its key", pem: await pemOf(keys.privateKey) };
+  const key = { label: "its key", pem: pemOf(keys.privateKey) };
   return { ...checkedCertificate(cert, key, now), ca: authority.cert };
 }
 
@@ -107,12 +106,8 @@ function newSerial(): string {
   return bytes.toString("hex");
 }
 
-async function pemOf(key: webcrypto.CryptoKey): Promise<string> {
-  const der = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", key));
-  return createPrivateKey({ key: der, format: "der", type: "pkcs8" })
-    .export({ type: "pkcs8", format: "pem" })
-    .toString();
-}
+const pemOf = (key: webcrypto.CryptoKey): string =>
+  KeyObject.from(key).export({ type: "pkcs8", format: "pem" }).toString();
 
 /** A DNS name, of which the first label may be `*`. */
 export const hostName =

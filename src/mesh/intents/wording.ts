@@ -1,5 +1,6 @@
 import { identityOf, idOf, keyOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import type { Outcome } from "../requests/outcome.ts";
 import { formatExample, formatOutcome, type Tense } from "../requests/wording.ts";
 import type { Finding } from "./expectations.ts";
@@ -58,10 +59,15 @@ const withoutSidecar = ({ source }: Outcome): AnyObject | undefined =>
   source.sender === "nothing" ? source.workloads[0] : undefined;
 
 /** Identifies what an entry says. Fields that say nothing are no part of it, so that later ones change no key. */
-export const keyOfEntry = (entry: Entry): string => {
-  const said = Object.entries(entry).filter(([, value]) => Object.keys(value).length > 0);
-  return JSON.stringify(Object.fromEntries(said));
-};
+export function keyOfEntry(entry: Entry): string {
+  let key = entryKeys.get(entry);
+  if (key === undefined) {
+    const said = Object.entries(entry).filter(([, value]) => Object.keys(value).length > 0);
+    entryKeys.set(entry, (key = JSON.stringify(Object.fromEntries(said))));
+  }
+  return key;
+}
+const entryKeys = new KeptIn<Entry, string>();
 
 /** Of two findings about one entry of one intent, one is enough. */
 export const topicOf = (intent: Intent, entry: Entry): string =>

@@ -49,6 +49,7 @@ function problemsOf(scanner: JsonScanner, lines: () => LineNumbers): SourceProbl
 function locator(text: string, start: number): (path: Path) => number {
   let located: { value: unknown; positions: Positions } | undefined;
   return (path) => {
+    if (path.length === 0) return start;
     if (located === undefined) {
       const positions = new Positions();
       located = { value: new JsonScanner(text, start, positions).value(0), positions };

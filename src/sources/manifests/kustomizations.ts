@@ -1,4 +1,4 @@
-import { readFileSync, realpathSync, statSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { readDocuments } from "./documents.ts";
 
@@ -87,6 +87,8 @@ function entriesOf(folder: string): readonly string[] {
 export function kustomizationFileIn(folder: string): { readonly path: string; readonly text: string } | undefined {
   for (const name of kustomizationNames) {
     const path = join(folder, name);
+    // Nearly every folder has none, and an exception for each name takes longer than to read the file that was asked for.
+    if (!existsSync(path)) continue;
     try {
       return { path, text: readFileSync(path, "utf8") };
     } catch {

@@ -3,7 +3,7 @@ import { setOwn } from "./source-document.ts";
 
 /**
  * The value of a document that is written as most manifests are: maps in block style whose values are further maps, lists with
- * `- `, scalars within one line, or `[a, b]`. Undefined if there is anything else in the text, even a mistake: then the library has
+ * `- `, and scalars, `[a, b]` or `{ a: b }` within one line. Undefined if there is anything else in the text, even a mistake: then the library has
  * to read it. What this returns is what the library and {@link YamlValues} say, in a tenth of their time; a test compares them on
  * random documents.
  */
@@ -16,8 +16,8 @@ const unusual = /[^\n\x20-\x7e\u00a1-\u2027\u2030-\ud7ff]/;
 
 const quoted = String.raw`"[^"\\\n]*"|'[^'\n]*'`;
 const key = String.raw`[A-Za-z_][-\w./]{0,200}|"[^"\\\n]{0,200}"|'[^'\n]{0,200}'`;
-const inList = String.raw`(?:${quoted}|[A-Za-z0-9_/][-\w./@=+]*)`;
-const list = String.raw`\[ *(?:${inList} *(?:, *${inList} *)*)?\]`;
+/** In brackets from the first to the last one of a line; {@link FlowReader} reads what is in them. */
+const flow = String.raw`[[{](?:[^\n"'#]|${quoted})*[\]}]`;
 /** It begins with no indicator of YAML, does not end in spaces, and contains nothing that would end it within the line. */
 const plain = String.raw`(?:[\w./~$(+^<]|--?[\w.])(?:[^\n:# ]|:(?=[^ \n])|#| +(?=[^ #\n]))*`;
 /**
@@ -25,12 +25,11 @@ const plain = String.raw`(?:[\w./~$(+^<]|--?[\w.])(?:[^\n:# ]|:(?=[^ \n])|#| +(?
  * `(?! )` lets them be taken in one way only, because a line of spaces is tried in as many ways as there are.
  */
 const line = new RegExp(
-  String.raw`( *)(?! )(- +(?! ))?(?:(${key}):(?=[ \n]|$) *(?! ))?(${quoted}|${list}|\{\}|${plain})? *(?:(?<![^ \n])#[^\n]*)?(?:\n|$)`,
+  String.raw`( *)(?! )(- +(?! ))?(?:(${key}):(?=[ \n]|$) *(?! ))?(${quoted}|${flow}|${plain})? *(?:(?<![^ \n])#[^\n]*)?(?:\n|$)`,
   "y",
 );
 /** Far less than the library allows. */
 const mostDeep = 100;
-const item = new RegExp(inList, "g");
 
 /** Reads line by line. What it does not know ends the reading: nothing is left to read then, and there is no value. */
 class PlainReader {
@@ -122,14 +121,91 @@ class PlainReader {
 
   #valueOf(scalar: string): unknown {
     const first = scalar[0];
-    if (first === "{") return {};
-    return first === "[" ? (scalar.match(item) ?? []).map((text) => this.#scalarOf(text)) : this.#scalarOf(scalar);
+    if (first !== "[" && first !== "{") return this.#scalarOf(scalar);
+    const value = new FlowReader(scalar).value();
+    return value === unreadable ? this.#unknown(null) : value;
   }
 
   #scalarOf(text: string): ScalarValue {
-    if (text.startsWith('"') || text.startsWith("'")) return text.slice(1, -1);
-    const value = resolvePlain(text);
-    // Kubernetes cannot store it, which the slow way says.
-    return typeof value === "number" && !Number.isFinite(value) ? this.#unknown(null) : value;
+    const value = scalarOf(text);
+    return value === unreadable ? this.#unknown(null) : value;
+  }
+}
+
+/** Kubernetes cannot store a number that is not finite, which the slow way says. */
+function scalarOf(text: string): ScalarValue | typeof unreadable {
+  if (text.startsWith('"') || text.startsWith("'")) return text.slice(1, -1);
+  const value = resolvePlain(text);
+  return typeof value === "number" && !Number.isFinite(value) ? unreadable : value;
+}
+
+const unreadable = Symbol("left to the library");
+/** Of a list or a map in brackets: a key, or a value, with what has to follow it. */
+const flowKey = new RegExp(String.raw` *(${key}): +`, "y");
+const flowScalar = new RegExp(String.raw` *(${quoted}|[A-Za-z0-9_/][-\w./@=+]*) *(?=[,\]}])`, "y");
+const flowMark = / *([[\]{},]) */y;
+/** Deeper than anyone writes in one line. */
+const mostDeepInLine = 20;
+
+/** Reads lists and maps in brackets that stand in one line. What it does not know makes the whole unreadable. */
+class FlowReader {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  value(): unknown {
+    const value = this.#value(0);
+    return this.#at === this.#text.length ? value : unreadable;
+  }
+
+  /** The part of the text that is next, if it is one of these, which are taken. */
+  #take(parts: RegExp): string | undefined {
+    parts.lastIndex = this.#at;
+    const found = parts.exec(this.#text);
+    if (found !== null) this.#at = parts.lastIndex;
+    return found?.[1];
+  }
+
+  #value(depth: number): unknown {
+    const scalar = this.#take(flowScalar);
+    if (scalar !== undefined) return scalarOf(scalar);
+    const mark = depth < mostDeepInLine ? this.#take(flowMark) : undefined;
+    if (mark === "[") return this.#list(depth);
+    return mark === "{" ? this.#map(depth) : unreadable;
+  }
+
+  #list(depth: number): unknown {
+    const items: unknown[] = [];
+    if (this.#isNext("]")) return this.#take(flowMark) && items;
+    for (;;) {
+      const item = this.#value(depth + 1);
+      if (item === unreadable) return unreadable;
+      items.push(item);
+      const mark = this.#take(flowMark);
+      if (mark !== ",") return mark === "]" ? items : unreadable;
+    }
+  }
+
+  #map(depth: number): unknown {
+    const map: Record<string, unknown> = {};
+    if (this.#isNext("}")) return this.#take(flowMark) && map;
+    for (;;) {
+      const text = this.#take(flowKey);
+      const key = text === undefined ? undefined : scalarOf(text);
+      if (typeof key !== "string" || Object.hasOwn(map, key)) return unreadable;
+      const value = this.#value(depth + 1);
+      if (value === unreadable) return unreadable;
+      setOwn(map, key, value);
+      const mark = this.#take(flowMark);
+      if (mark !== ",") return mark === "}" ? map : unreadable;
+    }
+  }
+
+  /** The mark before has taken the spaces behind it. */
+  #isNext(mark: string): boolean {
+    return this.#text[this.#at] === mark;
   }
 }

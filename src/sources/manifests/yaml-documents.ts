@@ -140,6 +140,8 @@ function valueOfNodes(chunk: Chunk, budget: AliasBudget, positions: Positions | 
 function locator(chunk: Chunk, start: number): (path: Path) => number {
   let located: { value: unknown; positions: Positions } | undefined;
   return (path) => {
+    // Most positions that are asked for are those of whole documents.
+    if (path.length === 0) return start;
     if (located === undefined) {
       const positions = new Positions();
       located = { value: valueOf(chunk, { left: aliasBudget }, positions).value, positions };

@@ -46,6 +46,10 @@ spec:
       - 0x1f
       - ~
       - --port=:80
+    tls: { mode: SIMPLE, sans: [ "a # b", 'c, d}' ], port: { number: 0x50 }, none: {}, no-list: [ ], "k: l": x } # in braces
+    match:
+    - { uri: { prefix: /a }, __proto__: 2 }
+    -   [ { a: b }, [ c ] , 'd' ]
     "@type": a
     'b c': d
     __proto__: 1`;
@@ -67,17 +71,35 @@ test("what is not plain is left to the library", () => {
       "a: 1\n- b",
       "a:\n- 1\n  - 2",
     ],
+    ...["a: |\n  b", "a: &b c", "a: *b", "a: !!str b", "<<: a", "? a", "a: 'b\n  c'", 'a: "\\n"', "a: 'it''s'"],
     ...[
-      "a: |\n  b",
-      "a: &b c",
-      "a: *b",
-      "a: !!str b",
-      "<<: a",
-      "? a",
-      "a: 'b\n  c'",
-      'a: "\\n"',
-      "a: 'it''s'",
-      "a: {b: c}",
+      "a: {b}",
+      "a: {b: }",
+      "a: {b: c,}",
+      "a: {b:c}",
+      'a: {"b":c}',
+      "a: {b : c}",
+      "a: {b: c d}",
+      "a: {b: c: d}",
+      "a: {b: c, b: d}",
+      "a: {yes: c}",
+      "a: {<<: c}",
+      "a: {b: *c}",
+      "a: {b: 'it''s'}",
+      "a: {b: .inf}",
+      "a: {b: [c}",
+      "a: [{b: c]",
+      "a: {b: c}}",
+      "a: {b: c} d",
+      "a: {b: c}# d",
+      "a: {b: c,\n  d: e}",
+      "a: {b: c}\n  d",
+      "a: [b, , c]",
+      "a: [http://b]",
+      "- {a: b}",
+      "{a: b}",
+      "{a: b}: c",
+      `a: ${"[".repeat(30)}${"]".repeat(30)}`,
     ],
     ...[
       "a:\tb",
@@ -129,6 +151,11 @@ const pieces = [
     "[\"q: r\", 's']",
     "[a b]",
     "{a: b}",
+    "{ c: d, e: [ f, { g: 1 } ] }",
+    "[{ h: i }, {}]",
+    "{ ",
+    " }",
+    ", j: ",
     "'k': ",
     '"a": ',
     "--x",
@@ -195,6 +222,8 @@ const lines = fc
         '"d d"',
         "[a, b]",
         "{}",
+        "{ a: 1, b: [c] }",
+        "[{ a: x }]",
         "a b",
         "a#b",
         "x # c",
@@ -207,7 +236,18 @@ const lines = fc
     ),
   )
   .map(([indent, mark, key, value]) => `${" ".repeat(indent)}${mark}${key}${value}`);
-const scalar = fc.constantFrom("x", "[a, b]", "{}", '"q"', "5", "a:80", "'r s'", "yes");
+const scalar = fc.constantFrom(
+  "x",
+  "[a, b]",
+  "{ a: b, c: [d, {}] }",
+  "[{ 'e': 1 }, f/g]",
+  "{}",
+  '"q"',
+  "5",
+  "a:80",
+  "'r s'",
+  "yes",
+);
 const { block } = fc.letrec<{ block: string[] }>((tie) => ({
   block: fc.oneof(
     { maxDepth: 3 },
@@ -227,9 +267,30 @@ const { block } = fc.letrec<{ block: string[] }>((tie) => ({
       ]),
   ),
 }));
+const { inBrackets } = fc.letrec<{ inBrackets: string }>((tie) => ({
+  inBrackets: fc.oneof(
+    { maxDepth: 3 },
+    fc.constantFrom("x", "'# q'", '"}"', "5", "yes", "/a.b", "0x1f", "1e3", "~", "a:80", "b c", "''"),
+    fc.array(tie("inBrackets"), { maxLength: 3 }).map((items) => `[${items.join(", ")}]`),
+    fc
+      .array(
+        fc.tuple(fc.constantFrom("a", "b", "app/x.y", "'k l'", '"m"', "__proto__", "on", "1"), tie("inBrackets")),
+        { maxLength: 3 },
+      )
+      .map((entries) => `{ ${entries.map((entry) => entry.join(": ")).join(", ")} }`),
+  ),
+}));
 /** Well-formed documents, of which one place was replaced. */
 const nearlyPlain = fc
-  .tuple(block, fc.nat(), fc.constantFrom("", "", "", ...pieces), fc.constantFrom(0, 1))
+  .tuple(
+    fc.oneof(
+      block,
+      inBrackets.map((value) => [`a: ${value}`, "list:", `- ${value}`]),
+    ),
+    fc.nat(),
+    fc.constantFrom("", "", "", ...pieces),
+    fc.constantFrom(0, 1),
+  )
   .map(([text, place, piece, removed]) => {
     const whole = text.join("\n");
     const at = place % (whole.length + 1);
@@ -262,6 +323,12 @@ test("no line takes more than linear time", () => {
     `a: ${"b ".repeat(size / 2)}: c`,
     `a: ${"b#".repeat(size / 2)}: c`,
     `a: "${"b".repeat(size)}`,
+    `a: {${"b: c, ".repeat(size / 6)}`,
+    `a: {b: c${" ".repeat(size)}!}`,
+    `a: [${"] ".repeat(size / 2)}!`,
+    `a: ${"[".repeat(size)}]`,
+    `a: ['${"b', '".repeat(size / 5)}]`,
+    `a: {b: ${"c".repeat(size)}:}`,
     `${"k".repeat(size)}: c: d`,
   ];
   const { user } = process.cpuUsage();
