@@ -163,7 +163,7 @@ export interface PortLost {
  * port counts as lost whether or not it is declared, and declared ports only make the result more precise.
  */
 export function portsLost(old: Pod, was: Interception, is: Interception, now = old): readonly PortLost[] {
-  const declared = [...old.ports, ...now.ports].map(({ number }) => number);
+  const declared = [...old.ports, ...now.ports].flatMap(({ number, protocol }) => (protocol ? [] : [number]));
   const named = new Set([...declared, ...(was.onlyPorts ?? []), ...is.exceptPorts]);
   const lost = [...named].filter((port) => !ownPorts.has(port) && isIntercepted(was, port) && !isIntercepted(is, port));
   if (!isRestPassedBy(was) && isRestPassedBy(is)) {
