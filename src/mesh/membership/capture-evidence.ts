@@ -37,7 +37,10 @@ export function captureEvidence(
   capture: Capture,
 ): string {
   const { pod } = workload;
-  if (capture === "unknown") return "the labels of its namespace are not known";
+  if (capture === "unknown")
+    return namespace === undefined || namespace.implied
+      ? "the labels of its namespace are not known"
+      : "matchConditions of the injector's webhook decide, which are not evaluated";
   if (pod.hostNetwork) return "its pods use the host's network";
   if (capture === "sidecar" && hasSidecar(workload))
     return `annotation ${sidecarStatus} of the pod: it has a sidecar already`;
