@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { declaredProtocol } from "../membership/service-protocol.ts";
 import { isHeadless } from "../membership/services.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
@@ -9,6 +9,7 @@ import { isServed } from "../objects/revision.ts";
 import { serviceByHost } from "./definition-choice.ts";
 import { visibleTo } from "./export-to.ts";
 import { compared } from "./host-ownership.ts";
+import { HostPatterns } from "./host-patterns.ts";
 import { covers, fullHost, hostOfService, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { servicesOfVirtualService } from "./registry.ts";
 import { hostsOf } from "./virtual-service-choices.ts";
@@ -130,6 +131,30 @@ export const servicesNamedByEntry = relation(
   serviceByHost,
 );
 
+/** What a VirtualService for sidecars of other namespaces claims, by the full hosts and the addresses of Services. */
+interface Claimed {
+  readonly settings: MeshSettings;
+  readonly hosts: HostPatterns;
+  readonly names: ReadonlyMap<string, readonly string[]>;
+}
+
+/** One for the hosts of a thousand Services is read once. */
+const claimedBy = new WeakMap<VirtualService, Claimed>();
+
+function claimedOf(virtualService: VirtualService, settings: MeshSettings): Claimed {
+  let known = claimedBy.get(virtualService);
+  if (known?.settings !== settings) {
+    const all = meshHostsOf(virtualService, settings);
+    const { domain } = settings;
+    const names = Map.groupBy(
+      all.filter((name) => !isWildcard(name)),
+      (name) => (isAddress(name) ? name : serviceHostOf(name, domain)),
+    );
+    claimedBy.set(virtualService, (known = { settings, hosts: new HostPatterns(all), names }));
+  }
+  return known;
+}
+
 /** The names of a Service other than its host, and its addresses, that a VirtualService for sidecars of other namespaces has. */
 export function otherNamesClaimed(
   virtualService: VirtualService,
@@ -137,17 +162,14 @@ export function otherNamesClaimed(
   settings: MeshSettings,
 ): readonly string[] {
   if (virtualService.spec.http.length === 0) return [];
-  const [host, addresses] = [hostOfService(service, settings.domain), addressesOf(service)];
-  return meshHostsOf(virtualService, settings).filter(
-    (name) => addresses.has(name) || (name !== host && serviceHostOf(name, settings.domain) === host),
-  );
+  const host = hostOfService(service, settings.domain);
+  const { names } = claimedOf(virtualService, settings);
+  return [host, ...addressesOf(service)].flatMap((one) => names.get(one) ?? []).filter((name) => name !== host);
 }
 
-/**
- * Whether sidecars of other namespaces use a VirtualService for the whole host of a Service, and not for other names of it alone.
- */
+/** Whether sidecars of other namespaces use a VirtualService for the host of a Service, and not for other names of it alone. */
 export const claimsHost = (virtualService: VirtualService, service: Service, settings: MeshSettings): boolean =>
-  meshHostsOf(virtualService, settings).some((name) => covers(name, hostOfService(service, settings.domain)));
+  claimedOf(virtualService, settings).hosts.over(hostOfService(service, settings.domain)) !== undefined;
 
 /**
  * The ports of a Service at which proxies tell requests of other names apart. These go by what the client writes, if the connection
@@ -162,6 +184,18 @@ function portsByName(service: Service): readonly number[] {
   return service.spec.ports.flatMap((port) => (port.port !== undefined && isByName(port) ? [port.port] : []));
 }
 
+/** The ports of HTTP of the Services that a VirtualService has the hosts of, at which it has its other hosts, too. */
+export const portsOfOwnHosts = fact(
+  "portsOfOwnHosts",
+  "VirtualService",
+  [servicesOfVirtualService],
+  (virtualService, mesh): ReadonlySet<number> => {
+    const own = new Set(hostsOf(virtualService, mesh.settings));
+    const services = mesh.related(servicesOfVirtualService, virtualService);
+    return new Set(services.filter((one) => own.has(hostOfService(one, mesh.settings.domain))).flatMap(portsByName));
+  },
+);
+
 /**
  * Whether a VirtualService can decide about requests by names of a Service that no service has as its host: at port 80, and at the
  * ports of HTTP of other Services that it has the hosts of (Istio pilot/pkg/networking/core/route/route.go
@@ -170,15 +204,12 @@ function portsByName(service: Service): readonly number[] {
 export function routesOtherNames(
   virtualService: VirtualService,
   service: Service,
-  mesh: MeshView<typeof servicesOfVirtualService>,
+  mesh: MeshView<typeof portsOfOwnHosts>,
 ): boolean {
   const ports = portsByName(service);
   if (ports.includes(80) || ports.length === 0) return ports.length > 0;
-  const own = new Set(hostsOf(virtualService, mesh.settings));
-  return mesh
-    .related(servicesOfVirtualService, virtualService)
-    .filter((other) => own.has(hostOfService(other, mesh.settings.domain)))
-    .some((other) => portsByName(other).some((port) => ports.includes(port)));
+  const own = mesh.get(portsOfOwnHosts, virtualService);
+  return ports.some((port) => own.has(port));
 }
 
 export const everyService = "*";

@@ -15,9 +15,9 @@ import {
   ownershipOf,
 } from "../../mesh/traffic/host-ownership.ts";
 import { covers, fullHost, hostOfService, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
-import { servicesOfVirtualService } from "../../mesh/traffic/registry.ts";
 import {
   otherNames,
+  portsOfOwnHosts,
   routesOtherNames,
   servicesNamedByEntry,
   servicesNamedByVirtualService,
@@ -54,7 +54,7 @@ export const hostNotOwned = defineRule({
     gatewaysOfStreams,
     servicesNamedByVirtualService,
     servicesNamedByEntry,
-    servicesOfVirtualService,
+    portsOfOwnHosts,
   ],
   worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "Service", "ServiceEntry"],
   mode: "deny",
@@ -134,7 +134,7 @@ type View = MeshView<
   | typeof gatewaysOfStreams
   | typeof servicesNamedByVirtualService
   | typeof servicesNamedByEntry
-  | typeof servicesOfVirtualService
+  | typeof portsOfOwnHosts
 >;
 
 const routedBy = (route: KubernetesRoute, mesh: View): readonly Claim[] =>

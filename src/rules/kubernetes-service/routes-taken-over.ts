@@ -3,10 +3,10 @@ import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import type { MeshView } from "../../view/view.ts";
-import { servicesOfVirtualService } from "../../mesh/traffic/registry.ts";
 import {
   claimsHost,
   otherNamesClaimed,
+  portsOfOwnHosts,
   routesOtherNames,
   virtualServicesClaimingAll,
   virtualServicesClaimingNamespace,
@@ -20,7 +20,7 @@ const claims = [virtualServicesClaimingService, virtualServicesClaimingNamespace
 export const kubernetesServiceRoutesTakenOver = defineRule({
   id: "kubernetes-service-routes-taken-over",
   subject: "Service",
-  reads: [...claims, servicesOfVirtualService, routesAtWaypointElsewhere],
+  reads: [...claims, portsOfOwnHosts, routesAtWaypointElsewhere],
   worksWithout: ["KubernetesGateway", "KubernetesRoute", "Namespace", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -67,7 +67,7 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
 function namesTaken(
   virtualService: VirtualService,
   service: Service,
-  mesh: MeshView<typeof servicesOfVirtualService>,
+  mesh: MeshView<typeof portsOfOwnHosts>,
 ): readonly string[] {
   const names = otherNamesClaimed(virtualService, service, mesh.settings);
   return names.length > 0 && routesOtherNames(virtualService, service, mesh) ? names : [];
