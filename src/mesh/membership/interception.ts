@@ -84,6 +84,10 @@ function annotationWithoutInterception(annotations: Pod["annotations"]): string 
   return proxyConfigOf(annotations)?.interceptionMode === "NONE" ? proxyConfigAnnotation : undefined;
 }
 
+/** Whether nothing is redirected to the proxy of a pod, which then listens only where a Sidecar says so. */
+export const isWithoutRedirection = ({ annotations }: Pod): boolean =>
+  annotationWithoutInterception(annotations) !== undefined;
+
 /** The annotation that excludes the interface that every pod has, under the name that container runtimes give it. Pods can have others besides. */
 const annotationWithoutInterface = (annotations: Pod["annotations"]): string | undefined =>
   interfacesIn(annotations[excludeInterfaces] ?? "")?.includes("eth0") === true ? excludeInterfaces : undefined;

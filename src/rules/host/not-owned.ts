@@ -49,13 +49,7 @@ type Subject = ObjectOf<
 export const hostNotOwned = defineRule({
   id: "host-not-owned",
   subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "ServiceEntry"],
-  reads: [
-    hostsOfRoute,
-    gatewaysOfStreams,
-    servicesNamedByVirtualService,
-    servicesNamedByEntry,
-    portsOfOwnHosts,
-  ],
+  reads: [hostsOfRoute, gatewaysOfStreams, servicesNamedByVirtualService, servicesNamedByEntry, portsOfOwnHosts],
   worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
