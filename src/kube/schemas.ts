@@ -586,7 +586,14 @@ export const service = record({
 });
 
 export const admissionWebhook = record({
-  webhooks: list(record({ clientConfig, namespaceSelector: labelSelector, objectSelector: labelSelector })),
+  webhooks: list(
+    record({
+      clientConfig,
+      namespaceSelector: labelSelector,
+      objectSelector: labelSelector,
+      matchConditions: list(record({ expression: text })),
+    }),
+  ),
   spec: record({
     service: serviceCalled,
     conversion: optional(record({ webhook: optional(record({ clientConfig })) })),

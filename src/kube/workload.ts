@@ -35,6 +35,7 @@ const container = {
   volumeMounts: list(record({ mountPath: text })),
   securityContext,
 };
+const containerPorts = list(record({ containerPort: int32, hostPort: int32, name: text, protocol: text }));
 const pod = record({
   metadata: record({ labels: map(text), annotations: map(text) }),
   spec: record({
@@ -42,19 +43,27 @@ const pod = record({
     serviceAccount: text,
     hostNetwork: flag,
     securityContext: optional(record({ runAsUser: number, runAsGroup: number })),
-    initContainers: list(record(container)),
+    initContainers: list(record({ ...container, ports: containerPorts, restartPolicy: text })),
     /** Only Pods have these, which their subresource adds to a pod that runs. */
     ephemeralContainers: list(record(container)),
     containers: list(
       record({
         ...container,
-        ports: list(record({ containerPort: int32, hostPort: int32, name: text, protocol: text })),
+        ports: containerPorts,
       }),
     ),
   }),
 });
 type PodSpec = Value<typeof pod>["spec"];
-type ContainerFields = PodSpec["initContainers"][number];
+type ContainerFields = PodSpec["ephemeralContainers"][number];
+
+/** A port that a container declares. */
+export interface PodPort {
+  readonly number: number;
+  readonly name: string | undefined;
+  /** UDP or SCTP; undefined: TCP. */
+  readonly protocol?: string;
+}
 
 /** A container that has a name or a privilege of Istio's own containers. */
 export interface UnusualContainer extends ContainerFields {
@@ -72,7 +81,8 @@ export interface WorkloadFields {
     readonly hostNetwork: boolean;
     /** Whether a container can be reached at a port of the node. */
     readonly hasHostPort: boolean;
-    readonly ports: readonly { readonly number: number; readonly name: string | undefined }[];
+    /** Of the containers, and of init containers that run on beside them. */
+    readonly ports: readonly PodPort[];
     /** Whether a container or init container has the name of Istio's proxy. */
     readonly hasProxyContainer: boolean;
     /** Whether there are containers other than the proxy; init containers do not count. */
@@ -99,10 +109,13 @@ export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
   const start = malformed.length;
   const { metadata, spec } = pod(from, malformed);
   for (let i = start; i < malformed.length; i++) (malformed[i] as Malformed).at.unshift(...podAt);
-  const ports = spec.containers.flatMap((container) =>
-    container.ports.flatMap(({ containerPort, name }) =>
-      containerPort === undefined ? [] : [{ number: containerPort, name }],
-    ),
+  const beside = spec.initContainers.filter((one) => one.restartPolicy === "Always" && !isProxyContainer(one));
+  const ports = [...spec.containers, ...beside].flatMap((container) =>
+    container.ports.flatMap(({ containerPort, name, protocol }): PodPort[] => {
+      if (containerPort === undefined) return [];
+      const isTcp = protocol === undefined || protocol === "" || protocol === "TCP";
+      return [{ number: containerPort, name, ...(isTcp ? {} : { protocol }) }];
+    }),
   );
   return {
     podAt,

@@ -7,8 +7,12 @@ type MeshConfig = ObjectOf<"MeshConfig">;
 export type DiscoverySelector = MeshConfig["mesh"]["discoverySelectors"][number];
 
 type AdmissionWebhook = ObjectOf<"AdmissionWebhook">;
+type AnyWebhook = AdmissionWebhook["webhooks"][number];
 /** The pods that one webhook of an injector is asked about: both must match. An absent selector matches everything. */
-export type InjectorSelectors = Pick<AdmissionWebhook["webhooks"][number], "namespaceSelector" | "objectSelector">;
+export interface InjectorSelectors extends Pick<AnyWebhook, "namespaceSelector" | "objectSelector"> {
+  /** Conditions in CEL over the pod and the request, all of which must hold, too; undefined: there are none. */
+  readonly matchConditions?: AnyWebhook["matchConditions"];
+}
 
 type InjectorConfig = ObjectOf<"InjectorConfig">;
 /** Which pods an injector injects, of those that it is asked about and that do not say it themselves. */
@@ -199,9 +203,10 @@ export function mainRevision(configs: ReadonlyMap<string, MeshConfig>, defaultTa
   return named ?? (configs.size === 1 ? [...configs.keys()][0] : undefined);
 }
 
-const selectorsOf = ({ namespaceSelector, objectSelector }: InjectorSelectors): InjectorSelectors => ({
+const selectorsOf = ({ namespaceSelector, objectSelector, matchConditions }: AnyWebhook): InjectorSelectors => ({
   namespaceSelector,
   objectSelector,
+  ...(matchConditions.length === 0 ? {} : { matchConditions }),
 });
 
 function discoveryOf(configs: ReadonlyMap<string, MeshConfig>): ReadonlyMap<string, readonly DiscoverySelector[]> {

@@ -482,6 +482,7 @@ const injectorWebhooks = fc.constantFrom<readonly object[]>(
   ],
   [{ namespaceSelector: labelled("istio-injection", "DoesNotExist") }],
   [{ namespaceSelector: { matchLabels: { "istio.io/deactivated": "never-match" } } }],
+  [{ namespaceSelector: {}, matchConditions: [{ name: "a", expression: "object.metadata.labels.app == 'a'" }] }],
 );
 const anInjector = fc
   .tuple(fc.constantFrom("default", "other", "third"), injectorWebhooks)

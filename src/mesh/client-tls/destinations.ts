@@ -3,7 +3,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isProxy, tcpPortsOf, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
@@ -359,7 +359,7 @@ const namedPorts = new WeakMap<Workload, ReadonlyMap<string | undefined, number 
 function namedPortsOf(workload: Workload): ReadonlyMap<string | undefined, number | undefined> {
   let found = namedPorts.get(workload);
   if (found === undefined) {
-    found = firstBy(workload.pod.ports.map(({ name, number }) => [name, number]));
+    found = firstBy(tcpPortsOf(workload).map(({ name, number }) => [name, number]));
     namedPorts.set(workload, found);
   }
   return found;

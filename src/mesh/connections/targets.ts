@@ -3,7 +3,7 @@ import type { Mesh } from "../../view/view.ts";
 import { listens } from "../authorization/enforcement.ts";
 import { namespaceIn } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { isProxy, tcpPortsOf, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { namespaceOfEntry, portNumbersOf, type ServiceEntry } from "../requests/definitions.ts";
@@ -92,7 +92,7 @@ function inNamespace(name: string, mesh: Mesh): ReachablePorts {
         ),
   );
   const ofWorkloads = alone.flatMap((workload) =>
-    sorted(workload.pod.ports.map(({ number }) => number)).map(
+    sorted(tcpPortsOf(workload).map(({ number }) => number)).map(
       (port): ReachablePort => ({
         ...{ kind: workload.originKind, namespace: name, name: workload.metadata.name, port },
         target: { kind: "workloads", workloads: [workload], namespace, port },
@@ -103,7 +103,7 @@ function inNamespace(name: string, mesh: Mesh): ReachablePorts {
   const ofHosts = [...new Set(ofEntries)].sort().flatMap((host) => portsOfHost(host, mesh, name));
   return {
     ports: [...ofServices, ...ofHosts, ...ofWorkloads],
-    withoutPort: alone.filter(({ pod }) => pod.ports.length === 0),
+    withoutPort: alone.filter((workload) => tcpPortsOf(workload).length === 0),
   };
 }
 

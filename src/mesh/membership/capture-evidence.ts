@@ -30,6 +30,11 @@ export function enrollmentEvidence(namespace: Namespace, enrollment: Enrollment)
   return counting;
 }
 
+const unknownBy = (namespace: Namespace | undefined): string =>
+  namespace === undefined || namespace.implied
+    ? "the labels of its namespace are not known"
+    : "matchConditions of the injector's webhook decide, which are not evaluated";
+
 /** Explains a result of captureOf for users: `label istio.io/dataplane-mode=none of the pod`. */
 export function captureEvidence(
   workload: Workload,
@@ -37,7 +42,7 @@ export function captureEvidence(
   capture: Capture,
 ): string {
   const { pod } = workload;
-  if (capture === "unknown") return "the labels of its namespace are not known";
+  if (capture === "unknown") return unknownBy(namespace);
   if (pod.hostNetwork) return "its pods use the host's network";
   if (capture === "sidecar" && hasSidecar(workload))
     return `annotation ${sidecarStatus} of the pod: it has a sidecar already`;

@@ -39,7 +39,9 @@ const neverAmbient: ReadonlySet<string> = new Set(["kube-system"]);
 export function enrollmentOf(namespace: Namespace, settings: InjectorSettings): Enrollment {
   if (namespace.implied) return "unknown";
   const isAmbient = isAmbientNamespace(namespace);
-  const isInjected = !neverInjected.has(namespace.metadata.name) && isInjectedByDefault(noLabels, namespace, settings);
+  // Conditions of webhooks leave out some pods: the others have sidecars.
+  const isInjected =
+    !neverInjected.has(namespace.metadata.name) && isInjectedByDefault(noLabels, namespace, settings) !== false;
   if (isAmbient && isInjected) return "ambient-and-sidecar";
   if (isAmbient) return "ambient";
   if (isInjected) return "sidecar";
@@ -107,7 +109,7 @@ function captureOfPods(workload: Workload, known: Namespace | undefined, isWithP
 
 /**
  * Whether the injector is asked about these pods and wants to inject them, with whichever templates; undefined: that depends on a
- * Namespace which the view does not contain. Every revision that a label names is assumed to have an injector.
+ * Namespace which the view does not contain, or on conditions. Every revision that a label names is assumed to have an injector.
  */
 export function isAskedFor(
   workload: Workload,
@@ -164,7 +166,7 @@ export const isAmbientNamespace = ({ metadata }: Namespace): boolean =>
 const injectionWish = ({ labels, annotations }: Workload["pod"]): string | undefined =>
   labels[injectSidecar] ?? annotations[injectSidecar];
 
-/** Undefined: that depends on a Namespace which the view does not contain. */
+/** Undefined: that depends on a Namespace which the view does not contain, or on conditions of the injector's webhooks. */
 function isInjected(
   workload: Workload,
   namespace: Namespace | undefined,

@@ -12,15 +12,16 @@ type Namespace = ObjectOf<"Namespace">;
 export type InjectorSettings = Pick<MeshSettings, "injection">;
 
 /**
- * Whether an injector is asked about a pod with these labels, which asks for injection itself, and injects it. The selectors of the webhooks decide where they are known. Elsewhere, the
+ * Whether an injector is asked about a pod with these labels, which asks for injection itself, and injects it; undefined: that depends on
+ * `matchConditions`, which are about the whole pod and the request (Kubernetes pkg/apis/admissionregistration/types.go MatchCondition). The selectors of the webhooks decide where they are known. Elsewhere, the
  * injector is assumed to exist and to have the selectors of Istio's chart, without `enableNamespacesByDefault`
  * (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml, revision-tags-mwc.yaml).
  */
-export const isInjectedOnRequest = (pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean =>
+export const isInjectedOnRequest = (pod: Labels, namespace: Namespace, settings: InjectorSettings) =>
   isAskedBy(pod, { namespace, settings }, (policy) => refusalOfAll(policy) === undefined);
 
-/** Whether an injector is asked about a pod with these labels, which say nothing about injection, and injects it. */
-export const isInjectedByDefault = (pod: Labels, namespace: Namespace, settings: InjectorSettings): boolean =>
+/** Whether an injector is asked about a pod with these labels, which say nothing about injection, and injects it; undefined as above. */
+export const isInjectedByDefault = (pod: Labels, namespace: Namespace, settings: InjectorSettings) =>
   isAskedBy(pod, { namespace, settings }, (policy) => refusalBy(policy, pod) === undefined);
 
 /** Why injectors that are asked about a pod with these labels, which say nothing about injection, leave it alone. */
@@ -35,18 +36,20 @@ export function injectorRefusal(pod: Labels, namespace: Namespace, settings: Inj
 
 type Wants = (policy: InjectionPolicy | undefined) => boolean;
 
-function isAskedBy(pod: Labels, { namespace, settings: { injection } }: Side, wants: Wants): boolean {
-  if (webhooksOf(injection).areAsked(pod, namespace, wants)) return true;
+function isAskedBy(pod: Labels, { namespace, settings: { injection } }: Side, wants: Wants): boolean | undefined {
+  const isAsked = webhooksOf(injection).areAsked(pod, namespace, wants);
+  if (isAsked === true) return true;
   const assumed = injectorIn(injection, injectorNamed(pod, namespace));
-  return assumed?.webhooks === undefined && isAskedByLabels(pod, namespace) && wants(assumed?.policy);
+  const isAssumed = assumed?.webhooks === undefined && isAskedByLabels(pod, namespace) && wants(assumed?.policy);
+  return isAssumed || isAsked;
 }
 
 const injectorIn = (injection: KnownInjectors, name: string): KnownInjector | undefined =>
   Object.hasOwn(injection, name) ? injection[name] : undefined;
 
-/** Whether a webhook with known selectors is asked about a pod with these labels. */
+/** Whether a webhook with known selectors is asked about a pod with these labels, as far as they say. */
 export const isAskedOfKnown = (pod: Labels, namespace: Namespace, { injection }: InjectorSettings): boolean =>
-  webhooksOf(injection).areAsked(pod, namespace, () => true);
+  webhooksOf(injection).areAsked(pod, namespace, () => true) !== false;
 
 /** Whether the injectors are the same, so that they make no difference between these sides of a change. */
 export const hasSameInjectors = (one: InjectorSettings, other: InjectorSettings): boolean =>
@@ -121,17 +124,26 @@ class Webhooks {
     );
   }
 
-  areAsked(pod: Labels, namespace: Namespace, wants: Wants): boolean {
+  /** Undefined: only those with conditions may be asked. */
+  areAsked(pod: Labels, namespace: Namespace, wants: Wants): boolean | undefined {
     // In most sets of files there are none.
     if (this.#names === none) return false;
     const labels = labelsOf(namespace);
     const isAsked = ({ namespaceSelector, objectSelector, policy }: Webhook): boolean =>
       selectsByExpression(namespaceSelector, labels) && selectsByExpression(objectSelector, pod) && wants(policy);
-    return [
+    const lists = [
       this.#ofNamespaces.get(labels[revisionLabel] ?? ""),
       this.#ofPods.get(pod[revisionLabel] ?? ""),
       this.#others,
-    ].some((webhooks) => webhooks?.some(isAsked));
+    ];
+    let isPossible = false;
+    for (const webhooks of lists)
+      for (const webhook of webhooks ?? []) {
+        if (!isAsked(webhook)) continue;
+        if (webhook.matchConditions === undefined) return true;
+        isPossible = true;
+      }
+    return isPossible ? undefined : false;
   }
 
   /** The pods of a namespace that they select and inject, and those whose injector is known, as a text. */
@@ -159,7 +171,9 @@ class Webhooks {
 }
 
 const podsOf = (webhooks: readonly Webhook[]): string =>
-  JSON.stringify(webhooks.map(({ objectSelector, policy }) => [objectSelector, policy]));
+  JSON.stringify(
+    webhooks.map(({ objectSelector, matchConditions, policy }) => [objectSelector, matchConditions, policy]),
+  );
 
 /** What is assumed of an injector whose webhooks are not known, as a text. */
 const assumedOf = (injector: KnownInjector | undefined): string =>

@@ -84,6 +84,10 @@ function annotationWithoutInterception(annotations: Pod["annotations"]): string 
   return proxyConfigOf(annotations)?.interceptionMode === "NONE" ? proxyConfigAnnotation : undefined;
 }
 
+/** Whether nothing is redirected to the proxy of a pod, which then listens only where a Sidecar says so. */
+export const isWithoutRedirection = ({ annotations }: Pod): boolean =>
+  annotationWithoutInterception(annotations) !== undefined;
+
 /** The annotation that excludes the interface that every pod has, under the name that container runtimes give it. Pods can have others besides. */
 const annotationWithoutInterface = (annotations: Pod["annotations"]): string | undefined =>
   interfacesIn(annotations[excludeInterfaces] ?? "")?.includes("eth0") === true ? excludeInterfaces : undefined;
@@ -163,7 +167,7 @@ export interface PortLost {
  * port counts as lost whether or not it is declared, and declared ports only make the result more precise.
  */
 export function portsLost(old: Pod, was: Interception, is: Interception, now = old): readonly PortLost[] {
-  const declared = [...old.ports, ...now.ports].map(({ number }) => number);
+  const declared = [...old.ports, ...now.ports].flatMap(({ number, protocol }) => (protocol ? [] : [number]));
   const named = new Set([...declared, ...(was.onlyPorts ?? []), ...is.exceptPorts]);
   const lost = [...named].filter((port) => !ownPorts.has(port) && isIntercepted(was, port) && !isIntercepted(is, port));
   if (!isRestPassedBy(was) && isRestPassedBy(is)) {

@@ -10,6 +10,17 @@ import { confirmedBy, groupOf, isOwned, type OwnerReference } from "./owners.ts"
 
 export type Workload = ObjectOf<"Workload">;
 
+/** The ports of TCP that containers declare; proxies get nothing else. */
+export const tcpPortsOf = ({ pod }: Workload): Workload["pod"]["ports"] =>
+  pod.ports.filter(({ protocol }) => protocol === undefined);
+
+/**
+ * The ports of TCP with a name. The same name can stand for a port of UDP, which is another one (Istio
+ * pilot/pkg/serviceregistry/kube/controller/util.go FindPort, pilot/pkg/serviceregistry/ambient/helpers.go FindPortName).
+ */
+export const portsNamed = ({ pod }: Workload, name: string): readonly number[] =>
+  pod.ports.flatMap((port) => (port.name === name && port.protocol === undefined ? [port.number] : []));
+
 export { isOwned } from "./owners.ts";
 
 /**

@@ -6,7 +6,7 @@ import { type Captured, captured } from "../membership/captured.ts";
 import { passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Service } from "../membership/services.ts";
-import type { Workload } from "../membership/workloads.ts";
+import { portsNamed, type Workload } from "../membership/workloads.ts";
 import { acceptsPlaintext, atPort, mtls, type NamespaceMtls, planesOfNamespace } from "./effective-mtls.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
@@ -139,7 +139,7 @@ class Refusals {
 const targetOf = ({ port }: ServiceCalled, service: Service | undefined): number | string =>
   service?.spec.ports.find((one) => one.port === port)?.targetPort ?? port;
 
-function portOf({ pod }: Workload, port: number, target: number | string): number {
+function portOf(workload: Workload, port: number, target: number | string): number {
   if (typeof target === "number") return target === 0 ? port : target;
-  return pod.ports.find(({ name }) => name === target)?.number ?? port;
+  return portsNamed(workload, target)[0] ?? port;
 }

@@ -2,7 +2,7 @@ import { type Capture, captureOf } from "../membership/capture.ts";
 import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { isProxy, type Workload } from "../membership/workloads.ts";
+import { isProxy, tcpPortsOf, type Workload } from "../membership/workloads.ts";
 import { acceptsPlaintext, atPort, type NamespaceMtls, type Plane, planesOf } from "./effective-mtls.ts";
 import type { EffectiveMode, Modes } from "./peer-authentications.ts";
 
@@ -58,7 +58,7 @@ export function mtlsOfWorkload(
   const capture = captureOf(workload, namespace, settings);
   const planes = capture === "none" ? [] : planesOf(workload, namespace, settings).planes;
   const as = (plane: Plane) => mtls.of(pod.labels, plane);
-  const names = new Map(pod.ports.map(({ number, name }) => [number, name]));
+  const names = new Map(tcpPortsOf(workload).map(({ number, name }) => [number, name]));
   const at = (port: number): PortMtls => {
     const byPlane = planes.map((plane) => ({ plane, mode: atPort(as(plane), port) }));
     const past = passedBy(workload, namespace, port, settings);

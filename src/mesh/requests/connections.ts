@@ -44,7 +44,23 @@ export class Connections {
     const server = this.serverOf(workload);
     const at = server.at(port);
     const isCaptured = server.capture !== "sidecar" || !isNeverRedirected(workload.pod, port);
-    return isCaptured ? at : { ...at, passedBy: at.passedBy ?? "the port itself", mode: undefined };
+    if (isCaptured && at.passedBy === undefined) return at;
+    if (this.#isBound(workload, port))
+      return { ...at, passedBy: undefined, mode: weakestOf(at.byPlane.map((one) => one.mode)) };
+    return { ...at, passedBy: at.passedBy ?? "the port itself", mode: undefined };
+  }
+
+  #isBound(workload: Workload, port: number): boolean {
+    return this.serverOf(workload).capture === "sidecar" && this.#protocols.isBound(workload, port);
+  }
+
+  /**
+   * Whether the proxy receives the connections to a port twice: what is redirected to it, it passes on to the port of the pod, where it
+   * listens itself.
+   */
+  #isMetTwice(workload: Workload, port: number): boolean {
+    if (!this.#isBound(workload, port) || isNeverRedirected(workload.pod, port)) return false;
+    return this.serverOf(workload).at(port).passedBy === undefined;
   }
 
   /** The TLS of a connection from a client to a port of a pod. */
@@ -56,6 +72,7 @@ export class Connections {
     const of = { to: "workload", tls: sent.tls, mode, rule: sent.rule, waypoint: undefined } as const;
     if (isProxy(workload)) return { ...of, result: "undecided", because: "the Gateway of the proxy sets its TLS" };
     if (server.capture === "unknown") return { ...of, result: "undecided", because: unknownCapture(this.#namespace) };
+    if (this.#isMetTwice(workload, port)) return { ...of, result: "undecided", because: metTwice };
     const { fit } = fitAt({ sender, tls: sent.tls }, server, at, this.#autoMtls);
     if (fit !== "passed on") return { ...of, result: fit, because: fit === "refused" ? undefined : sent.because };
     if (server.capture === "sidecar" && at.passedBy === undefined && this.#protocols.at(workload, port) === "HTTP")
@@ -119,6 +136,9 @@ export class Connections {
     return server;
   }
 }
+
+const metTwice =
+  "the Sidecar has the proxy listen at the port itself, though connections to it are redirected: the proxy meets each of them twice, the second time as plaintext of its own pod";
 
 /** The connections to the pods of a namespace, which all requests to them share. */
 export const connections = fact(

@@ -10,6 +10,7 @@ import { namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
+import { isBound } from "../traffic/bound-ports.ts";
 import { type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import { portOfDefinition, type ServiceEntry } from "./definitions.ts";
 import { portAt, portOfService } from "./entry-endpoints.ts";
@@ -64,6 +65,11 @@ export class ServerProtocols {
       if (found !== "undeclared") return found;
     }
     return "undeclared";
+  }
+
+  /** Whether the proxy listens at the port of a pod itself. */
+  isBound(workload: Workload, port: number): boolean {
+    return isBound(port, workload, this.#listenersOf(workload));
   }
 
   #listenersOf({ pod }: Workload): Sidecar["spec"]["ingress"] {

@@ -1,10 +1,18 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { declaredProtocol } from "../membership/service-protocol.ts";
+import { isHeadless } from "../membership/services.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
+import { isAddress } from "../objects/ip-address.ts";
 import { isServed } from "../objects/revision.ts";
+import { serviceByHost } from "./definition-choice.ts";
 import { visibleTo } from "./export-to.ts";
+import { compared } from "./host-ownership.ts";
+import { HostPatterns } from "./host-patterns.ts";
 import { covers, fullHost, hostOfService, isWildcard, namespaceOfHost } from "./hosts.ts";
+import { servicesOfVirtualService } from "./registry.ts";
+import { hostsOf } from "./virtual-service-choices.ts";
 import { gatewaysOf, meshGateway } from "./virtual-service-clients.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
@@ -30,12 +38,12 @@ const serviceByNames = index("Service", (service, { domain }) => [
 ]);
 
 /**
- * The full host that a host of a ServiceEntry stands for, if clients can call a Service by it: `api.payments` and
- * `api.payments.svc` are names of the same Service. istiod compares in lower case (Istio
- * pilot/pkg/networking/core/httproute.go BuildSidecarOutboundVirtualHosts).
+ * The full host that a host of a ServiceEntry or a VirtualService stands for, if clients can call a Service by it: `api.payments`,
+ * `api.payments.svc` and the full host with a dot at the end are names of the same Service. istiod compares in lower case (Istio
+ * pilot/pkg/networking/core/httproute.go BuildSidecarOutboundVirtualHosts, GenerateAltVirtualHosts).
  */
 function serviceHostOf(host: string, domain: string): string {
-  const name = host.toLowerCase();
+  const name = compared(host);
   const labels = name.split(".");
   if (labels.length === 2) return `${name}.svc.${domain}`;
   return labels.length === 3 && labels[2] === "svc" ? `${name}.${domain}` : name;
@@ -73,8 +81,8 @@ function computeMeshHosts(virtualService: VirtualService, settings: MeshSettings
     isExportedToOthers(virtualService, settings);
   return isForOthers
     ? virtualService.spec.hosts
-        .map((host) => fullHost(host, namespace, settings.domain))
-        .filter((host) => namespaceOfHost(host, settings.domain) !== namespace)
+        .map((host) => fullHost(host, namespace, settings.domain).toLowerCase())
+        .filter((host) => namespaceOfHost(serviceHostOf(host, settings.domain), settings.domain) !== namespace)
     : [];
 }
 
@@ -84,14 +92,125 @@ function isExportedToOthers({ metadata: { namespace }, spec }: VirtualService, s
   return false;
 }
 
-/** A Service and the VirtualServices, of any namespace, that sidecars of other namespaces use for its host. */
+/** A Service and the VirtualServices, of any namespace, that sidecars of other namespaces use for one of its names or addresses. */
 export const virtualServicesClaimingService = relation(
   "virtualServicesClaimingService",
   serviceByNames,
   index("VirtualService", (virtualService, settings) =>
-    meshHostsOf(virtualService, settings).filter((host) => !isWildcard(host)),
+    meshHostsOf(virtualService, settings)
+      .filter((host) => !isWildcard(host))
+      .map((host) => (isAddress(host) ? at(host) : serviceHostOf(host, settings.domain))),
   ),
 );
+
+/** The hosts that are other names of a Service than its full host, with that full host. */
+export const otherNames = (hosts: readonly string[], domain: string): ReadonlyMap<string, string> =>
+  new Map(
+    hosts
+      .map((host) => [host, serviceHostOf(host, domain)] as const)
+      .filter(([host, full]) => host.includes(".") && full !== host.toLowerCase() && !isWildcard(host)),
+  );
+
+/** A VirtualService for sidecars, and the Services of which one of its hosts is another name than the full host. */
+export const servicesNamedByVirtualService = relation(
+  "servicesNamedByVirtualService",
+  index("VirtualService", (one, settings) =>
+    isServed(one, settings) && one.spec.http.length > 0 && gatewaysOf(one).has(meshGateway)
+      ? new Set(otherNames(one.spec.hosts, settings.domain).values())
+      : [],
+  ),
+  serviceByHost,
+);
+
+/** A ServiceEntry, and the Services of which one of its hosts is another name than the full host. */
+export const servicesNamedByEntry = relation(
+  "servicesNamedByEntry",
+  index("ServiceEntry", (entry, settings) =>
+    isServed(entry, settings) ? new Set(otherNames(entry.spec.hosts, settings.domain).values()) : [],
+  ),
+  serviceByHost,
+);
+
+/** What a VirtualService for sidecars of other namespaces claims, by the full hosts and the addresses of Services. */
+interface Claimed {
+  readonly settings: MeshSettings;
+  readonly hosts: HostPatterns;
+  readonly names: ReadonlyMap<string, readonly string[]>;
+}
+
+/** One for the hosts of a thousand Services is read once. */
+const claimedBy = new WeakMap<VirtualService, Claimed>();
+
+function claimedOf(virtualService: VirtualService, settings: MeshSettings): Claimed {
+  let known = claimedBy.get(virtualService);
+  if (known?.settings !== settings) {
+    const all = meshHostsOf(virtualService, settings);
+    const { domain } = settings;
+    const names = Map.groupBy(
+      all.filter((name) => !isWildcard(name)),
+      (name) => (isAddress(name) ? name : serviceHostOf(name, domain)),
+    );
+    claimedBy.set(virtualService, (known = { settings, hosts: new HostPatterns(all), names }));
+  }
+  return known;
+}
+
+/** The names of a Service other than its host, and its addresses, that a VirtualService for sidecars of other namespaces has. */
+export function otherNamesClaimed(
+  virtualService: VirtualService,
+  service: Service,
+  settings: MeshSettings,
+): readonly string[] {
+  if (virtualService.spec.http.length === 0) return [];
+  const host = hostOfService(service, settings.domain);
+  const { names } = claimedOf(virtualService, settings);
+  return [host, ...addressesOf(service)].flatMap((one) => names.get(one) ?? []).filter((name) => name !== host);
+}
+
+/** Whether sidecars of other namespaces use a VirtualService for the host of a Service, and not for other names of it alone. */
+export const claimsHost = (virtualService: VirtualService, service: Service, settings: MeshSettings): boolean =>
+  claimedOf(virtualService, settings).hosts.over(hostOfService(service, settings.domain)) !== undefined;
+
+/**
+ * The ports of a Service at which proxies tell requests of other names apart. These go by what the client writes, if the connection
+ * is not told by its address before: where HTTP is declared, and where pods have no common address (Istio
+ * pilot/pkg/networking/core/listener.go buildSidecarOutboundListener, httproute.go getVirtualHostsForSniffedServicePort).
+ */
+function portsByName(service: Service): readonly number[] {
+  const isByName = (port: Service["spec"]["ports"][number]) => {
+    const protocol = declaredProtocol(port);
+    return protocol === "HTTP" || (protocol === "undeclared" && isHeadless(service));
+  };
+  return service.spec.ports.flatMap((port) => (port.port !== undefined && isByName(port) ? [port.port] : []));
+}
+
+/** The ports of HTTP of the Services that a VirtualService has the hosts of, at which it has its other hosts, too. */
+export const portsOfOwnHosts = fact(
+  "portsOfOwnHosts",
+  "VirtualService",
+  [servicesOfVirtualService],
+  (virtualService, mesh): ReadonlySet<number> => {
+    const own = new Set(hostsOf(virtualService, mesh.settings));
+    const services = mesh.related(servicesOfVirtualService, virtualService);
+    return new Set(services.filter((one) => own.has(hostOfService(one, mesh.settings.domain))).flatMap(portsByName));
+  },
+);
+
+/**
+ * Whether a VirtualService can decide about requests by names of a Service that no service has as its host: at port 80, and at the
+ * ports of HTTP of other Services that it has the hosts of (Istio pilot/pkg/networking/core/route/route.go
+ * buildSidecarVirtualHostsForVirtualService, httproute.go selectVirtualServices).
+ */
+export function routesOtherNames(
+  virtualService: VirtualService,
+  service: Service,
+  mesh: MeshView<typeof portsOfOwnHosts>,
+): boolean {
+  const ports = portsByName(service);
+  if (ports.includes(80) || ports.length === 0) return ports.length > 0;
+  const own = mesh.get(portsOfOwnHosts, virtualService);
+  return ports.some((port) => own.has(port));
+}
 
 export const everyService = "*";
 /** The namespaces of whose Services a wildcard host matches all; `*` stands for every namespace. */

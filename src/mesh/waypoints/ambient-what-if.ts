@@ -74,7 +74,7 @@ function ambientOf(namespace: Namespace, settings: InjectorSettings): Namespace 
     metadata: { ...namespace.metadata, labels: { ...rest, ...labels, [dataplaneMode]: "ambient" } },
   });
   const ambient = labelled({});
-  return isInjectedByDefault({}, ambient, settings) ? labelled({ [injectionLabel]: "disabled" }) : ambient;
+  return isInjectedByDefault({}, ambient, settings) !== false ? labelled({ [injectionLabel]: "disabled" }) : ambient;
 }
 
 /** VirtualServices and DestinationRules by whom they are for. */

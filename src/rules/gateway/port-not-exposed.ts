@@ -2,7 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { gatewayServiceReads, podsOfGateway, servicesOfProxies } from "../../mesh/gateways/gateway-services.ts";
 import type { Service } from "../../mesh/membership/services.ts";
-import type { Workload } from "../../mesh/membership/workloads.ts";
+import { tcpPortsOf, type Workload } from "../../mesh/membership/workloads.ts";
 
 export const gatewayPortNotExposed = defineRule({
   id: "gateway-port-not-exposed",
@@ -69,8 +69,8 @@ function targetsOf({ metadata, spec }: Service): readonly (number | string)[] {
 
 function numbersByName(proxies: readonly Workload[]): ReadonlyMap<string, ReadonlySet<number>> {
   const found = new Map<string, Set<number>>();
-  for (const { pod } of proxies)
-    for (const { name, number } of pod.ports)
+  for (const proxy of proxies)
+    for (const { name, number } of tcpPortsOf(proxy))
       if (name !== undefined) found.set(name, (found.get(name) ?? new Set()).add(number));
   return found;
 }

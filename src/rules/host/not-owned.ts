@@ -14,7 +14,14 @@ import {
   type OwnedHost,
   ownershipOf,
 } from "../../mesh/traffic/host-ownership.ts";
-import { covers, fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { covers, fullHost, hostOfService, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import {
+  otherNames,
+  portsOfOwnHosts,
+  routesOtherNames,
+  servicesNamedByEntry,
+  servicesNamedByVirtualService,
+} from "../../mesh/traffic/service-claims.ts";
 import { gatewaysOf, isDelegate, meshGateway, nameOf } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -42,8 +49,8 @@ type Subject = ObjectOf<
 export const hostNotOwned = defineRule({
   id: "host-not-owned",
   subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "ServiceEntry"],
-  reads: [hostsOfRoute, gatewaysOfStreams],
-  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "ServiceEntry"],
+  reads: [hostsOfRoute, gatewaysOfStreams, servicesNamedByVirtualService, servicesNamedByEntry, portsOfOwnHosts],
+  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   parameters: { hostOwners: hostOwnersParameter },
@@ -65,16 +72,28 @@ export const hostNotOwned = defineRule({
     if (hostOwners.length === 0 || !isRead(object, settings)) return;
     const ownership = ownershipOf(hostOwners);
     const claims = object.kind === "KubernetesRoute" ? routedBy(object, mesh) : claimsOf(object, mesh);
-    for (const { at, host, namespace, isOffer, by } of claims)
-      for (const owned of againstClaim(ownership, { host, namespace, isOffer }, settings))
+    const found = new Set<string>();
+    for (const { at, host, namespace, isOffer, by, written } of claims)
+      for (const owned of againstClaim(ownership, { host, namespace, isOffer }, settings)) {
+        const key = JSON.stringify([written ?? host, owned.host]);
+        // Who owns all hosts owns those of Services, too.
+        if (written !== undefined && found.has(key)) continue;
+        found.add(key);
         yield {
           at,
-          message: `Only ${namesOf(owned.namespaces)} may use the host "${owned.host}"${owned.host === host.toLowerCase() ? "" : `, which "${host}" includes or is part of`}`,
-          key: JSON.stringify([host, owned.host]),
+          message: `Only ${namesOf(owned.namespaces)} may use the host "${owned.host}"${howItIs(owned.host, host, written)}`,
+          key,
           ...(by === undefined ? {} : { related: [by], evidence: [by] }),
         };
+      }
   },
 });
+
+/** What the host of a claim has to do with the owned one. */
+function howItIs(owned: string, host: string, written: string | undefined): string {
+  if (written !== undefined) return `, and "${written}" is another name of "${host}"`;
+  return owned === host.toLowerCase() ? "" : `, which "${host}" includes or is part of`;
+}
 
 const isRead = (object: Subject, settings: MeshSettings): boolean =>
   ["KubernetesGateway", "KubernetesRoute", "ListenerSet"].includes(object.kind) || isServed(object, settings);
@@ -87,12 +106,14 @@ interface Claim {
   /** A gateway offers hosts, and routes use them: an offer of a wildcard takes no narrower host from anybody. */
   readonly isOffer: boolean;
   /** The object that decides which hosts these are; undefined: the subject alone. */
-  readonly by?: ObjectOf<"KubernetesGateway" | "ListenerSet" | "ServiceEntry"> | undefined;
+  readonly by?: ObjectOf<"KubernetesGateway" | "ListenerSet" | "ServiceEntry" | "Service"> | undefined;
+  /** The name of a Service as it is written, if it is not the full host. */
+  readonly written?: string;
 }
 
 function againstClaim(
   ownership: HostOwnership,
-  { host, namespace, isOffer }: Omit<Claim, "at" | "by">,
+  { host, namespace, isOffer }: Pick<Claim, "host" | "namespace" | "isOffer">,
   { domain }: MeshSettings,
 ): readonly OwnedHost[] {
   // Kubernetes gives a namespace the hosts of its Services. Who owns "all hosts" means those that anybody could claim.
@@ -102,7 +123,13 @@ function againstClaim(
     .filter((owned) => (!isOffer || covers(owned.host, compared(host))) && !(isOfOwnService && owned.host === "*"));
 }
 
-type View = MeshView<typeof hostsOfRoute | typeof gatewaysOfStreams>;
+type View = MeshView<
+  | typeof hostsOfRoute
+  | typeof gatewaysOfStreams
+  | typeof servicesNamedByVirtualService
+  | typeof servicesNamedByEntry
+  | typeof portsOfOwnHosts
+>;
 
 const routedBy = (route: KubernetesRoute, mesh: View): readonly Claim[] =>
   mesh.get(hostsOfRoute, route).map((one) => ({ ...one, namespace: route.metadata.namespace, isOffer: false }));
@@ -117,12 +144,37 @@ function claimsOf(object: Exclude<Subject, KubernetesRoute>, mesh: View): Iterab
   if (!isSeen) return [];
   const ofStreams = isService ? undefined : claimsOfStreams(object, mesh);
   if (ofStreams !== undefined) return ofStreams;
-  return object.spec.hosts.map((host, i) => ({
+  const asWritten = object.spec.hosts.map((host, i) => ({
     at: ["spec", "hosts", i],
     host: isService ? host : fullHost(host, namespace, settings.domain),
     namespace,
     isOffer: false,
   }));
+  return [...asWritten, ...claimsOfOtherNames(object, mesh)];
+}
+
+/** Clients call a Service by other names than its full host, too. */
+function claimsOfOtherNames(object: VirtualService | ObjectOf<"ServiceEntry">, mesh: View): readonly Claim[] {
+  const named = new Map(servicesNamedBy(object, mesh).map((one) => [hostOfService(one, mesh.settings.domain), one]));
+  if (named.size === 0) return [];
+  const all = otherNames(object.spec.hosts, mesh.settings.domain);
+  return object.spec.hosts.flatMap((written, i) => {
+    const host = all.get(written);
+    const by = host === undefined ? undefined : named.get(host);
+    if (host === undefined || by === undefined) return [];
+    const { namespace } = object.metadata;
+    return [{ at: ["spec", "hosts", i], host, namespace, isOffer: false, by, written }];
+  });
+}
+
+function servicesNamedBy(
+  object: VirtualService | ObjectOf<"ServiceEntry">,
+  mesh: View,
+): readonly ObjectOf<"Service">[] {
+  if (object.kind === "ServiceEntry") return mesh.related(servicesNamedByEntry, object);
+  if (!isExported(object, mesh.settings.defaultVirtualServiceExportTo)) return [];
+  const named = mesh.related(servicesNamedByVirtualService, object);
+  return named.filter((service) => routesOtherNames(object, service, mesh));
 }
 
 function* offersOf({ metadata, spec }: ObjectOf<"Gateway">): Iterable<Claim> {

@@ -11,7 +11,7 @@ import type { InjectorSettings } from "../../mesh/membership/injector-selectors.
 import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
-import type { Workload } from "../../mesh/membership/workloads.ts";
+import { portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -204,10 +204,8 @@ function passes(workload: Workload, namespace: Namespace, port: ServicePort, set
 }
 
 /** The ports of a pod behind that of a Service; a name is that of a port that its containers declare. */
-function numbersOf({ port, targetPort = port }: ServicePort, { pod }: Workload): readonly number[] {
-  if (typeof targetPort === "number") return [targetPort];
-  return pod.ports.flatMap(({ name, number }) => (name !== undefined && name === targetPort ? [number] : []));
-}
+const numbersOf = ({ port = 0, targetPort = port }: ServicePort, workload: Workload): readonly number[] =>
+  typeof targetPort === "number" ? [targetPort] : portsNamed(workload, targetPort);
 
 const protocolOf = ({ protocol }: ServicePort): string => protocol ?? "TCP";
 

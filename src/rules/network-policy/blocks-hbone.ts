@@ -2,7 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Captured, captured } from "../../mesh/membership/captured.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { isWaypointProxy, type Workload } from "../../mesh/membership/workloads.ts";
+import { isWaypointProxy, tcpPortsOf, type Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { selectsByExpression } from "../../mesh/objects/selectors.ts";
 import { fact, index, relation } from "../../view/view.ts";
@@ -25,13 +25,13 @@ const isHbone = ({ port, endPort }: Port): boolean =>
 const admitsHbone = ({ spec: { ingress } }: NetworkPolicy): boolean =>
   ingress.some(({ ports }) => ports.length === 0 || ports.some((port) => isTcp(port) && isHbone(port)));
 
-/** A name is that of a port of the containers, which may be the one for HBONE: in each pod, the name stands for its own number. */
+/** A name is that of a port of TCP of the containers, which may be the one for HBONE: in each pod, the name stands for its own number. */
 const namedPortsOf = ({ spec: { ingress } }: NetworkPolicy): readonly string[] =>
   ingress.flatMap(({ ports }) =>
     ports.flatMap((one) => (isTcp(one) && typeof one.port === "string" ? [one.port] : [])),
   );
-const callsHbone = ({ pod }: Workload, names: ReadonlySet<string>): boolean =>
-  pod.ports.some(({ number, name }) => number === hbone && name !== undefined && names.has(name));
+const callsHbone = (workload: Workload, names: ReadonlySet<string>): boolean =>
+  tcpPortsOf(workload).some(({ number, name }) => number === hbone && name !== undefined && names.has(name));
 
 const ingressPolicyByNamespace = index("NetworkPolicy", (policy) =>
   limitsIngress(policy) ? [policy.metadata.namespace] : [],

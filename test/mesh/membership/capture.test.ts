@@ -148,7 +148,28 @@ describe("where the webhooks of the injectors are known", () => {
   const never = { matchLabels: { "istio.io/deactivated": "never-match" } };
   const deactivated = meshSettingsOf([injector("default", [{ namespaceSelector: never, objectSelector: never }])]);
 
+  const matchConditions = [{ name: "not-batch", expression: "!('batch' in object.metadata.labels)" }];
+  const [ofRevision, ofPods] = webhooks("default");
+  const conditional = meshSettingsOf([injector("default", [{ ...ofRevision, matchConditions }, { ...ofPods }])]);
+
   const cases: [string, AllMeshSettings, Labels, Labels, string, string][] = [
+    ["conditions that are not evaluated", conditional, { "istio.io/rev": "default" }, {}, "payments", "unknown"],
+    [
+      "conditions for a pod that refuses",
+      conditional,
+      { "istio.io/rev": "default" },
+      { "sidecar.istio.io/inject": "false" },
+      "payments",
+      "none",
+    ],
+    [
+      "conditions of a webhook that is not asked",
+      conditional,
+      {},
+      { "istio.io/rev": "default" },
+      "payments",
+      "sidecar",
+    ],
     ["all namespaces", known, {}, {}, "payments", "sidecar"],
     ["all namespaces but one", known, {}, {}, "excepted", "none"],
     ["all namespaces but those of Kubernetes", known, {}, {}, "kube-public", "none"],
