@@ -1,5 +1,6 @@
 import { selectsWorkload, type Service } from "../membership/services.ts";
 import type { Workload } from "../membership/workloads.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { keysOfSelector, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
@@ -62,9 +63,13 @@ export const meetingPorts = fact(
     const found = new Map<number, readonly MeetingPort[]>();
     const services = mesh
       .related(servicesLeadingPorts, gateway)
-      .filter(({ spec }) => selects(selector, spec.selector) || selects(spec.selector, selector));
+      .filter(({ spec }) => selects(selector, spec.selector) || selects(spec.selector, selector))
+      .sort(oldestFirst);
     if (services.length === 0) return found;
-    const proxies = mesh.related(workloadsOfGateway, gateway).filter(({ pod }) => selects(selector, pod.labels));
+    const proxies = mesh
+      .related(workloadsOfGateway, gateway)
+      .filter(({ pod }) => selects(selector, pod.labels))
+      .sort(oldestFirst);
     mesh.visited(proxies.length * services.length);
     for (const ports of byTarget(services, proxies).values()) {
       const first = ports.slice(0, mostPorts);

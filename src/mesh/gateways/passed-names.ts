@@ -94,6 +94,13 @@ export const streamsOfServerNames = relation(
   ),
 );
 
+/** A VirtualService at gateways with routes of tls, and the Gateways with servers that Envoy selects by one of their names. */
+export const gatewaysOfServerNames = relation(
+  "gatewaysOfServerNames",
+  streamsOfServerNames.to,
+  streamsOfServerNames.from,
+);
+
 /** A server that passes connections with a name on. */
 export interface Passer {
   readonly gateway: Gateway;

@@ -33,8 +33,8 @@ import {
   portOf,
   shownClaim,
 } from "./server-claims.ts";
-import { passedNames, passersOf, streamsOfServerNames } from "./passed-names.ts";
-import { gatewaysOfStreamRoutes, serversWithTcpRoute } from "./stream-routes.ts";
+import { gatewaysOfServerNames, passedNames, passersOf, streamsOfServerNames } from "./passed-names.ts";
+import { gatewaysOfStreamRoutes, serversWithTcpRoute, streamsOfGateway } from "./stream-routes.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 
 /** Why a server of a Gateway does not work, or not as its manifest says. */
@@ -64,7 +64,13 @@ const readsOfClaims = [
   passedNames,
   streamsOfServerNames,
   reachedBy(passersOf, [streamsOfServerNames, gatewaysOfStreamRoutes]),
-  reachedBy(claimantsAt, [gatewaysAtListener, servicesLeadingPorts, gatewaysAtLedPorts]),
+  reachedBy(claimantsAt, [
+    gatewaysAtListener,
+    servicesLeadingPorts,
+    gatewaysAtLedPorts,
+    streamsOfGateway,
+    gatewaysOfServerNames,
+  ]),
   meetingPorts,
   workloadsOfGateway,
 ] as const;
