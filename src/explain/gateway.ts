@@ -138,8 +138,10 @@ function tlsOf(server: Server): string {
   return `TLS ${mode}${certificate === undefined ? "" : `, ${certificate}`}`;
 }
 
-function conflictLine({ kind, what, other, server }: ServerConflict, gateway: Gateway): ExplanationLine {
-  const by = other === gateway ? "an earlier server of this Gateway" : idOf(other);
+function conflictLine(conflict: ServerConflict, gateway: Gateway): ExplanationLine {
+  const { kind, what, other, server, isWithItself } = conflict;
+  const ownPart = isWithItself ? "another name of this server" : "an earlier server of this Gateway";
+  const by = other === gateway ? ownPart : idOf(other);
   const own = gateway.spec.servers[server];
   const isPlain = own !== undefined && isPlainHttp(own);
   const texts: Readonly<Record<typeof kind, string>> = {

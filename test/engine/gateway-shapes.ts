@@ -16,6 +16,12 @@ const plain = (i: number, hosts: readonly string[]) => ({
 });
 const virtualService = (name: string, spec: object): Raw =>
   manifest("networking.istio.io/v1", "VirtualService", named(name), { spec });
+const passing = { port: { number: 443, name: "tls", protocol: "TLS" }, hosts: ["*"], tls: { mode: "PASSTHROUGH" } };
+const passedOn = (name: string, host: string) => ({
+  hosts: [host],
+  gateways: [name],
+  tls: [{ match: [{ sniHosts: [host] }], route: [{ destination: { host: "a" } }] }],
+});
 const http = [{ route: [{ destination: { host: "a" } }] }];
 const route = (spec: object): Raw => manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), { spec });
 const listener = (i: number, hostname: string) => ({ name: `l-${i}`, port: 80, protocol: "HTTP", hostname });
@@ -66,6 +72,33 @@ export const gatewayShapes: readonly CostShape[] = [
     world: (n) => ({
       objects: [namespace({}), ...list(n, (i) => gateway(`g-${i}`, [server(0, ["one.shapes.example.com"])]))],
       change: { object: gateway("new", [server(0, ["one.shapes.example.com"])]) },
+    }),
+  },
+  {
+    title: "n VirtualServices whose names a Gateway passes through, and another one ends TLS for the name of the next",
+    // Gateways of all namespaces are at one proxy, and names are compared there.
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        gateway("passing", [passing]),
+        gateway("ending", [server(0, ["new.shapes.example.com"])]),
+        ...list(n, (i) => virtualService(`v-${i}`, passedOn("passing", `h-${i}.shapes.example.com`))),
+      ],
+      change: { object: virtualService("new", passedOn("passing", "new.shapes.example.com")) },
+    }),
+  },
+  {
+    title: "n VirtualServices of n Gateways that pass one name through, and a Gateway that ends TLS for it",
+    // Gateways of all namespaces are at one proxy, and names are compared there.
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, (i) => gateway(`g-${i}`, [passing], i === 0 ? { istio: "shapes" } : { istio: `other-${i}` })),
+        ...list(n, (i) => virtualService(`v-${i}`, passedOn(`g-${i}`, "new.shapes.example.com"))),
+      ],
+      change: { object: gateway("new", [server(0, ["new.shapes.example.com"])]) },
     }),
   },
   {

@@ -86,6 +86,7 @@ const virtualServiceSpec = fc.record({
     { match: [{ sniHosts: ["ext.example.com"] }], route: [{ destination: { host: "y.b.svc.cluster.local" } }] },
   ]),
 });
+const passingServer = { port: { number: 443, protocol: "TLS" }, hosts: ["*"], tls: { mode: "PASSTHROUGH" } };
 const trafficPolicy = fc.constantFrom<unknown>(
   undefined,
   undefined,
@@ -160,7 +161,11 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
   }),
   Gateway: fc.record({
     selector: fc.constantFrom({ app: "x" }, {}, { app: "y" }),
-    servers: fc.constant([{ hosts: ["*"] }]),
+    servers: fc.constantFrom<unknown[]>(
+      [{ hosts: ["*"] }],
+      [passingServer],
+      [{ port: { number: 443, protocol: "HTTPS" }, hosts: ["ext.example.com"], tls: { mode: "SIMPLE" } }],
+    ),
   }),
   KubernetesGateway: fc.record({
     gatewayClassName: fc.constantFrom("istio-waypoint", "istio-waypoint", "istio"),

@@ -3,15 +3,8 @@ import { fact, index, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
-import {
-  formatServerHost,
-  type Gateway,
-  type Server,
-  type Sharing,
-  serverHosts,
-  serverNames,
-  sharingOf,
-} from "./servers.ts";
+import { ownNamesOf, type PassedName } from "./passed-names.ts";
+import { formatServerHost, type Gateway, type Server, type Sharing, serverHosts, sharingOf } from "./servers.ts";
 
 /**
  * What makes servers of several Gateways meet at one listener: the same host, the same name in the TLS handshake, the same services
@@ -20,7 +13,7 @@ import {
  */
 export type Claim =
   | { readonly of: "host"; readonly host: string }
-  | { readonly of: "server name"; readonly name: string }
+  | { readonly of: "server name"; readonly name: string; readonly passed?: PassedName }
   | { readonly of: "services" }
   | { readonly of: "port"; readonly sharing: Sharing };
 
@@ -36,23 +29,20 @@ const excludedBy: Readonly<Record<Sharing, readonly Sharing[]>> = {
 
 const listenerAt = (port: number, { bind }: Server): string => `${port} ${bind ?? ""}`;
 /** The listener of Envoy for all addresses is one, but istiod compares what servers say (core/gateway.go buildGatewayListeners). */
-const listenerOfEnvoy = (port: number, { bind }: Server): string =>
+export const listenerOfEnvoy = (port: number, { bind }: Server): string =>
   `${port} ${bind === allAddresses ? "" : (bind ?? "")}`;
-const allAddresses = "0.0.0.0";
+export const allAddresses = "0.0.0.0";
 export const portOf = ({ port }: Server): number => port?.number ?? 0;
 
 export function* claimsOf(server: Server, gateway: Gateway): Iterable<Claim> {
   if (server.port === undefined) return;
   const sharing = sharingOf(server);
   yield { of: "port", sharing };
-  // Envoy selects it for every connection that has no other server.
-  if (sharing !== "TLS") yield { of: "server name", name: "*" };
+  for (const name of ownNamesOf(server, gateway)) yield { of: "server name", name };
   if (server.tls === undefined) return;
   for (const host of serverHosts(server, gateway.metadata.namespace))
     yield { of: "host", host: formatServerHost(host) };
-  if (sharing !== "TLS") return;
-  if (server.tls.mode === "AUTO_PASSTHROUGH") yield { of: "services" };
-  for (const name of serverNames(server, gateway.metadata.namespace)) yield { of: "server name", name };
+  if (sharing === "TLS" && server.tls.mode === "AUTO_PASSTHROUGH") yield { of: "services" };
 }
 
 const claimsOfAll = (gateway: Gateway) =>
@@ -90,10 +80,11 @@ export const gatewaysAtListener = relation(
   ),
 );
 
-/** A server and its Gateway. */
+/** A server and its Gateway, and the name that it passes on, if it has a filter chain for that. */
 export interface Claimant {
   readonly gateway: Gateway;
   readonly server: Server;
+  readonly passed?: PassedName;
 }
 
 /**
@@ -103,11 +94,12 @@ export interface Claimant {
 export const claimantsAt = fact("claimantsAt", "key", [gatewaysAtListener], (key, mesh): readonly Claimant[] => {
   const found = new Map<string, Claimant[]>();
   for (const gateway of [...mesh.under(gatewaysAtListener, [key])].sort(oldestFirst)) {
-    const server = serverAt(gateway, key);
-    if (server === undefined) continue;
-    const group = `${selectorText(gateway.spec.selector)}\n${limitsOf(server, gateway)}`;
-    const known = found.get(group) ?? [];
-    if (known.length < 2) found.set(group, [...known, { gateway, server }]);
+    for (const server of serversAt(gateway, key)) {
+      const group = `${selectorText(gateway.spec.selector)}\n${limitsOf(server, gateway)}`;
+      const known = found.get(group) ?? [];
+      const gateways = new Set(known.map((one) => one.gateway)).add(gateway);
+      if (gateways.size <= 2) found.set(group, [...known, { gateway, server }]);
+    }
   }
   return [...found.values()].flat().slice(0, mostCompared);
 });
@@ -127,17 +119,17 @@ function limitsOf(server: Server, { metadata }: Gateway): string {
   return known;
 }
 
-const servers = new WeakMap<Gateway, ReadonlyMap<string, Server>>();
+const servers = new WeakMap<Gateway, ReadonlyMap<string, readonly Server[]>>();
 
-/** The first server of a Gateway with a claim. */
-function serverAt(gateway: Gateway, key: string): Server | undefined {
+/** The first servers of a Gateway with a claim. */
+function serversAt(gateway: Gateway, key: string): readonly Server[] {
   let known = servers.get(gateway);
   if (known === undefined) {
-    const byKey = new Map<string, Server>();
+    const byKey = new Map<string, readonly Server[]>();
     for (const { server, claim } of claimsOfAll(gateway)) addFirst(byKey, keyOf(server, claim), server);
     servers.set(gateway, (known = byKey));
   }
-  return known.get(key);
+  return known.get(key) ?? [];
 }
 
 /** What meets in filter chains. */
@@ -152,7 +144,11 @@ export function shownClaim(claim: Claim): string {
 /** In place of a server name: those by which sidecars ask for services. */
 export const servicesBehind = "services";
 
+/** Of the servers of one Gateway with one claim, so many are compared. */
+const mostOfGateway = 2;
+
 /** What comes first under a key stays. */
-export function addFirst(known: Map<string, Server>, key: string, server: Server): void {
-  if (!known.has(key)) known.set(key, server);
+export function addFirst<T>(known: Map<string, readonly T[]>, key: string, claimant: T): void {
+  const there = known.get(key) ?? [];
+  if (there.length < mostOfGateway && !there.includes(claimant)) known.set(key, [...there, claimant]);
 }

@@ -20,6 +20,7 @@ import {
 } from "./servers.ts";
 import {
   addFirst,
+  allAddresses,
   type Claim,
   type Claimant,
   claimantsAt,
@@ -28,10 +29,12 @@ import {
   isByName,
   keyOf,
   keysAgainst,
+  listenerOfEnvoy,
   portOf,
   shownClaim,
 } from "./server-claims.ts";
-import { serversWithTcpRoute } from "./stream-routes.ts";
+import { gatewaysOfServerNames, passedNames, passersOf, streamsOfServerNames } from "./passed-names.ts";
+import { gatewaysOfStreamRoutes, serversWithTcpRoute, streamsOfGateway } from "./stream-routes.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 
 /** Why a server of a Gateway does not work, or not as its manifest says. */
@@ -45,6 +48,8 @@ export interface ServerConflict {
   /** The host, the server name or the protocol that both have. */
   readonly what: string;
   readonly other: Gateway;
+  /** The server has what is in the way itself, once more. */
+  readonly isWithItself: boolean;
   /** A workload that both Gateways select, if they have different selectors. */
   readonly workload: Workload | undefined;
   /** Without them, one of the servers has no filter chain. */
@@ -56,7 +61,16 @@ export interface ServerConflict {
 const readsOfClaims = [
   gatewaysAtListener,
   serversWithTcpRoute,
-  reachedBy(claimantsAt, [gatewaysAtListener, servicesLeadingPorts, gatewaysAtLedPorts]),
+  passedNames,
+  streamsOfServerNames,
+  reachedBy(passersOf, [streamsOfServerNames, gatewaysOfStreamRoutes]),
+  reachedBy(claimantsAt, [
+    gatewaysAtListener,
+    servicesLeadingPorts,
+    gatewaysAtLedPorts,
+    streamsOfGateway,
+    gatewaysOfServerNames,
+  ]),
   meetingPorts,
   workloadsOfGateway,
 ] as const;
@@ -117,13 +131,15 @@ function* conflictsAmong(
 ): Generator<ServerConflict | undefined, undefined> {
   if (!isServed(gateway, mesh.settings)) return;
   const proxies = new SharedProxies(gateway, mesh, leftOutOf);
-  const earlier = new Map<string, Server>();
+  const earlier = new Map<string, readonly Claimant[]>();
   for (const [i, server] of gateway.spec.servers.entries()) {
     yield undefined;
     const own = { gateway, server };
-    const claims = [...claimsOf(server, gateway)];
+    const claims = [...claimsOf(server, gateway), ...passedClaims(own, mesh)];
+    const repeated = repeatedNames(claims);
     const ports = [undefined, ...(mesh.get(meetingPorts, gateway).get(portOf(server)) ?? [])];
     const byKind = conflictsByKind(claims, (claim) => {
+      if (repeated.has(claim)) return proxies.conflictWithItself(claim, own);
       for (const elsewhere of ports) {
         const conflict =
           proxies.conflictWithin(claim, own, earlier, elsewhere) ?? proxies.conflictOf(claim, own, elsewhere);
@@ -131,9 +147,33 @@ function* conflictsAmong(
       }
       return undefined;
     });
-    for (const claim of claims) if (isInForce(claim, byKind)) addFirst(earlier, keyOf(server, claim), server);
+    for (const claim of claims)
+      if (isInForce(claim, byKind)) addFirst(earlier, keyOf(server, claim), claimantOf(claim, own));
     for (const conflict of byKind.values()) yield { ...conflict, server: i };
   }
+}
+
+/** The server names because of which a server that passes TLS through has filter chains. */
+function* passedClaims({ gateway, server }: Claimant, mesh: View): Iterable<Claim> {
+  for (const [name, all] of mesh.get(passedNames, gateway).get(server) ?? [])
+    for (const passed of all) yield { of: "server name", name, passed };
+}
+
+const claimantOf = (claim: Claim, { gateway, server }: Claimant): Claimant =>
+  claim.of === "server name" && claim.passed !== undefined
+    ? { gateway, server, passed: claim.passed }
+    : { gateway, server };
+
+/** The claims of a server to a name that one before has too. */
+function repeatedNames(claims: readonly Claim[]): ReadonlySet<Claim> {
+  const names = new Set<string>();
+  const repeated = new Set<Claim>();
+  for (const claim of claims) {
+    if (claim.of !== "server name") continue;
+    if (names.has(claim.name)) repeated.add(claim);
+    names.add(claim.name);
+  }
+  return repeated;
 }
 
 /** Hosts are noted before protocols are compared. */
@@ -181,6 +221,7 @@ function conflicts(claim: Claim, own: Claimant, other: Claimant, isOtherOlder: b
 /** Whether istiod keeps a server after an older one with the same server name, and gives it a filter chain of its own. */
 function areBothKept(older: Claimant, newer: Claimant): boolean {
   if ((older.server.bind ?? "") !== (newer.server.bind ?? "")) return true;
+  if (older.passed !== undefined && older.passed.written === newer.passed?.written) return false;
   if (sharingOf(older.server) !== "TLS") return false;
   return sharingOf(newer.server) !== "TLS" || hostsOf(older).isDisjointFrom(hostsOf(newer));
 }
@@ -204,9 +245,9 @@ function haveServicesInCommon(a: Server, b: Server, { domain }: MeshSettings): b
 /** The routes because of which servers have a filter chain for their names; undefined: one of them has none, whatever routes there are. */
 function routesOfChains(claimants: readonly Claimant[], mesh: View): readonly VirtualService[] | undefined {
   const found = new Set<VirtualService>();
-  for (const { server, gateway } of claimants) {
+  for (const { server, gateway, passed } of claimants) {
     if (readsHttp(server)) continue;
-    const route = mesh.get(serversWithTcpRoute, gateway).get(server);
+    const route = passed?.virtualService ?? mesh.get(serversWithTcpRoute, gateway).get(server);
     if (route === undefined) return undefined;
     found.add(route);
   }
@@ -261,33 +302,57 @@ class SharedProxies {
     this.#text = selectorText(gateway.spec.selector);
   }
 
+  /** Of a server with itself: one name is there twice, in Envoy's letters. */
+  conflictWithItself(claim: Claim, own: Claimant): Conflict | undefined {
+    const claiming = claimantOf(claim, own);
+    const found = this.#between(claim, claiming, claiming, undefined);
+    return found && { ...found, isWithItself: true, workload: undefined };
+  }
+
   /** With an earlier server of the same Gateway. */
   conflictWithin(
     claim: Claim,
     own: Claimant,
-    earlier: ReadonlyMap<string, Server>,
+    earlier: ReadonlyMap<string, readonly Claimant[]>,
     elsewhere: MeetingPort | undefined,
   ): Conflict | undefined {
-    for (const key of keysAgainst(own.server, claim, elsewhere?.port)) {
-      const server = earlier.get(key);
-      if (server === undefined || !conflicts(claim, own, { ...own, server }, true)) continue;
-      const found = this.#between(claim, own, { ...own, server }, elsewhere);
-      if (found !== undefined) return { ...found, workload: undefined };
-    }
+    const claiming = claimantOf(claim, own);
+    for (const key of keysAgainst(own.server, claim, elsewhere?.port))
+      for (const other of earlier.get(key) ?? []) {
+        if (!conflicts(claim, claiming, other, true)) continue;
+        const found = this.#between(claim, claiming, other, elsewhere);
+        if (found !== undefined) return { ...found, workload: undefined };
+      }
     return undefined;
   }
 
   conflictOf(claim: Claim, own: Claimant, elsewhere: MeetingPort | undefined): Conflict | undefined {
-    for (const key of keysAgainst(own.server, claim, elsewhere?.port))
-      for (const other of this.#mesh.get(claimantsAt, key)) {
-        if (other.gateway === own.gateway) continue;
-        if (!conflicts(claim, own, other, oldestFirst(other.gateway, own.gateway) < 0)) continue;
-        const shared = this.#sharedWith(other.gateway);
-        if (shared === undefined || !this.#isClaimInForce(claim, other)) continue;
-        const found = this.#between(claim, own, other, elsewhere);
-        if (found !== undefined) return { ...found, workload: shared.workload };
-      }
+    const claiming = claimantOf(claim, own);
+    for (const other of this.#others(claim, own, elsewhere)) {
+      if (other.gateway === own.gateway) continue;
+      if (!conflicts(claim, claiming, other, oldestFirst(other.gateway, own.gateway) < 0)) continue;
+      const shared = this.#sharedWith(other.gateway);
+      if (shared === undefined || !this.#isClaimInForce(claim, other)) continue;
+      const found = this.#between(claim, claiming, other, elsewhere);
+      if (found !== undefined) return { ...found, workload: shared.workload };
+    }
     return undefined;
+  }
+
+  *#others(claim: Claim, own: Claimant, elsewhere: MeetingPort | undefined): Iterable<Claimant> {
+    for (const key of keysAgainst(own.server, claim, elsewhere?.port)) yield* this.#mesh.get(claimantsAt, key);
+    if (claim.of !== "server name" || !this.#mayMeetPassers(claim, own)) return;
+    const listener = listenerOfEnvoy(elsewhere?.port ?? portOf(own.server), own.server);
+    for (const passer of this.#mesh.get(passersOf, claim.name))
+      if (listenerOfEnvoy(portOf(passer.server), passer.server) === listener) yield passer;
+  }
+
+  /** Of servers that pass one name on, istiod keeps the first, but for two ways to write the address of the listener. */
+  #mayMeetPassers(claim: Claim & { readonly of: "server name" }, { server }: Claimant): boolean {
+    return (
+      (claim.passed === undefined || server.bind === allAddresses) &&
+      this.#mesh.hasUnder(streamsOfServerNames, claim.name)
+    );
   }
 
   #between(
@@ -299,7 +364,16 @@ class SharedProxies {
     if (claim.of === "services" && !haveServicesInCommon(own.server, other.server, this.#mesh.settings))
       return undefined;
     const routes = claim.of === "server name" ? routesOfChains([own, other], this.#mesh) : [];
-    return routes && { kind: kinds[claim.of], what: shownClaim(claim), other: other.gateway, routes, elsewhere };
+    return (
+      routes && {
+        kind: kinds[claim.of],
+        what: shownClaim(claim),
+        other: other.gateway,
+        isWithItself: false,
+        routes,
+        elsewhere,
+      }
+    );
   }
 
   #isClaimInForce(claim: Claim, { gateway, server }: Claimant): boolean {

@@ -15,7 +15,8 @@ import { isOfferedBy, protocolsOf } from "./attachment.ts";
 import { type Gateway, passesThrough, readsHttp, type Server } from "./servers.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
-const gatewaysOfStreams = (virtualService: VirtualService, settings: MeshSettings): readonly string[] => {
+/** The gateways of a VirtualService with routes of tcp or tls. */
+export const gatewaysOfStreams = (virtualService: VirtualService, settings: MeshSettings): readonly string[] => {
   const { tcp, tls } = virtualService.spec;
   if (tcp.length + tls.length === 0 || isDelegate(virtualService) || !isServed(virtualService, settings)) return [];
   return [...gatewaysOf(virtualService)].filter((gateway) => gateway !== meshGateway);
@@ -29,7 +30,7 @@ export const streamsAtSameGateway = relation(
 );
 
 /** A VirtualService with tcp or tls routes, and the Gateways that it names. */
-const gatewaysOfStreamRoutes = relation(
+export const gatewaysOfStreamRoutes = relation(
   "gatewaysOfStreamRoutes",
   streamsAtSameGateway.from,
   gatewaysOfVirtualService.to,
@@ -75,7 +76,7 @@ export const serversWithTcpRoute = fact(
 const hasTcpRouteFor = (virtualService: VirtualService, place: OfGateway, settings: MeshSettings): boolean =>
   virtualService.spec.tcp.some(
     ({ match, route }) =>
-      route.length > 0 && (match.length === 0 || match.some((one) => fits(one, place, virtualService))),
+      route.length > 0 && (match.length === 0 || match.some((one) => fitsServer(one, place, virtualService))),
   ) && isOfferedBy(virtualService, place, settings);
 
 /** A route of `spec.tcp`, or a match of a route of `spec.tls`, that gets no connection at a gateway because of another one. */
@@ -133,7 +134,7 @@ function streamed(attached: readonly VirtualService[], { server, gateway }: OfGa
   let first: VirtualService | undefined;
   for (const virtualService of attached)
     for (const [i, { match, route }] of virtualService.spec.tcp.entries()) {
-      const isFit = match.length === 0 || match.some((one) => fits(one, { server, gateway }, virtualService));
+      const isFit = match.length === 0 || match.some((one) => fitsServer(one, { server, gateway }, virtualService));
       if (route.length === 0 || !isFit) continue;
       outcomes.add(virtualService, { protocol: "tcp", i, j: undefined, name: undefined }, first);
       first ??= virtualService;
@@ -149,7 +150,7 @@ function passed(
   const keyOf = (name: string) => `${server.port?.number ?? 0} ${server.bind ?? ""} ${name}`;
   for (const virtualService of attached)
     for (const { i, j, match } of tlsMatchesOf(virtualService)) {
-      if (!fits(match, { server, gateway }, virtualService)) continue;
+      if (!fitsServer(match, { server, gateway }, virtualService)) continue;
       const name = match.sniHosts.find((one) => names.has(keyOf(one)));
       const by = name === undefined ? undefined : names.get(keyOf(name));
       outcomes.add(virtualService, { protocol: "tls", i, j, name }, by);
@@ -159,7 +160,7 @@ function passed(
 }
 
 /** Gateways look at the port and the gateways of a match alone. */
-const fits = (
+export const fitsServer = (
   match: { readonly port: number | undefined; readonly gateways: readonly string[] },
   { server, gateway }: OfGateway,
   virtualService: VirtualService,

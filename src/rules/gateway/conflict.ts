@@ -13,7 +13,7 @@ export const gatewayConflict = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary: "Two servers of Gateways for the same proxies exclude each other, so that one of them does not work.",
-  why: "Istio merges all Gateways that select a proxy, from the oldest to the newest; one without a selector is for all of them. Servers share a port if it is the same at the pods (resolvePorts). It leaves out a server with settings of TLS if an older one with such settings has one of its hosts on the same port, also where they only redirect plain HTTP to HTTPS, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match. A server for TCP, or one of protocol TLS that ends TLS, is in the way in the same way as soon as a route of tcp is for it (pilot/pkg/networking/core/gateway.go createGatewayTCPFilterChainOpts), and two with AUTO_PASSTHROUGH whose hosts cover one service (builtAutoPassthroughFilterChains).",
+  why: "Istio merges all Gateways that select a proxy, from the oldest to the newest; one without a selector is for all of them. Servers share a port if it is the same at the pods (resolvePorts). It leaves out a server with settings of TLS if an older one with such settings has one of its hosts on the same port, also where they only redirect plain HTTP to HTTPS, and a server whose protocol cannot share the port with an older one (Istio pilot/pkg/model/gateway.go mergeGateways, CheckDuplicates). Two HTTPS servers with the same name for different namespaces, such as `a/shop.example.com` and `shop.example.com`, are both kept, and so is an HTTP server after an HTTPS server for every name; Envoy then refuses the whole listener of the port, because two filter chains have the same match. A server for TCP, or one of protocol TLS that ends TLS, is in the way in the same way as soon as a route of tcp is for it (pilot/pkg/networking/core/gateway.go createGatewayTCPFilterChainOpts), two with AUTO_PASSTHROUGH whose hosts cover one service (builtAutoPassthroughFilterChains), and a server that passes TLS through, for the names of the routes of tls that use it (buildGatewayNetworkFiltersFromTLSRoutes). Envoy compares names in lower case, so a name can be in its own way.",
   fix: "Serve each host and port by one Gateway only, and let the VirtualServices of other namespaces name that Gateway. To move a host to another Gateway, create it for other hosts first, or delete the old server in the same change.",
   incident: {
     symptoms: ["no-route", "config-refused"],
@@ -21,7 +21,7 @@ export const gatewayConflict = defineRule({
     seen: "Requests for a host of the server that is left out get 404, another certificate than theirs, or no redirect. If Envoy refuses the listener, the whole port keeps its old configuration.",
     wayOut: "Delete the newer of the two Gateways, or its server: the older one is complete again at once.",
     silentWhen:
-      "The servers are at different proxies or ports, have different hosts with TLS, or speak plain HTTP on one port, which is merged; the older server redirects all hosts to HTTPS that this one would redirect, or is left out itself. Server names of routes of tls behind PASSTHROUGH are not compared with those of other servers. Servers of different ports that a Service leads to one are compared if its selector has the labels of the Gateway's and it gives the port of the pods as a number.",
+      "The servers are at different proxies or ports, have different hosts with TLS, or speak plain HTTP on one port, which is merged; the older server redirects all hosts to HTTPS that this one would redirect, or is left out itself. VirtualServices that are not exported to all namespaces are not looked at. Servers of different ports that a Service leads to one are compared if its selector has the labels of the Gateway's, or all of its labels are among these.",
     page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
   },
 
@@ -64,12 +64,17 @@ function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
   const evidence = [...related, workload, elsewhere?.service].filter((one) => one !== undefined);
   return {
     at: ["spec", "servers", server],
-    message: messageOf(conflict, own, isOwn ? "an earlier server of this Gateway" : idOf(other)),
+    message: messageOf(conflict, own, otherOf(conflict, gateway)),
     key: `${kind} ${own?.port?.number ?? 0} ${what} ${isOwn ? "" : idOf(other)}`,
     ...(related.length > 0 ? { related } : {}),
     ...(evidence.length > 0 ? { evidence } : {}),
   };
 }
+
+const otherOf = ({ other, isWithItself }: ServerConflict, gateway: Gateway): string => {
+  if (isWithItself) return "another name of this server";
+  return other === gateway ? "an earlier server of this Gateway" : idOf(other);
+};
 
 /** The port where both servers are, as it is said of the other one. */
 function portOf({ elsewhere }: ServerConflict, server: Server | undefined): string {
