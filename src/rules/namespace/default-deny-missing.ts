@@ -12,6 +12,7 @@ import {
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { selectingEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
@@ -21,12 +22,21 @@ import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workl
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { formatWaypoint, isOfMeshGateway, waypointNamed } from "../../mesh/waypoints/bindings.ts";
 import { openSharedWaypoints, type SharedWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
+import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [authorization, workloadsOfNamespace, servicesOfNamespace, selectingEntriesOfNamespace, openSharedWaypoints],
+  reads: [
+    authorization,
+    workloadsOfNamespace,
+    servicesOfNamespace,
+    selectingEntriesOfNamespace,
+    openSharedWaypoints,
+    gatewaysOfNamespace,
+    isUnusedWaypoint,
+  ],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "RequestAuthentication", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -41,7 +51,7 @@ export const namespaceDefaultDenyMissing = defineRule({
     wayOut:
       "Nothing is broken. Name the callers that the access log shows in one ALLOW policy without a selector: it is the default deny for all others. A policy with `spec: {}` alone denies every request at once.",
     silentWhen:
-      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, it only warns.",
+      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, or no label names the waypoint, it only warns.",
     page: "https://istio.io/latest/docs/ambient/usage/l4-policy/",
   },
 
@@ -49,7 +59,8 @@ export const namespaceDefaultDenyMissing = defineRule({
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service or a ServiceEntry at a waypoint. */
+  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service or a ServiceEntry at a waypoint,
+   * and what uses one first. */
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
@@ -83,6 +94,8 @@ interface Side {
     | typeof selectingEntriesOfNamespace
     | typeof workloadsOfNamespace
     | typeof openSharedWaypoints
+    | typeof gatewaysOfNamespace
+    | typeof isUnusedWaypoint
   >;
 }
 
@@ -94,8 +107,11 @@ function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
   const found = mesh.get(authorization, object);
   const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
   yield* ofWorkloads(found, name, evidence);
-  for (const gateway of found.gateways)
-    if (gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway))) yield ofWaypoint(gateway, evidence);
+  const open = found.gateways.filter((gateway) => gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway)));
+  if (open.length > 0) {
+    const unused = unusedWaypoints({ object, mesh });
+    for (const gateway of open) yield ofWaypoint(gateway, evidence, unused.has(gateway.name));
+  }
   for (const shared of mesh.get(openSharedWaypoints, object)) yield ofShared(shared, rootNamespace);
 }
 
@@ -175,8 +191,8 @@ function isAnyOpened(before: Side, after: Side): boolean {
 }
 
 /**
- * The keys of the waypoints without a default deny for Services and ServiceEntries that are new or select other pods than before. These pods may
- * be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
+ * The keys of the waypoints without a default deny for Services and ServiceEntries that are new or select other pods than before, and of those
+ * that nothing used before. The pods may be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
  */
 function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
   const found = after.mesh.get(authorization, after.object);
@@ -191,7 +207,15 @@ function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
       return !hasDefaultDeny(found.ofTarget(front));
     });
   });
-  return new Set(opened.flatMap((front) => waypointOf(front, after.object)));
+  return new Set([...opened.flatMap((front) => waypointOf(front, after.object)), ...usedSince(before, after)]);
+}
+
+/** The keys of the waypoints of the namespace that something uses only since the change. */
+function* usedSince(before: Side, after: Side): Iterable<string> {
+  const old = unusedWaypoints(before);
+  if (old.size === 0) return;
+  const now = unusedWaypoints(after);
+  for (const name of old) if (!now.has(name)) yield keyOfWaypoint(name);
 }
 
 /** What clients ask for, and behind which pods are. */
@@ -221,13 +245,23 @@ function lifted(policy: AuthorizationPolicy): Problem {
   };
 }
 
-const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[]): Problem => ({
+/** The names of the waypoints of the namespace that are those of nothing, so that the policies may still follow. */
+const unusedWaypoints = ({ object, mesh }: Side): ReadonlySet<string> =>
+  new Set(
+    mesh
+      .related(gatewaysOfNamespace, object)
+      .filter((gateway) => mesh.get(isUnusedWaypoint, gateway))
+      .map(({ metadata }) => metadata.name),
+  );
+
+const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[], isUnused: boolean): Problem => ({
   at: [],
   topic: "default deny",
   key: keyOfWaypoint(name),
   message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
   evidence,
   fix: waypointFix(name),
+  ...(isUnused ? { onlyWarns: "no label names the waypoint yet" } : {}),
 });
 
 /** A waypoint of another namespace. */
