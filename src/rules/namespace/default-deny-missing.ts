@@ -13,6 +13,7 @@ import {
 } from "../../mesh/authorization/effective-authorization.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
+import { together } from "../../mesh/authorization/coverage.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { selectingEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
@@ -20,7 +21,7 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { formatWaypoint, isOfMeshGateway, waypointNamed } from "../../mesh/waypoints/bindings.ts";
+import { formatWaypoint, isOfMeshGateway, type WaypointName, waypointNamed } from "../../mesh/waypoints/bindings.ts";
 import { openSharedWaypoints, type SharedWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
 import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -191,31 +192,29 @@ function isAnyOpened(before: Side, after: Side): boolean {
 }
 
 /**
- * The keys of the waypoints without a default deny for Services and ServiceEntries that are new or select other pods than before, and of those
- * that nothing used before. The pods may be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
+ * The keys of the waypoints without a default deny for Services and ServiceEntries that are new, select other pods or are reached through
+ * another waypoint than before, and of those that nothing used before. The pods may be those of other Services, which policies protect, and
+ * ztunnel lets the waypoint in.
  */
 function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
-  const found = after.mesh.get(authorization, after.object);
   const opened = [servicesOfNamespace, selectingEntriesOfNamespace].flatMap((fronts) => {
     const [old, now] = [before, after].map(({ object, mesh }): readonly Front[] => mesh.related(fronts, object));
-    if (old === undefined || now === undefined || old === now) return [];
+    if (old === undefined || now === undefined || (old === now && before.object === after.object)) return [];
     const known = new Map(old.map((front) => [front.metadata.name, front]));
-    return now.filter((front) => {
+    return now.flatMap((front) => {
+      const key = openWaypointOf(front, after);
       const was = known.get(front.metadata.name);
-      if (front === was || (was !== undefined && formatLabels(selectorOf(was)) === formatLabels(selectorOf(front))))
-        return false;
-      return !hasDefaultDeny(found.ofTarget(front));
+      return key === undefined || (was !== undefined && isOpenAlready(was, front, key, before)) ? [] : key;
     });
   });
-  return new Set([...opened.flatMap((front) => waypointOf(front, after.object)), ...usedSince(before, after)]);
+  return new Set([...opened, ...usedSince(before, after)]);
 }
 
-/** The keys of the waypoints of the namespace that something uses only since the change. */
-function* usedSince(before: Side, after: Side): Iterable<string> {
-  const old = unusedWaypoints(before);
-  if (old.size === 0) return;
-  const now = unusedWaypoints(after);
-  for (const name of old) if (!now.has(name)) yield keyOfWaypoint(name);
+/** Whether the same pods were reached through the same waypoint, or through another one without a default deny. */
+function isOpenAlready(was: Front, front: Front, key: string, before: Side): boolean {
+  if (was !== front && formatLabels(selectorOf(was)) !== formatLabels(selectorOf(front))) return false;
+  const named = waypointOf(was, before.object);
+  return named !== undefined && (keyOfNamed(named, before.object) === key || openWaypointOf(was, before) !== undefined);
 }
 
 /** What clients ask for, and behind which pods are. */
@@ -223,12 +222,34 @@ type Front = Service | ObjectOf<"ServiceEntry">;
 const selectorOf = (front: Front) =>
   front.kind === "Service" ? front.spec.selector : (front.spec.workloadSelector?.labels ?? {});
 
-function waypointOf({ metadata: { labels } }: Front, namespace: Namespace): string | readonly [] {
-  if (isOfMeshGateway(labels)) return [];
+/** The key of the waypoint through which it is reached, if neither a policy for the waypoint nor one for it denies by default there. */
+function openWaypointOf(front: Front, { object, mesh }: Side): string | undefined {
+  const named = waypointOf(front, object);
+  if (named === undefined) return undefined;
+  const found = mesh.get(authorization, object);
+  const isOwn = named.namespace === object.metadata.name;
+  const gateway = isOwn ? found.gateways.find(({ name }) => name === named.name) : undefined;
+  const target = found.ofTargetAlone(front, gateway?.controlPlane ?? found.controlPlaneOfWaypoint);
+  const coverage = gateway === undefined ? target : together(target, found.ofGateway(gateway));
+  return hasDefaultDeny(coverage) ? undefined : keyOfNamed(named, object);
+}
+
+function waypointOf({ metadata: { labels } }: Front, namespace: Namespace): WaypointName | undefined {
+  if (isOfMeshGateway(labels)) return undefined;
   const { name } = namespace.metadata;
   const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
-  if (named === undefined || named === "none") return [];
-  return keyOfWaypoint(named.namespace === name ? named.name : formatWaypoint(named));
+  return named === "none" ? undefined : named;
+}
+
+const keyOfNamed = (named: WaypointName, { metadata }: Namespace): string =>
+  keyOfWaypoint(named.namespace === metadata.name ? named.name : formatWaypoint(named));
+
+/** The keys of the waypoints of the namespace that something uses only since the change. */
+function* usedSince(before: Side, after: Side): Iterable<string> {
+  const old = unusedWaypoints(before);
+  if (old.size === 0) return;
+  const now = unusedWaypoints(after);
+  for (const name of old) if (!now.has(name)) yield keyOfWaypoint(name);
 }
 
 const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
