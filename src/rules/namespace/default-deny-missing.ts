@@ -11,33 +11,18 @@ import {
   type NamespaceAuthorization,
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
-import type { ObjectOf } from "../../kube/object.ts";
-import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
-import { together } from "../../mesh/authorization/coverage.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
-import { selectingEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { formatWaypoint, isOfMeshGateway, type WaypointName, waypointNamed } from "../../mesh/waypoints/bindings.ts";
+import { openedWaypoints, readsOpenedWaypoints, unusedWaypoints } from "../../mesh/waypoints/opened-waypoints.ts";
 import { openSharedWaypoints, type SharedWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
-import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [
-    authorization,
-    workloadsOfNamespace,
-    servicesOfNamespace,
-    selectingEntriesOfNamespace,
-    openSharedWaypoints,
-    gatewaysOfNamespace,
-    isUnusedWaypoint,
-  ],
+  reads: [...readsOpenedWaypoints, openSharedWaypoints],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "RequestAuthentication", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -68,7 +53,9 @@ export const namespaceDefaultDenyMissing = defineRule({
     const known = new Set([...problemsOf(before)].map(keyOf));
     let opened: ReadonlySet<string> | undefined;
     const isAgain = (key: string): boolean =>
-      isOfWaypoint(key) ? (opened ??= openedWaypoints(before, after)).has(key) : isAnyOpened(before, after);
+      isOfWaypoint(key)
+        ? (opened ??= openedWaypoints(before, after)).has(nameOfWaypoint(key))
+        : isAnyOpened(before, after);
     for (const problem of found) yield sinceThen(problem, known, isAgain);
   },
 });
@@ -89,15 +76,7 @@ function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: 
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<
-    | typeof authorization
-    | typeof servicesOfNamespace
-    | typeof selectingEntriesOfNamespace
-    | typeof workloadsOfNamespace
-    | typeof openSharedWaypoints
-    | typeof gatewaysOfNamespace
-    | typeof isUnusedWaypoint
-  >;
+  readonly mesh: MeshView<(typeof readsOpenedWaypoints)[number] | typeof openSharedWaypoints>;
 }
 
 function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
@@ -191,67 +170,6 @@ function isAnyOpened(before: Side, after: Side): boolean {
   });
 }
 
-/**
- * The keys of the waypoints without a default deny for Services and ServiceEntries that are new, select other pods or are reached through
- * another waypoint than before, and of those that nothing used before. The pods may be those of other Services, which policies protect, and
- * ztunnel lets the waypoint in.
- */
-function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
-  const opened = [servicesOfNamespace, selectingEntriesOfNamespace].flatMap((fronts) => {
-    const [old, now] = [before, after].map(({ object, mesh }): readonly Front[] => mesh.related(fronts, object));
-    if (old === undefined || now === undefined || (old === now && before.object === after.object)) return [];
-    const known = new Map(old.map((front) => [front.metadata.name, front]));
-    return now.flatMap((front) => {
-      const key = openWaypointOf(front, after);
-      const was = known.get(front.metadata.name);
-      return key === undefined || (was !== undefined && isOpenAlready(was, front, key, before)) ? [] : key;
-    });
-  });
-  return new Set([...opened, ...usedSince(before, after)]);
-}
-
-/** Whether the same pods were reached through the same waypoint, or through another one without a default deny. */
-function isOpenAlready(was: Front, front: Front, key: string, before: Side): boolean {
-  if (was !== front && formatLabels(selectorOf(was)) !== formatLabels(selectorOf(front))) return false;
-  const named = waypointOf(was, before.object);
-  return named !== undefined && (keyOfNamed(named, before.object) === key || openWaypointOf(was, before) !== undefined);
-}
-
-/** What clients ask for, and behind which pods are. */
-type Front = Service | ObjectOf<"ServiceEntry">;
-const selectorOf = (front: Front) =>
-  front.kind === "Service" ? front.spec.selector : (front.spec.workloadSelector?.labels ?? {});
-
-/** The key of the waypoint through which it is reached, if neither a policy for the waypoint nor one for it denies by default there. */
-function openWaypointOf(front: Front, { object, mesh }: Side): string | undefined {
-  const named = waypointOf(front, object);
-  if (named === undefined) return undefined;
-  const found = mesh.get(authorization, object);
-  const isOwn = named.namespace === object.metadata.name;
-  const gateway = isOwn ? found.gateways.find(({ name }) => name === named.name) : undefined;
-  const target = found.ofTargetAlone(front, gateway?.controlPlane ?? found.controlPlaneOfWaypoint);
-  const coverage = gateway === undefined ? target : together(target, found.ofGateway(gateway));
-  return hasDefaultDeny(coverage) ? undefined : keyOfNamed(named, object);
-}
-
-function waypointOf({ metadata: { labels } }: Front, namespace: Namespace): WaypointName | undefined {
-  if (isOfMeshGateway(labels)) return undefined;
-  const { name } = namespace.metadata;
-  const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
-  return named === "none" ? undefined : named;
-}
-
-const keyOfNamed = (named: WaypointName, { metadata }: Namespace): string =>
-  keyOfWaypoint(named.namespace === metadata.name ? named.name : formatWaypoint(named));
-
-/** The keys of the waypoints of the namespace that something uses only since the change. */
-function* usedSince(before: Side, after: Side): Iterable<string> {
-  const old = unusedWaypoints(before);
-  if (old.size === 0) return;
-  const now = unusedWaypoints(after);
-  for (const name of old) if (!now.has(name)) yield keyOfWaypoint(name);
-}
-
 const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
   old === undefined || now === undefined ? old === now : now.isSame(old);
 
@@ -265,15 +183,6 @@ function lifted(policy: AuthorizationPolicy): Problem {
     fix: `Delete ${idOf(policy)}, or restrict the callers in its rules.`,
   };
 }
-
-/** The names of the waypoints of the namespace that are those of nothing, so that the policies may still follow. */
-const unusedWaypoints = ({ object, mesh }: Side): ReadonlySet<string> =>
-  new Set(
-    mesh
-      .related(gatewaysOfNamespace, object)
-      .filter((gateway) => mesh.get(isUnusedWaypoint, gateway))
-      .map(({ metadata }) => metadata.name),
-  );
 
 const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[], isUnused: boolean): Problem => ({
   at: [],
@@ -300,8 +209,10 @@ function ofShared({ name, gateway, isCanary }: SharedWaypoint, rootNamespace: st
   };
 }
 
-const keyOfWaypoint = (name: string): string => `waypoint ${name}`;
-const isOfWaypoint = (key: string): boolean => key.startsWith("waypoint ");
+const ofWaypointKey = "waypoint ";
+const keyOfWaypoint = (name: string): string => `${ofWaypointKey}${name}`;
+const isOfWaypoint = (key: string): boolean => key.startsWith(ofWaypointKey);
+const nameOfWaypoint = (key: string): string => key.slice(ofWaypointKey.length);
 
 const waypointFix = (waypoint: string): string =>
   `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.`;
