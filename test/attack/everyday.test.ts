@@ -7,26 +7,30 @@ import { rules } from "../../src/rules/index.ts";
 import { Cluster } from "./cluster.ts";
 import { type LargeWorld, objectsOf, type Step } from "./ways.ts";
 
-// What teams and their tools do on ordinary days. Nothing of it is denied, and only the rules in `warns` say something. A file
-// of operations/ has those in one world; a step is written as in ways.ts.
+// What teams and their tools do on ordinary days. The profile `baseline` denies nothing of it, and only the rules in `warns` say
+// something. `strict` denies only what it says about that operation. A file of operations/ is named like its world, with what its
+// operations are about behind a dot; a step is written as in ways.ts.
 
 interface Operation {
   readonly operation: string;
   readonly do: readonly Step[];
   /** The ids of the rules that warn, in alphabetical order. */
   readonly warns?: readonly string[];
+  /** The rule by which the profile `strict` denies a step, and why that is what the profile is for. */
+  readonly strict?: { readonly denies: string; readonly because: string };
 }
 
 const { policies } = loadPolicies([], rules, "baseline");
+const strictPolicies = loadPolicies([], rules, "strict").policies;
 const folder = new URL("operations/", import.meta.url);
 
 for (const file of readdirSync(folder).sort()) {
-  const world = file.replace(".yaml", "") as LargeWorld;
+  const world = file.replace(/\..*$/, "") as LargeWorld;
   const objects = objectsOf(world);
   const operations = parse(readFileSync(new URL(file, folder), "utf8")) as readonly Operation[];
 
-  describe(`everyday operations (${world})`, () => {
-    for (const { operation, do: steps, warns = [] } of operations)
+  describe(`everyday operations (${file.replace(".yaml", "")})`, () => {
+    for (const { operation, do: steps, warns = [], strict } of operations) {
       test(operation, () => {
         const cluster = new Cluster(objects, policies);
         const said = new Set<string>();
@@ -37,6 +41,13 @@ for (const file of readdirSync(folder).sort()) {
         }
         assert.deepEqual([...said].sort(), warns);
       });
+      test(`${operation}, profile strict`, () => {
+        const message = denialOf(new Cluster(objects, strictPolicies), steps);
+        if (strict === undefined) return assert.equal(message, undefined);
+        assert.ok(message?.includes(`[${strict.denies}]`), message ?? "nothing is denied");
+        assert.ok(strict.because.length > 0);
+      });
+    }
   });
 }
 
@@ -53,3 +64,12 @@ test("the objects of each world can be created in the order of the file", () => 
     }
   }
 });
+
+/** The message of the first denial. What comes after a denied step may need it. */
+function denialOf(cluster: Cluster, steps: readonly Step[]): string | undefined {
+  for (const step of steps) {
+    const { allowed, message } = cluster.request(step);
+    if (!allowed) return message ?? "";
+  }
+  return undefined;
+}

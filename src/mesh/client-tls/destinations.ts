@@ -116,20 +116,6 @@ export const serviceEntriesOfNamespace = relation(
   index("ServiceEntry", (entry, settings) => (standsForPods(entry, settings) ? [entry.metadata.namespace] : [])),
 );
 
-/**
- * A namespace and the ServiceEntries in it that select its workloads, also those that are declared to be outside the mesh: the
- * location decides about the TLS of clients with a sidecar, and about no waypoint.
- */
-export const selectingEntriesOfNamespace = relation(
-  "selectingEntriesOfNamespace",
-  namespaceByName,
-  index("ServiceEntry", (entry, settings) =>
-    isServed(entry, settings) && Object.keys(entry.spec.workloadSelector?.labels ?? {}).length > 0
-      ? [entry.metadata.namespace]
-      : [],
-  ),
-);
-
 const entryHosts = index("ServiceEntry", (entry, settings) =>
   standsForPods(entry, settings) ? coveringHostsOfAll(entry.spec.hosts) : [],
 );

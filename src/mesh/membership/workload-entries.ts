@@ -74,3 +74,17 @@ function read({ kind: originKind, namespace, name, labels, serviceAccount, ...ma
   };
   return { ...readObject("Workload", raw), originKind };
 }
+
+/**
+ * A namespace and the ServiceEntries in it that select its workloads, also those that are declared to be outside the mesh: the
+ * location decides about the TLS of clients with a sidecar, and about no waypoint.
+ */
+export const selectingEntriesOfNamespace = relation(
+  "selectingEntriesOfNamespace",
+  namespaceByName,
+  index("ServiceEntry", (entry, settings) =>
+    isServed(entry, settings) && Object.keys(entry.spec.workloadSelector?.labels ?? {}).length > 0
+      ? [entry.metadata.namespace]
+      : [],
+  ),
+);

@@ -337,6 +337,9 @@ function boundListener({ metadata, spec: { listeners } }: KubernetesGateway) {
 /** The default for the label of a gateway is that of its class, then Services (gatewayToWaypointTransform). */
 export const waypointTraffic = ({ metadata }: KubernetesGateway): string => metadata.labels[waypointFor] ?? "service";
 
+/** Whether a waypoint processes requests to the addresses of pods. */
+export const takesPods = (gateway: KubernetesGateway): boolean => takes(gateway, "workload");
+
 function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined): boolean {
   const taken = waypointTraffic(gateway);
   if (traffic === undefined) return ["service", "workload", "all"].includes(taken);

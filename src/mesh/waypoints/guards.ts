@@ -209,7 +209,7 @@ const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevelsAtZtun
   return new BehindWaypoints(namespace, mesh.get(captured, namespace).ambient, answers, isGuessing);
 });
 
-/** The workloads behind a waypoint: those of objects that name it, and these with its own namespace. */
+/** The workloads behind a waypoint: those of objects that name it, and for one that nothing names yet those of its own namespace. */
 const guardsOfWaypoint = fact(
   "guardsOfWaypoint",
   "KubernetesGateway",
@@ -218,10 +218,6 @@ const guardsOfWaypoint = fact(
     if (isForIngress(gateway)) return { named: noGuards, withOwn: noGuards };
     const waypoint = { name: gateway.metadata.name, namespace: gateway.metadata.namespace };
     const front = (namespace: Namespace): Front => ({ waypoint, gateway, namespace, selector: {} });
-    // If it names no other waypoint, because its label may be set last.
-    const own = mesh
-      .related(namespaceOfGateway, gateway)
-      .filter(({ metadata }) => waypointNamed(metadata.labels, metadata.name) === undefined);
     const named = mesh.related(namespacesOfWaypoint, gateway).map(front);
     const services = mesh.related(servicesOfWaypoint, gateway).flatMap((service) =>
       mesh.related(namespaceOfBoundService, service).map((namespace) => ({
@@ -230,10 +226,14 @@ const guardsOfWaypoint = fact(
         shown: shownService(service),
       })),
     );
-    return {
-      named: guardsAt([...named, ...services], mesh),
-      withOwn: guardsAt([...own.map(front), ...named, ...services], mesh),
-    };
+    const fronts = [...named, ...services];
+    const guards = guardsAt(fronts, mesh);
+    if (fronts.length > 0) return { named: guards, withOwn: guards };
+    // If it names no other waypoint, because its label may be set last.
+    const own = mesh
+      .related(namespaceOfGateway, gateway)
+      .filter(({ metadata }) => waypointNamed(metadata.labels, metadata.name) === undefined);
+    return { named: guards, withOwn: guardsAt(own.map(front), mesh) };
   },
 );
 

@@ -8,7 +8,7 @@ import { waypointClass } from "../objects/labels.ts";
 import { telemetriesInOrder, type Telemetry } from "../telemetry/merged-telemetry.ts";
 import { type TelemetryProxy, telemetriesForSome } from "../telemetry/telemetry-of-proxies.ts";
 import { targetNamed, targetsOf } from "../telemetry/targets.ts";
-import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding, waypointTraffic } from "./bindings.ts";
+import { formatWaypoint, isUsable, namespaceOfGateway, type WaypointBinding, takesPods } from "./bindings.ts";
 import {
   type ServedTraffic,
   type ServingWaypoints,
@@ -208,8 +208,6 @@ export const telemetryAtWaypoints = fact(
 );
 
 const nothing: readonly never[] = Object.freeze([]);
-
-const takesPods = (gateway: KubernetesGateway): boolean => ["all", "workload"].includes(waypointTraffic(gateway));
 
 function* withSameId(
   old: readonly TelemetryProxy[],

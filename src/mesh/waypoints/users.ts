@@ -1,7 +1,8 @@
 import type { Kind } from "../../kube/kinds.ts";
-import { fact, relation } from "../../view/view.ts";
+import { fact, index, relation } from "../../view/view.ts";
+import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
-import { workloadEntriesByWaypoint, workloadsByWaypoint } from "./bindings.ts";
+import { keysNamed } from "./bindings.ts";
 import { namespacesNamingWaypoint, serviceEntriesNamingWaypoint, servicesNamingWaypoint } from "./canaries.ts";
 
 /** A gateway and the Namespaces whose labels name it as a waypoint or as a canary. */
@@ -14,13 +15,17 @@ const serviceEntriesOfWaypoint = relation(
   kubernetesGatewayByName,
   serviceEntriesNamingWaypoint,
 );
-/** A gateway and the workloads whose pods' own labels name it, also as the Gateway that runs in them. */
-const workloadsOfWaypoint = relation("workloadsOfWaypoint", kubernetesGatewayByName, workloadsByWaypoint);
-/** A gateway and the WorkloadEntries whose own labels name it, also as the Gateway that runs at their address. */
+/** A gateway and the workloads whose pods' own labels name it as their waypoint. The pods that it runs in do not use it. */
+const workloadsOfWaypoint = relation(
+  "workloadsOfWaypoint",
+  kubernetesGatewayByName,
+  index("Workload", ({ metadata, pod }) => keysNamed(pod.labels, metadata.namespace)),
+);
+/** A gateway and the WorkloadEntries whose own labels name it as their waypoint. */
 const workloadEntriesOfWaypoint = relation(
   "workloadEntriesOfWaypoint",
   kubernetesGatewayByName,
-  workloadEntriesByWaypoint,
+  index("WorkloadEntry", (entry) => keysNamed(labelsOfWorkloadEntry(entry), entry.metadata.namespace)),
 );
 
 const users = [

@@ -11,22 +11,18 @@ import {
   type NamespaceAuthorization,
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
-import type { ObjectOf } from "../../kube/object.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
-import { selectingEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { formatWaypoint, isOfMeshGateway, waypointNamed } from "../../mesh/waypoints/bindings.ts";
+import { openedWaypoints, readsOpenedWaypoints, unusedWaypoints } from "../../mesh/waypoints/opened-waypoints.ts";
 import { openSharedWaypoints, type SharedWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceDefaultDenyMissing = defineRule({
   id: "namespace-default-deny-missing",
   subject: "Namespace",
-  reads: [authorization, workloadsOfNamespace, servicesOfNamespace, selectingEntriesOfNamespace, openSharedWaypoints],
+  reads: [...readsOpenedWaypoints, openSharedWaypoints],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "RequestAuthentication", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -41,7 +37,7 @@ export const namespaceDefaultDenyMissing = defineRule({
     wayOut:
       "Nothing is broken. Name the callers that the access log shows in one ALLOW policy without a selector: it is the default deny for all others. A policy with `spec: {}` alone denies every request at once.",
     silentWhen:
-      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, it only warns.",
+      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, or no label names the waypoint, it only warns.",
     page: "https://istio.io/latest/docs/ambient/usage/l4-policy/",
   },
 
@@ -49,14 +45,17 @@ export const namespaceDefaultDenyMissing = defineRule({
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service or a ServiceEntry at a waypoint. */
+  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service or a ServiceEntry at a waypoint,
+   * and what uses one first. */
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
     const known = new Set([...problemsOf(before)].map(keyOf));
     let opened: ReadonlySet<string> | undefined;
     const isAgain = (key: string): boolean =>
-      isOfWaypoint(key) ? (opened ??= openedWaypoints(before, after)).has(key) : isAnyOpened(before, after);
+      isOfWaypoint(key)
+        ? (opened ??= openedWaypoints(before, after)).has(nameOfWaypoint(key))
+        : isAnyOpened(before, after);
     for (const problem of found) yield sinceThen(problem, known, isAgain);
   },
 });
@@ -77,13 +76,7 @@ function sinceThen(problem: Problem, known: ReadonlySet<string>, isAgain: (key: 
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<
-    | typeof authorization
-    | typeof servicesOfNamespace
-    | typeof selectingEntriesOfNamespace
-    | typeof workloadsOfNamespace
-    | typeof openSharedWaypoints
-  >;
+  readonly mesh: MeshView<(typeof readsOpenedWaypoints)[number] | typeof openSharedWaypoints>;
 }
 
 function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
@@ -94,8 +87,11 @@ function* problemsOf({ object, mesh }: Side): Iterable<Problem> {
   const found = mesh.get(authorization, object);
   const evidence = [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)];
   yield* ofWorkloads(found, name, evidence);
-  for (const gateway of found.gateways)
-    if (gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway))) yield ofWaypoint(gateway, evidence);
+  const open = found.gateways.filter((gateway) => gateway.isWaypoint && !hasDefaultDeny(found.ofGateway(gateway)));
+  if (open.length > 0) {
+    const unused = unusedWaypoints({ object, mesh });
+    for (const gateway of open) yield ofWaypoint(gateway, evidence, unused.has(gateway.name));
+  }
   for (const shared of mesh.get(openSharedWaypoints, object)) yield ofShared(shared, rootNamespace);
 }
 
@@ -174,39 +170,6 @@ function isAnyOpened(before: Side, after: Side): boolean {
   });
 }
 
-/**
- * The keys of the waypoints without a default deny for Services and ServiceEntries that are new or select other pods than before. These pods may
- * be those of other Services, which policies at the waypoint protect, and ztunnel lets the waypoint in.
- */
-function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
-  const found = after.mesh.get(authorization, after.object);
-  const opened = [servicesOfNamespace, selectingEntriesOfNamespace].flatMap((fronts) => {
-    const [old, now] = [before, after].map(({ object, mesh }): readonly Front[] => mesh.related(fronts, object));
-    if (old === undefined || now === undefined || old === now) return [];
-    const known = new Map(old.map((front) => [front.metadata.name, front]));
-    return now.filter((front) => {
-      const was = known.get(front.metadata.name);
-      if (front === was || (was !== undefined && formatLabels(selectorOf(was)) === formatLabels(selectorOf(front))))
-        return false;
-      return !hasDefaultDeny(found.ofTarget(front));
-    });
-  });
-  return new Set(opened.flatMap((front) => waypointOf(front, after.object)));
-}
-
-/** What clients ask for, and behind which pods are. */
-type Front = Service | ObjectOf<"ServiceEntry">;
-const selectorOf = (front: Front) =>
-  front.kind === "Service" ? front.spec.selector : (front.spec.workloadSelector?.labels ?? {});
-
-function waypointOf({ metadata: { labels } }: Front, namespace: Namespace): string | readonly [] {
-  if (isOfMeshGateway(labels)) return [];
-  const { name } = namespace.metadata;
-  const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
-  if (named === undefined || named === "none") return [];
-  return keyOfWaypoint(named.namespace === name ? named.name : formatWaypoint(named));
-}
-
 const isSameSet = (old: PolicySet | undefined, now: PolicySet | undefined): boolean =>
   old === undefined || now === undefined ? old === now : now.isSame(old);
 
@@ -221,13 +184,14 @@ function lifted(policy: AuthorizationPolicy): Problem {
   };
 }
 
-const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[]): Problem => ({
+const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[], isUnused: boolean): Problem => ({
   at: [],
   topic: "default deny",
   key: keyOfWaypoint(name),
   message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
   evidence,
   fix: waypointFix(name),
+  ...(isUnused ? { onlyWarns: "no label names the waypoint yet" } : {}),
 });
 
 /** A waypoint of another namespace. */
@@ -245,8 +209,10 @@ function ofShared({ name, gateway, isCanary }: SharedWaypoint, rootNamespace: st
   };
 }
 
-const keyOfWaypoint = (name: string): string => `waypoint ${name}`;
-const isOfWaypoint = (key: string): boolean => key.startsWith("waypoint ");
+const ofWaypointKey = "waypoint ";
+const keyOfWaypoint = (name: string): string => `${ofWaypointKey}${name}`;
+const isOfWaypoint = (key: string): boolean => key.startsWith(ofWaypointKey);
+const nameOfWaypoint = (key: string): string => key.slice(ofWaypointKey.length);
 
 const waypointFix = (waypoint: string): string =>
   `Apply an AuthorizationPolicy without rules whose targetRefs name the Gateway ${waypoint} (group gateway.networking.k8s.io, kind Gateway), then ALLOW policies for the requests that are needed.`;
