@@ -430,6 +430,7 @@ export const someMeshConfigFields = fc.record(
     outboundTrafficPolicy: fc.record({ mode: fc.constantFrom("REGISTRY_ONLY", "ALLOW_ANY") }),
     defaultHttpRetryPolicy: fc.constantFrom({ attempts: 0 }, { attempts: 3, retryOn: "5xx" }),
     localityLbSetting: fc.constantFrom({ enabled: false }, { distribute: [{ from: "r", to: { r: 100 } }] }),
+    defaultTrafficPolicy: fc.constantFrom({ outlierDetection: {} }, { connectionPool: { tcp: { maxConnections: 9 } } }),
     pathNormalization: fc.constantFrom({ normalization: "NONE" }, { normalization: "MERGE_SLASHES" }),
     extensionProviders: fc.constantFrom(
       [{ name: "opa", envoyExtAuthzGrpc: { service: "x.a.svc.cluster.local", port: 80 } }],

@@ -125,8 +125,8 @@ function hintsOf(services: readonly Service[]): ReadonlyMap<number, string> {
 }
 
 /** A Namespace and its ServiceEntries that select workloads. */
-export const selectingEntriesOfNamespace = relation(
-  "selectingEntriesOfNamespace",
+export const listeningEntriesOfNamespace = relation(
+  "listeningEntriesOfNamespace",
   namespaceByName,
   index("ServiceEntry", (entry, settings) =>
     entry.spec.workloadSelector !== undefined && isServed(entry, settings) ? [entry.metadata.namespace] : [],
@@ -137,13 +137,13 @@ export const selectingEntriesOfNamespace = relation(
 export const listening = fact(
   "listening",
   "Namespace",
-  [servicesOfNamespace, selectingEntriesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
+  [servicesOfNamespace, listeningEntriesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
   (namespace, mesh) => {
     const [root] = mesh.related(rootOfNamespace, namespace);
     const ofRoot = root === undefined ? [] : mesh.related(sidecarsOfNamespace, root);
     return new Listening(
       mesh.related(servicesOfNamespace, namespace),
-      mesh.related(selectingEntriesOfNamespace, namespace),
+      mesh.related(listeningEntriesOfNamespace, namespace),
       new Listeners(mesh.related(sidecarsOfNamespace, namespace), ofRoot),
     );
   },
