@@ -1,5 +1,5 @@
 import { selectsWorkload, type Service } from "../membership/services.ts";
-import type { Workload } from "../membership/workloads.ts";
+import { portsNamed, type Workload } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
@@ -88,13 +88,10 @@ function* numbersElsewhere(
   const own = proxies.filter((one) => one.metadata.namespace === namespace && selectsWorkload(service, one));
   if (proxies.length > 0 && own.length === 0) return;
   for (const [port, target] of portsElsewhere(service)) {
-    const number = typeof target === "number" ? target : own.map((one) => portNamed(target, one)).find(Boolean);
+    const number = typeof target === "number" ? target : own.map((one) => portsNamed(one, target)[0]).find(Boolean);
     if (number !== undefined && number !== port) yield [port, number];
   }
 }
-
-const portNamed = (name: string, { pod }: Workload): number | undefined =>
-  pod.ports.find((one) => one.name === name)?.number;
 
 /** The ports whose servers listen at one port of the pods, by this port, which is among them unless it is led elsewhere itself. */
 function byTarget(
