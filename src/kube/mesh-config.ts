@@ -54,6 +54,13 @@ const normalization = enumeration({
   3: "MERGE_SLASHES",
   4: "DECODE_AND_MERGE_SLASHES",
 });
+const escapedSlashes = enumeration({
+  0: "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED",
+  1: "KEEP_UNCHANGED",
+  2: "REJECT_REQUEST",
+  3: "UNESCAPE_AND_REDIRECT",
+  4: "UNESCAPE_AND_FORWARD",
+});
 const minProtocolVersion = enumeration({ 0: "TLS_AUTO", 1: "TLSV1_2", 2: "TLSV1_3" });
 const outboundMode = enumeration({ 0: "REGISTRY_ONLY", 1: "ALLOW_ANY", 3: "ALLOW_ANY_DYNAMIC_DNS" });
 
@@ -76,6 +83,7 @@ export const proxyConfigFields = {
     }),
   ),
   proxyHeaders: optional(record({ forwardedClientCert: clientCertDetails })),
+  connectionSettings: optional(record({ httpMergeSlashes: flag, httpPathWithEscapedSlashesAction: escapedSlashes })),
 };
 
 /** The fields of a mesh config by their JSON names. */

@@ -110,6 +110,7 @@ import { policyRevisionNarrowed } from "./policy/revision-narrowed.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
 import { portProtocolWrong } from "./port/protocol-wrong.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
+import { proxyNormalizesPathsLess } from "./proxy/normalizes-paths-less.ts";
 import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts";
 import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
@@ -283,6 +284,7 @@ export const rules: readonly BuiltInRule[] = [
   policySelectorEmpty,
   portProtocolWrong,
   proxyConfigDecidesForProxies,
+  proxyNormalizesPathsLess,
   proxyTrustsForwardedHeaders,
   referenceGrantSharesSecrets,
   requestAuthenticationKeysOverHttp,

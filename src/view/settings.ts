@@ -38,6 +38,8 @@ export interface DeclaredSettings extends ControlPlanes {
   readonly defaultRetries: MeshConfigFields["defaultHttpRetryPolicy"];
   /** Whether proxies merge slashes of a path before they compare it. */
   readonly mergesSlashes: boolean;
+  /** Whether they compare no path with a slash that is escaped: they decode it, or refuse the request. */
+  readonly decodesSlashes: boolean;
   /** How requests are distributed over localities where no DestinationRule says it; undefined: Istio's default, which is failover. */
   readonly localityBalancing: MeshConfigFields["localityLbSetting"];
   /** The limits and the outlier detection of clients where no DestinationRule sets them; undefined: Istio's defaults. */
@@ -65,6 +67,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   dnsCapture: "",
   defaultRetries: undefined,
   mergesSlashes: false,
+  decodesSlashes: false,
   localityBalancing: undefined,
   defaultTrafficPolicy: undefined,
   revisions: ["default"],
@@ -103,17 +106,35 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
     dnsCapture: (mesh.defaultConfig?.proxyMetadata["ISTIO_META_DNS_CAPTURE"] ?? "").replaceAll('"', ""),
     defaultRetries: mesh.defaultHttpRetryPolicy,
-    mergesSlashes: isMerging(mesh),
+    ...pathsOf(mesh),
     localityBalancing: mesh.localityLbSetting,
     defaultTrafficPolicy: mesh.defaultTrafficPolicy,
     seen: true,
   };
 }
 
-/** Istio pilot/pkg/networking/core/listener_builder.go buildHTTPConnectionManager. */
-const merging: ReadonlySet<string> = new Set(["MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]);
-const isMerging = ({ pathNormalization }: MeshConfigFields): boolean =>
-  merging.has(pathNormalization?.normalization ?? "");
+/**
+ * How proxies read a path. What their proxy config says goes before the setting of the mesh (Istio
+ * pilot/pkg/networking/core/listener_builder.go buildHTTPConnectionManager, connection_settings.go applyConnectionSettingsToHCM).
+ */
+export function pathsOf({
+  pathNormalization,
+  defaultConfig,
+}: MeshConfigFields): Pick<DeclaredSettings, "mergesSlashes" | "decodesSlashes"> {
+  const normalization = pathNormalization?.normalization ?? "";
+  const { httpMergeSlashes, httpPathWithEscapedSlashesAction: action } = defaultConfig?.connectionSettings ?? {};
+  const decodes = normalization === "DECODE_AND_MERGE_SLASHES";
+  return {
+    mergesSlashes: httpMergeSlashes ?? (decodes || normalization === "MERGE_SLASHES"),
+    decodesSlashes: actionOnSlashes(action) ?? decodes,
+  };
+}
+
+/** Whether no escaped slash is left with this `httpPathWithEscapedSlashesAction`; undefined: it says nothing. */
+export function actionOnSlashes(action: string | undefined): boolean | undefined {
+  if (!action || action === "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED") return undefined;
+  return action !== "KEEP_UNCHANGED";
+}
 
 const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   rootNamespace: true,

@@ -445,6 +445,10 @@ export const someMeshConfigFields = fc.record(
     defaultConfig: fc.record(
       {
         interceptionMode: fc.constantFrom("NONE", "REDIRECT"),
+        connectionSettings: fc.constantFrom(
+          { httpMergeSlashes: false },
+          { httpPathWithEscapedSlashesAction: "UNESCAPE_AND_FORWARD" },
+        ),
         proxyMetadata: fc.constant({ ISTIO_META_DNS_CAPTURE: "true" }),
       },
       { requiredKeys: [] },

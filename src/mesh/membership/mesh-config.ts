@@ -1,6 +1,7 @@
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
+import { actionOnSlashes, pathsOf } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 
 export type MeshConfig = ObjectOf<"MeshConfig">;
@@ -30,14 +31,28 @@ export const ownTrustDomains = (fields: MeshConfigFields): ReadonlySet<string> =
 export const acceptedTrustDomains = (fields: MeshConfigFields): ReadonlySet<string> =>
   new Set([...ownTrustDomains(fields), ...fields.caCertificates.flatMap(({ trustDomains }) => trustDomains)]);
 
-/** How much a proxy normalizes a path before it compares it (istio.io/api mesh/v1alpha1 ProxyPathNormalization). */
-export const normalizationOf = ({ pathNormalization }: MeshConfigFields): string => {
+/** How a proxy normalizes a path before it compares it (istio.io/api mesh/v1alpha1 ProxyPathNormalization, ConnectionSettings). */
+export function normalizationOf({ pathNormalization, defaultConfig }: MeshConfigFields): string {
   const written = pathNormalization?.normalization ?? "DEFAULT";
-  return written === "DEFAULT" ? "BASE" : written;
-};
-const degrees = ["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"];
-export const normalizesLess = (before: MeshConfigFields, after: MeshConfigFields): boolean =>
-  degrees.indexOf(normalizationOf(after)) < degrees.indexOf(normalizationOf(before));
+  const { httpMergeSlashes, httpPathWithEscapedSlashesAction: action } = defaultConfig?.connectionSettings ?? {};
+  const instead = [
+    ...(httpMergeSlashes === undefined ? [] : [`httpMergeSlashes ${httpMergeSlashes}`]),
+    ...(actionOnSlashes(action) === undefined ? [] : [`httpPathWithEscapedSlashesAction ${action}`]),
+  ];
+  const name = written === "DEFAULT" ? "BASE" : written;
+  return instead.length === 0 ? name : `${name} with ${instead.join(" and ")}`;
+}
+
+const isNormalizing = ({ pathNormalization }: MeshConfigFields): boolean => pathNormalization?.normalization !== "NONE";
+
+export function normalizesLess(before: MeshConfigFields, after: MeshConfigFields): boolean {
+  const [old, now] = [pathsOf(before), pathsOf(after)];
+  return (
+    (isNormalizing(before) && !isNormalizing(after)) ||
+    (old.mergesSlashes && !now.mergesSlashes) ||
+    (old.decodesSlashes && !now.decodesSlashes)
+  );
+}
 
 /** The certificate authorities that a mesh config adds, as texts that identify them. */
 export const addedAuthorities = (fields: MeshConfigFields): ReadonlySet<string> =>

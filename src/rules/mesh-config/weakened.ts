@@ -98,7 +98,7 @@ function* traffic(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found>
   if (normalizesLess(old, now))
     yield {
       message: `Proxies normalize paths less (${normalizationOf(now)} instead of ${normalizationOf(old)}), so that requests can evade paths in AuthorizationPolicies`,
-      fix: "Keep pathNormalization.",
+      fix: "Keep pathNormalization, and connectionSettings of defaultConfig.",
     };
 }
 
