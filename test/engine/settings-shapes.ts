@@ -262,6 +262,24 @@ export const settingsShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "a proxy reads paths with slashes that the mesh config merges, beside n variables",
+    world: (n) => {
+      const proxyMetadata = Object.fromEntries(list(n, (i) => [`V_${i}`, "x"]));
+      const [old, object] = [true, false].map((httpMergeSlashes) => {
+        const config = JSON.stringify({ connectionSettings: { httpMergeSlashes }, proxyMetadata });
+        const annotations = { "proxy.istio.io/config": config };
+        return manifest(
+          "gateway.networking.k8s.io/v1",
+          "Gateway",
+          { ...named("edge"), annotations },
+          { spec: { gatewayClassName: "istio" } },
+        );
+      });
+      const merging = configMap("istio", { mesh: "{ pathNormalization: { normalization: MERGE_SLASHES } }" });
+      return { objects: [injected(), merging], change: { old, object } };
+    },
+  },
+  {
     title: "the injector leaves out the pods of n workloads",
     isMeshWide: true,
     world: (n) => {

@@ -258,7 +258,8 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Sidecars no longer refuse/,
       "Keep outboundTrafficPolicy.mode at REGISTRY_ONLY, and add a ServiceEntry for each external host.",
     ],
-    [/^Proxies normalize paths less/, "Keep pathNormalization."],
+    [/^Proxies normalize paths less \(\w+ instead of \w+\)/, "Keep pathNormalization."],
+    [/^Proxies normalize paths less \(.* with /, "Keep connectionSettings of defaultConfig."],
     [
       /^Proxies no longer write access logs/,
       "Keep accessLogFile, or name a provider in defaultProviders.accessLogging.",

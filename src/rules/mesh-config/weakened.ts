@@ -98,9 +98,12 @@ function* traffic(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found>
   if (normalizesLess(old, now))
     yield {
       message: `Proxies normalize paths less (${normalizationOf(now)} instead of ${normalizationOf(old)}), so that requests can evade paths in AuthorizationPolicies`,
-      fix: "Keep pathNormalization, and connectionSettings of defaultConfig.",
+      fix: isSameSetting(old, now) ? "Keep connectionSettings of defaultConfig." : "Keep pathNormalization.",
     };
 }
+
+const isSameSetting = (old: MeshConfigFields, now: MeshConfigFields): boolean =>
+  (old.pathNormalization?.normalization ?? "") === (now.pathNormalization?.normalization ?? "");
 
 /** What nobody sees any more. A Telemetry that turns it off is another problem. */
 function* telemetry(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
