@@ -4,14 +4,15 @@ import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
 /**
- * Whether what built-in rules read of the objects is the same before and after the changes, so that their results for other objects are
- * the same. Rules for the objects themselves may read more, and rules of policies read whatever they name.
+ * Whether the changes are only of labels and annotations of Namespaces that no built-in rule reads for other objects, whose results are
+ * then the same. Rules for the Namespaces themselves may read more, and rules of policies read whatever they name. Other kinds are not
+ * compared: their objects can be large, and most updates change what is read.
  */
 export const areUnread = (changes: readonly Change[] | undefined, before: Mesh, after: Mesh): boolean =>
   changes !== undefined && before.settings === after.settings && changes.every((change) => isUnread(change, after));
 
 function isUnread({ old, object }: Change, mesh: Mesh): boolean {
-  if (old === undefined || object === undefined || old.implied || object.implied) return false;
+  if (old?.kind !== "Namespace" || object === undefined || old.implied || object.implied) return false;
   return isSameMetadata(old, object, mesh) && isSame(contentOf(old), contentOf(object));
 }
 
@@ -22,11 +23,10 @@ function contentOf({ metadata: _metadata, kept: _kept, ...content }: AnyObject):
 
 function isSameMetadata(old: AnyObject, object: AnyObject, mesh: Mesh): boolean {
   const [a, b] = [old.metadata, object.metadata];
-  const isNamespace = object.kind === "Namespace";
   return (
     isSame(othersOf(a), othersOf(b)) &&
-    keysThatDiffer(a.labels, b.labels).every((key) => isNamespace && !isLabelRead(key, mesh)) &&
-    keysThatDiffer(a.annotations, b.annotations).every((key) => isNamespace && !isAnnotationRead(key))
+    keysThatDiffer(a.labels, b.labels).every((key) => !isLabelRead(key, mesh)) &&
+    keysThatDiffer(a.annotations, b.annotations).every((key) => !isAnnotationRead(key))
   );
 }
 
