@@ -127,6 +127,7 @@ export function webhookConfigurations(
     policyDocuments,
     workloadsPart(concerned, places),
     meshConfigPart(concerned, places),
+    definitionsPart(concerned),
     selfTestPart(places),
   ].filter(({ rules }) => rules.length > 0);
   const configuration = (kind: WebhookConfiguration["kind"], webhooks: readonly Webhook[]): WebhookConfiguration => ({
@@ -196,6 +197,32 @@ const meshConfigPart = (concerned: ReadonlySet<Kind>, { rootNamespace }: Places)
   rules: concerned.has("MeshConfig") || concerned.has("InjectorConfig") ? rulesFor(kinds.MeshConfig.served) : [],
   onlyIn: [rootNamespace],
   conditions: [{ name: "istios-own", expression: "request.name == 'istio' || request.name.startsWith('istio-')" }],
+});
+
+/**
+ * Definitions of the kinds of Istio and of the Gateway API that are deleted or changed. It never fails closed, because
+ * an upgrade of Istio begins with its definitions.
+ */
+const definitionsPart = (concerned: ReadonlySet<Kind>): Part => ({
+  name: "definitions.validate.meshward.io",
+  path: "/validate",
+  rules: concerned.has("AdmissionWebhook")
+    ? [
+        {
+          apiGroups: ["apiextensions.k8s.io"],
+          apiVersions: ["*"],
+          operations: ["UPDATE", "DELETE"],
+          resources: ["customresourcedefinitions"],
+          scope: "Cluster",
+        },
+      ]
+    : [],
+  conditions: [
+    {
+      name: "of-the-mesh",
+      expression: "request.name.endsWith('.istio.io') || request.name.endsWith('.gateway.networking.k8s.io')",
+    },
+  ],
 });
 
 /**

@@ -169,7 +169,10 @@ export const kinds = {
     ],
     readWorkload,
   ),
-  /** Objects that make the API server call a Service: admission webhooks, aggregated APIs, conversion webhooks. */
+  /**
+   * Objects that make the API server call a Service: admission webhooks, aggregated APIs, conversion webhooks. Of definitions, also
+   * which kind the API server serves by them.
+   */
   AdmissionWebhook: entry(
     [
       clusterWide("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),

@@ -597,6 +597,9 @@ export const admissionWebhook = record({
   spec: record({
     service: serviceCalled,
     conversion: optional(record({ webhook: optional(record({ clientConfig })) })),
+    group: text,
+    names: record({ kind: text }),
+    versions: list(record({ name: text, served: flag })),
   }),
 });
 

@@ -78,6 +78,7 @@ import { namespaceAuthorizationWidened } from "./namespace/authorization-widened
 import { namespaceDataplaneConflict } from "./namespace/dataplane-conflict.ts";
 import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts";
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
+import { namespaceDefinitionRemoved } from "./namespace/definition-removed.ts";
 import { namespaceDenyWeakened } from "./namespace/deny-weakened.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
@@ -252,6 +253,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceDataplaneConflict,
   namespaceDefaultDenyMissing,
   namespaceDefaultDenyRemoved,
+  namespaceDefinitionRemoved,
   namespaceDenyWeakened,
   namespaceEnrolledBacksWebhook,
   namespaceInjectionWeakened,

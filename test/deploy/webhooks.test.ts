@@ -9,7 +9,7 @@ import { evaluateCel } from "./cel.ts";
 
 const url = "https://127.0.0.1:9443";
 const words = { summary: "", why: "", fix: "", mode: "warn" as const, since: "0.1.0" };
-const judges = (subject: "VirtualService" | "Workload" | "MeshConfig") =>
+const judges = (subject: "VirtualService" | "Workload" | "MeshConfig" | "AdmissionWebhook") =>
   defineRule({ ...words, id: `${subject}-judged`, subject, reads: [], check: () => [] });
 const judgesAnything = defineRule({
   ...words,
@@ -157,6 +157,19 @@ describe("webhook configurations", () => {
       values: ["istio-system"],
     });
     assert.equal(webhook?.failurePolicy, "Ignore");
+  });
+
+  test("definitions of the mesh's kinds are asked for when they go or change, and never fail closed", () => {
+    const { get } = configurations([judges("AdmissionWebhook")], { failurePolicy: "Fail" });
+    const webhook = get("definitions.validate");
+    assert.deepEqual(resources(webhook), ["apiextensions.k8s.io/customresourcedefinitions"]);
+    assert.deepEqual(webhook?.rules[0]?.operations, ["UPDATE", "DELETE"]);
+    assert.deepEqual(
+      webhook?.matchConditions?.map(({ name }) => name),
+      ["of-the-mesh"],
+    );
+    assert.equal(webhook?.failurePolicy, "Ignore");
+    assert.equal(configurations([judges("VirtualService")]).get("definitions.validate"), undefined);
   });
 
   test("an address is a URL or a Service, with the authority in base64", () => {

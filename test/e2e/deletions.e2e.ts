@@ -76,6 +76,32 @@ describe("what is deleted", { skip }, () => {
     });
   });
 
+  describe("the definition of a kind", () => {
+    const here = "deleted-definition";
+    const name = "authorizationpolicies.security.istio.io";
+    before(() => prepare(here, denyAll(here)));
+    const lost = [
+      /namespace-definition-removed/,
+      /Namespace deleted-definition: .*authorizationpolicies\.security\.istio\.io/,
+    ];
+    const served = (value: boolean) => JSON.stringify([{ op: "replace", path: "/spec/versions/0/served", value }]);
+
+    test("deleted, also in order to make it again: denied while protected namespaces have objects of the kind", async () => {
+      isDenied(await send(plane, ["delete", "--wait=false", "customresourcedefinition", name]), ...lost);
+      const raw = await stored(plane, "customresourcedefinition", name);
+      if (raw === undefined) assert.fail(`${name} is gone`);
+      isDenied(await send(plane, ["replace", "--force", "--wait=false", "-f", "-"], { objects: [raw] }), ...lost);
+      await isThere(here, "authorizationpolicy", "deny-all");
+    });
+
+    test("one of several versions is no longer served, and is served again: free", async () => {
+      for (const value of [false, true])
+        isQuiet(
+          await send(plane, ["patch", "customresourcedefinition", name, "--type=json", `--patch=${served(value)}`]),
+        );
+    });
+  });
+
   describe("what denies by default", () => {
     const here = "deleted-denial";
     before(() => prepare(here, denyAll(here)));

@@ -50,6 +50,18 @@ const workload = (i: number, labels: Readonly<Record<string, string>> = {}): Raw
     { namespace: "shapes", name: `w-${i}` },
     { spec: { template: { metadata: { labels: { app: `app-${i}`, ...labels } }, spec: {} } } },
   );
+const definition = manifest(
+  "apiextensions.k8s.io/v1",
+  "CustomResourceDefinition",
+  { name: "authorizationpolicies.security.istio.io" },
+  {
+    spec: {
+      group: "security.istio.io",
+      names: { kind: "AuthorizationPolicy", plural: "authorizationpolicies" },
+      versions: [{ name: "v1", served: true, storage: true }],
+    },
+  },
+);
 const both = [meshConfig("istio"), meshConfig("istio-canary")];
 
 /** Worlds with several control planes. */
@@ -125,6 +137,18 @@ export const revisionShapes: readonly CostShape[] = [
         change: { old: labelled({}), object: labelled({ "istio.io/rev": "default" }) },
       };
     },
+  },
+  {
+    title: "n policies of a protected namespace, and the definition of their kind goes",
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        definition,
+        namespace("shapes", { "istio-injection": "enabled" }),
+        ...list(n, (i) => policy("AuthorizationPolicy", i, {})),
+      ],
+      change: { old: definition },
+    }),
   },
   {
     title: "n namespaces, and the mesh config of their control plane goes",

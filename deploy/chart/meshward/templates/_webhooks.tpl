@@ -219,6 +219,19 @@
   scope: Namespaced
 {{- end }}
 
+{{- define "meshward.rules.definitions" -}}
+- apiGroups:
+    - apiextensions.k8s.io
+  apiVersions:
+    - "*"
+  operations:
+    - UPDATE
+    - DELETE
+  resources:
+    - customresourcedefinitions
+  scope: Cluster
+{{- end }}
+
 {{- define "meshward.rules.self-test" -}}
 - apiGroups:
     - coordination.k8s.io
@@ -1035,6 +1048,19 @@
   matchConditions:
     - name: istios-own
       expression: request.name == 'istio' || request.name.startsWith('istio-')
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: 5
+  admissionReviewVersions:
+    - v1
+- name: definitions.validate.meshward.io
+  clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}
+  rules: {{- include "meshward.rules.definitions" . | nindent 4 }}
+  namespaceSelector: {}
+  matchConditions:
+    - name: of-the-mesh
+      expression: request.name.endsWith('.istio.io') || request.name.endsWith('.gateway.networking.k8s.io')
   failurePolicy: Ignore
   matchPolicy: Equivalent
   sideEffects: None
