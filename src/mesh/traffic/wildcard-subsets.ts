@@ -1,5 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { readsRuleHosts, ruleHostsOver } from "./destination-rule-lookup.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "./destination-rules.ts";
@@ -18,6 +18,11 @@ export interface WildcardSubset {
   readonly hosts: ReadonlyMap<string, ReadonlyMap<string, User>>;
 }
 
+const reads = [
+  ...[virtualServicesToWildcardSubsets, routedToSubsets, policyRulesOfSubsets],
+  ...[destinationRulesOfVirtualService, ...readsRuleHosts],
+] as const;
+
 export const wildcardSubsetName = (wildcard: string, subset: string): string => `${wildcard}\n${subset}`;
 
 /**
@@ -25,36 +30,52 @@ export const wildcardSubsetName = (wildcard: string, subset: string): string => 
  * subset has the endpoints of its own host, also if the rule is for a wildcard (Istio pilot/pkg/model/push_context.go
  * destinationRule, pilot/pkg/xds/endpoints/endpoint_builder.go getSubSetLabels), and of several rules the most specific is used.
  */
-export const wildcardSubsets = fact(
-  "wildcardSubsets",
-  "key",
-  [
-    ...[virtualServicesToWildcardSubsets, routedToSubsets, policyRulesOfSubsets],
-    ...[destinationRulesOfVirtualService, ...readsRuleHosts],
-  ],
-  (key, mesh): ReadonlyMap<string, WildcardSubset> => {
-    const found = definedIn(mesh.under(destinationRulesOfVirtualService, [key]), mesh.settings);
-    const wildcards = new Map<string, string | undefined>();
-    const wildcardOf = (host: string): string | undefined => {
-      if (!wildcards.has(host)) {
-        const isHidden = mesh.get(policyRulesOfSubsets, host).length > 0;
-        wildcards.set(host, isHidden ? undefined : ruleHostsOver(host, mesh)[0]);
-      }
-      return wildcards.get(host);
-    };
-    for (const virtualService of mesh.under(virtualServicesToWildcardSubsets, [key]))
-      for (const [requests, root] of mesh.get(routedToSubsets, virtualService)) {
-        const [host = "", subset = ""] = requests.split("\n", 2);
-        const wildcard = wildcardOf(host);
-        const hosts = wildcard === undefined ? undefined : found.get(wildcardSubsetName(wildcard, subset))?.hosts;
-        if (hosts === undefined) continue;
-        const users = hosts.get(host) ?? new Map<string, User>();
-        hosts.set(host, users);
-        if (!users.has(requests)) users.set(requests, [virtualService, root]);
-      }
-    return found;
-  },
-);
+export const wildcardSubsets = fact("wildcardSubsets", "key", reads, (key, mesh) => new WildcardSubsets(key, mesh));
+
+type View = MeshView<(typeof reads)[number]>;
+
+/** Most VirtualServices of a mesh may use the subsets of `*.local`, so whoever asks first follows them step by step. */
+class WildcardSubsets {
+  readonly #mesh: View;
+  readonly #found: ReadonlyMap<string, Found>;
+  readonly #users: Iterator<VirtualService>;
+  readonly #wildcards = new Map<string, string | undefined>();
+
+  constructor(key: string, mesh: View) {
+    this.#mesh = mesh;
+    this.#found = definedIn(mesh.under(destinationRulesOfVirtualService, [key]), mesh.settings);
+    this.#users = mesh.under(virtualServicesToWildcardSubsets, [key]).values();
+  }
+
+  /** A step for each VirtualService that nobody has followed yet. */
+  *subsets(): Generator<undefined, ReadonlyMap<string, WildcardSubset>> {
+    for (let next = this.#users.next(); next.done !== true; next = this.#users.next()) {
+      this.#follow(next.value);
+      yield undefined;
+    }
+    return this.#found;
+  }
+
+  #follow(virtualService: VirtualService): void {
+    for (const [requests, root] of this.#mesh.get(routedToSubsets, virtualService)) {
+      const [host = "", subset = ""] = requests.split("\n", 2);
+      const wildcard = this.#wildcardOf(host);
+      const hosts = wildcard === undefined ? undefined : this.#found.get(wildcardSubsetName(wildcard, subset))?.hosts;
+      if (hosts === undefined) continue;
+      const users = hosts.get(host) ?? new Map<string, User>();
+      hosts.set(host, users);
+      if (!users.has(requests)) users.set(requests, [virtualService, root]);
+    }
+  }
+
+  #wildcardOf(host: string): string | undefined {
+    if (!this.#wildcards.has(host)) {
+      const isHidden = this.#mesh.get(policyRulesOfSubsets, host).length > 0;
+      this.#wildcards.set(host, isHidden ? undefined : ruleHostsOver(host, this.#mesh)[0]);
+    }
+    return this.#wildcards.get(host);
+  }
+}
 
 interface Found {
   readonly definedBy: Set<DestinationRule>;

@@ -90,7 +90,7 @@ function* amongCovered(
 ): Iterable<Problem | undefined> {
   // Without a VirtualService, the key of the rule leads to nothing.
   if (mesh.related(virtualServicesToWildcardSubsets, rule).length === 0) return;
-  const known = mesh.get(wildcardSubsets, hostKey(wildcard));
+  const known = yield* mesh.get(wildcardSubsets, hostKey(wildcard)).subsets();
   for (const [i, { name }] of rule.spec.subsets.entries()) {
     const subset = known.get(wildcardSubsetName(wildcard, name));
     if (subset?.definedBy.has(rule) !== true) continue;
