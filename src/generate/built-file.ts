@@ -9,6 +9,7 @@ import { embeddedAssets } from "./embedded-assets.ts";
 import { embeddedPage, filesOfPage } from "./embedded-page.ts";
 import { embeddedSchemas } from "./embedded-schemas.ts";
 import { root } from "./files.ts";
+import { packed, unpacker } from "./packed.ts";
 import { noticesFile, thirdPartyNotices } from "./third-party-notices.ts";
 
 const assets: Plugin = {
@@ -28,7 +29,17 @@ const assets: Plugin = {
       loader: "js",
       resolveDir: dirname(path),
     }));
+    bundle.onLoad({ filter: /[\\/]src[\\/]schemas[\\/]published\.json$/ }, ({ path }) => ({
+      contents: embeddedJson(path),
+      loader: "js",
+    }));
   },
+};
+
+/** A module with what a file in JSON contains. */
+const embeddedJson = (path: string): string => {
+  const text = JSON.stringify(JSON.parse(readFileSync(path, "utf8")));
+  return `${unpacker}export default JSON.parse(unpacked(${JSON.stringify(packed(text))}));`;
 };
 
 /** The schemas are data from these packages, of which no file is bundled. */
