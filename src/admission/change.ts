@@ -3,6 +3,7 @@ import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
 import { type Kind, kindOf } from "../kube/kinds.ts";
 import { type AnyObject, annotationsWithoutLastApplied, asInEffect, lastApplied, readAny } from "../kube/object.ts";
 import { isObject, member } from "../kube/read.ts";
+import { withMeshConfigFaults } from "../istiod-validation/mesh-config.ts";
 import { quoted } from "../text/printable.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
@@ -121,7 +122,7 @@ function isVersion(raw: unknown, { apiVersion, metadata: { uid, resourceVersion 
 }
 
 const read = (request: AdmissionRequest, raw: unknown, keep: KeptFields): AnyObject | undefined =>
-  readAny(named(raw, request.name), request.namespace, keep);
+  withMeshConfigFaults(readAny(named(raw, request.name), request.namespace, keep), raw);
 
 /** Sets the name of the request if the object has none. A name of the wrong type is kept for the reader to report. */
 function named(raw: unknown, name: string): unknown {

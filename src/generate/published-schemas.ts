@@ -1,4 +1,5 @@
 import { isObject } from "../kube/read.ts";
+import { schemaOfMessage } from "./proto-schemas.ts";
 import { isDefinition, isKnownGroup } from "../schemas/definitions.ts";
 import { SchemaList } from "../schemas/interned.ts";
 import type { Published, PublishedModule } from "../schemas/published.ts";
@@ -8,16 +9,24 @@ import { schemaKeywords } from "../schemas/schema.ts";
 export const publishedFile = "src/schemas/published.json";
 
 /**
- * The content of the file for the definitions that the modules contain, read from YAML. It has what decides whether an object is
+ * The content of the file for the definitions that the modules contain, read from YAML, and for the messages of Istio's API. It has what decides whether an object is
  * accepted, and no descriptions; each schema stands in it once, on a line of its own. Throws an Error if a definition has another
  * form.
  */
-export function publishedText(modules: readonly PublishedModule[], documents: readonly unknown[]): string {
+export function publishedText(
+  modules: readonly PublishedModule[],
+  documents: readonly unknown[],
+  messages: readonly string[],
+): string {
   const list = new SchemaList();
   const kinds = documents
     .filter(isDefinition)
     .flatMap((raw) => versionsOf(raw).map(([names, schema]) => [...names, list.add(schema)]));
-  const published = { modules, kinds, schemas: list.schemas } as Record<keyof Published, readonly unknown[]>;
+  const meshConfig = [list.add(schemaOfMessage(messages, "istio.mesh.v1alpha1.MeshConfig"))];
+  const published = { modules, kinds, meshConfig, schemas: list.schemas } as Record<
+    keyof Published,
+    readonly unknown[]
+  >;
   const parts = Object.entries(published).map(([name, items]) => {
     const lines = items.map((item) => JSON.stringify(item)).join(",\n");
     return `${JSON.stringify(name)}: [\n${lines}\n]`;

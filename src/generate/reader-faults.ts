@@ -1,4 +1,6 @@
 import { allKinds, kinds, type Served } from "../kube/kinds.ts";
+import { meshConfig } from "../kube/mesh-config.ts";
+import { publishedMeshConfig } from "../schemas/published.ts";
 import { isKnownGroup } from "../schemas/definitions.ts";
 import type { Schema } from "../schemas/schema.ts";
 import { Schemas } from "../schemas/schemas.ts";
@@ -9,15 +11,22 @@ import { Schemas } from "../schemas/schemas.ts";
  */
 export function readerFaults(): readonly string[] {
   const schemas = new Schemas();
-  return allKinds.flatMap((kind) => {
+  const ofMeshConfig = {
+    title: "istio.mesh.v1alpha1.MeshConfig",
+    paths: unknownFields(publishedMeshConfig(), readFields),
+  };
+  const ofKinds = allKinds.flatMap((kind) => {
     const definitions = kinds[kind].served
       .filter(({ group }) => isKnownGroup(group))
       .map((served) => unknownIn(served, (raw) => kinds[kind].read(raw, []), schemas));
     const missing = definitions.flatMap((one) => (typeof one === "string" ? [one] : []));
     const known = definitions.filter((one) => typeof one !== "string");
-    return [...missing, ...faultsOf(known)];
+    return [...missing, ...faultsOf(known, "kube/schemas.ts")];
   });
+  return [...ofKinds, ...faultsOf([ofMeshConfig], "kube/mesh-config.ts")];
 }
+
+const readFields = (raw: unknown) => meshConfig(raw, []);
 
 /** A definition, and the fields that it does not have. */
 interface Unknown {
@@ -36,7 +45,7 @@ function unknownIn(served: Served, read: (raw: unknown) => unknown, known: Schem
 }
 
 /** One reader is for all kinds that are served as one, so a field is wrong if none of them has it. */
-function faultsOf(definitions: readonly Unknown[]): readonly string[] {
+function faultsOf(definitions: readonly Unknown[], file: string): readonly string[] {
   const lacks = ({ paths }: Unknown, field: string) =>
     paths.some((path) => field === path || field.startsWith(`${path}.`) || field.startsWith(`${path}[]`));
   const fields = new Set(definitions.flatMap(({ paths }) => paths));
@@ -45,7 +54,7 @@ function faultsOf(definitions: readonly Unknown[]): readonly string[] {
     .filter((field) => definitions.every((one) => lacks(one, field)))
     .map(
       (field) =>
-        `kube/schemas.ts: the reader asks for ${field}, which ${titles} does not have; correct it, or pin a newer version of the definitions (CONTRIBUTING.md)`,
+        `${file}: the reader asks for ${field}, which ${titles} does not have; correct it, or pin a newer version of the definitions (CONTRIBUTING.md)`,
     );
 }
 

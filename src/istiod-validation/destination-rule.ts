@@ -134,7 +134,7 @@ function* refusedTunnel(tunnel: Fields, at: Path): Refused {
 }
 
 /** validateOutlierDetection. */
-function* refusedOutliers(outliers: Fields, at: Path): Refused {
+export function* refusedOutliers(outliers: Fields, at: Path): Refused {
   for (const field of ["interval", "baseEjectionTime"]) yield* refusedDuration(outliers[field], [...at, field]);
   for (const field of ["maxEjectionPercent", "minHealthPercent"]) {
     const percent = numberOf(outliers[field]);

@@ -1,10 +1,12 @@
 import type { Invalid } from "../kube/invalid.ts";
+import { isMeshConfig } from "../kube/object.ts";
 import { refusedAnnotations } from "./annotations.ts";
 import { refusePeerAuthentication, refuseRequestAuthentication } from "./authentication.ts";
 import { refuseAuthorizationPolicy } from "./authorization-policy.ts";
 import { refuseDestinationRule } from "./destination-rule.ts";
 import { refuseEnvoyFilter } from "./envoy-filter.ts";
 import { refuseTrafficExtension, refuseWasmPlugin } from "./extensions.ts";
+import { refusedMeshConfig } from "./mesh-config.ts";
 import { fieldsOf, type ParseProblem, type Refused, type Written } from "./raw.ts";
 import { refuseServiceEntry, refuseWorkloadEntry } from "./registry.ts";
 import { refusedSelector } from "./selectors.ts";
@@ -47,6 +49,7 @@ export function refusedByIstiod(
   expressionProblem: ParseProblem = () => undefined,
 ): readonly Invalid[] {
   const [group = ""] = String(raw["apiVersion"]).split("/");
+  if (isMeshConfig(raw)) return refusedMeshConfig(raw);
   const refuse = kinds.get(`${group}/${String(raw["kind"])}`);
   if (refuse === undefined) return [];
   const { namespace } = fieldsOf(raw["metadata"]);

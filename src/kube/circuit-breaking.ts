@@ -1,20 +1,28 @@
-import { int32, optional, record, uint32 } from "./read.ts";
+import { int32, optional, type Read, record, uint32 } from "./read.ts";
 
-// The limits and the outlier detection of clients, which DestinationRules and the mesh config have in the same form.
+type Int = Read<number | undefined>;
 
-export const connectionPool = optional(
-  record({
-    tcp: optional(record({ maxConnections: int32 })),
-    http: optional(record({ http1MaxPendingRequests: int32, http2MaxRequests: int32 })),
-  }),
-);
+/**
+ * The limits and the outlier detection of clients, which DestinationRules and the mesh config have in the same form, with the readers of
+ * their numbers.
+ */
+export const circuitBreaking = (signed: Int, unsigned: Int) => ({
+  connectionPool: optional(
+    record({
+      tcp: optional(record({ maxConnections: signed })),
+      http: optional(record({ http1MaxPendingRequests: signed, http2MaxRequests: signed })),
+    }),
+  ),
+  outlierDetection: optional(
+    record({
+      consecutive5xxErrors: unsigned,
+      consecutiveGatewayErrors: unsigned,
+      consecutiveErrors: signed,
+      maxEjectionPercent: signed,
+      minHealthPercent: signed,
+    }),
+  ),
+});
 
-export const outlierDetection = optional(
-  record({
-    consecutive5xxErrors: uint32,
-    consecutiveGatewayErrors: uint32,
-    consecutiveErrors: int32,
-    maxEjectionPercent: int32,
-    minHealthPercent: int32,
-  }),
-);
+/** Those of a kind of its own, whose definition does not allow numbers in quotes. */
+export const { connectionPool, outlierDetection } = circuitBreaking(int32, uint32);

@@ -1,5 +1,5 @@
 import { parseDocument, type Scalar, visit } from "yaml";
-import { connectionPool, outlierDetection } from "./circuit-breaking.ts";
+import { circuitBreaking } from "./circuit-breaking.ts";
 import { resolvePlain } from "./plain-scalars.ts";
 import {
   enumeration,
@@ -15,21 +15,32 @@ import {
   type Read,
   record,
   text,
+  uint32,
 } from "./read.ts";
 
-const authorizationProvider = optional(
+/** istiod reads a number in quotes as one (golang/protobuf jsonpb/decode.go unmarshalSingularValue). */
+const quoted =
+  <T>(read: Read<T>): Read<T> =>
+  (raw, malformed) =>
+    read(typeof raw === "string" && /^-?\d+$/.test(raw) ? Number(raw) : raw, malformed);
+
+/** What providers of CUSTOM policies have in common. */
+const calledForChecks = {
+  service: text,
+  port: fingerprint,
+  statusOnError: text,
+  failOpen: flag,
+  includeRequestBodyInCheck: fingerprint,
+};
+const httpAuthorization = optional(
   record({
-    service: text,
-    port: fingerprint,
+    ...calledForChecks,
     pathPrefix: text,
-    statusOnError: text,
-    failOpen: flag,
     headersToUpstreamOnAllow: list(name),
     headersToDownstreamOnAllow: list(name),
     headersToDownstreamOnDeny: list(name),
     includeRequestHeadersInCheck: list(name),
     includeHeadersInCheck: list(name),
-    includeRequestBodyInCheck: fingerprint,
   }),
 );
 
@@ -107,8 +118,8 @@ export const meshConfig = record({
   extensionProviders: list(
     record({
       name,
-      envoyExtAuthzHttp: authorizationProvider,
-      envoyExtAuthzGrpc: authorizationProvider,
+      envoyExtAuthzHttp: httpAuthorization,
+      envoyExtAuthzGrpc: optional(record(calledForChecks)),
       zipkin: calledProvider,
       datadog: calledProvider,
       skywalking: calledProvider,
@@ -126,9 +137,9 @@ export const meshConfig = record({
   ca: optional(record({ address: text })),
   configSources: list(record({ address: text })),
   outboundTrafficPolicy: optional(record({ mode: outboundMode })),
-  defaultHttpRetryPolicy: optional(record({ attempts: int32, perTryTimeout: text, retryOn: text })),
+  defaultHttpRetryPolicy: optional(record({ attempts: quoted(int32), perTryTimeout: text, retryOn: text })),
   localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
-  defaultTrafficPolicy: optional(record({ connectionPool, outlierDetection })),
+  defaultTrafficPolicy: optional(record(circuitBreaking(quoted(int32), quoted(uint32)))),
   defaultConfig: optional(record(proxyConfigFields)),
 });
 export type MeshConfigFields = ReturnType<typeof meshConfig>;
@@ -216,8 +227,15 @@ function namedInJson(raw: object): readonly (readonly [string, unknown])[] {
   const renamed = entries.flatMap(([key, value]) => (jsonName(key) === key ? [] : [[jsonName(key), value] as const]));
   return renamed.length === 0 ? entries : [...renamed, ...entries.filter(([key]) => jsonName(key) === key)];
 }
+/** What istiod takes from the text by these names alone. */
+const onlyInJson: ReadonlySet<string> = new Set([
+  ...["default_config", "default_providers"],
+  // The names of the proto are these in JSON.
+  ...["match_labels", "match_expressions"],
+]);
 const jsonName = (key: string): string => {
   if (key === "mesh_mTLS") return "meshMTLS";
+  if (onlyInJson.has(key)) return key;
   return /^[a-z][a-z0-9]*(_[a-z0-9]+)+$/.test(key)
     ? key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
     : key;

@@ -149,7 +149,8 @@ const kindOfConfigMap = (raw: unknown): Kind | undefined => {
 };
 
 /** istiod reads its mesh config from the ConfigMap `istio`, or `istio-<revision>`, key `mesh`. */
-const isMeshConfig = (raw: unknown): boolean =>
+export const isMeshConfig = (raw: unknown): boolean =>
+  member(raw, "kind") === "ConfigMap" &&
   /^istio(-.+)?$/.test(textOf(member(member(raw, "metadata"), "name")) ?? "") &&
   member(member(raw, "data"), "mesh") !== undefined;
 

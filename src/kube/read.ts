@@ -73,7 +73,9 @@ export const enumeration =
   (raw, malformed) => {
     // The parser of Go reads an octal number of YAML 1.2 too.
     const number = typeof raw === "string" && /^0o[0-7]+$/.test(raw) ? Number(raw) : raw;
-    return typeof number === "number" && Object.hasOwn(names, number) ? names[number] : text(raw, malformed);
+    if (!Number.isInteger(number)) return text(raw, malformed);
+    // A number without a name is some other value.
+    return names[number as number] ?? String(number);
   };
 
 /** Always a string: absent is read as empty. */

@@ -18,10 +18,12 @@ export interface Published {
   readonly modules: readonly PublishedModule[];
   /** Group, kind, version, and the place of its schema. */
   readonly kinds: readonly (readonly [group: string, kind: string, version: string, place: number])[];
+  /** The place of the schema of the mesh config. */
+  readonly meshConfig: readonly [number];
   readonly schemas: readonly InternedSchema[];
 }
 
-const { modules, kinds, schemas } = published as unknown as Published;
+const { modules, kinds, meshConfig, schemas } = published as unknown as Published;
 
 /** The modules that the built-in schemas of Istio and the Gateway API are generated from (`generate/published-schemas.ts`). */
 export const publishedModules = modules;
@@ -30,6 +32,9 @@ export const publishedModules = modules;
 export const publishedKinds: readonly KindDefinition[] = kinds
   .filter(([group]) => isKnownGroup(group))
   .map(([group, kind, version, place]) => ({ group, kind, versions: new Map([[version, () => schemaOf(place)]]) }));
+
+/** The mesh config of the ConfigMap `istio`, which is no kind of its own (istio.io/api mesh/v1alpha1 config.proto). */
+export const publishedMeshConfig = (): Schema => schemaOf(meshConfig[0]);
 
 const known = new Map<number, Schema>();
 

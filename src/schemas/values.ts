@@ -19,9 +19,12 @@ export function wrongType(schema: Schema, value: unknown): string | undefined {
   return isForDurations(schema) ? durationNamed : known.named;
 }
 
+/** Durations in messages of Istio, as Go's time.ParseDuration reads them, with which golang/protobuf jsonpb decodes them. */
+export const messageDuration = "^[-+]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
+
 /** Durations of Istio's kinds have a rule, and those of the Gateway API a pattern. */
 const isForDurations = (schema: Schema): boolean =>
-  hasDurationRule(schema) || schema.pattern === "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+  hasDurationRule(schema) || schema.pattern === "^([0-9]{1,5}(h|m|s|ms)){1,4}$" || schema.pattern === messageDuration;
 
 const hasDurationRule = ({ "x-kubernetes-validations": rules = [] }: Schema): boolean =>
   rules.some(({ message }) => message === "must be a valid duration greater than 1ms");

@@ -48,6 +48,23 @@ const publishedModules: readonly Definitions[] = definitionModules.map((module) 
   files: module.files.replace("config/crd/standard", "config/crd/experimental"),
 }));
 
+/** The messages of the mesh config, and those that they contain. */
+const protoModules: readonly Definitions[] = ["mesh/v1alpha1", "networking/v1alpha3", "networking/v1beta1"].map(
+  (files) => ({
+    ...definitionModules[0],
+    files,
+  }),
+);
+
+/** The folders with the messages of Istio's API. Throws a BinariesError if they are not there. */
+export function findMessages(): readonly string[] {
+  const folders = protoModules.map(folderOf);
+  if (folders.every((folder) => existsSync(folder))) return folders;
+  throw new BinariesError(
+    `there are not all messages of ${definitionModules[0].path} in ${cache}: npm run e2e downloads them`,
+  );
+}
+
 /** The modules of the built-in schemas, each with the folder of its definitions; or why they are not there. */
 export function findPublished():
   | readonly { readonly path: string; readonly version: string; readonly sum: string; readonly folder: string }[]
@@ -60,7 +77,8 @@ export function findPublished():
 }
 
 /** Downloads what is missing. Throws a BinariesError where that cannot be done. */
-export const takePublished = (say: (line: string) => void): void => takeModules(publishedModules, say);
+export const takePublished = (say: (line: string) => void): void =>
+  takeModules([...publishedModules, ...protoModules], say);
 
 /**
  * The definitions of reports, of cert-manager and of the Prometheus operator, which clusters have or have not: each group in a

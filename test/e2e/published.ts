@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
 import { publishedFile, publishedText } from "../../src/generate/published-schemas.ts";
-import { findPublished, takePublished } from "./binaries.ts";
+import { findMessages, findPublished, takePublished } from "./binaries.ts";
 
 // The file of the built-in schemas, from the pinned modules. Run as a program it downloads them and writes the file, which is
 // needed once another version is pinned.
@@ -13,7 +13,7 @@ const path = fileURLToPath(new URL(`../../${publishedFile}`, import.meta.url));
 /** What the file should contain. Throws an Error if the modules are not there. */
 export const expectedText = (): string => {
   const modules = found().map(({ path: name, version, sum }) => ({ path: name, version, sum, license: "Apache-2.0" }));
-  return publishedText(modules, publishedDocuments());
+  return publishedText(modules, publishedDocuments(), messages());
 };
 
 function found() {
@@ -31,6 +31,14 @@ export const publishedDocuments = (): readonly unknown[] =>
       .flatMap((file) =>
         parseAllDocuments(readFileSync(join(folder, file), "utf8")).map((one) => one.toJS() as unknown),
       ),
+  );
+
+const messages = (): readonly string[] =>
+  findMessages().flatMap((folder) =>
+    readdirSync(folder)
+      .filter((file) => file.endsWith(".proto"))
+      .sort()
+      .map((file) => readFileSync(join(folder, file), "utf8")),
   );
 
 export const committedText = (): string => readFileSync(path, "utf8");

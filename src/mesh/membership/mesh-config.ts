@@ -83,22 +83,24 @@ export interface AuthorizationProvider {
 }
 export function authorizationProvidersOf(fields: MeshConfigFields): ReadonlyMap<string, AuthorizationProvider> {
   return new Map(
-    [...providersOf(fields)].flatMap(([name, { envoyExtAuthzHttp, envoyExtAuthzGrpc }]) => {
-      const called = envoyExtAuthzHttp ?? envoyExtAuthzGrpc;
-      if (called === undefined) return [];
-      const { service = "", port, pathPrefix = "", failOpen = false } = called;
-      const provider: AuthorizationProvider = {
-        calls: `${service}:${port.replaceAll('"', "")}${pathPrefix}`,
-        failsOpen: failOpen,
-        writes: new Set(called.headersToUpstreamOnAllow.map((header) => header.toLowerCase())),
-        sees: new Set([
-          ...[...called.includeRequestHeadersInCheck, ...called.includeHeadersInCheck].map(
-            (header) => `header ${JSON.stringify(header.toLowerCase())}`,
-          ),
-          ...(called.includeRequestBodyInCheck === "" ? [] : ["the body"]),
-        ]),
-      };
-      return [[name, provider] as const];
+    [...providersOf(fields)].flatMap(([name, provider]) => {
+      const found = authorizationProviderOf(provider);
+      return found === undefined ? [] : [[name, found] as const];
     }),
   );
+}
+
+function authorizationProviderOf(provider: ExtensionProvider): AuthorizationProvider | undefined {
+  const http = provider.envoyExtAuthzHttp;
+  const called = http ?? provider.envoyExtAuthzGrpc;
+  if (called === undefined) return undefined;
+  const { service = "", port, failOpen = false } = called;
+  const shown = http === undefined ? [] : [...http.includeRequestHeadersInCheck, ...http.includeHeadersInCheck];
+  const body = called.includeRequestBodyInCheck === "" ? [] : ["the body"];
+  return {
+    calls: `${service}:${port.replaceAll('"', "")}${http?.pathPrefix ?? ""}`,
+    failsOpen: failOpen,
+    writes: new Set(http?.headersToUpstreamOnAllow.map((header) => header.toLowerCase())),
+    sees: new Set([...shown.map((header) => `header ${JSON.stringify(header.toLowerCase())}`), ...body]),
+  };
 }

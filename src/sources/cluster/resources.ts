@@ -3,6 +3,7 @@ import { type Kind, kinds, type Served } from "../../kube/kinds.ts";
 import { type AnyObject, readAny, readObject } from "../../kube/object.ts";
 import { isObject } from "../../kube/read.ts";
 import { isOwned } from "../../mesh/membership/workloads.ts";
+import { withMeshConfigFaults } from "../../istiod-validation/mesh-config.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
 import type { Knowledge } from "../../view/view.ts";
 
@@ -103,7 +104,9 @@ export function readReceived(
   resource: ClusterResource,
   keep: KeptFields = nothingKept,
 ): AnyObject | undefined {
-  const object = isInConfigMaps(resource.kind) ? readAny(raw) : readObject(resource.kind, raw, "", keep);
+  const object = isInConfigMaps(resource.kind)
+    ? withMeshConfigFaults(readAny(raw), raw)
+    : readObject(resource.kind, raw, "", keep);
   if (object === undefined || !resource.owns(object)) return undefined;
   return object.kind === "Workload" && isOwned(object) ? undefined : object;
 }
