@@ -2,6 +2,7 @@ import type { Invalid } from "../kube/invalid.ts";
 import { parseFields } from "../kube/mesh-config.ts";
 import { isObject, type Malformed, member, type Path } from "../kube/read.ts";
 import { checkFields } from "./check-fields.ts";
+import { isDecoded, numberOf } from "./message-types.ts";
 import { publishedMeshConfig } from "./published.ts";
 import type { Schema } from "./schema.ts";
 
@@ -65,8 +66,8 @@ function ignoredName(fields: DecodedMeshConfig["fields"], name: string): readonl
 }
 
 /**
- * The fields as golang/protobuf jsonpb/decode.go unmarshalSingularValue decodes them: numbers may stand in quotes, and an enum may have
- * any number. An item of a list that is null is an empty one.
+ * The fields as istiod decodes them (message-types.ts): numbers in quotes, and numbers of an enum. An item of a list that is null is an
+ * empty one.
  */
 function asDecoded(value: unknown, schema: Schema | undefined): unknown {
   if (schema === undefined) return value;
@@ -75,12 +76,10 @@ function asDecoded(value: unknown, schema: Schema | undefined): unknown {
     return Object.fromEntries(
       Object.entries(value).map(([name, inner]) => [name, asDecoded(inner, below(schema, name))]),
     );
-  if (schema.enum !== undefined && isInt32(value)) return schema.enum[0];
-  const isNumber = schema.type === "integer" || schema.type === "number";
-  return isNumber && typeof value === "string" && /^-?\d+(?:\.\d+)?$/.test(value) ? Number(value) : value;
+  if (!isDecoded(value, schema)) return value;
+  if (schema.enum !== undefined && typeof value === "number") return schema.enum[0];
+  return schema.type === "integer" || schema.type === "number" ? (numberOf(value) ?? 0) : value;
 }
-
-const isInt32 = (value: unknown): boolean => Number.isInteger(value) && value === (value as number) << 0;
 
 const emptyOf = (schema: Schema | undefined): unknown => (schema?.type === "object" ? {} : (schema?.enum?.[0] ?? ""));
 
