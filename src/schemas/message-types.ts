@@ -67,9 +67,9 @@ const words: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** Whether istiod decodes a value that is neither a list nor a map: numbers may be in quotes, and an enum may have any number. */
-export function isDecoded(value: unknown, { type = "", enum: values, format = "int64", pattern }: Schema): boolean {
-  if (values !== undefined) return typeof value === "string" ? values.includes(value) : isWhole(value, int32);
-  if (type === "integer") return isWhole(value, ranges.get(format) ?? unlimited);
+export function isDecoded(value: unknown, { type, enum: values, format, pattern }: Schema): boolean {
+  if (values !== undefined) return values.includes(value) || (typeof value === "number" && isWhole(value, int32));
+  if (type === "integer") return isWhole(value, rangeOf(format));
   if (type === "number") return numberOf(value) !== undefined || nonFinite.has(value);
   return typeof value === type && (pattern !== messageDuration || isDuration.test(value as string));
 }
@@ -78,13 +78,12 @@ const isDuration = new RegExp(messageDuration);
 const nonFinite: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity"]);
 
 type Range = readonly [min: number, max: number];
-const unlimited: Range = [-Infinity, Infinity];
 const int32: Range = [-(2 ** 31), 2 ** 31 - 1];
 const ranges: ReadonlyMap<string, Range> = new Map([
   ["int32", int32],
   ["uint32", [0, 2 ** 32 - 1]],
-  ["int64", [-(2 ** 63), 2 ** 63 - 1]],
 ] as const);
+const rangeOf = (format = ""): Range => ranges.get(format) ?? [-(2 ** 63), 2 ** 63 - 1];
 
 function isWhole(value: unknown, [min, max]: Range): boolean {
   const number = numberOf(value);
