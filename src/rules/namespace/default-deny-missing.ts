@@ -45,8 +45,8 @@ export const namespaceDefaultDenyMissing = defineRule({
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service or a ServiceEntry at a waypoint,
-   * and what uses one first. */
+  /** A workload that had a default deny, or is new, introduces the problem again. So does what is reached through a waypoint
+   * since then, and what uses one first. */
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
@@ -202,7 +202,7 @@ function ofShared({ name, gateway, isCanary }: SharedWaypoint, rootNamespace: st
     at: [],
     topic: "default deny",
     key: keyOfWaypoint(name),
-    message: `Waypoint ${name}${share} has no default deny: Services of this namespace are reached through it, and it enforces only policies that name it or them in targetRefs`,
+    message: `Waypoint ${name}${share} has no default deny: Services or pods of this namespace are reached through it, and it enforces only policies that name it, or a Service, in targetRefs`,
     evidence: [gateway, absent("AuthorizationPolicy", namespace), absent("AuthorizationPolicy", rootNamespace)],
     related: [gateway],
     fix: `${waypointFix(gateway.metadata.name)} They are in namespace ${namespace}; policies for single Services are in this one.`,
