@@ -33,6 +33,8 @@ export interface ChangedPlace {
   readonly future: "none" | "several" | undefined;
   /** The policies that apply there, before and after the change. */
   readonly asked: Asked;
+  /** The Service of the namespace, at its waypoint, or the waypoint of the namespace. */
+  readonly target?: { readonly kind: "Service" | "Gateway"; readonly name: string };
   /** Whether a policy no longer applies there, which namespace-waypoint-left reports. */
   readonly hasLeft?: (policy: AuthorizationPolicy) => boolean;
   /** The combined effect of the policies before the change. */
@@ -287,6 +289,7 @@ function* gateways([before, after]: Sides, isSame: boolean): Generator<ChangedPl
         workload: undefined,
         isIngress: !gateway.isWaypoint,
         future: undefined,
+        ...(gateway.isWaypoint ? { target: { kind: "Gateway", name: gateway.name } } : {}),
         asked: new Asked(before.applied.toGateway(was), after.applied.toGateway(gateway)),
         coverageBefore: () => before.ofGateway(was),
         coverageAfter: () => after.ofGateway(gateway),
@@ -309,6 +312,7 @@ function* services(
         workload: undefined,
         isIngress: false,
         future: undefined,
+        target: { kind: "Service", name: service },
         asked: new Asked(before.applied.toService(service), after.applied.toService(service)),
         coverageBefore: () => before.ofService(service),
         coverageAfter: () => after.ofService(service),

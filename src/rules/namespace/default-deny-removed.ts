@@ -11,21 +11,26 @@ import {
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
-import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
+import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { coverageElsewhere, servicesRefusingWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
-import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
-import { forWording, type MeshView } from "../../view/view.ts";
+import type { MeshView } from "../../view/view.ts";
 
 // An object that begins to use a waypoint opens nothing that was closed; other rules compare what protects it.
-const unused = forWording(isUnusedWaypoint);
+const reads = [
+  authorization,
+  servicesOfNamespace,
+  coverageElsewhere,
+  servicesRefusingWaypoint,
+  ...readsIdlePlaces,
+] as const;
 
 export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
-  reads: [authorization, servicesOfNamespace, gatewaysOfNamespace, coverageElsewhere, servicesRefusingWaypoint, unused],
+  reads,
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -40,7 +45,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
     wayOut:
       "Apply the policy that denied by default again; the message names it. ALLOW policies that exist keep their effect.",
     silentWhen:
-      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, and of a waypoint that no label names.",
+      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, of a waypoint that no label names, and of a Service without a waypoint.",
     page: "https://istio.io/latest/docs/ops/best-practices/security/",
   },
 
@@ -54,14 +59,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
   },
 });
 
-type View = MeshView<
-  | typeof authorization
-  | typeof servicesOfNamespace
-  | typeof gatewaysOfNamespace
-  | typeof coverageElsewhere
-  | typeof servicesRefusingWaypoint
-  | typeof unused
->;
+type View = MeshView<(typeof reads)[number]>;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
@@ -74,8 +72,8 @@ interface Sides {
   readonly isSame: boolean;
   /** The gateways and the policies are unchanged, and nothing else affects gateways. */
   readonly areGatewaysSame: boolean;
-  /** Whether a waypoint is that of nothing, so that its default deny protects nothing. */
-  isUnused(gateway: Gateway): boolean;
+  /** Why a default deny at the waypoint, or for a Service, protects nothing; undefined: it may. */
+  idle(kind: "Service" | "Gateway", name: string): string | undefined;
 }
 
 /**
@@ -100,13 +98,8 @@ function sidesOf(before: Side, after: Side): Sides {
       isSamePolicies &&
       before.mesh.settings === after.mesh.settings &&
       isSameList(old.gateways.map(comparable), now.gateways.map(comparable)),
-    isUnused: ({ name, isWaypoint }) => isWaypoint && isUnusedIn(after, name),
+    idle: (kind, name) => idleReason({ target: { kind, name } }, before, after),
   };
-}
-
-function isUnusedIn({ object, mesh }: Side, name: string): boolean {
-  const gateway = mesh.related(gatewaysOfNamespace, object).find(({ metadata }) => metadata.name === name);
-  return gateway !== undefined && mesh.get(unused, gateway);
 }
 
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
@@ -192,9 +185,12 @@ function* gatewaysOpened(sides: Sides): Iterable<Problem> {
     if (!isLost(was, is)) continue;
     const fix = gateway.isWaypoint ? { fix: waypointFix } : {};
     const problem = { ...fix, ...problemOf(`${shownGateway(gateway)} loses its default deny`, was, is) };
-    yield sides.isUnused(gateway) ? { ...problem, onlyWarns: "the waypoint serves nothing" } : problem;
+    yield { ...problem, ...doubt(gateway.isWaypoint ? sides.idle("Gateway", gateway.name) : undefined) };
   }
 }
+
+const doubt = (reason: string | undefined): Pick<Problem, "onlyWarns"> =>
+  reason === undefined ? {} : { onlyWarns: reason };
 
 /** The gateways that exist before and after. Each may have another control plane afterwards. */
 function* gatewaysCovered({ before, after }: Sides): Iterable<readonly [Gateway, ...Lost]> {
@@ -222,14 +218,17 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
       ) ?? (isLostHere ? [] : [[before.ofService(service), after.ofService(service)] as const]);
     const lost = pairs.find(([was, is]) => isLost(was, is));
     if (lost !== undefined && isThere(service))
-      yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, ...lost);
+      yield {
+        ...problemOf(`Service ${service}, at its waypoint, loses its default deny`, ...lost),
+        ...doubt(sides.idle("Service", service)),
+      };
   }
 }
 
 /** Whether the waypoint was reported already. */
 const isWaypointLost = (sides: Sides): boolean =>
   [...gatewaysCovered(sides)].some(
-    ([gateway, was, is]) => gateway.isWaypoint && isLost(was, is) && !sides.isUnused(gateway),
+    ([gateway, was, is]) => gateway.isWaypoint && isLost(was, is) && sides.idle("Gateway", gateway.name) === undefined,
   );
 
 function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
