@@ -37,7 +37,7 @@ export const namespaceDefaultDenyMissing = defineRule({
     wayOut:
       "Nothing is broken. Name the callers that the access log shows in one ALLOW policy without a selector: it is the default deny for all others. A policy with `spec: {}` alone denies every request at once.",
     silentWhen:
-      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, or no label names the waypoint, it only warns.",
+      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, or nothing uses the waypoint, it only warns.",
     page: "https://istio.io/latest/docs/ambient/usage/l4-policy/",
   },
 
@@ -191,7 +191,7 @@ const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[], isUnused: 
   message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
   evidence,
   fix: waypointFix(name),
-  ...(isUnused ? { onlyWarns: "no label names the waypoint yet" } : {}),
+  ...(isUnused ? { onlyWarns: "nothing uses the waypoint yet" } : {}),
 });
 
 /** A waypoint of another namespace. */

@@ -45,7 +45,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
     wayOut:
       "Apply the policy that denied by default again; the message names it. ALLOW policies that exist keep their effect.",
     silentWhen:
-      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, of a waypoint that no label names, and of a Service without a waypoint.",
+      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, of a waypoint that nothing uses, and of a Service without one.",
     page: "https://istio.io/latest/docs/ops/best-practices/security/",
   },
 
