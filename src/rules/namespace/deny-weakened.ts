@@ -3,7 +3,7 @@ import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/autho
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
-import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
+import { type IdleSide, idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceDenyWeakened = defineRule({
@@ -35,20 +35,23 @@ export const namespaceDenyWeakened = defineRule({
       if (place === undefined || place.future === "none") continue;
       const { gain } = questions.denyLost(place.asked);
       if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
-      const doubt = place.future === "several" ? ofSeveral : idleReason(place, before, after);
-      // What only warns at one place must not hide what is denied at another.
-      const key = `${doubt === undefined ? "" : "warn "}${keyOfGain(gain, place)}`;
+      const doubt = doubtAt(place, before, after);
+      const key = keyIn(doubt, keyOfGain(gain, place));
       if (!reported.has(key)) yield problemOf(gain, place, { key, doubt });
       reported.add(key);
     }
   },
 });
 
-const ofSeveral = "workloads may get policies of their own";
+/** Why nobody may gain anything; undefined: somebody does. */
+const doubtAt = (place: ChangedPlace, ...sides: readonly [before: IdleSide, after: IdleSide]): string | undefined =>
+  place.future === "several" ? "workloads may get policies of their own" : idleReason(place, ...sides);
+
+/** What only warns at one place must not hide what is denied at another. */
+const keyIn = (doubt: string | undefined, key: string): string => (doubt === undefined ? key : `warn ${key}`);
 
 interface Judged {
   readonly key: string;
-  /** Why nobody may gain anything; undefined: somebody does. */
   readonly doubt: string | undefined;
 }
 
