@@ -15,6 +15,8 @@ import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
 import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
+import { ownWaypointsOnBoth } from "../../mesh/waypoints/own-waypoints.ts";
+import { servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
 import { coverageElsewhere, servicesRefusingWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -74,6 +76,8 @@ interface Sides {
   readonly areGatewaysSame: boolean;
   /** Why a default deny at the waypoint, or for a Service, protects nothing; undefined: it may. */
   idle(kind: "Service" | "Gateway", name: string): string | undefined;
+  /** The names of the waypoints of the namespace that serve a Service before and after; undefined: none is known to. */
+  ownWaypoints(service: string): ReadonlySet<string> | undefined;
 }
 
 /**
@@ -99,8 +103,14 @@ function sidesOf(before: Side, after: Side): Sides {
       before.mesh.settings === after.mesh.settings &&
       isSameList(old.gateways.map(comparable), now.gateways.map(comparable)),
     idle: (kind, name) => idleReason({ target: { kind, name } }, before, after),
+    ownWaypoints: (service) => ownWaypointsOnBoth(service, waypointsAt(before), waypointsAt(after)),
   };
 }
+
+const waypointsAt = ({ object, mesh }: Side) => ({
+  namespace: object.metadata.name,
+  waypoints: mesh.get(servingWaypoints, object),
+});
 
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((one, i) => one === b[i]);
@@ -207,7 +217,7 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
   const isThere = hasService(object, mesh);
   const elsewhere = mesh.get(coverageElsewhere, object);
   const refuses = mesh.get(servicesRefusingWaypoint, object);
-  const isLostHere = !before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides);
+  const reported = waypointsLost(sides);
   for (const service of before.own.servicesTargeted) {
     // Its policies have no effect, and what comes to a waypoint without a default deny is found then.
     if (refuses(service)) continue;
@@ -215,7 +225,7 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
     const pairs =
       there?.map(
         (one): Lost => [together(before.own.ofService(service), one), together(after.own.ofService(service), one)],
-      ) ?? (isLostHere ? [] : [[before.ofService(service), after.ofService(service)] as const]);
+      ) ?? ownPairs(service, sides, reported);
     const lost = pairs.find(([was, is]) => isLost(was, is));
     if (lost !== undefined && isThere(service))
       yield {
@@ -225,10 +235,27 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
   }
 }
 
-/** Whether the waypoint was reported already. */
-const isWaypointLost = (sides: Sides): boolean =>
-  [...gatewaysCovered(sides)].some(
-    ([gateway, was, is]) => gateway.isWaypoint && isLost(was, is) && sides.idle("Gateway", gateway.name) === undefined,
+/** The coverage of a Service at each of its waypoints in the namespace, without those that were reported already. */
+function ownPairs(service: string, sides: Sides, reported: ReadonlySet<string>): readonly Lost[] {
+  const { before, after } = sides;
+  if (!before.mayUseWaypoint || !after.mayUseWaypoint) return [];
+  const names = sides.ownWaypoints(service);
+  if (names === undefined) return reported.size > 0 ? [] : [[before.ofService(service), after.ofService(service)]];
+  return [...names.difference(reported)].map((name): Lost => {
+    const one = new Set([name]);
+    return [before.ofService(service, one), after.ofService(service, one)];
+  });
+}
+
+/** The names of the waypoints that were reported already. */
+const waypointsLost = (sides: Sides): ReadonlySet<string> =>
+  new Set(
+    [...gatewaysCovered(sides)]
+      .filter(
+        ([gateway, was, is]) =>
+          gateway.isWaypoint && isLost(was, is) && sides.idle("Gateway", gateway.name) === undefined,
+      )
+      .map(([{ name }]) => name),
   );
 
 function problemOf(loss: string, was: Coverage, is: Coverage): Problem {
