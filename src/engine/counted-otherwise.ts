@@ -1,6 +1,7 @@
 import { allKinds, type Kind } from "../kube/kinds.ts";
 import type { AnyObject } from "../kube/object.ts";
 import { isNamedByTrustDomain } from "../mesh/authorization/named-callers.ts";
+import { namedServersOf } from "../mesh/client-tls/named-servers.ts";
 import { isInjectedAlike } from "../mesh/membership/injector-selectors.ts";
 import { revisionLabel } from "../mesh/objects/labels.ts";
 import { hasOwnExportTo } from "../mesh/traffic/definition-choice.ts";
@@ -14,6 +15,11 @@ interface Affected {
 }
 
 const isWithoutExportTo = (object: AnyObject): boolean => !hasOwnExportTo(object);
+const ofOwnTrust: Affected = {
+  kinds: ["AuthorizationPolicy", "DestinationRule"],
+  isAffected: (object) =>
+    object.kind === "DestinationRule" ? namedServersOf(object).length > 0 : isNamedByTrustDomain(object),
+};
 const ofTrust: Affected = { kinds: ["AuthorizationPolicy"], isAffected: isNamedByTrustDomain };
 
 const affected: { readonly [S in SettingName]?: Affected } = {
@@ -35,7 +41,7 @@ const affected: { readonly [S in SettingName]?: Affected } = {
       object.kind === "Namespace" &&
       !isInjectedAlike({ namespace: object, settings: before }, { namespace: object, settings: after }),
   },
-  trustDomain: ofTrust,
+  trustDomain: ofOwnTrust,
   trustDomainAliases: ofTrust,
   // Policies of the root namespace count in every namespace, and only there.
   rootNamespace: {

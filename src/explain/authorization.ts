@@ -68,7 +68,10 @@ export function waypointAuthorizationLine(
   if (at === undefined) return undefined;
   return {
     key: "authorization.waypoint",
-    ...decision(coverageAt(service, namespace, at, mesh), "proxy", { what: "Authorization at the waypoint", who: "" }),
+    ...decision(coverageAt({ kind: "Service", metadata: { name: service } }, namespace, at, mesh), "proxy", {
+      what: "Authorization at the waypoint",
+      who: "",
+    }),
     lines: authorizationChoicesOfService(service, namespace, at, mesh).map(policyLine),
   };
 }

@@ -29,6 +29,7 @@ import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
 import { destinationRulePortUnknown } from "./destination-rule/port-unknown.ts";
+import { destinationRuleRefusesServers } from "./destination-rule/refuses-servers.ts";
 import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
 import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
@@ -204,6 +205,7 @@ export const rules: readonly BuiltInRule[] = [
   destinationRuleNeverUsed,
   destinationRulePlaintext,
   destinationRulePortUnknown,
+  destinationRuleRefusesServers,
   destinationRuleShadowed,
   destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,

@@ -65,6 +65,15 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
     spec: { host: "far", trafficPolicy: { loadBalancer: { localityLbSetting: { enabled: true } } } },
   }),
   detecting(ns, { outlierDetection: {} }),
+  ...["x", "later"].map((host) =>
+    readObject("DestinationRule", {
+      metadata: { name: `names-${host}`, namespace: ns, creationTimestamp: "2026-02-01T00:00:00Z" },
+      spec: {
+        host,
+        subsets: [{ name: "v", trafficPolicy: { tls: { mode: "ISTIO_MUTUAL", subjectAltNames: ["x"] } } }],
+      },
+    }),
+  ),
   readObject("RequestAuthentication", { metadata: { name: "tokens", namespace: ns }, spec: { jwtRules: [{}] } }),
   readObject("AuthorizationPolicy", {
     metadata: { name: "x", namespace: ns },

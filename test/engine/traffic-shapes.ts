@@ -267,6 +267,33 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title:
+      "a DestinationRule with n subsets of the same n workloads, each with names that one of the workloads does not have",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        service("a"),
+        ...list(n, (i) =>
+          manifest("apps/v1", "Deployment", named(`w-${i}`), {
+            spec: { template: { metadata: { labels: { app: "app-0" } }, spec: { serviceAccountName: `s-${i}` } } },
+          }),
+        ),
+      ],
+      change: {
+        object: istio("DestinationRule", "d", {
+          host: "a",
+          subsets: list(n, (i) => ({
+            name: `v${i}`,
+            labels: { app: "app-0" },
+            trafficPolicy: {
+              tls: { mode: "ISTIO_MUTUAL", subjectAltNames: [`spiffe://cluster.local/ns/shapes/sa/s-${i}`] },
+            },
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "n DestinationRules for one wildcard with a subset that n Services below it have no workload for",
     world: (n) => ({
       objects: [

@@ -59,10 +59,10 @@ export class AppliedPolicies {
     return this.#applied("proxy", own.listsOfGateway(gateway), meshWide?.listsOfGateway(gateway) ?? noLists);
   }
 
-  /** Those for a Service of this namespace at its waypoint. */
-  toService(name: string): Applied {
+  /** Those for a Service of this namespace at its waypoint: one with these names, or any if that is not known. */
+  toService(name: string, names?: ReadonlySet<string>): Applied {
     const levels = this.#in.policies.readBy(this.#in.controlPlaneOfWaypoint);
-    const waypoints = this.#in.gateways.filter(({ isWaypoint }) => isWaypoint);
+    const waypoints = waypointsNamed(this.#in.gateways, names);
     const listsOf = (set: PolicySet) =>
       waypoints.flatMap((one) =>
         set.listsOfGateway(one).map((list) => ({ ...list, name: `${one.name} ${list.name}` })),
@@ -92,3 +92,9 @@ export class AppliedPolicies {
 }
 
 const noLists: readonly NamedList[] = [];
+
+/** The waypoints of a namespace with these names; all of them, if the names are not known. */
+export const waypointsNamed = (
+  gateways: readonly Gateway[],
+  names: ReadonlySet<string> | undefined,
+): readonly Gateway[] => gateways.filter(({ isWaypoint, name }) => isWaypoint && names?.has(name) !== false);

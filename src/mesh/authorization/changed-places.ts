@@ -33,6 +33,8 @@ export interface ChangedPlace {
   readonly future: "none" | "several" | undefined;
   /** The policies that apply there, before and after the change. */
   readonly asked: Asked;
+  /** The Service of the namespace, at its waypoint, or the waypoint of the namespace. */
+  readonly target?: { readonly kind: "Service" | "Gateway"; readonly name: string };
   /** Whether a policy no longer applies there, which namespace-waypoint-left reports. */
   readonly hasLeft?: (policy: AuthorizationPolicy) => boolean;
   /** The combined effect of the policies before the change. */
@@ -53,30 +55,42 @@ interface Side {
  * what no policy selects, the gateways, and the Services that policies target. Nothing for a namespace that is being
  * deleted. Yields undefined while it compares the workloads, so that a rule can pause.
  */
-export const changedPlaces = (before: Side, after: Side, isElsewhere: IsElsewhere): Places =>
-  placesOfSides([before, after], "gaining", isElsewhere);
+export const changedPlaces = (before: Side, after: Side, waypoints: WaypointsOfServices): Places =>
+  placesOfSides([before, after], "gaining", waypoints);
 
 /** The same for places where rules of ALLOW policies may end. */
-export const placesThatMayClose = (before: Side, after: Side, isElsewhere: IsElsewhere): Places =>
-  placesOfSides([before, after], "closing", isElsewhere);
+export const placesThatMayClose = (before: Side, after: Side, waypoints: WaypointsOfServices): Places =>
+  placesOfSides([before, after], "closing", waypoints);
 
-/** Whether requests to a Service go through waypoints of other namespaces, where other policies count, too. */
-type IsElsewhere = (service: string) => boolean;
+/** Through which waypoints requests to a Service go. */
+export interface WaypointsOfServices {
+  /** Whether they go through waypoints of other namespaces, where other policies count, too. */
+  isElsewhere(service: string): boolean;
+  /** The names of those of the namespace, before and after the change; undefined: they are not known. */
+  own(service: string): ReadonlySet<string> | undefined;
+}
 
 function* placesOfSides(
   [before, after]: readonly [before: Side, after: Side],
   wanted: "gaining" | "closing",
-  isElsewhere: IsElsewhere,
+  waypoints: WaypointsOfServices,
 ): Places {
   if (isTerminating(before.object) || isTerminating(after.object)) return;
   const [old, now] = [before.mesh.get(authorization, before.object), after.mesh.get(authorization, after.object)];
   const has = hasService(after.object, after.mesh);
-  const isThere = (service: string): boolean => has(service) && !isElsewhere(service);
-  if (wanted === "gaining" && !old.isSame(now) && isEditWithoutGain(old, now)) yield* placesBetween(old, now, isThere);
+  const isThere = (service: string): boolean => has(service) && !waypoints.isElsewhere(service);
+  const services: Services = { isThere, own: waypoints.own };
+  if (wanted === "gaining" && !old.isSame(now) && isEditWithoutGain(old, now)) yield* placesBetween(old, now, services);
   else {
-    const places = yield* kept(old, now, isThere);
+    const places = yield* kept(old, now, services);
     yield* places[wanted];
   }
+}
+
+/** The Services that have a place, and their waypoints. */
+interface Services {
+  isThere(service: string): boolean;
+  own?: WaypointsOfServices["own"];
 }
 
 export type Places = Generator<ChangedPlace | undefined, undefined>;
@@ -91,12 +105,12 @@ const found = new KeptIn<NamespaceAuthorization, Kept>();
 function* kept(
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
-  isThere: (service: string) => boolean,
+  services: Services,
 ): Generator<undefined, Kept> {
   let known = found.get(after);
   if (known?.before !== before) {
     const [gaining, closing]: [ChangedPlace[], ChangedPlace[]] = [[], []];
-    for (const place of placesWhere(before.isSame(after), [before, after], isThere)) {
+    for (const place of placesWhere(before.isSame(after), [before, after], services)) {
       if (place?.asked.mayGainAnywhere === true) gaining.push(place);
       if (place?.asked.mayClose === true) closing.push(place);
       yield undefined;
@@ -110,14 +124,14 @@ function* kept(
 export function* placesBetween(
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
-  isThere: (service: string) => boolean,
+  services: Services,
 ): Places {
   const isSame = before.isSame(after) || isEditWithoutGain(before, after);
-  for (const place of placesWhere(isSame, [before, after], isThere))
+  for (const place of placesWhere(isSame, [before, after], services))
     yield place?.asked.mayGainAnywhere === true ? place : undefined;
 }
 
-function* placesWhere(isSame: boolean, sides: Sides, isThere: (service: string) => boolean): Places {
+function* placesWhere(isSame: boolean, sides: Sides, services: Services): Places {
   const [before, after] = sides;
   if (isSame && before.hasSameWorkloads(after) && before.hasSameGateways(after)) return;
   const [ingress, others] = [new Distinct(), new Distinct()];
@@ -129,7 +143,7 @@ function* placesWhere(isSame: boolean, sides: Sides, isThere: (service: string) 
   yield* ingress.places.filter(({ asked }) => others.add(asked.was, asked.is));
   yield* gateways(sides, isSame);
   if (isSame) return;
-  yield* services(before, after, isThere);
+  yield* atWaypoints(before, after, services);
 }
 
 /**
@@ -287,6 +301,7 @@ function* gateways([before, after]: Sides, isSame: boolean): Generator<ChangedPl
         workload: undefined,
         isIngress: !gateway.isWaypoint,
         future: undefined,
+        ...(gateway.isWaypoint ? { target: { kind: "Gateway", name: gateway.name } } : {}),
         asked: new Asked(before.applied.toGateway(was), after.applied.toGateway(gateway)),
         coverageBefore: () => before.ofGateway(was),
         coverageAfter: () => after.ofGateway(gateway),
@@ -294,25 +309,28 @@ function* gateways([before, after]: Sides, isSame: boolean): Generator<ChangedPl
   }
 }
 
-function* services(
+function* atWaypoints(
   before: NamespaceAuthorization,
   after: NamespaceAuthorization,
-  isThere: (service: string) => boolean,
+  { isThere, own }: Services,
 ): Generator<ChangedPlace, undefined> {
   if (!before.mayUseWaypoint || !after.mayUseWaypoint) return;
   // A Service that no policy targeted was closed where its waypoint denies by default.
-  for (const service of new Set([...before.own.servicesTargeted, ...after.own.servicesTargeted]))
-    if (isThere(service))
-      yield {
-        name: `Service ${service}, at its waypoint`,
-        namespace: after.namespace,
-        workload: undefined,
-        isIngress: false,
-        future: undefined,
-        asked: new Asked(before.applied.toService(service), after.applied.toService(service)),
-        coverageBefore: () => before.ofService(service),
-        coverageAfter: () => after.ofService(service),
-      };
+  for (const service of new Set([...before.own.servicesTargeted, ...after.own.servicesTargeted])) {
+    if (!isThere(service)) continue;
+    const names = own?.(service);
+    yield {
+      name: `Service ${service}, at its waypoint`,
+      namespace: after.namespace,
+      workload: undefined,
+      isIngress: false,
+      future: undefined,
+      target: { kind: "Service", name: service },
+      asked: new Asked(before.applied.toService(service, names), after.applied.toService(service, names)),
+      coverageBefore: () => before.ofService(service, names),
+      coverageAfter: () => after.ofService(service, names),
+    };
+  }
 }
 
 /** Whether the default deny is lost altogether, which namespace-default-deny-removed and authorization-policy-allows-everyone report. */

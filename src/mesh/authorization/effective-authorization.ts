@@ -12,7 +12,7 @@ import type { Labelled } from "../objects/labelled.ts";
 import { useWaypoint, waypointClass } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
-import { AppliedPolicies, type Gateway, type TargetOfWaypoint } from "./applied-policies.ts";
+import { AppliedPolicies, type Gateway, type TargetOfWaypoint, waypointsNamed } from "./applied-policies.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
 import { enforcerOf, enforcerOfNamespace } from "./enforcement.ts";
 import { type NamespaceWorkloads, namespaceWorkloads } from "./namespace-workloads.ts";
@@ -240,9 +240,14 @@ export class NamespaceAuthorization {
     return together(own.ofGateway(gateway), meshWide?.ofGateway(gateway) ?? noCoverage);
   }
 
-  /** The coverage of a Service of this namespace at its waypoint. */
-  ofService(name: string): Coverage {
-    return this.ofTarget({ kind: "Service", metadata: { name } });
+  /** The coverage of a Service of this namespace at its waypoint: one with these names, or any if that is not known. */
+  ofService(name: string, names?: ReadonlySet<string>): Coverage {
+    const target = { kind: "Service", metadata: { name } } as const;
+    if (names === undefined) return this.ofTarget(target);
+    return waypointsNamed(this.gateways, names).reduce(
+      (sum, waypoint) => together(sum, this.ofGateway(waypoint)),
+      this.ofTargetAlone(target, this.controlPlaneOfWaypoint),
+    );
   }
 
   /** The coverage of a Service or a ServiceEntry of this namespace at its waypoint. */

@@ -340,6 +340,9 @@ export const waypointTraffic = ({ metadata }: KubernetesGateway): string => meta
 /** Whether a waypoint processes requests to the addresses of pods. */
 export const takesPods = (gateway: KubernetesGateway): boolean => takes(gateway, "workload");
 
+/** Whether a waypoint processes requests to Services. */
+export const takesServices = (gateway: KubernetesGateway): boolean => takes(gateway, "service");
+
 function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined): boolean {
   const taken = waypointTraffic(gateway);
   if (traffic === undefined) return ["service", "workload", "all"].includes(taken);

@@ -1,23 +1,28 @@
-import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshView } from "../../view/view.ts";
-import { together } from "../authorization/coverage.ts";
+import { type Coverage, noCoverage } from "../authorization/coverage.ts";
 import { authorization, hasDefaultDeny } from "../authorization/effective-authorization.ts";
 import { gatewaysOfNamespace } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { type Service, servicesOfNamespace } from "../membership/services.ts";
-import { selectingEntriesOfNamespace } from "../membership/workload-entries.ts";
-import { type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
+import { servicesOfNamespace } from "../membership/services.ts";
+import { selectingEntriesOfNamespace, workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
+import { isOwned, isProxy, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
 import { formatLabels } from "../objects/selectors.ts";
-import { formatWaypoint, isOfMeshGateway, takesPods, type WaypointName, waypointNamed } from "./bindings.ts";
+import { formatWaypoint, namespaceOfGateway, type WaypointBinding, waypointBinding } from "./bindings.ts";
+import { type Addressed, nameOfDestination, servingWaypoints, usedWaypoints } from "./served-traffic.ts";
+import { coverageAt, waypointAt } from "./shared-waypoints.ts";
 import { isUnusedWaypoint } from "./users.ts";
 
 /** What `openedWaypoints` reads. */
 export const readsOpenedWaypoints = [
   authorization,
   workloadsOfNamespace,
+  workloadEntriesOfNamespace,
   servicesOfNamespace,
   selectingEntriesOfNamespace,
   gatewaysOfNamespace,
+  namespaceOfGateway,
+  servingWaypoints,
+  waypointBinding,
   isUnusedWaypoint,
 ] as const;
 
@@ -26,57 +31,92 @@ interface Side {
   readonly mesh: MeshView<(typeof readsOpenedWaypoints)[number]>;
 }
 
+const destinations = [
+  servicesOfNamespace,
+  selectingEntriesOfNamespace,
+  workloadsOfNamespace,
+  workloadEntriesOfNamespace,
+] as const;
+
 /**
- * The names of the waypoints without a default deny for Services and ServiceEntries that are new, select other pods or are reached through
- * another waypoint than before, and of those that nothing used before. The pods may be those of other Services, which policies protect, and
- * ztunnel lets the waypoint in.
+ * The names of the waypoints without a default deny through which a Service, a ServiceEntry, a pod or a WorkloadEntry is reached since the
+ * change, where it is new, leads to other pods, or was reached through none of them, and of those that nothing used before. The pods may be
+ * those of other Services, which policies protect, and ztunnel lets the waypoint in.
  */
 export function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
-  const opened = [servicesOfNamespace, selectingEntriesOfNamespace].flatMap((fronts) => {
-    const [old, now] = [before, after].map(({ object, mesh }): readonly Front[] => mesh.related(fronts, object));
-    if (old === undefined || now === undefined || (old === now && before.object === after.object)) return [];
-    const known = new Map(old.map((front) => [front.metadata.name, front]));
-    return now.flatMap((front) => {
-      const key = openWaypointOf(front, after);
-      const was = known.get(front.metadata.name);
-      return key === undefined || (was !== undefined && isOpenAlready(was, front, key, before)) ? [] : key;
-    });
+  const isSame = before.object === after.object && isSameList(gatewaysSeen(before), gatewaysSeen(after));
+  const opened = destinations.flatMap((relation) => {
+    const [old, now] = [before, after].map(({ object, mesh }): readonly Addressed[] => mesh.related(relation, object));
+    if (old === undefined || now === undefined || (old === now && isSame)) return [];
+    const known = new Set(old);
+    const concerned = isSame ? now.filter((one) => !known.has(one)) : now;
+    return [...openedFor(concerned, old, before, after)];
   });
-  return new Set([...opened, ...joinedByPods(before, after), ...usedSince(before, after)]);
+  return new Set([...opened, ...usedSince(before, after)]);
+}
+
+/** The waypoints that labels of the namespace can name, in the namespace and elsewhere. */
+const gatewaysSeen = ({ object, mesh }: Side) => [
+  ...mesh.related(gatewaysOfNamespace, object),
+  mesh.get(waypointBinding, object)?.gateway,
+];
+
+const isSameList = <T>(old: readonly T[], now: readonly T[]): boolean =>
+  old.length === now.length && old.every((one, i) => one === now[i]);
+
+function* openedFor(now: readonly Addressed[], old: readonly Addressed[], before: Side, after: Side): Iterable<string> {
+  let former: ReadonlyMap<Addressed, Addressed> | undefined;
+  for (const one of now) {
+    const open = openWaypointsOf(one, after);
+    if (open.length === 0) continue;
+    const was = (former ??= formerOf(now, old)).get(one);
+    if (was === undefined || !isOpenAlready(was, one, open, before)) yield* open;
+  }
+}
+
+/** What the objects were before. */
+function formerOf(now: readonly Addressed[], old: readonly Addressed[]): ReadonlyMap<Addressed, Addressed> {
+  const workloads = (all: readonly Addressed[]) => all.filter((one) => one.kind === "Workload");
+  const named = new Map(old.map((one) => [nameOfDestination(one), one]));
+  const found = now.flatMap((one): (readonly [Addressed, Addressed])[] => {
+    const was = one.kind === "Workload" ? undefined : named.get(nameOfDestination(one));
+    return was === undefined ? [] : [[one, was]];
+  });
+  const pods = [...workloadPairs(workloads(old), workloads(now))].map(([was, is]) => [is, was] as const);
+  return new Map<Addressed, Addressed>([...found, ...pods]);
 }
 
 /** Whether the same pods were reached through the same waypoint, or through another one without a default deny. */
-function isOpenAlready(was: Front, front: Front, key: string, before: Side): boolean {
-  if (was !== front && formatLabels(selectorOf(was)) !== formatLabels(selectorOf(front))) return false;
-  const named = waypointOf(was, before.object);
-  return named !== undefined && (nameIn(named, before.object) === key || openWaypointOf(was, before) !== undefined);
+function isOpenAlready(was: Addressed, one: Addressed, open: readonly string[], before: Side): boolean {
+  if (was !== one && selectorOf(was) !== selectorOf(one)) return false;
+  const used = waypointsOf(was, before).map((binding) => nameIn(binding, before.object));
+  return open.every((name) => used.includes(name)) || openWaypointsOf(was, before).length > 0;
 }
 
-/** What clients ask for, and behind which pods are. */
-type Front = Service | ObjectOf<"ServiceEntry">;
-const selectorOf = (front: Front) =>
-  front.kind === "Service" ? front.spec.selector : (front.spec.workloadSelector?.labels ?? {});
-
-/** The name of the waypoint through which it is reached, if neither a policy for the waypoint nor one for it denies by default there. */
-function openWaypointOf(front: Front, { object, mesh }: Side): string | undefined {
-  const named = waypointOf(front, object);
-  if (named === undefined) return undefined;
-  const found = mesh.get(authorization, object);
-  const isOwn = named.namespace === object.metadata.name;
-  const gateway = isOwn ? found.gateways.find(({ name }) => name === named.name) : undefined;
-  const target = found.ofTargetAlone(front, gateway?.controlPlane ?? found.controlPlaneOfWaypoint);
-  const coverage = gateway === undefined ? target : together(target, found.ofGateway(gateway));
-  return hasDefaultDeny(coverage) ? undefined : nameIn(named, object);
+/** The labels by which pods are behind it; those that are reached by their own address are the same ones. */
+function selectorOf(one: Addressed): string {
+  if (one.kind === "Service") return formatLabels(one.spec.selector);
+  return one.kind === "ServiceEntry" ? formatLabels(one.spec.workloadSelector?.labels ?? {}) : "";
 }
 
-function waypointOf({ metadata: { labels } }: Front, namespace: Namespace): WaypointName | undefined {
-  if (isOfMeshGateway(labels)) return undefined;
-  const { name } = namespace.metadata;
-  const named = waypointNamed(labels, name) ?? waypointNamed(namespace.metadata.labels, name);
-  return named === "none" ? undefined : named;
+/** The names of the waypoints through which it is reached, and where neither a policy for the waypoint nor one for it denies by default. */
+const openWaypointsOf = (one: Addressed, side: Side): readonly string[] =>
+  waypointsOf(one, side).flatMap((binding) =>
+    hasDefaultDeny(coverageOf(one, binding, side)) ? [] : nameIn(binding, side.object),
+  );
+
+/** The pods in which gateways and waypoints run are none that policies protect, and those that a workload owns are its own. */
+function waypointsOf(one: Addressed, { object, mesh }: Side): readonly WaypointBinding[] {
+  if (one.kind === "Workload" && (isProxy(one) || isOwned(one))) return [];
+  return usedWaypoints(mesh.get(servingWaypoints, object).ofNamed(one.kind, nameOfDestination(one)));
 }
 
-const nameIn = (named: WaypointName, { metadata }: Namespace): string =>
+function coverageOf(one: Addressed, binding: WaypointBinding, { object, mesh }: Side): Coverage {
+  const at = waypointAt(binding, object, mesh);
+  return at === undefined ? noCoverage : coverageAt(one, object, at, mesh);
+}
+
+const nameIn = ({ named }: WaypointBinding, { metadata }: Namespace): string =>
   named.namespace === metadata.name ? named.name : formatWaypoint(named);
 
 /** The names of the waypoints of the namespace that something uses only since the change. */
@@ -86,36 +126,6 @@ function* usedSince(before: Side, after: Side): Iterable<string> {
   const now = unusedWaypoints(after);
   for (const name of old) if (!now.has(name)) yield name;
 }
-
-/** The names of the waypoints of the namespace that process the traffic of pods whose own labels name them only since the change. */
-function* joinedByPods(before: Side, after: Side): Iterable<string> {
-  const [old, now] = [before, after].map(({ object, mesh }) => mesh.related(workloadsOfNamespace, object));
-  if (old === undefined || now === undefined || old === now) return;
-  const known = new Set(old);
-  const joining = now.filter((workload) => !known.has(workload) && nameForPods(workload) !== undefined);
-  if (joining.length === 0) return;
-  const former = new Map([...workloadPairs(old, joining)].map(([was, is]) => [is, was]));
-  const forPods = waypointsForPods(after);
-  for (const workload of joining) {
-    const name = nameForPods(workload);
-    const was = former.get(workload);
-    if (name !== undefined && forPods.has(name) && (was === undefined || nameForPods(was) !== name)) yield name;
-  }
-}
-
-/** The waypoint of the namespace itself that the labels of pods name. */
-function nameForPods({ metadata: { namespace }, pod: { labels } }: Workload): string | undefined {
-  const named = waypointNamed(labels, namespace);
-  return named === undefined || named === "none" || named.namespace !== namespace ? undefined : named.name;
-}
-
-const waypointsForPods = ({ object, mesh }: Side): ReadonlySet<string> =>
-  new Set(
-    mesh
-      .related(gatewaysOfNamespace, object)
-      .filter((gateway) => takesPods(gateway))
-      .map(({ metadata }) => metadata.name),
-  );
 
 /** The names of the waypoints of the namespace that are those of nothing, so that the policies may still follow. */
 export const unusedWaypoints = ({ object, mesh }: Side): ReadonlySet<string> =>

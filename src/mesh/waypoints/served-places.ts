@@ -8,6 +8,7 @@ import {
   type Places,
   placesThatMayClose,
   readsChangedPlaces,
+  type WaypointsOfServices,
 } from "../authorization/changed-places.ts";
 import { type Coverage, noCoverage, together } from "../authorization/coverage.ts";
 import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
@@ -18,6 +19,7 @@ import { Asked } from "../authorization/requests/gains.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { waypointClass } from "../objects/labels.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
+import { ownWaypointsOnBoth } from "./own-waypoints.ts";
 import {
   destinationKinds,
   type ServedTraffic,
@@ -63,20 +65,20 @@ export class ServedPolicies {
   readonly levels: NamespacePolicies;
   readonly #namespace: Namespace;
   readonly #mesh: View;
-  readonly #waypoints: ServingWaypoints;
+  readonly waypoints: ServingWaypoints;
   readonly #levelsIn: (namespace: Namespace) => NamespacePolicies;
   readonly #known = new Map<string, At | undefined>();
 
   constructor(namespace: Namespace, mesh: View, levelsIn: (namespace: Namespace) => NamespacePolicies) {
     this.#namespace = namespace;
     this.#mesh = mesh;
-    this.#waypoints = mesh.get(servingWaypoints, namespace);
+    this.waypoints = mesh.get(servingWaypoints, namespace);
     this.#levelsIn = levelsIn;
     this.levels = levelsIn(namespace);
   }
 
   get areNone(): boolean {
-    return this.#waypoints.areNone;
+    return this.waypoints.areNone;
   }
 
   get namespace(): string {
@@ -86,8 +88,14 @@ export class ServedPolicies {
   /** Whether requests to a Service go through waypoints of other namespaces alone. */
   isElsewhere(service: string): boolean {
     if (this.areNone) return false;
-    const used = usedWaypoints(this.#waypoints.ofNamed("Service", service));
+    const used = usedWaypoints(this.waypoints.ofNamed("Service", service));
     return used.length > 0 && used.every((one) => this.#isElsewhere(one));
+  }
+
+  /** The names of the waypoints of the namespace itself through which a Service is reached here and on the other side of a change. */
+  ownWaypoints(service: string, other: ServedPolicies): ReadonlySet<string> | undefined {
+    if (this.areNone || other.areNone) return undefined;
+    return ownWaypointsOnBoth(service, other, this);
   }
 
   /** The objects that policies of the namespace target. */
@@ -98,12 +106,12 @@ export class ServedPolicies {
 
   /** Whether the object is known, so that its waypoints are. */
   isThere(kind: Target, name: string): boolean {
-    return this.#waypoints.bound(kind, name) !== undefined;
+    return this.waypoints.bound(kind, name) !== undefined;
   }
 
   /** An object at its waypoints; at those of its own namespace only if `isOwn`. */
   *ofTarget(kind: Target, name: string, isOwn: boolean): Iterable<Served> {
-    for (const binding of usedWaypoints(this.#waypoints.ofNamed(kind, name))) {
+    for (const binding of usedWaypoints(this.waypoints.ofNamed(kind, name))) {
       const isElsewhere = this.#isElsewhere(binding);
       const at = isElsewhere || isOwn ? this.#at(binding) : undefined;
       if (at === undefined) continue;
@@ -137,7 +145,7 @@ export class ServedPolicies {
   }
 
   *#untargeted(left: Readonly<Record<Target, ReadonlySet<string>>>): Iterable<ServedTraffic | undefined> {
-    const waypoints = this.#waypoints;
+    const waypoints = this.waypoints;
     if (waypoints.hasUnlabelled("Service", ({ kind, metadata }) => left[kind].has(metadata.name)))
       yield waypoints.ofUnlabelled("Service");
     if (waypoints.hasUnlabelled("Workload")) yield waypoints.ofUnlabelled("Workload");
@@ -209,14 +217,14 @@ interface Side {
  */
 export function* changedPlacesAndServed(before: Side, after: Side): Places {
   const sides = sidesOf(before, after);
-  yield* changedPlaces(before, after, sides.isElsewhere);
+  yield* changedPlaces(before, after, sides);
   for (const place of placesServed(sides)) yield place?.asked.mayGainAnywhere === true ? place : undefined;
 }
 
 /** The same for places where rules of ALLOW policies may end. */
 export function* placesThatMayCloseAndServed(before: Side, after: Side): Places {
   const sides = sidesOf(before, after);
-  yield* placesThatMayClose(before, after, sides.isElsewhere);
+  yield* placesThatMayClose(before, after, sides);
   for (const place of placesServed(sides)) yield place?.asked.mayClose === true ? place : undefined;
 }
 
@@ -225,11 +233,10 @@ export function* placesServedBetween(was: ServedPolicies, is: ServedPolicies): P
   if (!was.areNone && !is.areNone) yield* find(was, is);
 }
 
-interface Sides {
+interface Sides extends WaypointsOfServices {
   readonly was: ServedPolicies;
   readonly is: ServedPolicies;
   readonly isTerminating: boolean;
-  isElsewhere(service: string): boolean;
 }
 
 function sidesOf(before: Side, after: Side): Sides {
@@ -240,6 +247,7 @@ function sidesOf(before: Side, after: Side): Sides {
     is,
     isTerminating: isTerminating(before.object) || isTerminating(after.object),
     isElsewhere: (service) => was.isElsewhere(service) && is.isElsewhere(service),
+    own: (service) => is.ownWaypoints(service, was),
   };
 }
 

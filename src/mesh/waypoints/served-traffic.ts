@@ -161,10 +161,13 @@ export class ServingWaypoints {
   }
 
   #namesOfLabelled(kind: Destination["kind"]): readonly string[] {
-    if (kind === "Service") return this.#mesh.related(labelledServicesOfNamespace, this.#namespace).map(nameOf);
-    if (kind === "Workload") return this.#mesh.related(labelledWorkloadsOfNamespace, this.#namespace).map(nameOf);
-    if (kind === "WorkloadEntry") return this.#mesh.related(labelledMachinesOfNamespace, this.#namespace).map(nameOf);
-    return this.#mesh.related(labelledEntriesOfNamespace, this.#namespace).map(nameOf);
+    if (kind === "Service")
+      return this.#mesh.related(labelledServicesOfNamespace, this.#namespace).map(nameOfDestination);
+    if (kind === "Workload")
+      return this.#mesh.related(labelledWorkloadsOfNamespace, this.#namespace).map(nameOfDestination);
+    if (kind === "WorkloadEntry")
+      return this.#mesh.related(labelledMachinesOfNamespace, this.#namespace).map(nameOfDestination);
+    return this.#mesh.related(labelledEntriesOfNamespace, this.#namespace).map(nameOfDestination);
   }
 
   /**
@@ -258,10 +261,10 @@ export class ServingWaypoints {
 }
 
 /** Workloads of several kinds can have the same name. */
-const nameOf = ({ kind, originKind, metadata }: Addressed): string =>
+export const nameOfDestination = ({ kind, originKind, metadata }: Addressed): string =>
   kind === "Workload" ? `${originKind} ${metadata.name}` : metadata.name;
 const byName = <T extends Addressed>(objects: readonly T[]): ReadonlyMap<string, T> =>
-  new Map(objects.map((object) => [nameOf(object), object]));
+  new Map(objects.map((object) => [nameOfDestination(object), object]));
 
 /** The waypoints of all that requests can be sent to in a namespace. */
 export const servingWaypoints = fact(

@@ -7,7 +7,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding, waypointNamed } from "./bindings.ts";
 import { type GuardedTraffic, usedWays, waypointGuards } from "./guarded-traffic.ts";
-import { servingWaypoints, usedWaypoints } from "./served-traffic.ts";
+import { type Destination, servingWaypoints, usedWaypoints } from "./served-traffic.ts";
 
 /** A waypoint of another namespace, and whether it is a canary wherever it serves. */
 export interface SharedWaypoint {
@@ -21,15 +21,16 @@ const reads = [waypointGuards, authorization, servicesOfNamespace, namespaceOfGa
 type View = MeshView<(typeof reads)[number]>;
 
 /**
- * The waypoints of other namespaces through which Services of this one are reached, also as a canary for a share of the
+ * The waypoints of other namespaces through which Services or pods of this one are reached, also as a canary for a share of the
  * connections, and where no policy denies by default: neither one for the waypoint, in its namespace, nor one for the Service,
- * in this namespace. Waypoints of the namespace itself are left out.
+ * in this namespace. No policy targets pods. Waypoints of the namespace itself are left out.
  */
 export const openSharedWaypoints = fact("openSharedWaypoints", "Namespace", reads, (namespace, mesh) => {
   const guards = mesh.get(waypointGuards, namespace);
   if (guards.areNone) return none;
   const found = new Map<string, SharedWaypoint>();
   const { own } = mesh.get(authorization, namespace);
+  /** `services`: those that policies may target; undefined: pods, or not all are known. */
   const enter = (traffic: GuardedTraffic | undefined, services: readonly string[] | undefined): void => {
     for (const [binding, isCanary] of waypointsOf(traffic)) {
       const gateway = sharedBy(binding, namespace);
@@ -45,6 +46,9 @@ export const openSharedWaypoints = fact("openSharedWaypoints", "Namespace", read
   const labelled = guards.labelled("Service");
   enter(guards.ofUnlabelled("Service"), unlabelledServices(namespace, labelled, mesh));
   for (const name of labelled) enter(guards.ofNamed("Service", name), [name]);
+  if (guards.hasUnlabelled("Workload")) enter(guards.ofUnlabelled("Workload"), undefined);
+  for (const kind of ["Workload", "WorkloadEntry"] as const)
+    for (const name of guards.labelled(kind)) enter(guards.ofNamed(kind, name), undefined);
   return found.size === 0 ? none : [...found.values()];
 });
 const none: readonly SharedWaypoint[] = Object.freeze([]);
@@ -93,17 +97,26 @@ export function waypointAt(
 const coverageOf = ({ home, waypoint }: WaypointAt, mesh: MeshView<typeof authorization>): Coverage =>
   mesh.get(authorization, home).ofGateway(waypoint);
 
-/** The coverage of a Service at one waypoint: by the policies that target it, in its own namespace, and by those for the waypoint. */
-export const coverageAt = (
-  service: string,
+/** What requests are sent to, by its name. */
+interface Target {
+  readonly kind: Destination["kind"];
+  readonly metadata: { readonly name: string };
+}
+
+/**
+ * The coverage at one waypoint: by the policies that target the Service or the ServiceEntry, in its own namespace, and by those for the
+ * waypoint. Requests to the address of a pod are for no Service there.
+ */
+export function coverageAt(
+  { kind, metadata }: Target,
   namespace: Namespace,
   at: WaypointAt,
   mesh: MeshView<typeof authorization>,
-): Coverage => {
-  const target = { kind: "Service", metadata: { name: service } } as const;
-  const own = mesh.get(authorization, namespace).ofTargetAlone(target, at.waypoint.controlPlane);
+): Coverage {
+  if (kind === "Workload" || kind === "WorkloadEntry") return coverageOf(at, mesh);
+  const own = mesh.get(authorization, namespace).ofTargetAlone({ kind, metadata }, at.waypoint.controlPlane);
   return together(own, coverageOf(at, mesh));
-};
+}
 
 /**
  * The coverage by policies of other namespaces at the waypoints there through which a Service or a ServiceEntry of a namespace is reached;

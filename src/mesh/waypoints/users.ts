@@ -2,7 +2,7 @@ import type { Kind } from "../../kube/kinds.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
-import { keysNamed } from "./bindings.ts";
+import { keysNamed, takesPods, takesServices } from "./bindings.ts";
 import { namespacesNamingWaypoint, serviceEntriesNamingWaypoint, servicesNamingWaypoint } from "./canaries.ts";
 
 /** A gateway and the Namespaces whose labels name it as a waypoint or as a canary. */
@@ -35,13 +35,20 @@ const users = [
   workloadsOfWaypoint,
   workloadEntriesOfWaypoint,
 ] as const;
+const ofServices = [namespacesOfWaypoint, servicesOfWaypoint, serviceEntriesOfWaypoint] as const;
+const ofPods = [namespacesOfWaypoint, workloadsOfWaypoint, workloadEntriesOfWaypoint] as const;
 const kinds: readonly Kind[] = ["Namespace", "Service", "ServiceEntry", "Workload", "WorkloadEntry"];
 
 /**
- * Whether no label names the gateway, so that it is the waypoint of nothing (Istio
- * pilot/pkg/serviceregistry/ambient/waypoints.go GetUseWaypoint). False if an object may not be known that does.
+ * Whether no label names the gateway for traffic that it processes, so that it is the waypoint of nothing (Istio
+ * pilot/pkg/serviceregistry/ambient/waypoints.go GetUseWaypoint, fetchWaypointForService). False if an object may not be known that does.
  */
-export const isUnusedWaypoint = fact("isUnusedWaypoint", "KubernetesGateway", users, ({ metadata }, mesh): boolean => {
-  const key = `${metadata.namespace}/${metadata.name}`;
-  return kinds.every((kind) => mesh.knowsAll(kind)) && !users.some((relation) => mesh.hasUnder(relation, key));
+export const isUnusedWaypoint = fact("isUnusedWaypoint", "KubernetesGateway", users, (gateway, mesh): boolean => {
+  const { namespace, name } = gateway.metadata;
+  const isUsedBy = (relation: (typeof users)[number]) => mesh.hasUnder(relation, `${namespace}/${name}`);
+  return (
+    kinds.every((kind) => mesh.knowsAll(kind)) &&
+    !(takesServices(gateway) && ofServices.some(isUsedBy)) &&
+    !(takesPods(gateway) && ofPods.some(isUsedBy))
+  );
 });

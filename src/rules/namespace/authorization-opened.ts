@@ -5,12 +5,13 @@ import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wordin
 import { Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
+import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceAuthorizationOpened = defineRule({
   id: "namespace-authorization-opened",
   subject: "Namespace",
-  reads: readsServedPlaces,
+  reads: [...readsServedPlaces, ...readsIdlePlaces],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -35,7 +36,7 @@ export const namespaceAuthorizationOpened = defineRule({
     seen: "Requests without a certificate, or from every workload of the mesh, get answers.",
     wayOut: "Delete the policy that the message names, or apply its previous version.",
     silentWhen:
-      "The paths are listed in harmlessPaths, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, it only warns.",
+      "The paths are listed in harmlessPaths, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, and for a Service without one, it only warns.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -48,10 +49,11 @@ export const namespaceAuthorizationOpened = defineRule({
       const opened = openedAt(place, questions, { paths, methods });
       if (opened === undefined || losesDefaultDeny(place)) continue;
       // What only warns at one place must not hide what is denied at another.
-      const key = `${doubtAt(place) === undefined ? "" : "warn "}${
+      const doubt = doubtAt(place) ?? idleReason(place, before, after);
+      const key = `${doubt === undefined ? "" : "warn "}${
         opened.gain === undefined ? `every name ${place.workload?.metadata.name}` : keyOfGain(opened.gain, place)
       }`;
-      if (!reported.has(key)) yield problemOf(opened, place, key);
+      if (!reported.has(key)) yield problemOf(opened, place, { key, doubt });
       reported.add(key);
     }
   },
@@ -76,8 +78,13 @@ function openedAt(place: ChangedPlace, questions: Questions, harmless: Harmless)
   return isOpened ? { who: "Every workload of the mesh", gain: undefined } : undefined;
 }
 
-function problemOf({ who, gain }: Opened, place: ChangedPlace, key: string): Problem {
-  const doubt = doubtAt(place);
+interface Judged {
+  readonly key: string;
+  /** Why it may be meant, or opens nothing; undefined: it opens something. */
+  readonly doubt: string | undefined;
+}
+
+function problemOf({ who, gain }: Opened, place: ChangedPlace, { key, doubt }: Judged): Problem {
   return {
     at: [],
     message: `${who} may send requests to ${place.name}: ${gain === undefined ? "together, the patterns of the rules match every name" : formatGain(gain)}`,

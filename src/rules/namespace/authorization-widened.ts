@@ -115,7 +115,7 @@ function* providersLost(before: Side, after: Side): Generator<Problem | undefine
   const reported = new Reported(after);
   if ([before, after].some(({ object, mesh }) => hasCustomPolicies(mesh.get(customLevels, object)))) {
     const [old, now] = [customAuthorization(before.object, before.mesh), customAuthorization(after.object, after.mesh)];
-    for (const place of placesBetween(old, now, () => true)) yield* reported.lostAt(place);
+    for (const place of placesBetween(old, now, { isThere: () => true })) yield* reported.lostAt(place);
     if (!old.own.isSame(now.own)) yield* reported.changed(old.own.policies, now.own.policies);
   }
   for (const place of placesServedBetween(servedCustom(before), servedCustom(after))) {

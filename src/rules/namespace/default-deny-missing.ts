@@ -37,7 +37,7 @@ export const namespaceDefaultDenyMissing = defineRule({
     wayOut:
       "Nothing is broken. Name the callers that the access log shows in one ALLOW policy without a selector: it is the default deny for all others. A policy with `spec: {}` alone denies every request at once.",
     silentWhen:
-      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, or no label names the waypoint, it only warns.",
+      "The namespace is the root namespace or is being deleted, or ALLOW policies select each workload, one by one. As long as no workload accepts requests, or nothing uses the waypoint, it only warns.",
     page: "https://istio.io/latest/docs/ambient/usage/l4-policy/",
   },
 
@@ -45,8 +45,8 @@ export const namespaceDefaultDenyMissing = defineRule({
     yield* problemsOf({ object: namespace, mesh });
   },
 
-  /** A workload that had a default deny, or is new, introduces the problem again. So does a Service or a ServiceEntry at a waypoint,
-   * and what uses one first. */
+  /** A workload that had a default deny, or is new, introduces the problem again. So does what is reached through a waypoint
+   * since then, and what uses one first. */
   *compare(before, after) {
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
@@ -191,7 +191,7 @@ const ofWaypoint = ({ name }: Gateway, evidence: readonly Evidence[], isUnused: 
   message: `Waypoint ${name} has no default deny: it enforces only policies that name it in targetRefs`,
   evidence,
   fix: waypointFix(name),
-  ...(isUnused ? { onlyWarns: "no label names the waypoint yet" } : {}),
+  ...(isUnused ? { onlyWarns: "nothing uses the waypoint yet" } : {}),
 });
 
 /** A waypoint of another namespace. */
@@ -202,7 +202,7 @@ function ofShared({ name, gateway, isCanary }: SharedWaypoint, rootNamespace: st
     at: [],
     topic: "default deny",
     key: keyOfWaypoint(name),
-    message: `Waypoint ${name}${share} has no default deny: Services of this namespace are reached through it, and it enforces only policies that name it or them in targetRefs`,
+    message: `Waypoint ${name}${share} has no default deny: Services or pods of this namespace are reached through it, and it enforces only policies that name it, or a Service, in targetRefs`,
     evidence: [gateway, absent("AuthorizationPolicy", namespace), absent("AuthorizationPolicy", rootNamespace)],
     related: [gateway],
     fix: `${waypointFix(gateway.metadata.name)} They are in namespace ${namespace}; policies for single Services are in this one.`,

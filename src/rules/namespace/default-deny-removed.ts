@@ -11,21 +11,28 @@ import {
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
-import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
+import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
+import { ownWaypointsOnBoth } from "../../mesh/waypoints/own-waypoints.ts";
+import { servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
 import { coverageElsewhere, servicesRefusingWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
-import { isUnusedWaypoint } from "../../mesh/waypoints/users.ts";
-import { forWording, type MeshView } from "../../view/view.ts";
+import type { MeshView } from "../../view/view.ts";
 
 // An object that begins to use a waypoint opens nothing that was closed; other rules compare what protects it.
-const unused = forWording(isUnusedWaypoint);
+const reads = [
+  authorization,
+  servicesOfNamespace,
+  coverageElsewhere,
+  servicesRefusingWaypoint,
+  ...readsIdlePlaces,
+] as const;
 
 export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
-  reads: [authorization, servicesOfNamespace, gatewaysOfNamespace, coverageElsewhere, servicesRefusingWaypoint, unused],
+  reads,
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -40,7 +47,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
     wayOut:
       "Apply the policy that denied by default again; the message names it. ALLOW policies that exist keep their effect.",
     silentWhen:
-      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, and of a waypoint that no label names.",
+      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, of a waypoint that nothing uses, and of a Service without one.",
     page: "https://istio.io/latest/docs/ops/best-practices/security/",
   },
 
@@ -54,14 +61,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
   },
 });
 
-type View = MeshView<
-  | typeof authorization
-  | typeof servicesOfNamespace
-  | typeof gatewaysOfNamespace
-  | typeof coverageElsewhere
-  | typeof servicesRefusingWaypoint
-  | typeof unused
->;
+type View = MeshView<(typeof reads)[number]>;
 interface Side {
   readonly object: Namespace;
   readonly mesh: View;
@@ -74,8 +74,10 @@ interface Sides {
   readonly isSame: boolean;
   /** The gateways and the policies are unchanged, and nothing else affects gateways. */
   readonly areGatewaysSame: boolean;
-  /** Whether a waypoint is that of nothing, so that its default deny protects nothing. */
-  isUnused(gateway: Gateway): boolean;
+  /** Why a default deny at the waypoint, or for a Service, protects nothing; undefined: it may. */
+  idle(kind: "Service" | "Gateway", name: string): string | undefined;
+  /** The names of the waypoints of the namespace that serve a Service before and after; undefined: none is known to. */
+  ownWaypoints(service: string): ReadonlySet<string> | undefined;
 }
 
 /**
@@ -100,14 +102,15 @@ function sidesOf(before: Side, after: Side): Sides {
       isSamePolicies &&
       before.mesh.settings === after.mesh.settings &&
       isSameList(old.gateways.map(comparable), now.gateways.map(comparable)),
-    isUnused: ({ name, isWaypoint }) => isWaypoint && isUnusedIn(after, name),
+    idle: (kind, name) => idleReason({ target: { kind, name } }, before, after),
+    ownWaypoints: (service) => ownWaypointsOnBoth(service, waypointsAt(before), waypointsAt(after)),
   };
 }
 
-function isUnusedIn({ object, mesh }: Side, name: string): boolean {
-  const gateway = mesh.related(gatewaysOfNamespace, object).find(({ metadata }) => metadata.name === name);
-  return gateway !== undefined && mesh.get(unused, gateway);
-}
+const waypointsAt = ({ object, mesh }: Side) => ({
+  namespace: object.metadata.name,
+  waypoints: mesh.get(servingWaypoints, object),
+});
 
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((one, i) => one === b[i]);
@@ -192,9 +195,12 @@ function* gatewaysOpened(sides: Sides): Iterable<Problem> {
     if (!isLost(was, is)) continue;
     const fix = gateway.isWaypoint ? { fix: waypointFix } : {};
     const problem = { ...fix, ...problemOf(`${shownGateway(gateway)} loses its default deny`, was, is) };
-    yield sides.isUnused(gateway) ? { ...problem, onlyWarns: "the waypoint serves nothing" } : problem;
+    yield { ...problem, ...doubt(gateway.isWaypoint ? sides.idle("Gateway", gateway.name) : undefined) };
   }
 }
+
+const doubt = (reason: string | undefined): Pick<Problem, "onlyWarns"> =>
+  reason === undefined ? {} : { onlyWarns: reason };
 
 /** The gateways that exist before and after. Each may have another control plane afterwards. */
 function* gatewaysCovered({ before, after }: Sides): Iterable<readonly [Gateway, ...Lost]> {
@@ -211,7 +217,7 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
   const isThere = hasService(object, mesh);
   const elsewhere = mesh.get(coverageElsewhere, object);
   const refuses = mesh.get(servicesRefusingWaypoint, object);
-  const isLostHere = !before.mayUseWaypoint || !after.mayUseWaypoint || isWaypointLost(sides);
+  const reported = waypointsLost(sides);
   for (const service of before.own.servicesTargeted) {
     // Its policies have no effect, and what comes to a waypoint without a default deny is found then.
     if (refuses(service)) continue;
@@ -219,17 +225,37 @@ function* servicesOpened(sides: Sides, { object, mesh }: Side): Iterable<Problem
     const pairs =
       there?.map(
         (one): Lost => [together(before.own.ofService(service), one), together(after.own.ofService(service), one)],
-      ) ?? (isLostHere ? [] : [[before.ofService(service), after.ofService(service)] as const]);
+      ) ?? ownPairs(service, sides, reported);
     const lost = pairs.find(([was, is]) => isLost(was, is));
     if (lost !== undefined && isThere(service))
-      yield problemOf(`Service ${service}, at its waypoint, loses its default deny`, ...lost);
+      yield {
+        ...problemOf(`Service ${service}, at its waypoint, loses its default deny`, ...lost),
+        ...doubt(sides.idle("Service", service)),
+      };
   }
 }
 
-/** Whether the waypoint was reported already. */
-const isWaypointLost = (sides: Sides): boolean =>
-  [...gatewaysCovered(sides)].some(
-    ([gateway, was, is]) => gateway.isWaypoint && isLost(was, is) && !sides.isUnused(gateway),
+/** The coverage of a Service at each of its waypoints in the namespace, without those that were reported already. */
+function ownPairs(service: string, sides: Sides, reported: ReadonlySet<string>): readonly Lost[] {
+  const { before, after } = sides;
+  if (!before.mayUseWaypoint || !after.mayUseWaypoint) return [];
+  const names = sides.ownWaypoints(service);
+  if (names === undefined) return reported.size > 0 ? [] : [[before.ofService(service), after.ofService(service)]];
+  return [...names.difference(reported)].map((name): Lost => {
+    const one = new Set([name]);
+    return [before.ofService(service, one), after.ofService(service, one)];
+  });
+}
+
+/** The names of the waypoints that were reported already. */
+const waypointsLost = (sides: Sides): ReadonlySet<string> =>
+  new Set(
+    [...gatewaysCovered(sides)]
+      .filter(
+        ([gateway, was, is]) =>
+          gateway.isWaypoint && isLost(was, is) && sides.idle("Gateway", gateway.name) === undefined,
+      )
+      .map(([{ name }]) => name),
   );
 
 function problemOf(loss: string, was: Coverage, is: Coverage): Problem {

@@ -3,12 +3,13 @@ import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/autho
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
+import { type IdleSide, idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceDenyWeakened = defineRule({
   id: "namespace-deny-weakened",
   subject: "Namespace",
-  reads: readsServedPlaces,
+  reads: [...readsServedPlaces, ...readsIdlePlaces],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -22,7 +23,7 @@ export const namespaceDenyWeakened = defineRule({
     seen: "The requests in the message, which got 403 before, get answers.",
     wayOut: "Apply the previous DENY policy; the message names it.",
     silentWhen:
-      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports.",
+      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports. It only warns of a waypoint that nothing uses, and of a Service without one.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -34,20 +35,33 @@ export const namespaceDenyWeakened = defineRule({
       if (place === undefined || place.future === "none") continue;
       const { gain } = questions.denyLost(place.asked);
       if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
-      const key = keyOfGain(gain, place);
-      if (!reported.has(key)) yield problemOf(gain, place, key);
+      const doubt = doubtAt(place, before, after);
+      const key = keyIn(doubt, keyOfGain(gain, place));
+      if (!reported.has(key)) yield problemOf(gain, place, { key, doubt });
       reported.add(key);
     }
   },
 });
 
-function problemOf(gain: Gain, place: ChangedPlace, key: string): Problem {
+/** Why nobody may gain anything; undefined: somebody does. */
+const doubtAt = (place: ChangedPlace, ...sides: readonly [before: IdleSide, after: IdleSide]): string | undefined =>
+  place.future === "several" ? "workloads may get policies of their own" : idleReason(place, ...sides);
+
+/** What only warns at one place must not hide what is denied at another. */
+const keyIn = (doubt: string | undefined, key: string): string => (doubt === undefined ? key : `warn ${key}`);
+
+interface Judged {
+  readonly key: string;
+  readonly doubt: string | undefined;
+}
+
+function problemOf(gain: Gain, place: ChangedPlace, { key, doubt }: Judged): Problem {
   const by = gain.lost === undefined ? "" : `, which ${formatRule(gain.lost)} denied before`;
   return {
     at: [],
     message: `A DENY policy is weaker at ${place.name}: ${formatGain(gain)}${by}`,
     key,
     related: policiesOfGain(gain),
-    ...(place.future === "several" ? { onlyWarns: "workloads may get policies of their own" } : {}),
+    ...(doubt === undefined ? {} : { onlyWarns: doubt }),
   };
 }

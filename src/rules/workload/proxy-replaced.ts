@@ -4,6 +4,7 @@ import { idsOf, readWorkload, type UnusualContainer } from "../../kube/workload.
 import {
   type Capture,
   captureOf,
+  enrollmentOf,
   hasSidecar,
   refusesInjection,
   unknownCapture,
@@ -12,6 +13,7 @@ import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import { decisiveProxyConfig, effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
+import { injectSidecar, revisionLabel } from "../../mesh/objects/labels.ts";
 
 const annotationsAt = ["metadata", "annotations"];
 
@@ -28,7 +30,7 @@ export const workloadProxyReplaced = defineRule({
   since: "0.1.0",
   tags: ["mtls", "authorization"],
   summary: "A pod template changes its own proxy, or gives a container the means to avoid the proxy.",
-  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. The templates quote names and values without escaping them, and istiod believes the name of the pod that a proxy tells (pilot/pkg/serviceregistry/kube/controller/pod.go getPodByProxy). What arrives at the interfaces in `istio.io/reroute-virtual-interfaces` is sent on as the pod, by ztunnel too (cni/pkg/nodeagent/net.go getPodLevelTrafficOverrides). Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network.",
+  why: "The injector merges a container named istio-proxy of the template into the proxy (Istio pkg/kube/inject/webhook.go reapplyOverwrittenContainers) and uses the annotations of the template in it (manifests/charts/istio-control/istio-discovery/files/injection-template.yaml), so that whoever writes the template decides what enforces mTLS and policies. The templates quote names and values without escaping them, and istiod believes the name of the pod that a proxy tells (pilot/pkg/serviceregistry/kube/controller/pod.go getPodByProxy). What arrives at the interfaces in `istio.io/reroute-virtual-interfaces` is sent on as the pod, by ztunnel too (cni/pkg/nodeagent/net.go getPodLevelTrafficOverrides). Traffic of user or group 1337 is not redirected (tools/istio-iptables/pkg/capture/run.go), and a container with NET_ADMIN, or with a capability as mighty, can remove the redirection. A container that `kubectl debug` adds to a running pod shares its network. In an ambient namespace, a label for injection replaces ztunnel by a sidecar, which sends no request to a waypoint (pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint).",
   fix: "Remove the container, the annotation or the capability from the template. Ask those who run the mesh to change the proxy for all workloads, in the configuration of the injector.",
   incident: {
     symptoms: ["protection-missing"],
@@ -46,11 +48,13 @@ export const workloadProxyReplaced = defineRule({
     const capture = captureOf(workload, namespace, mesh.settings);
     if (capture === "none") return;
     const { podAt } = workload;
-    for (const { at, message, ...found } of foundIn(workload, capture))
+    const isAmbient = namespace !== undefined && enrollmentOf(namespace, mesh.settings) === "ambient";
+    const found = [...foundIn(workload, capture), ...(isAmbient ? besideZtunnel(workload, capture) : [])];
+    for (const { at, message, ...others } of found)
       yield {
         at: [...podAt, ...at],
         message: `The pod template ${message}`,
-        ...found,
+        ...others,
         ...(capture === "unknown" ? { onlyWarns: unknownCapture } : {}),
       };
   },
@@ -70,6 +74,21 @@ function* foundIn(workload: Workload, capture: Capture): Iterable<Found> {
   yield* annotated(pod.annotations, isInjected);
   yield* configured(pod.annotations);
   yield* labelled(pod.labels);
+}
+
+/**
+ * Labels that ask the injector for a sidecar, where ztunnel would capture the pods. Of proxies, only ztunnel and gateways send requests to
+ * waypoints (Istio pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint).
+ */
+function* besideZtunnel(workload: Workload, capture: Capture): Iterable<Found> {
+  const label = [injectSidecar, revisionLabel].find((name) => workload.pod.labels[name] !== undefined);
+  if (capture !== "sidecar" || label === undefined || hasSidecar(workload)) return;
+  yield {
+    at: ["metadata", "labels", label],
+    message: `asks for a sidecar in an ambient namespace: label ${label} ${JSON.stringify(workload.pod.labels[label])}; its requests go past the waypoints of the Services that it calls, and past their policies`,
+    key: "sidecar in ambient",
+    fix: `Remove the label ${label}, so that ztunnel captures the pods like the others of the namespace.`,
+  };
 }
 
 /** Auto mTLS uses this label of an endpoint (Istio pilot/pkg/model/service.go GetTLSModeFromEndpointLabels). */

@@ -128,7 +128,8 @@ function casesIn(objects: readonly AnyObject[]): readonly Case[] {
     })),
     {
       choices: (mesh) => authorizationChoicesOfService("x", a(mesh), waypointIn(a(mesh), mesh), mesh),
-      coverage: (mesh) => coverageAt("x", a(mesh), waypointIn(a(mesh), mesh), mesh),
+      coverage: (mesh) =>
+        coverageAt({ kind: "Service", metadata: { name: "x" } }, a(mesh), waypointIn(a(mesh), mesh), mesh),
     },
   ];
 }
