@@ -67,6 +67,7 @@ import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-repla
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceMoved } from "./kubernetes-service/moved.ts";
+import { kubernetesServicePortLeftToTcp } from "./kubernetes-service/port-left-to-tcp.ts";
 import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { kubernetesServiceSelectsNothing } from "./kubernetes-service/selects-nothing.ts";
@@ -241,6 +242,7 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceMoved,
+  kubernetesServicePortLeftToTcp,
   kubernetesServicePortNotHttp,
   kubernetesServiceRoutesTakenOver,
   kubernetesServiceSelectsNothing,

@@ -225,6 +225,26 @@ export const attackShapes: readonly CostShape[] = [
     },
   },
   {
+    title:
+      "the first of n Services for n workloads goes, and those that are left declare their port as TCP, under n policies",
+    world: (n) => {
+      const of = (name: string, kind: string) =>
+        manifest("v1", "Service", named(name), {
+          spec: { selector: { tier: "other" }, ports: [{ name: kind, port: 8000 }] },
+        });
+      const rules = [{ to: [{ operation: { methods: ["GET"] } }] }];
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          ...list(n, (i) => labelledWorkload(i)),
+          ...list(n, (i) => of(`s-${i}`, "tcp")),
+          ...list(n, (i) => policy(`p-${i}`, { selector: { matchLabels: { app: `other-${i}` } }, rules })),
+        ],
+        change: { old: of("a", "http") },
+      };
+    },
+  },
+  {
     title: "a RequestAuthentication for one of n workloads, with n headers, goes",
     world: (n) => ({
       objects: [
