@@ -168,6 +168,7 @@ import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadNamedPortMoved } from "./workload/named-port-moved.ts";
 import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
@@ -343,6 +344,7 @@ export const rules: readonly BuiltInRule[] = [
   workloadCalledGateway,
   workloadEntryReceivesTraffic,
   workloadLeavesMesh,
+  workloadNamedPortMoved,
   workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,
