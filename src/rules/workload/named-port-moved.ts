@@ -46,25 +46,35 @@ export const workloadNamedPortMoved = defineRule({
     const moved = portsMoved(old, now);
     const [namespace] = after.mesh.related(namespaceOfWorkload, now);
     if (moved.length === 0 || namespace === undefined || isTerminating(namespace)) return;
-    const capture = captureOf(now, namespace, after.mesh.settings);
-    if (capture === "none" || capture === "unknown") return;
+    if (!isCaptured(now, namespace, after.mesh)) return;
     const services = servicesByName(servicesOfWorkload(now, namespace, after.mesh));
-    const followed = moved.filter(({ name }) => services.has(name));
+    const followed = moved.flatMap((port) => {
+      const service = services.get(port.name);
+      return service === undefined ? [] : [{ ...port, service }];
+    });
     for (const port of followed.slice(0, mostCompared)) {
       yield;
-      const service = services.get(port.name);
-      if (service === undefined) continue;
-      for (const { message, key, objects } of lossesAt(port, now, { namespace, mesh: after.mesh }))
-        yield {
-          at: [...now.podAt, "spec", "containers"],
-          message: `${idOf(service)} leads to port ${port.is} of ${idOf(now)} by the name "${port.name}", and not to port ${port.was} any more: ${message}`,
-          key: `${port.name} ${key}`,
-          related: [service, ...objects],
-          evidence: [service, ...objects],
-        };
+      yield* problemsAt(port, now, { namespace, mesh: after.mesh });
     }
   },
 });
+
+function isCaptured(workload: Workload, namespace: Namespace, { settings }: View): boolean {
+  const capture = captureOf(workload, namespace, settings);
+  return capture === "sidecar" || capture === "ambient";
+}
+
+function* problemsAt(port: Moved & { readonly service: Service }, workload: Workload, place: Place): Iterable<Problem> {
+  const { name, was, is, service } = port;
+  for (const { message, key, objects } of lossesAt(port, workload, place))
+    yield {
+      at: [...workload.podAt, "spec", "containers"],
+      message: `${idOf(service)} leads to port ${is} of ${idOf(workload)} by the name "${name}", and not to port ${was} any more: ${message}`,
+      key: `${name} ${key}`,
+      related: [service, ...objects],
+      evidence: [service, ...objects],
+    };
+}
 
 /** A name that stands for another port of the pods. */
 interface Moved {
