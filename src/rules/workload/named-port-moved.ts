@@ -11,16 +11,17 @@ import { type Service, servicesOfNamespace, servicesOfWorkload } from "../../mes
 import { isOwned, isProxy, namespaceOfWorkload, portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
 import { acceptsPlaintext, atPort, mtls, planesOf } from "../../mesh/mtls/effective-mtls.ts";
 import type { EffectiveMode } from "../../mesh/mtls/peer-authentications.ts";
+import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [namespaceOfWorkload, servicesOfNamespace, mtls, authorization] as const;
+const reads = [namespaceOfWorkload, servicesOfNamespace, sidecarsOfPassing, mtls, authorization] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const workloadNamedPortMoved = defineRule({
   id: "workload-named-port-moved",
   subject: "Workload",
   reads,
-  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "PeerAuthentication", "Service"],
+  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "PeerAuthentication", "Service", "Sidecar"],
   mode: { protected: "warn", elsewhere: "off" },
   onlyOwnChanges: true,
   since: "0.1.0",
@@ -127,9 +128,11 @@ function* lossesAt(port: Moved, workload: Workload, place: Place): Iterable<Loss
   yield* moreRequests(port, workload, place);
 }
 
-const isPast = (port: number, workload: Workload, { namespace, mesh: { settings } }: Place): boolean =>
-  (captureOf(workload, namespace, settings) === "sidecar" && isNeverRedirected(workload.pod, port)) ||
-  passedBy(workload, namespace, port, settings) !== undefined;
+function isPast(port: number, workload: Workload, { namespace, mesh }: Place): boolean {
+  const { settings } = mesh;
+  if (captureOf(workload, namespace, settings) === "sidecar" && isNeverRedirected(workload.pod, port)) return true;
+  return passedBy(workload, { namespace, settings, bound: boundPorts(workload, mesh) }, port) !== undefined;
+}
 
 function* weakerMode({ was, is }: Moved, workload: Workload, { namespace, mesh }: Place): Iterable<Loss> {
   const [plane] = planesOf(workload, namespace, mesh.settings).planes;
