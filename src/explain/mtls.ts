@@ -43,7 +43,10 @@ export function namespaceMtlsLine(namespace: Namespace, mesh: Mesh): Explanation
 
 /** The mode of one workload, at each of its ports. */
 export function workloadMtlsLine(workload: Workload, namespace: Namespace, mesh: Mesh): ExplanationLine {
-  const mtls = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), mesh.settings, boundPorts(workload, mesh));
+  const mtls = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), {
+    settings: mesh.settings,
+    bound: boundPorts(workload, mesh),
+  });
   const choices = peerAuthenticationChoices(namespace, workload.pod.labels, mesh).map(choiceLine);
   if (mtls.isProxy)
     return {

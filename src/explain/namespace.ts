@@ -43,7 +43,7 @@ export function workloadsLine(
   const lines = workloads.toSorted(byId).map((workload) => {
     const coverage = shownCoverage(workload, namespace, authorization);
     const { text, value } = shownMtls(
-      mtlsOfWorkload(workload, namespace, mtls, mesh.settings, boundPorts(workload, mesh)),
+      mtlsOfWorkload(workload, namespace, mtls, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
     );
     return objectLine("workload", workload, `${idOf(workload)}: ${text}; ${coverage}`, { value });
   });

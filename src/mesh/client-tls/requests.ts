@@ -98,7 +98,7 @@ function serversOf({ workloads = [], namespace }: Backend, mesh: Mesh): readonly
   const mtls = mtlsOf(namespace, mesh);
   return pods.map((workload) => ({
     workload,
-    mtls: mtlsOfWorkload(workload, namespace, mtls, mesh.settings, boundPorts(workload, mesh)),
+    mtls: mtlsOfWorkload(workload, namespace, mtls, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
   }));
 }
 

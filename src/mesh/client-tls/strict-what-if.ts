@@ -85,8 +85,8 @@ export function strictWhatIf(namespace: Namespace, mesh: Mesh): StrictWhatIf {
   const after = mtlsOf(namespace, strict);
   const pairs = workloads.map((workload) => ({
     workload,
-    was: mtlsOfWorkload(workload, namespace, before, mesh.settings, boundPorts(workload, mesh)),
-    is: mtlsOfWorkload(workload, namespace, after, mesh.settings, boundPorts(workload, mesh)),
+    was: mtlsOfWorkload(workload, namespace, before, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
+    is: mtlsOfWorkload(workload, namespace, after, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
   }));
   return {
     now: wide("sidecar"),

@@ -52,8 +52,7 @@ export function mtlsOfWorkload(
   workload: Workload,
   namespace: Namespace,
   mtls: NamespaceMtls,
-  settings: InjectorSettings,
-  bound: ReadonlySet<number> = noPorts,
+  { settings, bound = noPorts }: { readonly settings: InjectorSettings; readonly bound?: ReadonlySet<number> },
 ): WorkloadMtls {
   const { pod } = workload;
   const capture = captureOf(workload, namespace, settings);

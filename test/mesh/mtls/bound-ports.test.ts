@@ -28,7 +28,10 @@ function modesAt(ports: readonly number[], ...sidecars: readonly string[]) {
   const home = namespaceIn(mesh, "shop");
   const [workload] = [...mesh.all("Workload")];
   assert.ok(workload);
-  const of = mtlsOfWorkload(workload, home, mtlsOf(home, mesh), mesh.settings, boundPorts(workload, mesh));
+  const of = mtlsOfWorkload(workload, home, mtlsOf(home, mesh), {
+    settings: mesh.settings,
+    bound: boundPorts(workload, mesh),
+  });
   return ports.map((port) => of.at(port).mode?.mode ?? "past");
 }
 
