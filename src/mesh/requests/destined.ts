@@ -33,8 +33,8 @@ export function destinedFor(target: HostTarget, source: Source, mesh: View): Des
 
 function nameFor(target: HostTarget, { source, scope }: Client, mesh: View): Destined {
   if (target.kind === "host") return toEntries(target, { source, scope }, mesh);
-  const { service, port } = target;
-  if (!isAlias(service)) return toService(service, port, scope, mesh);
+  const { service, port, called } = target;
+  if (!isAlias(service)) return { ...toService(service, port, scope, mesh), called };
   const { host, service: concrete, entries, covering, loop } = aliased(service, mesh);
   const own = hostOfService(service, mesh.settings.domain);
   if (loop !== undefined)
