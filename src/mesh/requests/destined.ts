@@ -45,9 +45,9 @@ function nameFor(target: HostTarget, { source, scope }: Client, mesh: View): Des
       : toService(concrete, port, scope, mesh);
   const hidden = scope.hides(own, service, port);
   if (hidden === undefined) return { ...found, alias: service };
-  // A client that does not know the name that requests have does not tell them by it.
+  // A client that does not know the name that requests have does not tell them by it, unless a VirtualService has the name as its host.
   const isByName = found.definition !== undefined && !isByAddress(port)(found.definition);
-  return isByName ? { ...found, hidden: found.hidden ?? hidden } : found;
+  return isByName ? { ...found, alias: service, isAliasHidden: true, hidden: found.hidden ?? hidden } : found;
 }
 
 /** Whether requests to a port are told apart by their address alone. */

@@ -152,7 +152,7 @@ export class RouteTable {
   #isToldByName(alias: Service): boolean {
     const { definition, port } = this.#to;
     if (definition !== undefined && portOfDefinition(definition, port)?.protocol !== "HTTP") return false;
-    const declared = portOfDefinition(alias, port);
+    const declared = this.#to.isAliasHidden === true ? undefined : portOfDefinition(alias, port);
     return declared === undefined ? port === 80 : declared.protocol !== "TCP";
   }
 

@@ -28,6 +28,8 @@ export interface HostPort {
   readonly asked?: string;
   /** The ExternalName Service by whose name clients send the requests, if they know it. */
   readonly alias?: Service | undefined;
+  /** Whether the client does not know the alias, so that its name is any other one. */
+  readonly isAliasHidden?: boolean;
   /** The name that requests are sent to, if it is another one of the Service. */
   readonly called?: OtherName | undefined;
 }
