@@ -45,9 +45,13 @@ function nameFor(target: HostTarget, { source, scope }: Client, mesh: View): Des
       : toService(concrete, port, scope, mesh);
   const hidden = scope.hides(own, service, port);
   if (hidden === undefined) return { ...found, alias: service };
-  // A client that does not know the name that requests have does not tell them by it, unless a VirtualService has the name as its host.
   const isByName = found.definition !== undefined && !isByAddress(port)(found.definition);
-  return isByName ? { ...found, alias: service, isAliasHidden: true, hidden: found.hidden ?? hidden } : found;
+  if (!isByName) return found;
+  // Whatever exportTo says, an alias is a name of what it stands for, and a Sidecar that does not import it takes the name away (Istio
+  // pilot/pkg/model/push_context.go resolveServiceAliases, pilot/pkg/networking/core/httproute.go generateVirtualHostDomains).
+  const isImported = scope.egress?.importsService(own, service.metadata.namespace, port) !== false;
+  const missing = isImported ? {} : { hidden: found.hidden ?? hidden };
+  return { ...found, alias: service, isAliasHidden: true, ...missing };
 }
 
 /** Whether requests to a port are told apart by their address alone. */

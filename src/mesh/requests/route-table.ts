@@ -96,6 +96,7 @@ export class RouteTable {
     const ofAlias = this.#ofAlias(egress, client);
     const [first] = ofAlias;
     if (first === undefined) return this.#ofKnownHost(egress, client);
+    if (this.#to.isAliasHidden === true && this.#ofKnownHost(egress, client).length > 0) return besideAlias;
     return this.#isUncertainFor(first.virtualService) ? overAlias : ofAlias;
   }
 
@@ -337,6 +338,8 @@ export class RouteTable {
 
 const overAlias =
   "a VirtualService for a wildcard covers the name of an alias that has no such port, and counts only if it covers no service with the port";
+const besideAlias =
+  "a VirtualService has the name of an alias that the client does not know, and another one the host that it stands for: whoever comes first has the requests";
 const byOtherHost =
   "a VirtualService has the name that requests are sent to, and counts at this port only if the client imports another of its hosts";
 const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };

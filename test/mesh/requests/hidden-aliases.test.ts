@@ -18,7 +18,18 @@ const resultsOf = (to: string, text: string): readonly string[] => [
 test("a VirtualService for an alias that the client does not know routes its name at port 80, whatever the alias declares", () => {
   const routed = virtualService("shop/v", "hosts: [alias]\nhttp: [{ route: [{ destination: { host: y } }] }]");
   assert.ok(!resultsOf("shop/alias:80", alias("http")).includes("undecided"));
-  for (const port of ["http", "tcp"]) assert.deepEqual(resultsOf("shop/alias:80", alias(port) + routed), ["undecided"]);
+  const routeTo = (text: string) => [
+    ...new Set(
+      asked(meshOf(shop + service("shop", "y") + text), "web", "shop/alias:80").map(
+        ({ route }) => route.virtualService?.metadata.name ?? "-",
+      ),
+    ),
+  ];
+  for (const port of ["http", "tcp"]) assert.deepEqual(routeTo(alias(port) + routed), ["v"]);
+  // Its name is one of the Service, so that what routes the Service routes it.
+  const whole = virtualService("shop/w", "hosts: [x]\nhttp: [{ route: [{ destination: { host: y } }] }]");
+  assert.deepEqual(routeTo(alias("http") + whole), ["w"]);
+  assert.deepEqual(resultsOf("shop/alias:80", alias("http") + routed + whole), ["undecided"]);
 });
 
 test("a route to an alias that the client does not know leads nowhere", () => {
