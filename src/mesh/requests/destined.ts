@@ -45,13 +45,23 @@ function nameFor(target: HostTarget, { source, scope }: Client, mesh: View): Des
       : toService(concrete, port, scope, mesh);
   const hidden = scope.hides(own, service, port);
   if (hidden === undefined) return { ...found, alias: service };
+  return asNotExported(found, { alias: service, own, hidden }, scope);
+}
+
+/** What an alias stands for, for a client that does not know the alias. */
+function asNotExported(
+  found: Destined,
+  { alias, own, hidden }: { readonly alias: Service; readonly own: string; readonly hidden: string },
+  scope: ClientScope,
+): Destined {
+  const { port } = found;
   const isByName = found.definition !== undefined && !isByAddress(port)(found.definition);
   if (!isByName) return found;
   // Whatever exportTo says, an alias is a name of what it stands for, and a Sidecar that does not import it takes the name away (Istio
   // pilot/pkg/model/push_context.go resolveServiceAliases, pilot/pkg/networking/core/httproute.go generateVirtualHostDomains).
-  const isImported = scope.egress?.importsService(own, service.metadata.namespace, port) !== false;
+  const isImported = scope.egress?.importsService(own, alias.metadata.namespace, port) !== false;
   const missing = isImported ? {} : { hidden: found.hidden ?? hidden };
-  return { ...found, alias: service, isAliasHidden: true, ...missing };
+  return { ...found, alias, isAliasHidden: true, ...missing };
 }
 
 /** Whether requests to a port are told apart by their address alone. */
