@@ -28,7 +28,8 @@ const backendTlsPolicy = (name: string) =>
 /** What each rule about traffic finds. */
 export const trafficShapes: readonly CostShape[] = [
   {
-    title: "a VirtualService for other names of n Services, and n VirtualServices for the full host and another name of each",
+    title:
+      "a VirtualService for other names of n Services, and n VirtualServices for the full host and another name of each",
     world: (n) => {
       const http = [{ route: [to("s-0")] }];
       const nameOf = (i: number) => `s-${i}.${named("x").namespace}.svc`;
