@@ -295,7 +295,7 @@ function mtlsModeOf(asking: Asking, port: number | undefined): string {
   if (isProxy(workload)) return "none";
   if (captureOf(workload, namespace, mesh.settings) === "unknown")
     return labelsNotKnown(namespace.metadata.name, asking);
-  const ofWorkload = mtlsOfWorkload(workload, namespace, inNamespace, mesh.settings);
+  const ofWorkload = mtlsOfWorkload(workload, namespace, inNamespace, { settings: mesh.settings });
   return shownMode(port === undefined ? ofWorkload.mode : ofWorkload.at(port).mode, asking);
 }
 

@@ -1,5 +1,6 @@
 import { keyFor } from "../kube/identity.ts";
 import type { ObjectOf } from "../kube/object.ts";
+import { virtualServicesNaming } from "../mesh/traffic/service-claims.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../mesh/membership/services.ts";
 import { workloadsOfNamespace } from "../mesh/membership/workloads.ts";
@@ -146,6 +147,8 @@ interface ServiceName {
   readonly host?: string;
   /** As it was written, if it may be a host; in lower case. */
   readonly text?: string;
+  /** The same with a dot at its end. */
+  readonly written?: string;
 }
 
 /** A name that ends with a dot is whole. Proxies of clients know it, too (Istio pilot/pkg/networking/core/httproute.go GenerateAltVirtualHosts). */
@@ -158,7 +161,7 @@ function serviceNamed(text: string, home: string, { settings: { domain } }: Mesh
   const [name = "", namespace = home, ...more] = short.split(".");
   const isFull = host.endsWith(`.svc.${domain}`);
   if (more.length > 0) return { name, namespace, host, text: host };
-  return { name, namespace, ...(isFull ? {} : { text: host }) };
+  return { name, namespace, written: text.toLowerCase(), ...(isFull ? {} : { text: host }) };
 }
 
 function findService(asked: ServiceName, port: string | undefined, mesh: Mesh): Found<{ readonly target: Target }> {
@@ -171,7 +174,10 @@ function findService(asked: ServiceName, port: string | undefined, mesh: Mesh): 
     return { problem: `--to: ${missingService(asked, mesh)}` };
   const number = portOf(service, port);
   if (typeof number === "string") return { problem: `--to: ${number}` };
-  return { target: { kind: "service", service, namespace: namespaceIn(mesh, namespace), port: number } };
+  const target = { kind: "service", service, namespace: namespaceIn(mesh, namespace), port: number } as const;
+  const host = asked.written ?? "";
+  const virtualServices = virtualServicesNaming({ host, port: number }, service, mesh);
+  return { target: virtualServices.length === 0 ? target : { ...target, called: { host, virtualServices } } };
 }
 
 /** A host that is no Service: one that ServiceEntries define, or one outside the mesh, if it has a port. */

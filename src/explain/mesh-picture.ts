@@ -1,4 +1,5 @@
 import type { AnyObject } from "../kube/object.ts";
+import { boundPorts } from "../mesh/traffic/bound-ports.ts";
 import { authorizationOf } from "../mesh/authorization/effective-authorization.ts";
 import { actionOf } from "../mesh/authorization/policies.ts";
 import { authorizationOfWorkload, defaultAnswer } from "../mesh/authorization/workload-authorization.ts";
@@ -86,7 +87,10 @@ function mtlsIn(namespace: Namespace, workloads: readonly Workload[], mesh: Mesh
   const mtls = mtlsOf(namespace, mesh);
   const modes = new Set<string>();
   for (const workload of workloads) {
-    const { mode, isProxy } = mtlsOfWorkload(workload, namespace, mtls, mesh.settings);
+    const { mode, isProxy } = mtlsOfWorkload(workload, namespace, mtls, {
+      settings: mesh.settings,
+      bound: boundPorts(workload, mesh),
+    });
     if (mode !== undefined && !isProxy) modes.add(mode.mode);
   }
   if (modes.size === 0 && dataPlanes[enrollmentOf(namespace, mesh.settings)] !== "none")

@@ -1,3 +1,4 @@
+import { boundPorts } from "../mesh/traffic/bound-ports.ts";
 import { idOf } from "../kube/identity.ts";
 import { isEnrolled } from "../mesh/membership/capture.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
@@ -42,7 +43,10 @@ export function namespaceMtlsLine(namespace: Namespace, mesh: Mesh): Explanation
 
 /** The mode of one workload, at each of its ports. */
 export function workloadMtlsLine(workload: Workload, namespace: Namespace, mesh: Mesh): ExplanationLine {
-  const mtls = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), mesh.settings);
+  const mtls = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), {
+    settings: mesh.settings,
+    bound: boundPorts(workload, mesh),
+  });
   const choices = peerAuthenticationChoices(namespace, workload.pod.labels, mesh).map(choiceLine);
   if (mtls.isProxy)
     return {

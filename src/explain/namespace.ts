@@ -1,3 +1,4 @@
+import { boundPorts } from "../mesh/traffic/bound-ports.ts";
 import { byId, idOf } from "../kube/identity.ts";
 import { authorizationOf } from "../mesh/authorization/effective-authorization.ts";
 import { isTerminating, type Namespace } from "../mesh/membership/namespaces.ts";
@@ -41,7 +42,9 @@ export function workloadsLine(
   const authorization = authorizationOf(namespace, mesh);
   const lines = workloads.toSorted(byId).map((workload) => {
     const coverage = shownCoverage(workload, namespace, authorization);
-    const { text, value } = shownMtls(mtlsOfWorkload(workload, namespace, mtls, mesh.settings));
+    const { text, value } = shownMtls(
+      mtlsOfWorkload(workload, namespace, mtls, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
+    );
     return objectLine("workload", workload, `${idOf(workload)}: ${text}; ${coverage}`, { value });
   });
   return {

@@ -68,6 +68,7 @@ import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-repla
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceMoved } from "./kubernetes-service/moved.ts";
+import { kubernetesServicePortLeftToTcp } from "./kubernetes-service/port-left-to-tcp.ts";
 import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
 import { kubernetesServiceSelectsNothing } from "./kubernetes-service/selects-nothing.ts";
@@ -169,6 +170,7 @@ import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
+import { workloadNamedPortMoved } from "./workload/named-port-moved.ts";
 import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
@@ -244,6 +246,7 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceMoved,
+  kubernetesServicePortLeftToTcp,
   kubernetesServicePortNotHttp,
   kubernetesServiceRoutesTakenOver,
   kubernetesServiceSelectsNothing,
@@ -345,6 +348,7 @@ export const rules: readonly BuiltInRule[] = [
   workloadCalledGateway,
   workloadEntryReceivesTraffic,
   workloadLeavesMesh,
+  workloadNamedPortMoved,
   workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,

@@ -141,6 +141,33 @@ export const attackShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "a port with a name that n Services lead to gets another number, under n policies for the old one",
+    world: (n) => {
+      const pods = (containerPort: number) =>
+        manifest("apps/v1", "Deployment", named("w-0"), {
+          spec: {
+            template: {
+              metadata: { labels: { app: "app-0" } },
+              spec: { containers: [{ name: "main", ports: [{ name: "web", containerPort }] }] },
+            },
+          },
+        });
+      const rules = [{ to: [{ operation: { ports: ["8080"] } }] }];
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled", "meshward.io/protected": "true" }),
+          ...list(n, (i) =>
+            manifest("v1", "Service", named(`s-${i}`), {
+              spec: { selector: { app: "app-0" }, ports: [{ port: 80, targetPort: "web" }] },
+            }),
+          ),
+          ...list(n, (i) => policy(`p-${i}`, { action: "DENY", rules })),
+        ],
+        change: { old: pods(8080), object: pods(9090) },
+      };
+    },
+  },
+  {
     title:
       "n Services of n waypoints of another namespace with one account, which n workloads there have, too; one more has it",
     isMeshWide: true,
@@ -222,6 +249,26 @@ export const attackShapes: readonly CostShape[] = [
       const rules = [{ to: [{ operation: { methods: ["GET"] } }] }];
       const [old, object] = ["http", "tcp"].map((name) => front({ app: "app-0" }, [{ name, port: 80 }]));
       return { objects: [namespace({}), ...list(n, (i) => policy(`p-${i}`, { rules }))], change: { old, object } };
+    },
+  },
+  {
+    title:
+      "the first of n Services for n workloads goes, and those that are left declare their port as TCP, under n policies",
+    world: (n) => {
+      const of = (name: string, kind: string) =>
+        manifest("v1", "Service", named(name), {
+          spec: { selector: { tier: "other" }, ports: [{ name: kind, port: 8000 }] },
+        });
+      const rules = [{ to: [{ operation: { methods: ["GET"] } }] }];
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          ...list(n, (i) => labelledWorkload(i)),
+          ...list(n, (i) => of(`s-${i}`, "tcp")),
+          ...list(n, (i) => policy(`p-${i}`, { selector: { matchLabels: { app: `other-${i}` } }, rules })),
+        ],
+        change: { old: of("a", "http") },
+      };
     },
   },
   {

@@ -215,7 +215,9 @@ function* judged(objects: readonly AnyObject[], mesh: Mesh) {
 /** Whether a port of a workload that is certainly captured accepts plaintext, as explain says it. */
 function isOpen(workload: Workload, mesh: Mesh): boolean {
   const namespace = namespaceIn(mesh, workload.metadata.namespace);
-  const { mode, planes, as } = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), mesh.settings);
+  const { mode, planes, as } = mtlsOfWorkload(workload, namespace, mtlsOf(namespace, mesh), {
+    settings: mesh.settings,
+  });
   if (mode === undefined || !["sidecar", "ambient"].includes(captureOf(workload, namespace, mesh.settings)))
     return false;
   return [mode, ...planes.flatMap((plane) => [...as(plane).ports.values()])].some(acceptsPlaintext);

@@ -29,6 +29,26 @@ const backendTlsPolicy = (name: string) =>
 export const trafficShapes: readonly CostShape[] = [
   {
     title:
+      "a VirtualService for other names of n Services, and n VirtualServices for the full host and another name of each",
+    world: (n) => {
+      const http = [{ route: [to("s-0")] }];
+      const nameOf = (i: number) => `s-${i}.${named("x").namespace}.svc`;
+      return {
+        objects: [
+          namespace({}),
+          ...list(n, (i) =>
+            manifest("v1", "Service", named(`s-${i}`), { spec: { ports: [{ name: "http", port: 80 }] } }),
+          ),
+          ...list(n, (i) => istio("VirtualService", `full-${i}`, { hosts: [`s-${i}`], http })),
+          ...list(n, (i) => istio("VirtualService", `name-${i}`, { hosts: [nameOf(i)], http })),
+          ...list(n, (i) => istio("VirtualService", `same-${i}`, { hosts: [nameOf(0)], http })),
+        ],
+        change: { object: istio("VirtualService", "r", { hosts: list(n, nameOf), http }) },
+      };
+    },
+  },
+  {
+    title:
       "a BackendTLSPolicy for n Services hides the subset of n rules of the root namespace, to which n routes lead",
     world: (n) => {
       const names = list(n, (i) => `s-${i}`);

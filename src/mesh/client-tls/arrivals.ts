@@ -1,12 +1,19 @@
 import type { MeshView } from "../../view/view.ts";
 import { type Capture, captureOf, enrollmentOf } from "../membership/capture.ts";
 import type { InjectorSettings } from "../membership/injector-selectors.ts";
-import { type Interception, interceptionOf, interceptsAll, isIntercepted } from "../membership/interception.ts";
+import {
+  type Interception,
+  interceptionOf,
+  interceptsAll,
+  isIntercepted,
+  withBound,
+} from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { atPort, type NamespaceMtls, type Plane } from "../mtls/effective-mtls.ts";
 import type { EffectiveMode, Modes } from "../mtls/peer-authentications.ts";
 import { Labelled } from "../objects/labelled.ts";
+import { boundPorts, type sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import type { Destination } from "./destinations.ts";
 
 /** Workloads, or future pods, of a host that clients reach at a port with the TLS that a DestinationRule sets. */
@@ -25,13 +32,13 @@ export interface Arrival {
 export class Servers {
   readonly #namespace: Namespace;
   readonly #mtls: NamespaceMtls;
-  readonly #mesh: MeshView;
+  readonly #mesh: MeshView<typeof sidecarsOfPassing>;
   readonly #pods = new Map<Workload, Pod>();
   readonly #lists = new Map<readonly Workload[], Pods>();
   readonly #modes = new Map<EffectiveMode["by"], Map<string, EffectiveMode>>();
   readonly #arrivals = new Map<Destination, Map<string, readonly Arrival[]>>();
 
-  constructor(namespace: Namespace, mtls: NamespaceMtls, mesh: MeshView) {
+  constructor(namespace: Namespace, mtls: NamespaceMtls, mesh: MeshView<typeof sidecarsOfPassing>) {
     this.#namespace = namespace;
     this.#mtls = mtls;
     this.#mesh = mesh;
@@ -103,7 +110,9 @@ export class Servers {
       const capture = captureOf(workload, this.#namespace, this.#mesh.settings);
       const plane: Plane = capture === "ambient" ? "ambient" : "sidecar";
       const modes = this.#mtls.of(workload.pod.labels, plane);
-      pod = this.#podWith({ workload, capture, modes, interception: interceptionOf(workload.pod, plane) });
+      const redirected = interceptionOf(workload.pod, plane);
+      const interception = plane === "sidecar" ? withBound(redirected, boundPorts(workload, this.#mesh)) : redirected;
+      pod = this.#podWith({ workload, capture, modes, interception });
       this.#pods.set(workload, pod);
     }
     return pod;

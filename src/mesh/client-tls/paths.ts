@@ -1,3 +1,4 @@
+import { sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import { keyOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView, setting } from "../../view/view.ts";
@@ -61,7 +62,7 @@ export const anyOther = "";
 export const tlsPathsInto = fact(
   "tlsPathsInto",
   "Namespace",
-  [destinationsWithTls, peerAuthenticationsOfNamespace, readers, setting("revisions")],
+  [destinationsWithTls, peerAuthenticationsOfNamespace, sidecarsOfPassing, readers, setting("revisions")],
   (namespace, mesh): readonly TlsPath[] => {
     const destinations = mesh.get(destinationsWithTls, namespace);
     if (destinations.length === 0) return [];

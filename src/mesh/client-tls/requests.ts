@@ -1,4 +1,5 @@
 import type { Labels } from "../../kube/object.ts";
+import { boundPorts } from "../traffic/bound-ports.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Mesh } from "../../view/view.ts";
 import { clientsIn, proxyAmong, type Sender } from "../membership/clients.ts";
@@ -95,7 +96,10 @@ function serversOf({ workloads = [], namespace }: Backend, mesh: Mesh): readonly
   const pods = workloads.filter((workload) => !isProxy(workload));
   if (pods.length === 0) return [];
   const mtls = mtlsOf(namespace, mesh);
-  return pods.map((workload) => ({ workload, mtls: mtlsOfWorkload(workload, namespace, mtls, mesh.settings) }));
+  return pods.map((workload) => ({
+    workload,
+    mtls: mtlsOfWorkload(workload, namespace, mtls, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
+  }));
 }
 
 interface Call {

@@ -1,3 +1,4 @@
+import { boundPorts } from "../traffic/bound-ports.ts";
 import { byId } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { overlay } from "../../view/overlay.ts";
@@ -84,8 +85,8 @@ export function strictWhatIf(namespace: Namespace, mesh: Mesh): StrictWhatIf {
   const after = mtlsOf(namespace, strict);
   const pairs = workloads.map((workload) => ({
     workload,
-    was: mtlsOfWorkload(workload, namespace, before, mesh.settings),
-    is: mtlsOfWorkload(workload, namespace, after, mesh.settings),
+    was: mtlsOfWorkload(workload, namespace, before, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
+    is: mtlsOfWorkload(workload, namespace, after, { settings: mesh.settings, bound: boundPorts(workload, mesh) }),
   }));
   return {
     now: wide("sidecar"),

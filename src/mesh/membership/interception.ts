@@ -99,7 +99,7 @@ export function interfacesIn(list: string): readonly string[] | undefined {
   return names.every((name) => /^[a-zA-Z][\w.-]{0,14}$/.test(name.trim())) ? names : undefined;
 }
 
-const noPorts: ReadonlySet<number> = new Set();
+export const noPorts: ReadonlySet<number> = new Set();
 const everything: Interception = { onlyPorts: undefined, exceptPorts: noPorts, by: undefined };
 const nothing = (by: string | undefined): Interception => ({ onlyPorts: noPorts, exceptPorts: noPorts, by });
 
@@ -111,20 +111,38 @@ export const interceptsAll = ({ onlyPorts, exceptPorts }: Interception): boolean
 export const isIntercepted = ({ onlyPorts, exceptPorts }: Interception, port: number): boolean =>
   onlyPorts === undefined ? !exceptPorts.has(port) : onlyPorts.has(port);
 
+/** The same, where the proxy listens at some ports itself, so that connections to these reach it without redirection. */
+export function withBound(interception: Interception, bound: ReadonlySet<number>): Interception {
+  if (bound.size === 0) return interception;
+  const { onlyPorts, exceptPorts } = interception;
+  return { ...interception, onlyPorts: onlyPorts?.union(bound), exceptPorts: exceptPorts.difference(bound) };
+}
+
+/** Whether annotations keep some port of these pods from their sidecar. */
+export const mayPassSidecar = (pod: Pod): boolean =>
+  !isWithoutAnnotations(pod) && !interceptsAll(interceptionOf(pod, "sidecar"));
+
 /**
  * The annotation that makes a port of a captured pod bypass the mesh; undefined: there is none, or the pod is not
- * captured.
+ * captured. `bound`: the ports at which a sidecar listens itself.
  */
 export function passedBy(
   workload: Workload,
-  namespace: Namespace | undefined,
+  { namespace, settings, bound }: Surroundings,
   port: number,
-  settings: InjectorSettings,
 ): string | undefined {
   const capture = captureOf(workload, namespace, settings);
   if (capture !== "sidecar" && capture !== "ambient") return undefined;
-  const interception = interceptionOf(workload.pod, capture);
+  const redirected = interceptionOf(workload.pod, capture);
+  const interception = capture === "sidecar" ? withBound(redirected, bound) : redirected;
   return isIntercepted(interception, port) ? undefined : passedByAt(interception, port);
+}
+
+/** What decides about the ports of a workload, besides its annotations. */
+export interface Surroundings {
+  readonly namespace: Namespace | undefined;
+  readonly settings: InjectorSettings;
+  readonly bound: ReadonlySet<number>;
 }
 
 const passedByAt = (interception: Interception, port: number): string | undefined =>

@@ -3,7 +3,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
 import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { type Captured, captured } from "../membership/captured.ts";
-import { passedBy } from "../membership/interception.ts";
+import { noPorts, passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Service } from "../membership/services.ts";
 import { portsNamed, type Workload } from "../membership/workloads.ts";
@@ -131,7 +131,8 @@ class Refusals {
     const { pod } = workload;
     const capture = captureOf(workload, this.#namespace, this.#settings);
     if (capture !== "sidecar" && capture !== "ambient") return false;
-    if (passedBy(workload, this.#namespace, port, this.#settings) !== undefined) return false;
+    const surroundings = { namespace: this.#namespace, settings: this.#settings, bound: noPorts };
+    if (passedBy(workload, surroundings, port) !== undefined) return false;
     return !acceptsPlaintext(atPort(this.#mtls.of(pod.labels, capture), port));
   }
 }

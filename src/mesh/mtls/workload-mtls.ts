@@ -1,6 +1,6 @@
 import { type Capture, captureOf } from "../membership/capture.ts";
 import type { InjectorSettings } from "../membership/injector-selectors.ts";
-import { passedBy } from "../membership/interception.ts";
+import { noPorts, passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, tcpPortsOf, type Workload } from "../membership/workloads.ts";
 import { acceptsPlaintext, atPort, type NamespaceMtls, type Plane, planesOf } from "./effective-mtls.ts";
@@ -47,12 +47,12 @@ export interface WorkloadMtls {
 export const weakestOf = (modes: readonly EffectiveMode[]): EffectiveMode | undefined =>
   modes.find(acceptsPlaintext) ?? modes[0];
 
-/** `mtls` is that of the workload's namespace. */
+/** `mtls` is that of the workload's namespace; `bound`: the ports at which its sidecar listens itself. */
 export function mtlsOfWorkload(
   workload: Workload,
   namespace: Namespace,
   mtls: NamespaceMtls,
-  settings: InjectorSettings,
+  { settings, bound = noPorts }: { readonly settings: InjectorSettings; readonly bound?: ReadonlySet<number> },
 ): WorkloadMtls {
   const { pod } = workload;
   const capture = captureOf(workload, namespace, settings);
@@ -61,7 +61,7 @@ export function mtlsOfWorkload(
   const names = new Map(tcpPortsOf(workload).map(({ number, name }) => [number, name]));
   const at = (port: number): PortMtls => {
     const byPlane = planes.map((plane) => ({ plane, mode: atPort(as(plane), port) }));
-    const past = passedBy(workload, namespace, port, settings);
+    const past = passedBy(workload, { namespace, settings, bound }, port);
     return {
       port,
       name: names.get(port),

@@ -21,6 +21,9 @@ export const oldestSetFirst = (a: AnyObject, b: AnyObject): number =>
   compare(createdAt(a), createdAt(b)) || compare(pathOf(a), pathOf(b));
 const pathOf = ({ metadata }: AnyObject): string => `${metadata.namespace}/${metadata.name}`;
 
+/** The order by creation time alone: 0 for two of one second. */
+export const olderThan = (a: AnyObject, b: AnyObject): number => compare(createdAt(a), createdAt(b));
+
 /** Whether two objects were created at the same time, so that only the name decides their order. */
 export const isSameAge = (a: AnyObject, b: AnyObject): boolean => createdAt(a) === createdAt(b);
 

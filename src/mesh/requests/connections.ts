@@ -130,7 +130,7 @@ export class Connections {
   serverOf(workload: Workload): WorkloadMtls {
     let server = this.#servers.get(workload);
     if (server === undefined) {
-      server = mtlsOfWorkload(workload, this.#namespace, this.#mtls, this.#settings);
+      server = mtlsOfWorkload(workload, this.#namespace, this.#mtls, { settings: this.#settings });
       this.#servers.set(workload, server);
     }
     return server;

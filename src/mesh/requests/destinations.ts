@@ -91,7 +91,10 @@ export class Destinations {
   #arrivalAtService(named: Named, service: Service): Arrival {
     const of = destinationOf(named, service);
     const [namespace] = this.#mesh.related(namespaceOfService, service);
-    if (isAlias(service)) return this.#throughAlias(named, service);
+    if (isAlias(service)) {
+      const unknownAlias = this.scope.keeps(service);
+      return unknownAlias === undefined ? this.#throughAlias(named, service) : nowhere(of, unknownAlias);
+    }
     const doubt = doubtAbout(service, this.#mesh.related(serviceEntriesBesideService, service));
     if (namespace === undefined || doubt !== undefined) return unknown(of, doubt ?? "its namespace is not known");
     const kept = this.scope.keeps(service);

@@ -33,8 +33,8 @@ export function destinedFor(target: HostTarget, source: Source, mesh: View): Des
 
 function nameFor(target: HostTarget, { source, scope }: Client, mesh: View): Destined {
   if (target.kind === "host") return toEntries(target, { source, scope }, mesh);
-  const { service, port } = target;
-  if (!isAlias(service)) return toService(service, port, scope, mesh);
+  const { service, port, called } = target;
+  if (!isAlias(service)) return { ...toService(service, port, scope, mesh), called };
   const { host, service: concrete, entries, covering, loop } = aliased(service, mesh);
   const own = hostOfService(service, mesh.settings.domain);
   if (loop !== undefined)
@@ -45,9 +45,23 @@ function nameFor(target: HostTarget, { source, scope }: Client, mesh: View): Des
       : toService(concrete, port, scope, mesh);
   const hidden = scope.hides(own, service, port);
   if (hidden === undefined) return { ...found, alias: service };
-  // A client that does not know the name that requests have does not tell them by it.
+  return asNotExported(found, { alias: service, own, hidden }, scope);
+}
+
+/** What an alias stands for, for a client that does not know the alias. */
+function asNotExported(
+  found: Destined,
+  { alias, own, hidden }: { readonly alias: Service; readonly own: string; readonly hidden: string },
+  scope: ClientScope,
+): Destined {
+  const { port } = found;
   const isByName = found.definition !== undefined && !isByAddress(port)(found.definition);
-  return isByName ? { ...found, hidden: found.hidden ?? hidden } : found;
+  if (!isByName) return found;
+  // Whatever exportTo says, an alias is a name of what it stands for, and a Sidecar that does not import it takes the name away (Istio
+  // pilot/pkg/model/push_context.go resolveServiceAliases, pilot/pkg/networking/core/httproute.go generateVirtualHostDomains).
+  const isImported = scope.egress?.importsService(own, alias.metadata.namespace, port) !== false;
+  const missing = isImported ? {} : { hidden: found.hidden ?? hidden };
+  return { ...found, alias, isAliasHidden: true, ...missing };
 }
 
 /** Whether requests to a port are told apart by their address alone. */

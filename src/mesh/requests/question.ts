@@ -3,6 +3,7 @@ import type { Box } from "../authorization/requests/boxes.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Service } from "../membership/services.ts";
 import type { Workload } from "../membership/workloads.ts";
+import type { VirtualService } from "../traffic/virtual-services.ts";
 
 /**
  * Who sends the requests.
@@ -31,10 +32,25 @@ export interface GatewayProxy {
   readonly workload: Workload | undefined;
 }
 
+/**
+ * Another name of a Service than its full host, such as `api.payments`, and the VirtualServices that have this name as a host of HTTP
+ * requests to the port.
+ */
+export interface OtherName {
+  readonly host: string;
+  readonly virtualServices: readonly VirtualService[];
+}
+
 /** What the requests are sent to. */
 export type Target =
-  /** A port of a Service, by its number. */
-  | { readonly kind: "service"; readonly service: Service; readonly namespace: Namespace; readonly port: number }
+  /** A port of a Service, by its number. `called`: the name that clients send the requests to, if it is another one than the host. */
+  | {
+      readonly kind: "service";
+      readonly service: Service;
+      readonly namespace: Namespace;
+      readonly port: number;
+      readonly called?: OtherName;
+    }
   /**
    * A port of a host that no Service has, by its number: of one outside the mesh, or of one that ServiceEntries define. `entries`: those
    * with a name for it, of any namespace. `namespace`: that of the first of them, or of whoever asks.

@@ -8,6 +8,7 @@ import {
   everyVirtualServiceByHost,
   hostsOf,
   httpVirtualServiceChoices,
+  selectedFirst,
   streamVirtualServices,
   waypointVirtualServices,
 } from "../traffic/virtual-service-choices.ts";
@@ -88,12 +89,14 @@ export class RouteTable {
     const { port } = this.#to;
     const client = { namespace: this.#client, labels: this.#source.labels, port, isWaypoint: this.#isWaypoint };
     if (isHidden) {
-      const routes = [...this.#ofAlias(egress, client), ...this.#ofUnknownHost(egress, client)];
+      const ofNames = [...this.#ofAlias(egress, client), ...this.#ofOtherName(egress, client)];
+      const routes = [...ofNames, ...this.#ofUnknownHost(egress, client)];
       return routes.filter(({ protocol }) => protocol === "http");
     }
     const ofAlias = this.#ofAlias(egress, client);
     const [first] = ofAlias;
     if (first === undefined) return this.#ofKnownHost(egress, client);
+    if (this.#to.isAliasHidden === true && this.#ofKnownHost(egress, client).length > 0) return besideAlias;
     return this.#isUncertainFor(first.virtualService) ? overAlias : ofAlias;
   }
 
@@ -101,7 +104,12 @@ export class RouteTable {
     const among = this.#amongOtherHosts(egress, client);
     if (among !== undefined)
       return `${idOf(among)} names other hosts too, and it routes this one at the ports of those that the client knows`;
-    return this.#ofVirtualServices(egress, client);
+    const ofHost = this.#ofVirtualServices(egress, client);
+    if (typeof ofHost === "string") return ofHost;
+    const ofName = this.#ofOtherName(egress, client);
+    if (ofName.length === 0) return ofHost;
+    // At other ports it counts for the sake of another of its hosts, if the client imports a Service that has it.
+    return egress === undefined || this.#to.port === 80 ? ofName : byOtherHost;
   }
 
   /**
@@ -145,7 +153,7 @@ export class RouteTable {
   #isToldByName(alias: Service): boolean {
     const { definition, port } = this.#to;
     if (definition !== undefined && portOfDefinition(definition, port)?.protocol !== "HTTP") return false;
-    const declared = portOfDefinition(alias, port);
+    const declared = this.#to.isAliasHidden === true ? undefined : portOfDefinition(alias, port);
     return declared === undefined ? port === 80 : declared.protocol !== "TCP";
   }
 
@@ -194,6 +202,26 @@ export class RouteTable {
     if (this.#isWaypoint || streams !== undefined) return this.#inOrder(all, streams === undefined).flatMap(entriesOf);
     const named = this.#firstOf(this.#ofExactName(all).map(entriesOf));
     return named.length > 0 ? named : this.#firstOf(this.#inOrder(all, true).map(entriesOf));
+  }
+
+  /**
+   * The routes of a VirtualService that has the name that requests are sent to as its host, if it comes before the one that has the
+   * host of the Service, and with it all of its names (Istio pilot/pkg/networking/core/httproute.go dedupeDomains).
+   */
+  #ofOtherName(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
+    const { called } = this.#to;
+    if (called === undefined || this.#isWaypoint || this.#streams !== undefined) return [];
+    const entriesOf = (one: VirtualService) => this.#entries.of(one, "http", client);
+    const firstOf = (all: readonly VirtualService[], name: string) =>
+      this.#ofHttp(
+        name,
+        all.filter((one) => this.#hasRoutesOf(one, egress)),
+      ).find((one) => entriesOf(one).length > 0);
+    const ofName = firstOf(called.virtualServices, called.host);
+    if (ofName === undefined) return [];
+    const ofHost = firstOf([...this.#candidates(false), ...this.#gatewayApi.made.keys()], this.#to.name);
+    const inOrder = selectedFirst(this.#client, this.#mesh.settings);
+    return ofHost === undefined || inOrder(ofName, ofHost) < 0 ? entriesOf(ofName) : [];
   }
 
   /**
@@ -310,4 +338,8 @@ export class RouteTable {
 
 const overAlias =
   "a VirtualService for a wildcard covers the name of an alias that has no such port, and counts only if it covers no service with the port";
+const besideAlias =
+  "a VirtualService has the name of an alias that the client does not know, and another one the host that it stands for: whoever comes first has the requests";
+const byOtherHost =
+  "a VirtualService has the name that requests are sent to, and counts at this port only if the client imports another of its hosts";
 const everyConnection: RouteCase = { clauses: [], isClear: true, uri: undefined };

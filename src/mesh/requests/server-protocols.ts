@@ -5,20 +5,28 @@ import { type DeclaredProtocol, parsedProtocol } from "../membership/service-pro
 import { servicesOfNamespace } from "../membership/services.ts";
 import { type Machine, machineOfWorkload } from "../membership/workload-entries.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { oldestFirst } from "../objects/creation-order.ts";
+import { olderThan } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { isBound } from "../traffic/bound-ports.ts";
+import { hostOfService } from "../traffic/hosts.ts";
 import { type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import { portOfDefinition, type ServiceEntry } from "./definitions.ts";
 import { portAt, portOfService } from "./entry-endpoints.ts";
 
+/** How a port is read, and what says so; undefined: nothing does. */
+export interface Decided {
+  readonly protocol: DeclaredProtocol;
+  readonly by: Definition | Sidecar | undefined;
+}
+
 /**
  * How the sidecars of a namespace read the connections to a port of their pods, whichever Service these were sent to. The
- * oldest Service that leads to the port decides, unless a Sidecar lists the listeners itself (Istio
- * pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs, getFilterChainsByServicePort). ServiceEntries lead to
+ * oldest Service that leads to the port decides, and of those of one second the first by its host, unless a Sidecar lists the listeners
+ * itself (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs, getFilterChainsByServicePort,
+ * pilot/pkg/model/context.go SetServiceTargets). ServiceEntries lead to
  * machines by their labels, or by the addresses of the endpoints that they list
  * (pilot/pkg/serviceregistry/serviceentry/controller.go GetProxyServiceTargets).
  */
@@ -28,8 +36,14 @@ export class ServerProtocols {
   readonly #own: readonly Sidecar[];
   readonly #ofRoot: readonly Sidecar[];
   readonly #sorted = new Map<unknown, readonly Definition[]>();
+  readonly #domain: string;
 
-  constructor(services: readonly Definition[], own: readonly Sidecar[], ofRoot: readonly Sidecar[]) {
+  constructor(
+    services: readonly Definition[],
+    { own, ofRoot }: { readonly own: readonly Sidecar[]; readonly ofRoot: readonly Sidecar[] },
+    domain: string,
+  ) {
+    this.#domain = domain;
     this.#services = new SelectorGroups(
       services.flatMap((service) => {
         const selector = selectorOf(service);
@@ -50,21 +64,30 @@ export class ServerProtocols {
 
   /** `port` is that of the pod. A port that nothing declares is read as what its connections turn out to be. */
   at(workload: Workload, port: number): DeclaredProtocol {
-    const listeners = this.#listenersOf(workload);
-    if (listeners.length > 0) {
-      return parsedProtocol(listeners.find((one) => one.port?.number === port)?.port?.protocol ?? "");
+    return this.decidedAt(workload, port).protocol;
+  }
+
+  /** The same, with the object that decides. */
+  decidedAt(workload: Workload, port: number): Decided {
+    const sidecar = this.#sidecarOf(workload);
+    if (sidecar !== undefined && sidecar.spec.ingress.length > 0) {
+      const listener = sidecar.spec.ingress.find((one) => one.port?.number === port);
+      return listener === undefined
+        ? undeclared
+        : { protocol: parsedProtocol(listener.port?.protocol ?? ""), by: sidecar };
     }
     const machine = machineOfWorkload(workload);
     const services = this.#servicesOf(workload);
     if (machine === undefined) return protocolAmong(services, (service) => portOfPod(service, workload, port));
     const listed = this.#byAddress.get(machine.address) ?? [];
     const leading = [...services.map((service) => ({ service, ports: machine.ports })), ...listed];
-    leading.sort((a, b) => oldestFirst(a.service, b.service));
+    const inOrder = this.#oldestFirst;
+    leading.sort((a, b) => inOrder(a.service, b.service));
     for (const { service, ports } of leading) {
       const found = protocolAmong([service], () => portOfMachine(service, ports, port));
-      if (found !== "undeclared") return found;
+      if (found.by !== undefined) return found;
     }
-    return "undeclared";
+    return undeclared;
   }
 
   /** Whether the proxy listens at the port of a pod itself. */
@@ -72,17 +95,24 @@ export class ServerProtocols {
     return isBound(port, workload, this.#listenersOf(workload));
   }
 
-  #listenersOf({ pod }: Workload): Sidecar["spec"]["ingress"] {
-    if (this.#own.length === 0 && this.#ofRoot.length === 0) return [];
-    return sidecarFor(this.#own, this.#ofRoot, pod.labels)?.spec.ingress ?? [];
+  #listenersOf(workload: Workload): Sidecar["spec"]["ingress"] {
+    return this.#sidecarOf(workload)?.spec.ingress ?? [];
   }
+
+  #sidecarOf({ pod }: Workload): Sidecar | undefined {
+    if (this.#own.length === 0 && this.#ofRoot.length === 0) return undefined;
+    return sidecarFor(this.#own, this.#ofRoot, pod.labels);
+  }
+
+  readonly #oldestFirst = (a: Definition, b: Definition): number =>
+    olderThan(a, b) || compared(firstHostOf(a, this.#domain), firstHostOf(b, this.#domain));
 
   /** The oldest first. Pods with the same labels share the list. */
   #servicesOf({ pod }: Workload): readonly Definition[] {
     const groups = this.#services.selecting(pod.labels);
     let found = this.#sorted.get(groups);
     if (found === undefined)
-      this.#sorted.set(groups, (found = groups.flatMap(({ members }) => members).sort(oldestFirst)));
+      this.#sorted.set(groups, (found = groups.flatMap(({ members }) => members).sort(this.#oldestFirst)));
     return found;
   }
 }
@@ -94,17 +124,20 @@ interface Listed {
 }
 
 /** What the first of these that leads to a port declares. `portOf`: the port of the service. */
-function protocolAmong(
-  services: readonly Definition[],
-  portOf: (service: Definition) => number | undefined,
-): DeclaredProtocol {
+function protocolAmong(services: readonly Definition[], portOf: (service: Definition) => number | undefined): Decided {
   for (const service of services) {
     const found = portOf(service);
     const declared = found === undefined ? undefined : portOfDefinition(service, found);
-    if (declared !== undefined) return declared.protocol;
+    if (declared !== undefined) return { protocol: declared.protocol, by: service };
   }
-  return "undeclared";
+  return undeclared;
 }
+const undeclared: Decided = Object.freeze({ protocol: "undeclared", by: undefined });
+
+/** Each host of a ServiceEntry is a service of its own. */
+const firstHostOf = (one: Definition, domain: string): string =>
+  one.kind === "Service" ? hostOfService(one, domain) : one.spec.hosts.reduce((a, b) => (a < b ? a : b), "~");
+const compared = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function portOfPod(service: Definition, workload: Workload, port: number): number | undefined {
   const { ports, workloadPort } = service.kind === "Service" ? portsOf(service) : portsOfEntry(service);
@@ -148,8 +181,11 @@ export const serverProtocols = fact(
     const [root] = mesh.related(rootOfNamespace, namespace);
     return new ServerProtocols(
       services,
-      mesh.related(sidecarsOfNamespace, namespace),
-      root === undefined ? [] : mesh.related(sidecarsOfNamespace, root),
+      {
+        own: mesh.related(sidecarsOfNamespace, namespace),
+        ofRoot: root === undefined ? [] : mesh.related(sidecarsOfNamespace, root),
+      },
+      mesh.settings.domain,
     );
   },
 );

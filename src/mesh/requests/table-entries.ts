@@ -11,6 +11,7 @@ import type {
   VirtualService,
   WeightedDestination,
 } from "../traffic/virtual-services.ts";
+import type { OtherName } from "./question.ts";
 import type { RouteCase } from "./route-conditions.ts";
 
 // What a table of routes is asked for, and what it has.
@@ -27,6 +28,10 @@ export interface HostPort {
   readonly asked?: string;
   /** The ExternalName Service by whose name clients send the requests, if they know it. */
   readonly alias?: Service | undefined;
+  /** Whether the client does not know the alias, so that its name is any other one. */
+  readonly isAliasHidden?: boolean;
+  /** The name that requests are sent to, if it is another one of the Service. */
+  readonly called?: OtherName | undefined;
 }
 
 /** The routes that a gateway has for a host that one of its servers offers. */

@@ -1,6 +1,8 @@
-import { isWithoutRedirection } from "../membership/interception.ts";
+import { isWithoutRedirection, mayPassSidecar, noPorts } from "../membership/interception.ts";
 import type { Workload } from "../membership/workloads.ts";
-import type { Sidecar } from "./sidecar-egress.ts";
+import { isServed } from "../objects/revision.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import { type Sidecar, sidecarFor } from "./sidecar-egress.ts";
 
 type Listener = Sidecar["spec"]["ingress"][number];
 
@@ -19,3 +21,27 @@ export function isBound(port: number, { pod }: Workload, listeners: readonly Lis
 
 /** Nothing from outside of the pod arrives there. */
 const isLoopback = (address: string): boolean => address.startsWith("127.") || address === "::1";
+
+/**
+ * A workload with annotations that keep some port from its sidecar, and the Sidecars of its namespace and of the root namespace. Few
+ * workloads have such annotations, so that a change of a Sidecar leads to few.
+ */
+export const sidecarsOfPassing = relation(
+  "sidecarsOfPassing",
+  index("Workload", ({ metadata, pod }, { rootNamespace }) =>
+    mayPassSidecar(pod) ? new Set([metadata.namespace, rootNamespace]) : [],
+  ),
+  index("Sidecar", (sidecar, settings) => (isServed(sidecar, settings) ? [sidecar.metadata.namespace] : [])),
+);
+
+/** The ports that annotations of a workload keep from its sidecar, and at which the sidecar listens itself. */
+export function boundPorts(workload: Workload, mesh: MeshView<typeof sidecarsOfPassing>): ReadonlySet<number> {
+  const all = mesh.related(sidecarsOfPassing, workload);
+  if (all.length === 0) return noPorts;
+  mesh.visited(all.length);
+  const own = all.filter(({ metadata }) => metadata.namespace === workload.metadata.namespace);
+  const ofRoot = all.filter(({ metadata }) => metadata.namespace === mesh.settings.rootNamespace);
+  const listeners = sidecarFor(own, ofRoot, workload.pod.labels)?.spec.ingress ?? [];
+  const numbers = listeners.flatMap(({ port }) => port?.number ?? []);
+  return new Set(numbers.filter((port) => isBound(port, workload, listeners)));
+}

@@ -10,7 +10,8 @@ import { type ClientScopes, clientScopes } from "./sidecar-scope.ts";
 import { clientsMatching, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
 import type { Protocol, VirtualService } from "./virtual-services.ts";
 
-const hostsForSidecars = index("VirtualService", (virtualService, settings) =>
+/** VirtualServices for sidecars by their hosts, as istiod resolves them, in lower case. */
+export const hostsForSidecars = index("VirtualService", (virtualService, settings) =>
   isServed(virtualService, settings) && !isDelegate(virtualService) && gatewaysOf(virtualService).has(meshGateway)
     ? new Set(hostsOf(virtualService, settings))
     : [],

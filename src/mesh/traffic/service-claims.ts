@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type Mesh, type MeshView, relation } from "../../view/view.ts";
 import { declaredProtocol } from "../membership/service-protocol.ts";
 import { isHeadless } from "../membership/services.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
@@ -121,6 +121,22 @@ export const servicesNamedByVirtualService = relation(
   ),
   serviceByHost,
 );
+
+/** The VirtualServices for sidecars that have a name of a Service, other than its full host, as a host of HTTP requests to a port. */
+export function virtualServicesNaming(
+  { host: name, port }: { readonly host: string; readonly port: number },
+  service: Service,
+  mesh: Mesh,
+): readonly VirtualService[] {
+  if (!portsByName(service).includes(port)) return [];
+  const full = hostOfService(service, mesh.settings.domain);
+  const all = mesh.lookup(servicesNamedByVirtualService.from, [full]) as readonly VirtualService[];
+  return all.filter(
+    (one) =>
+      one.spec.hosts.some((host) => host.toLowerCase() === name) &&
+      (port === 80 || mesh.get(portsOfOwnHosts, one).has(port)),
+  );
+}
 
 /** A ServiceEntry, and the Services of which one of its hosts is another name than the full host. */
 export const servicesNamedByEntry = relation(

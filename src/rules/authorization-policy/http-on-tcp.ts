@@ -7,17 +7,9 @@ import {
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
+import { isForPort, isRuleForPort, portsNamedBy } from "../../mesh/authorization/rule-ports.ts";
 import { asksForRequest, httpFields } from "../../mesh/authorization/rules.ts";
-import {
-  type Declaring,
-  hasOnlyTcp,
-  isForPort,
-  isRuleForPort,
-  portsNamedBy,
-  readsTcpPorts,
-  servicesOf,
-  tcpPortsOf,
-} from "../../mesh/gateways/tcp-ports.ts";
+import { type Declaring, hasOnlyTcp, readsTcpPorts, servicesOf, tcpPortsOf } from "../../mesh/gateways/tcp-ports.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { index, relation } from "../../view/view.ts";
 

@@ -7,15 +7,9 @@ import {
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
 import { meshConfigsOfProvider, providerUse } from "../../mesh/authorization/providers.ts";
+import { isRuleForPort, portsNamedBy } from "../../mesh/authorization/rule-ports.ts";
 import { asksForRequest } from "../../mesh/authorization/rules.ts";
-import {
-  type Declaring,
-  isRuleForPort,
-  portsNamedBy,
-  readsTcpPorts,
-  servicesOf,
-  tcpPortsOf,
-} from "../../mesh/gateways/tcp-ports.ts";
+import { type Declaring, readsTcpPorts, servicesOf, tcpPortsOf } from "../../mesh/gateways/tcp-ports.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { index, relation } from "../../view/view.ts";

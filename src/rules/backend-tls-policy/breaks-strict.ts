@@ -82,7 +82,7 @@ function* refused({ policy, service, namespace }: Place, mesh: View): Generator<
   const { workloadPort } = portsOf(service);
   for (const workload of mesh.get(captured, namespace).workloads.selected(service.spec.selector)) {
     yield;
-    const of = mtlsOfWorkload(workload, namespace, modes, mesh.settings);
+    const of = mtlsOfWorkload(workload, namespace, modes, { settings: mesh.settings });
     if (of.capture !== "sidecar" || !mayBeStrict(of.as("sidecar"))) continue;
     mesh.visited(left.size);
     for (const port of left) {

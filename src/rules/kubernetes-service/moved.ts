@@ -7,16 +7,23 @@ import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wordin
 import { Asked, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
-import type { InjectorSettings } from "../../mesh/membership/injector-selectors.ts";
 import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
 import { portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
+import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [namespaceOfService, podsNearService, policiesRead, acceptingTokensInNamespace, authorization] as const;
+const reads = [
+  namespaceOfService,
+  podsNearService,
+  sidecarsOfPassing,
+  policiesRead,
+  acceptingTokensInNamespace,
+  authorization,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 interface Side {
   readonly object: Service;
@@ -27,7 +34,7 @@ export const kubernetesServiceMoved = defineRule({
   id: "kubernetes-service-moved",
   subject: "Service",
   reads,
-  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Workload"],
+  worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Sidecar", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   onlyOwnChanges: true,
   since: "0.1.0",
@@ -176,7 +183,7 @@ function* newPorts(before: Service, after: Side, namespace: Namespace): Iterable
   for (const [i, port] of after.object.spec.ports.entries()) {
     if (known.has(targetOf(port))) continue;
     after.mesh.visited(pods.length);
-    const passing = pods.find((workload) => passes(workload, namespace, port, after.mesh.settings));
+    const passing = pods.find((workload) => passes(workload, namespace, port, after.mesh));
     if (passing !== undefined)
       yield {
         at: ["spec", "ports", i, "targetPort"],
@@ -193,13 +200,15 @@ type ServicePort = Service["spec"]["ports"][number];
  * Sidecars and ztunnel get nothing but TCP, except what pods ask of DNS (Istio tools/istio-iptables/pkg/capture/run.go Run,
  * handleInboundPortsInclude; cni/pkg/iptables/iptables.go AppendInpodRules).
  */
-function passes(workload: Workload, namespace: Namespace, port: ServicePort, settings: InjectorSettings): boolean {
+function passes(workload: Workload, namespace: Namespace, port: ServicePort, mesh: View): boolean {
+  const { settings } = mesh;
   const capture = captureOf(workload, namespace, settings);
   if (protocolOf(port) !== "TCP") return capture === "sidecar" || capture === "ambient";
+  const surroundings = { namespace, settings, bound: boundPorts(workload, mesh) };
   return numbersOf(port, workload).some(
     (target) =>
       (capture === "sidecar" && isNeverRedirected(workload.pod, target)) ||
-      passedBy(workload, namespace, target, settings) !== undefined,
+      passedBy(workload, surroundings, target) !== undefined,
   );
 }
 

@@ -7,6 +7,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/gateways/gateway-routes.ts";
 import { hostOwners, type HostOwners, virtualServicesOfSameHost } from "../../mesh/traffic/host-owners.ts";
+import { type NamedOtherwise, namedOtherwise, otherNameReads } from "../../mesh/traffic/other-name-owners.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import { readsOfTlsLosses, tlsLossesOf } from "../../mesh/traffic/tls-routes.ts";
 import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
@@ -17,6 +18,7 @@ import type { MeshView } from "../../view/view.ts";
 
 const reads = [
   hostOwners,
+  ...otherNameReads,
   followerScopes,
   virtualServicesOfSameHost,
   takenAtGateways,
@@ -32,11 +34,12 @@ export const virtualServiceHostConflict = defineRule({
   id: "virtual-service-host-conflict",
   subject: "VirtualService",
   reads,
+  worksWithout: ["Service"],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
   summary: "Another VirtualService already has the requests for a host, or loses them to this one.",
-  why: "Sidecars do not merge VirtualServices of one host: they use one of their own namespace whose exportTo names it (`.`), then one that is exported to them by name, then the oldest for all (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go); for plain HTTP this is so for all Gateways with one port of the same proxies, in the order of their age. For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order.",
+  why: "Sidecars do not merge VirtualServices of one host: they use one of their own namespace whose exportTo names it (`.`), then one that is exported to them by name, then the oldest for all (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go); for plain HTTP this is so for all Gateways with one port of the same proxies, in the order of their age. For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order. The other names of a Service, such as `api.payments` and its address, go to whoever comes first: a VirtualService that has the name as its host, or the one for the full host.",
   fix: "Put all routes of a host into one VirtualService. Teams that share a host can each write a delegate for it.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -58,6 +61,7 @@ export const virtualServiceHostConflict = defineRule({
         yield;
         yield* inMesh(virtualService, { host, i, protocol }, mesh);
       }
+    if (gateways.has(meshGateway) && protocol === "http") yield* byOtherNames(virtualService, hosts, mesh);
     yield* ofServerNames(virtualService, mesh);
     if (gateways.size > (gateways.has(meshGateway) ? 1 : 0)) {
       yield* atGateways(virtualService, hosts, mesh);
@@ -93,6 +97,49 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
     return;
   }
   yield* takenFor(virtualService, owners, { host, i }, mesh);
+}
+
+/** Which VirtualService sidecars use for other names of Services: one that has the name, or one that has the full host. */
+function* byOtherNames(
+  virtualService: VirtualService,
+  hosts: readonly string[],
+  mesh: View,
+): Iterable<Problem | undefined> {
+  const places = new Map(hosts.map((host, i) => [host, i]));
+  for (const named of namedOtherwise(virtualService, mesh))
+    if (named === undefined) yield;
+    else yield* byOtherName(virtualService, { ...named, i: places.get(named.host) ?? 0 }, mesh);
+}
+
+function* byOtherName(
+  virtualService: VirtualService,
+  { host, i, service, owners, ofHost }: NamedOtherwise & { readonly i: number },
+  mesh: View,
+): Iterable<Problem> {
+  const at = ["spec", "hosts", i];
+  const what = `"${host}", another name of ${idOf(service)}`;
+  if (owners.followed("http").has(virtualService))
+    yield {
+      at,
+      message: `Requests of sidecars to ${what}, follow this VirtualService, and those to its full host ${idOf(ofHost)}`,
+      key: JSON.stringify([host, "split", idOf(ofHost)]),
+      related: [ofHost, service],
+      evidence: [ofHost, service],
+    };
+  else if (!isLeftBySidecars(virtualService, owners, "http", mesh)) {
+    // Those with the same host are compared already.
+    const owner = [virtualService.metadata.namespace, ""]
+      .map((client) => owners.ownerFor(client, "http"))
+      .find((one) => one !== undefined && !hostsOf(one, mesh.settings).includes(host));
+    if (owner === undefined) return;
+    yield {
+      at,
+      message: `Sidecars use ${idOf(owner)} for ${what}, so this VirtualService has no effect on their requests for it`,
+      key: JSON.stringify([host, meshGateway, idOf(owner)]),
+      related: [owner, service],
+      evidence: [owner, service],
+    };
+  }
 }
 
 /** Whether some namespace follows it because the Sidecars there do not import the others. */

@@ -10,7 +10,14 @@ import {
   isTooLateForInjection,
   unknownCapture,
 } from "../../mesh/membership/capture.ts";
-import { interceptionOf, type PortLost, portsLost } from "../../mesh/membership/interception.ts";
+import {
+  type Interception,
+  interceptionOf,
+  mayPassSidecar,
+  type PortLost,
+  portsLost,
+  withBound,
+} from "../../mesh/membership/interception.ts";
 import { type Refusal, refusalText } from "../../mesh/membership/injection-policy.ts";
 import { injectorRefusal } from "../../mesh/membership/injector-selectors.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
@@ -31,15 +38,24 @@ import {
   sidecarStatus,
 } from "../../mesh/objects/labels.ts";
 import { objectsOfRevision, revisionReads } from "../../mesh/objects/revision.ts";
+import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
 
 const forClients =
   "For clients that cannot use mTLS (probes, scrapers), use a PeerAuthentication for the port, or write a MeshwardException with an end date.";
 
+const reads = [namespaceOfWorkload, sidecarsOfPassing, ...revisionReads] as const;
+interface Side {
+  readonly object: Workload;
+  readonly mesh: MeshView<(typeof reads)[number]>;
+}
+
 export const workloadLeavesMesh = defineRule({
   id: "workload-leaves-mesh",
   subject: "Workload",
-  reads: [namespaceOfWorkload, ...revisionReads],
+  reads,
+  worksWithout: ["Sidecar"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
@@ -58,7 +74,10 @@ export const workloadLeavesMesh = defineRule({
 
   *compare(before, after) {
     // Losses that the namespace causes are reported for the namespace.
-    if (before.object === after.object) return;
+    if (before.object === after.object) {
+      yield* losesListeners(before, after);
+      return;
+    }
     // Gateways and waypoints are part of the data plane and are not captured. A workload that only becomes one leaves.
     if (isProxy(before.object)) return;
     const [namespace] = after.mesh.related(namespaceOfWorkload, after.object);
@@ -72,7 +91,7 @@ export const workloadLeavesMesh = defineRule({
     else if (is === "none" || isProxy(after.object))
       yield leaves(before.object, after.object, { was, refusal: refusalIn(namespace, after.object, settings) });
     else {
-      yield* losesPorts(before.object, after.object, [was, is]);
+      yield* losesPorts(before, after, [was, is]);
       yield* mayLoseSidecar(before.object, after.object, is);
     }
   },
@@ -214,20 +233,36 @@ function* mayLoseSidecar({ pod: old }: Workload, now: Workload, is: Capture): It
   };
 }
 
-function* losesPorts(old: Workload, now: Workload, [was, is]: readonly [Capture, Capture]): Iterable<Problem> {
+/** The ports that annotations keep from the sidecar, and at which a Sidecar no longer has it listen itself. */
+function* losesListeners(before: Side, after: Side): Iterable<Problem> {
+  const { object, mesh } = after;
+  if (!mayPassSidecar(object.pod) || isProxy(object)) return;
+  const [namespace] = mesh.related(namespaceOfWorkload, object);
+  if (namespace === undefined || isTerminating(namespace)) return;
+  const [was, is] = [before, after].map((side) => captureOf(side.object, namespace, side.mesh.settings));
+  if (was === "sidecar" && is === "sidecar") yield* losesPorts(before, after, [was, is]);
+}
+
+function* losesPorts(before: Side, after: Side, [was, is]: readonly [Capture, Capture]): Iterable<Problem> {
+  const [old, now] = [before.object, after.object];
   // If the namespace is not known, the pod's own label counts as soon as the pod has a sidecar.
   const planes: readonly Capture[] = is === "unknown" ? ["sidecar", "ambient"] : [is];
   const shown = new Map<string, Annotation>();
   for (const plane of planes) {
     // The redirection of a running pod is set up once, from the annotations that it had when it was created.
-    if (plane === "sidecar" && isTooLateForInjection(now)) continue;
-    const before = interceptionOf(old.pod, was === "unknown" ? plane : was);
-    const after = interceptionOf(now.pod, plane);
-    for (const { port, by } of portsLost(old.pod, before, after, now.pod)) {
+    if (plane === "sidecar" && isTooLateForInjection(now) && old !== now) continue;
+    const there = arriving(before, was === "unknown" ? plane : was);
+    for (const { port, by } of portsLost(old.pod, there, arriving(after, plane), now.pod)) {
       const annotation = annotationOf(by, now, shown);
       yield { ...losesPort(port, now, annotation), ...(is === "unknown" ? { onlyWarns: unknownCapture } : {}) };
     }
   }
+}
+
+/** What arrives at the proxy: what is redirected to it, and what it listens to itself. */
+function arriving({ object, mesh }: Side, capture: Capture): Interception {
+  const redirected = interceptionOf(object.pod, capture);
+  return capture === "sidecar" ? withBound(redirected, boundPorts(object, mesh)) : redirected;
 }
 
 const whichPorts: Readonly<Record<string | number, string>> = {

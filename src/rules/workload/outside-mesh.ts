@@ -3,10 +3,11 @@ import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { type Capture, captureOf, staysOut, unknownCapture } from "../../mesh/membership/capture.ts";
 import { captureEvidence } from "../../mesh/membership/capture-evidence.ts";
-import { interceptionOf, portsPassed } from "../../mesh/membership/interception.ts";
+import { interceptionOf, portsPassed, withBound } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { isOwned, isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { dataplaneMode, injectSidecar } from "../../mesh/objects/labels.ts";
+import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 const forOthers =
@@ -15,7 +16,8 @@ const forOthers =
 export const workloadOutsideMesh = defineRule({
   id: "workload-outside-mesh",
   subject: "Workload",
-  reads: [namespaceOfWorkload],
+  reads: [namespaceOfWorkload, sidecarsOfPassing],
+  worksWithout: ["Sidecar"],
   // What the labels of the namespace cause is reported for the namespace, and not for each of its workloads.
   onlyOwnChanges: true,
   mode: { protected: "warn", elsewhere: "off" },
@@ -44,7 +46,7 @@ export const workloadOutsideMesh = defineRule({
     if (namespace !== undefined && isTerminating(namespace)) return;
     const capture = captureOf(workload, namespace, mesh.settings);
     if (capture === "none") yield outside(workload, namespace, mesh.settings);
-    else yield* portsOutside(workload, capture);
+    else yield* portsOutside(workload, capture, boundPorts(workload, mesh));
   },
 });
 
@@ -77,9 +79,10 @@ function reasonAt({ pod, podAt }: Workload): Path {
 }
 
 /** If the namespace is not known, the pod's annotations count as soon as some data plane captures it. */
-function* portsOutside(workload: Workload, capture: Capture): Iterable<Problem> {
+function* portsOutside(workload: Workload, capture: Capture, bound: ReadonlySet<number>): Iterable<Problem> {
   for (const plane of capture === "unknown" ? (["sidecar", "ambient"] as const) : [capture]) {
-    const interception = interceptionOf(workload.pod, plane);
+    const redirected = interceptionOf(workload.pod, plane);
+    const interception = plane === "sidecar" ? withBound(redirected, bound) : redirected;
     const annotations = new Map<string | undefined, ReturnType<typeof annotationOf>>();
     for (const { port, by } of portsPassed(workload.pod, interception)) {
       const annotation = annotations.get(by) ?? annotationOf(workload, by);

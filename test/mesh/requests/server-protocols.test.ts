@@ -67,3 +67,28 @@ spec: { selector: { app: vm }, ports: [{ name: db, port: 81, targetPort: ${targe
   assert.ok(results(service("other") + machine(unnamed)).includes("denied"));
   assert.deepEqual(results(service("missing") + machine(named)), ["nowhere"]);
 });
+
+test("of Services that were created in one second, the first by its host decides, which is not the first by its name", () => {
+  const service = (name: string, protocol: string) => `
+---
+apiVersion: v1
+kind: Service
+metadata: { name: ${name}, namespace: shop, creationTimestamp: "2026-01-01T00:00:00Z" }
+spec: { selector: { app: x }, ports: [{ name: ${protocol}, port: 81, targetPort: 8080 }] }
+`;
+  const pods = `
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: x, namespace: shop }
+spec: { template: { metadata: { labels: { app: x } } } }
+`;
+  const resultFor = (text: string) => [
+    ...new Set(
+      asked(meshOf(shop + pods + text + deny(8080)), "outside", "shop/cache-headless:81").map(({ result }) => result),
+    ),
+  ];
+  // "cache-headless.shop.svc" comes before "cache.shop.svc" (Istio pilot/pkg/model/context.go SetServiceTargets).
+  assert.deepEqual(resultFor(service("cache", "http") + service("cache-headless", "tcp")), ["denied"]);
+  assert.ok(!resultFor(service("cache", "tcp") + service("cache-headless", "http")).every((one) => one === "denied"));
+});
