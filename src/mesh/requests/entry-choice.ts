@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
 import { everyNamespace } from "../traffic/export-to.ts";
-import { serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { differenceBetween, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { covers, isWildcard, mostSpecificFirst } from "../traffic/hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { portOfDefinition, type ServiceEntry } from "./definitions.ts";
@@ -132,7 +132,7 @@ function amongOfNamespace(name: string, port: number, entries: readonly ServiceE
       kind: "undecided",
       because: `${idOf(entry)} and ${idOf(another)} both define port ${port} of ${name}, and their endpoints are mixed`,
     };
-  if (entry !== first && !isMerged(first, entry))
+  if (entry !== first && differenceBetween(first, entry) !== undefined)
     return {
       kind: "nowhere",
       because: `${idOf(first)} defines ${name} first, and ${idOf(entry)} differs from it, so that its port ${port} is left out`,
@@ -141,18 +141,6 @@ function amongOfNamespace(name: string, port: number, entries: readonly ServiceE
 }
 
 const hasEndpoints = ({ spec }: ServiceEntry): boolean => !["", "NONE"].includes(spec.resolution ?? "");
-
-/** Istio pilot/pkg/model/sidecar.go canMergeServices. */
-const isMerged = (a: ServiceEntry, b: ServiceEntry): boolean => mergeKey(a) === mergeKey(b);
-const mergeKey = ({ metadata, spec }: ServiceEntry): string =>
-  JSON.stringify([
-    spec.resolution || "NONE",
-    sorted(metadata.labels),
-    sorted(spec.workloadSelector?.labels ?? {}),
-    [...spec.exportTo].sort(),
-  ]);
-const sorted = (labels: Readonly<Record<string, string>>) =>
-  Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
 
 /**
  * ztunnel takes the one of its own namespace, then the oldest of all, whatever they are exported to, if it has an address for the

@@ -2,6 +2,7 @@ import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "./export-to.ts";
+import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { hostKey, hostOfService, isWildcard } from "./hosts.ts";
 
@@ -96,3 +97,32 @@ export function isChosenByAge(one: ServiceEntry, other: ServiceEntry, settings: 
   if (first.has(everyNamespace) !== second.has(everyNamespace)) return false;
   return [...common].some((client) => !homes.includes(client));
 }
+
+/**
+ * The order in which clients in the namespace of two ServiceEntries see them: those that are exported by name, as with `.`, come before
+ * those for all namespaces (Istio pilot/pkg/model/push_context.go servicesExportedToNamespace).
+ */
+export const firstInNamespace =
+  (settings: MeshSettings) =>
+  (one: ServiceEntry, other: ServiceEntry): number =>
+    Number(isForAll(one, settings)) - Number(isForAll(other, settings)) || oldestFirst(one, other);
+export const isForAll = (one: ServiceEntry, settings: MeshSettings): boolean =>
+  serviceVisibleTo(one, settings).has(everyNamespace);
+
+/**
+ * What keeps istiod from adding the ports of a ServiceEntry to those of an older one with the same host in its namespace: the first field
+ * in which they differ; undefined: it adds them (Istio pilot/pkg/model/sidecar.go canMergeServices).
+ */
+export function differenceBetween(one: ServiceEntry, other: ServiceEntry): string | undefined {
+  const [first, second] = [comparedFields(one), comparedFields(other)];
+  return Object.keys(first).find((field) => first[field] !== second[field]);
+}
+
+const comparedFields = ({ metadata, spec }: ServiceEntry): Readonly<Record<string, string>> => ({
+  resolution: spec.resolution || "NONE",
+  labels: sorted(metadata.labels),
+  workloadSelector: sorted(spec.workloadSelector?.labels ?? {}),
+  exportTo: JSON.stringify([...spec.exportTo].sort()),
+});
+const sorted = (labels: Readonly<Record<string, string>>): string =>
+  JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));

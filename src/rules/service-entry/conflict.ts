@@ -1,12 +1,21 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { isChosenByAge, serviceEntriesBesideServiceEntry } from "../../mesh/traffic/definition-choice.ts";
+import {
+  differenceBetween,
+  firstInNamespace,
+  isChosenByAge,
+  isForAll,
+  serviceEntriesBesideServiceEntry,
+  serviceVisibleTo,
+} from "../../mesh/traffic/definition-choice.ts";
 import { oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { includesNamespace } from "../../mesh/traffic/export-to.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
 import { isTlsProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
-import { fact } from "../../view/view.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Port = ServiceEntry["spec"]["ports"][number];
@@ -30,7 +39,7 @@ export const serviceEntryConflict = defineRule({
   mode: "warn",
   since: "0.1.0",
   summary: "An older ServiceEntry defines the same host in another way for the same clients.",
-  why: "For each client, istiod makes one service of a host: that of the client's namespace, else one that is exported there by name, else the oldest (Istio pilot/pkg/model/push_context.go servicesExportedToNamespace, pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones.",
+  why: "For each client, istiod makes one service of a host: that of the client's namespace, else one that is exported there by name, else the oldest (Istio pilot/pkg/model/push_context.go servicesExportedToNamespace, pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones. In one namespace, istiod adds the ports of the second one to the first only if both have the same resolution, labels, workloadSelector and exportTo (canMergeServices).",
   fix: "Define the host once, or limit each ServiceEntry to its own namespace with `exportTo: [.]`.",
   incident: {
     symptoms: ["other-destination", "origination-fails"],
@@ -50,6 +59,7 @@ export const serviceEntryConflict = defineRule({
       const older = mesh.get(oldestEntries, host).filter((other) => oldestFirst(other, entry) < 0);
       const other = older.find((one) => isChosenByAge(entry, one, mesh.settings));
       if (other !== undefined) yield* problemsOf(host, i, entry, other);
+      yield* leftOut(host, i, entry, mesh);
     }
   },
 });
@@ -75,6 +85,47 @@ function* problemsOf(host: string, i: number, entry: ServiceEntry, other: Servic
       ...about,
     };
 }
+
+/**
+ * Of the ServiceEntries of one namespace, clients in it use the first one, to which istiod adds ports of the others only if they agree in what is
+ * not about ports.
+ */
+function* leftOut(
+  host: string,
+  i: number,
+  entry: ServiceEntry,
+  mesh: MeshView<typeof oldestEntries>,
+): Iterable<Problem> {
+  const { namespace } = entry.metadata;
+  const inOrder = firstInNamespace(mesh.settings);
+  const [first] = mesh
+    .get(oldestEntries, host)
+    .filter(
+      (one) => one.metadata.namespace === namespace && inOrder(one, entry) < 0 && isSeenAtHome(one, mesh.settings),
+    )
+    .sort(inOrder);
+  const field = first && isSeenAtHome(entry, mesh.settings) ? differenceBetween(first, entry) : undefined;
+  if (first === undefined || field === undefined || protocolClash(entry, first) !== undefined) return;
+  const known = new Set(first.spec.ports.map(({ number }) => number));
+  const port = entry.spec.ports.find(({ number }) => !known.has(number));
+  if (port === undefined) return;
+  const named = fieldNames[field] ?? field;
+  const comes =
+    isForAll(first, mesh.settings) === isForAll(entry, mesh.settings)
+      ? precedence(first, entry)
+      : "comes first, because it is not exported to all namespaces";
+  yield {
+    at: ["spec", "hosts", i],
+    message: `Port ${port.number} of "${host}" is left out for clients in namespace ${namespace}: ${idOf(first)} ${comes}, and differs in ${named}`,
+    key: JSON.stringify([host, port.number, idOf(first), "left out"]),
+    fix: `Write all ports of the host into one ServiceEntry, or give both the same ${named}.`,
+    related: [first],
+    evidence: [first],
+  };
+}
+const isSeenAtHome = (one: ServiceEntry, settings: MeshSettings): boolean =>
+  includesNamespace(serviceVisibleTo(one, settings), one.metadata.namespace);
+const fieldNames: Readonly<Record<string, string>> = { resolution: "resolution", labels: "labels in its metadata" };
 
 function protocolClash({ spec }: ServiceEntry, other: ServiceEntry): readonly [Port, Port] | undefined {
   const theirs = new Map(other.spec.ports.map((port) => [port.number, port]));
