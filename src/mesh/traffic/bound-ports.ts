@@ -28,8 +28,10 @@ const isLoopback = (address: string): boolean => address.startsWith("127.") || a
  */
 export const sidecarsOfPassing = relation(
   "sidecarsOfPassing",
-  index("Workload", ({ metadata, pod }, { rootNamespace }) =>
-    mayPassSidecar(pod) ? new Set([metadata.namespace, rootNamespace]) : [],
+  index(
+    "Workload",
+    ({ metadata, pod }, { rootNamespace }) => (mayPassSidecar(pod) ? new Set([metadata.namespace, rootNamespace]) : []),
+    ["rootNamespace"],
   ),
   index("Sidecar", (sidecar, settings) => (isServed(sidecar, settings) ? [sidecar.metadata.namespace] : [])),
 );
