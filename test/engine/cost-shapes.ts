@@ -451,6 +451,23 @@ const ofTraffic: readonly CostShape[] = [
     }),
   },
   {
+    title: "n DestinationRules for Services of a namespace with n workloads, which becomes ambient without a waypoint",
+    world: (n) => ({
+      objects: [
+        namespace({}),
+        ...list(n, service),
+        ...list(n, (i) => workload(i)),
+        ...list(n, (i) =>
+          destinationRule(`d-${i}`, {
+            host: `s-${i}`,
+            trafficPolicy: { outlierDetection: { consecutive5xxErrors: 1 } },
+          }),
+        ),
+      ],
+      change: { old: namespace({}), object: namespace({ "istio.io/dataplane-mode": "ambient" }) },
+    }),
+  },
+  {
     title: "a DestinationRule with plaintext for one of n Services, n of them STRICT",
     world: (n) => ({
       objects: [

@@ -519,7 +519,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   "routes-need-waypoint": [
     [
       /ambient and has no waypoint/,
-      "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service.",
+      "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service or the ServiceEntry.",
     ],
     [
       /its waypoint (\S+) is not usable/,
@@ -532,6 +532,24 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     [/is another name for a host/, "Write the routes for the host itself."],
     [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
     [/of namespace (\S+) alone$/, "Move the routes to namespace $1."],
+  ],
+  "destination-rule-needs-waypoint": [
+    [
+      /ambient and has no waypoint/,
+      "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service or the ServiceEntry.",
+    ],
+    [
+      /its waypoint (\S+) is not usable/,
+      "Make waypoint $1 usable (waypoint-not-found reports why it is not), or use another one.",
+    ],
+    [
+      /^Namespace (\S+) .* its Service (\S+) opts out/,
+      "Remove the label istio.io/use-waypoint from Service $1/$2, or set it to the name of a waypoint.",
+    ],
+    [
+      /is headless/,
+      "Give these pods another Service, one with a cluster IP and a waypoint, and let clients use that one.",
+    ],
   ],
   "virtual-service-route-unreachable": [
     [/^No (?:request|connection)/, "Move the more specific route before the other one, or remove it."],

@@ -6,7 +6,8 @@ import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, tcpPortsOf, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
-import { namespaceOfEntry, portNumbersOf, type ServiceEntry } from "../requests/definitions.ts";
+import { portNumbersOf, type ServiceEntry } from "../requests/definitions.ts";
+import { namespaceOfEntry } from "../traffic/definition-choice.ts";
 import type { Target } from "../requests/question.ts";
 import { hostIn } from "../traffic/host-definition.ts";
 

@@ -156,6 +156,9 @@ export const routesOfParentEntry = relation(
   index("KubernetesRoute", (route) => namesOf(parentsOf(route), "ServiceEntry")),
 );
 
+/** A route of the Gateway API and the ServiceEntries that are its parents. */
+export const entriesOfParents = relation("entriesOfParents", routesOfParentEntry.to, routesOfParentEntry.from);
+
 /** A route of the Gateway API and its namespace, whose labels decide whether a listener allows it. */
 export const namespaceOfRoute = relation(
   "namespaceOfRoute",

@@ -1,5 +1,4 @@
 import type { ObjectOf } from "../../kube/object.ts";
-import { index, relation } from "../../view/view.ts";
 import {
   type DeclaredProtocol,
   declaredProtocol,
@@ -8,19 +7,11 @@ import {
   portByNumber,
   type ServicePort,
 } from "../membership/service-protocol.ts";
-import { namespaceByName } from "../objects/indexes.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { covers } from "../traffic/hosts.ts";
 import { isTlsProtocol } from "../traffic/service-entry-hosts.ts";
 
 export type ServiceEntry = ObjectOf<"ServiceEntry">;
-
-/** A ServiceEntry and its namespace. */
-export const namespaceOfEntry = relation(
-  "namespaceOfEntry",
-  index("ServiceEntry", ({ metadata }) => [metadata.namespace]),
-  namespaceByName,
-);
 
 /** Those of the ServiceEntries that have a name for a host. */
 export const entriesFor = (host: string, entries: readonly ServiceEntry[]): readonly ServiceEntry[] =>

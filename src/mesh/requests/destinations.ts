@@ -6,7 +6,12 @@ import { readers } from "../membership/control-plane.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { isAlias, serviceOfAlias } from "../traffic/aliased-hosts.ts";
-import { type Definition, serviceEntriesBesideService, serviceEntryByHost } from "../traffic/definition-choice.ts";
+import {
+  type Definition,
+  namespaceOfEntry,
+  serviceEntriesBesideService,
+  serviceEntryByHost,
+} from "../traffic/definition-choice.ts";
 import { destinationRulesFor } from "../traffic/destination-rule-lookup.ts";
 import { destinationRuleOf } from "../traffic/destination-rules-of-host.ts";
 import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
@@ -16,7 +21,7 @@ import { aliased, aliasReads } from "./aliases.ts";
 import { type Arrival, destinationOf, type Named, nowhere, outsideMesh, unknown } from "./arrival.ts";
 import { BehindPort, behindPortReads, type Sent } from "./behind-port.ts";
 import { ClientScope, scopeReads } from "./client-scope.ts";
-import { namespaceOfEntry, portOfDefinition, type ServiceEntry } from "./definitions.ts";
+import { portOfDefinition, type ServiceEntry } from "./definitions.ts";
 import { chosenEntry } from "./entry-choice.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
 

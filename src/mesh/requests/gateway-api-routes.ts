@@ -22,6 +22,7 @@ import { oldestRouteFirst } from "../objects/creation-order.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import {
   type Definition,
+  namespaceOfEntry,
   serviceEntriesBesideService,
   serviceEntriesBesideServiceEntry,
 } from "../traffic/definition-choice.ts";
@@ -29,7 +30,6 @@ import { hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
 import { hasGatewaySemantics, hostsOf } from "../traffic/virtual-service-choices.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { doubtOfRoutesTo, otherControllerReads } from "../waypoints/other-controllers.ts";
-import { namespaceOfEntry } from "./definitions.ts";
 import type { HostPort } from "./table-entries.ts";
 
 /** What `parentsOfName`, `routesOfParents`, `doubtOfRoutes`, `madeOfRoutes` and `RoutesOfHost` read. */

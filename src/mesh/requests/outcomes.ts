@@ -7,7 +7,7 @@ import type { Sender } from "../membership/clients.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { coveringHosts, coveringHostsOfAll, hostOfService } from "../traffic/hosts.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
+import { type Definition, namespaceOfEntry } from "../traffic/definition-choice.ts";
 import {
   identityOfWaypoint,
   type WaypointBinding,
@@ -17,7 +17,6 @@ import {
 import { isAlias } from "../traffic/aliased-hosts.ts";
 import { waypointsUsed } from "../waypoints/canaries.ts";
 import { aliased } from "./aliases.ts";
-import { namespaceOfEntry } from "./definitions.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
 import { openEntriesOfEntry } from "./every-address.ts";
 import { parentReads, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";

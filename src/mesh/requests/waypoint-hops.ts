@@ -5,7 +5,7 @@ import type { MeshView } from "../../view/view.ts";
 import { namespaceOfService } from "../membership/services.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
+import { type Definition, namespaceOfEntry } from "../traffic/definition-choice.ts";
 import { isWildcard } from "../traffic/hosts.ts";
 import {
   formatWaypoint,
@@ -13,15 +13,13 @@ import {
   isForGateways,
   type WaypointBinding,
   waypointBinding,
-  waypointBindingOfService,
-  waypointBindingOfServiceEntry,
+  waypointBindingOfDefinition,
   waypointBindingOfWorkload,
   waypointOfService,
   waypointOfServiceEntry,
   waypointOfWorkload,
 } from "../waypoints/bindings.ts";
 import { canaryReads, waypointsConfigured, waypointsUsed } from "../waypoints/canaries.ts";
-import { namespaceOfEntry } from "./definitions.ts";
 import { namespaceOfWaypoint } from "./enforcement.ts";
 import type { Source } from "./outcome.ts";
 import { identityIn } from "./sources.ts";
@@ -74,7 +72,12 @@ export function isWaypointOf({ waypoint }: Source, definition: Definition, mesh:
   const namespace = namespaceOf(definition, mesh);
   if (waypoint === undefined || namespace === undefined) return false;
   const name = formatWaypoint(waypoint.metadata);
-  const all = waypointsConfigured(definition, namespace, bindingOf(definition, namespace, mesh), mesh);
+  const all = waypointsConfigured(
+    definition,
+    namespace,
+    waypointBindingOfDefinition(definition, namespace, mesh),
+    mesh,
+  );
   return all.some(({ named }) => formatWaypoint(named) === name);
 }
 
@@ -107,12 +110,7 @@ export function sourceAtWaypoint({ named, gateway }: WaypointBinding, mesh: View
 }
 
 const usedFor = (definition: Definition, namespace: Namespace, mesh: View): readonly WaypointBinding[] =>
-  waypointsUsed(definition, namespace, bindingOf(definition, namespace, mesh), mesh);
-
-const bindingOf = (definition: Definition, namespace: Namespace, mesh: View): WaypointBinding | undefined =>
-  definition.kind === "Service"
-    ? waypointBindingOfService(definition, namespace, mesh)
-    : waypointBindingOfServiceEntry(definition, namespace, mesh);
+  waypointsUsed(definition, namespace, waypointBindingOfDefinition(definition, namespace, mesh), mesh);
 
 /**
  * ztunnel sends requests for a Service to its waypoint, and gateways do if a label says so; sidecars do not (Istio

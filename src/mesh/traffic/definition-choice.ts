@@ -1,6 +1,8 @@
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, relation } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import { namespaceOfService } from "../membership/services.ts";
+import { namespaceByName } from "../objects/indexes.ts";
 import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "./export-to.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
@@ -51,6 +53,21 @@ export const serviceByHost = index("Service", (service, { domain }) => [hostOfSe
 export const entryByHost = index("ServiceEntry", (entry, settings) =>
   isServed(entry, settings) ? new Set(entry.spec.hosts.filter((host) => !isWildcard(host))) : [],
 );
+
+/** A ServiceEntry and its namespace. */
+export const namespaceOfEntry = relation(
+  "namespaceOfEntry",
+  index("ServiceEntry", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
+/** The namespace of what defines a host; undefined: it is not known. */
+export const namespaceOfDefinition = (
+  definition: Definition,
+  mesh: MeshView<typeof namespaceOfService | typeof namespaceOfEntry>,
+): ObjectOf<"Namespace"> | undefined =>
+  definition.kind === "Service"
+    ? mesh.related(namespaceOfService, definition)[0]
+    : mesh.related(namespaceOfEntry, definition)[0];
 
 /** The ServiceEntries that a control plane reads, by the keys of their hosts, wildcards among them. */
 export const serviceEntryByHost = index("ServiceEntry", (entry, settings) =>

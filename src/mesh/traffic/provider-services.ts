@@ -44,7 +44,8 @@ const hostsCalled = ({ mesh }: MeshConfig): ReadonlySet<string> =>
       return service === undefined ? [] : [partsOf(service).host];
     }),
   );
-const hostOfProvider = index("MeshConfig", hostsCalled);
+/** MeshConfigs by the hosts that their extension providers call. */
+export const hostOfProvider = index("MeshConfig", hostsCalled);
 
 /** A MeshConfig and the Services that its extension providers call. */
 const servicesOfProviders = relation("servicesOfProviders", hostOfProvider, serviceByHost);

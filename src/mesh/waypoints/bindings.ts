@@ -9,6 +9,7 @@ import { isExternalName, isHeadless, type Service } from "../membership/services
 import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
 import {
   gatewayNameLabel,
   gatewayServiceAccount,
@@ -180,6 +181,16 @@ export function waypointBindingOfServiceEntry(
   if (named !== undefined) return bound(named, "own", mesh.related(waypointOfServiceEntry, entry), request);
   return inherited(namespace, mesh, "service");
 }
+
+/** The waypoint for requests to what defines a host. */
+export const waypointBindingOfDefinition = (
+  definition: Definition,
+  namespace: Namespace | undefined,
+  mesh: MeshView<typeof waypointBinding | typeof waypointOfService | typeof waypointOfServiceEntry>,
+): WaypointBinding | undefined =>
+  definition.kind === "Service"
+    ? waypointBindingOfService(definition, namespace, mesh)
+    : waypointBindingOfServiceEntry(definition, namespace, mesh);
 
 /**
  * The waypoint for requests to a pod's own address (fetchWaypointForWorkload). The waypoint of the namespace is used

@@ -3,6 +3,7 @@ import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "..
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { serviceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
+import { entryByHost } from "../traffic/definition-choice.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
@@ -16,6 +17,9 @@ export const servicesOfHosts = relation(
   ),
   index("Service", (service, { domain }) => [hostOfService(service, domain)]),
 );
+
+/** A VirtualService and the ServiceEntries that define its hosts, each exactly as written. */
+export const entriesOfHosts = relation("entriesOfHosts", servicesOfHosts.from, entryByHost);
 
 /** A Service and the policies that target it and can deny requests to it. */
 export const policiesOfService = relation(

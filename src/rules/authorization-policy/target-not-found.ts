@@ -12,8 +12,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import {
   type WaypointBinding,
   waypointBinding,
-  waypointBindingOfService,
-  waypointBindingOfServiceEntry,
+  waypointBindingOfDefinition,
   waypointOfService,
   waypointOfServiceEntry,
 } from "../../mesh/waypoints/bindings.ts";
@@ -171,11 +170,7 @@ function knownTargets(policy: AuthorizationPolicy, mesh: View): ReadonlyMap<stri
 function* withoutWaypoint(ref: TargetRef, at: Path, { known, mesh, of }: Place): Iterable<Problem> {
   const target = known.get(`${targetKindOf(ref)} ${ref.name}`);
   if (target === undefined || target.kind === "KubernetesGateway" || of === undefined || of.implied) return;
-  const binding =
-    target.kind === "Service"
-      ? waypointBindingOfService(target, of, mesh)
-      : waypointBindingOfServiceEntry(target, of, mesh);
-  if (!isForOthers(binding)) return;
+  if (!isForOthers(waypointBindingOfDefinition(target, of, mesh))) return;
   yield {
     at,
     ...lackOf(target),

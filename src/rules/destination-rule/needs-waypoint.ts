@@ -1,0 +1,179 @@
+import { absent } from "../../engine/evidence.ts";
+import { defineRule } from "../../engine/rule.ts";
+import { backendOf, backendsOf } from "../../mesh/gateways/routes.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { senderOf } from "../../mesh/membership/clients.ts";
+import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { isExternalName, namespaceOfService } from "../../mesh/membership/services.ts";
+import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { type Definition, namespaceOfDefinition, namespaceOfEntry } from "../../mesh/traffic/definition-choice.ts";
+import {
+  definitionsOfRule,
+  entriesOfDestinationRule,
+  servicesOfDestinationRule,
+} from "../../mesh/traffic/destination-rule-services.ts";
+import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
+import { hostOfProvider } from "../../mesh/traffic/provider-services.ts";
+import { trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import {
+  isOfMeshGateway,
+  isUsable,
+  type WaypointBinding,
+  waypointBinding,
+  waypointBindingOfDefinition,
+  waypointOfService,
+  waypointOfServiceEntry,
+} from "../../mesh/waypoints/bindings.ts";
+import { fixForLack, lackOfWaypoint, type Remedies } from "../../mesh/waypoints/missing-waypoint.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+
+type Policy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
+
+/** DestinationRules with settings that only proxies apply, by their host; a wildcard has no key. */
+const settingRuleByHost = index("DestinationRule", (rule, settings) => {
+  const host = hostOfRule(rule, settings);
+  const isLeftOut = isWildcard(host) || !isServed(rule, settings) || settingsOf(rule).length === 0;
+  return isLeftOut ? [] : [host];
+});
+
+/** A DestinationRule with settings for proxies, and the VirtualServices that send requests to its host. */
+const virtualServicesSendingToRule = relation(
+  "virtualServicesSendingToRule",
+  settingRuleByHost,
+  index("VirtualService", (virtualService, settings) => {
+    if (!isServed(virtualService, settings)) return [];
+    const { namespace } = virtualService.metadata;
+    return new Set(
+      trafficOf(virtualService).map(({ destination }) => fullHost(destination.host, namespace, settings.domain)),
+    );
+  }),
+);
+/** A DestinationRule with settings for proxies, and the routes of the Gateway API that send requests to its host. */
+const routesSendingToRule = relation(
+  "routesSendingToRule",
+  settingRuleByHost,
+  index("KubernetesRoute", (route, { domain }) => {
+    const hosts = new Set<string>();
+    for (const { ref } of backendsOf(route)) {
+      const { kind, namespace, name } = backendOf(ref, route);
+      hosts.add(kind === "Service" ? `${name}.${namespace}.svc.${domain}` : name);
+    }
+    return hosts;
+  }),
+);
+/** A DestinationRule with settings for proxies, and the mesh configs with an extension provider at its host. */
+const providersAtRule = relation("providersAtRule", settingRuleByHost, hostOfProvider);
+
+/** Whether a namespace has sidecars or gateways, which apply DestinationRules to what they send. A waypoint sends only what it was sent. */
+const hasSendingProxies = fact("hasSendingProxies", "Namespace", [workloadsOfNamespace], (namespace, mesh): boolean =>
+  mesh
+    .related(workloadsOfNamespace, namespace)
+    .some((one) => !isOfMeshGateway(one.pod.labels) && senderOf(one, namespace, mesh.settings) === "proxy"),
+);
+
+const reads = [
+  servicesOfDestinationRule,
+  entriesOfDestinationRule,
+  virtualServicesSendingToRule,
+  routesSendingToRule,
+  providersAtRule,
+  namespaceOfService,
+  namespaceOfEntry,
+  hasSendingProxies,
+  waypointBinding,
+  waypointOfService,
+  waypointOfServiceEntry,
+] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+export const destinationRuleNeedsWaypoint = defineRule({
+  id: "destination-rule-needs-waypoint",
+  subject: "DestinationRule",
+  reads,
+  worksWithout: ["Workload", "VirtualService", "KubernetesRoute", "KubernetesGateway", "ServiceEntry", "MeshConfig"],
+  mode: "warn",
+  since: "0.1.0",
+  // Clients with sidecars in other namespaces apply the DestinationRule.
+  stage: "trial",
+  tags: ["ambient"],
+  summary:
+    "A DestinationRule is for a host in an ambient namespace without a waypoint, so that ambient clients go without it.",
+  why: "What istiod sends to ztunnel has no DestinationRules (Istio pilot/pkg/serviceregistry/ambient): connection pools, outlier detection, consistent hashing, localities and TLS origination need an Envoy between client and server. For requests of ambient clients that is the waypoint of the Service or the ServiceEntry, which applies the DestinationRules of its namespace (pilot/pkg/networking/core/cluster_waypoint.go buildWaypointInboundVIP, buildWaypointInboundVIPCluster). Istio does not report that nothing applies them.",
+  fix: "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service or the ServiceEntry.",
+  incident: {
+    symptoms: ["no-effect", "origination-fails"],
+    proxies: ["ztunnel"],
+    seen: "Servers that fail stay in rotation, limits are not kept, requests of one session reach several pods, or a host outside the mesh gets plaintext at a port for TLS.",
+    wayOut: "Create the waypoint. For TLS outside the mesh, clients can start TLS themselves meanwhile.",
+    silentWhen:
+      "A VirtualService, a route of the Gateway API or an extension provider sends requests to the host, so that a gateway or another waypoint may apply the rule; the namespace has sidecars or gateways; the host is a wildcard or in a namespace that is not ambient; or the rule has only subsets, a simple load balancer, or TLS mode DISABLE or ISTIO_MUTUAL, which ztunnel replaces by HBONE.",
+    page: "https://istio.io/latest/docs/ambient/usage/l7-features/",
+  },
+
+  *check(rule, mesh) {
+    if (isUsedOnTheWay(rule, mesh)) return;
+    const ambient = definitionsOfRule(rule, mesh).map((one) => withoutWaypoint(one, mesh));
+    const [first] = ambient;
+    if (first === undefined || ambient.includes(undefined)) return;
+    const { definition, namespace, binding } = first;
+    const { name } = namespace.metadata;
+    const host = hostOfRule(rule, mesh.settings);
+    const fix = fixForLack(binding, definition, remedies);
+    yield {
+      at: ["spec", "trafficPolicy"],
+      message: `Namespace ${name} is ambient and ${lackOfWaypoint(binding, definition)}: ztunnel ignores ${settingsOf(rule).join(" and ")} of this DestinationRule for ${host}`,
+      key: `no waypoint for ${host}`,
+      ...(fix === undefined ? {} : { fix }),
+      evidence: [namespace, definition, absent("KubernetesGateway", name)],
+    };
+  },
+});
+
+const isUsedOnTheWay = (rule: DestinationRule, mesh: View): boolean =>
+  settingsOf(rule).length === 0 ||
+  !isServed(rule, mesh.settings) ||
+  mesh.related(virtualServicesSendingToRule, rule).length > 0 ||
+  mesh.related(routesSendingToRule, rule).length > 0 ||
+  mesh.related(providersAtRule, rule).length > 0;
+
+interface Unserved {
+  readonly definition: Definition;
+  readonly namespace: Namespace;
+  readonly binding: WaypointBinding | undefined;
+}
+
+/** Undefined: a waypoint or other proxies may apply the rule, nobody does (destination-rule-never-used), or the namespace is not known to be ambient. */
+function withoutWaypoint(definition: Definition, mesh: View): Unserved | undefined {
+  if (definition.kind === "Service" && isExternalName(definition)) return undefined;
+  const namespace = namespaceOfDefinition(definition, mesh);
+  if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace, mesh.settings) !== "ambient")
+    return undefined;
+  const binding = waypointBindingOfDefinition(definition, namespace, mesh);
+  return isUsable(binding) || mesh.get(hasSendingProxies, namespace) ? undefined : { definition, namespace, binding };
+}
+
+/** The names of the settings that only proxies apply. */
+function settingsOf({ spec: { trafficPolicy } }: DestinationRule): readonly string[] {
+  if (trafficPolicy === undefined) return [];
+  const all = [trafficPolicy, ...trafficPolicy.portLevelSettings];
+  return (["connectionPool", "loadBalancer", "outlierDetection", "tls"] as const).filter((field) =>
+    all.some((policy) => isForProxies(field, policy)),
+  );
+}
+
+type Settings = Pick<Policy, "connectionPool" | "loadBalancer" | "outlierDetection" | "tls">;
+
+function isForProxies(field: keyof Settings, policy: Settings): boolean {
+  const { loadBalancer, tls } = policy;
+  if (field === "tls") return tls?.mode === "SIMPLE" || tls?.mode === "MUTUAL";
+  if (field !== "loadBalancer") return policy[field] !== undefined;
+  return [loadBalancer?.consistentHash, loadBalancer?.localityLbSetting, loadBalancer?.zoneAwareLbSetting].some(
+    (one) => one !== undefined,
+  );
+}
+
+const remedies: Remedies = {
+  headless: "Give these pods another Service, one with a cluster IP and a waypoint, and let clients use that one.",
+};
