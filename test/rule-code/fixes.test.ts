@@ -550,6 +550,14 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /is headless/,
       "Give these pods another Service, one with a cluster IP and a waypoint, and let clients use that one.",
     ],
+    [
+      /^It is not exported to namespace (\S+), .* for timetable/,
+      'Export the DestinationRule to the namespace of the waypoint: add "$1" to exportTo.',
+    ],
+    [
+      /^It is not exported to namespace .* for tickets/,
+      "Remove workloadSelector: with one, a DestinationRule is for workloads of its own namespace alone.",
+    ],
   ],
   "virtual-service-route-unreachable": [
     [/^No (?:request|connection)/, "Move the more specific route before the other one, or remove it."],

@@ -13,11 +13,12 @@ import {
   entriesOfDestinationRule,
   servicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rule-services.ts";
-import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { type DestinationRule, hostOfRule, isForEveryWorkload } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
 import { hostOfProvider } from "../../mesh/traffic/provider-services.ts";
 import { trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import {
+  formatWaypoint,
   isOfMeshGateway,
   isUsable,
   type WaypointBinding,
@@ -99,8 +100,8 @@ export const destinationRuleNeedsWaypoint = defineRule({
   stage: "trial",
   tags: ["ambient"],
   summary:
-    "A DestinationRule is for a host in an ambient namespace without a waypoint, so that ambient clients go without it.",
-  why: "What istiod sends to ztunnel has no DestinationRules (Istio pilot/pkg/serviceregistry/ambient): connection pools, outlier detection, consistent hashing, localities and TLS origination need an Envoy between client and server. For requests of ambient clients that is the waypoint of the Service or the ServiceEntry, which applies the DestinationRules of its namespace (pilot/pkg/networking/core/cluster_waypoint.go buildWaypointInboundVIP, buildWaypointInboundVIPCluster). Istio does not report that nothing applies them.",
+    "A DestinationRule is for a host in an ambient namespace without a waypoint, or hidden from the waypoint, so that ambient clients go without it.",
+  why: "What istiod sends to ztunnel has no DestinationRules (Istio pilot/pkg/serviceregistry/ambient): connection pools, outlier detection, consistent hashing, localities and TLS origination need an Envoy between client and server. For requests of ambient clients that is the waypoint of the Service or the ServiceEntry, which applies the DestinationRules of its namespace (pilot/pkg/networking/core/cluster_waypoint.go buildWaypointInboundVIP, buildWaypointInboundVIPCluster). A waypoint in another namespace has only those that are exported to it (pilot/pkg/model/push_context.go destinationRule). Istio does not report that nothing applies them.",
   fix: "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service or the ServiceEntry.",
   incident: {
     symptoms: ["no-effect", "origination-fails"],
@@ -108,51 +109,78 @@ export const destinationRuleNeedsWaypoint = defineRule({
     seen: "Servers that fail stay in rotation, limits are not kept, requests of one session reach several pods, or a host outside the mesh gets plaintext at a port for TLS.",
     wayOut: "Create the waypoint. For TLS outside the mesh, clients can start TLS themselves meanwhile.",
     silentWhen:
-      "A VirtualService, a route of the Gateway API or an extension provider sends requests to the host, so that a gateway or another waypoint may apply the rule; the namespace has sidecars or gateways; the host is a wildcard or in a namespace that is not ambient; or the rule has only subsets, a simple load balancer, or TLS mode DISABLE or ISTIO_MUTUAL, which ztunnel replaces by HBONE.",
+      "There is no waypoint, and a VirtualService, a route of the Gateway API or an extension provider sends requests to the host, so that a gateway or another waypoint may apply the rule; the namespace has sidecars or gateways; the host is a wildcard or in a namespace that is not ambient; or the rule has only subsets, a simple load balancer, or TLS mode DISABLE or ISTIO_MUTUAL, which ztunnel replaces by HBONE.",
     page: "https://istio.io/latest/docs/ambient/usage/l7-features/",
   },
 
   *check(rule, mesh) {
-    if (isUsedOnTheWay(rule, mesh)) return;
-    const ambient = definitionsOfRule(rule, mesh).map((one) => withoutWaypoint(one, mesh));
-    const [first] = ambient;
-    if (first === undefined || ambient.includes(undefined)) return;
-    const { definition, namespace, binding } = first;
-    const { name } = namespace.metadata;
-    const host = hostOfRule(rule, mesh.settings);
-    const fix = fixForLack(binding, definition, remedies);
+    if (settingsOf(rule).length === 0 || !isServed(rule, mesh.settings)) return;
+    const lacks = definitionsOfRule(rule, mesh).map((definition) => lackAt(definition, rule, mesh));
+    const [first] = lacks;
+    if (first === undefined || lacks.includes(undefined)) return;
+    const { namespace, definition, what, key, fix } = first;
     yield {
       at: ["spec", "trafficPolicy"],
-      message: `Namespace ${name} is ambient and ${lackOfWaypoint(binding, definition)}: ztunnel ignores ${settingsOf(rule).join(" and ")} of this DestinationRule for ${host}`,
-      key: `no waypoint for ${host}`,
+      message: `${what} ${settingsOf(rule).join(" and ")} of this DestinationRule for ${hostOfRule(rule, mesh.settings)}`,
+      key,
       ...(fix === undefined ? {} : { fix }),
-      evidence: [namespace, definition, absent("KubernetesGateway", name)],
+      evidence: [namespace, definition, absent("KubernetesGateway", namespace.metadata.name)],
     };
   },
 });
 
-const isUsedOnTheWay = (rule: DestinationRule, mesh: View): boolean =>
-  settingsOf(rule).length === 0 ||
-  !isServed(rule, mesh.settings) ||
-  mesh.related(virtualServicesSendingToRule, rule).length > 0 ||
-  mesh.related(routesSendingToRule, rule).length > 0 ||
-  mesh.related(providersAtRule, rule).length > 0;
-
-interface Unserved {
+/** Why nothing applies the settings of a rule to requests of ambient clients. */
+interface Lack {
   readonly definition: Definition;
   readonly namespace: Namespace;
-  readonly binding: WaypointBinding | undefined;
+  /** A sentence that the ignored settings end. */
+  readonly what: string;
+  readonly key: string;
+  readonly fix: string | undefined;
 }
 
 /** Undefined: a waypoint or other proxies may apply the rule, nobody does (destination-rule-never-used), or the namespace is not known to be ambient. */
-function withoutWaypoint(definition: Definition, mesh: View): Unserved | undefined {
+function lackAt(definition: Definition, rule: DestinationRule, mesh: View): Lack | undefined {
   if (definition.kind === "Service" && isExternalName(definition)) return undefined;
   const namespace = namespaceOfDefinition(definition, mesh);
   if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace, mesh.settings) !== "ambient")
     return undefined;
+  if (mesh.get(hasSendingProxies, namespace)) return undefined;
   const binding = waypointBindingOfDefinition(definition, namespace, mesh);
-  return isUsable(binding) || mesh.get(hasSendingProxies, namespace) ? undefined : { definition, namespace, binding };
+  if (isUsable(binding)) {
+    const hidden = hiddenFrom(binding, rule, mesh);
+    return hidden && { definition, namespace, ...hidden };
+  }
+  if (isUsedOnTheWay(rule, mesh)) return undefined;
+  const what = `Namespace ${namespace.metadata.name} is ambient and ${lackOfWaypoint(binding, definition)}: ztunnel ignores`;
+  return { definition, namespace, what, key: "no waypoint", fix: fixForLack(binding, definition, remedies) };
 }
+
+/** A waypoint of another namespace uses only what is exported to it (Istio pilot/pkg/model/push_context.go destinationRule). */
+function hiddenFrom(
+  { named }: WaypointBinding,
+  rule: DestinationRule,
+  { settings }: View,
+): Pick<Lack, "what" | "key" | "fix"> | undefined {
+  const { namespace } = named;
+  if (namespace === rule.metadata.namespace || isForEveryWorkload(rule, settings)) return undefined;
+  const { workloadSelector, exportTo } = rule.spec;
+  if (workloadSelector === undefined && exportTo.includes(namespace)) return undefined;
+  return {
+    what: `It is not exported to namespace ${namespace}, so that waypoint ${formatWaypoint(named)} ignores`,
+    key: `hidden from ${namespace}`,
+    fix:
+      workloadSelector === undefined
+        ? `Export the DestinationRule to the namespace of the waypoint: add "${namespace}" to exportTo.`
+        : "Remove workloadSelector: with one, a DestinationRule is for workloads of its own namespace alone.",
+  };
+}
+
+/** Whether a gateway, or the waypoint of another host, may look the rule up. */
+const isUsedOnTheWay = (rule: DestinationRule, mesh: View): boolean =>
+  mesh.related(virtualServicesSendingToRule, rule).length > 0 ||
+  mesh.related(routesSendingToRule, rule).length > 0 ||
+  mesh.related(providersAtRule, rule).length > 0;
 
 /** The names of the settings that only proxies apply. */
 function settingsOf({ spec: { trafficPolicy } }: DestinationRule): readonly string[] {
