@@ -532,6 +532,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     [/is another name for a host/, "Write the routes for the host itself."],
     [/is headless/, "Route to another Service of these pods, one with a cluster IP, and let clients use that one."],
     [/of namespace (\S+) alone$/, "Move the routes to namespace $1."],
+    [
+      /not exported to namespace (\S+)$/,
+      'Export the VirtualService to the namespace of the waypoint: add "$1" to exportTo.',
+    ],
   ],
   "destination-rule-needs-waypoint": [
     [

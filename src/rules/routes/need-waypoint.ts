@@ -9,6 +9,7 @@ import { namespaceOfService } from "../../mesh/membership/services.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type Definition, namespaceOfDefinition, namespaceOfEntry } from "../../mesh/traffic/definition-choice.ts";
+import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import {
@@ -117,7 +118,8 @@ function passedOver(
 ): (Problem & { readonly evidence: readonly Evidence[] }) | undefined {
   const own = routes.metadata.namespace;
   const served = definition.metadata.namespace;
-  if (own === served || own === named.namespace) return undefined;
+  if (own === named.namespace) return undefined;
+  if (own === served) return hiddenFrom(named, routes, { at, definition, host }, mesh);
   const [home] =
     routes.kind === "VirtualService"
       ? mesh.related(namespaceOfRoutingVirtualService, routes)
@@ -129,6 +131,26 @@ function passedOver(
     key: `other namespace than ${host}`,
     fix: `Move the routes to namespace ${served}.`,
     evidence: [definition, home],
+  };
+}
+
+/** A waypoint of another namespace sees only VirtualServices that are exported to it (pilot/pkg/model/push_context.go VirtualServicesForGateway). */
+function hiddenFrom(
+  named: WaypointBinding["named"],
+  routes: VirtualService | KubernetesRoute,
+  { at, definition, host }: Called,
+  { settings }: View,
+): ReturnType<typeof passedOver> {
+  if (routes.kind !== "VirtualService") return undefined;
+  const { metadata, spec } = routes;
+  const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+  if (includesNamespace(visible, named.namespace)) return undefined;
+  return {
+    at,
+    message: `Waypoint ${formatWaypoint(named)} ignores these routes for ${host}: they are not exported to namespace ${named.namespace}`,
+    key: `hidden from the waypoint of ${host}`,
+    fix: `Export the VirtualService to the namespace of the waypoint: add "${named.namespace}" to exportTo.`,
+    evidence: [definition],
   };
 }
 
