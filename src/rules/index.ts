@@ -161,6 +161,7 @@ import { virtualServiceProtocolMismatch } from "./virtual-service/protocol-misma
 import { virtualServiceRetriesUnsafe } from "./virtual-service/retries-unsafe.ts";
 import { virtualServiceRouteRejected } from "./virtual-service/route-rejected.ts";
 import { virtualServiceRouteUnreachable } from "./virtual-service/route-unreachable.ts";
+import { virtualServiceSubsetHiddenFromWaypoint } from "./virtual-service/subset-hidden-from-waypoint.ts";
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
@@ -340,6 +341,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceRetriesUnsafe,
   virtualServiceRouteRejected,
   virtualServiceRouteUnreachable,
+  virtualServiceSubsetHiddenFromWaypoint,
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,

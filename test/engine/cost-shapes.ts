@@ -451,6 +451,40 @@ const ofTraffic: readonly CostShape[] = [
     }),
   },
   {
+    title: "n routes to n subsets that a shared waypoint does not have, for n Services",
+    world: (n) => ({
+      objects: [
+        namespace({ ...throughWaypoint, "istio.io/use-waypoint-namespace": "infra" }),
+        manifest(
+          "gateway.networking.k8s.io/v1",
+          "Gateway",
+          { namespace: "infra", name: "w" },
+          {
+            spec: {
+              gatewayClassName: "istio-waypoint",
+              listeners: [
+                { name: "mesh", port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } },
+              ],
+            },
+          },
+        ),
+        ...list(n, service),
+        ...list(n, (i) =>
+          destinationRule(`d-${i}`, { host: `s-${i}`, exportTo: ["."], subsets: [{ name: "v1", labels: { v: "1" } }] }),
+        ),
+      ],
+      change: {
+        object: virtualService("v", {
+          hosts: list(n, (i) => `s-${i}`),
+          http: list(n, (i) => ({
+            match: [{ uri: { exact: `/${i}` } }],
+            route: [{ destination: { host: `s-${i}`, subset: "v1" } }],
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "n DestinationRules for Services of a namespace with n workloads, which becomes ambient without a waypoint",
     world: (n) => ({
       objects: [

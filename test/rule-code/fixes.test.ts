@@ -563,6 +563,12 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Remove workloadSelector: with one, a DestinationRule is for workloads of its own namespace alone.",
     ],
   ],
+  "virtual-service-subset-hidden-from-waypoint": [
+    [
+      /for "(\w+)\.railway/,
+      "Export DestinationRule railway/$1 to namespace infra (exportTo), or define the subset in the DestinationRule that the waypoint uses.",
+    ],
+  ],
   "virtual-service-route-unreachable": [
     [/^No (?:request|connection)/, "Move the more specific route before the other one, or remove it."],
     [/^Envoy refuses the listener for subnet/, "Keep the subnet in one of the routes alone."],

@@ -1,13 +1,12 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { backendOf, backendsOf } from "../../mesh/gateways/routes.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { senderOf } from "../../mesh/membership/clients.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { isExternalName, namespaceOfService } from "../../mesh/membership/services.ts";
+import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { isExternalName } from "../../mesh/membership/services.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { type Definition, namespaceOfDefinition, namespaceOfEntry } from "../../mesh/traffic/definition-choice.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import {
   definitionsOfRule,
   entriesOfDestinationRule,
@@ -17,17 +16,14 @@ import { type DestinationRule, hostOfRule, isForEveryWorkload } from "../../mesh
 import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
 import { hostOfProvider } from "../../mesh/traffic/provider-services.ts";
 import { trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import { formatWaypoint, isOfMeshGateway, isUsable, type WaypointBinding } from "../../mesh/waypoints/bindings.ts";
 import {
-  formatWaypoint,
-  isOfMeshGateway,
-  isUsable,
-  type WaypointBinding,
-  waypointBinding,
-  waypointBindingOfDefinition,
-  waypointOfService,
-  waypointOfServiceEntry,
-} from "../../mesh/waypoints/bindings.ts";
-import { fixForLack, lackOfWaypoint, type Remedies } from "../../mesh/waypoints/missing-waypoint.ts";
+  ambientHost,
+  ambientHostReads,
+  fixForLack,
+  lackOfWaypoint,
+  type Remedies,
+} from "../../mesh/waypoints/ambient-hosts.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type Policy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
@@ -80,12 +76,8 @@ const reads = [
   virtualServicesSendingToRule,
   routesSendingToRule,
   providersAtRule,
-  namespaceOfService,
-  namespaceOfEntry,
   hasSendingProxies,
-  waypointBinding,
-  waypointOfService,
-  waypointOfServiceEntry,
+  ...ambientHostReads,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -142,11 +134,9 @@ interface Lack {
 /** Undefined: a waypoint or other proxies may apply the rule, nobody does (destination-rule-never-used), or the namespace is not known to be ambient. */
 function lackAt(definition: Definition, rule: DestinationRule, mesh: View): Lack | undefined {
   if (definition.kind === "Service" && isExternalName(definition)) return undefined;
-  const namespace = namespaceOfDefinition(definition, mesh);
-  if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace, mesh.settings) !== "ambient")
-    return undefined;
-  if (mesh.get(hasSendingProxies, namespace)) return undefined;
-  const binding = waypointBindingOfDefinition(definition, namespace, mesh);
+  const host = ambientHost(definition, mesh);
+  if (host === undefined || mesh.get(hasSendingProxies, host.namespace)) return undefined;
+  const { namespace, binding } = host;
   if (isUsable(binding)) {
     const hidden = hiddenFrom(binding, rule, mesh);
     return hidden && { definition, namespace, ...hidden };

@@ -5,23 +5,20 @@ import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import type { Path } from "../../kube/read.ts";
 import { entriesOfParents, type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { namespaceOfService } from "../../mesh/membership/services.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { type Definition, namespaceOfDefinition, namespaceOfEntry } from "../../mesh/traffic/definition-choice.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { formatWaypoint, isUsable, type WaypointBinding } from "../../mesh/waypoints/bindings.ts";
 import {
-  formatWaypoint,
-  isUsable,
-  type WaypointBinding,
-  waypointBinding,
-  waypointBindingOfDefinition,
-  waypointOfService,
-  waypointOfServiceEntry,
-} from "../../mesh/waypoints/bindings.ts";
-import { fixForLack, lackOfWaypoint, type Remedies } from "../../mesh/waypoints/missing-waypoint.ts";
+  ambientHost,
+  ambientHostReads,
+  fixForLack,
+  lackOfWaypoint,
+  type Remedies,
+} from "../../mesh/waypoints/ambient-hosts.ts";
 import { entriesOfHosts, servicesOfHosts } from "../../mesh/waypoints/routed-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
@@ -51,11 +48,7 @@ const reads = [
   entriesOfHosts,
   servicesOfRoute,
   entriesOfParents,
-  namespaceOfService,
-  namespaceOfEntry,
-  waypointBinding,
-  waypointOfService,
-  waypointOfServiceEntry,
+  ...ambientHostReads,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -86,10 +79,9 @@ export const routesNeedWaypoint = defineRule({
     const called = routes.kind === "VirtualService" ? calledByHost(routes, mesh) : calledAsParent(routes, mesh);
     for (const one of called) {
       const { at, definition, host } = one;
-      const namespace = namespaceOfDefinition(definition, mesh);
-      if (namespace === undefined || isTerminating(namespace) || enrollmentOf(namespace, mesh.settings) !== "ambient")
-        continue;
-      const binding = waypointBindingOfDefinition(definition, namespace, mesh);
+      const ambient = ambientHost(definition, mesh);
+      if (ambient === undefined) continue;
+      const { namespace, binding } = ambient;
       if (isUsable(binding)) {
         const problem = passedOver(routes, one, binding, mesh);
         if (problem !== undefined) yield { ...problem, evidence: [namespace, ...problem.evidence] };

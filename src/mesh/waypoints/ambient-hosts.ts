@@ -1,8 +1,45 @@
 import { idOf } from "../../kube/identity.ts";
-import { isExternalName, isHeadless } from "../membership/services.ts";
+import type { MeshView } from "../../view/view.ts";
+import { enrollmentOf } from "../membership/capture.ts";
+import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import { isExternalName, isHeadless, namespaceOfService } from "../membership/services.ts";
 import { useWaypoint } from "../objects/labels.ts";
-import type { Definition } from "../traffic/definition-choice.ts";
-import { formatWaypoint, type WaypointBinding } from "./bindings.ts";
+import { type Definition, namespaceOfDefinition, namespaceOfEntry } from "../traffic/definition-choice.ts";
+import {
+  formatWaypoint,
+  type WaypointBinding,
+  waypointBinding,
+  waypointBindingOfDefinition,
+  waypointOfService,
+  waypointOfServiceEntry,
+} from "./bindings.ts";
+
+/** What `ambientHost` reads. */
+export const ambientHostReads = [
+  namespaceOfService,
+  namespaceOfEntry,
+  waypointBinding,
+  waypointOfService,
+  waypointOfServiceEntry,
+] as const;
+
+/** A host of an ambient namespace, as ambient clients reach it. */
+export interface AmbientHost {
+  readonly namespace: Namespace;
+  /** Undefined: no waypoint is asked for. */
+  readonly binding: WaypointBinding | undefined;
+}
+
+/** Undefined: the namespace is not known to be ambient, or is being deleted. */
+export function ambientHost(
+  definition: Definition,
+  mesh: MeshView<(typeof ambientHostReads)[number]>,
+): AmbientHost | undefined {
+  const namespace = namespaceOfDefinition(definition, mesh);
+  if (namespace === undefined || isTerminating(namespace)) return undefined;
+  if (enrollmentOf(namespace, mesh.settings) !== "ambient") return undefined;
+  return { namespace, binding: waypointBindingOfDefinition(definition, namespace, mesh) };
+}
 
 /** What one can do about a host without a waypoint, where the host itself is the reason. */
 export interface Remedies {
