@@ -1,5 +1,9 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
@@ -17,9 +21,11 @@ import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
+import { gatewaysOf, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 /** The problem of a destination that nothing defines, which is the same for all VirtualServices. The key is its host. */
 const missingDestination = fact("missingDestination", "key", [missingHost], (host, mesh): Problem => {
@@ -35,7 +41,14 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
   };
 });
 
-const reads = [...registryReads, missingDestination, subsetsOfHost] as const;
+/** A VirtualService and its Namespace, whose labels say whether sidecars are injected there. */
+const namespaceOfRoutes = relation(
+  "namespaceOfRoutes",
+  index("VirtualService", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
+);
+
+const reads = [...registryReads, missingDestination, subsetsOfHost, routePortsOf, namespaceOfRoutes] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceDestinationNotFound = defineRule({
@@ -47,7 +60,7 @@ export const virtualServiceDestinationNotFound = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "A destination or mirror with traffic names a host or a port that no Service and no ServiceEntry has.",
-  why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the only port of its service, or else the port at which the request arrived. An ExternalName has no cluster of its own: routes to it lead to the host that it names, which must be that of a Service or a ServiceEntry and have the port. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
+  why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the port at which the request arrived; only at gateways and waypoints, and in tcp and tls routes, the only port of its service counts before that. An ExternalName has no cluster of its own: routes to it lead to the host that it names, which must be that of a Service or a ServiceEntry and have the port. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
   fix: "Correct the host or the port, or create the Service or ServiceEntry before it is routed to. To remove a Service, remove its routes first.",
   incident: {
     symptoms: ["no-cluster"],
@@ -56,7 +69,7 @@ export const virtualServiceDestinationNotFound = defineRule({
     wayOut:
       "Set the weight of the destination to 0, or apply the previous version. If the Service was deleted, apply it again.",
     silentWhen:
-      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so.",
+      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so. Or the destination names no port, its host has one port only, and the namespace of the VirtualService is not one where sidecars are injected.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -220,11 +233,11 @@ function destinationsAt(host: string, isWithoutSubset: (host: string) => boolean
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
-function keyOf({ destination, route }: Traffic, asked: Asked): string {
+function keyOf({ destination, route, protocol }: Traffic, asked: Asked): string {
   if (isMissing(asked)) return "";
   const port = destination.port?.number;
-  const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 1;
-  return isArriving ? JSON.stringify(route.match.map((match) => match.port)) : `${port}`;
+  const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 0;
+  return isArriving ? JSON.stringify([protocol, route.match.map((match) => [match.port, match.gateways])]) : `${port}`;
 }
 
 function problemAt(
@@ -273,23 +286,60 @@ const onlyPortOf = ({ spec }: RoutedAlias["service"]): number | undefined =>
 
 function portProblem(
   virtualService: VirtualService,
-  { destination, route }: Traffic,
+  traffic: Traffic,
   { host, registered, ports }: Asked & { readonly ports: ReadonlySet<number> },
   mesh: View,
 ): Problem | undefined {
+  const { destination } = traffic;
   const asked = destination.port?.number;
   if (asked)
     return ports.has(asked) ? undefined : missingPort(`"${host}" has no port ${asked}`, [host, asked], registered);
-  if (ports.size < 2) return undefined;
-  const without = [...(listenerPortsOf(virtualService, route, mesh) ?? [])].find((port) => !ports.has(port));
-  return without === undefined
-    ? undefined
-    : missingPort(
-        `The destination names no port: requests that arrive at port ${without} go to port ${without} of "${host}", which has several ports, and not this one`,
-        [host, "from", without],
-        registered,
-      );
+  const [only, another] = ports;
+  if (only === undefined) return undefined;
+  const arriving =
+    another === undefined
+      ? sidecarPortsOf(virtualService, traffic, mesh)
+      : portsOfArrival(virtualService, traffic, mesh);
+  const without = arriving.find((port) => !ports.has(port));
+  if (without === undefined) return undefined;
+  const there =
+    another === undefined
+      ? `requests of sidecars that arrive at port ${without} go to port ${without} of "${host}", which has port ${only} only`
+      : `requests that arrive at port ${without} go to port ${without} of "${host}", which has several ports, and not this one`;
+  return missingPort(`The destination names no port: ${there}`, [host, "from", without], registered);
 }
+
+/** The ports at which requests for a route arrive and use it, as far as they are known. */
+function portsOfArrival(virtualService: VirtualService, { route, protocol }: Traffic, mesh: View): readonly number[] {
+  const tables = [...mesh.get(routePortsOf, virtualService).values()];
+  const isUsed = (port: number) => {
+    const uses = tables.flatMap((table) => (table === undefined || table.has(port) ? [table?.get(port)] : []));
+    return uses.length === 0 || uses.some((use) => use === undefined || use.has(protocol));
+  };
+  return [...(listenerPortsOf(virtualService, route, mesh) ?? [])].filter(isUsed);
+}
+
+/**
+ * Those at which sidecars have an http route. They look services up among those with the port of the listener, and only with this port,
+ * so that even the only other port of a service does not count (Istio pilot/pkg/networking/core/httproute.go
+ * BuildSidecarOutboundVirtualHosts, route/route.go GetDestinationCluster). Gateways and waypoints know all ports.
+ */
+function sidecarPortsOf(virtualService: VirtualService, { route, protocol }: Traffic, mesh: View): readonly number[] {
+  const names = gatewaysOf(virtualService);
+  const matches = route.match.filter(({ gateways }) => gateways.length === 0 || gateways.includes(meshGateway));
+  if (protocol !== "http" || !names.has(meshGateway) || (route.match.length > 0 && matches.length === 0)) return [];
+  if (!mesh.related(namespaceOfRoutes, virtualService).some((one) => hasSidecars(one, mesh.settings))) return [];
+  const table = mesh.get(routePortsOf, virtualService).get(meshGateway);
+  const ofNames = names.size === 1 ? listenerPortsOf(virtualService, { match: [] }, mesh) : undefined;
+  const all =
+    table === undefined ? [...(ofNames ?? [])] : [...table].flatMap(([port, use]) => (use.has("http") ? [port] : []));
+  return matches.length > 0 ? all.filter((port) => matches.some((match) => (match.port || port) === port)) : all;
+}
+
+const hasSidecars = (namespace: ObjectOf<"Namespace">, settings: MeshSettings): boolean => {
+  const enrollment = enrollmentOf(namespace, settings);
+  return enrollment === "sidecar" || enrollment === "ambient-and-sidecar";
+};
 
 function missingPort(
   message: string,
