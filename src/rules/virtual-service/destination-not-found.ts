@@ -1,31 +1,26 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import type { ObjectOf } from "../../kube/object.ts";
-import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
-import { namespaceByName } from "../../mesh/objects/indexes.ts";
+import { arrivalReads, portsOfArrival, sidecarPortsOf } from "../../mesh/gateways/arrival-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
-import { commonNamespaces, visibleTo } from "../../mesh/traffic/export-to.ts";
+import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
-import {
-  isRegistryComplete,
-  listenerPortsOf,
-  type RegisteredHost,
-  registeredHost,
-  registryReads,
-} from "../../mesh/traffic/registry.ts";
+import { isRegistryComplete, type RegisteredHost, registeredHost, registryReads } from "../../mesh/traffic/registry.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
-import { gatewaysOf, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import {
+  gatewayPodsOf,
+  gatewaysOfVirtualService,
+  meshGateway,
+  workloadsOfGateway,
+} from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 
 /** The problem of a destination that nothing defines, which is the same for all VirtualServices. The key is its host. */
 const missingDestination = fact("missingDestination", "key", [missingHost], (host, mesh): Problem => {
@@ -41,21 +36,17 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
   };
 });
 
-/** A VirtualService and its Namespace, whose labels say whether sidecars are injected there. */
-const namespaceOfRoutes = relation(
-  "namespaceOfRoutes",
-  index("VirtualService", ({ metadata }) => [metadata.namespace]),
-  namespaceByName,
-);
-
-const reads = [...registryReads, missingDestination, subsetsOfHost, routePortsOf, namespaceOfRoutes] as const;
+const reads = [
+  ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads],
+  ...[gatewaysOfVirtualService, workloadsOfGateway],
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceDestinationNotFound = defineRule({
   id: "virtual-service-destination-not-found",
   subject: "VirtualService",
   reads,
-  worksWithout: ["DestinationRule", "Gateway"],
+  worksWithout: ["DestinationRule", "Gateway", "Workload"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],
@@ -237,7 +228,8 @@ function keyOf({ destination, route, protocol }: Traffic, asked: Asked): string 
   if (isMissing(asked)) return "";
   const port = destination.port?.number;
   const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 0;
-  return isArriving ? JSON.stringify([protocol, route.match.map((match) => [match.port, match.gateways])]) : `${port}`;
+  if (isArriving) return JSON.stringify([protocol, route.match.map((match) => [match.port, match.gateways])]);
+  return `${port} ${route.match.some(({ gateways }) => gateways.length > 0)}`;
 }
 
 function problemAt(
@@ -256,6 +248,16 @@ function problemAt(
       evidence: definitions,
       related: definitions,
       fix: "Export the Service or ServiceEntry to the namespaces of the clients, or limit exportTo of the VirtualService.",
+    };
+  const without = gatewayWithout(virtualService, traffic, registered, mesh);
+  if (without !== undefined)
+    return {
+      at: ["host"],
+      message: `Gateway pods in "${without}" do not see "${host}": what defines it is not exported to their namespace, so requests get 503`,
+      key: JSON.stringify([host, "hidden", without]),
+      evidence: definitions,
+      related: definitions,
+      fix: "Export the Service or ServiceEntry to the namespace of the gateway.",
     };
   if (registered.alias !== undefined) return aliasProblem(traffic, { host, registered }, registered.alias, mesh);
   return ports === undefined ? undefined : portProblem(virtualService, traffic, { host, registered, ports }, mesh);
@@ -309,38 +311,6 @@ function portProblem(
   return missingPort(`The destination names no port: ${there}`, [host, "from", without], registered);
 }
 
-/** The ports at which requests for a route arrive and use it, as far as they are known. */
-function portsOfArrival(virtualService: VirtualService, { route, protocol }: Traffic, mesh: View): readonly number[] {
-  const tables = [...mesh.get(routePortsOf, virtualService).values()];
-  const isUsed = (port: number) => {
-    const uses = tables.flatMap((table) => (table === undefined || table.has(port) ? [table?.get(port)] : []));
-    return uses.length === 0 || uses.some((use) => use === undefined || use.has(protocol));
-  };
-  return [...(listenerPortsOf(virtualService, route, mesh) ?? [])].filter(isUsed);
-}
-
-/**
- * Those at which sidecars have an http route. They look services up among those with the port of the listener, and only with this port,
- * so that even the only other port of a service does not count (Istio pilot/pkg/networking/core/httproute.go
- * BuildSidecarOutboundVirtualHosts, route/route.go GetDestinationCluster). Gateways and waypoints know all ports.
- */
-function sidecarPortsOf(virtualService: VirtualService, { route, protocol }: Traffic, mesh: View): readonly number[] {
-  const names = gatewaysOf(virtualService);
-  const matches = route.match.filter(({ gateways }) => gateways.length === 0 || gateways.includes(meshGateway));
-  if (protocol !== "http" || !names.has(meshGateway) || (route.match.length > 0 && matches.length === 0)) return [];
-  if (!mesh.related(namespaceOfRoutes, virtualService).some((one) => hasSidecars(one, mesh.settings))) return [];
-  const table = mesh.get(routePortsOf, virtualService).get(meshGateway);
-  const ofNames = names.size === 1 ? listenerPortsOf(virtualService, { match: [] }, mesh) : undefined;
-  const all =
-    table === undefined ? [...(ofNames ?? [])] : [...table].flatMap(([port, use]) => (use.has("http") ? [port] : []));
-  return matches.length > 0 ? all.filter((port) => matches.some((match) => (match.port || port) === port)) : all;
-}
-
-const hasSidecars = (namespace: ObjectOf<"Namespace">, settings: MeshSettings): boolean => {
-  const enrollment = enrollmentOf(namespace, settings);
-  return enrollment === "sidecar" || enrollment === "ambient-and-sidecar";
-};
-
 function missingPort(
   message: string,
   key: readonly [host: string, ...rest: unknown[], port: number],
@@ -357,14 +327,37 @@ function missingPort(
   };
 }
 
-/** Only sidecars: which pods serve a gateway is not always known. */
+/** Whether no client sees what defines a host; which pods serve a gateway is not always known. */
 function isHidden({ metadata, spec }: VirtualService, { definitions }: RegisteredHost, { settings }: View): boolean {
-  if (spec.hosts.length === 0 || spec.gateways.some((gateway) => gateway !== "mesh")) return false;
+  if (spec.hosts.length === 0 || spec.gateways.some((gateway) => gateway !== meshGateway)) return false;
   const clients = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
   return (
     clients.size > 0 &&
     definitions.every((one) => commonNamespaces(clients, serviceVisibleTo(one, settings)).size === 0)
   );
+}
+
+/** A namespace with pods of a gateway that use a route, and to which nothing that defines a host is exported. */
+function gatewayWithout(
+  virtualService: VirtualService,
+  { route }: Traffic,
+  { definitions }: RegisteredHost,
+  mesh: View,
+): string | undefined {
+  const { metadata, spec } = virtualService;
+  const seen = definitions.map((one) => serviceVisibleTo(one, mesh.settings));
+  if (seen.some((namespaces) => namespaces.has(everyNamespace))) return undefined;
+  if (spec.hosts.length === 0 || route.match.some(({ gateways }) => gateways.length > 0)) return undefined;
+  const clients = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
+  const there = [...gatewayPodsOf(virtualService, mesh).values()].flatMap((pods) =>
+    pods.map(({ workload }) => workload.metadata.namespace),
+  );
+  return [...new Set(there)]
+    .sort()
+    .find(
+      (namespace) =>
+        includesNamespace(clients, namespace) && !seen.some((namespaces) => includesNamespace(namespaces, namespace)),
+    );
 }
 
 /** The evidence that nothing defines a host. */
