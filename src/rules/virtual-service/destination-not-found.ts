@@ -1,22 +1,23 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { arrivalReads, portsOfArrival, sidecarPortsOf } from "../../mesh/gateways/arrival-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
-import { commonNamespaces, visibleTo } from "../../mesh/traffic/export-to.ts";
+import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
-import {
-  isRegistryComplete,
-  listenerPortsOf,
-  type RegisteredHost,
-  registeredHost,
-  registryReads,
-} from "../../mesh/traffic/registry.ts";
+import { isRegistryComplete, type RegisteredHost, registeredHost, registryReads } from "../../mesh/traffic/registry.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
+import {
+  gatewayPodsOf,
+  gatewaysOfVirtualService,
+  meshGateway,
+  workloadsOfGateway,
+} from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
@@ -35,19 +36,22 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
   };
 });
 
-const reads = [...registryReads, missingDestination, subsetsOfHost] as const;
+const reads = [
+  ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads],
+  ...[gatewaysOfVirtualService, workloadsOfGateway],
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceDestinationNotFound = defineRule({
   id: "virtual-service-destination-not-found",
   subject: "VirtualService",
   reads,
-  worksWithout: ["DestinationRule", "Gateway"],
+  worksWithout: ["DestinationRule", "Gateway", "Workload"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],
   summary: "A destination or mirror with traffic names a host or a port that no Service and no ServiceEntry has.",
-  why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the only port of its service, or else the port at which the request arrived. An ExternalName has no cluster of its own: routes to it lead to the host that it names, which must be that of a Service or a ServiceEntry and have the port. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
+  why: "Envoy has no cluster for such a destination and answers 503 (Istio pilot/pkg/networking/core/route/route.go GetDestinationCluster). Only names without a dot are completed with the namespace of the VirtualService (pilot/pkg/model/config.go ResolveShortnameToFQDN). A destination without a port gets the port at which the request arrived; only at gateways and waypoints, and in tcp and tls routes, the only port of its service counts before that. An ExternalName has no cluster of its own: routes to it lead to the host that it names, which must be that of a Service or a ServiceEntry and have the port. It is a denial only where the change takes the Service away, and otherwise a warning, because the Service can follow.",
   fix: "Correct the host or the port, or create the Service or ServiceEntry before it is routed to. To remove a Service, remove its routes first.",
   incident: {
     symptoms: ["no-cluster"],
@@ -56,7 +60,7 @@ export const virtualServiceDestinationNotFound = defineRule({
     wayOut:
       "Set the weight of the destination to 0, or apply the previous version. If the Service was deleted, apply it again.",
     silentWhen:
-      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so.",
+      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so. Or the destination names no port, its host has one port only, and the namespace of the VirtualService is not one where sidecars are injected.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -220,11 +224,12 @@ function destinationsAt(host: string, isWithoutSubset: (host: string) => boolean
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
-function keyOf({ destination, route }: Traffic, asked: Asked): string {
+function keyOf({ destination, route, protocol }: Traffic, asked: Asked): string {
   if (isMissing(asked)) return "";
   const port = destination.port?.number;
-  const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 1;
-  return isArriving ? JSON.stringify(route.match.map((match) => match.port)) : `${port}`;
+  const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 0;
+  if (isArriving) return JSON.stringify([protocol, route.match.map((match) => [match.port, match.gateways])]);
+  return `${port} ${route.match.some(({ gateways }) => gateways.length > 0)}`;
 }
 
 function problemAt(
@@ -243,6 +248,16 @@ function problemAt(
       evidence: definitions,
       related: definitions,
       fix: "Export the Service or ServiceEntry to the namespaces of the clients, or limit exportTo of the VirtualService.",
+    };
+  const without = gatewayWithout(virtualService, traffic, registered, mesh);
+  if (without !== undefined)
+    return {
+      at: ["host"],
+      message: `Gateway pods in "${without}" do not see "${host}": what defines it is not exported to their namespace, so requests get 503`,
+      key: JSON.stringify([host, "hidden", without]),
+      evidence: definitions,
+      related: definitions,
+      fix: "Export the Service or ServiceEntry to the namespace of the gateway.",
     };
   if (registered.alias !== undefined) return aliasProblem(traffic, { host, registered }, registered.alias, mesh);
   return ports === undefined ? undefined : portProblem(virtualService, traffic, { host, registered, ports }, mesh);
@@ -273,22 +288,27 @@ const onlyPortOf = ({ spec }: RoutedAlias["service"]): number | undefined =>
 
 function portProblem(
   virtualService: VirtualService,
-  { destination, route }: Traffic,
+  traffic: Traffic,
   { host, registered, ports }: Asked & { readonly ports: ReadonlySet<number> },
   mesh: View,
 ): Problem | undefined {
+  const { destination } = traffic;
   const asked = destination.port?.number;
   if (asked)
     return ports.has(asked) ? undefined : missingPort(`"${host}" has no port ${asked}`, [host, asked], registered);
-  if (ports.size < 2) return undefined;
-  const without = [...(listenerPortsOf(virtualService, route, mesh) ?? [])].find((port) => !ports.has(port));
-  return without === undefined
-    ? undefined
-    : missingPort(
-        `The destination names no port: requests that arrive at port ${without} go to port ${without} of "${host}", which has several ports, and not this one`,
-        [host, "from", without],
-        registered,
-      );
+  const [only, another] = ports;
+  if (only === undefined) return undefined;
+  const arriving =
+    another === undefined
+      ? sidecarPortsOf(virtualService, traffic, mesh)
+      : portsOfArrival(virtualService, traffic, mesh);
+  const without = arriving.find((port) => !ports.has(port));
+  if (without === undefined) return undefined;
+  const there =
+    another === undefined
+      ? `requests of sidecars that arrive at port ${without} go to port ${without} of "${host}", which has port ${only} only`
+      : `requests that arrive at port ${without} go to port ${without} of "${host}", which has several ports, and not this one`;
+  return missingPort(`The destination names no port: ${there}`, [host, "from", without], registered);
 }
 
 function missingPort(
@@ -307,14 +327,37 @@ function missingPort(
   };
 }
 
-/** Only sidecars: which pods serve a gateway is not always known. */
+/** Whether no client sees what defines a host; which pods serve a gateway is not always known. */
 function isHidden({ metadata, spec }: VirtualService, { definitions }: RegisteredHost, { settings }: View): boolean {
-  if (spec.hosts.length === 0 || spec.gateways.some((gateway) => gateway !== "mesh")) return false;
+  if (spec.hosts.length === 0 || spec.gateways.some((gateway) => gateway !== meshGateway)) return false;
   const clients = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
   return (
     clients.size > 0 &&
     definitions.every((one) => commonNamespaces(clients, serviceVisibleTo(one, settings)).size === 0)
   );
+}
+
+/** A namespace with pods of a gateway that use a route, and to which nothing that defines a host is exported. */
+function gatewayWithout(
+  virtualService: VirtualService,
+  { route }: Traffic,
+  { definitions }: RegisteredHost,
+  mesh: View,
+): string | undefined {
+  const { metadata, spec } = virtualService;
+  const seen = definitions.map((one) => serviceVisibleTo(one, mesh.settings));
+  if (seen.some((namespaces) => namespaces.has(everyNamespace))) return undefined;
+  if (spec.hosts.length === 0 || route.match.some(({ gateways }) => gateways.length > 0)) return undefined;
+  const clients = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
+  const there = [...gatewayPodsOf(virtualService, mesh).values()].flatMap((pods) =>
+    pods.map(({ workload }) => workload.metadata.namespace),
+  );
+  return [...new Set(there)]
+    .sort()
+    .find(
+      (namespace) =>
+        includesNamespace(clients, namespace) && !seen.some((namespaces) => includesNamespace(namespaces, namespace)),
+    );
 }
 
 /** The evidence that nothing defines a host. */

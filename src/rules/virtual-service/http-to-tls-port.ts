@@ -18,6 +18,7 @@ import {
 } from "../../mesh/traffic/hosts.ts";
 import { registeredHost } from "../../mesh/traffic/registry.ts";
 import { isTlsProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
+import { gatewaysOf, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
@@ -68,7 +69,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, no port of the hosts uses http routes (virtual-service-protocol-mismatch), its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
+      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or the VirtualService is for the mesh alone (virtual-service-destination-not-found), no port of the hosts uses http routes (virtual-service-protocol-mismatch), its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -91,17 +92,18 @@ const usesHttpRoutes = (virtualService: VirtualService, mesh: View): boolean => 
 };
 
 /**
- * The destinations of http routes whose port is for TLS by all that defines the host. A destination without a port has that of its host,
- * if that is the only one, and else the one at which the request arrived (Istio pilot/pkg/networking/core/route/route.go
- * GetDestinationCluster).
+ * The destinations of http routes whose port is for TLS by all that defines the host. At gateways, a destination without a port has
+ * that of its host, if that is the only one, and else the one at which the request arrived, as always at sidecars (Istio
+ * pilot/pkg/networking/core/route/route.go GetDestinationCluster, httproute.go BuildSidecarOutboundVirtualHosts).
  */
 function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Found, undefined> {
+  const isForGateways = [...gatewaysOf(virtualService)].some((gateway) => gateway !== meshGateway);
   for (const { at, destination } of httpTraffic(virtualService)) {
     const host = fullHost(destination.host, virtualService.metadata.namespace, mesh.settings.domain);
     if (host === "" || isWildcard(host)) continue;
     const { definitions, ports } = mesh.get(registeredHost, host);
     const named = destination.port?.number;
-    const port = named ?? onlyOf(ports);
+    const port = named ?? (isForGateways ? onlyOf(ports) : undefined);
     if (port !== undefined && isForTls(definitions, port, mesh))
       yield { at: named === undefined ? at : [...at, "port"], host, port, definitions };
   }
