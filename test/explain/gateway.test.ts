@@ -490,3 +490,36 @@ test("routes of tcp and tls are shown with the VirtualService, as far as they ar
     ["    tls[1] for server name api.example.com: 100% to api.example.com (no such host: 503)"],
   );
 });
+
+test("a rule that two listeners bring to one host is there once", () => {
+  const parentRefs = [
+    { kind: "Gateway", name: "public" },
+    { kind: "ListenerSet", name: "more" },
+  ];
+  const lines = explained(
+    readObject("KubernetesGateway", {
+      kind: "Gateway",
+      metadata: { name: "public", namespace: "ingress" },
+      spec: {
+        gatewayClassName: "istio",
+        allowedListeners: { namespaces: { from: "Same" } },
+        listeners: [{ name: "http", port: 80, protocol: "HTTP" }],
+      },
+    }),
+    readObject("ListenerSet", {
+      kind: "ListenerSet",
+      metadata: { name: "more", namespace: "ingress" },
+      spec: {
+        parentRef: { name: "public" },
+        listeners: [{ name: "added", port: 80, protocol: "HTTP", hostname: "*.example.com" }],
+      },
+    }),
+    readObject("KubernetesRoute", {
+      kind: "HTTPRoute",
+      metadata: { name: "cart", namespace: "ingress" },
+      spec: { parentRefs, hostnames: ["cart.example.com"], rules: [{ backendRefs: [{ name: "cart", port: 80 }] }] },
+    }),
+  );
+  const listed = lines.filter((line) => line.includes("rules[0]"));
+  assert.deepEqual(listed, ["  HTTPRoute ingress/cart rules[0]: 100% to cart.ingress.svc.cluster.local:80 (no such host: 500)"]);
+});

@@ -62,7 +62,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case.",
     ],
     [
-      / listener (?:no-tls|https?) takes its port and host$/,
+      / listener (?:no-tls|https?|db) takes its port and host$/,
       "Use another port: one for TCP or UDP is left to nothing else, and a hostname is on a port once.",
     ],
     [/ it has no TLS settings$/, "Give the listener `tls` with a Secret in `certificateRefs`."],

@@ -103,11 +103,23 @@ export function rulesInOrder(
     return origin === undefined ? [] : [{ origin, route, by: by && origins.get(by.route) }];
   });
   // A prefix is two routes, of which the second one is for everything below it.
-  return [...Map.groupBy(inOrder, ({ origin }) => origin)].flatMap(([origin, some]) => {
+  const rules = [...Map.groupBy(inOrder, ({ origin }) => origin)].flatMap(([origin, some]): ListedRule[] => {
     const last = some.at(-1);
     if (last === undefined) return [];
     const by = some.every((one) => one.by !== undefined) ? last.by : undefined;
     return [{ origin, route: last.route, refused, by }];
+  });
+  return onceEach(rules);
+}
+
+/** Of a rule that several listeners bring to one table, only the first one counts. */
+function onceEach(rules: readonly ListedRule[]): readonly ListedRule[] {
+  const seen = new Set<object>();
+  return rules.filter(({ origin: { match, rule } }) => {
+    const written = match ?? rule;
+    if (seen.has(written)) return false;
+    seen.add(written);
+    return true;
   });
 }
 

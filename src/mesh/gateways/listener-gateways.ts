@@ -178,15 +178,21 @@ const hasHost = ({ protocol }: Listener): boolean => ["HTTP", "HTTPS", "TLS"].in
 export const isOpenToAll = (listener: Listener): boolean =>
   hasHost(listener) && listener.tls?.mode !== "Passthrough" && !listener.hostname && allowsEveryNamespace(listener);
 
-/** An empty selector, and none, allow every namespace as `All` does (conversion.go namespacesFromSelector). */
+/**
+ * An empty selector, and none, allow every namespace as `All` does (conversion.go namespacesFromSelector), and so does one for whatever has the
+ * label that the API server gives to each namespace.
+ */
 function allowsEveryNamespace({ allowedRoutes }: Listener): boolean {
   const { from, selector } = allowedRoutes?.namespaces ?? {};
   if (from !== "Selector") return from === "All";
   return (
     selector === undefined ||
-    (Object.keys(selector.matchLabels ?? {}).length === 0 && selector.matchExpressions.length === 0)
+    (Object.keys(selector.matchLabels ?? {}).length === 0 &&
+      selector.matchExpressions.every(({ key, operator }) => key === nameLabel && operator === "Exists"))
   );
 }
+
+const nameLabel = "kubernetes.io/metadata.name";
 
 /** A Gateway of the Gateway API with the Services that its addresses name: then istiod creates no Deployment for it. */
 export const servicesOfAddresses = relation(

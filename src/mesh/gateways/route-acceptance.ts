@@ -69,7 +69,9 @@ export function listenersTaking(hostname: string, all: readonly Listener[]): Rea
   for (const listener of all) {
     const own = listener.hostname ?? "";
     const known = found.get(placeOf(listener))?.hostname ?? "";
-    if (own.length > known.length && covers(own, hostname)) found.set(placeOf(listener), listener);
+    // `*.example.com` and `m.example.com` have one length.
+    const isMoreExact = own.length > known.length || (own.length === known.length && isWildcard(known));
+    if (isMoreExact && covers(own, hostname)) found.set(placeOf(listener), listener);
   }
   return found;
 }

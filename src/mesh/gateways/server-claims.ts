@@ -27,6 +27,9 @@ const excludedBy: Readonly<Record<Sharing, readonly Sharing[]>> = {
   TLS: ["HTTP", "TCP"],
 };
 
+/** Whether istiod leaves out a server with a use of its port after one with another use. */
+export const excludes = (older: Sharing, newer: Sharing): boolean => excludedBy[newer].includes(older);
+
 const listenerAt = (port: number, { bind }: Server): string => `${port} ${bind ?? ""}`;
 /** The listener of Envoy for all addresses is one, but istiod compares what servers say (core/gateway.go buildGatewayListeners). */
 export const listenerOfEnvoy = (port: number, { bind }: Server): string =>
@@ -51,6 +54,22 @@ const claimsOfAll = (gateway: Gateway) =>
 export const keyOf = (server: Server, claim: Claim, port = portOf(server)): string =>
   `${claim.of} ${(isByName(claim) ? listenerOfEnvoy : listenerAt)(port, server)} ${shownClaim(claim)}`;
 
+/** The key of the servers of a port with an address of their own. */
+export const boundKey = (port: number): string => `bound ${port}`;
+export const isBound = ({ bind }: Server): boolean => (bind ?? "") !== "";
+/** Servers of one protocol at one address are one to istiod (Istio pilot/pkg/model/gateway.go ServerPort). */
+export const placeOf = ({ bind, port }: Server): string => `${bind ?? ""} ${port?.protocol ?? ""}`;
+
+/** The keys that a server has because of a claim. */
+const keysWith = (server: Server, claim: Claim): readonly string[] =>
+  claim.of === "port" && isBound(server) ? [keyOf(server, claim), boundKey(portOf(server))] : [keyOf(server, claim)];
+
+/** The keys of servers that decide whether istiod compares two (remembered-binds.ts). */
+const keysBetween = (server: Server, claim: Claim): readonly string[] => {
+  if (claim.of === "port") return [boundKey(portOf(server))];
+  return isBound(server) ? [keyOf({ ...server, bind: "" }, claim)] : [];
+};
+
 /** The keys under which a server of a port is found that conflicts with this one. */
 export const keysAgainst = (server: Server, claim: Claim, port = portOf(server)): readonly string[] =>
   claim.of === "port"
@@ -72,12 +91,9 @@ export const gatewaysAtListener = relation(
   "gatewaysAtListener",
   index(
     "Gateway",
-    keysOf((server, claim) => keysAgainst(server, claim)),
+    keysOf((server, claim) => [...keysAgainst(server, claim), ...keysBetween(server, claim)]),
   ),
-  index(
-    "Gateway",
-    keysOf((server, claim) => [keyOf(server, claim)]),
-  ),
+  index("Gateway", keysOf(keysWith)),
 );
 
 /** A server and its Gateway, and the name that it passes on, if it has a filter chain for that. */
@@ -88,14 +104,14 @@ export interface Claimant {
 }
 
 /**
- * Of the servers with one claim, the oldest of two Gateways for each selector and each namespace that they are limited
- * to. Only these decide, so that the number of Gateways of one proxy does not matter.
+ * Of the servers with one claim, the oldest of two Gateways for each selector, each namespace that they are limited
+ * to, and each protocol at each address. Only these decide, so that the number of Gateways of one proxy does not matter.
  */
 export const claimantsAt = fact("claimantsAt", "key", [gatewaysAtListener], (key, mesh): readonly Claimant[] => {
   const found = new Map<string, Claimant[]>();
   for (const gateway of [...mesh.under(gatewaysAtListener, [key])].sort(oldestFirst)) {
     for (const server of serversAt(gateway, key)) {
-      const group = `${selectorText(gateway.spec.selector)}\n${limitsOf(server, gateway)}`;
+      const group = [selectorText(gateway.spec.selector), limitsOf(server, gateway), placeOf(server)].join("\n");
       const known = found.get(group) ?? [];
       const gateways = new Set(known.map((one) => one.gateway)).add(gateway);
       if (gateways.size <= 2) found.set(group, [...known, { gateway, server }]);
@@ -126,7 +142,9 @@ function serversAt(gateway: Gateway, key: string): readonly Server[] {
   let known = servers.get(gateway);
   if (known === undefined) {
     const byKey = new Map<string, readonly Server[]>();
-    for (const { server, claim } of claimsOfAll(gateway)) addFirst(byKey, keyOf(server, claim), server);
+    for (const { server, claim } of claimsOfAll(gateway))
+      for (const one of keysWith(server, claim))
+        addFirst(byKey, one, server, one === keyOf(server, claim) ? mostOfGateway : mostBound);
     servers.set(gateway, (known = byKey));
   }
   return known.get(key) ?? [];
@@ -146,9 +164,11 @@ export const servicesBehind = "services";
 
 /** Of the servers of one Gateway with one claim, so many are compared. */
 const mostOfGateway = 2;
+/** The same of those with addresses of their own at one port. */
+const mostBound = 8;
 
 /** What comes first under a key stays. */
-export function addFirst<T>(known: Map<string, readonly T[]>, key: string, claimant: T): void {
+export function addFirst<T>(known: Map<string, readonly T[]>, key: string, claimant: T, most = mostOfGateway): void {
   const there = known.get(key) ?? [];
-  if (there.length < mostOfGateway && !there.includes(claimant)) known.set(key, [...there, claimant]);
+  if (there.length < most && !there.includes(claimant)) known.set(key, [...there, claimant]);
 }

@@ -5,17 +5,20 @@ import { selectorText } from "../objects/selector-groups.ts";
 import { selects } from "../objects/selectors.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
-import { conflicts, haveServicesInCommon } from "./compared-servers.ts";
+import { conflicts, haveServicesInCommon, type Remembered } from "./compared-servers.ts";
 import { gatewaysAtLedPorts, type MeetingPort, meetingPorts, servicesLeadingPorts } from "./led-ports.ts";
 import { type Gateway, readsHttp, type Server } from "./servers.ts";
+import { keysOfRemembered, rememberedServer } from "./remembered-binds.ts";
 import {
   addFirst,
   allAddresses,
+  boundKey,
   type Claim,
   type Claimant,
   claimantsAt,
   claimsOf,
   gatewaysAtListener,
+  isBound,
   isByName,
   keyOf,
   keysAgainst,
@@ -242,7 +245,7 @@ class SharedProxies {
     const claiming = claimantOf(claim, own);
     for (const key of keysAgainst(own.server, claim, elsewhere?.port))
       for (const other of earlier.get(key) ?? []) {
-        if (!conflicts(claim, claiming, other, true)) continue;
+        if (!conflicts(claim, { own: claiming, other, isOtherOlder: true }, this.#rememberedAt(elsewhere))) continue;
         const found = this.#between(claim, claiming, other, elsewhere);
         if (found !== undefined) return { ...found, workload: undefined };
       }
@@ -253,13 +256,28 @@ class SharedProxies {
     const claiming = claimantOf(claim, own);
     for (const other of this.#others(claim, own, elsewhere)) {
       if (other.gateway === own.gateway) continue;
-      if (!conflicts(claim, claiming, other, oldestFirst(other.gateway, own.gateway) < 0)) continue;
+      const isOtherOlder = oldestFirst(other.gateway, own.gateway) < 0;
+      if (!conflicts(claim, { own: claiming, other, isOtherOlder }, this.#rememberedAt(elsewhere))) continue;
       const shared = this.#sharedWith(other.gateway);
       if (shared === undefined || !this.#isClaimInForce(claim, other)) continue;
       const found = this.#between(claim, claiming, other, elsewhere);
       if (found !== undefined) return { ...found, workload: shared.workload };
     }
     return undefined;
+  }
+
+  #rememberedAt(elsewhere: MeetingPort | undefined): Remembered {
+    return (claim, newer) => {
+      const ports = [portOf(newer.server), ...(elsewhere === undefined ? [] : [elsewhere.port])];
+      const isBoundThere = (port: number) => this.#mesh.hasUnder(gatewaysAtListener, boundKey(port));
+      if (!isBound(newer.server) && !ports.some(isBoundThere)) return undefined;
+      const keys = ports.flatMap((port) => keysOfRemembered(claim, newer.server, port));
+      const known = new Set(keys.flatMap((key) => this.#mesh.get(claimantsAt, key)));
+      const counting = [...known].filter(
+        (one) => this.#sharedWith(one.gateway) !== undefined && this.#isClaimInForce(claim, one),
+      );
+      return rememberedServer(claim, newer, counting);
+    };
   }
 
   *#others(claim: Claim, own: Claimant, elsewhere: MeetingPort | undefined): Iterable<Claimant> {

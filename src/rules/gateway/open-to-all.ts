@@ -15,7 +15,7 @@ const listenersInCel = `(has(object.spec.gatewayClassName) && object.spec.gatewa
 .filter(l, has(l.protocol) && l.protocol in ['HTTP', 'HTTPS', 'TLS'] && !(has(l.tls) && has(l.tls.mode) && l.tls.mode == 'Passthrough') && !(has(l.hostname) && l.hostname != '')
 && has(l.allowedRoutes) && has(l.allowedRoutes.namespaces) && has(l.allowedRoutes.namespaces.from) && (l.allowedRoutes.namespaces.from == 'All' || l.allowedRoutes.namespaces.from == 'Selector' && !(has(l.allowedRoutes.namespaces.selector)
 && (has(l.allowedRoutes.namespaces.selector.matchLabels) && l.allowedRoutes.namespaces.selector.matchLabels.size() > 0
-|| has(l.allowedRoutes.namespaces.selector.matchExpressions) && l.allowedRoutes.namespaces.selector.matchExpressions.size() > 0))))
+|| has(l.allowedRoutes.namespaces.selector.matchExpressions) && l.allowedRoutes.namespaces.selector.matchExpressions.exists(e, !(has(e.key) && e.key == 'kubernetes.io/metadata.name' && has(e.operator) && e.operator == 'Exists'))))))
 .map(l, 'listener ' + (has(l.name) ? l.name : ''))`;
 
 export const gatewayOpenToAll = defineRule({

@@ -9,11 +9,13 @@ import {
   definitionsOfBackendHost,
   isHostname,
 } from "../../mesh/gateways/hostname-backends.ts";
+import { hasClassOfIstio, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import {
   type BackendObject,
   backendOf,
   backendsOf,
+  gatewaysOfRoute,
   type KubernetesRoute,
   servicesOfRoute,
 } from "../../mesh/gateways/routes.ts";
@@ -24,7 +26,7 @@ import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [servicesOfRoute, definitionsOfBackendHost, isForOtherControllers, routedAlias] as const;
+const reads = [servicesOfRoute, definitionsOfBackendHost, isForOtherControllers, gatewaysOfRoute, routedAlias] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteBackendNotFound = defineRule({
@@ -45,7 +47,7 @@ export const httpRouteBackendNotFound = defineRule({
     seen: "Requests for this backend get 500, so its share of the requests fails; if the whole route is invalid, all of them. If the Service does not exist, the condition `ResolvedRefs` of the route is False, with reason `BackendNotFound`.",
     wayOut: "Apply the previous version of the route, or give the backend weight 0.",
     silentWhen:
-      "The backend has weight 0 and is not a mirror, is of another kind than Service and Hostname, or the Services are not known. A host of another namespace that is not exported to the clients. All parents are Gateways of classes other than Istio's, or Services with waypoints of such classes.",
+      "The backend has weight 0 and is not a mirror, or the Services are not known. The backend is of a kind that istiod reads if it is set to, such as InferencePool, or of a group that is not Istio's, and no parent is known to be a Gateway of Istio's classes. A host of another namespace that is not exported to the clients. All parents are Gateways of classes other than Istio's, or Services with waypoints of such classes.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -61,7 +63,7 @@ export const httpRouteBackendNotFound = defineRule({
       const { kind, namespace, name } = backendOf(ref, route);
       const { lost, invalid } = backendEffects(route, isMirror);
       if (isHostname(ref)) yield* ofHostname({ ref, at, isMirror, lost, invalid }, route, mesh);
-      else if (kind !== "Service") yield* ofOtherKind(ref, at, lost);
+      else if (kind !== "Service") yield* ofOtherKind(ref, { at, lost }, readersOf(ref, route, mesh));
       else if (name.includes("."))
         yield {
           at: [...at, "name"],
@@ -189,16 +191,37 @@ function* undefinedHost(
     };
 }
 
-/**
- * In these two groups only a Service and a `Hostname`, which stands for a host of a ServiceEntry, are backends
- * (buildDestination). Other groups can belong to extensions.
- */
-function* ofOtherKind({ group = "", kind = "Service" }: BackendObject, at: Path, lost: string): Iterable<Problem> {
-  if (group !== "" && group !== istioGroup) return;
+/** Only a Service and a `Hostname`, which stands for a host of a ServiceEntry, are backends always (buildDestination). */
+function* ofOtherKind(
+  { group = "", kind = "Service" }: BackendObject,
+  { at, lost }: { readonly at: Path; readonly lost: string },
+  readers: readonly KubernetesGateway[] | undefined,
+): Iterable<Problem> {
+  if (readers?.length === 0) return;
   yield {
     at,
     message: `No requests are sent to a ${kind} of group ${JSON.stringify(group)}: ${lost}`,
     fix: `Name a Service. For a host of a ServiceEntry, write \`group: ${istioGroup}\`, \`kind: Hostname\` and the host as \`name\`.`,
+    ...(readers === undefined ? {} : { evidence: readers }),
   };
 }
 const istioGroup = "networking.istio.io";
+/** Of these groups, istiod reads a kind if a setting of it says so. */
+const optionalGroups: ReadonlySet<string> = new Set([
+  "multicluster.x-k8s.io",
+  "inference.networking.k8s.io",
+  "gateway.networking.x-k8s.io",
+]);
+
+/**
+ * The Gateways where nobody knows the kind of a backend: its group is neither one that istiod reads if it is set to, nor, where no parent has a
+ * class of Istio, perhaps one of another controller. Undefined: nobody knows it anywhere.
+ */
+function readersOf(
+  { group = "" }: BackendObject,
+  route: KubernetesRoute,
+  mesh: View,
+): readonly KubernetesGateway[] | undefined {
+  if (group === "" || group === istioGroup) return undefined;
+  return optionalGroups.has(group) ? [] : mesh.related(gatewaysOfRoute, route).filter(hasClassOfIstio);
+}

@@ -68,9 +68,12 @@ function* kindsOfListener(listener: Listener, i: number): Iterable<Problem> {
     };
 }
 
-/** A listener for HTTPS without TLS settings may stand for those of ListenerSets. */
-const isLeftToOthers = ({ listener }: ListenerGateway, gateway: KubernetesGateway): boolean =>
-  listener.tls === undefined && isSupported(listener) && canHaveListenerSets(gateway);
+/** A listener for HTTPS without TLS settings may stand for those of ListenerSets, unless another one has its place. */
+const isLeftToOthers = ({ listener, leftOut }: ListenerGateway, gateway: KubernetesGateway): boolean =>
+  listener.tls === undefined &&
+  isSupported(listener) &&
+  leftOut === unusable(listener, gateway) &&
+  canHaveListenerSets(gateway);
 
 interface Refusal extends Pick<Problem, "fix" | "guess"> {
   readonly because: string;
