@@ -16,6 +16,7 @@ import { isProxy } from "../mesh/membership/workloads.ts";
 import { planesOfNamespace } from "../mesh/mtls/effective-mtls.ts";
 import { mtls } from "../mesh/mtls/effective-mtls.ts";
 import type { EffectiveMode } from "../mesh/mtls/peer-authentications.ts";
+import { boundPorts, sidecarsOfPassing } from "../mesh/traffic/bound-ports.ts";
 import { mtlsOfWorkload, weakestOf } from "../mesh/mtls/workload-mtls.ts";
 import { selects } from "../mesh/objects/selectors.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
@@ -133,7 +134,7 @@ export const meshFunctions: readonly MeshFunction[] = [
     result: STRING,
     resultType: mtlsModes,
     summary: "The same at one port of the pods of a workload.",
-    reads: withNamespaces([mtls]),
+    reads: withNamespaces([mtls, sidecarsOfPassing]),
     evaluate: (asking, _object, port) => mtlsModeOf(asking, Number(port)),
   },
   {
@@ -295,8 +296,10 @@ function mtlsModeOf(asking: Asking, port: number | undefined): string {
   if (isProxy(workload)) return "none";
   if (captureOf(workload, namespace, mesh.settings) === "unknown")
     return labelsNotKnown(namespace.metadata.name, asking);
-  const ofWorkload = mtlsOfWorkload(workload, namespace, inNamespace, { settings: mesh.settings });
-  return shownMode(port === undefined ? ofWorkload.mode : ofWorkload.at(port).mode, asking);
+  const { settings } = mesh;
+  if (port === undefined) return shownMode(mtlsOfWorkload(workload, namespace, inNamespace, { settings }).mode, asking);
+  const bound = boundPorts(workload, mesh);
+  return shownMode(mtlsOfWorkload(workload, namespace, inNamespace, { settings, bound }).at(port).mode, asking);
 }
 
 function shownMode(mode: EffectiveMode | undefined, asking: Asking): string {

@@ -19,6 +19,25 @@ export interface WrongType {
 export const wrongTypeIn = (message: unknown, schema: Schema | undefined): WrongType | undefined =>
   isObject(message) ? inFields(message, schema ?? {}, "") : undefined;
 
+/** The fields that a message does not have, which istiod ignores, such as `tracing.samplings`. `message`: with the JSON names of its fields. */
+export function* unknownIn(message: unknown, schema: Schema | undefined, field = ""): Iterable<string> {
+  if (Array.isArray(message))
+    for (const [i, item] of message.entries()) yield* unknownIn(item, schema?.items, `${field}.${i}`);
+  else if (isObject(message))
+    for (const [name, one] of Object.entries(message))
+      yield* unknownAt(one, { name, schema, field: field === "" ? name : `${field}.${name}` });
+}
+
+function unknownAt(
+  value: unknown,
+  { name, schema = {}, field }: { readonly name: string; readonly schema: Schema | undefined; readonly field: string },
+): Iterable<string> {
+  const { properties, additionalProperties } = schema;
+  if (typeof additionalProperties === "object") return unknownIn(value, additionalProperties, field);
+  if (properties !== undefined && !Object.hasOwn(properties, name)) return [field];
+  return unknownIn(value, properties?.[name], field);
+}
+
 function wrongIn(value: unknown, schema: Schema, field: string): WrongType | undefined {
   if (value === null) return undefined;
   if (schema.type === "array")

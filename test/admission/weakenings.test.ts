@@ -58,6 +58,7 @@ const mesh: readonly Raw[] = [
   meshConfig("{}"),
 ];
 const strict = peer("default", "payments", "STRICT", { at: 2 });
+const unset = peer("default", "payments", undefined, { at: 2 });
 const meshStrict = peer("default", "istio-system", "STRICT");
 const clientTls = (mode: string): Raw => ({ trafficPolicy: { tls: { mode } } });
 
@@ -100,6 +101,12 @@ const ways: readonly Way[] = [
     name: "a younger policy wakes up, because the older one gets a selector",
     there: [strict, peer("late", "payments", "PERMISSIVE", { at: 3 })],
     change: { old: strict, object: peer("default", "payments", "STRICT", { at: 2, ...selector("web") }) },
+    rule: "peer-authentication-permissive",
+  },
+  {
+    name: "a younger policy wakes up, because the older one, which inherits STRICT, is deleted",
+    there: [meshStrict, unset, peer("late", "payments", "PERMISSIVE", { at: 3 })],
+    change: { old: unset },
     rule: "peer-authentication-permissive",
   },
   {
@@ -289,4 +296,19 @@ describe("ways to weaken a protected namespace", () => {
         assert.equal(allowed, true);
       });
   }
+
+  test("an older policy without a mode goes, where plaintext is accepted anyway", () => {
+    const late = peer("late", "payments", "PERMISSIVE", { at: 3 });
+    for (const open of [[], [peer("default", "istio-system", "PERMISSIVE")]]) {
+      const { allowed, message } = judged([...open, unset, late], { old: unset });
+      assert.equal(message, undefined);
+      assert.equal(allowed, true);
+    }
+    const ofApi = [undefined, "PERMISSIVE"].map((mode, i) =>
+      peer(`api-${String(i)}`, "payments", mode, { at: 2 + i, ...selector("api") }),
+    );
+    const wide = peer("default", "payments", "PERMISSIVE");
+    assert.equal(judged([meshStrict, wide, ...ofApi], { old: ofApi[0] as Raw }).allowed, true);
+    assert.equal(judged([meshStrict, ...ofApi], { old: ofApi[0] as Raw }).allowed, false);
+  });
 });

@@ -22,7 +22,13 @@ const deployment = (replicas = 1, image = "web:1.0") => ({
   metadata: { name: "web", namespace: "shop" },
   spec: {
     replicas,
-    template: { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "web", image }] } },
+    template: {
+      metadata: {
+        labels: { app: "web" },
+        annotations: { "traffic.sidecar.istio.io/excludeInboundPorts": "9090,9091" },
+      },
+      spec: { containers: [{ name: "web", image }] },
+    },
   },
 });
 const timeouts =
@@ -251,6 +257,11 @@ kind: AuthorizationPolicy
 metadata: {name: deny, namespace: shop}
 spec: {}
 ---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: web, namespace: shop}
+spec: {ingress: [{port: {number: 9090, protocol: HTTP, name: http}, captureMode: NONE, defaultEndpoint: "127.0.0.1:80"}]}
+---
 ${JSON.stringify(deployment())}`;
   const protecting = `---
 apiVersion: meshward.io/v1alpha1
@@ -262,6 +273,7 @@ spec: {protectedNamespaces: {names: ["w*"], labels: {tier: gold}}}
     ["Deployment", "mesh.dataPlane(object) == 'sidecar'"],
     ["Namespace", "mesh.dataPlane(object) == (object.metadata.name == 'shop' ? 'sidecar' : 'none')"],
     ["Deployment", "mesh.mtlsMode(object) == 'PERMISSIVE' && mesh.mtlsMode(object, 8080) == 'PERMISSIVE'"],
+    ["Deployment", "mesh.mtlsMode(object, 9090) == 'PERMISSIVE' && mesh.mtlsMode(object, 9091) == 'none'"],
     ["Namespace", "object.metadata.name != 'shop' || mesh.mtlsMode(object) == 'PERMISSIVE'"],
     ["Deployment", "mesh.deniesByDefault(object) && mesh.deniesByDefault(object.metadata.namespace)"],
     ["Deployment", "!mesh.deniesByDefault('web')"],

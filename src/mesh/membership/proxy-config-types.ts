@@ -1,5 +1,5 @@
 import { isObject } from "../../kube/read.ts";
-import { numberOf, type WrongType, wrongTypeIn as wrongTypeOf } from "../../schemas/message-types.ts";
+import { numberOf, unknownIn, type WrongType, wrongTypeIn as wrongTypeOf } from "../../schemas/message-types.ts";
 import { publishedMeshConfig } from "../../schemas/published.ts";
 
 /**
@@ -7,7 +7,12 @@ import { publishedMeshConfig } from "../../schemas/published.ts";
  * fields.
  */
 export const wrongTypeIn = (config: unknown): WrongType | undefined =>
-  wrongTypeOf(config, publishedMeshConfig().properties?.["defaultConfig"]) ?? wrongPortIn(config);
+  wrongTypeOf(config, schemaOfProxyConfig()) ?? wrongPortIn(config);
+
+const schemaOfProxyConfig = () => publishedMeshConfig().properties?.["defaultConfig"];
+
+/** The fields of a proxy config that istiod does not know, and ignores (Istio pkg/util/protomarshal/protomarshal.go ApplyJSON). */
+export const unknownFieldsOf = (config: unknown): Iterable<string> => unknownIn(config, schemaOfProxyConfig());
 
 /** Istio pkg/config/validation/agent/validation.go ValidateMeshConfigProxyConfig. */
 function wrongPortIn(config: unknown): WrongType | undefined {

@@ -1,14 +1,14 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf, enrollmentOf } from "../membership/capture.ts";
-import type { InjectorSettings } from "../membership/injector-selectors.ts";
 import { type Captured, captured } from "../membership/captured.ts";
-import { noPorts, passedBy } from "../membership/interception.ts";
+import { passedBy } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Service } from "../membership/services.ts";
 import { portsNamed, type Workload } from "../membership/workloads.ts";
 import { acceptsPlaintext, atPort, mtls, type NamespaceMtls, planesOfNamespace } from "./effective-mtls.ts";
 import { namespaceByName } from "../objects/indexes.ts";
+import { boundPorts, sidecarsOfPassing } from "../traffic/bound-ports.ts";
 
 export type AdmissionWebhook = ObjectOf<"AdmissionWebhook">;
 
@@ -62,12 +62,8 @@ export const callsOfNamespace = fact(
 export const refusals = fact(
   "refusals",
   "Namespace",
-  [mtls, captured],
-  (namespace, mesh) =>
-    new Refusals(namespace, mesh.get(mtls, namespace), mesh.get(captured, namespace), {
-      isKnown: mesh.knowsAll("Workload"),
-      settings: mesh.settings,
-    }),
+  [mtls, captured, sidecarsOfPassing],
+  (namespace, mesh) => new Refusals(namespace, mesh),
 );
 
 /**
@@ -86,29 +82,23 @@ class Refusals {
   readonly #namespace: Namespace;
   readonly #mtls: NamespaceMtls;
   readonly #captured: Captured;
-  readonly #isKnown: boolean;
-  readonly #settings: InjectorSettings;
+  readonly #mesh: MeshView<typeof sidecarsOfPassing>;
   readonly #found = new Map<readonly Workload[], Map<string, boolean>>();
 
-  constructor(
-    namespace: Namespace,
-    modes: NamespaceMtls,
-    there: Captured,
-    { isKnown, settings }: { readonly isKnown: boolean; readonly settings: InjectorSettings },
-  ) {
+  constructor(namespace: Namespace, mesh: MeshView<typeof mtls | typeof captured | typeof sidecarsOfPassing>) {
     this.#namespace = namespace;
-    this.#mtls = modes;
-    this.#captured = there;
-    this.#isKnown = isKnown;
-    this.#settings = settings;
+    this.#mtls = mesh.get(mtls, namespace);
+    this.#captured = mesh.get(captured, namespace);
+    this.#mesh = mesh;
   }
 
   refuses(called: ServiceCalled, service: Service | undefined): boolean {
     const pods = service === undefined ? [] : this.#podsOf(service);
     if (pods.length > 0) return this.#doPodsRefuse(pods, called.port, targetOf(called, service));
-    if (this.#isKnown) return false;
-    const { planes, isCertain } = planesOfNamespace(this.#namespace, this.#settings);
-    const isEnrolled = isCertain && enrollmentOf(this.#namespace, this.#settings) !== "none";
+    if (this.#mesh.knowsAll("Workload")) return false;
+    const { settings } = this.#mesh;
+    const { planes, isCertain } = planesOfNamespace(this.#namespace, settings);
+    const isEnrolled = isCertain && enrollmentOf(this.#namespace, settings) !== "none";
     return isEnrolled && planes.every((plane) => !acceptsPlaintext(this.#mtls.wide(plane)));
   }
 
@@ -129,9 +119,10 @@ class Refusals {
 
   #doesPodRefuse(workload: Workload, port: number): boolean {
     const { pod } = workload;
-    const capture = captureOf(workload, this.#namespace, this.#settings);
+    const { settings } = this.#mesh;
+    const capture = captureOf(workload, this.#namespace, settings);
     if (capture !== "sidecar" && capture !== "ambient") return false;
-    const surroundings = { namespace: this.#namespace, settings: this.#settings, bound: noPorts };
+    const surroundings = { namespace: this.#namespace, settings, bound: boundPorts(workload, this.#mesh) };
     if (passedBy(workload, surroundings, port) !== undefined) return false;
     return !acceptsPlaintext(atPort(this.#mtls.of(pod.labels, capture), port));
   }

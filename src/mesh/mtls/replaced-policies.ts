@@ -3,10 +3,13 @@ import { isSameAge } from "../objects/creation-order.ts";
 import { revisionLabel } from "../objects/labels.ts";
 import { selectorText } from "../objects/selector-groups.ts";
 import {
+  acceptsPlaintext,
+  type NamespaceMtls,
   type PeerAuthentication,
   peerAuthenticationLevel,
   type PeerAuthenticationLevel,
   peerAuthenticationsInNamespace,
+  planes,
 } from "./effective-mtls.ts";
 import { declared, type DeclaredMode, hasNoSelector, portModes } from "./peer-authentications.ts";
 
@@ -69,12 +72,18 @@ function* behindOlder(
 const isAccepting = (mode: DeclaredMode | undefined): boolean => mode === "PERMISSIVE" || mode === "DISABLE";
 
 /**
- * Whether an older policy that replaces another one accepts plaintext itself, at a port or (undefined) at every port, so that nothing
- * opens when it goes. What it inherits can change without it.
+ * Whether an older policy that replaces another one lets plaintext in, at a port or (undefined) at every port, so that nothing opens
+ * when it goes. A policy without a mode lets in what its namespace or the mesh does (Istio pilot/pkg/security/authn/policy_applier.go
+ * ComposePeerAuthentication), as far as that is the same for every control plane and data plane.
  */
-export function isAcceptedBy(older: PeerAuthentication, port: number | undefined): boolean {
+export function isAcceptedBy(older: PeerAuthentication, port: number | undefined, inherited: NamespaceMtls): boolean {
   const [mode, ports] = [declared(older.spec.mtls), portModes(older)];
   const ofPort = port === undefined ? undefined : ports.get(port);
   if (ofPort !== undefined && ofPort !== "UNSET") return isAccepting(ofPort);
-  return isAccepting(mode) && (port !== undefined || ![...ports.values()].includes("STRICT"));
+  const isOpen = mode === "UNSET" ? isOpenAnyway(inherited) : isAccepting(mode);
+  return isOpen && (port !== undefined || ![...ports.values()].includes("STRICT"));
 }
+
+/** Whether pods that no policy selects accept plaintext; of a policy without a mode for all of them, that is what it inherits. */
+const isOpenAnyway = ({ isOfAll, wide }: NamespaceMtls): boolean =>
+  isOfAll && planes.every((plane) => acceptsPlaintext(wide(plane)));

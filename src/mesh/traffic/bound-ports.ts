@@ -1,17 +1,19 @@
 import { isWithoutRedirection, mayPassSidecar, noPorts } from "../membership/interception.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type Sidecar, sidecarFor } from "./sidecar-egress.ts";
 
 type Listener = Sidecar["spec"]["ingress"][number];
+type Pod = Workload["pod"];
 
 /**
  * Whether the proxy of a pod listens at a port itself, so that connections reach it without being redirected: the Sidecar of the pod has a
  * listener there with `captureMode: NONE`, or one that leaves it to a pod whose interception mode is NONE (Istio
  * pilot/pkg/networking/core/listener_inbound.go getBindToPort, buildInboundListeners).
  */
-export function isBound(port: number, { pod }: Workload, listeners: readonly Listener[]): boolean {
+export function isBound(port: number, { pod }: Pick<Workload, "pod">, listeners: readonly Listener[]): boolean {
   const listener = listeners.find((one) => one.port?.number === port);
   if (listener === undefined || isLoopback(listener.bind ?? "")) return false;
   const { captureMode = "" } = listener;
@@ -39,11 +41,20 @@ export const sidecarsOfPassing = relation(
 /** The ports that annotations of a workload keep from its sidecar, and at which the sidecar listens itself. */
 export function boundPorts(workload: Workload, mesh: MeshView<typeof sidecarsOfPassing>): ReadonlySet<number> {
   const all = mesh.related(sidecarsOfPassing, workload);
-  if (all.length === 0) return noPorts;
   mesh.visited(all.length);
-  const own = all.filter(({ metadata }) => metadata.namespace === workload.metadata.namespace);
-  const ofRoot = all.filter(({ metadata }) => metadata.namespace === mesh.settings.rootNamespace);
-  const listeners = sidecarFor(own, ofRoot, workload.pod.labels)?.spec.ingress ?? [];
+  return boundBy(all, { pod: workload.pod, namespace: workload.metadata.namespace }, mesh.settings);
+}
+
+/** The ports at which the sidecar of a pod listens itself, by the Sidecars of its namespace and of the root namespace. */
+export function boundBy(
+  sidecars: readonly Sidecar[],
+  { pod, namespace }: { readonly pod: Pod; readonly namespace: string },
+  { rootNamespace }: Pick<MeshSettings, "rootNamespace">,
+): ReadonlySet<number> {
+  if (sidecars.length === 0) return noPorts;
+  const own = sidecars.filter(({ metadata }) => metadata.namespace === namespace);
+  const ofRoot = sidecars.filter(({ metadata }) => metadata.namespace === rootNamespace);
+  const listeners = sidecarFor(own, ofRoot, pod.labels)?.spec.ingress ?? [];
   const numbers = listeners.flatMap(({ port }) => port?.number ?? []);
-  return new Set(numbers.filter((port) => isBound(port, workload, listeners)));
+  return new Set(numbers.filter((port) => isBound(port, { pod }, listeners)));
 }

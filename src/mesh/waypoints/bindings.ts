@@ -313,6 +313,10 @@ function isAttachable(gateway: KubernetesGateway, namespace: string, of: Namespa
   return isSelected;
 }
 
+/** Whether something in a namespace can use the waypoint, as far as is known; `of`: the Namespace, if it is known. */
+export const mayAttach = (gateway: KubernetesGateway, namespace: string, of: Namespace | undefined): boolean =>
+  isAttachable(gateway, namespace, of) !== false;
+
 interface AllowedNamespaces {
   readonly from: string | undefined;
   readonly selector: LabelSelector | undefined;

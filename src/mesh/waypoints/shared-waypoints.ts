@@ -5,6 +5,7 @@ import { authorization, type Coverage, hasDefaultDeny } from "../authorization/e
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
+import { selectingEntriesOfNamespace } from "../membership/workload-entries.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding, waypointNamed } from "./bindings.ts";
 import { type GuardedTraffic, usedWays, waypointGuards } from "./guarded-traffic.ts";
 import { type Destination, servingWaypoints, usedWaypoints } from "./served-traffic.ts";
@@ -17,28 +18,38 @@ export interface SharedWaypoint {
   readonly isCanary: boolean;
 }
 
-const reads = [waypointGuards, authorization, servicesOfNamespace, namespaceOfGateway] as const;
+const reads = [
+  waypointGuards,
+  authorization,
+  servicesOfNamespace,
+  selectingEntriesOfNamespace,
+  namespaceOfGateway,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 /**
- * The waypoints of other namespaces through which Services or pods of this one are reached, also as a canary for a share of the
- * connections, and where no policy denies by default: neither one for the waypoint, in its namespace, nor one for the Service,
- * in this namespace. No policy targets pods. Waypoints of the namespace itself are left out.
+ * The waypoints of other namespaces through which Services, ServiceEntries or pods of this one are reached, also as a canary for a share of
+ * the connections, and where no policy denies by default: neither one for the waypoint, in its namespace, nor one for the Service or the
+ * ServiceEntry, in this namespace. No policy targets pods, and a ServiceEntry that selects none leads to nothing in this namespace. Waypoints of the namespace itself are left out.
  */
 export const openSharedWaypoints = fact("openSharedWaypoints", "Namespace", reads, (namespace, mesh) => {
   const guards = mesh.get(waypointGuards, namespace);
   if (guards.areNone) return none;
   const found = new Map<string, SharedWaypoint>();
   const { own } = mesh.get(authorization, namespace);
-  /** `services`: those that policies may target; undefined: pods, or not all are known. */
-  const enter = (traffic: GuardedTraffic | undefined, services: readonly string[] | undefined): void => {
+  /** `targets`: those that policies may target; undefined: pods, or not all are known. */
+  const enter = (
+    traffic: GuardedTraffic | undefined,
+    targets: readonly string[] | undefined,
+    coverageOfTarget: (name: string) => Coverage = (name) => own.ofService(name),
+  ): void => {
     for (const [binding, isCanary] of waypointsOf(traffic)) {
       const gateway = sharedBy(binding, namespace);
       if (gateway === undefined) continue;
       const there = waypointAt({ named: gateway.metadata, gateway }, namespace, mesh);
       const at = there === undefined ? noCoverage : coverageOf(there, mesh);
-      const isOpen = (service: string): boolean => !hasDefaultDeny(together(own.ofService(service), at));
-      if (services === undefined ? hasDefaultDeny(at) : !services.some(isOpen)) continue;
+      const isOpen = (target: string): boolean => !hasDefaultDeny(together(coverageOfTarget(target), at));
+      if (targets === undefined ? hasDefaultDeny(at) : !targets.some(isOpen)) continue;
       const name = formatWaypoint(gateway.metadata);
       found.set(name, { name, gateway, isCanary: isCanary && found.get(name)?.isCanary !== false });
     }
@@ -46,6 +57,8 @@ export const openSharedWaypoints = fact("openSharedWaypoints", "Namespace", read
   const labelled = guards.labelled("Service");
   enter(guards.ofUnlabelled("Service"), unlabelledServices(namespace, labelled, mesh));
   for (const name of labelled) enter(guards.ofNamed("Service", name), [name]);
+  for (const { metadata } of mesh.related(selectingEntriesOfNamespace, namespace))
+    enter(guards.ofNamed("ServiceEntry", metadata.name), [metadata.name], (name) => own.ofEntry(name));
   if (guards.hasUnlabelled("Workload")) enter(guards.ofUnlabelled("Workload"), undefined);
   for (const kind of ["Workload", "WorkloadEntry"] as const)
     for (const name of guards.labelled(kind)) enter(guards.ofNamed(kind, name), undefined);

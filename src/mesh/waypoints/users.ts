@@ -2,7 +2,7 @@ import type { Kind } from "../../kube/kinds.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
-import { keysNamed, takesPods, takesServices } from "./bindings.ts";
+import { keysNamed, mayAttach, takesPods, takesServices } from "./bindings.ts";
 import { namespacesNamingWaypoint, serviceEntriesNamingWaypoint, servicesNamingWaypoint } from "./canaries.ts";
 
 /** A gateway and the Namespaces whose labels name it as a waypoint or as a canary. */
@@ -40,12 +40,18 @@ const ofPods = [namespacesOfWaypoint, workloadsOfWaypoint, workloadEntriesOfWayp
 const kinds: readonly Kind[] = ["Namespace", "Service", "ServiceEntry", "Workload", "WorkloadEntry"];
 
 /**
- * Whether no label names the gateway for traffic that it processes, so that it is the waypoint of nothing (Istio
- * pilot/pkg/serviceregistry/ambient/waypoints.go GetUseWaypoint, fetchWaypointForService). False if an object may not be known that does.
+ * Whether no label of a namespace that its listener accepts names the gateway for traffic that it processes, so that it is the waypoint of
+ * nothing (Istio pilot/pkg/serviceregistry/ambient/waypoints.go GetUseWaypoint, fetchWaypointForService, AllowsAttachmentFromNamespace).
+ * False if an object may not be known that does, or if it depends on labels of its namespace.
  */
 export const isUnusedWaypoint = fact("isUnusedWaypoint", "KubernetesGateway", users, (gateway, mesh): boolean => {
-  const { namespace, name } = gateway.metadata;
-  const isUsedBy = (relation: (typeof users)[number]) => mesh.hasUnder(relation, `${namespace}/${name}`);
+  const isUsedBy = (relation: (typeof users)[number]) =>
+    mesh.related(relation, gateway).some((user) => {
+      mesh.visited(1);
+      const isNamespace = user.kind === "Namespace";
+      const { name, namespace } = user.metadata;
+      return mayAttach(gateway, isNamespace ? name : namespace, isNamespace ? user : undefined);
+    });
   return (
     kinds.every((kind) => mesh.knowsAll(kind)) &&
     !(takesServices(gateway) && ofServices.some(isUsedBy)) &&

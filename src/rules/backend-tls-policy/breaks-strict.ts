@@ -7,6 +7,7 @@ import { captured } from "../../mesh/membership/captured.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
 import { mtls } from "../../mesh/mtls/effective-mtls.ts";
+import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import { mtlsOfWorkload } from "../../mesh/mtls/workload-mtls.ts";
 import type { EffectiveMode, Modes } from "../../mesh/mtls/peer-authentications.ts";
 import { hostOfService } from "../../mesh/traffic/hosts.ts";
@@ -35,14 +36,21 @@ const portsByPolicy = fact(
   },
 );
 
-const reads = [servicesOfBackendTlsPolicy, portsByPolicy, namespaceOfService, captured, mtls] as const;
+const reads = [
+  servicesOfBackendTlsPolicy,
+  portsByPolicy,
+  namespaceOfService,
+  captured,
+  mtls,
+  sidecarsOfPassing,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const backendTlsPolicyBreaksStrict = defineRule({
   id: "backend-tls-policy-breaks-strict",
   subject: "BackendTLSPolicy",
   reads,
-  worksWithout: ["DestinationRule", "ServiceEntry"],
+  worksWithout: ["DestinationRule", "ServiceEntry", "Sidecar"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -82,7 +90,10 @@ function* refused({ policy, service, namespace }: Place, mesh: View): Generator<
   const { workloadPort } = portsOf(service);
   for (const workload of mesh.get(captured, namespace).workloads.selected(service.spec.selector)) {
     yield;
-    const of = mtlsOfWorkload(workload, namespace, modes, { settings: mesh.settings });
+    const of = mtlsOfWorkload(workload, namespace, modes, {
+      settings: mesh.settings,
+      bound: boundPorts(workload, mesh),
+    });
     if (of.capture !== "sidecar" || !mayBeStrict(of.as("sidecar"))) continue;
     mesh.visited(left.size);
     for (const port of left) {

@@ -22,7 +22,7 @@ export const namespaceEnrolledBacksWebhook = defineRule({
   id: "namespace-enrolled-backs-webhook",
   subject: "Namespace",
   reads: [callsOfNamespace, refusals, servicesOfNamespace],
-  worksWithout: ["Service", "Workload"],
+  worksWithout: ["Service", "Sidecar", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["ambient", "mtls"],

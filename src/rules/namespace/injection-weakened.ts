@@ -11,13 +11,17 @@ import {
   type PortLost,
   portsLost,
   statusPort,
+  withBound,
 } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
+import { namespaceByNameAndRoot } from "../../mesh/objects/indexes.ts";
 import { injectionLabel, injectSidecar, revisionLabel, sidecarStatus } from "../../mesh/objects/labels.ts";
+import { boundBy } from "../../mesh/traffic/bound-ports.ts";
+import { type Sidecar, sidecarByNamespace } from "../../mesh/traffic/sidecar-egress.ts";
 import { injectionPolicyOf } from "../../view/control-planes.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { forWording, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
 type InjectorConfig = ObjectOf<"InjectorConfig">;
 type Pod = Workload["pod"];
@@ -31,16 +35,24 @@ const injectorConfigsOfNamespace = relation(
   index("InjectorConfig", () => [ofEveryRevision]),
 );
 
-// Only the configuration adds problems, not a workload that comes or goes.
+/** A Namespace, and the Sidecars of it and of the root namespace, for the ports at which a proxy listens itself. */
+const sidecarsForNamespace = relation("sidecarsForNamespace", namespaceByNameAndRoot, sidecarByNamespace);
+/** The Sidecars that can count for pods of a namespace. */
+const sidecarsIn = fact("sidecarsIn", "Namespace", [sidecarsForNamespace], (namespace, mesh) =>
+  mesh.related(sidecarsForNamespace, namespace),
+);
+
+// Only the configuration adds problems, not a workload or a Sidecar that comes or goes.
 const capturedNow = forWording(captured);
-const reads = [injectorConfigsOfNamespace, capturedNow] as const;
+const sidecarsNow = forWording(sidecarsIn);
+const reads = [injectorConfigsOfNamespace, capturedNow, sidecarsNow] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const namespaceInjectionWeakened = defineRule({
   id: "namespace-injection-weakened",
   subject: "Namespace",
   reads,
-  worksWithout: ["InjectorConfig", "Workload"],
+  worksWithout: ["InjectorConfig", "Sidecar", "Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls", "revisions"],
@@ -63,13 +75,15 @@ export const namespaceInjectionWeakened = defineRule({
     const now = after.mesh.related(injectorConfigsOfNamespace, after.object);
     const old = before.mesh.related(injectorConfigsOfNamespace, before.object);
     if (old === now || isTerminating(after.object)) return;
+    const { settings } = after.mesh;
     const known = new Map(old.map((config) => [keyOf(config), config]));
     for (const config of now) {
       const was = known.get(keyOf(config));
       // The injector keeps the configuration that it has instead of one that it cannot read, which object-malformed reports.
       if (was === undefined || was === config || config.malformed !== undefined) continue;
       const pods = injectedPods(after, config, { configs: now, settings: before.mesh.settings });
-      for (const problem of lossesOf(was, config, { pods: pods.all, namespace: after.object }))
+      const sidecars = after.mesh.get(sidecarsNow, after.object);
+      for (const problem of lossesOf(was, config, { pods: pods.all, namespace: after.object, sidecars, settings }))
         yield {
           ...problem,
           related: [config],
@@ -120,9 +134,12 @@ function injectedPods(
 interface Affected {
   readonly pods: readonly Pod[];
   readonly namespace: Namespace;
+  readonly sidecars: readonly Sidecar[];
+  readonly settings: MeshSettings;
 }
 
-function* lossesOf(was: InjectorConfig, is: InjectorConfig, { pods, namespace }: Affected): Iterable<Problem> {
+function* lossesOf(was: InjectorConfig, is: InjectorConfig, affected: Affected): Iterable<Problem> {
+  const { pods, namespace } = affected;
   if (pods.length === 0) return;
   const where = `namespace ${namespace.metadata.name}`;
   const reasons = new Set(
@@ -140,7 +157,7 @@ function* lossesOf(was: InjectorConfig, is: InjectorConfig, { pods, namespace }:
     };
   const injected = pods.filter((pod) => reasonAgainst(is, pod) === undefined);
   const { shown } = portDefaults(is);
-  for (const port of portsLostBy(was, is, injected))
+  for (const port of portsLostBy(was, is, { ...affected, pods: injected }))
     yield {
       at: [],
       message: `Traffic to ${portText(port)} of new pods in ${where} bypasses the sidecar: ${shown} in ${idOf(is)}`,
@@ -155,13 +172,20 @@ const portText = (port: PortLost["port"]): string => {
 };
 
 /** The ports that leave the mesh. */
-function portsLostBy(was: InjectorConfig, is: InjectorConfig, pods: readonly Pod[]): ReadonlySet<PortLost["port"]> {
+function portsLostBy(
+  was: InjectorConfig,
+  is: InjectorConfig,
+  { pods, namespace, sidecars, settings }: Affected,
+): ReadonlySet<PortLost["port"]> {
   const [before, after] = [portDefaults(was), portDefaults(is)];
   if (before.shown === after.shown) return new Set();
   return new Set(
-    pods.flatMap((pod) =>
-      portsLost(pod, captureWith(pod, before.values), captureWith(pod, after.values)).map(({ port }) => port),
-    ),
+    pods
+      .flatMap((pod) => {
+        const bound = boundBy(sidecars, { pod, namespace: namespace.metadata.name }, settings);
+        return portsLost(pod, captureWith(pod, before.values), withBound(captureWith(pod, after.values), bound));
+      })
+      .map(({ port }) => port),
   );
 }
 

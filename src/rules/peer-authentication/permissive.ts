@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { portsOfProbes } from "../../mesh/membership/interception.ts";
-import type { PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
+import { mtls, type NamespaceMtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, type DeclaredMode, isWide, isWideInCel } from "../../mesh/mtls/peer-authentications.ts";
 import {
   isAcceptedBy,
@@ -22,7 +22,7 @@ const accepts = (mode: string): string => `(${mode}) in ['PERMISSIVE', 'DISABLE'
 const who =
   "(object.metadata.namespace == settings.rootNamespace ? dyn('mesh') : has(object.spec.selector) && has(object.spec.selector.matchLabels) ? dyn(object.spec.selector.matchLabels) : dyn({}))";
 
-const reads = [namespaceOfPeerAuthentication, replacedPeerAuthentications] as const;
+const reads = [namespaceOfPeerAuthentication, replacedPeerAuthentications, mtls] as const;
 
 export const peerAuthenticationPermissive = defineRule({
   id: "peer-authentication-permissive",
@@ -61,10 +61,10 @@ export const peerAuthenticationPermissive = defineRule({
     if (!isServed(policy, settings) || (isRoot && !isWide(policy))) return;
     const who = whoOf(policy, isRoot);
     const by = replacing(policy, mesh);
-    const { mtls, portLevelMtls } = policy.spec;
+    const { portLevelMtls } = policy.spec;
     const wide = { at: ["spec", "mtls", "mode"], who: `Workloads ${who} accept`, by };
     // A mesh-wide policy inherits from none.
-    for (const problem of accepting(declared(mtls), wide))
+    for (const problem of accepting(declared(policy.spec.mtls), wide))
       yield isRoot && by === undefined ? { ...problem, fix: `Set the mode to STRICT. ${forCallers}` } : problem;
     // Without a selector they have no effect, and the API server refuses them.
     for (const [port, ofPort] of isWide(policy) ? [] : Object.entries(portLevelMtls)) {
@@ -75,10 +75,18 @@ export const peerAuthenticationPermissive = defineRule({
   },
 });
 
-/** The older policy that applies instead of this one, as far as it is known. */
-function replacing(policy: PeerAuthentication, mesh: MeshView<(typeof reads)[number]>): PeerAuthentication | undefined {
+/** The older policy that applies instead of a policy. */
+interface Replacing {
+  readonly older: PeerAuthentication;
+  /** What it inherits if it sets no mode. */
+  readonly inherited: NamespaceMtls;
+}
+
+/** What applies instead of a policy, as far as it is known. */
+function replacing(policy: PeerAuthentication, mesh: MeshView<(typeof reads)[number]>): Replacing | undefined {
   const [namespace] = mesh.related(namespaceOfPeerAuthentication, policy);
-  return namespace && mesh.get(replacedPeerAuthentications, namespace).get(policy);
+  const older = namespace && mesh.get(replacedPeerAuthentications, namespace).get(policy);
+  return older && { older, inherited: mesh.get(mtls, namespace) };
 }
 
 interface Place {
@@ -86,8 +94,7 @@ interface Place {
   /** Who accepts, as the beginning of a sentence. */
   readonly who: string;
   readonly port?: string;
-  /** The older policy that applies instead. */
-  readonly by: PeerAuthentication | undefined;
+  readonly by: Replacing | undefined;
 }
 
 function* accepting(mode: DeclaredMode, { at, who, port, by }: Place): Iterable<Problem> {
@@ -100,7 +107,7 @@ function* accepting(mode: DeclaredMode, { at, who, port, by }: Place): Iterable<
     : {
         ...problem,
         ...behind(by, key, port),
-        message: `${key} once ${idOf(by)} no longer applies: the mode is ${mode}`,
+        message: `${key} once ${idOf(by.older)} no longer applies: the mode is ${mode}`,
       };
 }
 
@@ -108,14 +115,14 @@ function* accepting(mode: DeclaredMode, { at, who, port, by }: Place): Iterable<
  * What is said of a policy that an older one replaces. Where that one refuses plaintext, it is another problem than the one of a policy
  * in force, so that the change that takes the older one away introduces a problem.
  */
-function behind(by: PeerAuthentication, key: string, port: string | undefined): Partial<Problem> {
-  const isOpen = isAcceptedBy(by, port === undefined ? undefined : Number(port));
+function behind({ older, inherited }: Replacing, key: string, port: string | undefined): Partial<Problem> {
+  const isOpen = isAcceptedBy(older, port === undefined ? undefined : Number(port), inherited);
   return {
     key: isOpen ? key : `${key} later`,
-    related: [by],
-    evidence: [by],
-    onlyWarns: `the older ${idOf(by)} applies instead`,
-    fix: `Delete the policy, which has no effect, or set its mode to STRICT before ${idOf(by)} goes.`,
+    related: [older],
+    evidence: [older],
+    onlyWarns: `the older ${idOf(older)} applies instead`,
+    fix: `Delete the policy, which has no effect, or set its mode to STRICT before ${idOf(older)} goes.`,
   };
 }
 

@@ -3,7 +3,7 @@ import { idOf } from "../../kube/identity.ts";
 import { parseFields } from "../../kube/mesh-config.ts";
 import { isTooLong, proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import { captureOf, isAskedFor, isTooLateForInjection, neverInjected } from "../../mesh/membership/capture.ts";
-import { wrongTypeIn } from "../../mesh/membership/proxy-config-types.ts";
+import { unknownFieldsOf, wrongTypeIn } from "../../mesh/membership/proxy-config-types.ts";
 import { templatesOf } from "../../mesh/membership/injection-templates.ts";
 import { acceptedByInjector } from "../../mesh/membership/injector-annotations.ts";
 import { ambientRedirection, bypassInboundCapture } from "../../mesh/membership/interception.ts";
@@ -28,7 +28,7 @@ export const workloadAnnotationInvalid = defineRule({
   tags: ["mtls"],
   summary:
     "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template.",
-  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. And `istio-injection` is read from namespaces alone. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
+  why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). A field that a proxy config does not have is ignored (pkg/util/protomarshal/protomarshal.go ApplyJSON). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. And `istio-injection` is read from namespaces alone. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
   fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`, and where the namespace has no label about injection, `sidecar.istio.io/inject` has to be a label.",
   incident: {
     symptoms: ["pods-refused", "outside-mesh"],
@@ -72,21 +72,33 @@ function* refused(workload: Workload): Iterable<Problem> {
     if (value !== undefined && !accepts(value))
       yield problemOf(workload, name, "which Istio refuses: no new pod of it starts");
   }
-  const unread = unreadIn(annotations);
+  yield* ofProxyConfig(workload);
+  if (templatesOf(workload.pod)?.includes("") === true)
+    yield problemOf(workload, injectTemplates, "which names no template: the injector refuses its pods");
+}
+
+function* ofProxyConfig(workload: Workload): Iterable<Problem> {
+  const { annotations } = workload.pod;
+  const text = annotations[proxyConfigAnnotation];
+  if (text === undefined || isTooLong(annotations)) return;
+  const config = parseFields(text, "a proxy config", []);
+  const unread = wrongTypeIn(config);
   if (unread !== undefined)
     yield problemOf(
       workload,
       proxyConfigAnnotation,
       `of which Istio cannot read ${unread.field}, which must be ${unread.expected}: no new pod of it starts`,
     );
-  if (templatesOf(workload.pod)?.includes("") === true)
-    yield problemOf(workload, injectTemplates, "which names no template: the injector refuses its pods");
+  for (const field of unknownFieldsOf(config))
+    yield {
+      ...problemOf(
+        workload,
+        proxyConfigAnnotation,
+        `of which Istio ignores ${field}: a proxy config has no such field`,
+      ),
+      key: `${proxyConfigAnnotation} ${field}`,
+    };
 }
-
-const unreadIn = (annotations: Workload["pod"]["annotations"]) =>
-  annotations[proxyConfigAnnotation] === undefined || isTooLong(annotations)
-    ? undefined
-    : wrongTypeIn(parseFields(annotations[proxyConfigAnnotation], "a proxy config", []));
 
 /** The label goes before the annotation, and an empty value is none. */
 const wishOf = ({ labels, annotations }: Workload["pod"]): string =>

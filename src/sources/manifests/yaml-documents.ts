@@ -8,6 +8,7 @@ import {
   maxDepth,
   maxProblems,
   Positions,
+  quote,
   type SourceDocument,
   type SourceProblem,
   tooDeep,
@@ -132,7 +133,7 @@ function valueOf(chunk: Chunk, budget: AliasBudget, positions?: Positions) {
 
 function valueOfNodes(chunk: Chunk, budget: AliasBudget, positions: Positions | undefined) {
   const document = compose(chunk);
-  const values = new YamlValues(chunk.start, budget, positions);
+  const values = new YamlValues(chunk, budget, positions);
   return { value: document === undefined ? null : values.valueOf(document.contents), duplicates: values.duplicates };
 }
 
@@ -208,14 +209,71 @@ class KubectlLexer extends (Lexer as unknown as new () => LexerInternals) {
 }
 declare class LexerInternals {
   indentNext: number;
+  readonly flowLevel: number;
   lex(text: string): Generator<string>;
   parseQuotedScalar(): Generator<string, unknown>;
 }
 
+/**
+ * Escapes between double quotes: kubectl's parser knows `\'`, and neither `\/` nor halves of a character (go-yaml v2 scannerc.go
+ * yaml_parser_scan_flow_scalar).
+ */
+class KubectlParser extends (Parser as unknown as new () => ParserInternals) {
+  readonly #start: number;
+
+  constructor(start: number) {
+    super();
+    this.#start = start;
+  }
+
+  override flowScalar(type: string): { source: string } {
+    const token = super.flowScalar(type);
+    if (type !== "double-quoted-scalar" || !token.source.includes("\\")) return token;
+    return {
+      ...token,
+      source: token.source.replaceAll(/\\(?:u[dD][89a-fA-F]..|[^])/g, (escape, at: number) => {
+        const problem = refusedEscape(escape);
+        if (problem !== undefined) throw new DocumentProblem(this.#start + this.offset + at, problem);
+        return escape === "\\'" ? String.raw`\x27` : escape;
+      }),
+    };
+  }
+}
+declare class ParserInternals {
+  readonly offset: number;
+  readonly stack: readonly unknown[];
+  flowScalar(type: string): { source: string };
+  next(lexeme: string): ReturnType<Parser["next"]>;
+  end(): ReturnType<Parser["end"]>;
+}
+function refusedEscape(escape: string): string | undefined {
+  if (escape === "\\/") return String.raw`kubectl knows no escape \/ between quotes: write the slash alone`;
+  return escape.length > 2 ? `kubectl reads no half of a character such as ${escape}: write the character` : undefined;
+}
+
+const plainScalar = "\u001f";
+
+/**
+ * Why kubectl reads a text without quotes otherwise between brackets: `?` is the mark of a key there wherever it stands, and a colon at the
+ * beginning ends an empty key (go-yaml v2 scannerc.go yaml_parser_fetch_next_token, yaml_parser_scan_plain_scalar).
+ */
+function refusedInFlow(text: string): string | undefined {
+  const mark = text.startsWith(":") ? ":" : text.includes("?") ? "?" : undefined;
+  return (
+    mark &&
+    `kubectl reads the ${quote(mark)} in ${quote(text)} as the mark of a key, because it stands between brackets: quote the text`
+  );
+}
+
 /** Feeds the library's parser token by token, to stop before its recursion overflows the stack. */
 function* tokens(chunk: Chunk) {
-  const parser = new Parser();
-  for (const lexeme of new KubectlLexer().lex(chunk.text)) {
+  const parser = new KubectlParser(chunk.start);
+  const lexer = new KubectlLexer();
+  let last = "";
+  for (const lexeme of lexer.lex(chunk.text)) {
+    const refused = last === plainScalar && lexer.flowLevel > 0 ? refusedInFlow(lexeme) : undefined;
+    if (refused !== undefined) throw new DocumentProblem(chunk.start + parser.offset, refused);
+    last = lexeme;
     yield* parser.next(lexeme);
     // A level of nesting is at most two entries of the parser's stack.
     if (parser.stack.length > 2 * maxDepth + 2) throw new DocumentProblem(chunk.start + parser.offset, tooDeep);

@@ -43,13 +43,15 @@ export class YamlValues {
   readonly #opened = new Set<Alias>();
   readonly #budget: AliasBudget;
   readonly #base: number;
+  readonly #text: string;
   readonly #positions: Positions | undefined;
   /** Inside an alias, every node has the position of the alias. */
   #aliasOffset: number | undefined;
 
-  /** `base` is the offset of the document in its file. */
-  constructor(base: number, budget: AliasBudget, positions?: Positions) {
-    this.#base = base;
+  /** A document, and its offset in its file. */
+  constructor({ start, text }: { start: number; text: string }, budget: AliasBudget, positions?: Positions) {
+    this.#base = start;
+    this.#text = text;
     this.#budget = budget;
     this.#positions = positions;
   }
@@ -110,7 +112,7 @@ export class YamlValues {
     for (const item of node.items) {
       this.#positions?.add(list, list.length, this.#offsetOf(item));
       const pair = onlyPair(item);
-      list.push((pair && textWithColon(pair)) ?? this.valueOf(item, depth + 1));
+      list.push((pair && this.#textWithColon(pair)) ?? this.valueOf(item, depth + 1));
     }
     return list;
   }
@@ -124,7 +126,7 @@ export class YamlValues {
         continue;
       }
       const offset = this.#offsetOf(pair.key);
-      const key = (node.flow === true ? textWithColon(pair) : undefined) ?? this.#keyOf(pair.key, offset);
+      const key = (node.flow === true ? this.#textWithColon(pair) : undefined) ?? this.#keyOf(pair.key, offset);
       const first = seen.get(key);
       if (first === undefined) seen.set(key, offset);
       else if (this.#aliasOffset === undefined) this.duplicates.push({ key, offset, first });
@@ -191,6 +193,17 @@ export class YamlValues {
     return value;
   }
 
+  /**
+   * The text of a key with its colon, if kubectl reads this as a part of it: between brackets, a colon ends a key only in front of a blank
+   * (`yaml_parser_scan_plain_scalar` of go.yaml.in/yaml/v2). An address can end with one. Undefined: it is the end of the key.
+   */
+  #textWithColon({ key, value }: Pair): string | undefined {
+    if (!isScalar(key) || key.type !== "PLAIN" || !key.source || !isScalar(value) || value.source !== "")
+      return undefined;
+    const end = endOf(key) + 1;
+    return value.range?.[0] === end && !/\s/.test(this.#text.charAt(end)) ? `${key.source ?? ""}:` : undefined;
+  }
+
   #offsetOf(node: unknown): number {
     if (this.#aliasOffset !== undefined) return this.#aliasOffset;
     const range = (node as { range?: readonly number[] | null } | null)?.range;
@@ -203,14 +216,6 @@ function scalarValue(node: Scalar, text: string): ScalarValue | undefined {
   return node.type === "PLAIN" ? resolvePlain(text) : text;
 }
 
-/**
- * The text of a key with its colon, if kubectl reads this as a part of it: between brackets, a colon ends a key only in front of a blank
- * (`yaml_parser_scan_plain_scalar` of go.yaml.in/yaml/v2). An address can end with one. Undefined: it is the end of the key.
- */
-function textWithColon({ key, value }: Pair): string | undefined {
-  if (!isScalar(key) || key.type !== "PLAIN" || !isScalar(value) || value.source !== "") return undefined;
-  return value.range?.[0] === endOf(key) + 1 ? `${key.source ?? ""}:` : undefined;
-}
 const endOf = ({ range }: Scalar): number => range?.[1] ?? 0;
 
 /** The pair that other readers take for a map without brackets of its own: `[a: b]`. */

@@ -110,15 +110,28 @@ describe("a policy that an older one replaces", () => {
   });
 });
 
-test("whether the older one accepts plaintext itself", () => {
+test("whether the older one lets plaintext in", () => {
   const older = (spec: object) =>
     readObject("PeerAuthentication", { metadata: { namespace: "shop", name: "a" }, spec });
+  const inMesh = (...modes: readonly string[]) => {
+    const metadata = { namespace: "istio-system", name: "default" };
+    const mesh = meshOf(modes.map((mode) => readObject("PeerAuthentication", { metadata, spec: { mtls: { mode } } })));
+    return mtlsOf(impliedNamespace("shop"), mesh);
+  };
+  const strict = inMesh("STRICT");
   const open = { mtls: { mode: "PERMISSIVE" } };
-  assert.equal(isAcceptedBy(older({}), undefined), false);
-  assert.equal(isAcceptedBy(older(open), undefined), true);
-  assert.equal(isAcceptedBy(older(open), 80), true);
-  assert.equal(isAcceptedBy(older({ ...open, portLevelMtls: { 80: { mode: "STRICT" } } }), undefined), false);
-  assert.equal(isAcceptedBy(older({ ...open, portLevelMtls: { 80: { mode: "STRICT" } } }), 80), false);
-  assert.equal(isAcceptedBy(older({ ...open, portLevelMtls: { 80: { mode: "UNSET" } } }), 80), true);
-  assert.equal(isAcceptedBy(older({ portLevelMtls: { 80: { mode: "DISABLE" } } }), 80), true);
+  assert.equal(isAcceptedBy(older({}), undefined, strict), false);
+  for (const anyway of [inMesh(), inMesh("PERMISSIVE"), inMesh("DISABLE")]) {
+    assert.equal(isAcceptedBy(older({}), undefined, anyway), true);
+    assert.equal(isAcceptedBy(older({ portLevelMtls: { 80: { mode: "STRICT" } } }), 80, anyway), false);
+    assert.equal(isAcceptedBy(older({ portLevelMtls: { 80: { mode: "STRICT" } } }), 90, anyway), true);
+    assert.equal(isAcceptedBy(older({ portLevelMtls: { 80: { mode: "STRICT" } } }), undefined, anyway), false);
+    assert.equal(isAcceptedBy(older({ mtls: { mode: "STRICT" } }), undefined, anyway), false);
+  }
+  assert.equal(isAcceptedBy(older(open), undefined, strict), true);
+  assert.equal(isAcceptedBy(older(open), 80, strict), true);
+  assert.equal(isAcceptedBy(older({ ...open, portLevelMtls: { 80: { mode: "STRICT" } } }), undefined, strict), false);
+  assert.equal(isAcceptedBy(older({ ...open, portLevelMtls: { 80: { mode: "STRICT" } } }), 80, strict), false);
+  assert.equal(isAcceptedBy(older({ ...open, portLevelMtls: { 80: { mode: "UNSET" } } }), 80, strict), true);
+  assert.equal(isAcceptedBy(older({ portLevelMtls: { 80: { mode: "DISABLE" } } }), 80, strict), true);
 });
