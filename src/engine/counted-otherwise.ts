@@ -43,6 +43,7 @@ const affected: { readonly [S in SettingName]?: Affected } = {
   },
   trustDomain: ofOwnTrust,
   trustDomainAliases: ofTrust,
+  ingress: { kinds: ["Ingress"], isAffected: () => true },
   // Policies of the root namespace count in every namespace, and only there.
   rootNamespace: {
     isAffected: ({ kind, metadata: { name, namespace } }, sides) =>

@@ -16,6 +16,7 @@ import type { Answer, AnswerPart, Verdict } from "../report/answer.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { knowledgeLines } from "./explanation.ts";
+import { outcomeByIngress } from "./ingresses.ts";
 import { shareInWords, wayOf } from "./way-of-requests.ts";
 import { listed, listedNames } from "./wording.ts";
 
@@ -53,10 +54,12 @@ const mostWork = 5_000_000;
 /** A question about a target in the mesh, or about a host that gateways offer to the outside. */
 export type AskedQuestion = Omit<Question, "to"> & { readonly to: Target | EntryHost };
 
-const outcomesFor = ({ caller, to, requests }: AskedQuestion, mesh: Mesh): Iterable<Outcome> =>
-  to.kind === "entry"
-    ? outcomesOfEntry({ to, front: frontOf(to.host, mesh) }, requests, mesh, { limit: mostWork })
-    : outcomesOf({ caller, to, requests }, mesh, { limit: mostWork });
+function outcomesFor({ caller, to, requests }: AskedQuestion, mesh: Mesh): Iterable<Outcome> {
+  if (to.kind !== "entry") return outcomesOf({ caller, to, requests }, mesh, { limit: mostWork });
+  const open = outcomeByIngress(to, requests, mesh);
+  if (open !== undefined) return [open];
+  return outcomesOfEntry({ to, front: frontOf(to.host, mesh) }, requests, mesh, { limit: mostWork });
+}
 
 /** What becomes of requests, with the whole way of each part of them. `mesh` is one side of a change, so that facts are computed once. */
 export function answerTo(question: AskedQuestion, mesh: Mesh): Answer {

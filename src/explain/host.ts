@@ -16,6 +16,7 @@ import { waypointAuthorizationLine } from "./authorization.ts";
 import { destinationRuleLines } from "./destination-rules.ts";
 import { workloadsLine } from "./namespace.ts";
 import { requestLine } from "./requests.ts";
+import { ingressLines } from "./ingresses.ts";
 import { kubernetesGatewayLines, parentRuleLines } from "./rule-lines.ts";
 import { sidecarLines } from "./sidecar.ts";
 import { serviceTelemetryLines } from "./telemetry.ts";
@@ -43,6 +44,7 @@ export function explainHost(
     ...(backend === undefined ? [] : servedLines(host, backend, { client, binding }, mesh)),
     ...others.map((other) => otherBackendLine(host, other, client, mesh)),
     ...gatewayRouteLines(host.host, mesh),
+    ...ingressLines(host.host, mesh),
     ...kubernetesGatewayLines(host.host, mesh),
   ];
 }

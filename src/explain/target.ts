@@ -5,6 +5,7 @@ import type { KubernetesGateway } from "../mesh/membership/gateways.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../mesh/membership/workloads.ts";
 import { ruleTablesForHost } from "../mesh/gateways/kubernetes-route-tables.ts";
+import { ingressHost } from "../mesh/gateways/ingresses.ts";
 import { hostIn, isSpokenOf } from "../mesh/traffic/host-definition.ts";
 import { fullHost, hostOfService, namespaceOfHost } from "../mesh/traffic/hosts.ts";
 import type { ExplanationTarget } from "../report/effects.ts";
@@ -123,7 +124,9 @@ function findHost({ host: written, from }: { host: string; from: string | undefi
 
 /** Whether an object refers to a host, or a Gateway of the Gateway API has routes for it. */
 const isKnown = (host: string, mesh: Mesh): boolean =>
-  isSpokenOf(hostIn(mesh, host), mesh) || ruleTablesForHost(host, mesh).length > 0;
+  isSpokenOf(hostIn(mesh, host), mesh) ||
+  ruleTablesForHost(host, mesh).length > 0 ||
+  mesh.get(ingressHost, host) !== undefined;
 
 /**
  * The whole host of a Service for `api.payments` and `api.payments.svc`, as the DNS of Kubernetes resolves them and

@@ -241,6 +241,17 @@ const bodies: Partial<Record<Kind, string>> = {
     matchLabels: { app: cart }
   ingress:
     - ports: [{ port: 8080 }]`,
+  Ingress: `spec:
+  ingressClassName: istio
+  rules:
+    - host: shop.example.com
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend: { service: { name: cart, port: { number: 80 } } }`,
+  IngressClass: `spec:
+  controller: istio.io/ingress-controller`,
   WorkloadEntry: `spec:
   address: 192.0.2.1
   labels: { app: cart }`,

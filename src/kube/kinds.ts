@@ -7,6 +7,8 @@ import {
   destinationRule,
   envoyFilter,
   gateway,
+  ingress,
+  ingressClass,
   kubernetesGateway,
   kubernetesRoute,
   backendTlsPolicy,
@@ -94,6 +96,13 @@ const clusterWide = (group: string, kind: string, plural: string): Served => ({
   plural,
   namespaced: false,
 });
+const kubernetesNetworking = (kind: string, plural: string, namespaced: boolean): Served => ({
+  group: "networking.k8s.io",
+  versions: ["v1"],
+  kind,
+  plural,
+  namespaced,
+});
 const entry = <T>(served: readonly Served[], read: Read<T>): KindEntry<T> => ({ served, read });
 
 /**
@@ -143,18 +152,11 @@ export const kinds = {
   ProxyConfig: entry([{ ...networking("ProxyConfig", "proxyconfigs"), versions: ["v1beta1"] }], proxyConfig),
   WorkloadEntry: entry([networking("WorkloadEntry", "workloadentries")], workloadEntry),
   Service: entry([core("Service", "services", true)], service),
-  NetworkPolicy: entry(
-    [
-      {
-        group: "networking.k8s.io",
-        versions: ["v1"],
-        kind: "NetworkPolicy",
-        plural: "networkpolicies",
-        namespaced: true,
-      },
-    ],
-    networkPolicy,
-  ),
+  NetworkPolicy: entry([kubernetesNetworking("NetworkPolicy", "networkpolicies", true)], networkPolicy),
+  /** Routes that istiod serves at its ingress gateway, if their class is Istio's. */
+  Ingress: entry([kubernetesNetworking("Ingress", "ingresses", true)], ingress),
+  /** The controller that serves the Ingresses of a class. */
+  IngressClass: entry([kubernetesNetworking("IngressClass", "ingressclasses", false)], ingressClass),
   Workload: entry(
     [
       workload("apps", ["v1"], "Deployment", "deployments"),

@@ -73,6 +73,7 @@ const escapedSlashes = enumeration({
   4: "UNESCAPE_AND_FORWARD",
 });
 const minProtocolVersion = enumeration({ 0: "TLS_AUTO", 1: "TLSV1_2", 2: "TLSV1_3" });
+const ingressControllerMode = enumeration({ 0: "UNSPECIFIED", 1: "OFF", 2: "DEFAULT", 3: "STRICT" });
 const outboundMode = enumeration({ 0: "REGISTRY_ONLY", 1: "ALLOW_ANY", 3: "ALLOW_ANY_DYNAMIC_DNS" });
 
 /** The fields of a proxy config, which the mesh config and pods can contain. */
@@ -139,6 +140,10 @@ export const meshConfig = record({
   outboundTrafficPolicy: optional(record({ mode: outboundMode })),
   defaultHttpRetryPolicy: optional(record({ attempts: quoted(int32), perTryTimeout: text, retryOn: text })),
   localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
+  ingressControllerMode,
+  ingressClass: text,
+  ingressService: text,
+  ingressSelector: text,
   defaultTrafficPolicy: optional(record(circuitBreaking(quoted(int32), quoted(uint32)))),
   defaultConfig: optional(record(proxyConfigFields)),
 });

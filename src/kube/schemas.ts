@@ -585,6 +585,34 @@ export const service = record({
   }),
 });
 
+export const ingress = record({
+  spec: record({
+    ingressClassName: text,
+    defaultBackend: optional(record({})),
+    tls: list(record({ hosts: list(name), secretName: text })),
+    rules: list(
+      record({
+        host: text,
+        http: optional(
+          record({
+            paths: list(
+              record({
+                path: text,
+                pathType: text,
+                backend: record({
+                  service: optional(record({ name, port: record({ number: int32, name: text }) })),
+                }),
+              }),
+            ),
+          }),
+        ),
+      }),
+    ),
+  }),
+});
+
+export const ingressClass = record({ spec: record({ controller: text }) });
+
 export const admissionWebhook = record({
   webhooks: list(
     record({

@@ -60,6 +60,8 @@ import { httpRouteRuleUnreachable } from "./http-route/rule-unreachable.ts";
 import { httpRouteTimeoutCutOff } from "./http-route/timeout-cut-off.ts";
 import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
 import { httpRouteWithoutBackend } from "./http-route/without-backend.ts";
+import { ingressBackendNotFound } from "./ingress/backend-not-found.ts";
+import { ingressPlainHttp } from "./ingress/plain-http.ts";
 import { injectionRevisionUnserved } from "./injection/revision-unserved.ts";
 import { intentBroken } from "./intent/broken.ts";
 import { intentInvalid } from "./intent/invalid.ts";
@@ -240,6 +242,8 @@ export const rules: readonly BuiltInRule[] = [
   httpRouteTimeoutCutOff,
   httpRouteWeightsNot100,
   httpRouteWithoutBackend,
+  ingressBackendNotFound,
+  ingressPlainHttp,
   injectionRevisionUnserved,
   intentBroken,
   intentInvalid,

@@ -33,7 +33,7 @@ export function hasKubernetesKinds(): boolean {
 
 /** The files of the kinds themselves; the others are parts of them. */
 const kindFile =
-  /^IoK8sApi(?:CoreV1(?:Pod|Service|Namespace|ReplicationController)|AppsV1(?:Deployment|StatefulSet|DaemonSet|ReplicaSet)|BatchV1(?:Job|CronJob)|NetworkingV1NetworkPolicy)\.js$/;
+  /^IoK8sApi(?:CoreV1(?:Pod|Service|Namespace|ReplicationController)|AppsV1(?:Deployment|StatefulSet|DaemonSet|ReplicaSet)|BatchV1(?:Job|CronJob)|NetworkingV1(?:NetworkPolicy|Ingress|IngressClass))\.js$/;
 
 /** The text of a compiled validator. */
 export function readValidator(file: string): string {

@@ -21,8 +21,20 @@ export interface MeshSettings {
   readonly defaultServiceExportTo: ExportTo;
   readonly defaultVirtualServiceExportTo: ExportTo;
   readonly defaultDestinationRuleExportTo: ExportTo;
+  /** Which Ingresses istiod serves, and at which proxies. */
+  readonly ingress: IngressSettings;
   /** Which pods the injectors inject, which decides the data plane of a namespace and of its pods. */
   readonly injection: KnownInjectors;
+}
+
+/** What a mesh config says of Ingresses, which istiod makes Gateways and VirtualServices of. */
+export interface IngressSettings {
+  /** `OFF`: of none; `STRICT`: of those that name a class of Istio's; `DEFAULT`: also of those that name no class. */
+  readonly mode: string;
+  /** The value of the annotation that names a class. */
+  readonly className: string;
+  /** The value of the label `istio` of the proxies. */
+  readonly proxies: string;
 }
 
 /** Settings that only those read who declare it, see `setting` in view.ts. A change of one concerns only them. */
@@ -62,6 +74,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   defaultServiceExportTo: ["*"],
   defaultVirtualServiceExportTo: ["*"],
   defaultDestinationRuleExportTo: ["*"],
+  ingress: { mode: "STRICT", className: "istio", proxies: "ingressgateway" },
   injection: {},
   outboundTrafficPolicy: "ALLOW_ANY",
   dnsCapture: "",
@@ -103,6 +116,7 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     defaultServiceExportTo: nonEmpty(mesh.defaultServiceExportTo, base.defaultServiceExportTo),
     defaultVirtualServiceExportTo: nonEmpty(mesh.defaultVirtualServiceExportTo, base.defaultVirtualServiceExportTo),
     defaultDestinationRuleExportTo: nonEmpty(mesh.defaultDestinationRuleExportTo, base.defaultDestinationRuleExportTo),
+    ingress: ingressOf(mesh, base.ingress),
     outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode || base.outboundTrafficPolicy,
     dnsCapture: (mesh.defaultConfig?.proxyMetadata["ISTIO_META_DNS_CAPTURE"] ?? "").replaceAll('"', ""),
     defaultRetries: mesh.defaultHttpRetryPolicy,
@@ -110,6 +124,17 @@ function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): Al
     localityBalancing: mesh.localityLbSetting,
     defaultTrafficPolicy: mesh.defaultTrafficPolicy,
     seen: true,
+  };
+}
+
+/** Which proxies serve Ingresses follows from their Service, if no label is set (Istio pilot/pkg/config/kube/ingress/gateways.go getIngressGatewaySelector). */
+function ingressOf(mesh: MeshConfigFields, base: IngressSettings): IngressSettings {
+  const { ingressControllerMode, ingressClass, ingressService, ingressSelector } = mesh;
+  const service = ingressService === "istio-ingressgateway" ? "" : ingressService;
+  return {
+    mode: ingressControllerMode ?? base.mode,
+    className: ingressClass ?? base.className,
+    proxies: ingressSelector || service || base.proxies,
   };
 }
 
@@ -143,6 +168,7 @@ const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   defaultServiceExportTo: true,
   defaultVirtualServiceExportTo: true,
   defaultDestinationRuleExportTo: true,
+  ingress: true,
   injection: true,
 };
 /** Whether everything may read the setting, without a declaration. */

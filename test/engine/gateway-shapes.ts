@@ -56,6 +56,22 @@ const ingress = manifest("apps/v1", "Deployment", named("ingress"), {
     },
   },
 });
+const kubernetesIngress = (name: string, rules: number): Raw =>
+  manifest(
+    "networking.k8s.io/v1",
+    "Ingress",
+    { ...named(name), annotations: { "kubernetes.io/ingress.class": "istio" } },
+    {
+      spec: {
+        rules: list(rules, (i) => ({
+          host: `h-${i}.example.com`,
+          http: {
+            paths: [{ path: "/", pathType: "Prefix", backend: { service: { name: "none", port: { number: 80 } } } }],
+          },
+        })),
+      },
+    },
+  );
 const noRoute = { parentRefs: [{ name: "g" }], rules: [{ backendRefs: [{ name: "s-0", port: 1000 }] }] };
 
 /** Worlds with many gateways, servers, listeners and routes. */
@@ -820,5 +836,12 @@ export const gatewayShapes: readonly CostShape[] = [
         },
       };
     },
+  },
+  {
+    title: "an Ingress with n hosts and backends",
+    world: (n) => ({
+      objects: [namespace({ "meshward.io/protected": "true" }), ...list(n, (i) => kubernetesIngress(`other-${i}`, 1))],
+      change: { object: kubernetesIngress("many", n) },
+    }),
   },
 ];

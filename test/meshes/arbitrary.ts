@@ -128,7 +128,10 @@ const authorizationSpec = fc.record({
   action: fc.constantFrom(undefined, "ALLOW", "DENY", "AUDIT"),
   rules: fc.option(fc.array(authorizationRule, { maxLength: 2 }), { nil: undefined }),
 });
-const policyAnnotations = fc.constantFrom(undefined, undefined, undefined, { "istio.io/dry-run": "true" });
+const annotations = fc.constantFrom<Record<string, string> | undefined>(
+  ...[undefined, undefined, undefined, { "istio.io/dry-run": "true" }],
+  ...[{ "kubernetes.io/ingress.class": "istio" }, { "ingressclass.kubernetes.io/is-default-class": "true" }],
+);
 
 const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "InjectorConfig">]: fc.Arbitrary<unknown> } = {
   VirtualService: virtualServiceSpec,
@@ -294,6 +297,23 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
       [{ ports: [{ protocol: "TCP", port: 15000, endPort: 15010 }] }],
     ),
   }),
+  Ingress: fc.record({
+    ingressClassName: fc.constantFrom(undefined, "x", "y", "none"),
+    tls: fc.constantFrom(undefined, [{ hosts: ["x.example.com"], secretName: "c" }], [{ hosts: ["y.example.com"] }]),
+    rules: fc.array(
+      fc.record({
+        host: fc.constantFrom(undefined, "ext.example.com", "x.example.com", "*.example.com"),
+        http: fc.constantFrom(
+          undefined,
+          { paths: [{ path: "/", pathType: "Prefix", backend: { service: { name: "x", port: { number: 80 } } } }] },
+          { paths: [{ path: "/a", pathType: "Exact", backend: { service: { name: "y", port: { name: "http" } } } }] },
+          { paths: [{ path: "/a", pathType: "Prefix", backend: { service: { name: "x", port: { number: 81 } } } }] },
+        ),
+      }),
+      { maxLength: 2 },
+    ),
+  }),
+  IngressClass: fc.record({ controller: fc.constantFrom("istio.io/ingress-controller", "k8s.io/ingress-nginx") }),
   Sidecar: fc.record({
     workloadSelector: fc.constantFrom(undefined, { labels: {} }, { labels: { app: "x" } }),
     ingress: fc.constantFrom(
@@ -370,7 +390,7 @@ const namespaced = (Object.keys(specs) as (keyof typeof specs)[]).map((kind) =>
       name,
       creationTimestamp: time,
       labels: metadataLabels,
-      annotations: policyAnnotations,
+      annotations,
       spec: specs[kind],
     })
     .map(({ spec, ...metadata }) => readObject(kind, { kind: originKinds[kind] ?? kind, metadata, spec })),
@@ -430,6 +450,10 @@ export const someMeshConfigFields = fc.record(
     outboundTrafficPolicy: fc.record({ mode: fc.constantFrom("REGISTRY_ONLY", "ALLOW_ANY") }),
     defaultHttpRetryPolicy: fc.constantFrom({ attempts: 0 }, { attempts: 3, retryOn: "5xx" }),
     localityLbSetting: fc.constantFrom({ enabled: false }, { distribute: [{ from: "r", to: { r: 100 } }] }),
+    ingressControllerMode: fc.constantFrom("OFF", "DEFAULT", "STRICT"),
+    ingressClass: fc.constantFrom("istio", "nginx"),
+    ingressService: fc.constantFrom("", "istio-ingressgateway", "x"),
+    ingressSelector: fc.constantFrom("", "y"),
     defaultTrafficPolicy: fc.constantFrom({ outlierDetection: {} }, { connectionPool: { tcp: { maxConnections: 9 } } }),
     pathNormalization: fc.constantFrom({ normalization: "NONE" }, { normalization: "MERGE_SLASHES" }),
     extensionProviders: fc.constantFrom(

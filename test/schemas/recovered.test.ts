@@ -17,7 +17,7 @@ type Validate = (value: unknown) => boolean;
 const kindFiles = validatorFolders().flatMap((folder) =>
   readdirSync(folder)
     .filter((file) =>
-      /^IoK8sApi(?:(?:Core|Apps|Batch|Networking)V1)(?:Pod|Service|Namespace|ReplicationController|Deployment|StatefulSet|DaemonSet|ReplicaSet|Job|CronJob|NetworkPolicy)\.js$/.test(
+      /^IoK8sApi(?:(?:Core|Apps|Batch|Networking)V1)(?:Pod|Service|Namespace|ReplicationController|Deployment|StatefulSet|DaemonSet|ReplicaSet|Job|CronJob|NetworkPolicy|Ingress|IngressClass)\.js$/.test(
         file,
       ),
     )

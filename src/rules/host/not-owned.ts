@@ -1,6 +1,14 @@
+import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
+import {
+  classesOfIngress,
+  hostsOfIngress,
+  type Ingress,
+  isServedByIstio,
+  serversOfIngress,
+} from "../../mesh/gateways/ingresses.ts";
 import { hostsOfStreams } from "../../mesh/gateways/attachment.ts";
 import type { ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { hostsOfRoute } from "../../mesh/gateways/route-hosts.ts";
@@ -43,19 +51,33 @@ function isOfStreams(virtualService: VirtualService): boolean {
 }
 
 type Subject = ObjectOf<
-  "VirtualService" | "Gateway" | "KubernetesGateway" | "KubernetesRoute" | "ListenerSet" | "ServiceEntry"
+  "VirtualService" | "Gateway" | "Ingress" | "KubernetesGateway" | "KubernetesRoute" | "ListenerSet" | "ServiceEntry"
 >;
 
 export const hostNotOwned = defineRule({
   id: "host-not-owned",
-  subject: ["VirtualService", "Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "ServiceEntry"],
-  reads: [hostsOfRoute, gatewaysOfStreams, servicesNamedByVirtualService, servicesNamedByEntry, portsOfOwnHosts],
-  worksWithout: ["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet", "Service", "ServiceEntry"],
+  subject: [
+    "VirtualService",
+    "Gateway",
+    "Ingress",
+    "KubernetesGateway",
+    "KubernetesRoute",
+    "ListenerSet",
+    "ServiceEntry",
+  ],
+  reads: [
+    ...[hostsOfRoute, gatewaysOfStreams, servicesNamedByVirtualService, servicesNamedByEntry, portsOfOwnHosts],
+    ...[isServedByIstio, classesOfIngress],
+  ],
+  worksWithout: [
+    ...(["Gateway", "Ingress", "IngressClass", "KubernetesGateway", "KubernetesRoute", "ListenerSet"] as const),
+    ...(["Service", "ServiceEntry"] as const),
+  ],
   mode: "deny",
   since: "0.1.0",
   parameters: { hostOwners: hostOwnersParameter },
   summary: "An object uses a host that a policy gives to other namespaces.",
-  why: "Istio knows no owner of a host: whoever writes a VirtualService, a route of the Gateway API, a Gateway or a ServiceEntry for it decides about its requests, at a shared gateway and for the sidecars that the object is exported to (Istio pilot/pkg/networking/core/gateway.go, pilot/pkg/model/virtualservice.go SelectVirtualServices). The field hostOwners of a MeshwardPolicy says which namespaces may.",
+  why: "Istio knows no owner of a host: whoever writes a VirtualService, a route of the Gateway API, an Ingress, a Gateway or a ServiceEntry for it decides about its requests, at a shared gateway and for the sidecars that the object is exported to (Istio pilot/pkg/networking/core/gateway.go, pilot/pkg/model/virtualservice.go SelectVirtualServices). istiod makes a VirtualService for the ingress gateway of an Ingress of its class, which comes before those that users write (pilot/pkg/config/kube/ingress/virtualservices.go). The field hostOwners of a MeshwardPolicy says which namespaces may.",
   fix: "Use a host of your own namespace, move the object to a namespace that owns the host, or ask its owners to change hostOwners of the policy.",
   incident: {
     symptoms: ["other-destination"],
@@ -63,7 +85,7 @@ export const hostNotOwned = defineRule({
     seen: "Requests for the host are answered by services of another namespace.",
     wayOut: "Delete the object, or remove the host from it: the routes of the owner count again within seconds.",
     silentWhen:
-      "No policy has hostOwners, no entry covers the host, the routes are of tcp at servers of Gateways that see no host because they do not end TLS, the only one that does is `*` and the host is that of a Service in the object's own namespace, or only clients of that namespace see it.",
+      "No policy has hostOwners, no entry covers the host, the routes are of tcp at servers of Gateways that see no host because they do not end TLS, the only one that does is `*` and the host is that of a Service in the object's own namespace, an Ingress is not for Istio, or its IngressClass is not known, or only clients of that namespace see it.",
     page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
   },
 
@@ -73,8 +95,9 @@ export const hostNotOwned = defineRule({
     const ownership = ownershipOf(hostOwners);
     const claims = object.kind === "KubernetesRoute" ? routedBy(object, mesh) : claimsOf(object, mesh);
     const found = new Set<string>();
-    for (const { at, host, namespace, isOffer, by, written } of claims)
-      for (const owned of againstClaim(ownership, { host, namespace, isOffer }, settings)) {
+    for (const claim of claims)
+      for (const owned of againstClaim(ownership, claim, settings)) {
+        const { at, host, written } = claim;
         const key = JSON.stringify([written ?? host, owned.host]);
         // Who owns all hosts owns those of Services, too.
         if (written !== undefined && found.has(key)) continue;
@@ -83,7 +106,7 @@ export const hostNotOwned = defineRule({
           at,
           message: `Only ${namesOf(owned.namespaces)} may use the host "${owned.host}"${howItIs(owned.host, host, written)}`,
           key,
-          ...(by === undefined ? {} : { related: [by], evidence: [by] }),
+          ...basisOf(claim),
         };
       }
   },
@@ -96,7 +119,8 @@ function howItIs(owned: string, host: string, written: string | undefined): stri
 }
 
 const isRead = (object: Subject, settings: MeshSettings): boolean =>
-  ["KubernetesGateway", "KubernetesRoute", "ListenerSet"].includes(object.kind) || isServed(object, settings);
+  ["Ingress", "KubernetesGateway", "KubernetesRoute", "ListenerSet"].includes(object.kind) ||
+  isServed(object, settings);
 
 interface Claim {
   readonly at: Path;
@@ -107,9 +131,13 @@ interface Claim {
   readonly isOffer: boolean;
   /** The object that decides which hosts these are; undefined: the subject alone. */
   readonly by?: ObjectOf<"KubernetesGateway" | "ListenerSet" | "ServiceEntry" | "Service"> | undefined;
+  readonly evidence?: readonly Evidence[];
   /** The name of a Service as it is written, if it is not the full host. */
   readonly written?: string;
 }
+
+const basisOf = ({ by, evidence = [] }: Claim): { related?: readonly AnyObject[]; evidence: readonly Evidence[] } =>
+  by === undefined ? { evidence } : { related: [by], evidence: [by] };
 
 function againstClaim(
   ownership: HostOwnership,
@@ -129,6 +157,8 @@ type View = MeshView<
   | typeof servicesNamedByVirtualService
   | typeof servicesNamedByEntry
   | typeof portsOfOwnHosts
+  | typeof isServedByIstio
+  | typeof classesOfIngress
 >;
 
 const routedBy = (route: KubernetesRoute, mesh: View): readonly Claim[] =>
@@ -137,6 +167,7 @@ const routedBy = (route: KubernetesRoute, mesh: View): readonly Claim[] =>
 function claimsOf(object: Exclude<Subject, KubernetesRoute>, mesh: View): Iterable<Claim> {
   const { settings } = mesh;
   if (object.kind === "Gateway") return offersOf(object);
+  if (object.kind === "Ingress") return claimsOfIngress(object, mesh);
   if (object.kind === "KubernetesGateway" || object.kind === "ListenerSet") return listenersOf(object);
   const { namespace } = object.metadata;
   const isService = object.kind === "ServiceEntry";
@@ -181,6 +212,27 @@ function* offersOf({ metadata, spec }: ObjectOf<"Gateway">): Iterable<Claim> {
   for (const [i, { hosts }] of spec.servers.entries())
     for (const [j, host] of hosts.entries())
       yield { at: ["spec", "servers", i, "hosts", j], ...offered(host, metadata.namespace), isOffer: true };
+}
+
+/** An Ingress has routes for its hosts, and offers those of its certificates, which it needs no routes for. */
+function* claimsOfIngress(ingress: Ingress, mesh: View): Iterable<Claim> {
+  if (mesh.get(isServedByIstio, ingress) !== true) return;
+  const { namespace } = ingress.metadata;
+  const evidence = withoutClass(ingress, mesh);
+  for (const { host, rule } of hostsOfIngress(ingress))
+    yield { at: ["spec", "rules", rule, "host"], host, namespace, isOffer: false, evidence };
+  for (const { hosts, tls } of serversOfIngress(ingress))
+    if (tls !== undefined)
+      for (const [i, host] of hosts.entries())
+        yield { at: ["spec", "tls", tls, "hosts", i], host, namespace, isOffer: true, evidence };
+}
+
+/** istiod serves it for want of the IngressClass that it names, which may be created at this moment. */
+function withoutClass(ingress: Ingress, mesh: View): readonly Evidence[] {
+  const { ingressClassName } = ingress.spec;
+  const isDecided = !ingressClassName || mesh.settings.ingress.mode !== "DEFAULT";
+  if (isDecided || mesh.related(classesOfIngress, ingress).length > 0) return [];
+  return [absent("IngressClass", "", ingressClassName)];
 }
 
 function* listenersOf({ metadata: { namespace }, spec }: ListenerOwner): Iterable<Claim> {

@@ -115,6 +115,8 @@
 - apiGroups:
     - networking.k8s.io
   resources:
+    - ingressclasses
+    - ingresses
     - networkpolicies
   verbs:
     - get
@@ -324,6 +326,8 @@
 - apiGroups:
     - networking.k8s.io
   resources:
+    - ingressclasses
+    - ingresses
     - networkpolicies
   verbs:
     - get

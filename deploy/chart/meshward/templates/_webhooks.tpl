@@ -201,6 +201,7 @@
     - UPDATE
     - DELETE
   resources:
+    - ingresses
     - networkpolicies
   scope: Namespaced
 {{- end }}
