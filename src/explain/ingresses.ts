@@ -1,24 +1,12 @@
 import { idOf } from "../kube/identity.ts";
 import type { Box } from "../mesh/authorization/requests/boxes.ts";
-import { type IngressHost, ingressHost, type IngressRoute } from "../mesh/gateways/ingresses.ts";
+import { ingressHostsOver, type IngressRoute } from "../mesh/gateways/ingresses.ts";
 import type { EntryHost } from "../mesh/requests/front.ts";
 import type { Outcome } from "../mesh/requests/outcome.ts";
 import { outside } from "../mesh/requests/sources.ts";
 import { undecided } from "../mesh/requests/way.ts";
-import { coveringHosts } from "../mesh/traffic/hosts.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
-
-/** What istiod makes of Ingresses for a host, and for the wildcards over it, the most specific first. */
-function* ingressHostsOver(
-  host: string,
-  mesh: Mesh,
-): Generator<{ readonly name: string; readonly found: IngressHost }, undefined> {
-  for (const name of coveringHosts(host)) {
-    const found = mesh.get(ingressHost, name);
-    if (found !== undefined) yield { name, found };
-  }
-}
 
 /** The Ingresses that Istio's ingress gateway serves for a host, with their routes in the order in which they are compared. */
 export const ingressLines = (host: string, mesh: Mesh): readonly ExplanationLine[] =>

@@ -201,7 +201,10 @@ test("the objects of two overlays are judged apart, and both name the line of th
 });
 
 test("a remote base is not fetched unless that is asked for", async () => {
-  const remote = { ...overlay, "base/kustomization.yaml": "resources:\n- routes.yaml\n- https://example.com/x?ref=v1\n" };
+  const remote = {
+    ...overlay,
+    "base/kustomization.yaml": "resources:\n- routes.yaml\n- https://example.com/x?ref=v1\n",
+  };
   const folder = folderWith(remote);
   const { error, report } = await check([folder], kustomize);
   assert.match(error, /it refers to https:\/\/example\.com\/x\?ref=v1, which is not in these files: render it, or use/);

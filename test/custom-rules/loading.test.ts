@@ -21,7 +21,7 @@ describe("what is wrong with a rule is said with its place", () => {
       "kinds: [VirtualServce], expression: 'true'",
       /customRules\[0\]\.kinds\[0\]: there is no kind "VirtualServce" that Meshward reads; did you mean "VirtualService"\?/,
     ],
-    ["kinds: [Ingress], expression: 'true'", /there is no kind "Ingress" that Meshward reads/],
+    ["kinds: [Lease], expression: 'true'", /there is no kind "Lease" that Meshward reads/],
     ["kinds: [ConfigMap], expression: 'true'", /there is no kind "ConfigMap"/],
     [
       "kinds: [Gateway], expression: 'true'",

@@ -521,5 +521,7 @@ test("a rule that two listeners bring to one host is there once", () => {
     }),
   );
   const listed = lines.filter((line) => line.includes("rules[0]"));
-  assert.deepEqual(listed, ["  HTTPRoute ingress/cart rules[0]: 100% to cart.ingress.svc.cluster.local:80 (no such host: 500)"]);
+  assert.deepEqual(listed, [
+    "  HTTPRoute ingress/cart rules[0]: 100% to cart.ingress.svc.cluster.local:80 (no such host: 500)",
+  ]);
 });

@@ -418,6 +418,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       `Leave the namespace out of the mesh (\`istio-injection: disabled\`) and restart its workloads, or ${exemptPort}`,
     ],
     [
+      /^Service quota\//,
+      `Leave the namespace out of the mesh (\`istio-injection: disabled\`) and restart its workloads, or ${exemptPort}`,
+    ],
+    [
       /^Service both\//,
       `Leave the namespace out of the mesh (\`istio.io/dataplane-mode: none\` and \`istio-injection: disabled\`) and restart its workloads, or ${exemptPort}`,
     ],

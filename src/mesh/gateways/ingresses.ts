@@ -5,6 +5,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { serviceByName } from "../objects/indexes.ts";
+import { coveringHosts } from "../traffic/hosts.ts";
 
 // What istiod makes of Ingresses: a Gateway of each, and a VirtualService for each host of all of them together (Istio
 // pilot/pkg/config/kube/ingress).
@@ -182,6 +183,17 @@ export const ingressHost = fact(
     return { first, routes: routes.toSorted((a, b) => lengthOf(b) - lengthOf(a) || exactness(b) - exactness(a)) };
   },
 );
+
+/** What istiod makes of Ingresses for a host, and for the wildcards over it, the most specific first. */
+export function* ingressHostsOver(
+  host: string,
+  mesh: MeshView<typeof ingressHost>,
+): Generator<{ readonly name: string; readonly found: IngressHost }, undefined> {
+  for (const name of coveringHosts(host)) {
+    const found = mesh.get(ingressHost, name);
+    if (found !== undefined) yield { name, found };
+  }
+}
 
 function routesFor(host: string, ingress: Ingress, mesh: MeshView<typeof servicesOfIngress>): readonly IngressRoute[] {
   const services = new Map(mesh.related(servicesOfIngress, ingress).map((one) => [one.metadata.name, one]));

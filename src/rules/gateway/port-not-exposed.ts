@@ -41,8 +41,7 @@ export const gatewayPortNotExposed = defineRule({
     if (way.services.size === 0 && way.proxies.length > 0 && old !== undefined && old.services.size > 0)
       yield {
         at: ["spec", "selector"],
-        message:
-          "No Service leads to the gateway pods any more, so no client reaches the servers",
+        message: "No Service leads to the gateway pods any more, so no client reaches the servers",
         evidence: [...way.proxies, ...placesOf(way.proxies).map((namespace) => absent("Service", namespace))],
         related: [...old.services].slice(0, 4),
         fix: "Keep a Service that selects the gateway pods until nothing needs the Gateway.",

@@ -40,7 +40,7 @@ export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
   id: "virtual-service-subset-hidden-from-waypoint",
   subject: "VirtualService",
   reads,
-  worksWithout: ["Service", "ServiceEntry"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   tags: ["ambient", "canary"],
