@@ -126,6 +126,7 @@ export function webhookConfigurations(
     namespaces,
     policyDocuments,
     workloadsPart(concerned, places),
+    ingressesPart(concerned, places),
     meshConfigPart(concerned, places),
     definitionsPart(concerned),
     selfTestPart(places),
@@ -188,6 +189,17 @@ const workloadsPart = (
   conditions: workloadConditions,
   // Only updates: a Pod that cannot be created or deleted keeps a cluster from repairing itself.
   shares: sharesOf(protectedNamespaces, { operations: ["UPDATE"], rootNamespace }),
+});
+
+/**
+ * Ingresses never fail closed: most are for other controllers, and what issues certificates changes them while it
+ * answers a challenge, so that an outage of Meshward would stop traffic that Istio does not serve.
+ */
+const ingressesPart = (concerned: ReadonlySet<Kind>, { namespace }: Places): Part => ({
+  name: "ingresses.validate.meshward.io",
+  path: "/validate",
+  rules: concerned.has("Ingress") ? rulesFor(kinds.Ingress.served) : [],
+  notIn: [namespace],
 });
 
 /** Only Istio's own ConfigMaps are registered: `istio`, `istio-<revision>`, and those of the injector. */
@@ -348,9 +360,11 @@ const elsewhere = (values: readonly string[] | undefined, operator: "In" | "NotI
 const selector = (matchExpressions: readonly Requirement[]): LabelSelector =>
   matchExpressions.length > 0 ? { matchExpressions } : {};
 
-/** Namespaces, mesh configs and intents have their own webhooks. */
+/** Namespaces, Ingresses, mesh configs and intents have their own webhooks. */
 const special = new Set(
-  [kinds.Namespace, kinds.MeshConfig, kinds.MeshwardIntent].flatMap(({ served }) => served.map(({ plural }) => plural)),
+  [kinds.Namespace, kinds.Ingress, kinds.MeshConfig, kinds.MeshwardIntent].flatMap(({ served }) =>
+    served.map(({ plural }) => plural),
+  ),
 );
 const servedOf = (concerned: ReadonlySet<Kind>): readonly Served[] =>
   allKinds.filter((kind) => concerned.has(kind)).flatMap((kind) => kinds[kind].served);

@@ -136,6 +136,16 @@ describe("webhook configurations", () => {
     assert.deepEqual(failing({ protectedNamespaces: {} }), []);
   });
 
+  test("Ingresses, most of which other controllers serve, never fail closed, and are reviewed in Istio's namespace as well", () => {
+    for (const options of [{}, { failurePolicy: "Fail" }] as const) {
+      const { all, get } = configurations(rules, options);
+      const seeing = all.filter((webhook) => resources(webhook)?.includes("networking.k8s.io/ingresses"));
+      assert.deepEqual(seeing, [get("ingresses.validate")]);
+      assert.equal(seeing[0]?.failurePolicy, "Ignore");
+      assert.deepEqual(seeing[0]?.namespaceSelector.matchExpressions?.[0]?.values, ["meshward-system"]);
+    }
+  });
+
   test("the mutation sees namespaces only, and no validation is registered where no rule needs it", () => {
     const { mutating, get } = configurations([judges("VirtualService")]);
     assert.deepEqual(
@@ -145,6 +155,7 @@ describe("webhook configurations", () => {
     assert.deepEqual(resources(mutating.webhooks[0]), ["/namespaces"]);
     assert.deepEqual(resources(get("mesh.validate")), ["networking.istio.io/virtualservices"]);
     assert.equal(get("workloads.validate"), undefined);
+    assert.equal(get("ingresses.validate"), undefined);
     assert.equal(get("mesh-config.validate"), undefined);
   });
 

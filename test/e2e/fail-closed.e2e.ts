@@ -69,6 +69,11 @@ describe("Meshward down, with the default registration", { skip }, () => {
       "namespace-labels-protected",
     );
   });
+  test("Ingresses are made and changed, because other controllers serve most of them", async () => {
+    await passes(inGuarded("create", "ingress", "app", "--rule=app.example.com/=app:80"));
+    await passes(inGuarded("annotate", "ingress", "app", "acme.cert-manager.io/http01-edit-in-place=true"));
+    await passes(inGuarded("delete", "ingress", "app"));
+  });
   test("workloads are made, scaled and deleted", async () => {
     await passes(apply(deployment(guarded, "new"), service(guarded, "new")));
     await passes(inGuarded("scale", "deployment", "new", "--replicas=0"));

@@ -201,8 +201,21 @@
     - UPDATE
     - DELETE
   resources:
-    - ingresses
     - networkpolicies
+  scope: Namespaced
+{{- end }}
+
+{{- define "meshward.rules.ingresses" -}}
+- apiGroups:
+    - networking.k8s.io
+  apiVersions:
+    - "*"
+  operations:
+    - CREATE
+    - UPDATE
+    - DELETE
+  resources:
+    - ingresses
   scope: Namespaced
 {{- end }}
 
@@ -1037,6 +1050,21 @@
   admissionReviewVersions:
     - v1
 {{- end }}
+- name: ingresses.validate.meshward.io
+  clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}
+  rules: {{- include "meshward.rules.ingresses" . | nindent 4 }}
+  namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: NotIn
+        values:
+          - {{ .Release.Namespace | quote }}
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: 5
+  admissionReviewVersions:
+    - v1
 - name: mesh-config.validate.meshward.io
   clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}
   rules: {{- include "meshward.rules.mesh-config" . | nindent 4 }}
