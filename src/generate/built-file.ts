@@ -65,7 +65,8 @@ const builtins: Plugin = {
 /**
  * Meshward takes one class of client-node (sources/cluster/client-node.ts) and sends its requests with node:https. The
  * module of that class also imports what its own clients are made of: undici and the generated classes, 1.2 MB, of which
- * esbuild leaves nothing out in modules that are loaded late. In their place stand empty classes.
+ * esbuild leaves nothing out in modules that are loaded late. In their place stand empty classes. Of js-yaml it uses one
+ * function, and gets JSON (sources/cluster/kubeconfig.ts).
  */
 const clientNode: Plugin = {
   name: "client-node",
@@ -78,11 +79,12 @@ const clientNode: Plugin = {
         return { ...found, path: join(dirname(found.path), "config.js") };
       },
     );
-    bundle.onResolve({ filter: /^(undici|\.\/gen\/index\.js)$/ }, ({ path, importer }) =>
+    bundle.onResolve({ filter: /^(undici|js-yaml|\.\/gen\/index\.js)$/ }, ({ path, importer }) =>
       importer.includes("client-node") ? { path, namespace: "unused" } : undefined,
     );
     const names = ["Agent", "ProxyAgent", "ServerConfiguration", "createConfiguration"];
-    const contents = names.map((name) => `export class ${name} {}`).join("\n");
+    const classes = names.map((name) => `export class ${name} {}`).join("\n");
+    const contents = `${classes}\nexport const load = JSON.parse;`;
     bundle.onLoad({ filter: /./, namespace: "unused" }, () => ({ contents }));
   },
 };

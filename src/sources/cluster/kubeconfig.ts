@@ -58,10 +58,10 @@ const wrong = (message: string): ClusterError => new ClusterError("configuration
 
 function readFile(config: KubeConfig, file: string): KubeConfig {
   try {
-    const text = readFileSync(file, "utf8");
-    const raw: unknown = parse(text);
+    const raw: unknown = parse(readFileSync(file, "utf8"), { merge: true });
     if (!isObject(raw)) throw new Error("it is not a kubeconfig");
-    config.loadFromString(text, { onInvalidEntry: "filter" });
+    // As JSON, because the built file leaves out the YAML reader of client-node: Meshward has its own.
+    config.loadFromString(JSON.stringify(raw), { onInvalidEntry: "filter" });
     config.makePathsAbsolute(dirname(file));
     amendUsers(config.users, raw, dirname(file));
     return config;

@@ -79,6 +79,21 @@ describe("which cluster", () => {
     );
   });
 
+  test("YAML with anchors and merge keys", async () => {
+    const kubeconfig = file(`
+current-context: b
+clusters:
+  - name: one
+    cluster: &cluster {server: "https://one:6443", tls-server-name: api}
+  - name: two
+    cluster: {<<: *cluster, server: "https://two:6443"}
+users: [{name: u, user: {}}]
+contexts:
+  - {name: b, context: {cluster: two, user: u}}
+`);
+    assert.equal((await connectToCluster({ kubeconfig, env: {} })).server, "https://two:6443 (context b)");
+  });
+
   test("KUBECONFIG names several files: what comes first counts, what is not there is passed over", async () => {
     const [one, two] = [file(config("one", "https://one")), file({ ...config("two", "https://two"), ...{} })];
     const again = file(config("two", "https://again"));
