@@ -93,7 +93,7 @@ test("pods of the gateway appear where the rule is not seen", () => {
   const route = { route: [{ destination: { host: "cart", subset: "v1" } }] };
   const view = [
     isPrivate,
-    object("Gateway", "shop", { selector: { istio: "ingress" } }),
+    object("Gateway", "shop", { selector: { istio: "ingress" }, servers: [{ hosts: ["*.example.com"] }] }),
     object("VirtualService", "shop", { hosts: ["a.example.com"], gateways: ["cart"], http: [route] }),
   ];
   const pods = object("Deployment", "edge", { template: { metadata: { labels: { istio: "ingress" } } } }, "apps/v1");

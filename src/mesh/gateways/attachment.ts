@@ -1,8 +1,9 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { HostPatterns } from "../traffic/host-patterns.ts";
-import { fullHost, isWildcard } from "../traffic/hosts.ts";
+import { fullHost } from "../traffic/hosts.ts";
+import { hostsInCommon, namesFor } from "../traffic/offered-hosts.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
-import { type Gateway, isPlainHttp, passesThrough, readsHttp, type Server, serverHosts } from "./servers.ts";
+import { type Gateway, isPlainHttp, passesThrough, readsHttp, type Server } from "./servers.ts";
 
 /** What a Gateway offers to a VirtualService that is bound to it. */
 export interface Attachment {
@@ -73,20 +74,6 @@ function patternsOf(server: Server, gateway: Gateway, namespace: string): HostPa
   }
   return found;
 }
-
-/** The hosts that a name covers, and those that cover a name. */
-function hostsInCommon(names: readonly string[], hosts: readonly string[], wanted: HostPatterns): ReadonlySet<string> {
-  const found = new Set(names.flatMap((name) => wanted.allOver(name)));
-  if (!names.some(isWildcard)) return found;
-  const patterns = new HostPatterns(names);
-  for (const host of hosts) if (patterns.over(host) !== undefined) found.add(host);
-  return found;
-}
-
-const namesFor = (server: Server, gateway: Gateway, namespace: string): readonly string[] =>
-  serverHosts(server, gateway.metadata.namespace)
-    .filter((host) => host.namespace === "*" || host.namespace === namespace)
-    .map(({ host }) => host);
 
 /**
  * Whether a server answers every plain request with a redirect to HTTPS, so that no route answers one (Istio

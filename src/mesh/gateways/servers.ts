@@ -1,4 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
+import { type ServerHost, serverHosts } from "../traffic/offered-hosts.ts";
+
+export { type ServerHost, serverHost, serverHosts } from "../traffic/offered-hosts.ts";
 
 export type Gateway = ObjectOf<"Gateway">;
 export type Server = Gateway["spec"]["servers"][number];
@@ -39,32 +42,6 @@ export type Sharing = "HTTP" | "TLS" | "TCP";
 export function sharingOf(server: Server): Sharing {
   if (isPlainHttp(server)) return "HTTP";
   return server.tls === undefined ? "TCP" : "TLS";
-}
-
-/** A host that a server offers, and the namespace whose routes may use it; `*` stands for all. */
-export interface ServerHost {
-  readonly namespace: string;
-  readonly host: string;
-}
-
-/**
- * `namespace/host`, where `.` is the namespace of the Gateway and no namespace means all (Istio
- * pilot/pkg/model/gateway.go sanitizeServerHostNamespace).
- */
-export function serverHost(host: string, gatewayNamespace: string): ServerHost {
-  const slash = host.indexOf("/");
-  if (slash < 0) return { namespace: "*", host };
-  const namespace = host.slice(0, slash);
-  return { namespace: namespace === "." ? gatewayNamespace : namespace, host: host.slice(slash + 1) };
-}
-
-/**
- * The hosts of a server. Where one is for every namespace and every name, as the entry of a namespace and a name, it
- * replaces all of them (Istio pilot/pkg/model/gateway.go sanitizeServerHostNamespace).
- */
-export function serverHosts({ hosts }: Server, gatewayNamespace: string): readonly ServerHost[] {
-  if (hosts.includes("*/*")) return [{ namespace: "*", host: "*" }];
-  return hosts.map((host) => serverHost(host, gatewayNamespace));
 }
 
 export const formatServerHost = ({ namespace, host }: ServerHost): string =>

@@ -105,3 +105,12 @@ export const hasGatewaysAlone = fact(
     return workloads.length > 0 && mesh.knowsAll("Workload") && workloads.every(isProxy);
   },
 );
+
+/** Whether a namespace has clients in the mesh, or may have some: pods with a proxy, and ambient ones. */
+export const hasMeshClients = fact(
+  "hasMeshClients",
+  "Namespace",
+  [workloadsOfNamespace],
+  (namespace, mesh): boolean =>
+    !mesh.knowsAll("Workload") || [...clientsIn(namespace, mesh).senders].some((sender) => sender !== "nothing"),
+);

@@ -262,3 +262,28 @@ export const followersOf = (
     [...hostsForSidecars.keys(virtualService, mesh.settings)].map((host) => mesh.get(hostOwners, host)),
     mesh.get(clientScopes, virtualService),
   );
+
+/**
+ * Whether some sidecars follow a VirtualService at a host of its own, of those that any of its routes is for. Of several the
+ * first one decides, and one for the very host before one for a wildcard over it (Istio pilot/pkg/model/virtualservice.go
+ * SelectVirtualServices, pilot/pkg/networking/core/route/route.go separateVSHostsAndServices).
+ */
+export function isFollowedAt(
+  virtualService: VirtualService,
+  own: HostOwners,
+  exact: HostOwners,
+  scopes: ClientScopes,
+): boolean {
+  const followers = new Followers(virtualService, [own], scopes);
+  return protocolsOf(virtualService).some(
+    (protocol) =>
+      !followers.areNone(protocol) &&
+      (own === exact ||
+        protocol !== "http" ||
+        exact.virtualServices.length === 0 ||
+        exact.followed(protocol).has(undefined)),
+  );
+}
+
+const protocolsOf = ({ spec }: VirtualService): readonly Protocol[] =>
+  (["http", "tcp", "tls"] as const).filter((protocol) => spec[protocol].length > 0);

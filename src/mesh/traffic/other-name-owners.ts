@@ -25,7 +25,7 @@ interface NameOwners {
  * The VirtualServices for another name of a Service and for its full host, by that name: whoever comes first has the name (Istio
  * pilot/pkg/networking/core/httproute.go dedupeDomains).
  */
-const ownersOfOtherName = fact(
+export const ownersOfOtherName = fact(
   "ownersOfOtherName",
   "key",
   [virtualServicesOfSameHost, virtualServicesOfNamedHost],

@@ -183,9 +183,12 @@ export function otherNamesClaimed(
   return [host, ...addressesOf(service)].flatMap((one) => names.get(one) ?? []).filter((name) => name !== host);
 }
 
-/** Whether sidecars of other namespaces use a VirtualService for the host of a Service, and not for other names of it alone. */
-export const claimsHost = (virtualService: VirtualService, service: Service, settings: MeshSettings): boolean =>
-  claimedOf(virtualService, settings).hosts.over(hostOfService(service, settings.domain)) !== undefined;
+/** The host by which sidecars of other namespaces may use a VirtualService for the host of a Service, and not for other names of it alone. */
+export const hostClaimed = (
+  virtualService: VirtualService,
+  service: Service,
+  settings: MeshSettings,
+): string | undefined => claimedOf(virtualService, settings).hosts.over(hostOfService(service, settings.domain));
 
 /**
  * The ports of a Service at which proxies tell requests of other names apart. These go by what the client writes, if the connection

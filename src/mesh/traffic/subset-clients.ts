@@ -15,6 +15,7 @@ import {
   handedOver,
   isDelegate,
   meshGateway,
+  notOffered,
   rootsOfDelegate,
   workloadsOfGateway,
 } from "./virtual-service-clients.ts";
@@ -149,7 +150,7 @@ function throughGateways(clients: Clients, pods: Routed["pods"]): Pick<Callers, 
   for (const [gateway, visible] of clients) {
     const there = pods.get(gateway) ?? [];
     if (gateway === meshGateway) inOrder.push({ sidecars: visible });
-    else if (there.length === 0) somewhere.add(visible);
+    else if (there.length === 0 && there !== notOffered) somewhere.add(visible);
     for (const pod of there) {
       const { namespace } = pod.workload.metadata;
       if (known.has(pod.workload) || !includesNamespace(visible, namespace)) continue;

@@ -5,6 +5,7 @@ import { isOwned } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { commonNamespaces, includesNamespace, visibleTo } from "./export-to.ts";
+import { offeredBy } from "./offered-hosts.ts";
 import type { HttpRoute, Protocol, VirtualService } from "./virtual-services.ts";
 
 /** The reserved gateway name for all sidecars and waypoints. */
@@ -228,6 +229,9 @@ export interface GatewayPods {
   readonly workload: ObjectOf<"Workload">;
 }
 
+/** Those of a Gateway that offers no host of the VirtualService, so that its pods have none of the routes. */
+export const notOffered: readonly GatewayPods[] = [];
+
 const noPods: ReadonlyMap<string, readonly GatewayPods[]> = new Map();
 
 /**
@@ -242,7 +246,12 @@ export function gatewayPodsOf(
   const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
   if (gateways.length === 0) return noPods;
   const pods = new Map<string, readonly GatewayPods[]>();
+  const isOffered = offeredBy(virtualService, mesh.settings);
   for (const gateway of gateways) {
+    if (!isOffered(gateway)) {
+      pods.set(nameOf(gateway), notOffered);
+      continue;
+    }
     const workloads = mesh.related(workloadsOfGateway, gateway);
     const selected = workloads.filter(({ pod }) => selects(gateway.spec.selector, pod.labels));
     pods.set(

@@ -1,17 +1,24 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { hasMeshClients } from "../../mesh/membership/clients.ts";
+import { namespaceOfService } from "../../mesh/membership/services.ts";
+import { type Definition, namespaceOfDefinition, namespaceOfEntry } from "../../mesh/traffic/definition-choice.ts";
 import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { type Claim, claimOf, serviceEntriesClaimingService } from "../../mesh/traffic/service-claims.ts";
-import type { MeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
 
 type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
+const reads = [serviceEntriesClaimingService, namespaceOfService, namespaceOfEntry, hasMeshClients] as const;
+type View = MeshView<(typeof reads)[number]>;
+
 export const kubernetesServiceHostClaimed = defineRule({
   id: "kubernetes-service-host-claimed",
   subject: "Service",
-  reads: [serviceEntriesClaimingService],
+  reads,
+  worksWithout: ["Namespace", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
@@ -23,14 +30,15 @@ export const kubernetesServiceHostClaimed = defineRule({
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "Clients in the namespace of the ServiceEntry, or all that use a short name, reach other addresses than the pods of the Service. `istioctl proxy-config endpoints` shows these addresses.",
     wayOut: "Delete the ServiceEntry: its clients reach the Service again within seconds.",
-    silentWhen: "The ServiceEntry is a wildcard, or no client that the claim matters for sees it (`exportTo`).",
+    silentWhen:
+      "The ServiceEntry is a wildcard, no client that the claim matters for sees it (`exportTo`), or the namespace of these clients has none in the mesh.",
     page: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
   },
 
   *check(service, mesh) {
     for (const entry of mesh.related(serviceEntriesClaimingService, service)) {
       const claim = claimOf(entry, service, mesh.settings);
-      const message = claim && messageOf(entry, service, claim, mesh.settings);
+      const message = claim && messageOf(entry, service, claim, mesh);
       if (message !== undefined) yield { at: [], ...message, key: `${idOf(entry)} ${claim?.name}`, related: [entry] };
     }
   },
@@ -38,11 +46,11 @@ export const kubernetesServiceHostClaimed = defineRule({
 
 type Message = Pick<Problem, "message" | "fix">;
 
-function messageOf(entry: ServiceEntry, service: Service, claim: Claim, settings: MeshSettings): Message | undefined {
+function messageOf(entry: ServiceEntry, service: Service, claim: Claim, mesh: View): Message | undefined {
   const { namespace } = entry.metadata;
-  const visible = visibleTo(entry.spec.exportTo, namespace, settings.defaultServiceExportTo);
+  const visible = visibleTo(entry.spec.exportTo, namespace, mesh.settings.defaultServiceExportTo);
   const name = JSON.stringify(claim.name);
-  if (claim.by === "short host") return shortHost(entry, service, claim.name, visible);
+  if (claim.by === "short host") return shortHost(entry, service, { name: claim.name, visible, mesh });
   if (namespace === service.metadata.namespace)
     return claim.by === "full host" && addsEndpoints(entry)
       ? {
@@ -50,21 +58,29 @@ function messageOf(entry: ServiceEntry, service: Service, claim: Claim, settings
           fix: "Add endpoints outside Kubernetes with a WorkloadEntry that the Service selects, or give the ServiceEntry another host.",
         }
       : undefined;
-  if (!includesNamespace(visible, namespace)) return undefined;
+  if (!includesNamespace(visible, namespace) || !mayHaveClients(entry, mesh)) return undefined;
   return {
     message: `Clients in namespace ${namespace} reach ${idOf(entry)} instead of ${idOf(service)}: it has the ${claim.by === "address" ? "address" : "host"} ${name} too`,
   };
+}
+
+/** Clients outside the mesh ask the DNS of the cluster, which knows no ServiceEntry. */
+function mayHaveClients(definition: Definition, mesh: View): boolean {
+  const namespace = namespaceOfDefinition(definition, mesh);
+  return namespace === undefined || mesh.get(hasMeshClients, namespace);
 }
 
 /** A name without a namespace is that of a Service only for clients in its own namespace. */
 function shortHost(
   entry: ServiceEntry,
   service: Service,
-  name: string,
-  visible: ReadonlySet<string>,
+  { name, visible, mesh }: { readonly name: string; readonly visible: ReadonlySet<string>; readonly mesh: View },
 ): Message | undefined {
   const isForOwn = !name.includes(".");
-  if (isForOwn ? !includesNamespace(visible, service.metadata.namespace) : visible.size === 0) return undefined;
+  const isRead = isForOwn
+    ? includesNamespace(visible, service.metadata.namespace) && mayHaveClients(service, mesh)
+    : visible.size > 0;
+  if (!isRead) return undefined;
   const clients = isForOwn ? `Clients in namespace ${service.metadata.namespace}` : "Clients";
   return {
     message: `${clients} that call ${JSON.stringify(name)} reach ${idOf(entry)} instead of ${idOf(service)}`,

@@ -3,8 +3,12 @@ import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import type { MeshView } from "../../view/view.ts";
+import { hostOwners, isFollowedAt } from "../../mesh/traffic/host-owners.ts";
+import { hostOfService } from "../../mesh/traffic/hosts.ts";
+import { ownersOfOtherName } from "../../mesh/traffic/other-name-owners.ts";
+import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import {
-  claimsHost,
+  hostClaimed,
   otherNamesClaimed,
   portsOfOwnHosts,
   routesOtherNames,
@@ -17,10 +21,20 @@ import { routesAtWaypointElsewhere } from "../../mesh/waypoints/routes-elsewhere
 
 const claims = [virtualServicesClaimingService, virtualServicesClaimingNamespace, virtualServicesClaimingAll] as const;
 
+const reads = [
+  ...claims,
+  portsOfOwnHosts,
+  routesAtWaypointElsewhere,
+  hostOwners,
+  ownersOfOtherName,
+  followerScopes,
+] as const;
+type View = MeshView<(typeof reads)[number]>;
+
 export const kubernetesServiceRoutesTakenOver = defineRule({
   id: "kubernetes-service-routes-taken-over",
   subject: "Service",
-  reads: [...claims, portsOfOwnHosts, routesAtWaypointElsewhere],
+  reads,
   worksWithout: ["KubernetesGateway", "KubernetesRoute", "Namespace", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -35,7 +49,7 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
     seen: "Clients of other namespaces are answered by another service, with changed headers, or with other timeouts, and the VirtualService of the owner has no effect for them.",
     wayOut: "Delete the VirtualService of the other namespace, or limit it with `exportTo: [.]`.",
     silentWhen:
-      "It is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, it is in the root namespace, it has only other names of the Service than the full host and the proxies tell requests to the port by their address, or its host is a wildcard for some of the hosts of a namespace.",
+      "It is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, another one has the requests of all clients because it is older or for the very host, it is in the root namespace, it has only other names of the Service than the full host and the proxies tell requests to the port by their address, or its host is a wildcard for some of the hosts of a namespace.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 
@@ -55,20 +69,35 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
       // A wildcard of its own namespace may be among the hosts.
       if (virtualService.metadata.namespace === service.metadata.namespace) continue;
       const message = `${idOf(virtualService)} routes the requests that clients of other namespaces send to ${idOf(service)}`;
-      if (claimsHost(virtualService, service, mesh.settings)) yield { at: [], message, related: [virtualService] };
-      else
+      const host = hostClaimed(virtualService, service, mesh.settings);
+      if (host !== undefined) {
+        if (isUsedAt(host, virtualService, service, mesh)) yield { at: [], message, related: [virtualService] };
+      } else
         for (const name of namesTaken(virtualService, service, mesh))
           yield { at: [], message: `${message} as "${name}"`, related: [virtualService] };
     }
   },
 });
 
+/** Whether no other VirtualService has the requests of all clients. */
+function isUsedAt(host: string, virtualService: VirtualService, service: Service, mesh: View): boolean {
+  const owners = mesh.get(hostOwners, host);
+  const exact = mesh.get(hostOwners, hostOfService(service, mesh.settings.domain).toLowerCase());
+  return isFollowedAt(
+    virtualService,
+    owners,
+    host.startsWith("*") ? exact : owners,
+    mesh.get(followerScopes, virtualService),
+  );
+}
+
 /** The names of the Service, other than its host, for which the VirtualService has the requests. */
-function namesTaken(
-  virtualService: VirtualService,
-  service: Service,
-  mesh: MeshView<typeof portsOfOwnHosts>,
-): readonly string[] {
+function namesTaken(virtualService: VirtualService, service: Service, mesh: View): readonly string[] {
   const names = otherNamesClaimed(virtualService, service, mesh.settings);
-  return names.length > 0 && routesOtherNames(virtualService, service, mesh) ? names : [];
+  if (names.length === 0 || !routesOtherNames(virtualService, service, mesh)) return [];
+  const scopes = mesh.get(followerScopes, virtualService);
+  return names.filter((name) => {
+    const { owners } = mesh.get(ownersOfOtherName, name);
+    return isFollowedAt(virtualService, owners, owners, scopes);
+  });
 }

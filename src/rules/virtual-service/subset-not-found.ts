@@ -88,7 +88,7 @@ export const virtualServiceSubsetNotFound = defineRule({
     wayOut:
       "Apply the previous version of the VirtualService or of the DestinationRule, or give the weight of the subset to another one. Meshward admits both.",
     silentWhen:
-      "No client follows the route, nothing is routed to the subset, or the namespaces of the clients are not known.",
+      "No client follows the route, the Gateway does not offer its host, nothing is routed to the subset, or the namespaces of the clients are not known.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
