@@ -77,6 +77,8 @@ export const routesNeedWaypoint = defineRule({
   *check(routes, mesh) {
     if (!isServed(routes, mesh.settings)) return;
     const called = routes.kind === "VirtualService" ? calledByHost(routes, mesh) : calledAsParent(routes, mesh);
+    // Many hosts can have one waypoint, and its routes are the same for all of them.
+    const asked = new Set<string>();
     for (const one of called) {
       const { at, definition, host } = one;
       const ambient = ambientHost(definition, mesh);
@@ -85,7 +87,11 @@ export const routesNeedWaypoint = defineRule({
       if (isUsable(binding)) {
         const problem = passedOver(routes, one, binding, mesh);
         if (problem !== undefined) yield { ...problem, evidence: [namespace, ...problem.evidence] };
-        else if (routes.kind === "VirtualService") yield* leftOut(routes, one, binding);
+        else if (
+          routes.kind === "VirtualService" &&
+          isFirst(`${formatWaypoint(binding.named)} ${definition.metadata.namespace}`, asked)
+        )
+          yield* leftOut(routes, one, binding);
         continue;
       }
       yield {
@@ -169,6 +175,12 @@ function* leftOut(
         fix: "Match what requests contain, as headers, instead of sourceLabels and sourceNamespace.",
         evidence: [definition],
       };
+}
+
+function isFirst(name: string, asked: Set<string>): boolean {
+  if (asked.has(name)) return false;
+  asked.add(name);
+  return true;
 }
 
 type Match = VirtualService["spec"]["http"][number]["match"][number];

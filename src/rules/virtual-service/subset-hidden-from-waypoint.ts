@@ -79,7 +79,9 @@ export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
         yield;
         const lookup = subsets.lookUp(named.namespace, subset);
         if (lookup.definedFor !== "none") continue;
-        const definition = definitions.find((one) => isRoutedBy(traffic, virtualService, { named, one }, domain));
+        const definition = definitionOf(definitions, (one) =>
+          isRoutedBy(traffic, virtualService, { named, one }, domain),
+        );
         if (definition === undefined) continue;
         yield problemOf({ traffic, host, named, definition, lookup, subsets }, virtualService);
       }
@@ -125,6 +127,14 @@ interface Applying {
   /** What defines the hosts that the waypoint serves. */
   readonly definitions: Definition[];
 }
+
+/** So few hosts are asked for one with the route. Of more, some host is taken to have it. */
+const fewHosts = 16;
+
+const definitionOf = (
+  definitions: readonly Definition[],
+  isRouted: (one: Definition) => boolean,
+): Definition | undefined => (definitions.length > fewHosts ? definitions[0] : definitions.find(isRouted));
 
 /** Whether the waypoint has this route for a host of the VirtualService that this one defines. */
 function isRoutedBy(
