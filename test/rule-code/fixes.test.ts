@@ -521,6 +521,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "routes-need-waypoint": [
+    [/leaves this route for/, "Match what requests contain, as headers, instead of sourceLabels and sourceNamespace."],
     [
       /ambient and has no waypoint/,
       "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service or the ServiceEntry.",
@@ -542,6 +543,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "destination-rule-needs-waypoint": [
+    [
+      /^It has a workloadSelector/,
+      "Remove workloadSelector: waypoints use no DestinationRule with one for the hosts that they serve.",
+    ],
     [
       /ambient and has no waypoint/,
       "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service or the ServiceEntry.",

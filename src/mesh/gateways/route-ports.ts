@@ -67,6 +67,10 @@ function united(entries: readonly Entry[]): RoutePorts | undefined {
   return ports.size === 0 ? undefined : ports;
 }
 
+/** The routes that are used at each port of what defines a host. */
+export const routePortsOfDefinition = (definition: Definition): RoutePorts =>
+  united(portsOfDefinition(definition)) ?? new Map();
+
 const portsOfDefinition = (definition: Definition): readonly Entry[] =>
   definition.kind === "Service"
     ? definition.spec.ports.map((port) => [port.port, protocolsOfServicePort(port, definition)])

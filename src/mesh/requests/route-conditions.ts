@@ -4,10 +4,11 @@ import { Lists } from "../authorization/requests/lists.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { anything, anyText, exactly, Pattern, startingWith } from "../authorization/requests/patterns.ts";
 import { partOf, Texts } from "../authorization/requests/texts.ts";
+import type { RoutePorts } from "../gateways/route-ports.ts";
 import { selects } from "../objects/selectors.ts";
 import { mostSpecificFirst } from "../traffic/hosts.ts";
 import { fullGatewayName, meshGateway } from "../traffic/virtual-service-clients.ts";
-import type { HttpRoute, StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
+import type { HttpRoute, StreamRoute, Traffic, VirtualService } from "../traffic/virtual-services.ts";
 import { patternsOfExpression } from "./regular-expressions.ts";
 
 type HttpMatch = HttpRoute["match"][number];
@@ -107,6 +108,34 @@ export function takesAtWaypoint(
     const isForEveryClient = Object.keys(match.sourceLabels).length === 0 && !match.sourceNamespace;
     const isInMesh = match.gateways.length === 0 || match.gateways.includes(meshGateway);
     return isForEveryClient && isInMesh && (!match.port || match.port === port);
+  });
+}
+
+/** A waypoint, by its namespace, and a host that it serves, with the ports at which it uses routes. */
+export interface ServedHost {
+  readonly waypointNamespace: string;
+  readonly host: string;
+  readonly ports: RoutePorts;
+}
+
+/**
+ * Whether a waypoint has this route at some port of a host. It leaves out http routes whose matches are all for gateways, for the
+ * labels of clients, for clients of other namespaces or for other ports, and has those of http at no port for TCP alone (Istio
+ * pilot/pkg/networking/core/listener_waypoint.go waypointInboundRoute; route/route.go TranslateRoute).
+ */
+export function hasRouteAtWaypoint(
+  { route, protocol }: Pick<Traffic, "route" | "protocol">,
+  virtualService: VirtualService,
+  { waypointNamespace: namespace, host, ports }: ServedHost,
+): boolean {
+  return [...ports].some(([port, uses]) => {
+    if (protocol !== "http")
+      return (
+        (uses.has("tcp") || uses.has("tls")) &&
+        takesAtWaypoint({ route: route as StreamRoute, protocol }, { host, port })
+      );
+    const client = { namespace, labels: {}, port, isWaypoint: true };
+    return uses.has("http") && httpCases(route as HttpRoute, virtualService, client).length > 0;
   });
 }
 

@@ -12,7 +12,7 @@ import {
   entriesOfDestinationRule,
   servicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rule-services.ts";
-import { type DestinationRule, hostOfRule, isForEveryWorkload } from "../../mesh/traffic/destination-rules.ts";
+import { type DestinationRule, hostOfRule, isForEveryWorkload, isLocal } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
 import { hostOfProvider } from "../../mesh/traffic/provider-services.ts";
 import { trafficOf } from "../../mesh/traffic/virtual-services.ts";
@@ -146,23 +146,37 @@ function lackAt(definition: Definition, rule: DestinationRule, mesh: View): Lack
   return { definition, namespace, what, key: "no waypoint", fix: fixForLack(binding, definition, remedies) };
 }
 
-/** A waypoint of another namespace uses only what is exported to it (Istio pilot/pkg/model/push_context.go destinationRule). */
+/**
+ * A waypoint uses what is exported to its namespace, which may be that of the rule (Istio pilot/pkg/model/push_context.go
+ * destinationRule), and for the hosts that it serves no rule with a workloadSelector (pilot/pkg/model/sidecar.go DestinationRule with
+ * the direction inbound).
+ */
 function hiddenFrom(
   { named }: WaypointBinding,
   rule: DestinationRule,
   { settings }: View,
 ): Pick<Lack, "what" | "key" | "fix"> | undefined {
   const { namespace } = named;
-  if (namespace === rule.metadata.namespace || isForEveryWorkload(rule, settings)) return undefined;
+  const isOwn = namespace === rule.metadata.namespace;
   const { workloadSelector, exportTo } = rule.spec;
-  if (workloadSelector === undefined && exportTo.includes(namespace)) return undefined;
+  if (workloadSelector !== undefined) return hiddenBySelector(named, isOwn);
+  const isExported = isOwn ? isLocal(rule) : isForEveryWorkload(rule, settings) || exportTo.includes(namespace);
+  if (isExported) return undefined;
   return {
     what: `It is not exported to namespace ${namespace}, so that waypoint ${formatWaypoint(named)} ignores`,
     key: `hidden from ${namespace}`,
-    fix:
-      workloadSelector === undefined
-        ? `Export the DestinationRule to the namespace of the waypoint: add "${namespace}" to exportTo.`
-        : "Remove workloadSelector: with one, a DestinationRule is for workloads of its own namespace alone.",
+    fix: `Export the DestinationRule to the namespace of the waypoint: add "${namespace}" to exportTo.`,
+  };
+}
+
+function hiddenBySelector(named: WaypointBinding["named"], isOwn: boolean): Pick<Lack, "what" | "key" | "fix"> {
+  const why = isOwn ? "It has a workloadSelector" : `It is not exported to namespace ${named.namespace}`;
+  return {
+    what: `${why}, so that waypoint ${formatWaypoint(named)} ignores`,
+    key: `hidden from ${named.namespace}`,
+    fix: isOwn
+      ? "Remove workloadSelector: waypoints use no DestinationRule with one for the hosts that they serve."
+      : "Remove workloadSelector: with one, a DestinationRule is for workloads of its own namespace alone.",
   };
 }
 

@@ -61,8 +61,8 @@ export const routesNeedWaypoint = defineRule({
   since: "0.1.0",
   tags: ["ambient", "canary"],
   summary:
-    "A VirtualService or a route of the Gateway API is for a Service or a ServiceEntry in an ambient namespace that has no waypoint, or whose waypoint ignores it.",
-  why: "HTTP is not parsed by ztunnel, which does not read VirtualServices and HTTPRoutes either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). A waypoint uses only those of its own namespace and of that of the Service (pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint). Clients with a sidecar and ingress gateways apply the routes themselves.",
+    "A VirtualService or a route of the Gateway API is for a Service or a ServiceEntry in an ambient namespace that has no waypoint, or whose waypoint ignores it or some of its routes.",
+  why: "HTTP is not parsed by ztunnel, which does not read VirtualServices and HTTPRoutes either. Requests of ambient clients reach the Service as if the routes did not exist, and Istio does not report this (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService). A waypoint uses only those of its own namespace and of that of the Service (pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint), and of these no route for labels or other namespaces of clients (waypointInboundRoute). Clients with a sidecar and ingress gateways apply the routes themselves.",
   fix: "Create a waypoint for the namespace (`istioctl waypoint apply --namespace <namespace> --enroll-namespace`), or set the label `istio.io/use-waypoint` on the Service or the ServiceEntry.",
   incident: {
     symptoms: ["no-effect"],
@@ -70,13 +70,15 @@ export const routesNeedWaypoint = defineRule({
     seen: "Requests of ambient clients follow no route: the canary gets its share by the number of pods, and timeouts, retries and faults do not apply.",
     wayOut: "Create the waypoint, or shift traffic by the number of replicas until it is there.",
     silentWhen:
-      "The routes apply only at gateways, the namespace of the Service or the ServiceEntry is not ambient, or a waypoint serves it and uses them, or they are in a namespace that is not ambient, whose clients can have sidecars.",
+      "The routes apply only at gateways, a host of the VirtualService is a wildcard, the namespace of the Service or the ServiceEntry is not ambient, or a waypoint serves it and uses them, or they are in a namespace that is not ambient, whose clients can have sidecars.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
   *check(routes, mesh) {
     if (!isServed(routes, mesh.settings)) return;
     const called = routes.kind === "VirtualService" ? calledByHost(routes, mesh) : calledAsParent(routes, mesh);
+    // Many hosts can have one waypoint, and its routes are the same for all of them.
+    const asked = new Set<string>();
     for (const one of called) {
       const { at, definition, host } = one;
       const ambient = ambientHost(definition, mesh);
@@ -85,6 +87,11 @@ export const routesNeedWaypoint = defineRule({
       if (isUsable(binding)) {
         const problem = passedOver(routes, one, binding, mesh);
         if (problem !== undefined) yield { ...problem, evidence: [namespace, ...problem.evidence] };
+        else if (
+          routes.kind === "VirtualService" &&
+          isFirst(`${formatWaypoint(binding.named)} ${definition.metadata.namespace}`, asked)
+        )
+          yield* leftOut(routes, one, binding);
         continue;
       }
       yield {
@@ -110,8 +117,7 @@ function passedOver(
 ): (Problem & { readonly evidence: readonly Evidence[] }) | undefined {
   const own = routes.metadata.namespace;
   const served = definition.metadata.namespace;
-  if (own === named.namespace) return undefined;
-  if (own === served) return hiddenFrom(named, routes, { at, definition, host }, mesh);
+  if (own === named.namespace || own === served) return hiddenFrom(named, routes, { at, definition, host }, mesh);
   const [home] =
     routes.kind === "VirtualService"
       ? mesh.related(namespaceOfRoutingVirtualService, routes)
@@ -126,7 +132,7 @@ function passedOver(
   };
 }
 
-/** A waypoint of another namespace sees only VirtualServices that are exported to it (pilot/pkg/model/push_context.go VirtualServicesForGateway). */
+/** A waypoint sees only VirtualServices that are exported to its namespace, which may be their own (pilot/pkg/model/push_context.go VirtualServicesForGateway). */
 function hiddenFrom(
   named: WaypointBinding["named"],
   routes: VirtualService | KubernetesRoute,
@@ -145,6 +151,39 @@ function hiddenFrom(
     evidence: [definition],
   };
 }
+
+/**
+ * Routes for some clients only, which a waypoint leaves out: it has no routes for labels of clients, and takes its own namespace for
+ * that of the client (Istio pilot/pkg/networking/core/listener_waypoint.go waypointInboundRoute; route/route.go sourceMatchHTTP).
+ * Those of other namespaces may be for clients with sidecars.
+ */
+function* leftOut(
+  { metadata, spec }: VirtualService,
+  { definition, host }: Called,
+  { named }: WaypointBinding,
+): Generator<Problem, undefined> {
+  if (metadata.namespace !== definition.metadata.namespace) return;
+  const isForOthers = ({ sourceLabels, sourceNamespace, gateways }: Match) =>
+    Object.keys(sourceLabels).length > 0 ||
+    (gateways.length === 0 && sourceNamespace && sourceNamespace !== named.namespace);
+  for (const [i, { match }] of spec.http.entries())
+    if (match.length > 0 && match.every(isForOthers))
+      yield {
+        at: ["spec", "http", i, "match"],
+        message: `Waypoint ${formatWaypoint(named)} leaves this route for ${host} out: it does not match labels or namespaces of clients`,
+        key: JSON.stringify(["for some clients", host, match]),
+        fix: "Match what requests contain, as headers, instead of sourceLabels and sourceNamespace.",
+        evidence: [definition],
+      };
+}
+
+function isFirst(name: string, asked: Set<string>): boolean {
+  if (asked.has(name)) return false;
+  asked.add(name);
+  return true;
+}
+
+type Match = VirtualService["spec"]["http"][number]["match"][number];
 
 /** What defines a host for which routes are, and where they say so. */
 interface Called {

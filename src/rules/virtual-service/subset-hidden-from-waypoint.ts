@@ -1,15 +1,22 @@
 import { absent } from "../../engine/evidence.ts";
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { routePortsOfDefinition } from "../../mesh/gateways/route-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { hasRouteAtWaypoint } from "../../mesh/requests/route-conditions.ts";
 import { type Definition, entryByHost, serviceByHost } from "../../mesh/traffic/definition-choice.ts";
 import { destinationRulesOfVirtualService } from "../../mesh/traffic/destination-rules.ts";
 import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
-import { fullHost } from "../../mesh/traffic/hosts.ts";
+import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
-import type { SubsetLookup } from "../../mesh/traffic/subsets.ts";
+import type { SubsetLookup, SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
-import { trafficOf, type VirtualService, subsetDestinationsOf } from "../../mesh/traffic/virtual-services.ts";
+import {
+  subsetDestinationsOf,
+  type Traffic,
+  trafficOf,
+  type VirtualService,
+} from "../../mesh/traffic/virtual-services.ts";
 import { ambientHost, ambientHostReads } from "../../mesh/waypoints/ambient-hosts.ts";
 import { formatWaypoint, isUsable, type WaypointName } from "../../mesh/waypoints/bindings.ts";
 import { isForMesh } from "../../mesh/waypoints/routed-services.ts";
@@ -53,7 +60,7 @@ export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
     seen: "Requests of ambient clients to this subset get 503, and those of clients with a sidecar do not. The access log of the waypoint has the flag NC.",
     wayOut: "Export the DestinationRule to the namespace of the waypoint, or route without the subset.",
     silentWhen:
-      "The waypoint is in the namespace of the VirtualService or does not see it, clients in that namespace have no such subset either (virtual-service-subset-not-found), the namespace of the host is not ambient, or the routes are those of a delegate.",
+      "The waypoint is in the namespace of the VirtualService, does not see it, or leaves the route out (matches for gateways, for some clients or for ports that the host lacks), clients in that namespace have no such subset either (virtual-service-subset-not-found), the namespace of the host is not ambient, or the routes are those of a delegate.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
@@ -68,28 +75,47 @@ export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
       const host = fullHost(said, own, domain);
       const subsets = mesh.get(subsetsOfHost, host);
       if (subsets.isDefinedForAll(subset) || subsets.lookUp(own, subset).definedFor === "none") continue;
-      for (const { named, definition } of waypoints.values()) {
+      for (const { named, definitions } of waypoints.values()) {
         yield;
         const lookup = subsets.lookUp(named.namespace, subset);
         if (lookup.definedFor !== "none") continue;
-        const doubt = doubtOfUse(traffic, virtualService);
-        const [defining] = subsets.rules.defining(subset).map(idOf).sort();
-        yield {
-          at: [...traffic.at, "subset"],
-          message: `Waypoint ${formatWaypoint(named)} applies this route, and ${foundBy(lookup)} for "${host}", so that it answers 503 for subset "${subset}"`,
-          key: JSON.stringify([formatWaypoint(named), host, subset, doubt === undefined]),
-          ...(doubt === undefined ? {} : { onlyWarns: doubt }),
-          ...(defining === undefined
-            ? {}
-            : {
-                fix: `Export ${defining} to namespace ${named.namespace} (exportTo), or define the subset in the DestinationRule that the waypoint uses.`,
-              }),
-          evidence: [definition, ...lookup.used, absent("DestinationRule", named.namespace)],
-        };
+        const definition = definitionOf(definitions, (one) =>
+          isRoutedBy(traffic, virtualService, { named, one }, domain),
+        );
+        if (definition === undefined) continue;
+        yield problemOf({ traffic, host, named, definition, lookup, subsets }, virtualService);
       }
     }
   },
 });
+
+interface Missing {
+  readonly traffic: Traffic;
+  /** The host of the destination. */
+  readonly host: string;
+  readonly named: WaypointName;
+  readonly definition: Definition;
+  readonly lookup: SubsetLookup;
+  readonly subsets: SubsetsOfHost;
+}
+
+function problemOf(
+  { traffic, host, named, definition, lookup, subsets }: Missing,
+  virtualService: VirtualService,
+): Problem {
+  const { subset = "" } = traffic.destination;
+  const doubt = doubtOfUse(traffic, virtualService);
+  const [defining] = subsets.rules.defining(subset).map(idOf).sort();
+  const fix = `Export ${defining} to namespace ${named.namespace} (exportTo), or define the subset in the DestinationRule that the waypoint uses.`;
+  return {
+    at: [...traffic.at, "subset"],
+    message: `Waypoint ${formatWaypoint(named)} applies this route, and ${foundBy(lookup)} for "${host}", so that it answers 503 for subset "${subset}"`,
+    key: JSON.stringify([formatWaypoint(named), host, subset, doubt === undefined]),
+    ...(doubt === undefined ? {} : { onlyWarns: doubt }),
+    ...(defining === undefined ? {} : { fix }),
+    evidence: [definition, ...lookup.used, absent("DestinationRule", named.namespace)],
+  };
+}
 
 function foundBy({ used }: SubsetLookup): string {
   const [first] = used;
@@ -98,8 +124,30 @@ function foundBy({ used }: SubsetLookup): string {
 
 interface Applying {
   readonly named: WaypointName;
-  /** A host that the waypoint serves. */
-  readonly definition: Definition;
+  /** What defines the hosts that the waypoint serves. */
+  readonly definitions: Definition[];
+}
+
+/** So few hosts are asked for one with the route. Of more, some host is taken to have it. */
+const fewHosts = 16;
+
+const definitionOf = (
+  definitions: readonly Definition[],
+  isRouted: (one: Definition) => boolean,
+): Definition | undefined => (definitions.length > fewHosts ? definitions[0] : definitions.find(isRouted));
+
+/** Whether the waypoint has this route for a host of the VirtualService that this one defines. */
+function isRoutedBy(
+  traffic: Traffic,
+  virtualService: VirtualService,
+  { named, one }: { readonly named: WaypointName; readonly one: Definition },
+  domain: string,
+): boolean {
+  const ports = routePortsOfDefinition(one);
+  const hosts = one.kind === "Service" ? [hostOfService(one, domain)] : one.spec.hosts;
+  return hosts.some((host) =>
+    hasRouteAtWaypoint(traffic, virtualService, { waypointNamespace: named.namespace, host, ports }),
+  );
 }
 
 /** The waypoints of other namespaces that apply a VirtualService, each once. */
@@ -117,7 +165,9 @@ function waypointsApart(virtualService: VirtualService, mesh: View): ReadonlyMap
     if (!isUsable(binding) || binding.gateway === undefined) continue;
     const { named } = binding;
     if (named.namespace === own || !includesNamespace(visible, named.namespace)) continue;
-    if (!found.has(named.namespace)) found.set(named.namespace, { named, definition });
+    const known = found.get(named.namespace);
+    if (known === undefined) found.set(named.namespace, { named, definitions: [definition] });
+    else known.definitions.push(definition);
   }
   return found;
 }
