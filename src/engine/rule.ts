@@ -5,7 +5,7 @@ import type { Path } from "../kube/read.ts";
 import type { Requester } from "../kube/requester.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import type { Change } from "../view/overlay.ts";
-import type { Mesh, MeshView, Reads } from "../view/view.ts";
+import type { Mesh, MeshView, Reads, Relation } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
 import type { Incident } from "./incident.ts";
 
@@ -116,8 +116,11 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters, I exte
   readonly mode: Mode | ProtectionModes;
   /** The rule checks only the changed objects; another rule reports the effects of other changes. */
   readonly onlyOwnChanges?: true;
-  /** Without an object of this kind the rule finds nothing, so that no change is followed to its subjects. */
-  readonly onlyWith?: Kind;
+  /**
+   * Without an object of this kind, or at the `to` end of one of these relations, the rule finds nothing, so that no change is
+   * followed to its subjects.
+   */
+  readonly onlyWith?: Kind | readonly Relation[];
   /**
    * Fields of the subject, such as `spec.http.mirrors`: a rule that only checks states finds nothing in an object that has none of
    * them, so that a review asks it for nothing. Audits and scans do ask, and the laws compare with them.

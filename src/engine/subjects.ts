@@ -66,7 +66,7 @@ export class Subjects {
    * objects, over any number of relations, on both sides.
    */
   of(rule: Rule): Iterable<AnyObject | undefined> {
-    if (rule.onlyWith !== undefined && !this.#hasAny(rule.onlyWith)) return none;
+    if (rule.onlyWith !== undefined && this.#lacks(rule.onlyWith)) return none;
     if (this.#ways === undefined || (this.#settings.size > 0 && readsSetting(rule, this.#settings)))
       return allSubjects(rule, this.#after);
     const way = this.#ways(rule);
@@ -92,8 +92,12 @@ export class Subjects {
   }
 
   /** On either side, because what the last object of a kind had caused ends with it. */
-  #hasAny(kind: Kind): boolean {
-    return this.#present.has(kind) || this.#before.kindsPresent.has(kind);
+  #lacks(onlyWith: NonNullable<Rule["onlyWith"]>): boolean {
+    if (typeof onlyWith === "string") return !this.#present.has(onlyWith) && !this.#before.kindsPresent.has(onlyWith);
+    // Of a kind that is not known, it has to be said that the rule was not evaluated.
+    return onlyWith.every(
+      ({ to }) => this.#after.knows(to.kind) && this.#after.isEmpty(to) && this.#before.isEmpty(to),
+    );
   }
 
   #searched(walk: Walk): Search {

@@ -15,6 +15,7 @@ export const routesRewritePastPolicies = defineRule({
   id: "routes-rewrite-past-policies",
   subject: ["KubernetesRoute", "VirtualService"],
   reads,
+  onlyWith: [policiesOfService],
   onlyWithFields: ["spec.http.rewrite", "spec.rules.filters"],
   worksWithout: ["KubernetesGateway"],
   mode: { protected: "warn", elsewhere: "off" },

@@ -44,6 +44,7 @@ export const routesSkipPolicies = defineRule({
   id: "routes-skip-policies",
   subject: ["KubernetesRoute", "VirtualService"],
   reads,
+  onlyWith: [policiesOfService],
   worksWithout: ["KubernetesGateway"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
