@@ -268,6 +268,28 @@ describe("cost laws", () => {
     assert.ok((reached[1]?.size ?? 0) > 1, "the label that decides injection reaches others");
   });
 
+  test("a rule that finds nothing without objects at the end of a relation is asked about nothing where there are none", () => {
+    const at = "shapes";
+    const [old, object] = [namespace(at, { "istio-injection": "enabled" }), namespace(at, {})];
+    const spec = { hosts: ["a"], http: [{ route: [{ destination: { host: "a" } }] }] };
+    const routes = manifest("networking.istio.io/v1", "VirtualService", { namespace: at, name: "r" }, { spec });
+    const targetRefs = [{ group: "", kind: "Service", name: "a" }];
+    const policy = authorizationPolicy({ namespace: "elsewhere", name: "p" }, { targetRefs });
+    const service = manifest("v1", "Service", { namespace: at, name: "a" }, { spec: { ports: [{ port: 80 }] } });
+    const skipping = rules.filter(({ onlyWith }) => Array.isArray(onlyWith));
+    assert.deepEqual(skipping.map(({ id }) => id).sort(), ["routes-rewrite-past-policies", "routes-skip-policies"]);
+    const asked = (objects: readonly Raw[], changed: RawChange) => {
+      const { mesh, change } = worldOf(objects, changed);
+      const subjects = new Subjects([change], { before: mesh, after: sideOf(overlay(mesh, [change])) });
+      return skipping.map((rule) => [...subjects.of(rule)].some((one) => one?.kind === "VirtualService"));
+    };
+    assert.deepEqual(asked([old, service, routes], { old, object }), [false, false]);
+    assert.deepEqual(asked([old, service, routes, policy], { old, object }), [true, true]);
+    const own = { ...policy, metadata: { namespace: at, name: "p" } };
+    assert.deepEqual(asked([old, service, routes, own], { old: own }), [true, true], "what the last one caused ends");
+    assert.deepEqual(asked([old, service, routes], { object: own }), [true, true], "the first one is looked at");
+  });
+
   test("texts of problems that are counted and not shown are not made", () => {
     const route = (_: unknown, i: number) => ({ route: [{ destination: { host: `h-${i}`, subset: "v1" } }] });
     const named = { namespace: "shapes", name: "r" };

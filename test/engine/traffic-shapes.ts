@@ -623,6 +623,22 @@ export const trafficShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "n VirtualServices of n namespaces for one Service, each for other clients",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) =>
+          inNamespace("VirtualService", `team-${i}`, {
+            hosts: [`a.${named("x").namespace}.svc.cluster.local`],
+            exportTo: [`client-${i}`],
+            http: [{ route: [to("b.example.com")] }],
+          }),
+        ),
+      ],
+      change: { object: service("a") },
+    }),
+  },
+  {
     title: "a Sidecar with n hosts that do not exist",
     world: (n) => ({
       objects: [protectedNamespace, service("a")],
