@@ -117,15 +117,22 @@ function addOfState(found: FindingList, problem: Problem, { by, old, known }: Be
   const key = keyOf(problem);
   const left = known.left.get(key) ?? 0;
   if (left > 0) known.left.set(key, left - 1);
-  const isKnown = (more: string) => known.left.get(more) !== undefined || known.alsoFor.has(more);
-  const isMoreThanKnown = problem.alsoFor?.some((more) => !isKnown(more)) === true;
-  if ((left > 0 || known.alsoFor.has(key)) && !isMoreThanKnown) {
+  if (isKnown(problem, key, left, known)) {
     found.add(problem, false);
     return;
   }
   const { rule, subject, setting } = by;
   const isRollback = old !== undefined && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
   found.add(isRollback ? { ...problem, onlyWarns: "it goes back to what was there before" } : problem, true);
+}
+
+function isKnown({ alsoFor, like }: Problem, key: string, left: number, known: Known): boolean {
+  const isLikeKnown = like !== undefined && known.alsoFor.has(like);
+  const isItself = left > 0 || known.alsoFor.has(key);
+  if (alsoFor === undefined) return isItself || isLikeKnown;
+  const areOthers =
+    isLikeKnown || alsoFor.every((more) => known.left.get(more) !== undefined || known.alsoFor.has(more));
+  return isItself && areOthers;
 }
 
 const keyOf = (problem: Problem): string => problem.key ?? messageOf(problem);

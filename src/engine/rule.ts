@@ -46,6 +46,11 @@ export interface Problem {
    */
   readonly alsoFor?: readonly string[];
   /**
+   * A key by which a problem before the change may stand, in its `alsoFor`, for all problems like this one; with an `alsoFor` of its
+   * own, like those that it stands for.
+   */
+  readonly like?: string;
+  /**
    * Why the problem is never more than a warning, whatever the policy says: the rest of a sentence that begins with "because". Its effect
    * is uncertain or limited.
    */

@@ -88,6 +88,37 @@ test("another namespace hides the rule from its own clients: a warning for them"
   assert.deepEqual(introduced([rule("shop", "v1"), weighted(100, 0)], hiding), [hidden]);
 });
 
+test("nobody had the subset: whoever gets a rule of his own without it, or is named by an exportTo, is told nothing new", () => {
+  const view = [rule("shop", "v1"), weighted(90, 10)];
+  const named = (namespace: string, exportTo: string[], subset: string) =>
+    object("DestinationRule", namespace, {
+      host: "cart.shop.svc.cluster.local",
+      exportTo,
+      subsets: [{ name: "v1" }, { name: subset }],
+    });
+  assert.deepEqual(introduced(view, named("web", ["."], "v3")), []);
+  assert.deepEqual(introduced(view, named("web", [".", "other"], "v3")), []);
+  assert.deepEqual(introduced(view, named("web", [".", "other"], "v2")), [], "some get it");
+  const shifted = [rule("shop", "v1"), weighted(0, 100)];
+  assert.deepEqual(introduced(shifted, named("shop", [".", "other"], "v3")), [], "others use no rule now");
+  const has = [...view, rule("web", "v1", "v2")];
+  assert.match(introduced(has, rule("web", "v1")).join(), /^deny /, "those who had it lose it");
+  assert.match(introduced(has, rule("web"), true).join(), /^deny /, "with their rule");
+  assert.deepEqual(introduced(has, rule("third", "v1")), [
+    'warn relational: Subset "v2" of "cart.shop.svc.cluster.local" does not exist for clients in "third": DestinationRule third/cart defines "v1"',
+  ]);
+});
+
+test("nobody who saw the route had the subset: who sees it now is told", () => {
+  const http = [{ route: [{ destination: { host: "cart", subset: "v2" } }] }];
+  const routed = (...exportTo: string[]) => object("VirtualService", "shop", { hosts: ["cart"], exportTo, http });
+  const view = [rule("shop", "v1"), rule("web", "v1"), routed(".")];
+  assert.match(introduced(view, routed("*")).join(), /^deny /);
+  const sidecar = object("Sidecar", "web", { egress: [{ hosts: ["./*"] }] });
+  const all = [rule("shop", "v1"), rule("web", "v1"), routed("*"), sidecar];
+  assert.deepEqual(introduced(all, object("DestinationRule", "third", { host: "other" })), []);
+});
+
 test("pods of the gateway appear where the rule is not seen", () => {
   const isPrivate = object("DestinationRule", "shop", { host: "cart", exportTo: ["."], subsets: [{ name: "v1" }] });
   const route = { route: [{ destination: { host: "cart", subset: "v1" } }] };

@@ -20,6 +20,8 @@ export interface SubsetFailure {
    * none. Empty if they are too many.
    */
   readonly standsFor: readonly string[] | undefined;
+  /** Whether it stands for every other namespace there is or will be, because the VirtualService is hidden from none. */
+  readonly isForAll: boolean;
   /** The VirtualService that these clients follow instead; undefined: they follow the one with the route. */
   readonly ownerInstead: VirtualService | undefined;
   /** For a delegate: the root VirtualService through which the clients reach it. */
@@ -52,11 +54,22 @@ export function subsetFailures(
 /** The result for a delegate that no VirtualService delegates to: no request fails yet. */
 function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly SubsetFailure[] {
   if (!subsets.isNowhere(subset)) return [];
-  const nobody = { client: undefined, isGrave: false, standsFor: undefined, ownerInstead: undefined, root: undefined };
+  const nobody = {
+    client: undefined,
+    isGrave: false,
+    standsFor: undefined,
+    isForAll: false,
+    ownerInstead: undefined,
+    root: undefined,
+  };
   return [{ ...nobody, lookup: subsets.lookUp(anyOtherNamespace, subset) }];
 }
 
-type Failure = Omit<SubsetFailure, "root" | "standsFor" | "ownerInstead">;
+type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave">;
+
+/** What a failure stands for, unless it stands for itself alone. */
+type Others = Pick<SubsetFailure, "standsFor" | "isForAll">;
+const itselfAlone: Others = { standsFor: undefined, isForAll: false };
 
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
 class CallersLookUp {
@@ -93,14 +106,19 @@ class CallersLookUp {
     const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
-    const found = served.map((failure) => this.#failure(failure, standsFor));
+    const isForAll = told.length > 0 && lacking.some(({ visible }) => this.#isSeenByAll(visible));
+    const found = served.map((failure) => this.#failure(failure, { standsFor, isForAll }));
     for (const { visible, names } of lacking)
-      for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, undefined));
+      for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, itselfAlone));
     return found;
   }
 
-  #failure({ client, lookup, isGrave }: Failure, standsFor: SubsetFailure["standsFor"]): SubsetFailure {
-    return { client, lookup, isGrave, standsFor, ownerInstead: this.#ownerInstead(client), root: undefined };
+  #failure({ client, lookup, isGrave }: Failure, { standsFor, isForAll }: Others): SubsetFailure {
+    return { client, lookup, isGrave, standsFor, isForAll, ownerInstead: this.#ownerInstead(client), root: undefined };
+  }
+
+  #isSeenByAll(visible: ReadonlySet<string>): boolean {
+    return visible.has(everyNamespace) && ![...this.#subsets.clients].some((name) => this.#isOutOfSight(name));
   }
 
   #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {

@@ -175,7 +175,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
       evidence: said.evidence,
       fix: () => fixFor(failure, said.fix, traffic),
     };
-    if (failure.standsFor !== undefined) problem.alsoFor = alsoFor(failure.standsFor, target, isWarning);
+    addOthers(problem, failure, target, isWarning);
     if (failure.ownerInstead !== undefined) problem.related = [failure.ownerInstead];
     if (onlyWarns !== undefined) problem.onlyWarns = onlyWarns;
     yield problem;
@@ -238,11 +238,26 @@ class Said {
 const isForNobody = ({ client }: SubsetFailure, { isOfGateways }: Asked): boolean =>
   client !== undefined && client.gateway === undefined && isOfGateways(client.namespace);
 
-/** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
-function alsoFor(standsFor: readonly string[], { host, subset }: Target, isWarning: boolean): readonly string[] {
-  const ofOthers = standsFor.map((namespace) => JSON.stringify([host, subset, namespace, "none", true]));
-  return [JSON.stringify([host, subset, "everyone", isWarning]), ...ofOthers];
+function addOthers(problem: Writable, failure: SubsetFailure, target: Target, isWarning: boolean): void {
+  const isForOthers = failure.standsFor !== undefined;
+  if (isForOthers) problem.alsoFor = alsoFor(failure, target, isWarning);
+  if (isForOthers || isOfOthers(failure)) problem.like = likeOthers(target);
 }
+
+/** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
+function alsoFor({ standsFor = [], isForAll }: SubsetFailure, target: Target, isWarning: boolean): readonly string[] {
+  const { host, subset } = target;
+  const ofOthers = standsFor.map((namespace) => JSON.stringify([host, subset, namespace, "none", true]));
+  const ofAll = isForAll ? [likeOthers(target)] : [];
+  return [JSON.stringify([host, subset, "everyone", isWarning]), ...ofAll, ...ofOthers];
+}
+
+/** Of clients that the route is not intended for. */
+const isOfOthers = ({ client, isGrave }: SubsetFailure): boolean =>
+  client !== undefined && client.gateway === undefined && !client.isServed && !isGrave;
+
+/** The same for all of them, whatever their namespace. */
+const likeOthers = ({ host, subset }: Target): string => JSON.stringify([host, subset, "others", true]);
 
 function messageOf({ client, lookup }: SubsetFailure, target: Target, isForAll: boolean): string {
   const { subset, isUnknown } = target;

@@ -107,10 +107,11 @@ const deployment = (namespace: string, labels: object, ownerReferences: object[]
 test("the pods that serve a gateway: all labels of its selector, in any namespace", () => {
   const selector = { istio: "ingress", app: "edge" };
   const owner = [{ apiVersion: "apps/v1", kind: "Deployment", name: "ingress", controller: true }];
+  const servers = [{ hosts: ["*"] }];
   const view = mesh(
-    istio("Gateway", "public", { selector }),
-    istio("Gateway", "open", {}),
-    istio("Gateway", "foreign", { selector }, { "istio.io/rev": "another" }),
+    istio("Gateway", "public", { selector, servers }),
+    istio("Gateway", "open", { servers }),
+    istio("Gateway", "foreign", { selector, servers }, { "istio.io/rev": "another" }),
     deployment("edge", { ...selector, version: "v1" }),
     deployment("shop", selector, owner),
     deployment("web", { istio: "ingress" }),
