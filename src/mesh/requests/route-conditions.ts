@@ -4,9 +4,10 @@ import { Lists } from "../authorization/requests/lists.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { anything, anyText, exactly, Pattern, startingWith } from "../authorization/requests/patterns.ts";
 import { partOf, Texts } from "../authorization/requests/texts.ts";
-import type { RoutePorts } from "../gateways/route-ports.ts";
+import { type RoutePorts, routePortsOfDefinition, type RouteUse } from "../gateways/route-ports.ts";
 import { selects } from "../objects/selectors.ts";
-import { mostSpecificFirst } from "../traffic/hosts.ts";
+import type { Definition } from "../traffic/definition-choice.ts";
+import { hostOfService, mostSpecificFirst } from "../traffic/hosts.ts";
 import { fullGatewayName, meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, StreamRoute, Traffic, VirtualService } from "../traffic/virtual-services.ts";
 import { patternsOfExpression } from "./regular-expressions.ts";
@@ -102,42 +103,76 @@ export function takesAtWaypoint(
   { host, port }: { readonly host: string; readonly port: number },
 ): boolean {
   if (route.match.length === 0) return true;
-  return route.match.some((match: StreamMatch) => {
-    const names = "sniHosts" in match ? match.sniHosts : [];
-    if (protocol === "tls" && (names.length !== 1 || names[0] !== host)) return false;
-    const isForEveryClient = Object.keys(match.sourceLabels).length === 0 && !match.sourceNamespace;
-    const isInMesh = match.gateways.length === 0 || match.gateways.includes(meshGateway);
-    return isForEveryClient && isInMesh && (!match.port || match.port === port);
-  });
+  return route.match.some(
+    (match: StreamMatch) => (protocol === "tcp" || onlySniHost(match) === host) && isForEveryClient(match, port),
+  );
 }
 
-/** A waypoint, by its namespace, and a host that it serves, with the ports at which it uses routes. */
-export interface ServedHost {
-  readonly waypointNamespace: string;
-  readonly host: string;
-  readonly ports: RoutePorts;
+function onlySniHost(match: StreamMatch): string | undefined {
+  const names = "sniHosts" in match ? match.sniHosts : [];
+  return names.length === 1 ? names[0] : undefined;
 }
 
-/**
- * Whether a waypoint has this route at some port of a host. It leaves out http routes whose matches are all for gateways, for the
- * labels of clients, for clients of other namespaces or for other ports, and has those of http at no port for TCP alone (Istio
- * pilot/pkg/networking/core/listener_waypoint.go waypointInboundRoute; route/route.go TranslateRoute).
- */
-export function hasRouteAtWaypoint(
-  { route, protocol }: Pick<Traffic, "route" | "protocol">,
-  virtualService: VirtualService,
-  { waypointNamespace: namespace, host, ports }: ServedHost,
+function isForEveryClient(
+  { sourceLabels, sourceNamespace, gateways, port: wanted }: StreamMatch,
+  port: number,
 ): boolean {
-  return [...ports].some(([port, uses]) => {
-    if (protocol !== "http")
-      return (
-        (uses.has("tcp") || uses.has("tls")) &&
-        takesAtWaypoint({ route: route as StreamRoute, protocol }, { host, port })
-      );
-    const client = { namespace, labels: {}, port, isWaypoint: true };
-    return uses.has("http") && httpCases(route as HttpRoute, virtualService, client).length > 0;
-  });
+  const isInMesh = gateways.length === 0 || gateways.includes(meshGateway);
+  return Object.keys(sourceLabels).length === 0 && !sourceNamespace && isInMesh && (!wanted || wanted === port);
 }
+
+/** What a waypoint, in a namespace, serves: its hosts, and the ports of each with the routes that it uses there. */
+export class ServedHosts {
+  readonly #namespace: string;
+  readonly #byHost = new Map<string, RoutePorts[]>();
+  readonly #http = new Set<number>();
+  readonly #streams = new Set<number>();
+
+  constructor(namespace: string) {
+    this.#namespace = namespace;
+  }
+
+  add(definition: Definition, domain: string): void {
+    const ports = routePortsOfDefinition(definition);
+    for (const host of definition.kind === "Service" ? [hostOfService(definition, domain)] : definition.spec.hosts) {
+      const known = this.#byHost.get(host);
+      if (known === undefined) this.#byHost.set(host, [ports]);
+      else known.push(ports);
+    }
+    for (const [port, uses] of ports) {
+      if (uses.has("http")) this.#http.add(port);
+      if (isForStreams(uses)) this.#streams.add(port);
+    }
+  }
+
+  /**
+   * Whether the waypoint has this route at some port of a host. It leaves out http routes whose matches are all for gateways, for the
+   * labels of clients, for clients of other namespaces or for other ports, and has those of http at no port for TCP alone (Istio
+   * pilot/pkg/networking/core/listener_waypoint.go waypointInboundRoute; route/route.go TranslateRoute).
+   */
+  hasRoute({ route, protocol }: Pick<Traffic, "route" | "protocol">, virtualService: VirtualService): boolean {
+    if (protocol === "http")
+      return [...this.#http].some((port) => {
+        const client = { namespace: this.#namespace, labels: {}, port, isWaypoint: true };
+        return httpCases(route as HttpRoute, virtualService, client).length > 0;
+      });
+    const { match } = route as StreamRoute;
+    const all = [...this.#streams];
+    if (match.length === 0) return all.length > 0;
+    // A match of tls is for one host, by its name.
+    return match.some((one: StreamMatch) => {
+      const ports = protocol === "tcp" ? all : this.#streamPorts(onlySniHost(one));
+      return ports.some((port) => isForEveryClient(one, port));
+    });
+  }
+
+  #streamPorts(host: string | undefined): readonly number[] {
+    const found = host === undefined ? [] : (this.#byHost.get(host) ?? []);
+    return found.flatMap((ports) => [...ports].flatMap(([port, uses]) => (isForStreams(uses) ? [port] : [])));
+  }
+}
+
+const isForStreams = (uses: ReadonlySet<RouteUse>): boolean => uses.has("tcp") || uses.has("tls");
 
 /**
  * Sorts the cases of routes of tls as a sidecar tries them, whatever their order is: Envoy looks for the filter chain with the

@@ -1,13 +1,12 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { routePortsOfDefinition } from "../../mesh/gateways/route-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { hasRouteAtWaypoint } from "../../mesh/requests/route-conditions.ts";
+import { ServedHosts } from "../../mesh/requests/route-conditions.ts";
 import { type Definition, entryByHost, serviceByHost } from "../../mesh/traffic/definition-choice.ts";
 import { destinationRulesOfVirtualService } from "../../mesh/traffic/destination-rules.ts";
 import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
-import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
+import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetLookup, SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
@@ -75,14 +74,10 @@ export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
       const host = fullHost(said, own, domain);
       const subsets = mesh.get(subsetsOfHost, host);
       if (subsets.isDefinedForAll(subset) || subsets.lookUp(own, subset).definedFor === "none") continue;
-      for (const { named, definitions } of waypoints.values()) {
+      for (const { named, definition, served } of waypoints.values()) {
         yield;
         const lookup = subsets.lookUp(named.namespace, subset);
-        if (lookup.definedFor !== "none") continue;
-        const definition = definitionOf(definitions, (one) =>
-          isRoutedBy(traffic, virtualService, { named, one }, domain),
-        );
-        if (definition === undefined) continue;
+        if (lookup.definedFor !== "none" || !served.hasRoute(traffic, virtualService)) continue;
         yield problemOf({ traffic, host, named, definition, lookup, subsets }, virtualService);
       }
     }
@@ -124,30 +119,9 @@ function foundBy({ used }: SubsetLookup): string {
 
 interface Applying {
   readonly named: WaypointName;
-  /** What defines the hosts that the waypoint serves. */
-  readonly definitions: Definition[];
-}
-
-/** So few hosts are asked for one with the route. Of more, some host is taken to have it. */
-const fewHosts = 16;
-
-const definitionOf = (
-  definitions: readonly Definition[],
-  isRouted: (one: Definition) => boolean,
-): Definition | undefined => (definitions.length > fewHosts ? definitions[0] : definitions.find(isRouted));
-
-/** Whether the waypoint has this route for a host of the VirtualService that this one defines. */
-function isRoutedBy(
-  traffic: Traffic,
-  virtualService: VirtualService,
-  { named, one }: { readonly named: WaypointName; readonly one: Definition },
-  domain: string,
-): boolean {
-  const ports = routePortsOfDefinition(one);
-  const hosts = one.kind === "Service" ? [hostOfService(one, domain)] : one.spec.hosts;
-  return hosts.some((host) =>
-    hasRouteAtWaypoint(traffic, virtualService, { waypointNamespace: named.namespace, host, ports }),
-  );
+  /** What defines one of the hosts. */
+  readonly definition: Definition;
+  readonly served: ServedHosts;
 }
 
 /** The waypoints of other namespaces that apply a VirtualService, each once. */
@@ -165,9 +139,9 @@ function waypointsApart(virtualService: VirtualService, mesh: View): ReadonlyMap
     if (!isUsable(binding) || binding.gateway === undefined) continue;
     const { named } = binding;
     if (named.namespace === own || !includesNamespace(visible, named.namespace)) continue;
-    const known = found.get(named.namespace);
-    if (known === undefined) found.set(named.namespace, { named, definitions: [definition] });
-    else known.definitions.push(definition);
+    const { served } = found.get(named.namespace) ?? { served: new ServedHosts(named.namespace) };
+    if (!found.has(named.namespace)) found.set(named.namespace, { named, definition, served });
+    served.add(definition, mesh.settings.domain);
   }
   return found;
 }
