@@ -9,7 +9,7 @@ import { isJudgedBy, type RuleError, type Skip } from "./evaluate.ts";
 import { type Finding, type FoundBy, findingOf } from "./finding.ts";
 import type { Problem, Rule } from "./rule.ts";
 import { everyRule, namespaceOf, type Selection, type Settings } from "./setting.ts";
-import { unknownKinds, unknownTo } from "./declared-reads.ts";
+import { unknownFor, unknownKinds, unknownTo } from "./declared-reads.ts";
 import { allSubjects, Subjects } from "./subjects.ts";
 
 /** Evaluates the state rules for a mesh as it is. No finding is introduced. */
@@ -29,14 +29,29 @@ export function* audit(
   }
 }
 
-function* auditingAll(rule: Rule, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
-  for (const subject of allSubjects(rule, mesh)) yield* auditing(rule, subject, mesh, settings);
+function* auditingAll(rule: Rule, mesh: Mesh, settings: Settings): Generator<Finding | Skip | RuleError> {
+  let isSkipped = false;
+  for (const subject of allSubjects(rule, mesh))
+    for (const one of auditing(rule, subject, mesh, settings)) {
+      if (!isSkip(one) || !isSkipped) yield one;
+      isSkipped ||= isSkip(one);
+    }
 }
 
-function* auditing(rule: Rule, subject: AnyObject, mesh: Mesh, settings: Settings): Generator<Finding | RuleError> {
+function* auditing(
+  rule: Rule,
+  subject: AnyObject,
+  mesh: Mesh,
+  settings: Settings,
+): Generator<Finding | Skip | RuleError> {
   if (!isJudgedBy(rule, subject)) return;
   const setting = settings.of(rule, subject);
   if (setting.mode === "off") return;
+  const unknown = unknownFor(rule, subject, mesh);
+  if (unknown !== undefined) {
+    yield { rule, unknown };
+    return;
+  }
   const by = { rule, subject, setting };
   try {
     for (const problem of rule.check?.(subject, mesh, setting.parameters) ?? [])
@@ -53,7 +68,7 @@ export interface AuditResults {
   readonly errors: readonly RuleError[];
 }
 
-type Found = readonly (Finding | RuleError)[];
+type Found = readonly (Finding | Skip | RuleError)[];
 
 /** How an audit of a mesh in use is evaluated. */
 export interface AuditPass {
@@ -83,14 +98,15 @@ export class StandingAudit {
 
   /** In the order of the rules. Yields after the rules with many findings. */
   *results(): Generator<void, AuditResults> {
-    const [findings, errors]: [Finding[], RuleError[]] = [[], []];
+    const [findings, errors, skipped]: [Finding[], RuleError[], Skip[]] = [[], [], [...this.#skipped]];
     for (const rule of this.#rules) {
       const all = [...(this.#found.get(rule)?.values() ?? [])].flat();
-      for (const one of all) if (!isError(one)) findings.push(one);
+      for (const one of all) if (isFinding(one)) findings.push(one);
       for (const one of all) if (isError(one)) errors.push(one);
+      skipped.push(...all.filter(isSkip).slice(0, 1));
       if (all.length >= manyFound) yield;
     }
-    return { findings, errors, skipped: this.#skipped };
+    return { findings, errors, skipped };
   }
 
   /**
@@ -146,7 +162,9 @@ function emptyFor(rules: readonly Rule[], mesh: Mesh): Empty {
   return { found, skipped };
 }
 
-const isError = (one: Finding | RuleError): one is RuleError => "error" in one;
+const isError = (one: Found[number]): one is RuleError => "error" in one;
+const isFinding = (one: Found[number]): one is Finding => "message" in one;
+const isSkip = (one: Found[number]): one is Skip => !("subject" in one);
 
 /** Policies select and protect by the labels of namespaces, so that these decide about every object in them. */
 function* inNamespacesWithOtherLabels(
@@ -198,13 +216,15 @@ class Evaluation {
     if (!isJudgedBy(rule, subject)) return undefined;
     const setting = this.#settings.of(rule, subject);
     if (setting.mode === "off") return undefined;
+    const unknown = unknownFor(rule, subject, this.#mesh);
+    if (unknown !== undefined) return instead({ rule, unknown });
     this.#budget.renew();
     try {
       const problems = (rule.check?.(subject, this.#mesh, setting.parameters) ?? noProblems)[Symbol.iterator]();
       const first = problems.next();
       return first.done === true ? undefined : this.#rest({ rule, subject, setting }, { problems, first });
     } catch (error) {
-      return failed({ rule, subject, setting, error });
+      return instead({ rule, subject, setting, error });
     }
   }
 
@@ -272,8 +292,8 @@ function keep(problems: Found, subject: AnyObject, ofRule: Map<string, Found>): 
   if (problems.length > 0) ofRule.set(identityOf(subject), problems);
 }
 
-function* failed(error: RuleError): Generator<void, Found> {
-  return [error];
+function* instead(one: RuleError | Skip): Generator<void, Found> {
+  return [one];
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Kind } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import type { SettingName } from "../view/settings.ts";
 import type { AnyFact, Index, Mesh, Reads, Relation } from "../view/view.ts";
 import type { Rule } from "./rule.ts";
@@ -137,11 +138,19 @@ const alwaysKnown: ReadonlySet<Kind> = new Set<Kind>(["Namespace", "ListenerSet"
 export const unknownKinds = (mesh: Mesh): ReadonlySet<Kind> =>
   new Set(mesh.unknownKinds().filter((kind) => !alwaysKnown.has(kind)));
 
-/** A kind that the rule requires and that is among these unknown ones. */
+/** A kind that the rule requires for every subject and that is among these unknown ones. */
 export function unknownTo(rule: Rule, unknown: ReadonlySet<Kind>): Kind | undefined {
   if (unknown.size === 0) return undefined;
-  for (const kind of declared(rule).kinds) if (unknown.has(kind) && !rule.worksWithout.includes(kind)) return kind;
+  const isRequired = (kind: Kind) => !rule.worksWithout.includes(kind) && kind !== rule.partlyWithout?.kind;
+  for (const kind of declared(rule).kinds) if (unknown.has(kind) && isRequired(kind)) return kind;
   return undefined;
+}
+
+/** A kind that the rule requires for this subject, not for all, and that the view does not know. */
+export function unknownFor(rule: Rule, subject: AnyObject, mesh: Mesh): Kind | undefined {
+  const partly = rule.partlyWithout;
+  if (partly === undefined || mesh.knows(partly.kind) || partly.isDecided(subject, mesh.settings)) return undefined;
+  return partly.kind;
 }
 
 /**

@@ -21,7 +21,7 @@ import { type Evaluated, findingsFor } from "./problems.ts";
 import type { Rule } from "./rule.ts";
 import { everyRule, isAsStrict, type RuleSetting, type Selection, type Settings } from "./setting.ts";
 import { hasAnyField } from "./fields-set.ts";
-import { indexesRead, readsSetting, rulesConcerned, unknownKinds, unknownTo } from "./declared-reads.ts";
+import { indexesRead, readsSetting, rulesConcerned, unknownFor, unknownKinds, unknownTo } from "./declared-reads.ts";
 import { withoutPauses } from "./steps.ts";
 import { changedObjects, Subjects } from "./subjects.ts";
 
@@ -300,6 +300,8 @@ function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): Generator<v
   if (rule.onlyWithFields !== undefined && !draft.isScan && !hasAnyField(now, rule.onlyWithFields)) return undefined;
   const setting = draft.settings.of(rule, now);
   if (setting.mode === "off") return undefined;
+  const unknown = unknownFor(rule, now, draft.before);
+  if (unknown !== undefined) return skipped({ rule, unknown, setting }, draft);
   const by = { rule, subject: now, setting };
   try {
     const found = findingsFor(by, old, draft);
@@ -308,6 +310,11 @@ function judgeSubject(rule: Rule, subject: AnyObject, draft: Draft): Generator<v
     failed(error, by, draft);
     return undefined;
   }
+}
+
+/** Once for each rule, of which the subjects are evaluated one after the other. */
+function skipped(skip: Skip, draft: Draft): undefined {
+  if (draft.skipped.at(-1)?.rule !== skip.rule) draft.skipped.push(skip);
 }
 
 function* collected(found: Generator<void, readonly Finding[]>, by: FoundBy, draft: Draft): Generator<void, void> {

@@ -5,6 +5,7 @@ import type { Path } from "../kube/read.ts";
 import type { Requester } from "../kube/requester.ts";
 import type { OwnedHosts } from "../mesh/traffic/host-ownership.ts";
 import type { Change } from "../view/overlay.ts";
+import type { MeshSettings } from "../view/settings.ts";
 import type { Mesh, MeshView, Reads, Relation } from "../view/view.ts";
 import type { Evidence } from "./evidence.ts";
 import type { Incident } from "./incident.ts";
@@ -117,6 +118,8 @@ interface Metadata<S extends Kind, R extends Reads, P extends Parameters, I exte
   readonly reads: readonly R[];
   /** Kinds that the rule does not require: it also runs if they are unknown. Namespaces are always known, at least by name. */
   readonly worksWithout?: readonly Kind[];
+  /** A kind that the rule does not require for the subjects that are decided without it. If it is unknown, others are skipped. */
+  readonly partlyWithout?: { readonly kind: Kind; isDecided(subject: ObjectOf<S>, settings: MeshSettings): boolean };
   /** The mode in the profile `baseline`. */
   readonly mode: Mode | ProtectionModes;
   /** The rule checks only the changed objects; another rule reports the effects of other changes. */

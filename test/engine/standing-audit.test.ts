@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { audit, type AuditResults, StandingAudit } from "../../src/engine/audit.ts";
-import type { RuleError, Skip } from "../../src/engine/evaluate.ts";
+import { judge, type RuleError, type Skip } from "../../src/engine/evaluate.ts";
 import type { Finding } from "../../src/engine/finding.ts";
 import { Budget } from "../../src/engine/budget.ts";
 import { everyRule, selectionOf } from "../../src/engine/setting.ts";
 import { identityOf, keyOf } from "../../src/kube/identity.ts";
-import type { AnyObject } from "../../src/kube/object.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import { rules } from "../../src/rules/index.ts";
 import { FrozenMesh } from "../../src/view/frozen.ts";
@@ -73,6 +73,52 @@ function listed(store: MeshStore): string {
     else results.findings.push(one);
   return textOf(results);
 }
+
+describe("without Services", () => {
+  const id = "destination-rule-never-used";
+  const ofHost = (host: string): AnyObject => {
+    const metadata = { name: host.replaceAll(".", "-"), namespace: "shop" };
+    const rule = readAny({ apiVersion: "networking.istio.io/v1", kind: "DestinationRule", metadata, spec: { host } });
+    assert.ok(rule);
+    return rule;
+  };
+  const outside = ofHost("api.example.com");
+  const [within, alsoWithin] = [ofHost("cart"), ofHost("prices")];
+  const storeOf = (...objects: readonly AnyObject[]) => {
+    const store = new MeshStore(defaultMeshSettings, new Map([["Service", "unknown"]]));
+    for (const object of objects) store.set(object);
+    return store;
+  };
+
+  test("a rule is skipped once for all DestinationRules for Services, and judges the others", () => {
+    const store = storeOf(outside, within, alsoWithin);
+    for (const text of [auditOf(store), listed(store)]) {
+      const ofRule = text.split("\n").filter((line) => line.includes(id));
+      assert.equal(ofRule.filter((line) => line === `${id} needs Service`).length, 1, text);
+      assert.equal(ofRule.length, 2, text);
+    }
+    const changes = [outside, within, alsoWithin].map((object) => ({ object }));
+    const { findings, skipped } = judge(
+      rules.filter((rule) => rule.id === id),
+      storeOf(),
+      changes,
+      { selection },
+    );
+    assert.deepEqual(
+      findings.map(({ subject }) => subject.metadata.name),
+      [outside.metadata.name],
+    );
+    assert.deepEqual(
+      skipped.map(({ rule, unknown }) => [rule.id, unknown]),
+      [[id, "Service"]],
+    );
+  });
+
+  test("it is not skipped where no DestinationRule is for a Service", () => {
+    const store = storeOf(outside);
+    for (const text of [auditOf(store), listed(store)]) assert.doesNotMatch(text, /never-used needs/);
+  });
+});
 
 describe("an audit that is kept up to date", () => {
   test("begins with what an audit of the command finds", () => {

@@ -1,8 +1,9 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import { namespaceByName } from "../objects/indexes.ts";
+import { routesThroughRoots } from "../traffic/delegate-routes.ts";
 import { listenerPortsOf, registryReads } from "../traffic/registry.ts";
-import { gatewaysOf, meshGateway } from "../traffic/virtual-service-clients.ts";
+import { gatewaysOf, isDelegate, meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { Traffic, VirtualService } from "../traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
@@ -16,15 +17,28 @@ const namespaceOfRoutes = relation(
 );
 
 /** What `portsOfArrival` and `sidecarPortsOf` read. */
-export const arrivalReads = [...registryReads, routePortsOf, namespaceOfRoutes] as const;
+export const arrivalReads = [...registryReads, routePortsOf, namespaceOfRoutes, routesThroughRoots] as const;
 type View = MeshView<(typeof arrivalReads)[number]>;
 
-/** The ports at which requests for a route arrive and use it, as far as they are known. */
-export function portsOfArrival(
+type Arriving = Pick<Traffic, "protocol"> & { readonly route: Pick<Traffic["route"], "match"> };
+
+/** A route of a VirtualService with hosts, and those that a route of a delegate becomes (Istio pilot/pkg/model/virtualservice.go). */
+function inEffect(
   virtualService: VirtualService,
-  { route, protocol }: Traffic,
+  traffic: Traffic,
   mesh: View,
-): readonly number[] {
+): readonly (readonly [VirtualService, Arriving])[] {
+  if (!isDelegate(virtualService)) return [[virtualService, traffic]];
+  if (traffic.protocol !== "http") return [];
+  const delegated = mesh.get(routesThroughRoots, virtualService).get(traffic.at[2] as number) ?? [];
+  return delegated.map(({ root, route }) => [root, { route, protocol: "http" }]);
+}
+
+/** The ports at which requests for a route arrive and use it, as far as they are known. */
+export const portsOfArrival = (virtualService: VirtualService, traffic: Traffic, mesh: View): readonly number[] =>
+  inEffect(virtualService, traffic, mesh).flatMap(([root, route]) => arrivingAt(root, route, mesh));
+
+function arrivingAt(virtualService: VirtualService, { route, protocol }: Arriving, mesh: View): readonly number[] {
   const tables = [...mesh.get(routePortsOf, virtualService).values()];
   const isUsed = (port: number) => {
     const uses = tables.flatMap((table) => (table === undefined || table.has(port) ? [table?.get(port)] : []));
@@ -38,11 +52,10 @@ export function portsOfArrival(
  * so that even the only other port of a service does not count (Istio pilot/pkg/networking/core/httproute.go
  * BuildSidecarOutboundVirtualHosts, route/route.go GetDestinationCluster). Gateways and waypoints know all ports.
  */
-export function sidecarPortsOf(
-  virtualService: VirtualService,
-  { route, protocol }: Traffic,
-  mesh: View,
-): readonly number[] {
+export const sidecarPortsOf = (virtualService: VirtualService, traffic: Traffic, mesh: View): readonly number[] =>
+  inEffect(virtualService, traffic, mesh).flatMap(([root, route]) => atSidecars(root, route, mesh));
+
+function atSidecars(virtualService: VirtualService, { route, protocol }: Arriving, mesh: View): readonly number[] {
   const names = gatewaysOf(virtualService);
   const matches = route.match.filter(({ gateways }) => gateways.length === 0 || gateways.includes(meshGateway));
   if (protocol !== "http" || !names.has(meshGateway) || (route.match.length > 0 && matches.length === 0)) return [];

@@ -92,6 +92,28 @@ export function delegatedRoutes(
   });
 }
 
+/**
+ * What the routes of a delegate become through the routes that delegate to it, by their position in the delegate. Of more than 16 such
+ * routes, the first are followed.
+ */
+export const routesThroughRoots = fact(
+  "routesThroughRoots",
+  "VirtualService",
+  delegatingReads,
+  (delegate, mesh): ReadonlyMap<number, readonly Delegating[]> => {
+    const found = new Map<number, Delegating[]>();
+    for (const { root, route } of delegatingTo(delegate, mesh).slice(0, mostDelegating)) {
+      mesh.visited(delegate.spec.http.length);
+      for (const one of delegatedRoutes(root, route, delegate, mesh.settings)) {
+        const there = found.get(one.index) ?? [];
+        found.set(one.index, there);
+        there.push({ root, route: one.route });
+      }
+    }
+    return found;
+  },
+);
+
 const resolvedMatches = ({ match }: HttpRoute, { metadata }: VirtualService): readonly HttpMatch[] =>
   match.map((one) => ({ ...one, gateways: one.gateways.map((name) => fullGatewayName(name, metadata.namespace)) }));
 

@@ -16,6 +16,10 @@ export type DestinationRule = ObjectOf<"DestinationRule">;
 export const hostOfRule = ({ metadata, spec }: DestinationRule, { domain }: MeshSettings): string =>
   fullHost(spec.host, metadata.namespace, domain);
 
+/** Whether only ServiceEntries can define the host of a DestinationRule: it has not the form of a Service's. */
+export const isOutsideCluster = (rule: DestinationRule, settings: MeshSettings): boolean =>
+  namespaceOfHost(hostOfRule(rule, settings), settings.domain) === undefined;
+
 /** The hosts, as istiod resolves them, of which a VirtualService names a subset, with or without traffic. */
 function subsetHosts(virtualService: VirtualService, { domain }: MeshSettings): readonly string[] {
   const hosts = new Set<string>();

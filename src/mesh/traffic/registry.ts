@@ -84,11 +84,13 @@ export const isCoveredByWildcard = (host: string, mesh: MeshView<typeof wildcard
 export const isRegistryComplete = (mesh: MeshView): boolean =>
   mesh.knowsAll("Service") && mesh.knowsAll("ServiceEntry");
 
-/** A VirtualService with a destination without a port, and the Gateways at whose ports its requests can arrive. */
+/** A VirtualService with a destination without a port, or with a delegate that may have one, and the Gateways at whose ports its requests can arrive. */
 const gatewaysOfArrival = relation(
   "gatewaysOfArrival",
   index("VirtualService", (virtualService, settings) =>
-    hasDestinationWithoutPort(virtualService) ? gatewaysOfVirtualService.from.keys(virtualService, settings) : [],
+    hasDestinationWithoutPort(virtualService) || virtualService.spec.http.some(({ delegate }) => delegate !== undefined)
+      ? gatewaysOfVirtualService.from.keys(virtualService, settings)
+      : [],
   ),
   gatewaysOfVirtualService.to,
 );

@@ -12,7 +12,13 @@ import {
   entriesOfDestinationRule,
   servicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rule-services.ts";
-import { type DestinationRule, hostOfRule, isForEveryWorkload, isLocal } from "../../mesh/traffic/destination-rules.ts";
+import {
+  type DestinationRule,
+  hostOfRule,
+  isForEveryWorkload,
+  isLocal,
+  isOutsideCluster,
+} from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
 import { hostOfProvider } from "../../mesh/traffic/provider-services.ts";
 import { trafficOf } from "../../mesh/traffic/virtual-services.ts";
@@ -86,6 +92,7 @@ export const destinationRuleNeedsWaypoint = defineRule({
   subject: "DestinationRule",
   reads,
   worksWithout: ["Workload", "VirtualService", "KubernetesRoute", "KubernetesGateway", "ServiceEntry", "MeshConfig"],
+  partlyWithout: { kind: "Service", isDecided: isOutsideCluster },
   mode: "warn",
   since: "0.1.0",
   // Clients with sidecars in other namespaces apply the DestinationRule.

@@ -15,7 +15,7 @@ import {
   namespaceOfClientRule,
   servicesOfDestinationRule,
 } from "../../mesh/traffic/destination-rule-services.ts";
-import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { type DestinationRule, hostOfRule, isOutsideCluster } from "../../mesh/traffic/destination-rules.ts";
 import { includesNamespace } from "../../mesh/traffic/export-to.ts";
 import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
@@ -37,6 +37,7 @@ export const destinationRuleNeverUsed = defineRule({
   subject: "DestinationRule",
   reads,
   worksWithout: ["Workload"],
+  partlyWithout: { kind: "Service", isDecided: isOutsideCluster },
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls"],
@@ -129,7 +130,8 @@ function unknownHost(rule: DestinationRule, host: string, mesh: View): Problem {
 }
 
 function guessOf(namespace: string | undefined, rule: DestinationRule, mesh: View): Pick<Problem, "guess" | "guessOf"> {
-  if (!isRegistryComplete(mesh)) return { guess: "all Services and ServiceEntries", guessOf: "partial" };
+  if (namespace === undefined ? !mesh.knowsAll("ServiceEntry") : !isRegistryComplete(mesh))
+    return { guess: "all Services and ServiceEntries", guessOf: "partial" };
   const isGuess = namespace !== undefined && !mesh.get(hasServicesNear, rule);
   return isGuess ? { guess: `the Services of namespace ${namespace}` } : {};
 }

@@ -15,6 +15,7 @@ import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import {
   gatewayPodsOf,
   gatewaysOfVirtualService,
+  isDelegate,
   meshGateway,
   workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
@@ -203,7 +204,7 @@ function* problemsOf(virtualService: VirtualService, mesh: View): Generator<Foun
     let there = hosts.get(said);
     if (there === undefined) hosts.set(said, (there = destinationsAt(full(said), isWithoutSubset, mesh)));
     if (there.isPassedOver) continue;
-    const key = keyOf(traffic, there);
+    const key = keyOf(traffic, there, isDelegate(virtualService));
     let problem = there.problems.get(key);
     if (problem === undefined) {
       yield;
@@ -224,10 +225,12 @@ function destinationsAt(host: string, isWithoutSubset: (host: string) => boolean
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
-function keyOf({ destination, route, protocol }: Traffic, asked: Asked): string {
+function keyOf({ destination, route, protocol, at }: Traffic, asked: Asked, isOfDelegate: boolean): string {
   if (isMissing(asked)) return "";
   const port = destination.port?.number;
   const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 0;
+  // What the route of a delegate becomes depends on all of its matches.
+  if (isArriving && isOfDelegate) return JSON.stringify([protocol, at[2]]);
   if (isArriving) return JSON.stringify([protocol, route.match.map((match) => [match.port, match.gateways])]);
   return `${port} ${route.match.some(({ gateways }) => gateways.length > 0)}`;
 }
