@@ -1,13 +1,17 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { uncertainEvidence } from "../../src/engine/finding.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import type { Rule } from "../../src/engine/rule.ts";
+import { virtualServiceSubsetHiddenFromWaypoint } from "../../src/rules/virtual-service/subset-hidden-from-waypoint.ts";
 import { virtualServiceSubsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Knowledge } from "../../src/view/view.ts";
+import { findingsOfFixture } from "./judge-fixture.ts";
 
 // The one who introduces a missing subset gets the finding, whatever object he changes.
 
@@ -363,4 +367,14 @@ test("the namespace of an egress gateway has no sidecars that could miss a subse
   const missing = `No DestinationRule that clients in "egress" use for "${host}" defines subset "partner"`;
   assert.deepEqual(ofPods({ "inject.istio.io/templates": "gateway" }), [`warn relational: ${missing}`]);
   assert.deepEqual(ofPods({}), [`deny relational: ${missing}`]);
+});
+
+test("a waypoint elsewhere applies the routes for ambient clients: one rule denies, if it does not have the subset", async () => {
+  const file = join(import.meta.dirname, "../rules/virtual-service-subset-not-found/ambient.yaml");
+  const denials = async (rule: Rule) =>
+    (await findingsOfFixture(rule, file))
+      .filter(({ onlyWarns, message }) => onlyWarns === undefined && !message.includes("other namespaces"))
+      .map(({ subject }) => subject.metadata.namespace);
+  assert.deepEqual(await denials(virtualServiceSubsetNotFound), ["tram"], "a sidecar follows the route itself");
+  assert.deepEqual(await denials(virtualServiceSubsetHiddenFromWaypoint), ["bus"]);
 });

@@ -106,6 +106,20 @@ export const hasGatewaysAlone = fact(
   },
 );
 
+/**
+ * Whether a namespace is ambient and no proxy sends requests from it, as far as that is known, so that its clients follow no
+ * VirtualService themselves.
+ */
+export const hasAmbientAlone = fact(
+  "hasAmbientAlone",
+  "Namespace",
+  [workloadsOfNamespace],
+  (namespace, mesh): boolean => {
+    const { enrollment, senders } = clientsIn(namespace, mesh);
+    return enrollment === "ambient" && proxyAmong(senders) === undefined;
+  },
+);
+
 /** Whether a namespace has clients in the mesh, or may have some: pods with a proxy, and ambient ones. */
 export const hasMeshClients = fact(
   "hasMeshClients",

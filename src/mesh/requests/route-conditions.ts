@@ -128,11 +128,12 @@ export class ServedHosts {
   readonly #http = new Set<number>();
   readonly #streams = new Set<number>();
 
-  constructor(namespace: string) {
+  constructor(namespace: string, definitions: readonly Definition[], domain: string) {
     this.#namespace = namespace;
+    for (const definition of definitions) this.#add(definition, domain);
   }
 
-  add(definition: Definition, domain: string): void {
+  #add(definition: Definition, domain: string): void {
     const ports = routePortsOfDefinition(definition);
     for (const host of definition.kind === "Service" ? [hostOfService(definition, domain)] : definition.spec.hosts) {
       const known = this.#byHost.get(host);

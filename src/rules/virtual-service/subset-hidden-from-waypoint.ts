@@ -1,52 +1,26 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
 import { ServedHosts } from "../../mesh/requests/route-conditions.ts";
-import { type Definition, entryByHost, serviceByHost } from "../../mesh/traffic/definition-choice.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import { destinationRulesOfVirtualService } from "../../mesh/traffic/destination-rules.ts";
-import { includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetLookup, SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
-import {
-  subsetDestinationsOf,
-  type Traffic,
-  trafficOf,
-  type VirtualService,
-} from "../../mesh/traffic/virtual-services.ts";
-import { ambientHost, ambientHostReads } from "../../mesh/waypoints/ambient-hosts.ts";
-import { formatWaypoint, isUsable, type WaypointName } from "../../mesh/waypoints/bindings.ts";
-import { isForMesh } from "../../mesh/waypoints/routed-services.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { formatWaypoint, type WaypointName } from "../../mesh/waypoints/bindings.ts";
+import { routedApart, waypointsApart, waypointsApartReads } from "../../mesh/waypoints/subsets-at-waypoints.ts";
+import { forWording } from "../../view/view.ts";
 
-/** The hosts of a VirtualService that waypoints can apply and that names subsets. */
-const hostsWithSubsets = index("VirtualService", (virtualService, settings) => {
-  if (!isServed(virtualService, settings) || !isForMesh(virtualService)) return [];
-  if ([...subsetDestinationsOf(virtualService)].length === 0) return [];
-  const { namespace } = virtualService.metadata;
-  return new Set(virtualService.spec.hosts.map((host) => fullHost(host, namespace, settings.domain)));
-});
-/** A VirtualService with subsets and the Services of its hosts, whose waypoints apply its routes. */
-const servicesRoutedToSubsets = relation("servicesRoutedToSubsets", hostsWithSubsets, serviceByHost);
-/** A VirtualService with subsets and the ServiceEntries of its hosts, whose waypoints apply its routes. */
-const entriesRoutedToSubsets = relation("entriesRoutedToSubsets", hostsWithSubsets, entryByHost);
-
-const reads = [
-  servicesRoutedToSubsets,
-  entriesRoutedToSubsets,
-  ...ambientHostReads,
-  destinationRulesOfVirtualService,
-  subsetsOfHost,
-] as const;
-type View = MeshView<(typeof reads)[number]>;
+/** The pods of a namespace decide which of two rules denies, and not whether there is a problem. */
+const apart = forWording(routedApart);
 
 export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
   id: "virtual-service-subset-hidden-from-waypoint",
   subject: "VirtualService",
-  reads,
-  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
+  reads: [...waypointsApartReads, destinationRulesOfVirtualService, subsetsOfHost, apart],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
   mode: "deny",
   since: "0.1.0",
   tags: ["ambient", "canary"],
@@ -59,26 +33,32 @@ export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
     seen: "Requests of ambient clients to this subset get 503, and those of clients with a sidecar do not. The access log of the waypoint has the flag NC.",
     wayOut: "Export the DestinationRule to the namespace of the waypoint, or route without the subset.",
     silentWhen:
-      "The waypoint is in the namespace of the VirtualService, does not see it, or leaves the route out (matches for gateways, for some clients or for ports that the host lacks), clients in that namespace have no such subset either (virtual-service-subset-not-found), the namespace of the host is not ambient, or the routes are those of a delegate.",
+      "The waypoint is in the namespace of the VirtualService, does not see it, or leaves the route out (matches for gateways, for some clients or for ports that the host lacks), the namespace of the host is not ambient, or the routes are those of a delegate.",
     page: "https://istio.io/latest/docs/ambient/usage/waypoint/",
   },
 
   *check(virtualService, mesh) {
     const { domain } = mesh.settings;
     const { namespace: own } = virtualService.metadata;
-    const waypoints = waypointsApart(virtualService, mesh);
-    if (waypoints.size === 0) return;
+    const waypoints = [...waypointsApart(virtualService, mesh).values()].map(({ named, definitions }) => ({
+      named,
+      definition: definitions[0],
+      served: new ServedHosts(named.namespace, definitions, domain),
+    }));
+    if (waypoints.length === 0) return;
     for (const traffic of trafficOf(virtualService)) {
       const { host: said, subset } = traffic.destination;
       if (!subset) continue;
       const host = fullHost(said, own, domain);
       const subsets = mesh.get(subsetsOfHost, host);
-      if (subsets.isDefinedForAll(subset) || subsets.lookUp(own, subset).definedFor === "none") continue;
-      for (const { named, definition, served } of waypoints.values()) {
+      if (subsets.isDefinedForAll(subset)) continue;
+      const isLackedByClients = subsets.lookUp(own, subset).definedFor === "none";
+      for (const { named, definition, served } of waypoints) {
         yield;
         const lookup = subsets.lookUp(named.namespace, subset);
         if (lookup.definedFor !== "none" || !served.hasRoute(traffic, virtualService)) continue;
-        yield problemOf({ traffic, host, named, definition, lookup, subsets }, virtualService);
+        const doubt = isLackedByClients && !mesh.get(apart, virtualService).has(own) ? deniedForClients : undefined;
+        yield problemOf({ traffic, host, named, definition, lookup, subsets, doubt }, virtualService);
       }
     }
   },
@@ -92,20 +72,25 @@ interface Missing {
   readonly definition: Definition;
   readonly lookup: SubsetLookup;
   readonly subsets: SubsetsOfHost;
+  /** Why the problem only warns, however the route is used. */
+  readonly doubt: string | undefined;
 }
 
+const deniedForClients = "virtual-service-subset-not-found reports clients that do not have the subset either";
+
 function problemOf(
-  { traffic, host, named, definition, lookup, subsets }: Missing,
+  { traffic, host, named, definition, lookup, subsets, doubt: other }: Missing,
   virtualService: VirtualService,
 ): Problem {
   const { subset = "" } = traffic.destination;
-  const doubt = doubtOfUse(traffic, virtualService);
+  const unused = doubtOfUse(traffic, virtualService);
+  const doubt = unused ?? other;
   const [defining] = subsets.rules.defining(subset).map(idOf).sort();
   const fix = `Export ${defining} to namespace ${named.namespace} (exportTo), or define the subset in the DestinationRule that the waypoint uses.`;
   return {
     at: [...traffic.at, "subset"],
     message: `Waypoint ${formatWaypoint(named)} applies this route, and ${foundBy(lookup)} for "${host}", so that it answers 503 for subset "${subset}"`,
-    key: JSON.stringify([formatWaypoint(named), host, subset, doubt === undefined]),
+    key: JSON.stringify([formatWaypoint(named), host, subset, unused === undefined]),
     ...(doubt === undefined ? {} : { onlyWarns: doubt }),
     ...(defining === undefined ? {} : { fix }),
     evidence: [definition, ...lookup.used, absent("DestinationRule", named.namespace)],
@@ -115,33 +100,4 @@ function problemOf(
 function foundBy({ used }: SubsetLookup): string {
   const [first] = used;
   return first === undefined ? "uses no DestinationRule" : `uses ${idOf(first)}, which does not define it,`;
-}
-
-interface Applying {
-  readonly named: WaypointName;
-  /** What defines one of the hosts. */
-  readonly definition: Definition;
-  readonly served: ServedHosts;
-}
-
-/** The waypoints of other namespaces that apply a VirtualService, each once. */
-function waypointsApart(virtualService: VirtualService, mesh: View): ReadonlyMap<string, Applying> {
-  const { namespace: own } = virtualService.metadata;
-  const visible = visibleTo(virtualService.spec.exportTo, own, mesh.settings.defaultVirtualServiceExportTo);
-  const found = new Map<string, Applying>();
-  const definitions = [
-    ...mesh.related(servicesRoutedToSubsets, virtualService),
-    ...mesh.related(entriesRoutedToSubsets, virtualService),
-  ];
-  for (const definition of definitions) {
-    if (definition.metadata.namespace !== own) continue;
-    const binding = ambientHost(definition, mesh)?.binding;
-    if (!isUsable(binding) || binding.gateway === undefined) continue;
-    const { named } = binding;
-    if (named.namespace === own || !includesNamespace(visible, named.namespace)) continue;
-    const { served } = found.get(named.namespace) ?? { served: new ServedHosts(named.namespace) };
-    if (!found.has(named.namespace)) found.set(named.namespace, { named, definition, served });
-    served.add(definition, mesh.settings.domain);
-  }
-  return found;
 }

@@ -17,6 +17,7 @@ import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.
 import { anyOtherNamespace, type SubsetLookup, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
 import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import { routedApart } from "../../mesh/waypoints/subsets-at-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, forWording, index, relation, setting } from "../../view/view.ts";
@@ -67,13 +68,14 @@ const namespacesOfGateways = fact(
 );
 /** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
 const ofGateways = forWording(namespacesOfGateways);
+const apart = forWording(routedApart);
 
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
-  reads: [routing, subsetsOfHost, targetHost, ofGateways, setting("rootNamespace")],
-  worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar"],
+  reads: [routing, subsetsOfHost, targetHost, ofGateways, apart, setting("rootNamespace")],
+  worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar", "KubernetesGateway"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],
@@ -124,6 +126,7 @@ export const virtualServiceSubsetNotFound = defineRule({
           target: { ...mesh.get(targetHost, known.host), subset },
           settings,
           isOfGateways: (namespace) => mesh.get(ofGateways, virtualService).has(namespace),
+          isApart: (namespace) => mesh.get(apart, virtualService).has(namespace),
         });
     }
   },
@@ -158,6 +161,8 @@ interface Asked {
   readonly settings: MeshSettings;
   /** Whether a namespace has gateways alone, which do not follow what sidecars follow. */
   readonly isOfGateways: (namespace: string) => boolean;
+  /** Whether ztunnel alone sends the requests of a namespace, and waypoints of other namespaces apply the routes. */
+  readonly isApart: (namespace: string) => boolean;
 }
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
@@ -165,7 +170,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
   const isForAll = failures.length === 1 && target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || doubt !== undefined;
-    const onlyWarns = isWarning ? (doubt ?? notGrave) : isForNobody(failure, asked) ? onlyGateways : undefined;
+    const onlyWarns = isWarning ? (doubt ?? notGrave) : followedByNobody(failure, asked);
     const said = saidOf(failure, asked, { isWarning, isForAll });
     // Without spread objects, because a DestinationRule can have tens of thousands of such problems.
     const problem: Writable = {
@@ -186,6 +191,7 @@ type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
 
 const notGrave = "the requests for which the route is meant may not fail";
 const onlyGateways = "the namespace has only gateways, which do not follow what sidecars follow";
+const onlyWaypoints = "the namespace has only ambient clients, and waypoints in other namespaces apply the route";
 
 interface Weight {
   readonly isWarning: boolean;
@@ -234,9 +240,12 @@ class Said {
   }
 }
 
-/** Only sidecars follow the route there, and none is known. */
-const isForNobody = ({ client }: SubsetFailure, { isOfGateways }: Asked): boolean =>
-  client !== undefined && client.gateway === undefined && isOfGateways(client.namespace);
+/** Why only sidecars follow the route there, and none is known; undefined: they may be there. */
+function followedByNobody({ client }: SubsetFailure, asked: Asked): string | undefined {
+  if (client === undefined || client.gateway !== undefined) return undefined;
+  if (asked.isOfGateways(client.namespace)) return onlyGateways;
+  return asked.isApart(client.namespace) ? onlyWaypoints : undefined;
+}
 
 function addOthers(problem: Writable, failure: SubsetFailure, target: Target, isWarning: boolean): void {
   const isForOthers = failure.standsFor !== undefined;
