@@ -11,6 +11,7 @@ import { virtualServiceSubsetNotFound } from "../../src/rules/virtual-service/su
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import type { Knowledge } from "../../src/view/view.ts";
+import { readFixture } from "./fixture.ts";
 import { findingsOfFixture } from "./judge-fixture.ts";
 
 // The one who introduces a missing subset gets the finding, whatever object he changes.
@@ -382,4 +383,31 @@ test("a waypoint elsewhere applies the routes for ambient clients: one rule deni
       .map(({ subject }) => subject.metadata.namespace);
   assert.deepEqual(await denials(virtualServiceSubsetNotFound), ["tram"], "a sidecar follows the route itself");
   assert.deepEqual(await denials(virtualServiceSubsetHiddenFromWaypoint), ["bus"]);
+});
+
+test("what a waypoint elsewhere has changes step by step: the one who takes the subset from it is denied, a pod never", async () => {
+  const { objects } = await readFixture(
+    join(import.meta.dirname, "../rules/virtual-service-subset-not-found/ambient.yaml"),
+  );
+  const all = objects.map(({ object: one }) => one);
+  const of = (kind: string, namespace: string, name: string) =>
+    all.find(({ kind: its, metadata }) => its === kind && metadata.namespace === namespace && metadata.name === name);
+  const rules = [virtualServiceSubsetNotFound, virtualServiceSubsetHiddenFromWaypoint];
+  const denied = (view: readonly AnyObject[], change: { readonly old?: AnyObject; readonly object?: AnyObject }) => {
+    const mesh = new MeshStore(defaultMeshSettings);
+    for (const one of view) mesh.set(one);
+    const { findings, errors } = judge(rules, mesh, [{ old: change.old, object: change.object }]);
+    assert.deepEqual(errors, []);
+    return findings
+      .filter(({ introduced: isNew, onlyWarns }) => isNew && onlyWarns === undefined)
+      .map(({ rule: { id }, subject }) => `${id} ${subject.metadata.namespace}`);
+  };
+  const railwayRule = of("DestinationRule", "infra", "timetable-railway");
+  assert.deepEqual(denied(all, { old: railwayRule }), ["virtual-service-subset-hidden-from-waypoint railway"]);
+  const kiosk = of("Workload", "tram", "kiosk") as AnyObject;
+  const inRailway = { ...kiosk, metadata: { ...kiosk.metadata, namespace: "railway" } };
+  assert.deepEqual(denied(all, { object: inRailway }), [], "the first pod with a sidecar");
+  assert.deepEqual(denied(all, { old: kiosk }), [], "the last pod with a sidecar goes");
+  const otherRules = all.filter((one) => one !== railwayRule);
+  assert.deepEqual(denied(otherRules, { object: inRailway }), [], "which rule denies is wording");
 });
