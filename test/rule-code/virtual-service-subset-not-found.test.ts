@@ -393,7 +393,10 @@ test("what a waypoint elsewhere has changes step by step: the one who takes the 
   const of = (kind: string, namespace: string, name: string) =>
     all.find(({ kind: its, metadata }) => its === kind && metadata.namespace === namespace && metadata.name === name);
   const rules = [virtualServiceSubsetNotFound, virtualServiceSubsetHiddenFromWaypoint];
-  const denied = (view: readonly AnyObject[], change: { readonly old?: AnyObject; readonly object?: AnyObject }) => {
+  const denied = (
+    view: readonly AnyObject[],
+    change: { readonly old?: AnyObject | undefined; readonly object?: AnyObject },
+  ) => {
     const mesh = new MeshStore(defaultMeshSettings);
     for (const one of view) mesh.set(one);
     const { findings, errors } = judge(rules, mesh, [{ old: change.old, object: change.object }]);
