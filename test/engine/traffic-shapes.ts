@@ -173,6 +173,24 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a delegate with n routes to a Service that has two ports, of which they name none",
+    world: (n) => ({
+      objects: [
+        ...["a", ...list(8, (i) => `r-${i}`)].map((name) =>
+          manifest("v1", "Service", named(name), {
+            spec: { ports: (name === "a" ? [90, 91] : [80, 81]).map((port) => ({ name: `http-${port}`, port })) },
+          }),
+        ),
+        ...list(8, (i) =>
+          istio("VirtualService", `r-${i}`, { hosts: [`r-${i}`], http: [{ delegate: { name: "d" } }] }),
+        ),
+      ],
+      change: {
+        object: istio("VirtualService", "d", { http: list(n, (i) => ({ match: matching(i), route: [to("a")] })) }),
+      },
+    }),
+  },
+  {
     title: "n ports of databases that are declared as HTTP",
     world: (n) => ({
       objects: [protectedNamespace],
