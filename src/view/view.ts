@@ -63,7 +63,7 @@ export interface Fact<Name extends string, K extends FactKind, R extends Reads, 
   readonly of: K;
   readonly reads: readonly R[];
   readonly isForWording?: true;
-  readonly reachedBy?: readonly Relation[];
+  readonly reachedBy?: readonly Reads[];
   compute(subject: FactSubject<K>, mesh: MeshView<R>): T;
 }
 type FactKind = Kind | "key";
@@ -76,7 +76,7 @@ export interface AnyFact {
   /** The fact affects the wording of problems only, see forWording. */
   readonly isForWording?: true;
   /** The relations by which changes reach the subjects of the fact, see reachedBy. */
-  readonly reachedBy?: readonly Relation[];
+  readonly reachedBy?: readonly Reads[];
   compute(subject: never, mesh: MeshView<Reads>): unknown;
 }
 export const fact = <Name extends string, K extends FactKind, R extends Reads, T>(
@@ -94,14 +94,12 @@ export const fact = <Name extends string, K extends FactKind, R extends Reads, T
 export const forWording = <F extends AnyFact>(fact: F): F => ({ ...fact, isForWording: true });
 
 /**
- * The same fact for a rule, whose subjects a change reaches by these relations instead of those that the fact reads. For a fact that
+ * The same fact for a rule, whose subjects a change reaches by these relations, or by those that these facts read, instead of those that
+ * the fact itself reads. For a fact that
  * composes so many others that the relations of all of them together lead from most objects to most subjects. Who uses it has to
  * show, with arbitrary meshes, that they lead to every subject whose value changes (test/engine/laws.test.ts).
  */
-export const reachedBy = <F extends AnyFact>(fact: F, relations: readonly Relation[]): F => ({
-  ...fact,
-  reachedBy: relations,
-});
+export const reachedBy = <F extends AnyFact>(fact: F, reads: readonly Reads[]): F => ({ ...fact, reachedBy: reads });
 
 /** An entry of the `reads` of a rule or a fact. */
 export type Reads = Relation | AnyFact | SettingRead;

@@ -194,7 +194,10 @@ export const destinationsWithTls = fact(
       known.add(found);
       return found;
     };
-    return [...(isTlsSet ? ofServices(namespace, mesh, selected) : []), ...ofEntries(entries, mesh, selected)];
+    return [
+      ...(isTlsSet ? ofServices(namespace, mesh, selected) : []),
+      ...ofEntries(entries, namespace, mesh, selected),
+    ];
   },
 );
 
@@ -227,7 +230,7 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
     const hosts = rules.hostsOver(host);
     for (const over of hosts) named.add(over);
     const own = rules.over(host, hosts);
-    if (!isTlsSetBy(own) || type === "ExternalName" || Object.keys(labels).length === 0) continue;
+    if (!isTlsSetBy(own, namespace) || type === "ExternalName" || Object.keys(labels).length === 0) continue;
     const beside = definedBeside(service, mesh.related(serviceEntriesBesideService, service));
     const { ports, workloadPort } = portsOf(service);
     yield { host, object: service, rules: own, labels, workloads: selected(labels), ports, workloadPort, ...beside };
@@ -236,7 +239,7 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
   // A Service that the view does not contain may exist.
   const ports = portsNamed(all);
   for (const host of rules.hosts)
-    if (!named.has(host) && isTlsSetBy(rules.over(host)))
+    if (!named.has(host) && isTlsSetBy(rules.over(host), namespace))
       yield { host, object: undefined, rules: rules.over(host), labels: {}, workloads: [], ...ports };
 }
 
@@ -248,10 +251,17 @@ const definitionsWith = (service: Service, mesh: ServiceView): readonly Definiti
 
 const tlsSetBy = new WeakMap<RulesOverHost, boolean>();
 
-/** The result is stored, because many hosts have the same rules. */
-function isTlsSetBy(over: RulesOverHost): boolean {
-  const known = tlsSetBy.get(over) ?? over.rules.some(setsClientTls);
-  tlsSetBy.set(over, known);
+/**
+ * Whether some client may use a rule that sets TLS for a service of this namespace. The result is stored, because many hosts have the
+ * same rules.
+ */
+function isTlsSetBy(over: RulesOverHost, { metadata }: Namespace): boolean {
+  let known = tlsSetBy.get(over);
+  if (known === undefined) {
+    const forAll = over.ruleForAll(new Set([metadata.name]));
+    known = forAll === undefined ? over.rules.some(setsClientTls) : setsClientTls(forAll);
+    tlsSetBy.set(over, known);
+  }
   return known;
 }
 
@@ -269,6 +279,7 @@ function entriesWithTls(
 
 function* ofEntries(
   entries: ReturnType<typeof entriesWithTls>,
+  namespace: Namespace,
   mesh: EntryView,
   selected: Select,
 ): Iterable<Destination> {
@@ -281,7 +292,7 @@ function* ofEntries(
     const labels = entry.spec.workloadSelector?.labels ?? {};
     for (const host of entry.spec.hosts) {
       const own = rules.over(host);
-      if (!isTlsSetBy(own)) continue;
+      if (!isTlsSetBy(own, namespace)) continue;
       const beside = definedBeside(entry, others.get(host) ?? []);
       yield { host, object: entry, rules: own, labels, workloads: selected(labels), ...beside, ...portsOfEntry(entry) };
     }

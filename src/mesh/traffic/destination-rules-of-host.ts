@@ -3,7 +3,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { selects } from "../objects/selectors.ts";
 import { type MergedDestinationRule, mergedOf } from "./destination-rule-merge.ts";
-import { type DestinationRule, hostOfRule, isLocal, isPrivate } from "./destination-rules.ts";
+import { type DestinationRule, hostOfRule, isForEveryWorkload, isLocal, isPrivate } from "./destination-rules.ts";
 
 /**
  * Every rule that some workload of one namespace can use, depending on its labels; undefined stands for no rule. Clients
@@ -132,20 +132,16 @@ export const rulesByHost = (
 
 /** All DestinationRules that match a host. Hosts with the same DestinationRules share one object. */
 export class RulesOverHost {
-  readonly #rootNamespace: string;
+  readonly #settings: MeshSettings;
   /** The most specific host first. */
   readonly #hosts: readonly RulesOfHost[];
   readonly #places: ReadonlyMap<DestinationRule, number> | undefined;
   #rules: readonly DestinationRule[] | undefined;
   #defining: ReadonlyMap<string, readonly DestinationRule[]> | undefined;
 
-  constructor(
-    hosts: readonly RulesOfHost[],
-    { rootNamespace }: MeshSettings,
-    places?: ReadonlyMap<DestinationRule, number>,
-  ) {
+  constructor(hosts: readonly RulesOfHost[], settings: MeshSettings, places?: ReadonlyMap<DestinationRule, number>) {
     this.#hosts = hosts;
-    this.#rootNamespace = rootNamespace;
+    this.#settings = settings;
     this.#places = places;
   }
 
@@ -159,6 +155,26 @@ export class RulesOverHost {
   get onlyMostSpecific(): DestinationRule | undefined {
     const [first] = this.#hosts;
     return first?.rules.length === 1 ? first.rules[0] : undefined;
+  }
+
+  /**
+   * The rule that every client uses, found without a look at the clients: the only one of the most specific host is visible
+   * to all and in a namespace that all clients search, and no client prefers a rule of a less specific host. If undefined,
+   * there may still be such a rule. `owners`: the namespaces of the service; empty: they are not known.
+   */
+  ruleForAll(owners: ReadonlySet<string>): DestinationRule | undefined {
+    const rule = this.onlyMostSpecific;
+    if (rule === undefined || !isForEveryWorkload(rule, this.#settings)) return undefined;
+    const { namespace } = rule.metadata;
+    const isSearched = owners.size === 0 || owners.has(namespace) || namespace === this.#settings.rootNamespace;
+    if (!isSearched) return undefined;
+    return this.rules.every((other) => other === rule || this.#yieldsTo(namespace, other)) ? rule : undefined;
+  }
+
+  /** Whether no client prefers this rule of a less specific host to one in the namespace. */
+  #yieldsTo(namespace: string, other: DestinationRule): boolean {
+    if (other.metadata.namespace === this.#settings.rootNamespace) return !isPrivate(other, this.#settings);
+    return other.metadata.namespace === namespace;
   }
 
   #inOrder(): readonly DestinationRule[] {
@@ -188,7 +204,7 @@ export class RulesOverHost {
   seenBy(client: string, owner: string | undefined): readonly MergedDestinationRule[] {
     const { merged } = this.#ownOf(client);
     if (merged.length > 0) return merged;
-    for (const namespace of new Set([owner, this.#rootNamespace])) {
+    for (const namespace of new Set([owner, this.#settings.rootNamespace])) {
       const seen = this.#exportedBy(namespace)?.exported.filter((one) => isVisibleTo(one, client)) ?? [];
       if (seen.length > 0) return seen;
     }
@@ -200,7 +216,7 @@ export class RulesOverHost {
     return (
       this.ownOf(client) ??
       this.exportedTo(client, owner) ??
-      this.exportedTo(client, this.#rootNamespace) ??
+      this.exportedTo(client, this.#settings.rootNamespace) ??
       unusedDestinationRules
     );
   }

@@ -9,7 +9,7 @@ import {
 } from "./destination-rules-of-host.ts";
 import { isMadeOfPolicies } from "./backend-policy-merge.ts";
 import type { MergedDestinationRule, RuleSequence } from "./destination-rule-merge.ts";
-import { type DestinationRule, isForEveryWorkload, isPrivate } from "./destination-rules.ts";
+import type { DestinationRule } from "./destination-rules.ts";
 
 /** The result of a subset look-up for clients of one namespace. */
 export interface SubsetLookup {
@@ -141,30 +141,8 @@ export class SubsetsOfHost {
 
   /** Whether the rule that every client uses defines the subset. */
   #isPlainlyDefined(subset: string): boolean {
-    if (this.#forAll === undefined) this.#forAll = this.#ruleForAll() ?? "none";
+    if (this.#forAll === undefined) this.#forAll = this.rules.ruleForAll(this.serviceNamespaces) ?? "none";
     return this.#forAll !== "none" && this.#isDefinedBy(this.#forAll, subset);
-  }
-
-  /**
-   * The rule that every client uses, found without a look at the clients: the only one of the most specific host is visible
-   * to all and in a namespace that all clients search, and no client prefers a rule of a less specific host. If undefined,
-   * there may still be such a rule.
-   */
-  #ruleForAll(): DestinationRule | undefined {
-    const rule = this.rules.onlyMostSpecific;
-    if (rule === undefined || !isForEveryWorkload(rule, this.#settings)) return undefined;
-    const { namespace } = rule.metadata;
-    const { serviceNamespaces } = this;
-    const isSearched =
-      serviceNamespaces.size === 0 || serviceNamespaces.has(namespace) || namespace === this.#settings.rootNamespace;
-    if (!isSearched) return undefined;
-    return this.rules.rules.every((other) => other === rule || this.#yieldsTo(namespace, other)) ? rule : undefined;
-  }
-
-  /** Whether no client prefers this rule of a less specific host to one in the namespace. */
-  #yieldsTo(namespace: string, other: DestinationRule): boolean {
-    if (other.metadata.namespace === this.#settings.rootNamespace) return !isPrivate(other, this.#settings);
-    return other.metadata.namespace === namespace;
   }
 
   #isDefinedBy(only: DestinationRule, subset: string): boolean {

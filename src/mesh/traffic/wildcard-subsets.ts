@@ -1,8 +1,14 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { readsRuleHosts, ruleHostsOver } from "./destination-rule-lookup.ts";
-import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "./destination-rules.ts";
+import {
+  destinationRuleByHost,
+  type DestinationRule,
+  destinationRulesOfVirtualService,
+  hostOfRule,
+} from "./destination-rules.ts";
+import { coveringHosts } from "./hosts.ts";
 import { policyRulesOfSubsets } from "./subset-policies.ts";
 import { routedToSubsets, virtualServicesToWildcardSubsets } from "./subset-use.ts";
 import type { VirtualService } from "./virtual-services.ts";
@@ -18,6 +24,13 @@ export interface WildcardSubset {
   readonly hosts: ReadonlyMap<string, ReadonlyMap<string, User>>;
 }
 
+/** A DestinationRule for a wildcard that defines subsets, and those for hosts and wildcards that it covers, which come before it. */
+const destinationRulesBelow = relation(
+  "destinationRulesBelow",
+  virtualServicesToWildcardSubsets.from,
+  index("DestinationRule", (rule, settings) => [...destinationRuleByHost.keys(rule, settings)].flatMap(coveringHosts)),
+);
+
 const reads = [
   ...[virtualServicesToWildcardSubsets, routedToSubsets, policyRulesOfSubsets],
   ...[destinationRulesOfVirtualService, ...readsRuleHosts],
@@ -31,6 +44,13 @@ export const wildcardSubsetName = (wildcard: string, subset: string): string => 
  * destinationRule, pilot/pkg/xds/endpoints/endpoint_builder.go getSubSetLabels), and of several rules the most specific is used.
  */
 export const wildcardSubsets = fact("wildcardSubsets", "key", reads, (key, mesh) => new WildcardSubsets(key, mesh));
+/**
+ * How changes reach the rules for wildcards. Over the VirtualServices that other rules match too, a change would reach the rules of
+ * all their hosts, whose own subsets have no part in this.
+ */
+export const waysToWildcardSubsets = [
+  ...[virtualServicesToWildcardSubsets, routedToSubsets, policyRulesOfSubsets, destinationRulesBelow],
+];
 
 type View = MeshView<(typeof reads)[number]>;
 
@@ -38,12 +58,16 @@ type View = MeshView<(typeof reads)[number]>;
 class WildcardSubsets {
   readonly #mesh: View;
   readonly #found: ReadonlyMap<string, Found>;
+  /** The names of these subsets without their wildcards. */
+  readonly #names: ReadonlySet<string>;
   readonly #users: Iterator<VirtualService>;
   readonly #wildcards = new Map<string, string | undefined>();
 
   constructor(key: string, mesh: View) {
     this.#mesh = mesh;
-    this.#found = definedIn(mesh.under(destinationRulesOfVirtualService, [key]), mesh.settings);
+    const rules = mesh.under(destinationRulesOfVirtualService, [key]);
+    this.#found = definedIn(rules, mesh.settings);
+    this.#names = new Set(rules.flatMap(({ spec }) => spec.subsets.map(({ name }) => name)));
     this.#users = mesh.under(virtualServicesToWildcardSubsets, [key]).values();
   }
 
@@ -59,6 +83,7 @@ class WildcardSubsets {
   #follow(virtualService: VirtualService): void {
     for (const [requests, root] of this.#mesh.get(routedToSubsets, virtualService)) {
       const [host = "", subset = ""] = requests.split("\n", 2);
+      if (!this.#names.has(subset)) continue;
       const wildcard = this.#wildcardOf(host);
       const hosts = wildcard === undefined ? undefined : this.#found.get(wildcardSubsetName(wildcard, subset))?.hosts;
       if (hosts === undefined) continue;

@@ -22,8 +22,8 @@ import {
   virtualServicesToWildcardSubsets,
 } from "../../mesh/traffic/subset-use.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import { wildcardSubsetName, wildcardSubsets } from "../../mesh/traffic/wildcard-subsets.ts";
-import type { MeshView } from "../../view/view.ts";
+import { waysToWildcardSubsets, wildcardSubsetName, wildcardSubsets } from "../../mesh/traffic/wildcard-subsets.ts";
+import { type MeshView, reachedBy } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Subset = DestinationRule["spec"]["subsets"][number];
@@ -31,7 +31,8 @@ type Identity = ReturnType<typeof present> | VirtualService | Service;
 
 const uses = [virtualServicesToSubsets, delegatesToSubsets, delegatedToSubsets, aliasedToSubsets] as const;
 type Uses = (typeof uses)[number];
-const ofWildcards = [virtualServicesToWildcardSubsets, wildcardSubsets, servicesOfSubsets, entriesOfSubsets] as const;
+const subsetsAt = reachedBy(wildcardSubsets, waysToWildcardSubsets);
+const ofWildcards = [virtualServicesToWildcardSubsets, subsetsAt, servicesOfSubsets, entriesOfSubsets] as const;
 type OfWildcards = (typeof ofWildcards)[number];
 
 export const destinationRuleSubsetEmpty = defineRule({
@@ -90,7 +91,7 @@ function* amongCovered(
 ): Iterable<Problem | undefined> {
   // Without a VirtualService, the key of the rule leads to nothing.
   if (mesh.related(virtualServicesToWildcardSubsets, rule).length === 0) return;
-  const known = yield* mesh.get(wildcardSubsets, hostKey(wildcard)).subsets();
+  const known = yield* mesh.get(subsetsAt, hostKey(wildcard)).subsets();
   for (const [i, { name }] of rule.spec.subsets.entries()) {
     const subset = known.get(wildcardSubsetName(wildcard, name));
     if (subset?.definedBy.has(rule) !== true) continue;
