@@ -93,18 +93,21 @@ export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloads
 export const clientProxies = fact("clientProxies", "Namespace", [workloadsOfNamespace], hasProxies);
 
 /**
- * Whether everything in a namespace is a gateway or a waypoint, which use neither the routes nor the subsets that are for
- * sidecars; false also if that is not known.
+ * Whether nothing in a namespace follows the routes and subsets that are for sidecars, nor has them applied by a waypoint: its
+ * workloads are gateways, waypoints or outside the mesh. False also if that is not known.
  */
-export const hasGatewaysAlone = fact(
-  "hasGatewaysAlone",
+export const hasNoMeshRoutes = fact(
+  "hasNoMeshRoutes",
   "Namespace",
   [workloadsOfNamespace],
   (namespace, mesh): boolean => {
+    if (!mesh.knowsAll("Workload")) return false;
     const workloads = mesh.related(workloadsOfNamespace, namespace);
-    return workloads.length > 0 && mesh.knowsAll("Workload") && workloads.every(isProxy);
+    if (workloads.length === 0) return sendersIn(namespace, workloads, mesh).isSubsetOf(nothing);
+    return workloads.every((one) => isProxy(one) || senderOf(one, namespace, mesh.settings) === "nothing");
   },
 );
+const nothing: ReadonlySet<Sender> = new Set(["nothing"]);
 
 /**
  * Whether a namespace is ambient and no proxy sends requests from it, as far as that is known, so that its clients follow no
