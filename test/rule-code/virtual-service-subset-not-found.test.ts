@@ -398,7 +398,7 @@ test("a namespace outside the mesh has no sidecars that could miss a subset", ()
   assert.deepEqual(found({}, routed("shop", "v1"), pods), ["warn"]);
   assert.deepEqual(found({ "istio-injection": "disabled" }, routed("shop", "v1"), pods), ["warn"]);
   assert.deepEqual(found({}, routed("shop", "v1"), gateway), ["warn"], "a gateway of the chart gateways/istio-egress");
-  assert.deepEqual(found({}, routed("shop", "v1")), ["warn"], "no workload at all");
+  assert.deepEqual(found({}, routed("shop", "v1")), ["deny"], "no workload yet");
   assert.deepEqual(found(injected, routed("shop", "v1")), ["deny"], "the next one gets a sidecar");
   assert.deepEqual(found(injected, routed("shop", "v1"), pods), ["deny"]);
   assert.deepEqual(found({}, routed("shop", "v2"), pods), ["deny"], "the sidecars of shop fail");

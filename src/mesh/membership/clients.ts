@@ -94,20 +94,18 @@ export const clientProxies = fact("clientProxies", "Namespace", [workloadsOfName
 
 /**
  * Whether nothing in a namespace follows the routes and subsets that are for sidecars, nor has them applied by a waypoint: its
- * workloads are gateways, waypoints or outside the mesh. False also if that is not known.
+ * workloads are gateways, waypoints or outside the mesh. False also if it has none yet, or that is not known.
  */
 export const hasNoMeshRoutes = fact(
   "hasNoMeshRoutes",
   "Namespace",
   [workloadsOfNamespace],
   (namespace, mesh): boolean => {
-    if (!mesh.knowsAll("Workload")) return false;
     const workloads = mesh.related(workloadsOfNamespace, namespace);
-    if (workloads.length === 0) return sendersIn(namespace, workloads, mesh).isSubsetOf(nothing);
-    return workloads.every((one) => isProxy(one) || senderOf(one, namespace, mesh.settings) === "nothing");
+    const isAside = (one: Workload) => isProxy(one) || senderOf(one, namespace, mesh.settings) === "nothing";
+    return workloads.length > 0 && mesh.knowsAll("Workload") && workloads.every(isAside);
   },
 );
-const nothing: ReadonlySet<Sender> = new Set(["nothing"]);
 
 /**
  * Whether a namespace is ambient and no proxy sends requests from it, as far as that is known, so that its clients follow no
