@@ -375,6 +375,56 @@ test("the namespace of an egress gateway has no sidecars that could miss a subse
   assert.deepEqual(ofPods({}), [`deny relational: ${missing}`]);
 });
 
+test("a namespace outside the mesh has no sidecars that could miss a subset", () => {
+  const host = "bridge.legacy.svc.cluster.local";
+  const rule = object("DestinationRule", "shop", { host, subsets: [{ name: "v1" }] });
+  const routed = (namespace: string, subset: string) =>
+    object("VirtualService", namespace, { hosts: [host], http: [{ route: [{ destination: { host, subset } }] }] });
+  const found = (labels: object, virtualService: AnyObject, ...pods: AnyObject[]) => {
+    const namespace = readAny({
+      apiVersion: "v1",
+      kind: "Namespace",
+      metadata: { name: "legacy", labels },
+    }) as AnyObject;
+    const sidecars = object("Deployment", "shop", { template: { metadata: { labels: { app: "web" } } } }, "apps/v1");
+    return introduced([namespace, rule, sidecars, ...pods], virtualService)
+      .filter((one) => one.includes("defines subset") && !one.includes("other namespaces"))
+      .map((one) => one.split(" ")[0]);
+  };
+  const pods = object("Deployment", "legacy", { template: { metadata: { labels: { app: "bridge" } } } }, "apps/v1");
+  const spec = { containers: [{ name: "istio-proxy", image: "proxyv2", args: ["proxy", "router"] }] };
+  const metadata = { labels: { "sidecar.istio.io/inject": "false" } };
+  const gateway = object("Deployment", "legacy", { template: { metadata, spec } }, "apps/v1");
+  const injected = { "istio-injection": "enabled" };
+  assert.deepEqual(found({}, routed("shop", "v1"), pods), ["warn"]);
+  assert.deepEqual(found({ "istio-injection": "disabled" }, routed("shop", "v1"), pods), ["warn"]);
+  assert.deepEqual(found({}, routed("shop", "v1"), gateway), ["warn"], "a gateway of the chart gateways/istio-egress");
+  assert.deepEqual(found({}, routed("shop", "v1")), ["deny"], "no workload yet");
+  assert.deepEqual(found(injected, routed("shop", "v1")), ["deny"], "the next one gets a sidecar");
+  assert.deepEqual(found(injected, routed("shop", "v1"), pods), ["deny"]);
+  assert.deepEqual(found({}, routed("shop", "v2"), pods), ["deny"], "the sidecars of shop fail");
+  assert.deepEqual(found({}, routed("legacy", "v2"), pods), ["deny"], "the sidecars of all other namespaces fail");
+});
+
+test("exporting a DestinationRule helps only if clients look for one in its namespace", () => {
+  const host = "cart.shop.svc.cluster.local";
+  const view = [object("Service", "shop", { ports: [{ name: "http", port: 80 }] }, "v1")];
+  const through = object("VirtualService", "web", {
+    hosts: [host],
+    http: [{ route: [{ destination: { host, subset: "v1" } }] }],
+  });
+  const fixes = (namespace: string) => {
+    const rule = object("DestinationRule", namespace, { host, exportTo: ["."], subsets: [{ name: "v1" }] });
+    const mesh = new MeshStore(defaultMeshSettings);
+    for (const one of [...view, rule]) mesh.set(one);
+    const { findings } = judge([virtualServiceSubsetNotFound], mesh, [{ old: undefined, object: through }]);
+    return findings.map(({ fix }) => fix);
+  };
+  assert.match(fixes("shop")[0] ?? "", /Export it to them/);
+  assert.match(fixes("istio-system")[0] ?? "", /Export it to them/);
+  assert.match(fixes("web")[0] ?? "", /Define the subset in namespace "shop", or export the VirtualService only/);
+});
+
 test("a waypoint elsewhere applies the routes for ambient clients: one rule denies, if it does not have the subset", async () => {
   const file = join(import.meta.dirname, "../rules/virtual-service-subset-not-found/ambient.yaml");
   const denials = async (rule: Rule) =>

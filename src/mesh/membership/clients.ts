@@ -93,16 +93,17 @@ export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloads
 export const clientProxies = fact("clientProxies", "Namespace", [workloadsOfNamespace], hasProxies);
 
 /**
- * Whether everything in a namespace is a gateway or a waypoint, which use neither the routes nor the subsets that are for
- * sidecars; false also if that is not known.
+ * Whether nothing in a namespace follows the routes and subsets that are for sidecars, nor has them applied by a waypoint: its
+ * workloads are gateways, waypoints or outside the mesh. False also if it has none yet, or that is not known.
  */
-export const hasGatewaysAlone = fact(
-  "hasGatewaysAlone",
+export const hasNoMeshRoutes = fact(
+  "hasNoMeshRoutes",
   "Namespace",
   [workloadsOfNamespace],
   (namespace, mesh): boolean => {
     const workloads = mesh.related(workloadsOfNamespace, namespace);
-    return workloads.length > 0 && mesh.knowsAll("Workload") && workloads.every(isProxy);
+    const isAside = (one: Workload) => isProxy(one) || senderOf(one, namespace, mesh.settings) === "nothing";
+    return workloads.length > 0 && mesh.knowsAll("Workload") && workloads.every(isAside);
   },
 );
 

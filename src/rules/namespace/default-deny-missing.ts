@@ -15,6 +15,7 @@ import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import type { PolicySet } from "../../mesh/authorization/policy-set.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadPairs, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { isGone } from "../../mesh/waypoints/departures.ts";
 import { openedWaypoints, readsOpenedWaypoints, unusedWaypoints } from "../../mesh/waypoints/opened-waypoints.ts";
 import { openSharedWaypoints, type SharedWaypoint } from "../../mesh/waypoints/shared-waypoints.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -48,6 +49,9 @@ export const namespaceDefaultDenyMissing = defineRule({
   /** A workload that had a default deny, or is new, introduces the problem again. So does what is reached through a waypoint
    * since then, and what uses one first. */
   *compare(before, after) {
+    // Nothing can be created in a namespace that is deleted together with all that was in it.
+    if (isGone(before.object, after.object) && after.mesh.related(workloadsOfNamespace, after.object).length === 0)
+      return;
     const found = [...problemsOf(after)];
     if (found.length === 0) return;
     const known = new Set([...problemsOf(before)].map(keyOf));

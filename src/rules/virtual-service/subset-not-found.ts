@@ -2,7 +2,7 @@ import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
-import { hasGatewaysAlone } from "../../mesh/membership/clients.ts";
+import { hasNoMeshRoutes } from "../../mesh/membership/clients.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { endsWithDot, withoutDot } from "../../mesh/traffic/aliased-hosts.ts";
@@ -53,28 +53,28 @@ const namespacesOfSubsets = relation(
   }),
   namespaceByName,
 );
-/** Those of these namespaces that have no sidecars, but gateways. */
-const namespacesOfGateways = fact(
-  "namespacesOfGateways",
+/** Those of these namespaces that have no sidecars. */
+const namespacesWithoutSidecars = fact(
+  "namespacesWithoutSidecars",
   "VirtualService",
-  [namespacesOfSubsets, hasGatewaysAlone],
+  [namespacesOfSubsets, hasNoMeshRoutes],
   (virtualService, mesh): ReadonlySet<string> =>
     new Set(
       mesh
         .related(namespacesOfSubsets, virtualService)
-        .filter((namespace) => mesh.get(hasGatewaysAlone, namespace))
+        .filter((namespace) => mesh.get(hasNoMeshRoutes, namespace))
         .map(({ metadata }) => metadata.name),
     ),
 );
 /** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
-const ofGateways = forWording(namespacesOfGateways);
+const withoutSidecars = forWording(namespacesWithoutSidecars);
 const apart = forWording(routedApart);
 
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
-  reads: [routing, subsetsOfHost, targetHost, ofGateways, apart, setting("rootNamespace")],
+  reads: [routing, subsetsOfHost, targetHost, withoutSidecars, apart, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar", "KubernetesGateway"],
   mode: "deny",
   since: "0.1.0",
@@ -125,7 +125,7 @@ export const virtualServiceSubsetNotFound = defineRule({
           doubt: doubtOfUse(traffic, virtualService),
           target: { ...mesh.get(targetHost, known.host), subset },
           settings,
-          isOfGateways: (namespace) => mesh.get(ofGateways, virtualService).has(namespace),
+          hasNoSidecars: (namespace) => mesh.get(withoutSidecars, virtualService).has(namespace),
           isApart: (namespace) => mesh.get(apart, virtualService).has(namespace),
         });
     }
@@ -159,8 +159,8 @@ interface Asked {
   readonly doubt: string | undefined;
   readonly target: Target & TargetHost;
   readonly settings: MeshSettings;
-  /** Whether a namespace has gateways alone, which do not follow what sidecars follow. */
-  readonly isOfGateways: (namespace: string) => boolean;
+  /** Whether a namespace has gateways and workloads outside the mesh alone, which do not follow what sidecars follow. */
+  readonly hasNoSidecars: (namespace: string) => boolean;
   /** Whether ztunnel alone sends the requests of a namespace, and waypoints of other namespaces apply the routes. */
   readonly isApart: (namespace: string) => boolean;
 }
@@ -190,7 +190,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
 type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
 
 const notGrave = "the requests for which the route is meant may not fail";
-const onlyGateways = "the namespace has only gateways, which do not follow what sidecars follow";
+const noSidecars = "no workload of the namespace has a sidecar, and only sidecars follow the route there";
 const onlyWaypoints = "the namespace has only ambient clients, and waypoints in other namespaces apply the route";
 
 interface Weight {
@@ -241,9 +241,10 @@ class Said {
 }
 
 /** Why only sidecars follow the route there, and none is known; undefined: they may be there. */
-function followedByNobody({ client }: SubsetFailure, asked: Asked): string | undefined {
+function followedByNobody({ client, isForAll }: SubsetFailure, asked: Asked): string | undefined {
   if (client === undefined || client.gateway !== undefined) return undefined;
-  if (asked.isOfGateways(client.namespace)) return onlyGateways;
+  // The sidecars of all other namespaces fail as well.
+  if (asked.hasNoSidecars(client.namespace)) return isForAll ? undefined : noSidecars;
   return asked.isApart(client.namespace) ? onlyWaypoints : undefined;
 }
 
@@ -319,7 +320,7 @@ function listed(subsets: readonly string[]): string {
 
 /** Undefined: the general one. */
 const fixOf = (failure: SubsetFailure, target: Target, settings: MeshSettings): string | undefined =>
-  target.isUnknown ? hostFix(target, settings.domain) : (subsetFix(failure, target) ?? missingFix(target));
+  target.isUnknown ? hostFix(target, settings.domain) : (subsetFix(failure, target, settings) ?? missingFix(target));
 
 /** `fix`: if the clients follow the VirtualService. */
 function fixFor({ client, ownerInstead }: SubsetFailure, fix: string | undefined, { protocol }: Traffic): string {
@@ -357,11 +358,16 @@ function missingFix({ missing }: Target): string | undefined {
   );
 }
 
-function subsetFix({ lookup }: SubsetFailure, { target: host, subset, subsets }: Target): string | undefined {
+function subsetFix(
+  { lookup }: SubsetFailure,
+  { target: host, subset, subsets }: Target,
+  { rootNamespace }: MeshSettings,
+): string | undefined {
   if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
   const elsewhere = subsets.rules.defining(subset).filter((rule) => !lookup.used.includes(rule));
   // Sorted, because the view has them in the order in which it met them.
   const [first] = elsewhere.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).sort();
+  const isLookedUp = (namespace: string) => namespace === rootNamespace || subsets.serviceNamespaces.has(namespace);
   const [made] = lookup.used.length === 0 ? lookup.made : [];
   if (made !== undefined) {
     const instead = `Define the subset in a DestinationRule for "${host}" in namespace "${made.metadata.namespace}", which istiod merges with it.`;
@@ -370,6 +376,9 @@ function subsetFix({ lookup }: SubsetFailure, { target: host, subset, subsets }:
       : `DestinationRule ${first} defines "${subset}", but these clients use the one that istiod makes of ${policiesNamed(lookup)}. ${instead}`;
   }
   if (first === undefined) return undefined;
+  const [owner] = subsets.serviceNamespaces;
+  if (owner !== undefined && !elsewhere.some(({ metadata }) => isLookedUp(metadata.namespace)))
+    return `DestinationRule ${first} defines "${subset}", but clients use that of their own namespace or of the Service's, and no other. Define the subset in namespace "${owner}", or export the VirtualService only to the clients that it is for and to its gateways (spec.exportTo).`;
   return `DestinationRule ${first} defines "${subset}", but these clients do not use it. Export it to them (spec.exportTo), or define the subset in the DestinationRule that they use.`;
 }
 
