@@ -26,6 +26,7 @@ import { backendTlsPolicyWithoutEffect } from "./backend-tls-policy/without-effe
 import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
 import { destinationRuleFailoverWithoutDetection } from "./destination-rule/failover-without-detection.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
+import { destinationRuleMtlsNotAccepted } from "./destination-rule/mtls-not-accepted.ts";
 import { destinationRuleNeedsWaypoint } from "./destination-rule/needs-waypoint.ts";
 import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
@@ -208,6 +209,7 @@ export const rules: readonly BuiltInRule[] = [
   destinationRuleCircuitBreaker,
   destinationRuleFailoverWithoutDetection,
   destinationRuleHidesSubset,
+  destinationRuleMtlsNotAccepted,
   destinationRuleNeedsWaypoint,
   destinationRuleNeverUsed,
   destinationRulePlaintext,

@@ -16,9 +16,12 @@ import { Labelled } from "../objects/labelled.ts";
 import { boundPorts, type sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import type { Destination } from "./destinations.ts";
 
+/** What {@link Servers} reads of a destination. */
+export type ServedHost = Pick<Destination, "labels" | "workloads" | "workloadPort">;
+
 /** Workloads, or future pods, of a host that clients reach at a port with the TLS that a DestinationRule sets. */
-export interface Arrival {
-  readonly destination: Destination;
+export interface Arrival<Host = Destination> {
+  readonly destination: Host;
   /** The workloads with the same capture and server; empty: no workload of the host is known. */
   readonly workloads: readonly Workload[];
   readonly capture: Capture;
@@ -29,14 +32,14 @@ export interface Arrival {
 }
 
 /** Finds the arrivals in one namespace. */
-export class Servers {
+export class Servers<Host extends ServedHost = Destination> {
   readonly #namespace: Namespace;
   readonly #mtls: NamespaceMtls;
   readonly #mesh: MeshView<typeof sidecarsOfPassing>;
   readonly #pods = new Map<Workload, Pod>();
   readonly #lists = new Map<readonly Workload[], Pods>();
   readonly #modes = new Map<EffectiveMode["by"], Map<string, EffectiveMode>>();
-  readonly #arrivals = new Map<Destination, Map<string, readonly Arrival[]>>();
+  readonly #arrivals = new Map<Host, Map<string, readonly Arrival<Host>[]>>();
 
   constructor(namespace: Namespace, mtls: NamespaceMtls, mesh: MeshView<typeof sidecarsOfPassing>) {
     this.#namespace = namespace;
@@ -46,14 +49,14 @@ export class Servers {
 
   /** If no workload of the host is known, those are assumed that its selector describes. */
   arrivals(
-    destination: Destination,
+    destination: Host,
     ports: () => readonly number[],
     subset: Destination["labels"] | undefined,
-  ): readonly Arrival[] {
+  ): readonly Arrival<Host>[] {
     const all = this.#podsBehind(destination);
     const own = subset === undefined ? undefined : all.ofSubset(subset);
     const pods = own === undefined ? all : this.#podsOf(own);
-    const known = this.#arrivals.get(destination) ?? new Map<string, readonly Arrival[]>();
+    const known = this.#arrivals.get(destination) ?? new Map<string, readonly Arrival<Host>[]>();
     this.#arrivals.set(destination, known);
     const numbers = pods.isWhole ? [] : ports();
     const key = `${pods.id} ${numbers.join()}`;
@@ -67,12 +70,12 @@ export class Servers {
   }
 
   /** The arrivals if they are the same for every port of the destination; undefined: they are not. */
-  arrivalsAtAllPorts(destination: Destination): readonly Arrival[] | undefined {
+  arrivalsAtAllPorts(destination: Host): readonly Arrival<Host>[] | undefined {
     const pods = this.#podsBehind(destination);
     return pods.isWhole ? pods.alike().map((one) => arrivalAt(destination, one)) : undefined;
   }
 
-  #podsBehind(destination: Destination): Pods {
+  #podsBehind(destination: Host): Pods {
     const { workloads } = destination;
     return workloads.length > 0 ? this.#podsOf(workloads) : new Pods(-1, [this.#podToCome(destination)]);
   }
@@ -90,7 +93,7 @@ export class Servers {
     return pods;
   }
 
-  #alikeAt(destination: Destination, { all }: Pods, ports: readonly number[]): readonly Alike[] {
+  #alikeAt(destination: Host, { all }: Pods, ports: readonly number[]): readonly Alike[] {
     return together(all, (pod) => {
       if (pod.isWhole) return [pod.modes.mode];
       this.#mesh.visited(ports.length);
@@ -118,7 +121,7 @@ export class Servers {
     return pod;
   }
 
-  #podToCome({ labels }: Destination): Pod {
+  #podToCome({ labels }: Host): Pod {
     const capture = captureOfComing(this.#namespace, this.#mesh.settings);
     const modes = this.#mtls.of(labels, capture === "ambient" ? "ambient" : "sidecar");
     return this.#podWith({ workload: undefined, capture, modes, interception: undefined });
@@ -200,7 +203,7 @@ class Pods {
 /** Pods with the same capture and mode. */
 type Alike = Omit<Arrival, "destination">;
 
-const arrivalAt = (destination: Destination, { workloads, capture, server }: Alike): Arrival => ({
+const arrivalAt = <Host>(destination: Host, { workloads, capture, server }: Alike): Arrival<Host> => ({
   destination,
   workloads,
   capture,
