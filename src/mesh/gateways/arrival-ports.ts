@@ -56,7 +56,7 @@ function arrivalAt(virtualService: VirtualService, { route, protocol }: Arriving
   let isAll = true;
   for (const [gateway, port] of asked(virtualService, route.match, [...tables.keys()])) {
     const table = tables.get(gateway);
-    isAll &&= table !== undefined;
+    isAll &&= table !== undefined && !(!port && hasNames(gateway, protocol));
     if (!port) anyPort.add(gateway);
     else if (isUsedAt(port, gateway, table, protocol)) ports.add(port);
   }
@@ -77,16 +77,17 @@ function* asked(
   }
 }
 
-/** At sidecars, even a host without port 80 is a name there (route/route.go buildSidecarVirtualHostsForVirtualService). */
+/** At port 80 of sidecars, even a host without this port is a name (route/route.go buildSidecarVirtualHostsForVirtualService). */
+const hasNames = (gateway: string, protocol: Traffic["protocol"]): boolean =>
+  gateway === meshGateway && protocol === "http";
+
 const isUsedAt = (
   port: number,
   gateway: string,
   table: RoutePorts | undefined,
   protocol: Traffic["protocol"],
 ): boolean =>
-  table === undefined ||
-  table.get(port)?.has(protocol) === true ||
-  (port === 80 && gateway === meshGateway && protocol === "http");
+  table === undefined || table.get(port)?.has(protocol) === true || (port === 80 && hasNames(gateway, protocol));
 
 /** Those that are known. */
 function portsUsed(
