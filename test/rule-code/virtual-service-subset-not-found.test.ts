@@ -201,6 +201,67 @@ test("of two roots the one whose own clients lack the subset counts", () => {
   );
 });
 
+describe("a route for ports at which no request arrives", () => {
+  const service = readAny({
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "cart", namespace: "shop" },
+    spec: {
+      clusterIP: "10.0.0.1",
+      ports: [
+        { name: "http", port: 8080 },
+        { name: "tcp-data", port: 9000 },
+      ],
+    },
+  }) as AnyObject;
+  const gateway = (port: number) =>
+    object("Gateway", "shop", {
+      selector: { istio: "ingress" },
+      servers: [{ hosts: ["*"], port: { number: port, name: "http", protocol: "HTTP" } }],
+    });
+  const route = [{ destination: { host: "cart", subset: "v9" } }];
+  const verdict = (spec: object, ...view: AnyObject[]) =>
+    introduced(
+      [rule("shop", "v1"), ...view],
+      object("VirtualService", "shop", { hosts: ["cart.shop.svc.cluster.local"], ...spec }),
+    ).map((line) => line.split(" ", 1)[0]);
+  const http = (...match: object[]) => ({ http: [{ match, route }] });
+
+  test("is warned of, and one for a port of the host is denied", () => {
+    assert.deepEqual(verdict(http({ port: 8888 }), service), ["warn"]);
+    assert.deepEqual(verdict(http({ port: 8888 }, { port: 9999 }), service), ["warn"]);
+    assert.deepEqual(verdict(http({ port: 8888 }, { port: 8080 }), service), ["deny"]);
+    assert.deepEqual(verdict(http({ port: 8080 }), service), ["deny"]);
+    assert.deepEqual(verdict(http({ uri: { prefix: "/" } }), service), ["deny"]);
+  });
+  test("a port uses the routes of its protocol", () => {
+    assert.deepEqual(verdict(http({ port: 9000 }), service), ["warn"]);
+    assert.deepEqual(verdict({ tcp: [{ match: [{ port: 9000 }], route }] }, service), ["deny"]);
+    assert.deepEqual(verdict({ tcp: [{ match: [{ port: 8080 }], route }] }, service), ["warn"]);
+  });
+  test("every host is a name at port 80, and a host that may be created later can have any port", () => {
+    assert.deepEqual(verdict(http({ port: 80 }), service), ["deny"]);
+    assert.deepEqual(verdict(http({ port: 8888 })), ["deny"]);
+  });
+  test("gateways have the ports of their servers, and a match those of its gateways", () => {
+    const both = (match: object) => ({ gateways: ["mesh", "cart"], ...http(match) });
+    assert.deepEqual(verdict(both({ port: 8888 }), service, gateway(8888)), ["deny"]);
+    assert.deepEqual(verdict(both({ port: 8888, gateways: ["mesh"] }), service, gateway(8888)), ["warn"]);
+    assert.deepEqual(verdict(both({ port: 8080, gateways: ["cart"] }), service, gateway(8888)), ["warn"]);
+    assert.deepEqual(verdict(both({ port: 8080, gateways: ["shop/cart"] }), service), ["deny"]);
+  });
+  test("a Service that gets the port is denied", () => {
+    const routed = object("VirtualService", "shop", { hosts: ["cart"], ...http({ port: 8888 }) });
+    const ports = [{ name: "http-new", port: 8888 }];
+    const changed = readAny({ ...service, spec: { clusterIP: "10.0.0.1", ports } }) as AnyObject;
+    const found = introduced([rule("shop", "v1"), service, routed], changed);
+    assert.deepEqual(
+      found.map((line) => line.split(" ", 1)[0]),
+      ["deny"],
+    );
+  });
+});
+
 test("in files that may not be all: a rule that lacks the subset is certain, a missing or broad rule is not", () => {
   const certain = (...view: AnyObject[]) => {
     const mesh = new MeshStore(

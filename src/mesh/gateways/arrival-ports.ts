@@ -2,12 +2,13 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { routesThroughRoots } from "../traffic/delegate-routes.ts";
-import { listenerPortsOf, registryReads } from "../traffic/registry.ts";
-import { gatewaysOf, isDelegate, meshGateway } from "../traffic/virtual-service-clients.ts";
+import { portsOfHosts, registryReads } from "../traffic/registry.ts";
+import { doubtOfUse } from "../traffic/unreachable-routes.ts";
+import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "../traffic/virtual-service-clients.ts";
 import type { Traffic, VirtualService } from "../traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
-import { routePortsOf } from "./route-ports.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { type RoutePorts, routePortsOf } from "./route-ports.ts";
 
 /** A VirtualService and its Namespace, whose labels say whether sidecars are injected there. */
 const namespaceOfRoutes = relation(
@@ -16,8 +17,11 @@ const namespaceOfRoutes = relation(
   namespaceByName,
 );
 
+const routesReads = [portsOfHosts, routePortsOf, routesThroughRoots] as const;
+type RoutesView = MeshView<(typeof routesReads)[number]>;
+
 /** What `portsOfArrival` and `sidecarPortsOf` read. */
-export const arrivalReads = [...registryReads, routePortsOf, namespaceOfRoutes, routesThroughRoots] as const;
+export const arrivalReads = [...registryReads, ...routesReads, namespaceOfRoutes] as const;
 type View = MeshView<(typeof arrivalReads)[number]>;
 
 type Arriving = Pick<Traffic, "protocol"> & { readonly route: Pick<Traffic["route"], "match"> };
@@ -25,8 +29,8 @@ type Arriving = Pick<Traffic, "protocol"> & { readonly route: Pick<Traffic["rout
 /** A route of a VirtualService with hosts, and those that a route of a delegate becomes (Istio pilot/pkg/model/virtualservice.go). */
 function inEffect(
   virtualService: VirtualService,
-  traffic: Traffic,
-  mesh: View,
+  traffic: Pick<Traffic, "at" | "protocol" | "route">,
+  mesh: RoutesView,
 ): readonly (readonly [VirtualService, Arriving])[] {
   if (!isDelegate(virtualService)) return [[virtualService, traffic]];
   if (traffic.protocol !== "http") return [];
@@ -36,16 +40,102 @@ function inEffect(
 
 /** The ports at which requests for a route arrive and use it, as far as they are known. */
 export const portsOfArrival = (virtualService: VirtualService, traffic: Traffic, mesh: View): readonly number[] =>
-  inEffect(virtualService, traffic, mesh).flatMap(([root, route]) => arrivingAt(root, route, mesh));
+  inEffect(virtualService, traffic, mesh).flatMap(([root, route]) => [...arrivalAt(root, route, mesh).ports]);
 
-function arrivingAt(virtualService: VirtualService, { route, protocol }: Arriving, mesh: View): readonly number[] {
-  const tables = [...mesh.get(routePortsOf, virtualService).values()];
-  const isUsed = (port: number) => {
-    const uses = tables.flatMap((table) => (table === undefined || table.has(port) ? [table?.get(port)] : []));
-    return uses.length === 0 || uses.some((use) => use === undefined || use.has(protocol));
-  };
-  return [...(listenerPortsOf(virtualService, route, mesh) ?? [])].filter(isUsed);
+interface Arrival {
+  readonly ports: ReadonlySet<number>;
+  /** Whether every other port is known not to be one. */
+  readonly isAll: boolean;
 }
+
+function arrivalAt(virtualService: VirtualService, { route, protocol }: Arriving, mesh: RoutesView): Arrival {
+  const tables = mesh.get(routePortsOf, virtualService);
+  mesh.visited(route.match.length * tables.size);
+  const ports = new Set<number>();
+  const anyPort = new Set<string>();
+  let isAll = true;
+  for (const [gateway, port] of asked(virtualService, route.match, [...tables.keys()])) {
+    const table = tables.get(gateway);
+    isAll &&= table !== undefined && !(!port && hasNames(gateway, protocol));
+    if (!port) anyPort.add(gateway);
+    else if (isUsedAt(port, gateway, table, protocol)) ports.add(port);
+  }
+  for (const gateway of anyPort) for (const port of portsUsed(virtualService, gateway, protocol, mesh)) ports.add(port);
+  return { ports, isAll };
+}
+
+/** Names of Gateways in matches are in the namespace of the VirtualService; those of a delegate's routes are full names by now. */
+function* asked(
+  { metadata }: VirtualService,
+  matches: Arriving["route"]["match"],
+  bound: readonly string[],
+): Iterable<readonly [gateway: string, port: number | undefined]> {
+  if (matches.length === 0) for (const gateway of bound) yield [gateway, undefined];
+  for (const { port, gateways } of matches) {
+    const names = new Set(gateways.map((name) => fullGatewayName(name, metadata.namespace)));
+    for (const gateway of bound) if (names.size === 0 || names.has(gateway)) yield [gateway, port];
+  }
+}
+
+/** At port 80 of sidecars, even a host without this port is a name (route/route.go buildSidecarVirtualHostsForVirtualService). */
+const hasNames = (gateway: string, protocol: Traffic["protocol"]): boolean =>
+  gateway === meshGateway && protocol === "http";
+
+const isUsedAt = (
+  port: number,
+  gateway: string,
+  table: RoutePorts | undefined,
+  protocol: Traffic["protocol"],
+): boolean =>
+  table === undefined || table.get(port)?.has(protocol) === true || (port === 80 && hasNames(gateway, protocol));
+
+/** Those that are known. */
+function portsUsed(
+  virtualService: VirtualService,
+  gateway: string,
+  protocol: Traffic["protocol"],
+  mesh: RoutesView,
+): Iterable<number> {
+  const table = mesh.get(routePortsOf, virtualService).get(gateway);
+  if (table !== undefined) return [...table].flatMap(([port, uses]) => (uses.has(protocol) ? [port] : []));
+  return (gateway === meshGateway ? mesh.get(portsOfHosts, virtualService) : undefined) ?? [];
+}
+
+/** The routes of a VirtualService that no port uses at which requests for it arrive: their matches name other ports, or other gateways. */
+const routesWithoutPort = fact(
+  "routesWithoutPort",
+  "VirtualService",
+  routesReads,
+  (virtualService, mesh): ReadonlySet<Traffic["route"]> => {
+    const found = new Set<Traffic["route"]>();
+    const { http, tcp, tls } = virtualService.spec;
+    const lists = { http, tcp, tls };
+    for (const protocol of ["http", "tcp", "tls"] as const)
+      for (const [i, route] of lists[protocol].entries()) {
+        const inUse = inEffect(virtualService, { route, protocol, at: ["spec", protocol, i] }, mesh);
+        const arrivals = inUse.map(([root, one]) => arrivalAt(root, one, mesh));
+        if (arrivals.length > 0 && arrivals.every(({ ports, isAll }) => isAll && ports.size === 0)) found.add(route);
+      }
+    return found;
+  },
+);
+
+/** What `doubtOfTraffic` reads. */
+export const doubtReads = [routesWithoutPort] as const;
+
+/**
+ * Why what is wrong with a destination only warns, as the rest of a sentence that begins with "because"; undefined: requests reach it
+ * (Istio pilot/pkg/networking/core/route/route.go TranslateRoute, pilot/pkg/networking/core/tls.go matchTLS, matchTCP).
+ */
+export const doubtOfTraffic = (
+  traffic: Traffic,
+  virtualService: VirtualService,
+  mesh: MeshView<typeof routesWithoutPort>,
+): string | undefined =>
+  doubtOfUse(traffic, virtualService) ??
+  (mesh.get(routesWithoutPort, virtualService).has(traffic.route)
+    ? "no port at which requests arrive uses this route"
+    : undefined);
 
 /**
  * Those at which sidecars have an http route. They look services up among those with the port of the listener, and only with this port,
@@ -60,10 +150,7 @@ function atSidecars(virtualService: VirtualService, { route, protocol }: Arrivin
   const matches = route.match.filter(({ gateways }) => gateways.length === 0 || gateways.includes(meshGateway));
   if (protocol !== "http" || !names.has(meshGateway) || (route.match.length > 0 && matches.length === 0)) return [];
   if (!mesh.related(namespaceOfRoutes, virtualService).some((one) => hasSidecars(one, mesh.settings))) return [];
-  const table = mesh.get(routePortsOf, virtualService).get(meshGateway);
-  const ofNames = names.size === 1 ? listenerPortsOf(virtualService, { match: [] }, mesh) : undefined;
-  const all =
-    table === undefined ? [...(ofNames ?? [])] : [...table].flatMap(([port, use]) => (use.has("http") ? [port] : []));
+  const all = [...portsUsed(virtualService, meshGateway, "http", mesh)];
   return matches.length > 0 ? all.filter((port) => matches.some((match) => (match.port || port) === port)) : all;
 }
 

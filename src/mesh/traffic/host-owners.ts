@@ -4,7 +4,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
 import { everyNamespace, visibleTo } from "./export-to.ts";
-import { isWildcard } from "./hosts.ts";
+import { coveringHosts, hostOfService, isWildcard } from "./hosts.ts";
 import { hostsOf } from "./virtual-service-choices.ts";
 import { type ClientScopes, clientScopes } from "./sidecar-scope.ts";
 import { clientsMatching, gatewaysOf, isDelegate, meshGateway } from "./virtual-service-clients.ts";
@@ -18,6 +18,12 @@ export const hostsForSidecars = index("VirtualService", (virtualService, setting
 );
 /** A VirtualService and all VirtualServices for sidecars, itself among them, that have one of its hosts, exactly as written. */
 export const virtualServicesOfSameHost = relation("virtualServicesOfSameHost", hostsForSidecars, hostsForSidecars);
+/** A Service and the VirtualServices for sidecars that have its host or a wildcard over it, even those that others are preferred to. */
+export const virtualServicesOverService = relation(
+  "virtualServicesOverService",
+  index("Service", (service, { domain }) => coveringHosts(hostOfService(service, domain).toLowerCase())),
+  hostsForSidecars,
+);
 
 /** The namespaces whose sidecars get a route of a VirtualService; everyNamespace stands for all. */
 type Routed = ReadonlySet<string>;
@@ -264,25 +270,22 @@ export const followersOf = (
   );
 
 /**
- * Whether some sidecars follow a VirtualService at a host of its own, of those that any of its routes is for. Of several the
- * first one decides, and one for the very host before one for a wildcard over it (Istio pilot/pkg/model/virtualservice.go
- * SelectVirtualServices, pilot/pkg/networking/core/route/route.go separateVSHostsAndServices).
+ * Whether some sidecars follow a VirtualService at a host of its own, of those that any of its routes is for. Of several the first one
+ * decides, and `moreSpecific` have the requests of HTTP before it: those for the very host, or for a wildcard that its own one covers
+ * (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, sidecar.go computeWildcardHostVirtualServiceIndex,
+ * pilot/pkg/networking/core/route/route.go separateVSHostsAndServices).
  */
 export function isFollowedAt(
   virtualService: VirtualService,
   own: HostOwners,
-  exact: HostOwners,
+  moreSpecific: readonly HostOwners[],
   scopes: ClientScopes,
 ): boolean {
   const followers = new Followers(virtualService, [own], scopes);
-  return protocolsOf(virtualService).some(
-    (protocol) =>
-      !followers.areNone(protocol) &&
-      (own === exact ||
-        protocol !== "http" ||
-        exact.virtualServices.length === 0 ||
-        exact.followed(protocol).has(undefined)),
-  );
+  const isLeft = (protocol: Protocol) =>
+    protocol !== "http" ||
+    moreSpecific.every((owners) => owners.virtualServices.length === 0 || owners.followed(protocol).has(undefined));
+  return protocolsOf(virtualService).some((protocol) => !followers.areNone(protocol) && isLeft(protocol));
 }
 
 const protocolsOf = ({ spec }: VirtualService): readonly Protocol[] =>

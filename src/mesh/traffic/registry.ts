@@ -5,7 +5,6 @@ import { isServed } from "../objects/revision.ts";
 import { isAlias, isExternalName, portsOf, type RoutedAlias, routedAlias } from "./aliased-hosts.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
 import { coveringHosts, fullHost, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
-import { gatewaysOf, gatewaysOfVirtualService, meshGateway } from "./virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "./virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
@@ -84,77 +83,26 @@ export const isCoveredByWildcard = (host: string, mesh: MeshView<typeof wildcard
 export const isRegistryComplete = (mesh: MeshView): boolean =>
   mesh.knowsAll("Service") && mesh.knowsAll("ServiceEntry");
 
-/** A VirtualService with a destination without a port, or with a delegate that may have one, and the Gateways at whose ports its requests can arrive. */
-const gatewaysOfArrival = relation(
-  "gatewaysOfArrival",
-  index("VirtualService", (virtualService, settings) =>
-    hasDestinationWithoutPort(virtualService) || virtualService.spec.http.some(({ delegate }) => delegate !== undefined)
-      ? gatewaysOfVirtualService.from.keys(virtualService, settings)
-      : [],
-  ),
-  gatewaysOfVirtualService.to,
-);
-
-function hasDestinationWithoutPort(virtualService: VirtualService): boolean {
-  for (const { destination } of trafficOf(virtualService)) if (!destination.port?.number) return true;
-  return false;
-}
-
 /**
- * The ports of the listeners at which requests for a route arrive: those of the hosts, for sidecars, and those of the
- * servers, for gateways. A host that the registry does not have is a name at port 80 (Istio
- * pilot/pkg/networking/core/httproute.go BuildSidecarVirtualHostWrapper). Undefined: some are not known.
+ * The ports of the hosts of a VirtualService, for sidecars. A host that the registry does not have is a name at port 80 (Istio
+ * pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService). Undefined: some are not known.
  */
-export function listenerPortsOf(
-  virtualService: VirtualService,
-  route: { readonly match: readonly { readonly port: number | undefined }[] },
-  mesh: MeshView<typeof registeredHost | typeof gatewaysOfArrival>,
-): ReadonlySet<number> | undefined {
-  const asked = route.match.map(({ port }) => port);
-  if (asked.length > 0 && asked.every((port) => port !== undefined && port > 0))
-    return new Set(asked.flatMap((port) => port ?? []));
-  let all = listening.get(virtualService)?.get(mesh);
-  if (all === undefined) {
-    all = { ports: allListenerPorts(virtualService, mesh) };
-    const ofObject = listening.get(virtualService) ?? new WeakMap<object, ListenerPorts>();
-    listening.set(virtualService, ofObject);
-    ofObject.set(mesh, all);
-  }
-  return all.ports;
-}
-interface ListenerPorts {
-  readonly ports: ReadonlySet<number> | undefined;
-}
-/** Many routes ask for the same. */
-const listening = new WeakMap<VirtualService, WeakMap<object, ListenerPorts>>();
-
-function allListenerPorts(
-  virtualService: VirtualService,
-  mesh: MeshView<typeof registeredHost | typeof gatewaysOfArrival>,
-): ReadonlySet<number> | undefined {
-  const names = gatewaysOf(virtualService);
-  const isForSidecars = names.has(meshGateway);
-  const gateways = names.size === 1 && isForSidecars ? [] : mesh.related(gatewaysOfArrival, virtualService);
-  if (virtualService.spec.hosts.length === 0 || gateways.length < names.size - Number(isForSidecars)) return undefined;
-  const found = gateways.flatMap(({ spec: { servers } }) => servers.flatMap(({ port }) => port?.number ?? []));
-  const ofSidecars = isForSidecars ? sidecarPorts(virtualService, mesh) : new Set<number>();
-  return ofSidecars && new Set([...found, ...ofSidecars]);
-}
-
-function sidecarPorts(
-  { metadata, spec }: VirtualService,
-  mesh: MeshView<typeof registeredHost>,
-): ReadonlySet<number> | undefined {
-  const found = new Set<number>();
-  for (const said of spec.hosts) {
-    const host = fullHost(said, metadata.namespace, mesh.settings.domain).toLowerCase();
-    if (isWildcard(host)) return undefined;
-    const { definitions, ports } = mesh.get(registeredHost, host);
-    if (ports === undefined || (definitions.length === 0 && !isRegistryComplete(mesh))) return undefined;
-    for (const port of definitions.length === 0 ? [80] : ports) found.add(port);
-  }
-  return found;
-}
+export const portsOfHosts = fact(
+  "portsOfHosts",
+  "VirtualService",
+  [registeredHost],
+  ({ metadata, spec }, mesh): ReadonlySet<number> | undefined => {
+    const found = new Set<number>();
+    for (const said of spec.hosts) {
+      const host = fullHost(said, metadata.namespace, mesh.settings.domain).toLowerCase();
+      if (isWildcard(host)) return undefined;
+      const { definitions, ports } = mesh.get(registeredHost, host);
+      if (ports === undefined || (definitions.length === 0 && !isRegistryComplete(mesh))) return undefined;
+      for (const port of definitions.length === 0 ? [80] : ports) found.add(port);
+    }
+    return found;
+  },
+);
 
 /** A VirtualService and the Services of the namespaces of the hosts that it sends requests to. */
 const servicesNearVirtualService = relation(
@@ -220,6 +168,4 @@ export const servicesNear = fact(
 export const neighbours = forWording(servicesNear);
 
 /** What the rules about destinations read. */
-export const registryReads = [
-  ...[registeredHost, wildcardsOverVirtualService, gatewaysOfArrival, neighbours, namesNearby],
-] as const;
+export const registryReads = [...[registeredHost, wildcardsOverVirtualService, neighbours, namesNearby]] as const;

@@ -9,7 +9,7 @@ import { captured } from "../membership/captured.ts";
 import { everyNamespace } from "./export-to.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { isWildcard } from "./hosts.ts";
-import { hasGatewaySemantics, hostsOf } from "./virtual-service-choices.ts";
+import { hasGatewaySemantics, hostsAsWritten } from "./virtual-service-choices.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
 export type Sidecar = ObjectOf<"Sidecar">;
@@ -137,7 +137,7 @@ function imports({ byNamespace }: EgressListener, virtualService: VirtualService
   const { namespace } = virtualService.metadata;
   const scopes = [byNamespace.get(namespace), byNamespace.get(everyNamespace)].filter((one) => one !== undefined);
   const isWhole = hasGatewaySemantics(virtualService);
-  return hostsOf(virtualService, mesh.settings).some(
+  return hostsAsWritten(virtualService, mesh.settings).some(
     (host) =>
       !scopes.some(({ excluded }) => excluded.over(host) !== undefined) &&
       scopes.some((scope) => (isWhole ? importsWhole(scope, host) : matchesVirtualService(scope, host, mesh))),

@@ -19,8 +19,12 @@ import type { Protocol, VirtualService } from "./virtual-services.ts";
 const everyProtocol: readonly Protocol[] = ["http", "tcp", "tls"];
 
 /** The hosts of a VirtualService as istiod resolves them; sidecars ignore case. */
-export const hostsOf = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): readonly string[] =>
-  spec.hosts.map((host) => fullHost(host, metadata.namespace, domain).toLowerCase());
+export const hostsOf = (virtualService: VirtualService, settings: MeshSettings): readonly string[] =>
+  hostsAsWritten(virtualService, settings).map((host) => host.toLowerCase());
+
+/** The same without the change of case: what a Sidecar imports is compared as it is written (Istio pilot/pkg/model/sidecar.go VSMatches). */
+export const hostsAsWritten = ({ metadata, spec }: VirtualService, { domain }: MeshSettings): readonly string[] =>
+  spec.hosts.map((host) => fullHost(host, metadata.namespace, domain));
 
 /** Every VirtualService by its hosts, including those that no control plane reads. */
 export const everyVirtualServiceByHost = index("VirtualService", (virtualService, settings) =>

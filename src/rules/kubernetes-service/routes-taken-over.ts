@@ -3,8 +3,8 @@ import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import type { MeshView } from "../../view/view.ts";
-import { hostOwners, isFollowedAt } from "../../mesh/traffic/host-owners.ts";
-import { hostOfService } from "../../mesh/traffic/hosts.ts";
+import { hostOwners, isFollowedAt, virtualServicesOverService } from "../../mesh/traffic/host-owners.ts";
+import { coveringHosts, covers, hostOfService } from "../../mesh/traffic/hosts.ts";
 import { ownersOfOtherName } from "../../mesh/traffic/other-name-owners.ts";
 import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import {
@@ -26,6 +26,7 @@ const reads = [
   portsOfOwnHosts,
   routesAtWaypointElsewhere,
   hostOwners,
+  virtualServicesOverService,
   ownersOfOtherName,
   followerScopes,
 ] as const;
@@ -49,7 +50,7 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
     seen: "Clients of other namespaces are answered by another service, with changed headers, or with other timeouts, and the VirtualService of the owner has no effect for them.",
     wayOut: "Delete the VirtualService of the other namespace, or limit it with `exportTo: [.]`.",
     silentWhen:
-      "It is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, another one has the requests of all clients because it is older or for the very host, it is in the root namespace, it has only other names of the Service than the full host and the proxies tell requests to the port by their address, or its host is a wildcard for some of the hosts of a namespace.",
+      "It is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, another one has the requests of all clients because it is older, or for the very host or a more specific wildcard, it is in the root namespace, it has only other names of the Service than the full host and the proxies tell requests to the port by their address, or its host is a wildcard for some of the hosts of a namespace.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 
@@ -81,12 +82,12 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
 
 /** Whether no other VirtualService has the requests of all clients. */
 function isUsedAt(host: string, virtualService: VirtualService, service: Service, mesh: View): boolean {
-  const owners = mesh.get(hostOwners, host);
-  const exact = mesh.get(hostOwners, hostOfService(service, mesh.settings.domain).toLowerCase());
+  const own = hostOfService(service, mesh.settings.domain).toLowerCase();
+  const moreSpecific = coveringHosts(own).filter((one) => one !== host && covers(host, one));
   return isFollowedAt(
     virtualService,
-    owners,
-    host.startsWith("*") ? exact : owners,
+    mesh.get(hostOwners, host),
+    moreSpecific.map((one) => mesh.get(hostOwners, one)),
     mesh.get(followerScopes, virtualService),
   );
 }
@@ -98,6 +99,6 @@ function namesTaken(virtualService: VirtualService, service: Service, mesh: View
   const scopes = mesh.get(followerScopes, virtualService);
   return names.filter((name) => {
     const { owners } = mesh.get(ownersOfOtherName, name);
-    return isFollowedAt(virtualService, owners, owners, scopes);
+    return isFollowedAt(virtualService, owners, [], scopes);
   });
 }

@@ -16,7 +16,7 @@ import {
   namespaceOfSidecar,
   type Sidecar,
 } from "../../mesh/traffic/sidecar-egress.ts";
-import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
+import { hostsAsWritten } from "../../mesh/traffic/virtual-service-choices.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, forWording, index, type MeshView, relation, setting } from "../../view/view.ts";
 
@@ -49,7 +49,7 @@ const virtualServicesOfSidecar = relation(
   "virtualServicesOfSidecar",
   exactHosts,
   index("VirtualService", (virtualService, settings) =>
-    isServed(virtualService, settings) ? new Set(hostsOf(virtualService, settings)) : [],
+    isServed(virtualService, settings) ? new Set(hostsAsWritten(virtualService, settings)) : [],
   ),
 );
 /** The namespaces in which a host is defined or routed. */

@@ -1,6 +1,12 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { arrivalReads, portsOfArrival, sidecarPortsOf } from "../../mesh/gateways/arrival-ports.ts";
+import {
+  arrivalReads,
+  doubtOfTraffic,
+  doubtReads,
+  portsOfArrival,
+  sidecarPortsOf,
+} from "../../mesh/gateways/arrival-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
 import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
@@ -11,7 +17,6 @@ import { isRegistryComplete, type RegisteredHost, registeredHost, registryReads 
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
-import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import {
   gatewayPodsOf,
   gatewaysOfVirtualService,
@@ -38,7 +43,7 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
 });
 
 const reads = [
-  ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads],
+  ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads, ...doubtReads],
   ...[gatewaysOfVirtualService, workloadsOfGateway],
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -105,7 +110,7 @@ function doubtOf(
   traffic: Traffic,
   { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
 ): string | undefined {
-  const doubt = doubtOfUse(traffic, object);
+  const doubt = doubtOfTraffic(traffic, object, mesh);
   return doubt ?? (isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known");
 }
 

@@ -2,6 +2,7 @@ import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
+import { doubtOfTraffic, doubtReads } from "../../mesh/gateways/arrival-ports.ts";
 import { hasNoMeshRoutes } from "../../mesh/membership/clients.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -15,7 +16,6 @@ import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetLookup, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
-import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import { routedApart } from "../../mesh/waypoints/subsets-at-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -74,7 +74,7 @@ export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
-  reads: [routing, subsetsOfHost, targetHost, withoutSidecars, apart, setting("rootNamespace")],
+  reads: [routing, subsetsOfHost, targetHost, withoutSidecars, apart, ...doubtReads, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar", "KubernetesGateway"],
   mode: "deny",
   since: "0.1.0",
@@ -122,7 +122,7 @@ export const virtualServiceSubsetNotFound = defineRule({
       if (failures.length > 0)
         yield* problemsOf(failures, {
           traffic,
-          doubt: doubtOfUse(traffic, virtualService),
+          doubt: doubtOfTraffic(traffic, virtualService, mesh),
           target: { ...mesh.get(targetHost, known.host), subset },
           settings,
           hasNoSidecars: (namespace) => mesh.get(withoutSidecars, virtualService).has(namespace),

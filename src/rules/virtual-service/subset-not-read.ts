@@ -1,4 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { doubtOfTraffic, doubtReads } from "../../mesh/gateways/arrival-ports.ts";
 import { type Readers, readers } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
@@ -9,7 +10,6 @@ import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
-import { doubtOfUse } from "../../mesh/traffic/unreachable-routes.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
@@ -36,14 +36,14 @@ const namespacesMeantByVirtualService = relation(
   namespaceByName,
 );
 
-const reads = [namespacesMeantByVirtualService, readers, hostOfSubsets, subsetsOfHost] as const;
+const reads = [namespacesMeantByVirtualService, readers, hostOfSubsets, subsetsOfHost, ...doubtReads] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceSubsetNotRead = defineRule({
   id: "virtual-service-subset-not-read",
   subject: "VirtualService",
   reads,
-  worksWithout: ["Service", "ServiceEntry"],
+  worksWithout: ["Gateway", "Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary", "revisions"],
@@ -73,7 +73,7 @@ export const virtualServiceSubsetNotRead = defineRule({
       let found = failures.get(key);
       if (found === undefined) failures.set(key, (found = unreadBy(clients, { virtualService, host, subset, mesh })));
       if (found.length === 0) continue;
-      const doubt = doubtOfUse(traffic, virtualService);
+      const doubt = doubtOfTraffic(traffic, virtualService, mesh);
       const unread = `${key} ${doubt === undefined}`;
       if (!reported.has(unread)) yield* found.map((one) => problemOf(one, traffic, doubt));
       reported.add(unread);

@@ -167,12 +167,15 @@ function compose(chunk: Chunk): Document | undefined {
   }
   for (const document of composer.end(false, chunk.text.length)) documents.push(document);
   const [document, second] = documents;
-  const error = document?.errors[0];
+  const error = document?.errors.find(({ message }) => !message.startsWith(commentWithoutSpace));
   if (error !== undefined) throw syntaxProblem(error, chunk);
   const { start } = chunk;
   if (second !== undefined) throw new DocumentProblem(start + (second.range?.[0] ?? 0), afterEnd);
   return document;
 }
+
+/** kubectl's parser reads `[]# comment` as `[] # comment` (go-yaml scannerc.go yaml_parser_scan_to_next_token); in a plain scalar, # is text. */
+const commentWithoutSpace = "Comments must be separated from other tokens";
 
 const afterEnd = 'kubectl ignores text after "..."; start a new document with ---';
 

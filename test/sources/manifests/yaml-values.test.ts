@@ -41,6 +41,17 @@ for (const text of marks)
     assert.match(documentOf(`spec: ${text}`)?.problems[0]?.message ?? "", /as the mark of a key|^a key is empty/);
   });
 
+for (const [text, expected] of [
+  ["[]#none", []],
+  ["{b: 1}# none", { b: 1 }],
+  ['"x"#c', "x"],
+  ["|#c\n  x\n", "x\n"],
+  ["x#c", "x#c"],
+] as const)
+  test(`a comment needs no space before it where no plain text ends, as for kubectl: ${text}`, () => {
+    assert.deepEqual(read(`spec: ${text}`), { spec: expected });
+  });
+
 test("question marks and colons mean nothing elsewhere", () => {
   const values = { a: "b?", b: "?c", c: "::1", d: ":80" };
   assert.deepEqual(read('a: b?\nb: ?c\nc: ::1\nd: ":80"\n'), values);
