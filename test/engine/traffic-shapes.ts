@@ -191,6 +191,35 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a DestinationRule with mTLS for n subsets and ports, and n workloads without a sidecar",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        manifest("v1", "Service", named("m"), {
+          spec: { selector: { app: "m" }, ports: list(n, (i) => ({ name: `tcp-${i}`, port: 1000 + i })) },
+        }),
+        ...list(n, (i) => {
+          const labels = { app: "m", version: `v${i}`, "sidecar.istio.io/inject": "false" };
+          return manifest("apps/v1", "Deployment", named(`m-${i}`), { spec: { template: { metadata: { labels } } } });
+        }),
+      ],
+      change: {
+        object: istio("DestinationRule", "m", {
+          host: "m",
+          trafficPolicy: {
+            tls: { mode: "ISTIO_MUTUAL" },
+            portLevelSettings: list(n, (i) => ({ port: { number: 1000 + 2 * i }, tls: { mode: "ISTIO_MUTUAL" } })),
+          },
+          subsets: list(n, (i) => ({
+            name: `v${i}`,
+            labels: { version: `v${i}` },
+            trafficPolicy: { tls: { mode: "ISTIO_MUTUAL" } },
+          })),
+        }),
+      },
+    }),
+  },
+  {
     title: "n ports of databases that are declared as HTTP",
     world: (n) => ({
       objects: [protectedNamespace],

@@ -21,7 +21,7 @@ export interface SubsetFailure {
    */
   readonly standsFor: readonly string[] | undefined;
   /** Whether it stands for every other namespace there is or will be, because the VirtualService is hidden from none. */
-  readonly isForAll: boolean;
+  readonly standsForAll: boolean;
   /** The VirtualService that these clients follow instead; undefined: they follow the one with the route. */
   readonly ownerInstead: VirtualService | undefined;
   /** For a delegate: the root VirtualService through which the clients reach it. */
@@ -58,7 +58,7 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
     client: undefined,
     isGrave: false,
     standsFor: undefined,
-    isForAll: false,
+    standsForAll: false,
     ownerInstead: undefined,
     root: undefined,
   };
@@ -68,8 +68,8 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
 type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave">;
 
 /** What a failure stands for, unless it stands for itself alone. */
-type Others = Pick<SubsetFailure, "standsFor" | "isForAll">;
-const itselfAlone: Others = { standsFor: undefined, isForAll: false };
+type Others = Pick<SubsetFailure, "standsFor" | "standsForAll">;
+const itselfAlone: Others = { standsFor: undefined, standsForAll: false };
 
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
 class CallersLookUp {
@@ -102,19 +102,27 @@ class CallersLookUp {
     );
     const unseen = served.length === 0 ? this.#unseen(subset) : undefined;
     if (unseen) served.push({ client: undefined, lookup: unseen, isGrave: true });
-    const told = served.length > 0 && this.#isForAll(subset) ? served : [];
+    const told = served.length > 0 && this.#isLackedByAll(subset) ? served : [];
     const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
-    const isForAll = told.length > 0 && lacking.some(({ visible }) => this.#isSeenByAll(visible));
-    const found = served.map((failure) => this.#failure(failure, { standsFor, isForAll }));
+    const standsForAll = told.length > 0 && lacking.some(({ visible }) => this.#isSeenByAll(visible));
+    const found = served.map((failure) => this.#failure(failure, { standsFor, standsForAll }));
     for (const { visible, names } of lacking)
       for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, itselfAlone));
     return found;
   }
 
-  #failure({ client, lookup, isGrave }: Failure, { standsFor, isForAll }: Others): SubsetFailure {
-    return { client, lookup, isGrave, standsFor, isForAll, ownerInstead: this.#ownerInstead(client), root: undefined };
+  #failure({ client, lookup, isGrave }: Failure, { standsFor, standsForAll }: Others): SubsetFailure {
+    return {
+      client,
+      lookup,
+      isGrave,
+      standsFor,
+      standsForAll,
+      ownerInstead: this.#ownerInstead(client),
+      root: undefined,
+    };
   }
 
   #isSeenByAll(visible: ReadonlySet<string>): boolean {
@@ -127,7 +135,7 @@ class CallersLookUp {
   }
 
   /** Whether no client has the subset. */
-  #isForAll(subset: string): boolean {
+  #isLackedByAll(subset: string): boolean {
     const { inOrder, somewhere } = this.#callers;
     return [...inOrder, ...somewhere.map((sidecars) => ({ sidecars }))].every((some) =>
       "sidecars" in some
@@ -164,9 +172,9 @@ class CallersLookUp {
   #findServed(visible: ReadonlySet<string>): readonly string[] {
     const { serviceNamespaces } = this.#subsets;
     const meant = new Set([this.#callers.root.metadata.namespace, ...serviceNamespaces]);
-    const isForAll = visible.has(everyNamespace);
-    const names = [...meant].filter((name) => this.#isServed(name) && (isForAll || visible.has(name)));
-    return isForAll || names.length < 2 ? names : inOrderOf(visible, names);
+    const isSeenByEveryone = visible.has(everyNamespace);
+    const names = [...meant].filter((name) => this.#isServed(name) && (isSeenByEveryone || visible.has(name)));
+    return isSeenByEveryone || names.length < 2 ? names : inOrderOf(visible, names);
   }
 
   #ofServed(visible: ReadonlySet<string>, subset: string): Failure[] {

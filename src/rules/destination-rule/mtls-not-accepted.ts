@@ -6,13 +6,15 @@ import { type Arrival, type ServedHost, Servers } from "../../mesh/client-tls/ar
 import { tlsModeOf } from "../../mesh/client-tls/client-tls.ts";
 import { portsOf } from "../../mesh/client-tls/destinations.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
+import type { Capture } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
 import { isProxy, type Workload } from "../../mesh/membership/workloads.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import type { EffectiveMode } from "../../mesh/mtls/peer-authentications.ts";
+import type { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { selects } from "../../mesh/objects/selectors.ts";
 import { sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
@@ -111,37 +113,65 @@ interface Refusal {
 
 function refusalsAt(service: Service, namespace: Namespace, mesh: View): (place: Place) => readonly Refusal[] {
   const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
+  if (pods === undefined) return () => [];
   const { ports, workloadPort } = portsOf(service);
+  const portsAt = portsAmong(ports);
   const servers = new Servers<ServedHost>(namespace, mtlsOf(namespace, mesh), mesh);
-  // Many places can have the same workloads.
-  const hosts = new Map<readonly Workload[], ServedHost>();
-  return ({ port, except, subset, apart }) => {
-    const workloads = pods?.selected(subset ?? {}) ?? [];
-    const asked = ports.filter((one) => (port === undefined ? !except.has(one) : one === port));
-    if (workloads.length === 0 || asked.length === 0) return [];
-    let host = hosts.get(workloads);
-    if (host === undefined) hosts.set(workloads, (host = { labels: {}, workloads, workloadPort }));
-    const isApart = (workload: Workload) => apart.some((labels) => selects(labels, workload.pod.labels));
-    return servers.arrivals(host, () => asked, undefined).flatMap((arrival) => refusalOf(arrival, isApart));
+  // Many places can have the same workloads and the same subsets apart.
+  const hostOf = remembered((workloads: readonly Workload[]): ServedHost => ({ labels: {}, workloads, workloadPort }));
+  const sparedBy = remembered((apart: readonly Labels[]) => selectedByAny(apart, pods));
+  return (place) => {
+    const workloads = pods.selected(place.subset ?? {});
+    const asked = portsAt(place);
+    if (workloads.length === 0 || asked === undefined) return [];
+    const arrivals = servers.arrivals(hostOf(workloads), asked, undefined);
+    return arrivals.flatMap((arrival) => refusalOf(arrival, sparedBy(place.apart)) ?? []);
   };
+}
+
+/** The ports of a Service for which a place is, as a list that is made when it is needed; undefined: none. */
+function portsAmong(ports: readonly number[]): (place: Place) => (() => readonly number[]) | undefined {
+  const known = new Set(ports);
+  return ({ port, except }) => {
+    if (port !== undefined) return known.has(port) ? () => [port] : undefined;
+    const others = () => ports.filter((one) => !except.has(one));
+    return except.size < known.size || others().length > 0 ? others : undefined;
+  };
+}
+
+function remembered<K extends object, V>(make: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    let value = known.get(key);
+    if (value === undefined) known.set(key, (value = make(key)));
+    return value;
+  };
+}
+
+function selectedByAny(all: readonly Labels[], pods: Labelled<Workload>): ReadonlySet<Workload> {
+  const found = new Set<Workload>();
+  for (const list of new Set(all.map((labels) => pods.selected(labels)))) {
+    if (found.size === pods.all.length) break;
+    for (const one of list) found.add(one);
+  }
+  return found;
 }
 
 function refusalOf(
   { capture, server, workloads }: Arrival<ServedHost>,
-  isApart: (workload: Workload) => boolean,
-): readonly Refusal[] {
-  const of = (why: Refusal["why"], by: AnyObject | undefined, refusing: readonly Workload[]) =>
-    refusing.length === 0 ? [] : [{ why, by, workloads: refusing.toSorted(byId) }];
-  if (capture === "none")
-    return of(
-      "no sidecar",
-      undefined,
-      workloads.filter((one) => !mayRunProxy(one) && !isApart(one)),
-    );
-  if (capture !== "sidecar") return [];
-  const spoken = workloads.filter((one) => !isApart(one));
-  if (server === undefined) return of("bypassed", undefined, spoken);
-  return server.mode === "DISABLE" ? of("DISABLE", server.by, spoken) : [];
+  spared: ReadonlySet<Workload>,
+): Refusal | undefined {
+  const why = reasonOf(capture, server);
+  if (why === undefined) return undefined;
+  const refusing = workloads.filter((one) => !spared.has(one) && (why !== "no sidecar" || !mayRunProxy(one)));
+  return refusing.length === 0 ? undefined : { why, by: server?.by, workloads: refusing.toSorted(byId) };
+}
+
+function reasonOf(capture: Capture, server: EffectiveMode | undefined): Refusal["why"] | undefined {
+  if (capture === "none") return "no sidecar";
+  if (capture !== "sidecar") return undefined;
+  if (server === undefined) return "bypassed";
+  return server.mode === "DISABLE" ? "DISABLE" : undefined;
 }
 
 /** A gateway, an agent for gRPC or a proxy that was not injected can terminate the mesh's mTLS. */

@@ -167,11 +167,11 @@ interface Asked {
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
   const { traffic, target, doubt } = asked;
-  const isForAll = failures.length === 1 && target.subsets.isNowhere(target.subset);
+  const isOfEveryone = failures.length === 1 && target.subsets.isNowhere(target.subset);
   for (const failure of failures) {
     const isWarning = !failure.isGrave || doubt !== undefined;
     const onlyWarns = isWarning ? (doubt ?? notGrave) : followedByNobody(failure, asked);
-    const said = saidOf(failure, asked, { isWarning, isForAll });
+    const said = saidOf(failure, asked, { isWarning, isOfEveryone });
     // Without spread objects, because a DestinationRule can have tens of thousands of such problems.
     const problem: Writable = {
       at: [...traffic.at, "subset"],
@@ -196,7 +196,7 @@ const onlyWaypoints = "the namespace has only ambient clients, and waypoints in 
 interface Weight {
   readonly isWarning: boolean;
   /** Whether no client has the subset, and one failure stands for all. */
-  readonly isForAll: boolean;
+  readonly isOfEveryone: boolean;
 }
 
 /** The result is stored where it depends on the namespace of the clients alone, because thousands of routes can have it. */
@@ -205,7 +205,7 @@ function saidOf(failure: SubsetFailure, asked: Asked, weight: Weight): Said {
   const { subset, said } = asked.target;
   if (client === undefined || client.gateway !== undefined || root !== undefined)
     return new Said(failure, asked, weight);
-  const key = `${subset}\n${client.namespace}\n${weight.isWarning} ${weight.isForAll}`;
+  const key = `${subset}\n${client.namespace}\n${weight.isWarning} ${weight.isOfEveryone}`;
   let known = said.get(key);
   if (known === undefined) said.set(key, (known = new Said(failure, asked, weight)));
   return known;
@@ -218,22 +218,22 @@ class Said {
   readonly #failure: SubsetFailure;
   readonly #target: Target;
   readonly #settings: MeshSettings;
-  readonly #isForAll: boolean;
+  readonly #isOfEveryone: boolean;
   #message: string | undefined;
   #fix: { readonly text: string | undefined } | undefined;
 
-  constructor(failure: SubsetFailure, asked: Asked, { isWarning, isForAll }: Weight) {
+  constructor(failure: SubsetFailure, asked: Asked, { isWarning, isOfEveryone }: Weight) {
     const { host, subset, subsets } = asked.target;
     this.key = JSON.stringify([host, subset, failure.client?.namespace, failure.lookup.definedFor, isWarning]);
     this.evidence = witnessesOf(failure, asked, subsets.isNowhere(subset));
     this.#failure = failure;
     this.#target = asked.target;
     this.#settings = asked.settings;
-    this.#isForAll = isForAll;
+    this.#isOfEveryone = isOfEveryone;
   }
 
   get message(): string {
-    return (this.#message ??= messageOf(this.#failure, this.#target, this.#isForAll));
+    return (this.#message ??= messageOf(this.#failure, this.#target, this.#isOfEveryone));
   }
   get fix(): string | undefined {
     return (this.#fix ??= { text: fixOf(this.#failure, this.#target, this.#settings) }).text;
@@ -241,10 +241,10 @@ class Said {
 }
 
 /** Why only sidecars follow the route there, and none is known; undefined: they may be there. */
-function followedByNobody({ client, isForAll }: SubsetFailure, asked: Asked): string | undefined {
+function followedByNobody({ client, standsForAll }: SubsetFailure, asked: Asked): string | undefined {
   if (client === undefined || client.gateway !== undefined) return undefined;
   // The sidecars of all other namespaces fail as well.
-  if (asked.hasNoSidecars(client.namespace)) return isForAll ? undefined : noSidecars;
+  if (asked.hasNoSidecars(client.namespace)) return standsForAll ? undefined : noSidecars;
   return asked.isApart(client.namespace) ? onlyWaypoints : undefined;
 }
 
@@ -255,10 +255,14 @@ function addOthers(problem: Writable, failure: SubsetFailure, target: Target, is
 }
 
 /** If nobody has the subset, one problem stands for clients that are reported apart if somebody has it. */
-function alsoFor({ standsFor = [], isForAll }: SubsetFailure, target: Target, isWarning: boolean): readonly string[] {
+function alsoFor(
+  { standsFor = [], standsForAll }: SubsetFailure,
+  target: Target,
+  isWarning: boolean,
+): readonly string[] {
   const { host, subset } = target;
   const ofOthers = standsFor.map((namespace) => JSON.stringify([host, subset, namespace, "none", true]));
-  const ofAll = isForAll ? [likeOthers(target)] : [];
+  const ofAll = standsForAll ? [likeOthers(target)] : [];
   return [JSON.stringify([host, subset, "everyone", isWarning]), ...ofAll, ...ofOthers];
 }
 
@@ -269,19 +273,19 @@ const isOfOthers = ({ client, isGrave }: SubsetFailure): boolean =>
 /** The same for all of them, whatever their namespace. */
 const likeOthers = ({ host, subset }: Target): string => JSON.stringify([host, subset, "others", true]);
 
-function messageOf({ client, lookup }: SubsetFailure, target: Target, isForAll: boolean): string {
+function messageOf({ client, lookup }: SubsetFailure, target: Target, isOfEveryone: boolean): string {
   const { subset, isUnknown } = target;
   const host = hostInWords(target);
   const who = clientsNamed(client, lookup.definedFor === "some");
   if (isUnknown)
-    return `Host ${host} names no Service and no ServiceEntry${isForAll ? "" : ` for ${who}`}, so it has no subset "${subset}"`;
+    return `Host ${host} names no Service and no ServiceEntry${isOfEveryone ? "" : ` for ${who}`}, so it has no subset "${subset}"`;
   if (lookup.used.length === 0 && lookup.made.length > 0)
-    return `Subset "${subset}" of ${host} does not exist${isForAll ? "" : ` for ${who}`}: the DestinationRule that istiod makes of ${policiesNamed(lookup)} defines no subset`;
+    return `Subset "${subset}" of ${host} does not exist${isOfEveryone ? "" : ` for ${who}`}: the DestinationRule that istiod makes of ${policiesNamed(lookup)} defines no subset`;
   if (lookup.used.length === 0)
-    return `No DestinationRule${isForAll ? "" : ` that ${who} use`} for ${host} defines subset "${subset}"`;
+    return `No DestinationRule${isOfEveryone ? "" : ` that ${who} use`} for ${host} defines subset "${subset}"`;
   const names = namesOf(lookup.used);
   const defines = `${names} ${lookup.used.length === 1 ? "defines" : "define"} ${listed(lookup.subsets)}`;
-  return `Subset "${subset}" of ${host} does not exist${isForAll ? "" : ` for ${who}`}: DestinationRule ${defines}`;
+  return `Subset "${subset}" of ${host} does not exist${isOfEveryone ? "" : ` for ${who}`}: DestinationRule ${defines}`;
 }
 
 /** The BackendTLSPolicies that give the clients a DestinationRule. */
