@@ -1,6 +1,6 @@
 import type { Labels, ObjectOf } from "../../kube/object.ts";
-import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
+import { fact, index, type MeshView, relation, setting } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, tcpPortsOf, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
@@ -8,7 +8,7 @@ import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { SelectorsTogether } from "../objects/selectors-together.ts";
-import { DestinationRulesByHost } from "../traffic/destination-rule-lookup.ts";
+import { DestinationRulesByHost, rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
 import type { RulesOverHost } from "../traffic/destination-rules-of-host.ts";
 import { type DestinationRule, destinationRulesOfVirtualService, hostOfRule } from "../traffic/destination-rules.ts";
 import {
@@ -161,6 +161,8 @@ export interface Destination {
   workloadPort(port: number, workload: Workload | undefined): number | undefined;
 }
 
+const revisions = setting("revisions");
+
 /** The destinations in a namespace with DestinationRules that set TLS: Services and ServiceEntries with a selector. */
 export const destinationsWithTls = fact(
   "destinationsWithTls",
@@ -176,6 +178,7 @@ export const destinationsWithTls = fact(
     servicesBesideServiceEntry,
     serviceEntriesBesideServiceEntry,
     backendTlsPoliciesOfNamespace,
+    revisions,
     ...policyRuleReads,
   ],
   (namespace, mesh): readonly Destination[] => {
@@ -204,9 +207,15 @@ export const destinationsWithTls = fact(
 type Select = (labels: Labels) => readonly Workload[];
 type PolicyReads = (typeof policyRuleReads)[number];
 type ServiceView = MeshView<
-  PolicyReads | typeof servicesOfNamespace | typeof destinationRulesOfNamespace | typeof serviceEntriesBesideService
+  | PolicyReads
+  | typeof revisions
+  | typeof servicesOfNamespace
+  | typeof destinationRulesOfNamespace
+  | typeof serviceEntriesBesideService
 >;
-type EntryView = MeshView<PolicyReads | typeof servicesBesideServiceEntry | typeof serviceEntriesBesideServiceEntry>;
+type EntryView = MeshView<
+  PolicyReads | typeof revisions | typeof servicesBesideServiceEntry | typeof serviceEntriesBesideServiceEntry
+>;
 
 /** The DestinationRules that istiod makes of BackendTLSPolicies for what defines a host. */
 const policyRulesFor = (
@@ -230,7 +239,8 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
     const hosts = rules.hostsOver(host);
     for (const over of hosts) named.add(over);
     const own = rules.over(host, hosts);
-    if (!isTlsSetBy(own, namespace) || type === "ExternalName" || Object.keys(labels).length === 0) continue;
+    if (!isTlsSetBy(own, host, namespace, mesh.settings) || type === "ExternalName" || Object.keys(labels).length === 0)
+      continue;
     const beside = definedBeside(service, mesh.related(serviceEntriesBesideService, service));
     const { ports, workloadPort } = portsOf(service);
     yield { host, object: service, rules: own, labels, workloads: selected(labels), ports, workloadPort, ...beside };
@@ -239,7 +249,7 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
   // A Service that the view does not contain may exist.
   const ports = portsNamed(all);
   for (const host of rules.hosts)
-    if (!named.has(host) && isTlsSetBy(rules.over(host), namespace))
+    if (!named.has(host) && isTlsSetBy(rules.over(host), host, namespace, mesh.settings))
       yield { host, object: undefined, rules: rules.over(host), labels: {}, workloads: [], ...ports };
 }
 
@@ -252,15 +262,26 @@ const definitionsWith = (service: Service, mesh: ServiceView): readonly Definiti
 const tlsSetBy = new WeakMap<RulesOverHost, boolean>();
 
 /**
- * Whether some client may use a rule that sets TLS for a service of this namespace. The result is stored, because many hosts have the
- * same rules.
+ * Whether some client of some control plane may use a rule that sets TLS for a service of this namespace. The result is stored, because
+ * many hosts have the same rules.
  */
-function isTlsSetBy(over: RulesOverHost, { metadata }: Namespace): boolean {
+function isTlsSetBy(
+  over: RulesOverHost,
+  host: string,
+  { metadata }: Namespace,
+  settings: SettingsWith<"revisions">,
+): boolean {
   let known = tlsSetBy.get(over);
   if (known === undefined) {
-    const forAll = over.ruleForAll(new Set([metadata.name]));
-    known = forAll === undefined ? over.rules.some(setsClientTls) : setsClientTls(forAll);
-    tlsSetBy.set(over, known);
+    const owners = new Set([metadata.name]);
+    const isSet = (read: RulesOverHost) => {
+      const forAll = read.ruleForAll(owners);
+      return forAll === undefined ? read.rules.some(setsClientTls) : setsClientTls(forAll);
+    };
+    tlsSetBy.set(
+      over,
+      (known = over.rules.some(setsClientTls) && [...rulesReadByEach(over, host, settings)].some(isSet)),
+    );
   }
   return known;
 }
@@ -292,7 +313,7 @@ function* ofEntries(
     const labels = entry.spec.workloadSelector?.labels ?? {};
     for (const host of entry.spec.hosts) {
       const own = rules.over(host);
-      if (!isTlsSetBy(own, namespace)) continue;
+      if (!isTlsSetBy(own, host, namespace, mesh.settings)) continue;
       const beside = definedBeside(entry, others.get(host) ?? []);
       yield { host, object: entry, rules: own, labels, workloads: selected(labels), ...beside, ...portsOfEntry(entry) };
     }
