@@ -84,8 +84,9 @@ function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule): Itera
   const apart = subsets.flatMap(({ trafficPolicy: own, labels }) => (setsTls(own) ? [labels] : []));
   yield* placesIn(trafficPolicy, ["spec", "trafficPolicy"], { subset: undefined, apart });
   for (const [i, { trafficPolicy: own, labels }] of subsets.entries())
-    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { subset: labels, apart: [] });
+    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { subset: labels, apart: none });
 }
+const none: readonly Labels[] = [];
 
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 
@@ -104,11 +105,11 @@ function* placesIn(policy: TrafficPolicy, at: Path, of: Pick<Place, "subset" | "
 const isMutual = (tls: NonNullable<TrafficPolicy>["tls"]): boolean =>
   tls !== undefined && tlsModeOf(tls) === "ISTIO_MUTUAL";
 
-/** Workloads that do not accept mTLS for the same reason. */
+/** Why workloads do not accept mTLS, and the first of them. */
 interface Refusal {
   readonly why: "no sidecar" | "bypassed" | "DISABLE";
   readonly by: AnyObject | undefined;
-  readonly workloads: readonly Workload[];
+  readonly workload: Workload;
 }
 
 function refusalsAt(service: Service, namespace: Namespace, mesh: View): (place: Place) => readonly Refusal[] {
@@ -117,15 +118,19 @@ function refusalsAt(service: Service, namespace: Namespace, mesh: View): (place:
   const { ports, workloadPort } = portsOf(service);
   const portsAt = portsAmong(ports);
   const servers = new Servers<ServedHost>(namespace, mtlsOf(namespace, mesh), mesh);
-  // Many places can have the same workloads and the same subsets apart.
+  // Many places can have the same workloads, and the same subsets apart.
   const hostOf = remembered((workloads: readonly Workload[]): ServedHost => ({ labels: {}, workloads, workloadPort }));
-  const sparedBy = remembered((apart: readonly Labels[]) => selectedByAny(apart, pods));
+  const refusalsOf = remembered((apart: readonly Labels[]) => {
+    const spared = selectedByAny(apart, pods);
+    return remembered((arrivals: readonly Arrival<ServedHost>[]) =>
+      arrivals.flatMap((arrival) => refusalOf(arrival, spared) ?? []),
+    );
+  });
   return (place) => {
     const workloads = pods.selected(place.subset ?? {});
     const asked = portsAt(place);
     if (workloads.length === 0 || asked === undefined) return [];
-    const arrivals = servers.arrivals(hostOf(workloads), asked, undefined);
-    return arrivals.flatMap((arrival) => refusalOf(arrival, sparedBy(place.apart)) ?? []);
+    return refusalsOf(place.apart)(servers.arrivals(hostOf(workloads), asked, undefined));
   };
 }
 
@@ -163,8 +168,8 @@ function refusalOf(
 ): Refusal | undefined {
   const why = reasonOf(capture, server);
   if (why === undefined) return undefined;
-  const refusing = workloads.filter((one) => !spared.has(one) && (why !== "no sidecar" || !mayRunProxy(one)));
-  return refusing.length === 0 ? undefined : { why, by: server?.by, workloads: refusing.toSorted(byId) };
+  const [first] = workloads.filter((one) => !spared.has(one) && (why !== "no sidecar" || !mayRunProxy(one))).sort(byId);
+  return first && { why, by: server?.by, workload: first };
 }
 
 function reasonOf(capture: Capture, server: EffectiveMode | undefined): Refusal["why"] | undefined {
@@ -185,24 +190,18 @@ interface Where {
   readonly namespace: Namespace;
 }
 
-function problemOf({ why, by, workloads }: Refusal, { place, service, rule, namespace }: Where, mesh: View): Problem {
-  const [first] = workloads;
+function problemOf({ why, by, workload }: Refusal, { place, service, rule, namespace }: Where, mesh: View): Problem {
   const reason = {
     "no sidecar": "it has no sidecar",
     bypassed: "the port bypasses its sidecar",
     DISABLE: `${by === undefined ? "a PeerAuthentication" : idOf(by)} sets mode DISABLE`,
   }[why];
-  const name = first === undefined ? "a workload" : idOf(first);
+  const policies = by === undefined ? [] : [by];
   return {
     at: place.at,
-    message: `Clients of "${hostOfRule(rule, mesh.settings)}" use mTLS, which ${name} does not accept: ${reason}`,
-    key: JSON.stringify([place.at, why, by === undefined ? "" : idOf(by)]),
-    evidence: [
-      service,
-      ...(namespace.implied ? [] : [namespace]),
-      ...(by === undefined ? [] : [by]),
-      ...workloads.slice(0, 1),
-    ],
-    related: [...(by === undefined ? [] : [by]), ...workloads],
+    message: `Clients of "${hostOfRule(rule, mesh.settings)}" use mTLS, which ${idOf(workload)} does not accept: ${reason}`,
+    key: JSON.stringify([place.at, why, ...policies.map(idOf)]),
+    evidence: [service, ...(namespace.implied ? [] : [namespace]), ...policies, workload],
+    related: [...policies, workload],
   };
 }
