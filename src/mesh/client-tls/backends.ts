@@ -5,10 +5,11 @@ import { type Service, workloadsOfService } from "../membership/services.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
 import { type Host, hostFor, namespacesOfDefinition, type ServiceEntry } from "../traffic/host-definition.ts";
-import { type Ports, portsOf, portsOfEntry, standsForPods } from "./destinations.ts";
+import { standsForPods } from "./destinations.ts";
+import { type TargetPorts, portsOf, portsOfEntry } from "../membership/target-ports.ts";
 
 /** The backend of a host: its namespace, and its pods if they are known. */
-export interface Backend extends Ports {
+export interface Backend extends TargetPorts {
   readonly namespace: Namespace;
   /** The selector of the pods; undefined: there is none. */
   readonly object: Service | ServiceEntry | undefined;

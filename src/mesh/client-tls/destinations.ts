@@ -3,7 +3,8 @@ import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation, setting } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { servicesOfNamespace } from "../membership/services.ts";
-import { isProxy, tcpPortsOf, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { portsOf, portsOfEntry, type TargetPorts } from "../membership/target-ports.ts";
+import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
@@ -144,21 +145,17 @@ export const namespaceOfServiceEntry = relation(
 );
 
 /** A host that is served by pods of one namespace, with DestinationRules of which at least one sets its clients' TLS. */
-export interface Destination {
+export interface Destination extends TargetPorts {
   readonly host: string;
   /** Undefined: only DestinationRules name the host, and not all Services are known. */
   readonly object: Service | ServiceEntry | undefined;
   /** The DestinationRules that match the host. */
   readonly rules: RulesOverHost;
-  /** The port numbers that clients use. */
-  readonly ports: readonly number[];
   readonly labels: Labels;
   /** All objects that define the host, if `object` is not the only one: only some clients use it (definitionsFor). */
   readonly definitions?: readonly Definition[];
   /** Destinations with the same selector share the list. */
   readonly workloads: readonly Workload[];
-  /** The port of the workload for a port of the host; undefined: its number is not known. */
-  workloadPort(port: number, workload: Workload | undefined): number | undefined;
 }
 
 const revisions = setting("revisions");
@@ -339,62 +336,11 @@ const definedBeside = (own: Definition, others: readonly Definition[]): Pick<Des
   others.length > 0 ? { definitions: [own, ...others] } : aloneDefined;
 const aloneDefined: Pick<Destination, "definitions"> = {};
 
-export type Ports = Pick<Destination, "ports" | "workloadPort">;
-
-/** Proxies have no port of UDP (Istio pilot/pkg/networking/core/cluster.go buildOutboundClusters). */
-export function portsOf({ spec }: Service): Ports {
-  const ports = spec.ports.filter(({ protocol }) => protocol !== "UDP");
-  let targets: ReadonlyMap<number | undefined, number | string | undefined> | undefined;
-  return {
-    ports: known(ports.map(({ port }) => port)),
-    workloadPort(number, workload) {
-      targets ??= firstBy(ports.map(({ port, targetPort }) => [port, targetPort]));
-      const target = targets.get(number);
-      if (typeof target !== "string") return target || number;
-      return workload === undefined ? undefined : namedPortsOf(workload).get(target);
-    },
-  };
-}
-
-export function portsOfEntry({ spec }: ServiceEntry): Ports {
-  let targets: ReadonlyMap<number | undefined, number | undefined> | undefined;
-  return {
-    ports: known(spec.ports.map(({ number }) => number)),
-    workloadPort(port) {
-      targets ??= firstBy(spec.ports.map(({ number, targetPort }) => [number, targetPort]));
-      return targets.get(port) ?? port;
-    },
-  };
-}
-
-/** Most often all are known. The list is no longer than it has to be, unlike one that grows: a mesh has tens of thousands. */
-const known = (numbers: readonly (number | undefined)[]): readonly number[] =>
-  numbers.every(isKnown) ? numbers : numbers.filter(isKnown);
-const isKnown = (number: number | undefined): number is number => number !== undefined;
-
-const namedPorts = new WeakMap<Workload, ReadonlyMap<string | undefined, number | undefined>>();
-
-function namedPortsOf(workload: Workload): ReadonlyMap<string | undefined, number | undefined> {
-  let found = namedPorts.get(workload);
-  if (found === undefined) {
-    found = firstBy(tcpPortsOf(workload).map(({ name, number }) => [name, number]));
-    namedPorts.set(workload, found);
-  }
-  return found;
-}
-
-/** A map in which the first of several pairs with the same key is kept. */
-function firstBy<K, V>(pairs: readonly (readonly [K, V])[]): ReadonlyMap<K, V> {
-  const found = new Map<K, V>();
-  for (const [key, value] of pairs) if (!found.has(key)) found.set(key, value);
-  return found;
-}
-
 /** Stands for all ports that no object names. */
 export const anyPort = 0;
 
 /** The ports for which rules have entries, and one that represents all other ports. */
-const portsNamed = (rules: readonly DestinationRule[]): Ports => ({
+const portsNamed = (rules: readonly DestinationRule[]): TargetPorts => ({
   ports: [anyPort, ...rules.flatMap(portNumbers)],
   workloadPort: () => undefined,
 });

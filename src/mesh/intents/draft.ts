@@ -1,7 +1,7 @@
 import type { Mesh } from "../../view/view.ts";
 import { everyRequest } from "../authorization/requests/boxes.ts";
 import { enforcedPoliciesOfNamespace } from "../authorization/policy-levels.ts";
-import { portsOf } from "../client-tls/destinations.ts";
+import { portsOf } from "../membership/target-ports.ts";
 import { type Namespace, namespaceIn } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { outcomesOf } from "../requests/outcomes.ts";

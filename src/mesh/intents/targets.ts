@@ -1,6 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { anyPort, portsOf } from "../client-tls/destinations.ts";
+import { anyPort } from "../client-tls/destinations.ts";
+import { portsOf } from "../membership/target-ports.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";

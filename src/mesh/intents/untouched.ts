@@ -2,7 +2,7 @@ import type { Change } from "../../view/overlay.ts";
 import { authorization } from "../authorization/effective-authorization.ts";
 import { actionOf, attachesToLabels } from "../authorization/policies.ts";
 import { type Place, places } from "../authorization/requests/matches.ts";
-import { portsOf } from "../client-tls/destinations.ts";
+import { portsOf } from "../membership/target-ports.ts";
 import { routesOfParentService } from "../gateways/routes.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";

@@ -1,6 +1,6 @@
 import type { MeshView } from "../../view/view.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
-import { portsOf } from "../client-tls/destinations.ts";
+import { portsOf } from "../membership/target-ports.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { portByNumber } from "../membership/service-protocol.ts";

@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import type { MeshView } from "../../view/view.ts";
 import type { Attribute } from "../authorization/requests/attributes.ts";
-import { portsOf } from "../client-tls/destinations.ts";
+import { portsOf } from "../membership/target-ports.ts";
 import { isOverTls } from "../gateways/servers.ts";
 import { servicesOfNamespace, servicesOfWorkload } from "../membership/services.ts";
 import { type AskedAtGateway, type Entrance, entranceReads, gatewayOf } from "./entrances.ts";

@@ -1,5 +1,5 @@
 import { fact, index, relation } from "../../view/view.ts";
-import { portsOf, portsOfEntry } from "../client-tls/destinations.ts";
+import { portsOf, portsOfEntry } from "../membership/target-ports.ts";
 import { rootOfNamespace } from "../membership/namespaces.ts";
 import { type DeclaredProtocol, parsedProtocol } from "../membership/service-protocol.ts";
 import { servicesOfNamespace } from "../membership/services.ts";

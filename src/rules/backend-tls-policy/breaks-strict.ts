@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf, keyOf } from "../../kube/identity.ts";
 import { type BackendTlsPolicy, servicesOfBackendTlsPolicy } from "../../mesh/traffic/backend-tls-policies.ts";
-import { portsOf } from "../../mesh/client-tls/destinations.ts";
+import { portsOf } from "../../mesh/membership/target-ports.ts";
 import { tlsPathsByRule } from "../../mesh/client-tls/paths.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";

@@ -4,7 +4,7 @@ import type { AnyObject, Labels } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type Arrival, type ServedHost, Servers } from "../../mesh/client-tls/arrivals.ts";
 import { tlsModeOf } from "../../mesh/client-tls/client-tls.ts";
-import { portsOf } from "../../mesh/client-tls/destinations.ts";
+import { portsOf } from "../../mesh/membership/target-ports.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import type { Capture } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
