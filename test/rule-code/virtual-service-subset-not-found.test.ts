@@ -467,6 +467,21 @@ test("a namespace outside the mesh has no sidecars that could miss a subset", ()
   assert.deepEqual(found({}, routed("legacy", "v2"), pods), ["deny"], "the sidecars of all other namespaces fail");
 });
 
+test("a VirtualService that only its own namespace without sidecars sees has no clients", () => {
+  const host = "cart.shop.svc.cluster.local";
+  const named = (labels: object) =>
+    readAny({ apiVersion: "v1", kind: "Namespace", metadata: { name: "legacy", labels } }) as AnyObject;
+  const pods = object("Deployment", "legacy", { template: { metadata: { labels: { app: "web" } } } }, "apps/v1");
+  const http = [{ route: [{ destination: { host, subset: "v1" } }] }];
+  const found = (labels: object, exportTo: readonly string[]) =>
+    introduced([named(labels), pods], object("VirtualService", "legacy", { hosts: [host], exportTo, http })).map(
+      (one) => one.split(" ")[0],
+    );
+  assert.deepEqual(found({}, ["."]), ["warn"]);
+  assert.deepEqual(found({ "istio-injection": "enabled" }, ["."]), ["deny"]);
+  assert.deepEqual(found({}, ["*"]), ["deny", "deny"], "the sidecars of shop and of all other namespaces fail");
+});
+
 test("exporting a DestinationRule helps only if clients look for one in its namespace", () => {
   const host = "cart.shop.svc.cluster.local";
   const view = [object("Service", "shop", { ports: [{ name: "http", port: 80 }] }, "v1")];

@@ -1,4 +1,7 @@
-import { fact } from "../../view/view.ts";
+import { hasNoMeshRoutes } from "../membership/clients.ts";
+import { namespaceByName } from "../objects/indexes.ts";
+import { fact, index, relation } from "../../view/view.ts";
+import { fullHost, namespaceOfHost } from "./hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { includesNamespace } from "./export-to.ts";
@@ -19,7 +22,7 @@ import {
   rootsOfDelegate,
   workloadsOfGateway,
 } from "./virtual-service-clients.ts";
-import type { Traffic, VirtualService } from "./virtual-services.ts";
+import { subsetDestinationsOf, type Traffic, type VirtualService } from "./virtual-services.ts";
 
 /** Proxies of one namespace that send requests to a subset. */
 export interface SubsetClient {
@@ -160,3 +163,30 @@ function throughGateways(clients: Clients, pods: Routed["pods"]): Pick<Callers, 
   }
   return { inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
 }
+
+/** A VirtualService with subsets, its namespace, and those of the hosts of the subsets. */
+export const namespacesOfSubsetClients = relation(
+  "namespacesOfSubsetClients",
+  index("VirtualService", ({ metadata, spec }, { domain }) => {
+    const hosts = new Set(subsetDestinationsOf({ spec }).map(({ host }) => host));
+    const found = [...hosts].flatMap(
+      (host) => namespaceOfHost(fullHost(host, metadata.namespace, domain), domain) ?? [],
+    );
+    return found.length === 0 ? [] : new Set([metadata.namespace, ...found]);
+  }),
+  namespaceByName,
+);
+
+/** Those of these namespaces whose workloads are all gateways, waypoints or outside the mesh. */
+export const namespacesWithoutSidecars = fact(
+  "namespacesWithoutSidecars",
+  "VirtualService",
+  [namespacesOfSubsetClients, hasNoMeshRoutes],
+  (virtualService, mesh): ReadonlySet<string> =>
+    new Set(
+      mesh
+        .related(namespacesOfSubsetClients, virtualService)
+        .filter((namespace) => mesh.get(hasNoMeshRoutes, namespace))
+        .map(({ metadata }) => metadata.name),
+    ),
+);

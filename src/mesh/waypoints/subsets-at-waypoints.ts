@@ -1,9 +1,9 @@
 import { hasAmbientAlone } from "../membership/clients.ts";
-import { namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import { type Definition, entryByHost, serviceByHost } from "../traffic/definition-choice.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
-import { fullHost, hostOfService, namespaceOfHost } from "../traffic/hosts.ts";
+import { fullHost, hostOfService } from "../traffic/hosts.ts";
+import { namespacesOfSubsetClients } from "../traffic/subset-clients.ts";
 import { subsetDestinationsOf, type VirtualService } from "../traffic/virtual-services.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { ambientHost, ambientHostReads } from "./ambient-hosts.ts";
@@ -61,19 +61,6 @@ const definitionsRouted = (
   ...mesh.related(entriesRoutedToSubsets, virtualService),
 ];
 
-/** A VirtualService with subsets, its namespace, and those of the hosts of the subsets. */
-const namespacesOfClients = relation(
-  "namespacesOfClients",
-  index("VirtualService", ({ metadata, spec }, { domain }) => {
-    const hosts = new Set(subsetDestinationsOf({ spec }).map(({ host }) => host));
-    const found = [...hosts].flatMap(
-      (host) => namespaceOfHost(fullHost(host, metadata.namespace, domain), domain) ?? [],
-    );
-    return found.length === 0 ? [] : new Set([metadata.namespace, ...found]);
-  }),
-  namespaceByName,
-);
-
 /**
  * The namespaces of clients of a VirtualService with subsets in which no proxy sends requests, but ztunnel does, if waypoints of
  * other namespaces apply its routes for all its hosts. Empty: some host is not known, or has no such waypoint.
@@ -81,7 +68,7 @@ const namespacesOfClients = relation(
 export const routedApart = fact(
   "routedApart",
   "VirtualService",
-  [...waypointsApartReads, namespacesOfClients, hasAmbientAlone],
+  [...waypointsApartReads, namespacesOfSubsetClients, hasAmbientAlone],
   (virtualService, mesh): ReadonlySet<string> => {
     const served = new Set(
       [...waypointsApart(virtualService, mesh).values()].flatMap(({ definitions }) => definitions),
@@ -93,7 +80,9 @@ export const routedApart = fact(
     );
     const { namespace } = virtualService.metadata;
     if (virtualService.spec.hosts.some((host) => !known.has(fullHost(host, namespace, domain)))) return new Set();
-    const ambient = mesh.related(namespacesOfClients, virtualService).filter((one) => mesh.get(hasAmbientAlone, one));
+    const ambient = mesh
+      .related(namespacesOfSubsetClients, virtualService)
+      .filter((one) => mesh.get(hasAmbientAlone, one));
     return new Set(ambient.map(({ metadata }) => metadata.name));
   },
 );

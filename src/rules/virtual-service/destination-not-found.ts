@@ -78,18 +78,18 @@ export const virtualServiceDestinationNotFound = defineRule({
   *compare(before, after) {
     let old: ReadonlySet<string | undefined> | undefined;
     const wasDefined = definedHosts(before.object, before.mesh);
-    for (const found of problemsOf(after.object, after.mesh)) {
+    for (const found of problemsOf(after.object, after.mesh, wasDefined)) {
       if (found === undefined) {
         yield;
         continue;
       }
       old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, traffic, asked } = found;
-      const isTaken = isMissing(asked) && wasDefined(asked.host);
-      const onlyWarns = isTaken ? doubtOf(traffic, after) : mayFollow(asked);
+      const isGone = isMissing(asked) && wasDefined(asked.host);
+      const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
       yield {
         ...problem,
-        ...(isTaken ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
+        ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
         at: placeOf(found),
         ...(onlyWarns === undefined ? {} : { onlyWarns }),
         ...(old.has(problem.key) ? { existed: true as const } : {}),
@@ -197,7 +197,11 @@ interface Found {
 }
 const placeOf = ({ problem, traffic }: Found): Problem["at"] => [...traffic.at, ...problem.at];
 
-function* problemsOf(virtualService: VirtualService, mesh: View): Generator<Found | undefined, undefined> {
+function* problemsOf(
+  virtualService: VirtualService,
+  mesh: View,
+  wasDefined?: (host: string) => boolean,
+): Generator<Found | undefined, undefined> {
   if (!isServed(virtualService, mesh.settings)) return;
   const full = (said: string) => fullHost(said, virtualService.metadata.namespace, mesh.settings.domain);
   const all = trafficOf(virtualService);
@@ -208,7 +212,7 @@ function* problemsOf(virtualService: VirtualService, mesh: View): Generator<Foun
     const said = traffic.destination.host;
     let there = hosts.get(said);
     if (there === undefined) hosts.set(said, (there = destinationsAt(full(said), isWithoutSubset, mesh)));
-    if (there.isPassedOver) continue;
+    if (there.isPassedOver && !(wasDefined?.(there.host) && isTaken(traffic, there, mesh))) continue;
     const key = keyOf(traffic, there, isDelegate(virtualService));
     let problem = there.problems.get(key);
     if (problem === undefined) {
@@ -227,6 +231,9 @@ function destinationsAt(host: string, isWithoutSubset: (host: string) => boolean
   // The same mistake: virtual-service-subset-not-found says that the host is missing.
   return { ...asked, isPassedOver: isMissing(asked) && isWithoutSubset(host), problems };
 }
+/** Whether requests reached a host that was defined: they did not if no DestinationRule defines the subset. */
+const isTaken = ({ destination }: Traffic, asked: Asked, mesh: View): boolean =>
+  isMissing(asked) && !(destination.subset && mesh.get(subsetsOfHost, asked.host).isNowhere(destination.subset));
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */

@@ -3,24 +3,22 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { doubtOfTraffic, doubtReads } from "../../mesh/gateways/arrival-ports.ts";
-import { hasNoMeshRoutes } from "../../mesh/membership/clients.ts";
-import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { endsWithDot, withoutDot } from "../../mesh/traffic/aliased-hosts.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
-import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
 import { type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { policiesOf } from "../../mesh/traffic/policy-rules.ts";
-import { callersAskedFor, routing } from "../../mesh/traffic/subset-clients.ts";
+import { callersAskedFor, namespacesWithoutSidecars, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace, type SubsetLookup, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
-import { subsetDestinationsOf, type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
+import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import { routedApart } from "../../mesh/waypoints/subsets-at-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { fact, forWording, index, relation, setting } from "../../view/view.ts";
+import { fact, forWording, setting } from "../../view/view.ts";
 
 /** A host of destinations, and what was said of its subsets: many VirtualServices can name the same one. */
 interface TargetHost extends Omit<Target, "subset"> {
@@ -42,30 +40,6 @@ const targetHost = fact("targetHost", "key", [hostOfSubsets, subsetsOfHost, miss
 const general =
   "Correct the name of the subset, or define it in the DestinationRule before it is used. To remove a subset, remove its last use first.";
 
-/** A VirtualService, and the namespaces of the hosts of which it names subsets. */
-const namespacesOfSubsets = relation(
-  "namespacesOfSubsets",
-  index("VirtualService", ({ metadata, spec }, { domain }) => {
-    const hosts = new Set(subsetDestinationsOf({ spec }).map(({ host }) => host));
-    return new Set(
-      [...hosts].flatMap((host) => namespaceOfHost(fullHost(host, metadata.namespace, domain), domain) ?? []),
-    );
-  }),
-  namespaceByName,
-);
-/** Those of these namespaces that have no sidecars. */
-const namespacesWithoutSidecars = fact(
-  "namespacesWithoutSidecars",
-  "VirtualService",
-  [namespacesOfSubsets, hasNoMeshRoutes],
-  (virtualService, mesh): ReadonlySet<string> =>
-    new Set(
-      mesh
-        .related(namespacesOfSubsets, virtualService)
-        .filter((namespace) => mesh.get(hasNoMeshRoutes, namespace))
-        .map(({ metadata }) => metadata.name),
-    ),
-);
 /** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
 const withoutSidecars = forWording(namespacesWithoutSidecars);
 const apart = forWording(routedApart);
