@@ -212,7 +212,7 @@ function* problemsOf(
     const said = traffic.destination.host;
     let there = hosts.get(said);
     if (there === undefined) hosts.set(said, (there = destinationsAt(full(said), isWithoutSubset, mesh)));
-    if (there.isPassedOver && !(wasDefined?.(there.host) && isTaken(traffic, there, mesh))) continue;
+    if (there.isPassedOver && !isTaken(traffic, there, mesh, wasDefined)) continue;
     const key = keyOf(traffic, there, isDelegate(virtualService));
     let problem = there.problems.get(key);
     if (problem === undefined) {
@@ -232,8 +232,15 @@ function destinationsAt(host: string, isWithoutSubset: (host: string) => boolean
   return { ...asked, isPassedOver: isMissing(asked) && isWithoutSubset(host), problems };
 }
 /** Whether requests reached a host that was defined: they did not if no DestinationRule defines the subset. */
-const isTaken = ({ destination }: Traffic, asked: Asked, mesh: View): boolean =>
-  isMissing(asked) && !(destination.subset && mesh.get(subsetsOfHost, asked.host).isNowhere(destination.subset));
+const isTaken = (
+  { destination }: Traffic,
+  asked: Asked,
+  mesh: View,
+  wasDefined: ((host: string) => boolean) | undefined,
+): boolean =>
+  isMissing(asked) &&
+  wasDefined?.(asked.host) === true &&
+  !(destination.subset && mesh.get(subsetsOfHost, asked.host).isNowhere(destination.subset));
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
