@@ -26,7 +26,6 @@ import { backendTlsPolicyWithoutEffect } from "./backend-tls-policy/without-effe
 import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
 import { destinationRuleFailoverWithoutDetection } from "./destination-rule/failover-without-detection.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
-import { destinationRuleMtlsNotAccepted } from "./destination-rule/mtls-not-accepted.ts";
 import { destinationRuleNeedsWaypoint } from "./destination-rule/needs-waypoint.ts";
 import { destinationRuleNeverUsed } from "./destination-rule/never-used.ts";
 import { destinationRulePlaintext } from "./destination-rule/plaintext.ts";
@@ -35,6 +34,7 @@ import { destinationRuleRefusesServers } from "./destination-rule/refuses-server
 import { destinationRuleShadowed } from "./destination-rule/shadowed.ts";
 import { destinationRuleSubsetEmpty } from "./destination-rule/subset-empty.ts";
 import { destinationRuleTlsBreaksStrict } from "./destination-rule/tls-breaks-strict.ts";
+import { destinationRuleTlsNotAccepted } from "./destination-rule/tls-not-accepted.ts";
 import { destinationRuleTlsOrigination } from "./destination-rule/tls-origination.ts";
 import { destinationRuleTlsTwice } from "./destination-rule/tls-twice.ts";
 import { envoyFilterAffectsProtected } from "./envoy-filter/affects-protected.ts";
@@ -209,7 +209,6 @@ export const rules: readonly BuiltInRule[] = [
   destinationRuleCircuitBreaker,
   destinationRuleFailoverWithoutDetection,
   destinationRuleHidesSubset,
-  destinationRuleMtlsNotAccepted,
   destinationRuleNeedsWaypoint,
   destinationRuleNeverUsed,
   destinationRulePlaintext,
@@ -218,6 +217,7 @@ export const rules: readonly BuiltInRule[] = [
   destinationRuleShadowed,
   destinationRuleSubsetEmpty,
   destinationRuleTlsBreaksStrict,
+  destinationRuleTlsNotAccepted,
   destinationRuleTlsOrigination,
   destinationRuleTlsTwice,
   envoyFilterAffectsProtected,

@@ -6,13 +6,12 @@ import { type Arrival, type ServedHost, Servers } from "../../mesh/client-tls/ar
 import { tlsModeOf } from "../../mesh/client-tls/client-tls.ts";
 import { portsOf } from "../../mesh/membership/target-ports.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
-import type { Capture } from "../../mesh/membership/capture.ts";
 import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { declaredProtocol, type ServicePort } from "../../mesh/membership/service-protocol.ts";
 import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
 import { isProxy, type Workload } from "../../mesh/membership/workloads.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
-import type { EffectiveMode } from "../../mesh/mtls/peer-authentications.ts";
 import type { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
@@ -30,8 +29,8 @@ const reads = [
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
-export const destinationRuleMtlsNotAccepted = defineRule({
-  id: "destination-rule-mtls-not-accepted",
+export const destinationRuleTlsNotAccepted = defineRule({
+  id: "destination-rule-tls-not-accepted",
   subject: "DestinationRule",
   reads,
   worksWithout: ["PeerAuthentication", "Sidecar", "Workload"],
@@ -39,14 +38,16 @@ export const destinationRuleMtlsNotAccepted = defineRule({
   since: "0.1.0",
   stage: "trial",
   tags: ["mtls"],
-  summary: "A DestinationRule sets ISTIO_MUTUAL, and workloads of its host have no sidecar that accepts it.",
-  why: "With ISTIO_MUTUAL, clients start the mesh's mTLS for every endpoint of the host, while auto mTLS leaves it out for endpoints without a proxy (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/xds/endpoints/mtls_checker.go). The application gets a TLS handshake that it does not expect. For ambient workloads, HBONE takes precedence.",
-  fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set it for a subset that selects only workloads with a sidecar.",
+  summary:
+    "A DestinationRule sets ISTIO_MUTUAL for workloads without a sidecar that accepts it, or SIMPLE or MUTUAL TLS for HTTP ports behind a sidecar.",
+  why: "With ISTIO_MUTUAL, clients start the mesh's mTLS for every endpoint of the host, while auto mTLS leaves it out for endpoints without a proxy (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/xds/endpoints/mtls_checker.go). The application gets a TLS handshake that it does not expect. For ambient workloads, HBONE takes precedence. A sidecar that is not STRICT accepts plaintext and the mesh's own mTLS at a port that is declared as HTTP, and no other TLS (pilot/pkg/networking/core/filterchain_options.go); destination-rule-tls-breaks-strict reports those that are STRICT.",
+  fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set it for a subset that selects only workloads that accept it.",
   incident: {
     symptoms: ["reset"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Clients get 503, and their access logs have the flag UF with a TLS error such as WRONG_VERSION_NUMBER, or UC.",
-    wayOut: "Remove `tls` from the DestinationRule: clients send plaintext to these workloads within seconds.",
+    wayOut:
+      "Remove `tls` from the DestinationRule: within seconds, clients send plaintext to workloads without a sidecar, and mTLS to the others.",
     silentWhen:
       "The host is a wildcard or outside the mesh, no workload of it is known, it is not known whether they have a sidecar, their pods run a proxy of their own, or a subset with TLS settings of its own selects them.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
@@ -68,9 +69,10 @@ export const destinationRuleMtlsNotAccepted = defineRule({
   },
 });
 
-/** A field with ISTIO_MUTUAL, and the requests for which it is. */
+/** A field that sets TLS, and the requests for which it is. */
 interface Place {
   readonly at: Path;
+  readonly tls: Tls;
   /** Undefined: all ports but those in `except`. */
   readonly port: number | undefined;
   readonly except: ReadonlySet<number | undefined>;
@@ -79,14 +81,17 @@ interface Place {
   readonly apart: readonly Labels[];
 }
 
+/** The mesh's own mTLS, or TLS with settings of the DestinationRule. */
+type Tls = "mTLS" | "TLS";
+
 /** An entry for a port replaces the other settings, also without tls (clientTlsOf). */
 function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule): Iterable<Place> {
   const apart = subsets.flatMap(({ trafficPolicy: own, labels }) => (setsTls(own) ? [labels] : []));
   yield* placesIn(trafficPolicy, ["spec", "trafficPolicy"], { subset: undefined, apart });
   for (const [i, { trafficPolicy: own, labels }] of subsets.entries())
-    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { subset: labels, apart: none });
+    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { subset: labels, apart: [] });
 }
-const none: readonly Labels[] = [];
+const none: ReadonlySet<never> = new Set();
 
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 
@@ -96,18 +101,25 @@ const setsTls = (policy: TrafficPolicy): boolean =>
 function* placesIn(policy: TrafficPolicy, at: Path, of: Pick<Place, "subset" | "apart">): Iterable<Place> {
   if (policy === undefined) return;
   const except = new Set(policy.portLevelSettings.map(({ port }) => port?.number));
-  if (isMutual(policy.tls)) yield { at: [...at, "tls", "mode"], port: undefined, except, ...of };
-  for (const [i, { port, tls }] of policy.portLevelSettings.entries())
-    if (isMutual(tls) && port?.number !== undefined)
-      yield { at: [...at, "portLevelSettings", i, "tls", "mode"], port: port.number, except: new Set(), ...of };
+  const set = tlsSetBy(policy.tls);
+  if (set !== undefined) yield { at: [...at, "tls", "mode"], tls: set, port: undefined, except, ...of };
+  for (const [i, { port, tls }] of policy.portLevelSettings.entries()) {
+    const own = tlsSetBy(tls);
+    if (own !== undefined && port?.number !== undefined)
+      yield { at: [...at, "portLevelSettings", i, "tls", "mode"], tls: own, port: port.number, except: none, ...of };
+  }
 }
 
-const isMutual = (tls: NonNullable<TrafficPolicy>["tls"]): boolean =>
-  tls !== undefined && tlsModeOf(tls) === "ISTIO_MUTUAL";
+function tlsSetBy(tls: NonNullable<TrafficPolicy>["tls"]): Tls | undefined {
+  if (tls === undefined) return undefined;
+  const mode = tlsModeOf(tls);
+  if (mode === "ISTIO_MUTUAL") return "mTLS";
+  return mode === "SIMPLE" || mode === "MUTUAL" ? "TLS" : undefined;
+}
 
-/** Why workloads do not accept mTLS, and the first of them. */
+/** Why workloads do not accept the TLS, and the first of them. */
 interface Refusal {
-  readonly why: "no sidecar" | "bypassed" | "DISABLE";
+  readonly why: "no sidecar" | "bypassed" | "DISABLE" | "HTTP";
   readonly by: AnyObject | undefined;
   readonly workload: Workload;
 }
@@ -116,23 +128,28 @@ function refusalsAt(service: Service, namespace: Namespace, mesh: View): (place:
   const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
   if (pods === undefined) return () => [];
   const { ports, workloadPort } = portsOf(service);
-  const portsAt = portsAmong(ports);
+  const portsOfMtls = portsAmong(ports);
+  const portsOfTls = portsAmong(service.spec.ports.flatMap((one) => (isHttp(one) && one.port) || []));
   const servers = new Servers<ServedHost>(namespace, mtlsOf(namespace, mesh), mesh);
   // Many places can have the same workloads, and the same subsets apart.
   const hostOf = remembered((workloads: readonly Workload[]): ServedHost => ({ labels: {}, workloads, workloadPort }));
   const refusalsOf = remembered((apart: readonly Labels[]) => {
     const spared = selectedByAny(apart, pods);
-    return remembered((arrivals: readonly Arrival<ServedHost>[]) =>
-      arrivals.flatMap((arrival) => refusalOf(arrival, spared) ?? []),
-    );
+    const among = (why: typeof whyNotMtls) =>
+      remembered((arrivals: readonly Arrival<ServedHost>[]) =>
+        arrivals.flatMap((arrival) => refusalOf(arrival, why(arrival), spared) ?? []),
+      );
+    return { mTLS: among(whyNotMtls), TLS: among(whyNotTls) };
   });
   return (place) => {
     const workloads = pods.selected(place.subset ?? {});
-    const asked = portsAt(place);
+    const asked = (place.tls === "mTLS" ? portsOfMtls : portsOfTls)(place);
     if (workloads.length === 0 || asked === undefined) return [];
-    return refusalsOf(place.apart)(servers.arrivals(hostOf(workloads), asked, undefined));
+    return refusalsOf(place.apart)[place.tls](servers.arrivals(hostOf(workloads), asked, undefined));
   };
 }
+
+const isHttp = (port: ServicePort): boolean => declaredProtocol(port) === "HTTP";
 
 /** The ports of a Service for which a place is, as a list that is made when it is needed; undefined: none. */
 function portsAmong(ports: readonly number[]): (place: Place) => (() => readonly number[]) | undefined {
@@ -163,25 +180,29 @@ function selectedByAny(all: readonly Labels[], pods: Labelled<Workload>): Readon
 }
 
 function refusalOf(
-  { capture, server, workloads }: Arrival<ServedHost>,
+  { server, workloads }: Arrival<ServedHost>,
+  why: Refusal["why"] | undefined,
   spared: ReadonlySet<Workload>,
 ): Refusal | undefined {
-  const why = reasonOf(capture, server);
   if (why === undefined) return undefined;
-  const [first] = workloads.filter((one) => !spared.has(one) && (why !== "no sidecar" || !mayRunProxy(one))).sort(byId);
+  const isAside = why === "no sidecar" ? mayRunProxy : why === "HTTP" ? isOtherProxy : () => false;
+  const [first] = workloads.filter((one) => !spared.has(one) && !isAside(one)).sort(byId);
   return first && { why, by: server?.by, workload: first };
 }
 
-function reasonOf(capture: Capture, server: EffectiveMode | undefined): Refusal["why"] | undefined {
+function whyNotMtls({ capture, server }: Arrival<ServedHost>): Refusal["why"] | undefined {
   if (capture === "none") return "no sidecar";
   if (capture !== "sidecar") return undefined;
   if (server === undefined) return "bypassed";
   return server.mode === "DISABLE" ? "DISABLE" : undefined;
 }
 
+const whyNotTls = ({ capture, server }: Arrival<ServedHost>): Refusal["why"] | undefined =>
+  capture === "sidecar" && server !== undefined && server.mode !== "STRICT" ? "HTTP" : undefined;
+
 /** A gateway, an agent for gRPC or a proxy that was not injected can terminate the mesh's mTLS. */
-const mayRunProxy = (workload: Workload): boolean =>
-  isProxy(workload) || workload.pod.hasProxyContainer || injectedProxy(workload.pod) !== "sidecar";
+const mayRunProxy = (workload: Workload): boolean => workload.pod.hasProxyContainer || isOtherProxy(workload);
+const isOtherProxy = (workload: Workload): boolean => isProxy(workload) || injectedProxy(workload.pod) !== "sidecar";
 
 interface Where {
   readonly place: Place;
@@ -195,11 +216,12 @@ function problemOf({ why, by, workload }: Refusal, { place, service, rule, names
     "no sidecar": "it has no sidecar",
     bypassed: "the port bypasses its sidecar",
     DISABLE: `${by === undefined ? "a PeerAuthentication" : idOf(by)} sets mode DISABLE`,
+    HTTP: "at HTTP ports, its sidecar accepts plaintext and the mesh's own mTLS",
   }[why];
-  const policies = by === undefined ? [] : [by];
+  const policies = by === undefined || why === "HTTP" ? [] : [by];
   return {
     at: place.at,
-    message: `Clients of "${hostOfRule(rule, mesh.settings)}" use mTLS, which ${idOf(workload)} does not accept: ${reason}`,
+    message: `Clients of "${hostOfRule(rule, mesh.settings)}" use ${place.tls}, which ${idOf(workload)} does not accept: ${reason}`,
     key: JSON.stringify([place.at, why, ...policies.map(idOf)]),
     evidence: [service, ...(namespace.implied ? [] : [namespace]), ...policies, workload],
     related: [...policies, workload],
