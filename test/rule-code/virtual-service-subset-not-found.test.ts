@@ -482,6 +482,24 @@ test("a VirtualService that only its own namespace without sidecars sees has no 
   assert.deepEqual(found({}, ["*"]), ["deny", "deny"], "the sidecars of shop and of all other namespaces fail");
 });
 
+test("a Gateway whose servers for HTTP offer another host sends no request to an http route", () => {
+  const port = (number: number, protocol: string) => ({ number, name: protocol.toLowerCase(), protocol });
+  const gateway = (...hosts: string[]) =>
+    object("Gateway", "shop", {
+      selector: { istio: "ingress" },
+      servers: [
+        { port: port(80, "HTTP"), hosts },
+        { port: port(9000, "TCP"), hosts: ["*"] },
+      ],
+    });
+  const http = [{ route: [{ destination: { host: "cart", subset: "v2" } }] }];
+  const bound = object("VirtualService", "shop", { hosts: ["shop.example.com"], gateways: ["cart"], http });
+  const decision = (...hosts: string[]) =>
+    introduced([gateway(...hosts), rule("shop", "v1")], bound).map((one) => one.split(" ")[0]);
+  assert.deepEqual(decision("shop.example.com"), ["deny"]);
+  assert.deepEqual(decision("other.example.com"), ["warn"]);
+});
+
 test("exporting a DestinationRule helps only if clients look for one in its namespace", () => {
   const host = "cart.shop.svc.cluster.local";
   const view = [object("Service", "shop", { ports: [{ name: "http", port: 80 }] }, "v1")];

@@ -1,7 +1,7 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { HostPatterns } from "../traffic/host-patterns.ts";
 import { fullHost } from "../traffic/hosts.ts";
-import { hostsInCommon, namesFor } from "../traffic/offered-hosts.ts";
+import { hostsInCommon, namesFor, offering } from "../traffic/offered-hosts.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
 import { type Gateway, isPlainHttp, passesThrough, readsHttp, type Server } from "./servers.ts";
 
@@ -45,14 +45,11 @@ export function attachmentsOf(
 }
 
 /** Whether a server offers a host of a VirtualService to its namespace. */
-export function isOfferedBy(
-  { metadata, spec }: VirtualService,
+export const isOfferedBy = (
+  virtualService: VirtualService,
   { server, gateway }: { readonly server: Server; readonly gateway: Gateway },
-  { domain }: MeshSettings,
-): boolean {
-  const hosts = spec.hosts.map((host) => fullHost(host, metadata.namespace, domain));
-  return hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, new HostPatterns(hosts)).size > 0;
-}
+  settings: MeshSettings,
+): boolean => offering(virtualService, settings)(server, gateway);
 
 /** Whether a server offers a host, in lower case, or a wildcard over it, to VirtualServices of a namespace. */
 export const serverOffersHost = (

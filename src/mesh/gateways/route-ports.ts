@@ -3,21 +3,25 @@ import { fact, type MeshView } from "../../view/view.ts";
 import { declaredProtocol, isTlsPort, parsedProtocol } from "../membership/service-protocol.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { fullHost, isWildcard } from "../traffic/hosts.ts";
+import { offering } from "../traffic/offered-hosts.ts";
 import { registeredHost } from "../traffic/registry.ts";
 import { isTlsProtocol } from "../traffic/service-entry-hosts.ts";
 import { gatewaysOf, gatewaysOfVirtualService, meshGateway, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
 import { protocolsOf, redirectsAll } from "./attachment.ts";
-import type { Gateway } from "./servers.ts";
+import type { Gateway, Server } from "./servers.ts";
 
-/** What a port does with routes: it uses those of a protocol, or redirects every request to HTTPS before it looks at them. */
-export type RouteUse = Protocol | "redirect";
+/**
+ * What a port does with routes: it uses those of a protocol, redirects every request to HTTPS before it looks at them, or is that of a
+ * server that offers no host of the VirtualService to its namespace.
+ */
+export type RouteUse = Protocol | "redirect" | "not offered";
 /** The routes that are used at each port; of several ports with one number, those of all. */
 export type RoutePorts = ReadonlyMap<number, ReadonlySet<RouteUse>>;
 
 /**
  * The ports at which requests for a VirtualService arrive, by gateway (`mesh` for sidecars, else `namespace/name`); undefined:
- * some of them are not known. Those of sidecars are the ports of its hosts, those of a Gateway the ports of all its servers.
+ * some of them are not known. Those of sidecars are the ports of its hosts, those of a Gateway the ports of its servers.
  */
 export const routePortsOf = fact(
   "routePortsOf",
@@ -25,10 +29,11 @@ export const routePortsOf = fact(
   [registeredHost, gatewaysOfVirtualService],
   (virtualService, mesh): ReadonlyMap<string, RoutePorts | undefined> => {
     const gateways = new Map(mesh.related(gatewaysOfVirtualService, virtualService).map((one) => [nameOf(one), one]));
+    const offers = gateways.size === 0 ? undefined : offering(virtualService, mesh.settings);
     const portsOf = (name: string): RoutePorts | undefined => {
       if (name === meshGateway) return sidecarPorts(virtualService, mesh);
       const gateway = gateways.get(name);
-      return gateway && serverPorts(gateway);
+      return gateway && offers && serverPorts(gateway, offers);
     };
     return new Map([...gatewaysOf(virtualService)].map((name) => [name, portsOf(name)]));
   },
@@ -51,10 +56,13 @@ function sidecarPorts(
   return united(found);
 }
 
-const serverPorts = ({ spec }: Gateway): RoutePorts | undefined =>
-  united(
-    spec.servers.map((server) => [server.port?.number, redirectsAll(server) ? ["redirect"] : protocolsOf(server)]),
-  );
+function serverPorts(gateway: Gateway, offers: ReturnType<typeof offering>): RoutePorts | undefined {
+  const usesOf = (server: Server): readonly RouteUse[] => {
+    if (!offers(server, gateway)) return ["not offered"];
+    return redirectsAll(server) ? ["redirect"] : protocolsOf(server);
+  };
+  return united(gateway.spec.servers.map((server) => [server.port?.number, usesOf(server)]));
+}
 
 function united(entries: readonly Entry[]): RoutePorts | undefined {
   const ports = new Map<number, Set<RouteUse>>();

@@ -53,14 +53,14 @@ export const namesFor = (server: Server, gateway: Gateway, namespace: string): r
     .map(({ host }) => host);
 
 /**
- * Whether some server of a Gateway offers a host of a VirtualService to its namespace; without, the gateway has none of its routes
+ * Whether a server of a Gateway offers a host of a VirtualService to its namespace; if none does, the gateway has none of its routes
  * (Istio pilot/pkg/networking/core/gateway.go pickMatchingGatewayHosts).
  */
-export function offeredBy({ metadata, spec }: VirtualService, { domain }: MeshSettings): (gateway: Gateway) => boolean {
+export function offering(
+  { metadata, spec }: VirtualService,
+  { domain }: MeshSettings,
+): (server: Server, gateway: Gateway) => boolean {
   const hosts = spec.hosts.map((host) => fullHost(host, metadata.namespace, domain));
   const wanted = new HostPatterns(hosts);
-  return (gateway) =>
-    gateway.spec.servers.some(
-      (server) => hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, wanted).size > 0,
-    );
+  return (server, gateway) => hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, wanted).size > 0;
 }

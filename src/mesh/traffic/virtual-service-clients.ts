@@ -5,7 +5,7 @@ import { isOwned } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { commonNamespaces, includesNamespace, visibleTo } from "./export-to.ts";
-import { offeredBy } from "./offered-hosts.ts";
+import { offering } from "./offered-hosts.ts";
 import type { HttpRoute, Protocol, VirtualService } from "./virtual-services.ts";
 
 /** The reserved gateway name for all sidecars and waypoints. */
@@ -246,9 +246,9 @@ export function gatewayPodsOf(
   const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
   if (gateways.length === 0) return noPods;
   const pods = new Map<string, readonly GatewayPods[]>();
-  const isOffered = offeredBy(virtualService, mesh.settings);
+  const offers = offering(virtualService, mesh.settings);
   for (const gateway of gateways) {
-    if (!isOffered(gateway)) {
+    if (!gateway.spec.servers.some((server) => offers(server, gateway))) {
       pods.set(nameOf(gateway), notOffered);
       continue;
     }

@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { type RoutePorts, routePortsOf } from "../../mesh/gateways/route-ports.ts";
+import { type RoutePorts, type RouteUse, routePortsOf } from "../../mesh/gateways/route-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { registeredHost } from "../../mesh/traffic/registry.ts";
@@ -130,12 +130,21 @@ function portMismatch(
 ): Pick<Problem, "message" | "fix"> | undefined {
   if (asked.length === 0) return undefined;
   const uses = asked.flatMap((one) => one.get(port) ?? []);
-  if (uses.some((one) => one.has(protocol))) return undefined;
+  if (uses.some((one) => one.has(protocol)) || asked.every(offersNothing)) return undefined;
   if (uses.length === 0) return { message: `This match is never used: no host and no Gateway has port ${port}` };
   if (uses.some((one) => one.has("redirect")))
     return {
       message: `This match is never used: every request to port ${port} of the Gateway is redirected to HTTPS first (httpsRedirect)`,
       fix: fixOfRedirect,
     };
+  if (uses.every(isNotOffered))
+    return {
+      message: `This match is never used: no server at port ${port} of the Gateway offers a host of the VirtualService to its namespace`,
+      fix: "In the match, name the port of a server that offers the host, or add the host to the server of the Gateway.",
+    };
   return { message: `This match is never used: port ${port} is not ${used[protocol]}` };
 }
+
+const isNotOffered = (uses: ReadonlySet<RouteUse>): boolean => uses.size === 1 && uses.has("not offered");
+/** virtual-service-gateway-host-mismatch says so. */
+const offersNothing = (ports: RoutePorts): boolean => [...ports.values()].every(isNotOffered);
