@@ -11,7 +11,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { type RoutePorts, routePortsOf } from "./route-ports.ts";
 
 /** A VirtualService and its Namespace, whose labels say whether sidecars are injected there. */
-const namespaceOfRoutes = relation(
+export const namespaceOfRoutes = relation(
   "namespaceOfRoutes",
   index("VirtualService", ({ metadata }) => [metadata.namespace]),
   namespaceByName,
@@ -149,10 +149,14 @@ function atSidecars(virtualService: VirtualService, { route, protocol }: Arrivin
   const names = gatewaysOf(virtualService);
   const matches = route.match.filter(({ gateways }) => gateways.length === 0 || gateways.includes(meshGateway));
   if (protocol !== "http" || !names.has(meshGateway) || (route.match.length > 0 && matches.length === 0)) return [];
-  if (!mesh.related(namespaceOfRoutes, virtualService).some((one) => hasSidecars(one, mesh.settings))) return [];
+  if (!isAmongSidecars(virtualService, mesh)) return [];
   const all = [...portsUsed(virtualService, meshGateway, "http", mesh)];
   return matches.length > 0 ? all.filter((port) => matches.some((match) => (match.port || port) === port)) : all;
 }
+
+/** Whether sidecars are injected in the namespace of a VirtualService. */
+export const isAmongSidecars = (virtualService: VirtualService, mesh: MeshView<typeof namespaceOfRoutes>): boolean =>
+  mesh.related(namespaceOfRoutes, virtualService).some((one) => hasSidecars(one, mesh.settings));
 
 const hasSidecars = (namespace: ObjectOf<"Namespace">, settings: MeshSettings): boolean => {
   const enrollment = enrollmentOf(namespace, settings);

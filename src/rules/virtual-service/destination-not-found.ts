@@ -7,10 +7,10 @@ import {
   portsOfArrival,
   sidecarPortsOf,
 } from "../../mesh/gateways/arrival-ports.ts";
+import { type Hidden, hiddenFrom, isSeenFrom } from "../../mesh/gateways/hidden-destinations.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
-import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
-import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
+import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { isRegistryComplete, type RegisteredHost, registeredHost, registryReads } from "../../mesh/traffic/registry.ts";
@@ -18,10 +18,8 @@ import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import {
-  gatewayPodsOf,
   gatewaysOfVirtualService,
   isDelegate,
-  meshGateway,
   workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -186,6 +184,8 @@ const isMissing = ({ registered }: Asked): boolean => registered.definitions.len
 interface Destinations extends Asked {
   /** Nothing is wrong, or another rule says so. */
   readonly isPassedOver: boolean;
+  /** Whether nothing that defines the host is exported to the namespace of the VirtualService. */
+  readonly isForeign: boolean;
   readonly problems: SmallMap<string, Problem | "none">;
 }
 
@@ -211,7 +211,8 @@ function* problemsOf(
   for (const traffic of all) {
     const said = traffic.destination.host;
     let there = hosts.get(said);
-    if (there === undefined) hosts.set(said, (there = destinationsAt(full(said), isWithoutSubset, mesh)));
+    if (there === undefined)
+      hosts.set(said, (there = destinationsAt(full(said), virtualService, isWithoutSubset, mesh)));
     if (there.isPassedOver && !isTaken(traffic, there, mesh, wasDefined)) continue;
     const key = keyOf(traffic, there, isDelegate(virtualService));
     let problem = there.problems.get(key);
@@ -224,12 +225,18 @@ function* problemsOf(
   }
 }
 
-function destinationsAt(host: string, isWithoutSubset: (host: string) => boolean, mesh: View): Destinations {
+function destinationsAt(
+  host: string,
+  { metadata }: VirtualService,
+  isWithoutSubset: (host: string) => boolean,
+  mesh: View,
+): Destinations {
   const problems = new SmallMap<string, Problem | "none">();
-  if (!isLookedUp(host)) return { host, registered: nothingRegistered, isPassedOver: true, problems };
+  if (!isLookedUp(host)) return { host, registered: nothingRegistered, isPassedOver: true, isForeign: false, problems };
   const asked = { host, registered: mesh.get(registeredHost, host) };
   // The same mistake: virtual-service-subset-not-found says that the host is missing.
-  return { ...asked, isPassedOver: isMissing(asked) && isWithoutSubset(host), problems };
+  const isForeign = !isSeenFrom(metadata.namespace, asked.registered, mesh.settings);
+  return { ...asked, isPassedOver: isMissing(asked) && isWithoutSubset(host), isForeign, problems };
 }
 /** Whether requests reached a host that was defined: they did not if no DestinationRule defines the subset. */
 const isTaken = (
@@ -244,10 +251,11 @@ const isTaken = (
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
-function keyOf({ destination, route, protocol, at }: Traffic, asked: Asked, isOfDelegate: boolean): string {
+function keyOf({ destination, route, protocol, at }: Traffic, asked: Destinations, isOfDelegate: boolean): string {
   if (isMissing(asked)) return "";
   const port = destination.port?.number;
-  const isArriving = port === undefined && (asked.registered.ports?.size ?? 0) > 0;
+  if (asked.isForeign) return `${port} ${protocol} ${at[2]}`;
+  const isArriving = port === undefined && asked.registered.ports !== undefined && asked.registered.ports.size > 0;
   // What the route of a delegate becomes depends on all of its matches.
   if (isArriving && isOfDelegate) return JSON.stringify([protocol, at[2]]);
   if (isArriving) return JSON.stringify([protocol, route.match.map((match) => [match.port, match.gateways])]);
@@ -257,33 +265,45 @@ function keyOf({ destination, route, protocol, at }: Traffic, asked: Asked, isOf
 function problemAt(
   virtualService: VirtualService,
   traffic: Traffic,
-  { host, registered }: Asked,
+  { host, registered }: Destinations,
   mesh: View,
 ): Problem | undefined {
   const { definitions, ports } = registered;
   if (definitions.length === 0) return mesh.get(missingDestination, host);
-  if (isHidden(virtualService, registered, mesh))
-    return {
-      at: ["host"],
-      message: `No client of this VirtualService sees "${host}": what defines it is not exported to them`,
-      key: JSON.stringify([host, "hidden"]),
-      evidence: definitions,
-      related: definitions,
-      fix: "Export the Service or ServiceEntry to the namespaces of the clients, or limit exportTo of the VirtualService.",
-    };
-  const without = gatewayWithout(virtualService, traffic, registered, mesh);
-  if (without !== undefined)
-    return {
-      at: ["host"],
-      message: `Gateway pods in "${without}" do not see "${host}": what defines it is not exported to their namespace, so requests get 503`,
-      key: JSON.stringify([host, "hidden", without]),
-      evidence: definitions,
-      related: definitions,
-      fix: "Export the Service or ServiceEntry to the namespace of the gateway.",
-    };
+  const hidden = hiddenFrom(virtualService, traffic, registered, mesh);
+  if (hidden !== undefined) return hiddenProblem(host, definitions, hidden);
   if (registered.alias !== undefined) return aliasProblem(traffic, { host, registered }, registered.alias, mesh);
   return ports === undefined ? undefined : portProblem(virtualService, traffic, { host, registered, ports }, mesh);
 }
+
+function hiddenProblem(host: string, definitions: readonly Definition[], { from, namespace }: Hidden): Problem {
+  const who = { everyone: "No client of this VirtualService sees", gateway: "Gateway pods", sidecars: "Sidecars" }[
+    from
+  ];
+  const there = from === "everyone" ? who : `${who} in "${namespace}" do not see`;
+  const them = from === "everyone" ? "them" : "their namespace, so requests get 503";
+  return {
+    at: ["host"],
+    message: `${there} "${host}": what defines it is not exported to ${them}`,
+    key: JSON.stringify([
+      host,
+      "hidden",
+      ...(from === "everyone" ? [] : [namespace]),
+      ...(from === "sidecars" ? [from] : []),
+    ]),
+    evidence: definitions,
+    related: definitions,
+    fix: fixOfHidden[from],
+  };
+}
+
+const fixOfHidden: Readonly<Record<Hidden["from"], string>> = {
+  everyone:
+    "Export the Service or ServiceEntry to the namespaces of the clients, or limit exportTo of the VirtualService.",
+  gateway: "Export the Service or ServiceEntry to the namespace of the gateway.",
+  sidecars:
+    "Export the Service or ServiceEntry to the namespace of the VirtualService, or limit exportTo of the VirtualService.",
+};
 
 /** A route to an alias leads to the host that it stands for, which must have the port itself. */
 function aliasProblem({ destination }: Traffic, { host }: Asked, alias: RoutedAlias, mesh: View): Problem | undefined {
@@ -347,39 +367,6 @@ function missingPort(
     related: definitions,
     fix: `Set \`port.number\` of the destination to a port of the Service, not of its pods.${meant === undefined ? "" : ` ${meant}`}`,
   };
-}
-
-/** Whether no client sees what defines a host; which pods serve a gateway is not always known. */
-function isHidden({ metadata, spec }: VirtualService, { definitions }: RegisteredHost, { settings }: View): boolean {
-  if (spec.hosts.length === 0 || spec.gateways.some((gateway) => gateway !== meshGateway)) return false;
-  const clients = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
-  return (
-    clients.size > 0 &&
-    definitions.every((one) => commonNamespaces(clients, serviceVisibleTo(one, settings)).size === 0)
-  );
-}
-
-/** A namespace with pods of a gateway that use a route, and to which nothing that defines a host is exported. */
-function gatewayWithout(
-  virtualService: VirtualService,
-  { route }: Traffic,
-  { definitions }: RegisteredHost,
-  mesh: View,
-): string | undefined {
-  const { metadata, spec } = virtualService;
-  const seen = definitions.map((one) => serviceVisibleTo(one, mesh.settings));
-  if (seen.some((namespaces) => namespaces.has(everyNamespace))) return undefined;
-  if (spec.hosts.length === 0 || route.match.some(({ gateways }) => gateways.length > 0)) return undefined;
-  const clients = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
-  const there = [...gatewayPodsOf(virtualService, mesh).values()].flatMap((pods) =>
-    pods.map(({ workload }) => workload.metadata.namespace),
-  );
-  return [...new Set(there)]
-    .sort()
-    .find(
-      (namespace) =>
-        includesNamespace(clients, namespace) && !seen.some((namespaces) => includesNamespace(namespaces, namespace)),
-    );
 }
 
 /** The evidence that nothing defines a host. */
