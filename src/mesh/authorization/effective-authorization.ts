@@ -78,6 +78,7 @@ export class NamespaceAuthorization {
   readonly #there: There;
   readonly #workloads: NamespaceWorkloads;
   readonly #ofWorkloads = new Map<Workload, Coverage>();
+  #last: { readonly own: Coverage; readonly meshWide: Coverage; readonly both: Coverage } | undefined;
   #applied: AppliedPolicies | undefined;
   #ofWaypoints: Coverage | undefined;
   #controlPlanes: ReadonlySet<ControlPlane> | undefined;
@@ -357,7 +358,16 @@ export class NamespaceAuthorization {
 
   #ofLabels(labels: Labels, enforcer: Enforcer): Coverage {
     const { own, meshWide } = this.#readFor(labels, enforcer);
-    return together(own.ofLabels(labels, enforcer), meshWide?.ofLabels(labels, enforcer) ?? noCoverage);
+    return this.#bothLevels(own.ofLabels(labels, enforcer), meshWide?.ofLabels(labels, enforcer) ?? noCoverage);
+  }
+
+  /** Most workloads of a namespace have the same policies as the one before. */
+  #bothLevels(own: Coverage, meshWide: Coverage): Coverage {
+    const last = this.#last;
+    if (last?.own === own && last.meshWide === meshWide) return last.both;
+    const both = together(own, meshWide);
+    this.#last = { own, meshWide, both };
+    return both;
   }
 }
 

@@ -2,7 +2,7 @@ import type { Labels, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation, setting } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { servicesOfNamespace } from "../membership/services.ts";
+import { selectsPods, servicesOfNamespace } from "../membership/services.ts";
 import { portsOf, portsOfEntry, type TargetPorts } from "../membership/target-ports.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { Labelled } from "../objects/labelled.ts";
@@ -21,7 +21,7 @@ import {
 import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { backendTlsPoliciesOfNamespace } from "../traffic/backend-tls-policies.ts";
 import { setsClientTls } from "./client-tls.ts";
-import { policyRuleReads, policyRulesOf } from "../traffic/policy-rules.ts";
+import { hasPolicyRules, policyRuleReads, policyRulesOf } from "../traffic/policy-rules.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;
@@ -225,20 +225,17 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
   const { domain } = mesh.settings;
   const all = mesh.related(destinationRulesOfNamespace, namespace);
   const services = mesh.related(servicesOfNamespace, namespace);
-  const made = services.flatMap((service) =>
-    policyRulesFor(hostOfService(service, domain), definitionsWith(service, mesh), mesh),
-  );
+  const made = hasPolicyRules(mesh) ? madeFor(services, mesh) : [];
   const rules = new DestinationRulesByHost([...made, ...all], mesh.settings);
   const named = new Set<string>();
   for (const service of services) {
     const host = hostOfService(service, domain);
-    const { selector: labels, type } = service.spec;
+    const { selector: labels } = service.spec;
     const hosts = rules.hostsOver(host);
     for (const over of hosts) named.add(over);
     const own = rules.over(host, hosts);
-    if (!isTlsSetBy(own, host, namespace, mesh.settings) || type === "ExternalName" || Object.keys(labels).length === 0)
-      continue;
-    const beside = definedBeside(service, mesh.related(serviceEntriesBesideService, service));
+    if (!isTlsSetBy(own, host, namespace, mesh.settings) || !selectsPods(service)) continue;
+    const beside = besideService(service, mesh);
     const { ports, workloadPort } = portsOf(service);
     yield { host, object: service, rules: own, labels, workloads: selected(labels), ports, workloadPort, ...beside };
   }
@@ -249,6 +246,16 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
     if (!named.has(host) && isTlsSetBy(rules.over(host), host, namespace, mesh.settings))
       yield { host, object: undefined, rules: rules.over(host), labels: {}, workloads: [], ...ports };
 }
+
+const madeFor = (services: readonly Service[], mesh: ServiceView): readonly DestinationRule[] =>
+  services.flatMap((service) =>
+    policyRulesFor(hostOfService(service, mesh.settings.domain), definitionsWith(service, mesh), mesh),
+  );
+
+const besideService = (service: Service, mesh: ServiceView): Pick<Destination, "definitions"> =>
+  mesh.hasAny(serviceEntriesBesideService)
+    ? definedBeside(service, mesh.related(serviceEntriesBesideService, service))
+    : aloneDefined;
 
 /** A Service, and the ServiceEntries that define its host too. */
 const definitionsWith = (service: Service, mesh: ServiceView): readonly Definition[] => [

@@ -15,6 +15,10 @@ export const isHeadless = ({ spec }: Service): boolean => spec.clusterIP === "No
 /** Whether it is only another name in DNS, so that nothing is sent to it. */
 export const isExternalName = ({ spec }: Service): boolean => spec.type === "ExternalName";
 
+/** Whether its endpoints are the pods with its selector. */
+export const selectsPods = ({ spec }: Service): boolean =>
+  spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0;
+
 /** A namespace and its Services. */
 export const servicesOfNamespace = relation("servicesOfNamespace", namespaceByName, serviceByNamespace);
 

@@ -49,6 +49,8 @@ export class SelectorGroups<T> {
 
   /** The groups that select these labels. The list is the same one for all labels that the same groups select. */
   selecting(labels: Labels): readonly SelectorGroup<T>[] {
+    // Most policies of a mesh or a namespace have no selector.
+    if (this.#asked.size === 0) return this.#always;
     const known = this.#ofMany?.get(labels);
     if (known !== undefined) return known;
     const met = this.#met(labels);

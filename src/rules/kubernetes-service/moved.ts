@@ -9,7 +9,7 @@ import { acceptingTokensInNamespace, type RequestAuthentication } from "../../me
 import { captureOf } from "../../mesh/membership/capture.ts";
 import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
+import { namespaceOfService, podsNearService, selectsPods, type Service } from "../../mesh/membership/services.ts";
 import { portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
@@ -76,9 +76,6 @@ export const kubernetesServiceMoved = defineRule({
     }
   },
 });
-
-const selectsPods = ({ spec }: Service): boolean =>
-  spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0;
 
 const podsOf = ({ object, mesh }: Side): readonly Workload[] =>
   mesh.get(podsNearService, object)?.selected(object.spec.selector) ?? [];

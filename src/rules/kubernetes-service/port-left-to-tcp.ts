@@ -4,7 +4,7 @@ import { decidingByHttp, lossesWithoutHttp } from "../../mesh/authorization/loss
 import { noLabels } from "../../mesh/authorization/proxy-scope.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
+import { selectsPods, type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import {
   isProxy,
   portsNamed,
@@ -134,9 +134,6 @@ function changedPairs(before: Side, after: Side): readonly Pair[] {
   );
   return pairs.filter(([was, is]) => was !== is || gone.selecting(was.pod.labels).length > 0);
 }
-
-const selectsPods = ({ spec }: Service): boolean =>
-  spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0;
 
 type ServicePort = Service["spec"]["ports"][number];
 const isTcp = (port: ServicePort): boolean => port.protocol !== "UDP" && declaredProtocol(port) === "TCP";

@@ -74,10 +74,12 @@ export const virtualServiceHttpToTlsPort = defineRule({
   },
 
   *check(virtualService, mesh) {
-    if (!isServed(virtualService, mesh.settings) || !usesHttpRoutes(virtualService, mesh)) return;
+    if (!isServed(virtualService, mesh.settings)) return;
     let originating: ReadonlySet<string> | undefined;
     for (const found of tlsPortsOf(virtualService, mesh)) {
       yield;
+      // Few VirtualServices send HTTP to a port for TLS, and only those need the ports at which requests arrive.
+      if (originating === undefined && !usesHttpRoutes(virtualService, mesh)) return;
       originating ??= hostsWithTls(virtualService, mesh);
       if (coveringHosts(found.host).some((one) => originating?.has(one))) continue;
       if (!found.definitions.some((one) => getsTlsByPolicy(one, found.port, mesh))) yield problemOf(found, mesh);
