@@ -814,3 +814,30 @@ describe("what was there before, in a Namespace that the files leave as it is", 
       );
     });
 });
+
+test("the first policies that ask for tokens may come with the issuer of the tokens", async () => {
+  const tokens = (issuer: string) => `apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: tokens, namespace: shop }
+spec: { jwtRules: [{ issuer: "https://${issuer}.example.com", jwksUri: "https://${issuer}.example.com/keys" }] }
+`;
+  const asking = (principals: string) => `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: with-token, namespace: shop }
+spec: { action: DENY, rules: [{ from: [{ source: { notRequestPrincipals: ["${principals}"] } }] }] }
+`;
+  const workload = `apiVersion: apps/v1
+kind: Deployment
+metadata: { name: api, namespace: shop }
+spec: { template: { metadata: { labels: { app: api } } } }
+`;
+  const changed = folderWith({ "tokens.yaml": tokens("new"), "policy.yaml": asking("*") });
+  const rulesOfChangeTo = async (files: Files) => {
+    const mesh = folderWith({ "namespace.yaml": namespace, "workload.yaml": workload, ...files });
+    const { report: found } = await report(changed, "--mesh", mesh, "--profile", "strict");
+    return found.findings.filter(({ mode }) => mode === "deny").map(({ rule }) => rule);
+  };
+  assert.deepEqual(await rulesOfChangeTo({}), []);
+  const before = { "tokens.yaml": tokens("old"), "policy.yaml": asking("https://old.example.com/*") };
+  assert.deepEqual(await rulesOfChangeTo(before), ["namespace-token-issuer-added", "namespace-deny-weakened"]);
+});

@@ -60,7 +60,7 @@ export const namespaceTokenIssuerAdded = defineRule({
     wayOut:
       "Delete the RequestAuthentication or apply its previous version: requests with tokens of the issuer are refused again.",
     silentWhen:
-      "Policies name their issuers, no policy of the namespace asks for a token, or the same issuer with the same keys, or any issuer with these keys, was accepted for the audience before, by an object for the same proxies or for all of them.",
+      "Policies name their issuers, no policy of the namespace asked for a token before the change, or the same issuer with the same keys, or any issuer with these keys, was accepted for the audience before, by an object for the same proxies or for all of them.",
     page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
   },
 
@@ -83,6 +83,8 @@ export const namespaceTokenIssuerAdded = defineRule({
       const isAtWaypoint = before.mesh.get(proxies, before.object).isAtWaypoint(scope);
       return tokens.including(effect).some((one) => old?.has(one, scope, isAtWaypoint) === true);
     };
+    // A policy that first asks for tokens comes with its issuers: namespace-authorization-widened says what it allows.
+    if (placesOfPolicies(before).every((one) => before.mesh.get(tokensNamed, one).size === 0)) return;
     let named: NamedPrincipals | undefined;
     for (const accepted of tokens.added(found, wasAccepted)) {
       named ??= new NamedPrincipals(

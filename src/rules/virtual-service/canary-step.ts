@@ -37,7 +37,7 @@ export const virtualServiceCanaryStep = defineRule({
     seen: "If the new version fails, a large share of the requests fails at once.",
     wayOut: "Set the weights back: a change towards the stable destination is never denied.",
     silentWhen:
-      "The route is new or leaves its requests to a delegate, its name or match changed, so that it is another route, other routes have the same name or match, no destination is the stable one, or the step is within maxStep. Mirrors are copies, and count for nothing.",
+      "The route is new or leaves its requests to a delegate, its name or match changed, so that it is another route, other routes have the same name or match, no destination is the stable one, the step is within maxStep, or all requests go to one subset of the host that had them. Mirrors are copies, and count for nothing.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/traffic-shifting/",
   },
 
@@ -46,8 +46,7 @@ export const virtualServiceCanaryStep = defineRule({
       const full = fullIn(before.object.metadata.namespace, before.mesh.settings);
       const destination = was.destinations.find(stable === "" ? Boolean : isStable(stable, full));
       if (destination === undefined) continue;
-      const isSame = isSameAs(destination, full);
-      const moved = percentOf(was, isSame) - percentOf(now, isSame);
+      const moved = percentOf(was, isSameAs(destination, full)) - percentKept(now, destination, full);
       if (moved <= maxStep) continue;
       yield {
         at: now.at,
@@ -92,8 +91,24 @@ function isSameAs({ destination }: WeightedDestination, full: FullHost): (other:
   return (other) => targetOf(other.destination) === target;
 }
 
+/**
+ * What a route still sends to a destination. The endpoints of a subset are among those of its host (Istio
+ * pilot/pkg/xds/endpoints/endpoint_builder.go filterIstioEndpoint), so that subsets in the place of a whole host move
+ * requests between versions that had them before. The subset with the largest share is taken for the stable one.
+ */
+function percentKept(now: Route, was: WeightedDestination, full: FullHost): number {
+  const isSame = isSameAs(was, full);
+  if (was.destination.subset || now.destinations.some(isSame)) return percentOf(now, isSame);
+  const isPart = ({ destination: { host, port } }: WeightedDestination): boolean =>
+    isSame({ ...was, destination: { host, subset: undefined, port } });
+  const bySubset = Map.groupBy(now.destinations.filter(isPart), ({ destination }) => destination.subset);
+  return Array.from(bySubset.values(), (part) => percentTo(part, now)).reduce((most, one) => Math.max(most, one), 0);
+}
+
 const percentOf = (route: Route, isCounted: (one: WeightedDestination) => boolean): number =>
-  route.destinations.filter(isCounted).reduce((sum, one) => sum + 100 * shareOf(one, route), 0);
+  percentTo(route.destinations.filter(isCounted), route);
+const percentTo = (part: readonly WeightedDestination[], route: Route): number =>
+  part.reduce((sum, one) => sum + 100 * shareOf(one, route), 0);
 
 const round = (percent: number): number => Math.round(percent * 10) / 10;
 
