@@ -80,19 +80,40 @@ type View = MeshView<(typeof reads)[number]>;
 export const hiddenClients = fact("hiddenClients", "DestinationRule", reads, (rule, mesh) => {
   const host = exactHostOf(rule, mesh.settings);
   const known = new Map<string, ReadonlySet<string>>();
-  const limited = host === undefined ? [] : mesh.related(clientsOfDestinationRule, rule).filter(isLimited(mesh));
+  const ofLists = new WeakMap<Arrivals, ReadonlySet<string>>();
+  let limited: readonly Namespace[] | undefined;
+  const hiding = (owner: string, hosts: ReadonlySet<string>): ReadonlySet<string> => {
+    if (hosts.size === 0 || hosts.size > fewHosts) return new Set();
+    limited ??= mesh.related(clientsOfDestinationRule, rule).filter(isLimited(mesh));
+    mesh.visited(limited.length * hosts.size);
+    const hidden = limited.filter((client) =>
+      hosts.values().every((one) => isHidden({ client, host: one, owner }, mesh)),
+    );
+    return new Set(hidden.map(({ metadata }) => metadata.name));
+  };
   return {
-    /** `owner`: the namespace of the service. */
+    /** `owner`: the namespace of the service. Empty for a wildcard. */
     of(owner: string): ReadonlySet<string> {
       let found = known.get(owner);
+      if (found === undefined) known.set(owner, (found = hiding(owner, new Set(host === undefined ? [] : [host]))));
+      return found;
+    },
+    /** Also for a wildcard: the clients that have none of the services of the namespace for which the rule is meant. */
+    ofAll(owner: string, arrivals: Arrivals): ReadonlySet<string> {
+      if (host !== undefined) return this.of(owner);
+      let found = ofLists.get(arrivals);
       if (found === undefined) {
-        const hidden = limited.filter((client) => isHidden({ client, host: host ?? "", owner, rule }, mesh));
-        known.set(owner, (found = new Set(hidden.map(({ metadata }) => metadata.name))));
+        found = hiding(owner, new Set(arrivals.map(({ destination }) => destination.host)));
+        ofLists.set(arrivals, found);
       }
       return found;
     },
   };
 });
+
+type Arrivals = readonly { readonly destination: { readonly host: string } }[];
+/** A wildcard with more services than these is taken to be used. */
+const fewHosts = 100;
 
 /** Whether Sidecars limit all proxies of a namespace, as far as it is known. Gateways and waypoints use none. */
 const isLimited =
@@ -109,15 +130,14 @@ interface Asked {
   readonly client: Namespace;
   readonly host: string;
   readonly owner: string;
-  readonly rule: DestinationRule;
 }
 
 const isHidden = (asked: Asked, mesh: View): boolean =>
-  !isImported(asked, mesh.related(virtualServicesToHostOfRule, asked.rule), mesh);
+  !isImported(asked, mesh.under(virtualServicesToHostOfRule, [asked.host]), mesh);
 
 /** Whether some sidecar of the client namespace has a cluster for the host. */
 function isImported(
-  { client, host, owner }: Omit<Asked, "rule">,
+  { client, host, owner }: Asked,
   routing: readonly VirtualService[],
   mesh: MeshView<typeof scopeOfNamespace>,
 ): boolean {

@@ -4,14 +4,26 @@ import type { Gateway } from "./servers.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { declaredProtocol, portByNumber } from "../membership/service-protocol.ts";
-import { type Service, servicesOfNamespace } from "../membership/services.ts";
+import { selectsWorkload, type Service, servicesOfNamespace, workloadsNearService } from "../membership/services.ts";
+import { isProxy } from "../membership/workloads.ts";
 import { selects } from "../objects/selectors.ts";
 import type { MeshView } from "../../view/view.ts";
 import { type AuthorizationPolicy, servicesTargeted, targetRefsOf } from "../authorization/policies.ts";
 
 /** What `servicesOf` and `tcpPortsOf` read. */
-export const readsTcpPorts = [servicesOfNamespace, gatewayService] as const;
+export const readsTcpPorts = [servicesOfNamespace, gatewayService, workloadsNearService] as const;
 type View = MeshView<(typeof readsTcpPorts)[number]>;
+
+/**
+ * The Gateways of Istio's kind whose servers decide how the ports of a Service are read; undefined: its pods are no gateways. Without
+ * any, pods of a gateway listen at no port (Istio pilot/pkg/networking/core/gateway.go buildGatewayListeners).
+ */
+function gatewaysAt(service: Service, mesh: View): readonly Gateway[] | undefined {
+  const proxies = mesh.get(gatewayService, service);
+  if (proxies !== undefined) return proxies.gateways;
+  const pods = mesh.related(workloadsNearService, service).filter((one) => selectsWorkload(service, one));
+  return pods.length > 0 && pods.every(isProxy) ? [] : undefined;
+}
 
 /** The Services whose ports the policy is for: those that it targets, or those of the workloads that it selects. */
 export function servicesOf(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly Service[] {
@@ -23,7 +35,7 @@ export function servicesOf(policy: AuthorizationPolicy, namespace: Namespace, me
   const selected = all.filter((one) => isForSame(one, policy));
   // ztunnel knows HTTP at no port, which another rule reports, but the pods of a gateway are proxies.
   return enrollmentOf(namespace, mesh.settings) === "ambient"
-    ? selected.filter((one) => mesh.get(gatewayService, one) !== undefined)
+    ? selected.filter((one) => gatewaysAt(one, mesh) !== undefined)
     : selected;
 }
 
@@ -38,7 +50,7 @@ export type Declaring = Service | Gateway;
 
 /** Whether every port of a Service is declared as TCP, and its pods are no gateway, whose servers decide. */
 export const hasOnlyTcp = (service: Service, mesh: View): boolean =>
-  mesh.get(gatewayService, service) === undefined && service.spec.ports.every(isOfTcp);
+  gatewaysAt(service, mesh) === undefined && service.spec.ports.every(isOfTcp);
 
 /**
  * The ports that are declared as TCP: those of pods, or those of the Services themselves, which a waypoint sees (Istio
@@ -60,8 +72,8 @@ const declaredOfService = (service: Service): readonly (readonly [number, Declar
   service.spec.ports.flatMap((one) => (one.port !== undefined && isOfTcp(one) ? [[one.port, service] as const] : []));
 
 function tcpPortsOfService(service: Service, mesh: View): Iterable<readonly [number, Declaring]> {
-  const proxies = mesh.get(gatewayService, service);
-  return proxies === undefined ? declaredAsTcp(service) : tcpPortsAtGateways(service, proxies.gateways);
+  const gateways = gatewaysAt(service, mesh);
+  return gateways === undefined ? declaredAsTcp(service) : tcpPortsAtGateways(service, gateways);
 }
 
 function* declaredAsTcp(service: Service): Iterable<readonly [number, Declaring]> {

@@ -31,7 +31,7 @@ export const authorizationPolicyHttpOnTcp = defineRule({
   id: "authorization-policy-http-on-tcp",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfHttpPolicy, ...readsTcpPorts],
-  worksWithout: ["Gateway"],
+  worksWithout: ["Gateway", "Workload"],
   mode: "warn",
   since: "0.1.0",
   onlyOwnChanges: true,

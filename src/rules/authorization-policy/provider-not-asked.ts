@@ -30,7 +30,7 @@ export const authorizationPolicyProviderNotAsked = defineRule({
   id: "authorization-policy-provider-not-asked",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfCustomPolicy, meshConfigsOfProvider, providerUse, ...readsTcpPorts],
-  worksWithout: ["Gateway"],
+  worksWithout: ["Gateway", "Workload"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",

@@ -194,7 +194,9 @@ function effectOf(
 ): Effect | undefined {
   const { refusal, uncertain } = receptionOf(arrivals);
   if (refusal === undefined) return uncertain === undefined ? undefined : { says: uncertain, isSure: false };
-  const hidden = spareHidden ? mesh.get(hiddenClients, rule).of(namespace.metadata.name) : new Set<string>();
+  const hidden = spareHidden
+    ? mesh.get(hiddenClients, rule).ofAll(namespace.metadata.name, arrivals)
+    : new Set<string>();
   const left = hidden.size === 0 ? clients : seenBy(clients, hidden);
   const isUsed = isUsedBy(left, { rule, namespace, mesh });
   if (isUsed === true) return { says: refusal, isSure: true };
