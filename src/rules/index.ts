@@ -75,7 +75,7 @@ import { kubernetesServiceMoved } from "./kubernetes-service/moved.ts";
 import { kubernetesServicePortLeftToTcp } from "./kubernetes-service/port-left-to-tcp.ts";
 import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
-import { kubernetesServiceSelectsNothing } from "./kubernetes-service/selects-nothing.ts";
+import { kubernetesServiceWithoutEndpoints } from "./kubernetes-service/without-endpoints.ts";
 import { listenerSetNotUsed } from "./listener-set/not-used.ts";
 import { listenerSetOpenToAll } from "./listener-set/open-to-all.ts";
 import { meshConfigWeakened } from "./mesh-config/weakened.ts";
@@ -258,7 +258,7 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesServicePortLeftToTcp,
   kubernetesServicePortNotHttp,
   kubernetesServiceRoutesTakenOver,
-  kubernetesServiceSelectsNothing,
+  kubernetesServiceWithoutEndpoints,
   listenerSetNotUsed,
   listenerSetOpenToAll,
   meshConfigWeakened,

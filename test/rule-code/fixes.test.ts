@@ -20,6 +20,16 @@ const exemptPort =
   "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
 
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
+  "kubernetes-service-without-endpoints": [
+    [
+      /^No workload in /,
+      "Correct the labels of the selector: they are those of the pod template, not of the Deployment.",
+    ],
+    [
+      /^Port \d+ has no endpoints: /,
+      "Write the number of the port, or a name that a container declares in `ports`. To rename a port, change the workload and the Service together.",
+    ],
+  ],
   "envoy-filter-patch-ignored": [
     [/its proxyVersion has more than 1024 bytes/, "Write a shorter regular expression."],
     [

@@ -1,0 +1,169 @@
+import { byId, idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { absent } from "../../engine/evidence.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
+import { keysOfLabels } from "../../mesh/objects/label-keys.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
+import { givenLabels } from "../../mesh/objects/labels.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
+
+/** A Service and the WorkloadEntries of its namespace that have one label of its selector. */
+const workloadEntriesNearService = relation(
+  "workloadEntriesNearService",
+  workloadsNearService.from,
+  index("WorkloadEntry", (entry, settings) =>
+    isServed(entry, settings) ? keysOfLabels(entry.metadata.namespace, labelsOfWorkloadEntry(entry)) : [],
+  ),
+);
+
+type Endpoint = Workload | ObjectOf<"WorkloadEntry">;
+
+/** What has one label of the selectors of some Services, gateways included, by its labels. */
+const endpointsNearServices = fact(
+  "endpointsNearServices",
+  "key",
+  [workloadsNearService, workloadEntriesNearService],
+  (key, mesh): Labelled<Endpoint> =>
+    new Labelled<Endpoint>(
+      [...mesh.under(workloadsNearService, [key]), ...mesh.under(workloadEntriesNearService, [key])],
+      (one) => (one.kind === "WorkloadEntry" ? labelsOfWorkloadEntry(one) : one.pod.labels),
+    ),
+);
+type View = MeshView<typeof endpointsNearServices>;
+
+export const kubernetesServiceWithoutEndpoints = defineRule({
+  id: "kubernetes-service-without-endpoints",
+  subject: "Service",
+  reads: [endpointsNearServices],
+  worksWithout: ["WorkloadEntry"],
+  mode: "warn",
+  since: "0.1.0",
+  stage: "trial",
+  summary:
+    "No known workload has the labels that a Service selects, or none of them has a port of the name that it leads to, so it has no endpoints.",
+  why: "The endpoints of a Service are the pods that have every label of its selector. Without any, a sidecar or a waypoint answers 503 (`no healthy upstream`), and ztunnel refuses the connections. A label that is misspelt, or a version that was removed, leaves nothing that reports it. A targetPort that is a name is looked up among the ports that the containers declare, and a pod without it is no endpoint of that port (Kubernetes pkg/api/v1/pod FindPort).",
+  fix: "Correct the labels of the selector: they are those of the pod template, not of the Deployment.",
+  incident: {
+    symptoms: ["no-endpoints"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
+    seen: "Every request to the Service fails, and `kubectl get endpointslices` shows none with addresses.",
+    wayOut: "Correct the selector, or apply the workload again that had these labels.",
+    silentWhen:
+      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero.",
+    page: "https://kubernetes.io/docs/concepts/services-networking/service/",
+  },
+
+  *check(service, mesh) {
+    // A Service is often applied before its workload, and it has a version only when it is stored.
+    const isStored = service.metadata.resourceVersion !== undefined;
+    const missing = missingIn({ object: service, mesh });
+    if (missing !== undefined && (isStored || missing.near > 0)) yield problemOf(service);
+    yield* portsWithout(service, mesh);
+  },
+
+  *compare(before, after) {
+    const missing = missingIn(after);
+    if (missing !== undefined) {
+      const isKnown = missingIn(before)?.labels === missing.labels;
+      yield { ...problemOf(after.object), ...(isKnown ? { existed: true } : {}) };
+    }
+    const now = [...portsWithout(after.object, after.mesh)];
+    if (now.length === 0) return;
+    const old = new Set(Array.from(portsWithout(before.object, before.mesh), ({ key }) => key));
+    for (const problem of now) yield { ...problem, ...(old.has(problem.key) ? { existed: true } : {}) };
+  },
+});
+
+interface Side {
+  readonly object: Service;
+  readonly mesh: View;
+}
+
+/** The labels that no workload has, and how many have a part of them; undefined: some workload has them, or may have them. */
+function missingIn(side: Side): { readonly labels: string; readonly near: number } | undefined {
+  const near = nearTo(side);
+  const { selector } = side.object.spec;
+  if (near === undefined || near.selected(selector).length > 0) return undefined;
+  return { labels: formatLabels(selector), near: near.all.length };
+}
+
+/** What may be selected; undefined: that is not known. */
+function nearTo({ object, mesh }: Side): Labelled<Endpoint> | undefined {
+  const [key] = workloadsNearService.from.keys(object, mesh.settings);
+  if (key === undefined || !mesh.knowsAll("Workload") || mayBeForUnknownPods(object)) return undefined;
+  return mesh.get(endpointsNearServices, key);
+}
+
+/** The ports that lead to a name which no selected workload declares. */
+function* portsWithout(service: Service, mesh: View): Iterable<Problem> {
+  const named = service.spec.ports.flatMap(({ port = 0, protocol = "TCP", targetPort }, i) =>
+    typeof targetPort === "string" && !ofInjector.has(targetPort) ? [{ port, protocol, name: targetPort, i }] : [],
+  );
+  if (named.length === 0) return;
+  const selected = nearTo({ object: service, mesh })?.selected(service.spec.selector) ?? [];
+  const declared = selected.length === 0 ? undefined : portsDeclared(selected, mesh);
+  if (declared === undefined) return;
+  const who = wordsFor(selected);
+  for (const { port, protocol, name, i } of named)
+    if (!declared.has(`${protocol} ${name}`))
+      yield {
+        at: ["spec", "ports", i, "targetPort"],
+        message: `Port ${port} has no endpoints: no container of ${who} declares ${protocol === "TCP" ? "" : `${protocol} `}port "${name}"`,
+        key: `${protocol} ${port} ${name}`,
+        evidence: selected,
+        related: selected.slice(0, 4),
+        fix: "Write the number of the port, or a name that a container declares in `ports`. To rename a port, change the workload and the Service together.",
+      };
+}
+
+function wordsFor(all: readonly Endpoint[]): string {
+  const [first] = all.toSorted(byId);
+  const others = all.length - 1;
+  return [...(first ? [idOf(first)] : []), ...(others > 0 ? [`${others} other${others === 1 ? "" : "s"}`] : [])].join(
+    " and ",
+  );
+}
+
+/** The names in the injector's templates (Istio manifests/charts/istio-control/istio-discovery/files, injection-template.yaml and grpc-agent.yaml). */
+const ofInjector: ReadonlySet<string> = new Set(["http-envoy-prom", "mesh-metrics"]);
+
+const declaredBy = new WeakMap<readonly Endpoint[], ReadonlySet<string> | "unknown">();
+
+/** The protocols and names of the ports of workloads; undefined: a WorkloadEntry is among them. Many Services can select the same. */
+function portsDeclared(all: readonly Endpoint[], mesh: View): ReadonlySet<string> | undefined {
+  let found = declaredBy.get(all);
+  if (found === undefined) {
+    mesh.visited(all.length);
+    found = all.some(({ kind }) => kind === "WorkloadEntry")
+      ? "unknown"
+      : new Set(all.flatMap((one) => ("pod" in one ? one.pod.ports.map(portNamed) : [])));
+    declaredBy.set(all, found);
+  }
+  return found === "unknown" ? undefined : found;
+}
+const portNamed = ({ name, protocol = "TCP" }: Workload["pod"]["ports"][number]): string => `${protocol} ${name}`;
+
+const problemOf = ({ metadata: { namespace }, spec: { selector } }: Service): Problem => ({
+  at: ["spec", "selector"],
+  message: `No workload in "${namespace}" has ${formatLabels(selector)}, so the Service has no endpoints`,
+  evidence: [absent("Workload", namespace)],
+});
+
+/**
+ * Pods that operators make have labels under a domain of the operator, and their kinds are not known. A headless Service often
+ * stands for such pods, too. Without a selector, endpoints are written by hand.
+ */
+function mayBeForUnknownPods({ metadata, spec: { selector, type, clusterIP } }: Service): boolean {
+  const keys = Object.keys(selector);
+  if (keys.length === 0 || type === "ExternalName" || clusterIP === "None") return true;
+  return metadata.deletionTimestamp !== undefined || keys.some(mayBeOfOperator);
+}
+const mayBeOfOperator = (key: string): boolean =>
+  givenLabels.has(key) || (key.includes("/") && !isRecommended.test(key));
+/** The labels that Kubernetes recommends for all applications. */
+const isRecommended = /^app\.kubernetes\.io\//;
