@@ -1,7 +1,6 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
-import { type RouteUse, routePortsOfDefinition } from "../../mesh/gateways/route-ports.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import type { MeshView } from "../../view/view.ts";
 import { hostOwners, isFollowedAt, virtualServicesOverService } from "../../mesh/traffic/host-owners.ts";
@@ -51,7 +50,7 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
     seen: "Clients of other namespaces are answered by another service, with changed headers, or with other timeouts, and the VirtualService of the owner has no effect for them.",
     wayOut: "Delete the VirtualService of the other namespace, or limit it with `exportTo: [.]`.",
     silentWhen:
-      "No port of the Service uses routes of its protocol, it is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, another one has the requests of all clients because it is older, or for the very host or a more specific wildcard, it is in the root namespace, it has only other names of the Service than the full host and the proxies tell requests to the port by their address, or its host is a wildcard for some of the hosts of a namespace.",
+      "It is exported to its own namespace only and no waypoint there serves the Service, it applies only at gateways, another one has the requests of all clients because it is older, or for the very host or a more specific wildcard, it is in the root namespace, it has only other names of the Service than the full host and the proxies tell requests to the port by their address, or its host is a wildcard for some of the hosts of a namespace.",
     page: "https://istio.io/latest/docs/reference/config/networking/virtual-service/",
   },
 
@@ -66,13 +65,10 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
           related: [route],
           fix: "Let the owner of the Service write the route in the namespace of the Service, or let a waypoint there serve it.",
         };
-    let used: ReadonlySet<RouteUse> | undefined;
     for (const virtualService of claiming) {
       yield;
       // A wildcard of its own namespace may be among the hosts.
       if (virtualService.metadata.namespace === service.metadata.namespace) continue;
-      used ??= new Set([...routePortsOfDefinition(service).values()].flatMap((uses) => [...uses]));
-      if (!hasRoutesOf(used, virtualService)) continue;
       const message = `${idOf(virtualService)} routes the requests that clients of other namespaces send to ${idOf(service)}`;
       const host = hostClaimed(virtualService, service, mesh.settings);
       if (host !== undefined) {
@@ -83,10 +79,6 @@ export const kubernetesServiceRoutesTakenOver = defineRule({
     }
   },
 });
-
-/** Whether a VirtualService has routes that the ports of the Service use. */
-const hasRoutesOf = (used: ReadonlySet<RouteUse>, { spec }: VirtualService): boolean =>
-  (["http", "tcp", "tls"] as const).some((protocol) => spec[protocol].length > 0 && used.has(protocol));
 
 /** Whether no other VirtualService has the requests of all clients. */
 function isUsedAt(host: string, virtualService: VirtualService, service: Service, mesh: View): boolean {
