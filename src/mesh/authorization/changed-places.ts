@@ -190,7 +190,7 @@ const unselected = (...[before, after]: Sides): ChangedPlace => ({
   workload: undefined,
   isIngress: before.hasOnlyGateways({}) && after.hasOnlyGateways({}),
   future: futureOf(after),
-  asked: new Asked(before.applied.toLabels({}), after.applied.toLabels({}), undefined, true),
+  asked: new Asked(before.applied.toLabels({}), after.applied.toLabels({})),
   coverageBefore: () => before.ofUnselected,
   coverageAfter: () => after.ofUnselected,
 });
@@ -210,7 +210,7 @@ function* selectors(...[before, after]: Sides): Generator<ChangedPlace, undefine
       workload: undefined,
       isIngress: false,
       future: undefined,
-      asked: new Asked(before.applied.toLabels(labels), after.applied.toLabels(labels), undefined, true),
+      asked: new Asked(before.applied.toLabels(labels), after.applied.toLabels(labels)),
       coverageBefore: () => before.ofLabels(labels),
       coverageAfter: () => after.ofLabels(labels),
     };
@@ -259,7 +259,7 @@ class PlaceOfWorkloads implements ChangedPlace {
     this.#sides = sides;
     this.#pair = pair;
     this.isIngress = isIngress;
-    this.asked = new Asked(was, is, this.workload, true);
+    this.asked = new Asked(was, is, this.workload);
   }
 
   get name(): string {

@@ -21,15 +21,12 @@ export class Asked {
   readonly is: Applied;
   /** The workload, if it is changed itself, so that its answer is about nothing else. */
   readonly workload: unknown;
-  /** Whether the place is pods with a sidecar, whose own ports no policy is for. */
-  readonly isAtSidecar: boolean;
   #change: PolicyChange | undefined;
 
-  constructor(was: Applied, is: Applied, workload?: unknown, isAtSidecar = false) {
+  constructor(was: Applied, is: Applied, workload?: unknown) {
     this.was = was;
     this.is = is;
     this.workload = workload;
-    this.isAtSidecar = isAtSidecar && was.place !== "ztunnel" && is.place !== "ztunnel";
   }
 
   get change(): PolicyChange {
@@ -53,7 +50,7 @@ export class Asked {
 
   /** The same policies, read as they are at another place. */
   at(place: Place): Asked {
-    return new Asked(readAt(this.was, place), readAt(this.is, place), this.workload, this.isAtSidecar);
+    return new Asked(readAt(this.was, place), readAt(this.is, place), this.workload);
   }
 }
 
@@ -106,7 +103,7 @@ export class Questions {
 
   #first(
     kind: GainKind,
-    { change, workload, isAtSidecar }: Asked,
+    { change, workload }: Asked,
     ask: (change: PolicyChange, of: Question) => Iterable<Gain>,
   ): Answer {
     if (change.isEmpty) return nothing;
@@ -115,7 +112,7 @@ export class Questions {
     if (change.isAnswered(kind, isAnswered)) return nothing;
     const work = new Work(Math.min(limits.question, this.#left));
     try {
-      const [gain] = ask(change, { work, isAnswered, isAtSidecar });
+      const [gain] = ask(change, { work, isAnswered });
       if (gain !== undefined && workload === undefined) answered.add(gain.lost ?? gain.by);
       return { gain, isUndecided: false };
     } catch (error) {

@@ -13,14 +13,7 @@ import { inside, outside } from "./difference.ts";
 import { knownInside, outsideLists } from "./kept-differences.ts";
 import type { Match, Place } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
-import {
-  atCapturedPorts,
-  forCaller,
-  requestOf,
-  type Stranger,
-  type StrangerIdentity,
-  strangersTo,
-} from "./strangers.ts";
+import { forCaller, requestOf, type Stranger, type StrangerIdentity, strangersTo } from "./strangers.ts";
 import type { Work } from "./work.ts";
 
 /** A request that is refused before a change and accepted after it. */
@@ -44,8 +37,6 @@ interface Found extends Pick<Gain, "by"> {
 
 export interface Question {
   readonly work: Work;
-  /** Whether pods with a sidecar are asked about, which answers at some ports itself. */
-  readonly isAtSidecar: boolean;
   readonly isAnswered: (ruled: Ruled | undefined) => boolean;
 }
 
@@ -100,17 +91,13 @@ export class PolicyChange {
   }
 
   /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. `of`: the rules that may match some of them. */
-  *#allowed(box: Box, question: Question, of = all): Generator<Found, undefined> {
-    const { work, isAnswered } = question;
+  *#allowed(box: Box, { work, isAnswered }: Question, of = all): Generator<Found, undefined> {
     let refusing: readonly (readonly Ruled[])[] | undefined;
     for (const by of this.#allowing()) {
       if (isAnswered(by)) continue;
       refusing ??= this.#refusing(of);
-      for (const one of by === undefined ? [box] : knownInside(box, by.match, work)) {
-        const captured = capturedOf(one, by, question);
-        if (captured === undefined) continue;
-        for (const left of outsideLists(captured, refusing, 0, work)) yield { by, box: left };
-      }
+      for (const one of by === undefined ? [box] : knownInside(box, by.match, work))
+        for (const left of outsideLists(one, refusing, 0, work)) yield { by, box: left };
     }
   }
 
@@ -147,15 +134,11 @@ export class PolicyChange {
   }
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
-  *noLongerDenied(question: Question): Generator<Gain, undefined> {
-    const { work, isAnswered } = question;
+  *noLongerDenied({ work, isAnswered }: Question): Generator<Gain, undefined> {
     for (const lost of this.#changed.oldDeny.filter((ruled) => !isAnswered(ruled)))
-      for (const one of inside(everyRequest, lost.match, work)) {
-        const denied = capturedOf(one, lost, question);
-        if (denied === undefined) continue;
+      for (const denied of inside(everyRequest, lost.match, work))
         for (const { box, by } of this.#allowedNow(denied, work))
           yield { place: this.#old.place, request: box.example, by, lost };
-      }
   }
 
   /** The requests of a box that are allowed now, whatever was before. */
@@ -216,10 +199,6 @@ export class PolicyChange {
       );
   }
 }
-
-/** Without requests to ports of the sidecar itself, if the rule names ports; undefined: it names these alone. */
-const capturedOf = (box: Box, ruled: Ruled | undefined, { work, isAtSidecar }: Question): Box | undefined =>
-  isAtSidecar && ruled !== undefined ? box.withAll(atCapturedPorts(ruled.match), work) : box;
 
 /** Those of some rules that may match the callers of a question. */
 type Part = (rules: readonly Ruled[]) => readonly Ruled[];

@@ -91,9 +91,6 @@ function harmlessLeftOut({ methods, paths }: Harmless): Clauses {
 }
 let lastHarmless: (Harmless & { readonly clauses: Clauses }) | undefined;
 
-/** That a request is not for a port at which the sidecar itself answers, if the rule names ports: no policy decides there. */
-export const atCapturedPorts = (match: Match): Clauses => (namesPorts(match) ? outsideOf("port", portsOfSidecar) : []);
-
 const namesPorts = ({ operations, conditions }: Match): boolean =>
   [...operations.flat(), ...conditions].some(({ attribute, not }) => attribute === "port" && !not);
 
