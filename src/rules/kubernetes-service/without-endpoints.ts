@@ -52,7 +52,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
     symptoms: ["no-endpoints"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "Every request to the Service fails, and `kubectl get endpointslices` shows none with addresses.",
-    wayOut: "Correct the selector, or apply the workload again that had these labels.",
+    wayOut: "Correct the selector or the targetPort, or apply the workload again that had these labels and this port.",
     silentWhen:
       "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
