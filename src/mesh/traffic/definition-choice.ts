@@ -79,7 +79,11 @@ export const serviceEntriesBesideService = relation("serviceEntriesBesideService
 /** A ServiceEntry and the Services whose hosts it defines too. */
 export const servicesBesideServiceEntry = relation("servicesBesideServiceEntry", entryByHost, serviceByHost);
 /** A ServiceEntry and the ServiceEntries, of any namespace, that define one of its hosts; it is one of them. */
-export const serviceEntriesBesideServiceEntry = relation("serviceEntriesBesideServiceEntry", entryByHost, entryByHost);
+export const serviceEntriesBesideServiceEntry = relation(
+  "serviceEntriesBesideServiceEntry",
+  serviceEntryByHost,
+  serviceEntryByHost,
+);
 
 /**
  * Of the definitions of one host, those whose endpoints clients in a namespace can reach. One in the namespace of the
