@@ -245,6 +245,7 @@ const isTaken = (
   mesh: View,
   wasDefined: ((host: string) => boolean) | undefined,
 ): boolean =>
+  isLookedUp(asked.host) &&
   isMissing(asked) &&
   wasDefined?.(asked.host) === true &&
   !(destination.subset && mesh.get(subsetsOfHost, asked.host).isNowhere(destination.subset));
