@@ -55,7 +55,7 @@ function* auditing(
   const by = { rule, subject, setting };
   try {
     for (const problem of rule.check?.(subject, mesh, setting.parameters) ?? [])
-      if (problem !== undefined) yield findingOf(problem, by, false);
+      if (problem !== undefined && problem.latent !== true) yield findingOf(problem, by, false);
   } catch (error) {
     yield { ...by, error };
   }
@@ -246,7 +246,7 @@ class Evaluation {
     const found: (Finding | RuleError)[] = [];
     try {
       for (let step = first; step.done !== true; step = problems.next()) {
-        if (step.value !== undefined) found.push(findingOf(step.value, by, false));
+        if (step.value !== undefined && step.value.latent !== true) found.push(findingOf(step.value, by, false));
         if (this.#budget.isSliceOver()) yield;
       }
     } catch (error) {

@@ -85,7 +85,7 @@ function* ofState(judged: Judged, rest: Rest, evaluated: Evaluated): Generator<v
   const found = new FindingList(by, { most: mostAlone, deleted });
   let known: Known | undefined;
   for (let step = rest.first; !step.done; step = rest.problems.next()) {
-    if (step.value !== undefined) {
+    if (step.value !== undefined && step.value.latent !== true) {
       // Only objects with a problem are evaluated before the change too.
       known ??= yield* knownFrom(checked(by, old, before), budget);
       addOfState(found, step.value, { ...judged, known });
@@ -137,13 +137,17 @@ function isKnown({ alsoFor, like }: Problem, key: string, left: number, known: K
 
 const keyOf = (problem: Problem): string => problem.key ?? messageOf(problem);
 
+function count(left: SmallMap<string, number>, problem: Problem): void {
+  const key = keyOf(problem);
+  left.set(key, (left.get(key) ?? 0) + 1);
+}
+
 function* knownFrom(problems: Iterable<Problem | undefined>, budget: Budget | undefined): Generator<void, Known> {
   const left = new SmallMap<string, number>();
   let alsoFor: Set<string> | undefined;
   for (const problem of problems) {
     if (problem !== undefined) {
-      const key = keyOf(problem);
-      left.set(key, (left.get(key) ?? 0) + 1);
+      if (problem.latent === undefined) count(left, problem);
       for (const more of problem.alsoFor ?? []) (alsoFor ??= new Set()).add(more);
     }
     if (budget?.isSliceOver() === true) yield;

@@ -66,6 +66,11 @@ export interface Problem {
   readonly topic?: string;
   /** Only for problems that a comparison yields: the change did not introduce it. */
   readonly existed?: true;
+  /**
+   * It is no problem as the mesh is, and never a finding. But a change that makes it one takes nothing from anybody, so that those in its
+   * `alsoFor` are not introduced.
+   */
+  readonly latent?: true;
   /** It is not known whether there is a problem, because the rule failed: `onError` of the policy decides. */
   readonly undecided?: "error";
   /** Findings of other rules that include this problem: an exception for one of them accepts this problem too. */

@@ -558,3 +558,99 @@ test("what a waypoint elsewhere has changes step by step: the one who takes the 
   const otherRules = all.filter((one) => one !== railwayRule);
   assert.deepEqual(denied(otherRules, { object: inRailway }), [], "which rule denies is wording");
 });
+
+describe("a Gateway that goes gives a VirtualService no request", () => {
+  const gateway = (...hosts: string[]) =>
+    object("Gateway", "shop", {
+      selector: { istio: "ingress" },
+      servers: [{ hosts, port: { number: 80, name: "http", protocol: "HTTP" } }],
+    });
+  const pods = object("Deployment", "edge", { template: { metadata: { labels: { istio: "ingress" } } } }, "apps/v1");
+  const bound = (...http: object[]) =>
+    object("VirtualService", "shop", { hosts: ["shop.example.com"], gateways: ["cart"], http });
+  const route = [{ destination: { host: "cart", subset: "v2" } }];
+  const broken = bound({ route });
+  const missing =
+    'deny relational: Subset "v2" of "cart.shop.svc.cluster.local" does not exist: DestinationRule shop/cart defines "v1"';
+  const some = rule("shop", "v1");
+  const [offers, closed] = [gateway("shop.example.com"), gateway("shop/other.example.com")];
+
+  test("one that offered nothing, one with pods and one without them is deleted: nothing", () => {
+    for (const view of [
+      [some, broken, closed],
+      [some, broken, closed, pods],
+      [some, broken, offers],
+      [some, broken, offers, pods],
+    ])
+      assert.deepEqual(introduced(view, view[2] as AnyObject, true), []);
+    assert.deepEqual(introduced([some, bound({ match: [{ port: 8888 }], route }), offers, pods], offers, true), []);
+  });
+  test("the last of its pods goes, or it comes where it was missing: nothing", () => {
+    assert.deepEqual(introduced([some, broken, offers, pods], pods, true), []);
+    assert.deepEqual(introduced([some, broken], offers), []);
+  });
+  test("it offers the host from now on, gets pods, or the subset goes: denied", () => {
+    assert.deepEqual(introduced([some, broken, closed], offers), [missing]);
+    assert.deepEqual(introduced([some, broken, closed, pods], offers), [missing]);
+    assert.deepEqual(introduced([some, broken, offers], pods), [missing]);
+    assert.deepEqual(introduced([some, offers], broken), [missing]);
+    assert.deepEqual(introduced([some], broken), [missing], "the Gateway may follow");
+    const both = rule("shop", "v1", "v2");
+    assert.deepEqual(introduced([both, broken, offers], some), [missing]);
+    assert.deepEqual(introduced([both, broken], some), [missing]);
+    assert.deepEqual(introduced([both, broken, closed], some), []);
+  });
+  test("the route of a VirtualService without a Gateway is reached from now on: denied", () => {
+    const first = { match: [{ uri: { prefix: "/" } }], route: [{ destination: { host: "cart", subset: "v1" } }] };
+    assert.deepEqual(introduced([some, bound(first, { route })], broken), [missing]);
+  });
+});
+
+test("a subset that only clients had whom Sidecars keep from the route is taken from nobody", () => {
+  const host = "cart.shop.svc.cluster.local";
+  const own = object("DestinationRule", "web", { host, subsets: [{ name: "v1" }] });
+  const routed = object("VirtualService", "shop", {
+    hosts: ["cart", "web.web.svc.cluster.local"],
+    http: [{ route: [{ destination: { host: "cart", subset: "v1" } }] }],
+  });
+  const hiding = (namespace: string) => object("Sidecar", namespace, { egress: [{ hosts: ["./*"] }] });
+  for (const namespace of ["web", "istio-system"])
+    assert.deepEqual(introduced([own, routed, hiding(namespace)], own, true), []);
+  assert.deepEqual(introduced([own, routed], own, true), [
+    `deny relational: No DestinationRule for "${host}" defines subset "v1"`,
+  ]);
+});
+
+describe("clients of whom another failure says that they lack the subset, as all others do", () => {
+  const host = "cart.shop.svc.cluster.local";
+  const routed = (namespace: string) =>
+    object("VirtualService", namespace, {
+      hosts: [host],
+      http: [{ route: [{ destination: { host, subset: "v1" } }] }],
+    });
+  const namespaces = (labels: object) =>
+    ["legacy", "shop"].map(
+      (name) =>
+        readAny({
+          apiVersion: "v1",
+          kind: "Namespace",
+          metadata: { name, labels: name === "shop" ? { "istio-injection": "enabled" } : labels },
+        }) as AnyObject,
+    );
+  const pods = object("Deployment", "legacy", { template: { metadata: { labels: { app: "web" } } } }, "apps/v1");
+  const modes = (found: readonly string[]) => found.map((line) => line.split(" ", 1)[0]);
+
+  test("the Sidecar of a namespace without sidecars goes: nothing", () => {
+    const sidecar = object("Sidecar", "legacy", { egress: [{ hosts: ["shop/*"] }] });
+    const view = (labels: object) => [...namespaces(labels), pods, routed("legacy"), sidecar];
+    assert.deepEqual(introduced(view({}), sidecar, true), []);
+    assert.deepEqual(modes(introduced(view({ "istio-injection": "enabled" }), sidecar, true)), ["deny"]);
+  });
+  test("a ServiceEntry defines the host too: those of its namespace lacked the subset before", () => {
+    const entry = object("ServiceEntry", "third", { hosts: [host], ports: [{ number: 80, name: "http" }] });
+    const exported = object("DestinationRule", "shop", { host, exportTo: ["third"], subsets: [{ name: "v1" }] });
+    assert.deepEqual(introduced([routed("legacy")], entry), []);
+    const other = object("DestinationRule", "third", { host });
+    assert.match(introduced([routed("legacy"), exported, entry], other).join(), /^deny .* clients in "third"/);
+  });
+});

@@ -131,37 +131,52 @@ export interface Callers {
   readonly inOrder: readonly (SubsetClient | { readonly sidecars: ReadonlySet<string> })[];
   /** The namespaces in which a gateway can have pods if the view contains none. */
   readonly somewhere: readonly ReadonlySet<string>[];
+  /** Whether the view contains one of these Gateways: a Gateway that is not there has pods only once it is created. */
+  readonly isGatewayThere: boolean;
+  /** The namespaces in which pods of a Gateway would have the routes, if it offered a host of the VirtualService. */
+  readonly notOffered: readonly ReadonlySet<string>[];
 }
 
 function callersAmong(clients: Clients, { root, followers, scopes, pods }: Omit<Routed, "clients">): Callers {
   const sidecars = ofSidecarsAlone(clients);
-  const found =
-    sidecars === undefined ? throughGateways(clients, pods) : { inOrder: [{ sidecars }], somewhere: nowhere };
+  const found = sidecars === undefined ? throughGateways(clients, pods) : { ...noGateways, inOrder: [{ sidecars }] };
   return { root, followers, scopes, ...found };
 }
-const nowhere: readonly never[] = [];
+const noGateways = { somewhere: [], isGatewayThere: false, notOffered: [] } as const;
 
 /** The namespaces, if no gateway is among the clients, as in most cases. */
 function ofSidecarsAlone(clients: Clients): ReadonlySet<string> | undefined {
   return clients.size === 1 ? clients.get(meshGateway) : undefined;
 }
 
-function throughGateways(clients: Clients, pods: Routed["pods"]): Pick<Callers, "inOrder" | "somewhere"> {
+function throughGateways(clients: Clients, pods: Routed["pods"]): Omit<Callers, "root" | "followers" | "scopes"> {
   const inOrder: Callers["inOrder"][number][] = [];
-  const somewhere = new Set<ReadonlySet<string>>();
   const known = new Set<GatewayPods["workload"]>();
   for (const [gateway, visible] of clients) {
-    const there = pods.get(gateway) ?? [];
     if (gateway === meshGateway) inOrder.push({ sidecars: visible });
-    else if (there.length === 0 && there !== notOffered) somewhere.add(visible);
-    for (const pod of there) {
+    for (const pod of pods.get(gateway) ?? []) {
       const { namespace } = pod.workload.metadata;
       if (known.has(pod.workload) || !includesNamespace(visible, namespace)) continue;
       known.add(pod.workload);
       inOrder.push({ namespace, gateway: pod, isServed: true });
     }
   }
-  return { inOrder, somewhere: [...somewhere].filter(({ size }) => size > 0) };
+  return { inOrder, ...withoutPods(clients, pods) };
+}
+
+function withoutPods(
+  clients: Clients,
+  pods: Routed["pods"],
+): Pick<Callers, "somewhere" | "isGatewayThere" | "notOffered"> {
+  const [somewhere, closed] = [new Set<ReadonlySet<string>>(), new Set<ReadonlySet<string>>()];
+  let isGatewayThere = false;
+  for (const [gateway, visible] of clients) {
+    const there = pods.get(gateway);
+    if (gateway === meshGateway || visible.size === 0 || (there !== undefined && there.length > 0)) continue;
+    (there === notOffered ? closed : somewhere).add(visible);
+    isGatewayThere ||= there !== undefined && there !== notOffered;
+  }
+  return { somewhere: [...somewhere], isGatewayThere, notOffered: [...closed] };
 }
 
 /** A VirtualService with subsets, its namespace, and those of the hosts of the subsets. */

@@ -12,6 +12,11 @@ const fewNames = 16;
 export interface SubsetFailure {
   /** Undefined: gateways whose pods the view does not contain. */
   readonly client: SubsetClient | undefined;
+  /**
+   * What is missing of such gateways: the pods, or the Gateways themselves; `not offered`: no request fails, because the Gateways offer other
+   * hosts. Undefined: the client is known, or the route is that of a delegate which nobody delegates to.
+   */
+  readonly unseen: "pods" | "Gateway" | "not offered" | undefined;
   readonly lookup: SubsetLookup;
   /** Whether requests that the route is intended for fail. */
   readonly isGrave: boolean;
@@ -56,6 +61,7 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
   if (!subsets.isNowhere(subset)) return [];
   const nobody = {
     client: undefined,
+    unseen: undefined,
     isGrave: false,
     standsFor: undefined,
     standsForAll: false,
@@ -65,7 +71,7 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
   return [{ ...nobody, lookup: subsets.lookUp(anyOtherNamespace, subset) }];
 }
 
-type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave">;
+type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave"> & Partial<Pick<SubsetFailure, "unseen">>;
 
 /** What a failure stands for, unless it stands for itself alone. */
 type Others = Pick<SubsetFailure, "standsFor" | "standsForAll">;
@@ -100,22 +106,30 @@ class CallersLookUp {
     const served = inOrder.flatMap((some) =>
       "sidecars" in some ? this.#ofServed(some.sidecars, subset) : this.#ofPod(some, subset),
     );
-    const unseen = served.length === 0 ? this.#unseen(subset) : undefined;
-    if (unseen) served.push({ client: undefined, lookup: unseen, isGrave: true });
+    const ofGateways = served.length === 0 ? this.#ofUnseen(subset) : [];
+    served.push(...ofGateways.filter(({ isGrave }) => isGrave));
+    const found = this.#withOthers(served, subset);
+    for (const failure of ofGateways) if (!failure.isGrave) found.push(this.#failure(failure, itselfAlone));
+    return found;
+  }
+
+  #withOthers(served: readonly Failure[], subset: string): SubsetFailure[] {
+    const { inOrder } = this.#callers;
     const told = served.length > 0 && this.#isLackedByAll(subset) ? served : [];
     const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
-    const standsForAll = told.length > 0 && lacking.some(({ visible }) => this.#isSeenByAll(visible));
+    const standsForAll = told.length > 0 && lacking.some(({ visible }) => this.#isSeenByAll(visible, subset));
     const found = served.map((failure) => this.#failure(failure, { standsFor, standsForAll }));
     for (const { visible, names } of lacking)
       for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, itselfAlone));
     return found;
   }
 
-  #failure({ client, lookup, isGrave }: Failure, { standsFor, standsForAll }: Others): SubsetFailure {
+  #failure({ client, lookup, isGrave, unseen }: Failure, { standsFor, standsForAll }: Others): SubsetFailure {
     return {
       client,
+      unseen,
       lookup,
       isGrave,
       standsFor,
@@ -125,8 +139,11 @@ class CallersLookUp {
     };
   }
 
-  #isSeenByAll(visible: ReadonlySet<string>): boolean {
-    return visible.has(everyNamespace) && ![...this.#subsets.clients].some((name) => this.#isOutOfSight(name));
+  /** Those that Sidecars keep from the VirtualService and that have the subset would not fail if they saw it. */
+  #isSeenByAll(visible: ReadonlySet<string>, subset: string): boolean {
+    const isKept = (name: string) =>
+      this.#isOutOfSight(name) && this.#subsets.lookUp(name, subset).definedFor !== "all";
+    return visible.has(everyNamespace) && ![...this.#subsets.clients].some(isKept);
   }
 
   #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {
@@ -139,7 +156,7 @@ class CallersLookUp {
     const { inOrder, somewhere } = this.#callers;
     return [...inOrder, ...somewhere.map((sidecars) => ({ sidecars }))].every((some) =>
       "sidecars" in some
-        ? this.#isNowhere(some.sidecars, subset)
+        ? this.#isNowhereInSight(some.sidecars, subset)
         : this.#ofPod(some, subset).some(({ isGrave }) => isGrave),
     );
   }
@@ -193,9 +210,18 @@ class CallersLookUp {
     return lookup.definedFor === "all" ? [] : [{ client, lookup, isGrave: lookup.definedFor === "none" }];
   }
 
+  /** The failure of gateways whose pods the view does not contain, or, if there are none, of Gateways that offer other hosts. */
+  #ofUnseen(subset: string): readonly Failure[] {
+    const { somewhere, isGatewayThere, notOffered } = this.#callers;
+    const unseen = this.#unseen(somewhere, subset);
+    if (unseen)
+      return [{ client: undefined, lookup: unseen, isGrave: true, unseen: isGatewayThere ? "pods" : "Gateway" }];
+    const closed = this.#unseen(notOffered, subset);
+    return closed ? [{ client: undefined, lookup: closed, isGrave: false, unseen: "not offered" }] : [];
+  }
+
   /** The result for pods that the view does not contain; undefined if the subset exists somewhere, or there are none. */
-  #unseen(subset: string): SubsetLookup | undefined {
-    const { somewhere } = this.#callers;
+  #unseen(somewhere: Callers["somewhere"], subset: string): SubsetLookup | undefined {
     if (somewhere.length === 0 || !somewhere.every((visible) => this.#isNowhere(visible, subset))) return undefined;
     const names = somewhere.length === 1 ? somewhere[0] : new Set(somewhere.flatMap((visible) => [...visible]));
     const last = names?.has(everyNamespace) ? anyOtherNamespace : [...(names ?? [])].at(-1);
@@ -207,10 +233,22 @@ class CallersLookUp {
     return this.#subsets.alike(visible).every(({ choices }) => choices.lookUp(subset).definedFor === "none");
   }
 
+  /** Whether no sidecar has the subset of those that Sidecars do not keep from the VirtualService. */
+  #isNowhereInSight(visible: ReadonlySet<string>, subset: string): boolean {
+    if (this.#isNowhere(visible, subset)) return true;
+    const [limited] = this.#callers.scopes.limited;
+    if (limited === undefined) return false;
+    const all = visible.has(everyNamespace) ? this.#subsets.clients : visible;
+    const isOut = (name: string) => this.#isOutOfSight(name);
+    return this.#subsets
+      .alike(all)
+      .every(({ namespaces, choices }) => choices.lookUp(subset).definedFor === "none" || namespaces.every(isOut));
+  }
+
   /** The clients that the route is not intended for. */
   #others(visible: ReadonlySet<string>, names: readonly string[], subset: string): readonly Failure[] {
     if (names.length === 0) return [];
-    const isGrave = this.#isForOthersOnly && !this.#isHidden && this.#isNowhere(visible, subset);
+    const isGrave = this.#isForOthersOnly && !this.#isHidden && this.#isNowhereInSight(visible, subset);
     return names.map((namespace) => ({
       client: { namespace, gateway: undefined, isServed: false },
       lookup: this.#subsets.lookUp(namespace, subset),

@@ -1,19 +1,16 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf } from "../../kube/identity.ts";
-import type { AnyObject, ObjectOf } from "../../kube/object.ts";
+import type { AnyObject } from "../../kube/object.ts";
 import { doubtOfTraffic, doubtReads } from "../../mesh/gateways/arrival-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { endsWithDot, withoutDot } from "../../mesh/traffic/aliased-hosts.ts";
-import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
-import { hasRoutesFor } from "../../mesh/traffic/host-owners.ts";
-import { fullHost, isWildcard } from "../../mesh/traffic/hosts.ts";
-import { type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
-import { policiesOf } from "../../mesh/traffic/policy-rules.ts";
+import { hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { missingHost } from "../../mesh/traffic/missing-host.ts";
+import { fixFor, fixOf, general, messageOf, policiesBehind, type Target } from "../../mesh/traffic/missing-subset.ts";
 import { callersAskedFor, namespacesWithoutSidecars, routing } from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
-import { anyOtherNamespace, type SubsetLookup, type SubsetTarget } from "../../mesh/traffic/subsets.ts";
+import { anyOtherNamespace } from "../../mesh/traffic/subsets.ts";
 import { type Traffic, trafficOf } from "../../mesh/traffic/virtual-services.ts";
 import { routedApart } from "../../mesh/waypoints/subsets-at-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -36,9 +33,6 @@ const targetHost = fact("targetHost", "key", [hostOfSubsets, subsetsOfHost, miss
   };
   return { host: said, target: host, aliases: alias ? [alias] : [], subsets, isUnknown, missing, said: new SmallMap() };
 });
-
-const general =
-  "Correct the name of the subset, or define it in the DestinationRule before it is used. To remove a subset, remove its last use first.";
 
 /** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
 const withoutSidecars = forWording(namespacesWithoutSidecars);
@@ -96,6 +90,7 @@ export const virtualServiceSubsetNotFound = defineRule({
       if (failures.length > 0)
         yield* problemsOf(failures, {
           traffic,
+          namespace: virtualService.metadata.namespace,
           doubt: doubtOfTraffic(traffic, virtualService, mesh),
           target: { ...mesh.get(targetHost, known.host), subset },
           settings,
@@ -108,17 +103,6 @@ export const virtualServiceSubsetNotFound = defineRule({
 
 const none: readonly SubsetFailure[] = [];
 
-interface Target extends SubsetTarget {
-  /** The host whose DestinationRules decide, which is the host itself or the one that it is another name for. */
-  readonly target: string;
-  /** The ExternalName, if it is another name. */
-  readonly aliases: readonly ObjectOf<"Service">[];
-  /** Whether the host has not the form of a Service's and no ServiceEntry defines it, so that requests fail anyway. */
-  readonly isUnknown: boolean;
-  /** If nothing defines the host, for certain; virtual-service-destination-not-found leaves it to this rule then. Texts alone need it. */
-  readonly missing: () => MissingHost | undefined;
-}
-
 /** A host of destinations of one VirtualService, and the look-up results of clients by subset and callers. */
 interface KnownHost {
   readonly host: string;
@@ -129,6 +113,8 @@ interface KnownHost {
 /** The place where a subset is used. */
 interface Asked {
   readonly traffic: Traffic;
+  /** That of the VirtualService. */
+  readonly namespace: string;
   /** Why requests may not reach the route. */
   readonly doubt: string | undefined;
   readonly target: Target & TargetHost;
@@ -141,7 +127,9 @@ interface Asked {
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
   const { traffic, target, doubt } = asked;
-  const isOfEveryone = failures.length === 1 && target.subsets.isNowhere(target.subset);
+  const shown = failures.filter(({ unseen }) => unseen !== "not offered");
+  const isOfEveryone = shown.length === 1 && target.subsets.isNowhere(target.subset);
+  const first = shown.length < 2 ? undefined : shown.find((failure) => standsForRest(failure, asked));
   for (const failure of failures) {
     const isWarning = !failure.isGrave || doubt !== undefined;
     const onlyWarns = isWarning ? (doubt ?? notGrave) : followedByNobody(failure, asked);
@@ -154,7 +142,9 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
       evidence: said.evidence,
       fix: () => fixFor(failure, said.fix, traffic),
     };
-    addOthers(problem, failure, target, isWarning);
+    if (isSaidBy(first, failure, asked)) problem.like = likeOthers(target);
+    else addOthers(problem, failure, target, isWarning);
+    addGateway(problem, failure, target, isWarning);
     if (failure.ownerInstead !== undefined) problem.related = [failure.ownerInstead];
     if (onlyWarns !== undefined) problem.onlyWarns = onlyWarns;
     yield problem;
@@ -222,6 +212,51 @@ function followedByNobody({ client, standsForAll }: SubsetFailure, asked: Asked)
   return asked.isApart(client.namespace) ? onlyWaypoints : undefined;
 }
 
+/** Whether a failure stands for all other sidecars, and is of clients that have sidecars and are intended to use the route. */
+const standsForRest = (failure: SubsetFailure, asked: Asked): boolean =>
+  failure.standsForAll &&
+  failure.standsFor !== undefined &&
+  failure.isGrave &&
+  followedByNobody({ ...failure, standsForAll: false }, asked) === undefined &&
+  !isThroughEntry(failure, asked);
+
+/**
+ * Whether the clients of a failure are like all others for which another one stands: none has a sidecar, or they are intended to use the
+ * route only because a ServiceEntry of their namespace defines the host too.
+ */
+const isSaidBy = (first: SubsetFailure | undefined, failure: SubsetFailure, asked: Asked): boolean =>
+  first !== undefined &&
+  first !== failure &&
+  failure.client !== undefined &&
+  failure.client.gateway === undefined &&
+  failure.standsFor === first.standsFor &&
+  (asked.hasNoSidecars(failure.client.namespace) || isThroughEntry(failure, asked));
+
+function isThroughEntry({ client, root }: SubsetFailure, { target, settings, namespace }: Asked): boolean {
+  if (client === undefined || client.gateway !== undefined) return false;
+  const own = [root?.metadata.namespace ?? namespace, namespaceOfHost(target.target, settings.domain)];
+  return !own.includes(client.namespace);
+}
+
+/**
+ * A Gateway that goes, or the last of its pods, takes the subset from nobody: either gateways lacked it before, or no request came through
+ * them. A Gateway that offers the host from now on, or gets pods, does not have the requests fail that came before.
+ */
+function addGateway(problem: Writable, { client, unseen }: SubsetFailure, target: Target, isWarning: boolean): void {
+  const state = unseen ?? (client?.gateway && "seen");
+  if (state === undefined) return;
+  const keyOf = (of: string, warns: boolean) => JSON.stringify([target.host, target.subset, of, warns]);
+  const like = keyOf("gateways", false);
+  const isGone = [like, keyOf("Gateway", true), keyOf("Gateway", false)];
+  const hasNoPods = keyOf("pods", isWarning);
+  const also = { seen: [...isGone, hasNoPods], pods: isGone, Gateway: [like, hasNoPods], "not offered": isGone };
+  problem.alsoFor = [...(problem.alsoFor ?? []), ...also[state]];
+  if (state === "seen") return;
+  problem.key = keyOf(state, isWarning);
+  problem.like = like;
+  if (state === "not offered") problem.latent = true;
+}
+
 function addOthers(problem: Writable, failure: SubsetFailure, target: Target, isWarning: boolean): void {
   const isForOthers = failure.standsFor !== undefined;
   if (isForOthers) problem.alsoFor = alsoFor(failure, target, isWarning);
@@ -246,119 +281,6 @@ const isOfOthers = ({ client, isGrave }: SubsetFailure): boolean =>
 
 /** The same for all of them, whatever their namespace. */
 const likeOthers = ({ host, subset }: Target): string => JSON.stringify([host, subset, "others", true]);
-
-function messageOf({ client, lookup }: SubsetFailure, target: Target, isOfEveryone: boolean): string {
-  const { subset, isUnknown } = target;
-  const host = hostInWords(target);
-  const who = clientsNamed(client, lookup.definedFor === "some");
-  if (isUnknown)
-    return `Host ${host} names no Service and no ServiceEntry${isOfEveryone ? "" : ` for ${who}`}, so it has no subset "${subset}"`;
-  if (lookup.used.length === 0 && lookup.made.length > 0)
-    return `Subset "${subset}" of ${host} does not exist${isOfEveryone ? "" : ` for ${who}`}: the DestinationRule that istiod makes of ${policiesNamed(lookup)} defines no subset`;
-  if (lookup.used.length === 0)
-    return `No DestinationRule${isOfEveryone ? "" : ` that ${who} use`} for ${host} defines subset "${subset}"`;
-  const names = namesOf(lookup.used);
-  const defines = `${names} ${lookup.used.length === 1 ? "defines" : "define"} ${listed(lookup.subsets)}`;
-  return `Subset "${subset}" of ${host} does not exist${isOfEveryone ? "" : ` for ${who}`}: DestinationRule ${defines}`;
-}
-
-/** The BackendTLSPolicies that give the clients a DestinationRule. */
-const policiesBehind = ({ made }: SubsetLookup) => made.flatMap(policiesOf);
-const policiesNamed = (lookup: SubsetLookup): string => policiesBehind(lookup).map(idOf).sort().join(" and ");
-
-const hostInWords = ({ host, target }: Target): string =>
-  host === target ? `"${host}"` : `"${target}", for which "${host}" is another name,`;
-
-const named = new WeakMap<readonly DestinationRule[], string>();
-
-/** The result is stored, because many subsets can be missing in the same rules. */
-function namesOf(rules: readonly DestinationRule[]): string {
-  let names = named.get(rules);
-  if (names === undefined) {
-    names = rules.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(" and ");
-    named.set(rules, names);
-  }
-  return names;
-}
-
-function clientsNamed(client: SubsetFailure["client"], isForSome: boolean): string {
-  if (client === undefined) return "its clients";
-  if (client.namespace === anyOtherNamespace) return "clients in other namespaces";
-  if (client.gateway !== undefined) return `gateway pods in "${client.namespace}"`;
-  return `${isForSome ? "some workloads" : "clients"} in "${client.namespace}"`;
-}
-
-/** Enough to see a misspelling; a generated rule may define hundreds. */
-const maxListed = 10;
-function listed(subsets: readonly string[]): string {
-  if (subsets.length === 0) return "no subset";
-  const shown = subsets.slice(0, maxListed).map((name) => JSON.stringify(name));
-  return [...shown, ...(subsets.length > maxListed ? ["…"] : [])].join(", ");
-}
-
-/** Undefined: the general one. */
-const fixOf = (failure: SubsetFailure, target: Target, settings: MeshSettings): string | undefined =>
-  target.isUnknown ? hostFix(target, settings.domain) : (subsetFix(failure, target, settings) ?? missingFix(target));
-
-/** `fix`: if the clients follow the VirtualService. */
-function fixFor({ client, ownerInstead }: SubsetFailure, fix: string | undefined, { protocol }: Traffic): string {
-  if (ownerInstead === undefined) return fix ?? general;
-  const { namespace, name } = ownerInstead.metadata;
-  const owner = `VirtualService ${namespace}/${name}`;
-  const instead = hasRoutesFor(ownerInstead, client?.namespace ?? "", protocol)
-    ? `These clients follow ${owner}, which is for the same hosts, so the route has no effect until that is gone.`
-    : `${owner} is for the same wildcard and comes first, although it has no route for these clients, so they follow neither for a known host until that is gone.`;
-  return `${instead} ${fix ?? "Correct the name of the subset, or define it in the DestinationRule that they use."}`;
-}
-
-/** `reviews.prod` is not completed, although a client would resolve it. */
-function hostFix({ host, target, missing }: Target, domain: string): string {
-  if (host !== target)
-    return endsWithDot(target)
-      ? withoutDot
-      : `Create a ServiceEntry for "${target}", and a DestinationRule with the subset.`;
-  const [name, namespace, ...more] = host.split(".");
-  const isShort = name && namespace && (more.length === 0 || (more.length === 1 && more[0] === "svc"));
-  const create = "create a ServiceEntry for the host first";
-  const known = missing()?.fix;
-  if (known !== undefined) return `${known} For a host outside the cluster, ${create}.`;
-  return isShort
-    ? `Write the full name of the Service: Istio completes only names without a dot, so "${host}" is not "${name}.${namespace}.svc.${domain}". For a host outside the cluster, ${create}.`
-    : `Correct the host, or ${create}.`;
-}
-
-/** A host that nothing defines is the mistake, rather than its subset. */
-function missingFix({ missing }: Target): string | undefined {
-  const found = missing();
-  return (
-    found &&
-    `${found.message}. ${found.fix ?? "Correct the host, or create its Service, and a DestinationRule with the subset, before it is routed to."}`
-  );
-}
-
-function subsetFix(
-  { lookup }: SubsetFailure,
-  { target: host, subset, subsets }: Target,
-  { rootNamespace }: MeshSettings,
-): string | undefined {
-  if (host !== host.toLowerCase()) return "Write the host in lower case, as the service is named.";
-  const elsewhere = subsets.rules.defining(subset).filter((rule) => !lookup.used.includes(rule));
-  // Sorted, because the view has them in the order in which it met them.
-  const [first] = elsewhere.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).sort();
-  const isLookedUp = (namespace: string) => namespace === rootNamespace || subsets.serviceNamespaces.has(namespace);
-  const [made] = lookup.used.length === 0 ? lookup.made : [];
-  if (made !== undefined) {
-    const instead = `Define the subset in a DestinationRule for "${host}" in namespace "${made.metadata.namespace}", which istiod merges with it.`;
-    return first === undefined
-      ? instead
-      : `DestinationRule ${first} defines "${subset}", but these clients use the one that istiod makes of ${policiesNamed(lookup)}. ${instead}`;
-  }
-  if (first === undefined) return undefined;
-  const [owner] = subsets.serviceNamespaces;
-  if (owner !== undefined && !elsewhere.some(({ metadata }) => isLookedUp(metadata.namespace)))
-    return `DestinationRule ${first} defines "${subset}", but clients use that of their own namespace or of the Service's, and no other. Define the subset in namespace "${owner}", or export the VirtualService only to the clients that it is for and to its gateways (spec.exportTo).`;
-  return `DestinationRule ${first} defines "${subset}", but these clients do not use it. Export it to them (spec.exportTo), or define the subset in the DestinationRule that they use.`;
-}
 
 /** The evidence: the DestinationRules without the subset, or the namespaces in which one for this host may be missing. */
 function witnessesOf({ client, lookup, root }: SubsetFailure, asked: Asked, isNowhere: boolean): readonly Evidence[] {
