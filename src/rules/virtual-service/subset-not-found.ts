@@ -91,7 +91,7 @@ export const virtualServiceSubsetNotFound = defineRule({
         yield* problemsOf(failures, {
           traffic,
           namespace: virtualService.metadata.namespace,
-          doubt: doubtOfTraffic(traffic, virtualService, mesh),
+          doubt: failures.some(isShown) ? doubtOfTraffic(traffic, virtualService, mesh) : undefined,
           target: { ...mesh.get(targetHost, known.host), subset },
           settings,
           hasNoSidecars: (namespace) => mesh.get(withoutSidecars, virtualService).has(namespace),
@@ -102,6 +102,7 @@ export const virtualServiceSubsetNotFound = defineRule({
 });
 
 const none: readonly SubsetFailure[] = [];
+const isShown = ({ unseen }: SubsetFailure): boolean => unseen !== "not offered";
 
 /** A host of destinations of one VirtualService, and the look-up results of clients by subset and callers. */
 interface KnownHost {
@@ -127,7 +128,7 @@ interface Asked {
 
 function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
   const { traffic, target, doubt } = asked;
-  const shown = failures.filter(({ unseen }) => unseen !== "not offered");
+  const shown = failures.filter(isShown);
   const isOfEveryone = shown.length === 1 && target.subsets.isNowhere(target.subset);
   const first = shown.length < 2 ? undefined : shown.find((failure) => standsForRest(failure, asked));
   for (const failure of failures) {
