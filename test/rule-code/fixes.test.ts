@@ -400,13 +400,27 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Keep its pods in the mesh, or write a MeshwardException for workload-outside-mesh with an end date.",
     ],
   ],
+  "authorization-policy-without-default-deny": [
+    [
+      /^Namespace (\S+) has no default deny: workloads accept requests /,
+      "Let the discoverySelectors in the mesh config select namespace $1: otherwise no policy in it has an effect.",
+    ],
+    [
+      /: (?:future workloads|workloads that this policy does not select) accept requests /,
+      "Create the default deny first: an AuthorizationPolicy with `spec: {}` in this namespace, or, where requests arrive already, one without a selector that names their callers. Flux, Argo CD and Helm may apply them in any order.",
+    ],
+  ],
   "namespace-default-deny-removed": [
     [
       /\(waypoint\) loses its default deny: .*and no policy does any more$/,
       "Keep the policy that denies by default, or create a replacement first. To take the waypoint away, remove the labels that name it and delete its Gateway before its policies.",
     ],
     [
-      /^(?!Deployment payments|Gateway \S+ \(waypoint\)).*and no policy does any more$/,
+      /AuthorizationPolicy (hidden|istio-system)\/(?:deny-all-unread|mesh-wide-deny) denied by default, and no policy does any more$/,
+      "Let the discoverySelectors in the mesh config select namespace $1: otherwise no policy in it has an effect.",
+    ],
+    [
+      /^(?!Deployment payments|Gateway \S+ \(waypoint\))(?!.*(?:deny-all-unread|mesh-wide-deny)).*and no policy does any more$/,
       "Keep the policy that denies by default, or create a replacement first. To decommission workloads, delete them before their policies.",
     ],
     [

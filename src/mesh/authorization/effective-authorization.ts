@@ -337,6 +337,11 @@ export class NamespaceAuthorization {
     return [...this.#controlPlanes].some((one) => this.readers.reads(policy, one));
   }
 
+  /** Whether a policy has no effect because discoverySelectors leave out its namespace. */
+  isUndiscovered(policy: AuthorizationPolicy): boolean {
+    return !this.isRead(policy) && !this.readers.discoversPlaceOf(policy, this.controlPlaneOf());
+  }
+
   /** Whether the other side of a change has the same policies, unchanged, for the same proxies. */
   hasSamePolicies(other: NamespaceAuthorization): boolean {
     return this.#policies.isSame(other.#policies);

@@ -104,9 +104,13 @@ export class Readers {
 
   /** Whether a control plane reads an object of the namespace or of the root namespace. */
   reads(object: AnyObject, controlPlane: ControlPlane): boolean {
-    const isOwn = object.metadata.namespace === this.#namespace.metadata.name;
-    const at = isOwn ? this.#namespace : this.#root;
-    return isReadBy(object, controlPlane, this.#settings) && isDiscovered(at, controlPlane, this.#settings);
+    return isReadBy(object, controlPlane, this.#settings) && this.discoversPlaceOf(object, controlPlane);
+  }
+
+  /** Whether its discoverySelectors select the namespace of such an object. */
+  discoversPlaceOf({ metadata }: AnyObject, controlPlane: ControlPlane): boolean {
+    const isOwn = metadata.namespace === this.#namespace.metadata.name;
+    return isDiscovered(isOwn ? this.#namespace : this.#root, controlPlane, this.#settings);
   }
 
   /** Whether every control plane reads all these objects, so that it does not matter which one it is. */
@@ -190,3 +194,7 @@ export function isDiscovered(
   if (selectors === undefined || !selectors.every(isValidSelector)) return true;
   return selectors.some((selector) => selectsByExpression(selector, namespace.metadata.labels));
 }
+
+/** What to do about policies that no control plane reads because its discoverySelectors leave out their namespace. */
+export const fixOfUndiscovered = (namespace: string): string =>
+  `Let the discoverySelectors in the mesh config select namespace ${namespace}: otherwise no policy in it has an effect.`;

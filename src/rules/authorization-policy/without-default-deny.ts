@@ -6,6 +6,7 @@ import {
   type NamespaceAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { actionOf, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { fixOfUndiscovered } from "../../mesh/membership/control-plane.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { index, relation } from "../../view/view.ts";
@@ -55,17 +56,22 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
     for (const namespace of mesh.related(namespaceOfSelectingPolicy, policy)) {
       const found = mesh.get(authorization, namespace);
       if (isTerminating(namespace) || !leavesOpen(found)) continue;
-      const open = isCovered(found) ? "future workloads" : "workloads that this policy does not select";
+      const isUndiscovered = found.isUndiscovered(policy);
+      const open = isUndiscovered ? "workloads" : openedBeside(found);
       yield {
         at: ["spec", "selector"],
         message: `Namespace ${name} has no default deny: ${open} accept requests from everyone`,
         key: "no default deny",
         ...(open === "future workloads" ? { onlyWarns: "every known workload has a default deny of its own" } : {}),
+        ...(isUndiscovered ? { fix: fixOfUndiscovered(name) } : {}),
         evidence: [absent("AuthorizationPolicy", name), absent("AuthorizationPolicy", rootNamespace)],
       };
     }
   },
 });
+
+const openedBeside = (found: NamespaceAuthorization): string =>
+  isCovered(found) ? "future workloads" : "workloads that this policy does not select";
 
 const leavesOpen = (found: NamespaceAuthorization): boolean =>
   !hasDefaultDeny(found.ofUnselected) && !found.isGuardedOneByOne;

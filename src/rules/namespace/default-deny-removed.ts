@@ -11,6 +11,7 @@ import {
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
+import { fixOfUndiscovered } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
@@ -54,12 +55,25 @@ export const namespaceDefaultDenyRemoved = defineRule({
   *compare(before, after) {
     if (isTerminating(before.object) || isTerminating(after.object)) return;
     const sides = sidesOf(before, after);
-    yield* workloadsOpened(sides);
-    if (sides.areGatewaysSame) return;
-    yield* gatewaysOpened(sides);
-    yield* servicesOpened(sides, after);
+    for (const problem of problemsOf(sides, after)) yield withCause(problem, sides);
   },
 });
+
+function* problemsOf(sides: Sides, after: Side): Iterable<Problem> {
+  yield* workloadsOpened(sides);
+  if (sides.areGatewaysSame) return;
+  yield* gatewaysOpened(sides);
+  yield* servicesOpened(sides, after);
+}
+
+/** In a namespace that is not read any more, a replacement has no effect either. */
+function withCause(problem: Problem, { before, after }: Sides): Problem {
+  const [by, opener] = problem.related ?? [];
+  const unread = opener === undefined ? before.policies.find((policy) => policy === by) : undefined;
+  return unread !== undefined && after.isUndiscovered(unread)
+    ? { ...problem, fix: fixOfUndiscovered(unread.metadata.namespace) }
+    : problem;
+}
 
 type View = MeshView<(typeof reads)[number]>;
 interface Side {
