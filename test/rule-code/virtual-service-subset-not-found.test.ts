@@ -621,6 +621,22 @@ test("a subset that only clients had whom Sidecars keep from the route is taken 
   ]);
 });
 
+test("clients whom Sidecars keep from the route get the subset: nobody else loses it", () => {
+  const host = "cart.shop.svc.cluster.local";
+  const routed = object("VirtualService", "shop", {
+    hosts: ["cart", "web.web.svc.cluster.local"],
+    http: [{ route: [{ destination: { host: "cart", subset: "v1" } }] }],
+  });
+  const hiding = object("Sidecar", "web", { egress: [{ hosts: ["./*"] }] });
+  const without = object("DestinationRule", "web", { host });
+  const withSubset = object("DestinationRule", "web", { host, subsets: [{ name: "v1" }] });
+  assert.deepEqual(
+    introduced([without, routed, hiding], { ...withSubset, metadata: { ...withSubset.metadata, name: "more" } }),
+    [],
+  );
+  assert.match(introduced([without, routed, hiding], hiding, true).join(), /^deny /);
+});
+
 describe("clients of whom another failure says that they lack the subset, as all others do", () => {
   const host = "cart.shop.svc.cluster.local";
   const routed = (namespace: string) =>

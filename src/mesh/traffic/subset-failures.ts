@@ -27,6 +27,8 @@ export interface SubsetFailure {
   readonly standsFor: readonly string[] | undefined;
   /** Whether it stands for every other namespace there is or will be, because the VirtualService is hidden from none. */
   readonly standsForAll: boolean;
+  /** Whether every other namespace either lacks the subset now, or is one that Sidecars keep from the VirtualService and that has it. */
+  readonly coversAll: boolean;
   /** The VirtualService that these clients follow instead; undefined: they follow the one with the route. */
   readonly ownerInstead: VirtualService | undefined;
   /** For a delegate: the root VirtualService through which the clients reach it. */
@@ -65,6 +67,7 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
     isGrave: false,
     standsFor: undefined,
     standsForAll: false,
+    coversAll: false,
     ownerInstead: undefined,
     root: undefined,
   };
@@ -74,8 +77,8 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
 type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave"> & Partial<Pick<SubsetFailure, "unseen">>;
 
 /** What a failure stands for, unless it stands for itself alone. */
-type Others = Pick<SubsetFailure, "standsFor" | "standsForAll">;
-const itselfAlone: Others = { standsFor: undefined, standsForAll: false };
+type Others = Pick<SubsetFailure, "standsFor" | "standsForAll" | "coversAll">;
+const itselfAlone: Others = { standsFor: undefined, standsForAll: false, coversAll: false };
 
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
 class CallersLookUp {
@@ -119,14 +122,20 @@ class CallersLookUp {
     const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
-    const standsForAll = told.length > 0 && lacking.some(({ visible }) => this.#isSeenByAll(visible, subset));
-    const found = served.map((failure) => this.#failure(failure, { standsFor, standsForAll }));
+    const isForEveryone = told.length > 0 && lacking.some(({ visible }) => visible.has(everyNamespace));
+    const standsForAll = isForEveryone && !this.#areHidden(() => true);
+    const isLacked = (name: string) => this.#subsets.lookUp(name, subset).definedFor !== "all";
+    const coversAll = standsForAll || (isForEveryone && !this.#areHidden(isLacked));
+    const found = served.map((failure) => this.#failure(failure, { standsFor, standsForAll, coversAll }));
     for (const { visible, names } of lacking)
       for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, itselfAlone));
     return found;
   }
 
-  #failure({ client, lookup, isGrave, unseen }: Failure, { standsFor, standsForAll }: Others): SubsetFailure {
+  #failure(
+    { client, lookup, isGrave, unseen }: Failure,
+    { standsFor, standsForAll, coversAll }: Others,
+  ): SubsetFailure {
     return {
       client,
       unseen,
@@ -134,16 +143,14 @@ class CallersLookUp {
       isGrave,
       standsFor,
       standsForAll,
+      coversAll,
       ownerInstead: this.#ownerInstead(client),
       root: undefined,
     };
   }
 
-  /** Those that Sidecars keep from the VirtualService and that have the subset would not fail if they saw it. */
-  #isSeenByAll(visible: ReadonlySet<string>, subset: string): boolean {
-    const isKept = (name: string) =>
-      this.#isOutOfSight(name) && this.#subsets.lookUp(name, subset).definedFor !== "all";
-    return visible.has(everyNamespace) && ![...this.#subsets.clients].some(isKept);
+  #areHidden(isAny: (name: string) => boolean): boolean {
+    return [...this.#subsets.clients].some((name) => isAny(name) && this.#isOutOfSight(name));
   }
 
   #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {

@@ -150,6 +150,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
     if (onlyWarns !== undefined) problem.onlyWarns = onlyWarns;
     yield problem;
   }
+  if (failures.some(({ coversAll, standsForAll }) => coversAll && !standsForAll)) yield coveringAll(target);
 }
 
 type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
@@ -279,6 +280,17 @@ function alsoFor(
 /** Of clients that the route is not intended for. */
 const isOfOthers = ({ client, isGrave }: SubsetFailure): boolean =>
   client !== undefined && client.gateway === undefined && !client.isServed && !isGrave;
+
+/**
+ * Clients that have the subset and that Sidecars keep from the route lose nothing if the subset goes: then the problem of the others stands
+ * for them as well.
+ */
+const coveringAll = (target: Target): Problem => ({
+  at: [],
+  message: "no client that uses the route has the subset",
+  latent: true,
+  alsoFor: [likeOthers(target)],
+});
 
 /** The same for all of them, whatever their namespace. */
 const likeOthers = ({ host, subset }: Target): string => JSON.stringify([host, subset, "others", true]);
