@@ -1,11 +1,13 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { clientRoutesByNamespace, clientRoutesOfHost } from "../../mesh/gateways/client-routes.ts";
 import { takenAtListeners } from "../../mesh/gateways/listener-routes.ts";
-import { precedence } from "../../mesh/objects/creation-order.ts";
+import { isSameAge, oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { streamLossesAt, streamsAtSameGateway } from "../../mesh/gateways/stream-routes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/gateways/gateway-routes.ts";
+import { namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { hostOwners, type HostOwners, virtualServicesOfSameHost } from "../../mesh/traffic/host-owners.ts";
 import { type NamedOtherwise, namedOtherwise, otherNameReads } from "../../mesh/traffic/other-name-owners.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
@@ -14,6 +16,7 @@ import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const reads = [
@@ -27,6 +30,8 @@ const reads = [
   ...readsOfTlsLosses,
   streamLossesAt,
   streamsAtSameGateway,
+  clientRoutesByNamespace,
+  clientRoutesOfHost,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -34,12 +39,13 @@ export const virtualServiceHostConflict = defineRule({
   id: "virtual-service-host-conflict",
   subject: "VirtualService",
   reads,
-  worksWithout: ["Service"],
+  worksWithout: ["KubernetesRoute", "Service"],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
-  summary: "Another VirtualService already has the requests for a host, or loses them to this one.",
-  why: "Sidecars do not merge VirtualServices of one host: they use one of their own namespace whose exportTo names it (`.`), then one that is exported to them by name, then the oldest for all (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go); for plain HTTP this is so for all Gateways with one port of the same proxies, in the order of their age. For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order. The other names of a Service, such as `api.payments` and its address, go to whoever comes first: a VirtualService that has the name as its host, or the one for the full host.",
+  summary:
+    "Another VirtualService or an HTTPRoute already has the requests for a host, or loses them to this VirtualService.",
+  why: "Sidecars do not merge VirtualServices of one host: they use one of their own namespace whose exportTo names it (`.`), then one that is exported to them by name, then the oldest for all (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go); for plain HTTP this is so for all Gateways with one port of the same proxies, in the order of their age. For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order. The other names of a Service, such as `api.payments` and its address, go to whoever comes first: a VirtualService that has the name as its host, or the one for the full host. An HTTPRoute or GRPCRoute with a Service as its parent becomes a VirtualService for all clients: those of its own namespace use it before other VirtualServices for all, and the rest use the oldest (pilot/pkg/model/virtualservice.go SelectVirtualServices). A waypoint has the routes of both, one after the other (pilot/pkg/networking/core/listener_waypoint.go buildWaypointInboundHTTPRouteConfig).",
   fix: "Put all routes of a host into one VirtualService. Teams that share a host can each write a delegate for it.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -60,6 +66,7 @@ export const virtualServiceHostConflict = defineRule({
       for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
         yield;
         yield* inMesh(virtualService, { host, i, protocol }, mesh);
+        if (protocol === "http") yield* besideClientRoutes(virtualService, { host, i }, mesh);
       }
     if (gateways.has(meshGateway) && protocol === "http") yield* byOtherNames(virtualService, hosts, mesh);
     yield* ofServerNames(virtualService, mesh);
@@ -97,6 +104,63 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
     return;
   }
   yield* takenFor(virtualService, owners, { host, i }, mesh);
+}
+
+/**
+ * The routes of the Gateway API for clients of the same host: those of the namespace of the Service are for all clients, and those of other
+ * namespaces for their own clients alone (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService).
+ */
+function* besideClientRoutes(
+  virtualService: VirtualService,
+  { host, i }: { readonly host: string; readonly i: number },
+  mesh: View,
+): Iterable<Problem> {
+  const routes = mesh.get(clientRoutesByNamespace, host);
+  if (routes.size === 0 || !mesh.get(hostOwners, host).followed("http").has(virtualService)) return;
+  const { metadata, spec } = virtualService;
+  const owner = namespaceOfHost(host, mesh.settings.domain);
+  const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
+  for (const namespace of new Set([owner, metadata.namespace])) {
+    const route = namespace === undefined ? undefined : routes.get(namespace);
+    if (namespace === undefined || route === undefined) continue;
+    const isNamed = visible.has(namespace) && !visible.has(everyNamespace);
+    if (!isNamed && !visible.has(everyNamespace)) continue;
+    const beside = { host, isNamed };
+    yield {
+      at: ["spec", "hosts", i],
+      message: namespace === owner ? besideProducer(virtualService, route, beside) : besideConsumer(route, beside),
+      key: JSON.stringify([host, meshGateway, idOf(route)]),
+      fix: "Keep the routes of the host in one of the two, and delete the other when the one that stays has all of them.",
+      related: [route],
+      evidence: [route],
+    };
+  }
+}
+
+interface Beside {
+  readonly host: string;
+  /** Whether the VirtualService is exported to the namespace of the route by name, so that its clients prefer it. */
+  readonly isNamed: boolean;
+}
+
+/** A route in the namespace of the Service. */
+function besideProducer(virtualService: VirtualService, route: KubernetesRoute, { host, isNamed }: Beside): string {
+  const there = `Sidecars in namespace "${route.metadata.namespace}"`;
+  if (isNamed)
+    return `${there} use this VirtualService for "${host}", and those of namespaces that it is not exported to ${idOf(route)}`;
+  if (isSameAge(virtualService, route))
+    return `${there} use ${idOf(route)} for "${host}", and those of other namespaces the older one of the two`;
+  return oldestFirst(virtualService, route) < 0
+    ? `${there} use ${idOf(route)} for "${host}", and those of other namespaces this VirtualService, which is older`
+    : `Sidecars use ${idOf(route)} for "${host}", so this VirtualService has no effect on their requests for it`;
+}
+
+/** A route in another namespace, which is for its own clients. */
+function besideConsumer(route: KubernetesRoute, { host, isNamed }: Beside): string {
+  const there = `Sidecars in namespace "${route.metadata.namespace}"`;
+  return isNamed
+    ? `${there} use this VirtualService for "${host}", so ${idOf(route)} has no effect`
+    : `${there} use ${idOf(route)} for "${host}", so this VirtualService has no effect on their requests for it`;
 }
 
 /** Which VirtualService sidecars use for other names of Services: one that has the name, or one that has the full host. */
