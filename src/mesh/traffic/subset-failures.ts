@@ -66,8 +66,7 @@ function failuresOfNobody(subset: string, subsets: SubsetsOfHost): readonly Subs
     unseen: undefined,
     isGrave: false,
     standsFor: undefined,
-    standsForAll: false,
-    coversAll: false,
+    ...forNotAll,
     ownerInstead: undefined,
     root: undefined,
   };
@@ -78,7 +77,8 @@ type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave"> & Partial<Pi
 
 /** What a failure stands for, unless it stands for itself alone. */
 type Others = Pick<SubsetFailure, "standsFor" | "standsForAll" | "coversAll">;
-const itselfAlone: Others = { standsFor: undefined, standsForAll: false, coversAll: false };
+const forNotAll = { standsForAll: false, coversAll: false } as const;
+const itselfAlone: Others = { standsFor: undefined, ...forNotAll };
 
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
 class CallersLookUp {
@@ -123,10 +123,8 @@ class CallersLookUp {
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
     const isForEveryone = told.length > 0 && lacking.some(({ visible }) => visible.has(everyNamespace));
-    const standsForAll = isForEveryone && !this.#areHidden(() => true);
-    const isLacked = (name: string) => this.#subsets.lookUp(name, subset).definedFor !== "all";
-    const coversAll = standsForAll || (isForEveryone && !this.#areHidden(isLacked));
-    const found = served.map((failure) => this.#failure(failure, { standsFor, standsForAll, coversAll }));
+    const all = isForEveryone ? this.#standsForAll(subset) : forNotAll;
+    const found = served.map((failure) => this.#failure(failure, { standsFor, ...all }));
     for (const { visible, names } of lacking)
       for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, itselfAlone));
     return found;
@@ -149,8 +147,10 @@ class CallersLookUp {
     };
   }
 
-  #areHidden(isAny: (name: string) => boolean): boolean {
-    return [...this.#subsets.clients].some((name) => isAny(name) && this.#isOutOfSight(name));
+  #standsForAll(subset: string): Pick<Others, "standsForAll" | "coversAll"> {
+    const hidden = [...this.#subsets.clients].filter((name) => this.#isOutOfSight(name));
+    const coversAll = hidden.every((name) => this.#subsets.lookUp(name, subset).definedFor === "all");
+    return { standsForAll: hidden.length === 0, coversAll };
   }
 
   #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {

@@ -67,11 +67,10 @@ function* problemsOf(sides: Sides, after: Side): Iterable<Problem> {
 }
 
 /** In a namespace that is not read any more, a replacement has no effect either. */
-function withCause(problem: Problem, { before, after }: Sides): Problem {
+function withCause(problem: Problem, { after }: Sides): Problem {
   const [by, opener] = problem.related ?? [];
-  const unread = opener === undefined ? before.policies.find((policy) => policy === by) : undefined;
-  return unread !== undefined && after.isUndiscovered(unread)
-    ? { ...problem, fix: fixOfUndiscovered(unread.metadata.namespace) }
+  return opener === undefined && by?.kind === "AuthorizationPolicy" && after.isUndiscovered(by)
+    ? { ...problem, fix: fixOfUndiscovered(by.metadata.namespace) }
     : problem;
 }
 

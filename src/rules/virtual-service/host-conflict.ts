@@ -66,7 +66,7 @@ export const virtualServiceHostConflict = defineRule({
       for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
         yield;
         yield* inMesh(virtualService, { host, i, protocol }, mesh);
-        if (protocol === "http") yield* besideClientRoutes(virtualService, { host, i }, mesh);
+        yield* besideClientRoutes(virtualService, { host, i, protocol }, mesh);
       }
     if (gateways.has(meshGateway) && protocol === "http") yield* byOtherNames(virtualService, hosts, mesh);
     yield* ofServerNames(virtualService, mesh);
@@ -106,29 +106,18 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
   yield* takenFor(virtualService, owners, { host, i }, mesh);
 }
 
-/**
- * The routes of the Gateway API for clients of the same host: those of the namespace of the Service are for all clients, and those of other
- * namespaces for their own clients alone (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService).
- */
 function* besideClientRoutes(
   virtualService: VirtualService,
-  { host, i }: { readonly host: string; readonly i: number },
+  { host, i, protocol }: Place,
   mesh: View,
 ): Iterable<Problem> {
-  const routes = mesh.get(clientRoutesByNamespace, host);
-  if (routes.size === 0 || !mesh.get(hostOwners, host).followed("http").has(virtualService)) return;
-  const { metadata, spec } = virtualService;
+  if (protocol !== "http") return;
   const owner = namespaceOfHost(host, mesh.settings.domain);
-  const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
-  for (const namespace of new Set([owner, metadata.namespace])) {
-    const route = namespace === undefined ? undefined : routes.get(namespace);
-    if (namespace === undefined || route === undefined) continue;
-    const isNamed = visible.has(namespace) && !visible.has(everyNamespace);
-    if (!isNamed && !visible.has(everyNamespace)) continue;
-    const beside = { host, isNamed };
+  for (const { route, isNamed } of clientRoutesBeside(virtualService, host, mesh)) {
+    const isOfOwner = route.metadata.namespace === owner;
     yield {
       at: ["spec", "hosts", i],
-      message: namespace === owner ? besideProducer(virtualService, route, beside) : besideConsumer(route, beside),
+      message: (isOfOwner ? besideProducer : besideConsumer)(virtualService, { host, route, isNamed }),
       key: JSON.stringify([host, meshGateway, idOf(route)]),
       fix: "Keep the routes of the host in one of the two, and delete the other when the one that stays has all of them.",
       related: [route],
@@ -139,12 +128,29 @@ function* besideClientRoutes(
 
 interface Beside {
   readonly host: string;
+  readonly route: KubernetesRoute;
   /** Whether the VirtualService is exported to the namespace of the route by name, so that its clients prefer it. */
   readonly isNamed: boolean;
 }
 
+/**
+ * The routes of the Gateway API for clients of the same host: those of the namespace of the Service are for all clients, and those of other
+ * namespaces for their own clients alone (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService).
+ */
+function* clientRoutesBeside(virtualService: VirtualService, host: string, mesh: View): Iterable<Omit<Beside, "host">> {
+  const routes = mesh.get(clientRoutesByNamespace, host);
+  if (routes.size === 0 || !mesh.get(hostOwners, host).followed("http").has(virtualService)) return;
+  const { metadata, spec } = virtualService;
+  const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
+  const isForAll = visible.has(everyNamespace);
+  for (const namespace of new Set([namespaceOfHost(host, mesh.settings.domain), metadata.namespace])) {
+    const route = routes.get(namespace ?? "");
+    if (route !== undefined && (isForAll || visible.has(route.metadata.namespace))) yield { route, isNamed: !isForAll };
+  }
+}
+
 /** A route in the namespace of the Service. */
-function besideProducer(virtualService: VirtualService, route: KubernetesRoute, { host, isNamed }: Beside): string {
+function besideProducer(virtualService: VirtualService, { host, route, isNamed }: Beside): string {
   const there = `Sidecars in namespace "${route.metadata.namespace}"`;
   if (isNamed)
     return `${there} use this VirtualService for "${host}", and those of namespaces that it is not exported to ${idOf(route)}`;
@@ -156,7 +162,7 @@ function besideProducer(virtualService: VirtualService, route: KubernetesRoute, 
 }
 
 /** A route in another namespace, which is for its own clients. */
-function besideConsumer(route: KubernetesRoute, { host, isNamed }: Beside): string {
+function besideConsumer(_virtualService: VirtualService, { host, route, isNamed }: Beside): string {
   const there = `Sidecars in namespace "${route.metadata.namespace}"`;
   return isNamed
     ? `${there} use this VirtualService for "${host}", so ${idOf(route)} has no effect`

@@ -150,7 +150,7 @@ function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable
     if (onlyWarns !== undefined) problem.onlyWarns = onlyWarns;
     yield problem;
   }
-  if (failures.some(({ coversAll, standsForAll }) => coversAll && !standsForAll)) yield coveringAll(target);
+  yield* coveringAll(failures, target);
 }
 
 type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
@@ -285,12 +285,15 @@ const isOfOthers = ({ client, isGrave }: SubsetFailure): boolean =>
  * Clients that have the subset and that Sidecars keep from the route lose nothing if the subset goes: then the problem of the others stands
  * for them as well.
  */
-const coveringAll = (target: Target): Problem => ({
-  at: [],
-  message: "no client that uses the route has the subset",
-  latent: true,
-  alsoFor: [likeOthers(target)],
-});
+function* coveringAll(failures: readonly SubsetFailure[], target: Target): Iterable<Problem> {
+  if (failures.some(({ coversAll, standsForAll }) => coversAll && !standsForAll))
+    yield {
+      at: [],
+      message: "no client that uses the route has the subset",
+      latent: true,
+      alsoFor: [likeOthers(target)],
+    };
+}
 
 /** The same for all of them, whatever their namespace. */
 const likeOthers = ({ host, subset }: Target): string => JSON.stringify([host, subset, "others", true]);
