@@ -1,4 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
 import {
   grantsForGateway,
   type MissingCertificate,
@@ -9,6 +10,7 @@ import {
   type Listener,
   type ListenerGateway,
   listenerGateways,
+  servicesOfAddresses,
   unusable,
 } from "../../mesh/gateways/listener-gateways.ts";
 import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
@@ -16,19 +18,20 @@ import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
 import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshView } from "../../view/view.ts";
 
-type View = MeshView<typeof grantsForGateway>;
+const reads = [grantsForGateway, servicesOfAddresses] as const;
+type View = MeshView<(typeof reads)[number]>;
 
 export const kubernetesGatewayListenerNotUsed = defineRule({
   id: "kubernetes-gateway-listener-not-used",
   subject: "KubernetesGateway",
-  reads: [grantsForGateway],
-  worksWithout: ["ReferenceGrant"],
+  reads,
+  worksWithout: ["ReferenceGrant", "Service"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A listener of a Gateway does not work: its protocol is not supported, another listener takes its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
-  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
+    "A listener of a Gateway does not work: its protocol is not supported, another listener takes its port, the Services that the Gateway names as its addresses do not have its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). A Gateway with `spec.addresses` is served by the pods behind these Services, and a listener is opened only at the target of the Service port with its number (pilot/pkg/model/gateway.go resolvePorts). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
   fix: "Correct the protocol, the port, the certificates or the kinds of the listener, or create the ReferenceGrant.",
   incident: {
     symptoms: ["no-route"],
@@ -86,9 +89,29 @@ function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View)
     const isTaken = leftOut !== unusable(listener, gateway);
     return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener)) };
   }
+  const open = portsOfAddresses(gateway, mesh);
+  if (open !== undefined && listener.port !== undefined && !open.ports.has(listener.port)) {
+    const { names, ports } = open;
+    return {
+      because: `${names}, which spec.addresses names, has no port ${listener.port}`,
+      field: "port",
+      fix: `Use a port of the Service (${[...ports].sort((a, b) => a - b).join(", ")}), not one of its pods, or add the port to it.`,
+    };
+  }
   const missing = missingCertificate(one, mesh.get(grantsForGateway, gateway));
   if (missing === undefined || (missing.needsGrant && !mesh.knows("ReferenceGrant"))) return undefined;
   return { because: missing.because, field: "tls", ...grantOf(missing, mesh) };
+}
+
+/** The ports of the Services that the addresses name; undefined if there are none, or one is not known. */
+function portsOfAddresses(
+  gateway: KubernetesGateway,
+  mesh: View,
+): { readonly names: string; readonly ports: ReadonlySet<number> } | undefined {
+  const services = mesh.related(servicesOfAddresses, gateway);
+  if (services.length === 0 || services.length < gateway.spec.addresses.length) return undefined;
+  const ports = services.flatMap(({ spec }) => spec.ports.flatMap(({ port }) => port ?? []));
+  return { names: services.map(idOf).sort().join(" or "), ports: new Set(ports) };
 }
 
 const elsewhere = {
