@@ -75,6 +75,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       / listener (?:no-tls|https?|db) takes its port and host$/,
       "Use another port: one for TCP or UDP is left to nothing else, and a hostname is on a port once.",
     ],
+    [
+      / which spec\.addresses names, has no port \d+$/,
+      "Use a port of the Service (80, 443), not one of its pods, or add the port to it.",
+    ],
     [/ it has no TLS settings$/, "Give the listener `tls` with a Secret in `certificateRefs`."],
     [
       / it names more than (?:two certificates|one CA certificate)$/,
