@@ -16,9 +16,33 @@ import {
 import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
 import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 
-const reads = [grantsForGateway, servicesOfAddresses] as const;
+/** The ports of Services that the addresses of a Gateway name. */
+interface OpenPorts {
+  readonly names: string;
+  readonly ports: ReadonlySet<number>;
+  /** Some of them. */
+  readonly shown: string;
+}
+const maxShown = 10;
+
+/** The ports of the Services that the addresses name; undefined if there are none, or one is not known. */
+const portsOfAddresses = fact(
+  "portsOfAddresses",
+  "KubernetesGateway",
+  [servicesOfAddresses],
+  (gateway, mesh): OpenPorts | undefined => {
+    const services = mesh.related(servicesOfAddresses, gateway);
+    if (services.length === 0 || services.length < gateway.spec.addresses.length) return undefined;
+    const ports = new Set(services.flatMap(({ spec }) => spec.ports.flatMap(({ port }) => port ?? [])));
+    const sorted = [...ports].sort((a, b) => a - b);
+    const shown = [...sorted.slice(0, maxShown), ...(sorted.length > maxShown ? ["…"] : [])].join(", ");
+    return { names: services.map(idOf).sort().join(" or "), ports, shown };
+  },
+);
+
+const reads = [grantsForGateway, portsOfAddresses] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const kubernetesGatewayListenerNotUsed = defineRule({
@@ -89,29 +113,16 @@ function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View)
     const isTaken = leftOut !== unusable(listener, gateway);
     return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener)) };
   }
-  const open = portsOfAddresses(gateway, mesh);
-  if (open !== undefined && listener.port !== undefined && !open.ports.has(listener.port)) {
-    const { names, ports } = open;
+  const open = mesh.get(portsOfAddresses, gateway);
+  if (open !== undefined && listener.port !== undefined && !open.ports.has(listener.port))
     return {
-      because: `${names}, which spec.addresses names, has no port ${listener.port}`,
+      because: `${open.names}, which spec.addresses names, has no port ${listener.port}`,
       field: "port",
-      fix: `Use a port of the Service (${[...ports].sort((a, b) => a - b).join(", ")}), not one of its pods, or add the port to it.`,
+      fix: `Use a port of the Service (${open.shown}), not one of its pods, or add the port to it.`,
     };
-  }
   const missing = missingCertificate(one, mesh.get(grantsForGateway, gateway));
   if (missing === undefined || (missing.needsGrant && !mesh.knows("ReferenceGrant"))) return undefined;
   return { because: missing.because, field: "tls", ...grantOf(missing, mesh) };
-}
-
-/** The ports of the Services that the addresses name; undefined if there are none, or one is not known. */
-function portsOfAddresses(
-  gateway: KubernetesGateway,
-  mesh: View,
-): { readonly names: string; readonly ports: ReadonlySet<number> } | undefined {
-  const services = mesh.related(servicesOfAddresses, gateway);
-  if (services.length === 0 || services.length < gateway.spec.addresses.length) return undefined;
-  const ports = services.flatMap(({ spec }) => spec.ports.flatMap(({ port }) => port ?? []));
-  return { names: services.map(idOf).sort().join(" or "), ports: new Set(ports) };
 }
 
 const elsewhere = {
