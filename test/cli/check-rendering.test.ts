@@ -303,6 +303,17 @@ test("Ctrl-C ends a renderer with everything that it started", { skip: noProc },
   await ends(pid);
 });
 
+test("an interrupt at the start of a renderer ends it too", { skip: noProc }, async () => {
+  const folder = folderWith(overlay);
+  const PATH = `${tools({ kustomize: 'sleep 60 & echo $! > "$2/pid"; kill -INT $PPID; wait' })}:/usr/bin:/bin`;
+  const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+  for (let i = 0; i < 3; i++) {
+    const child = spawn(process.execPath, [main, "check", join(folder, "prod"), "--no-config"], { env: { PATH } });
+    assert.deepEqual(await once(child, "exit"), [null, "SIGINT"]);
+    await ends(Number(readFileSync(join(folder, "prod/pid"), "utf8")));
+  }
+});
+
 test("a base mesh is rendered as the files are", async () => {
   const [base, head] = [folderWith(overlay), folderWith({ ...overlay, "prod/rendered": weights(20) })];
   const { code, report } = await check([head, "--mesh", base, "--prune"], kustomize);

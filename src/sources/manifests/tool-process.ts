@@ -33,6 +33,8 @@ class ToolProcess {
 
   constructor(tool: string, args: readonly string[], limits: ToolLimits, resolve: (output: ToolOutput) => void) {
     [this.#limits, this.#resolve] = [limits, resolve];
+    // Ctrl-C reaches the group of Meshward alone, maybe before spawn returns: the tool already runs then.
+    for (const signal of signals) process.on(signal, this.#interrupted);
     // A process group of its own, as far as there are some.
     const detached = process.platform !== "win32";
     this.#child = spawn(tool, args, { env: { ...limits.env }, stdio: ["ignore", "pipe", "pipe"], detached });
@@ -45,8 +47,6 @@ class ToolProcess {
       () => this.#stop({ problem: `did not end within ${seconds} seconds`, isTimeout: true }),
       limits.timeoutMs,
     );
-    // Ctrl-C reaches the group of Meshward alone.
-    for (const signal of signals) process.on(signal, this.#interrupted);
   }
 
   #take(part: Buffer): void {
