@@ -53,7 +53,7 @@ export const virtualServiceHostConflict = defineRule({
     seen: "Requests follow the routes of the other VirtualService. If that one is created again, they follow this one.",
     wayOut: "Change the routes in the VirtualService that is in use. Do not delete it: its routes go with it.",
     silentWhen:
-      "One of the two is for gateways and the other for sidecars, they are exported to different clients, or one is a delegate.",
+      "One of the two is for gateways and the other for sidecars, they are exported to different clients, one is a delegate, or the HTTPRoute is for one port of the Service.",
     page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
   },
 
