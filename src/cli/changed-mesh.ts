@@ -8,6 +8,7 @@ import { type FileMesh, fileMeshOf } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
+import { contentsOf } from "./deletions.ts";
 import { settingsIn } from "./mesh-option.ts";
 import { shownErrors } from "./source-errors.ts";
 import type { Terminal } from "./terminal.ts";
@@ -39,19 +40,22 @@ export async function meshAfterChange(
     throw new UsageError(`--change ${options.change}: ${several}; give the path of one environment`);
   const deleted = options.delete === undefined ? nothing : await objectsIn(options.delete, options, terminal);
   const written = last(appliedTo(mesh, applied));
+  const removed = last(deleted).map((object) => {
+    const there = mesh.find(object.kind, keyOf(object));
+    if (there !== undefined && !there.implied) return { object: there };
+    throw new UsageError(
+      `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)}; correct the file or the mesh`,
+    );
+  });
+  const kept = new Set(written.map(identityOf));
+  const contents = contentsOf(removed, mesh).filter(({ object }) => !kept.has(identityOf(object)));
   const changes = [
     ...(options.prune === true ? prunedFrom(mesh, written) : []),
     ...written.map((object) => {
       const there = mesh.find(object.kind, keyOf(object));
       return { old: there?.implied ? undefined : there, object };
     }),
-    ...last(deleted).map((object) => {
-      const there = mesh.find(object.kind, keyOf(object));
-      if (there !== undefined && !there.implied) return { old: there };
-      throw new UsageError(
-        `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)}; correct the file or the mesh`,
-      );
-    }),
+    ...[...removed, ...contents].map(({ object }) => ({ old: object })),
   ];
   return judge([], mesh, changes).after;
 }

@@ -1,8 +1,11 @@
 import { identityOf, keyOf } from "../kube/identity.ts";
+import { allKinds } from "../kube/kinds.ts";
+import type { AnyObject } from "../kube/object.ts";
 import { isCapture } from "../sources/cluster/capture.ts";
 import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
+import type { Mesh } from "../view/view.ts";
 import { settingsIn } from "./mesh-option.ts";
 import { shownErrors } from "./source-errors.ts";
 import { clusterWord } from "./cluster-options.ts";
@@ -41,6 +44,23 @@ export async function deletionsOf(
 ): Promise<readonly FileObject[]> {
   if (base === undefined) return [];
   return options.delete === undefined ? [] : deletedFrom(base, files, options, terminal);
+}
+
+/**
+ * What Kubernetes deletes with the Namespaces among these objects: everything in them (pkg/controller/namespace/deletion). It is
+ * found at the manifest of the Namespace.
+ */
+export function contentsOf<T extends Pick<FileObject, "object">>(deleted: readonly T[], mesh: Mesh): readonly T[] {
+  const namespaces = new Map(
+    deleted.filter(({ object }) => object.kind === "Namespace").map((entry) => [entry.object.metadata.name, entry]),
+  );
+  if (namespaces.size === 0) return [];
+  return allKinds
+    .flatMap((kind) => [...mesh.all(kind)] as readonly AnyObject[])
+    .flatMap((object) => {
+      const entry = namespaces.get(object.metadata.namespace);
+      return entry === undefined ? [] : [{ ...entry, object }];
+    });
 }
 
 async function deletedFrom(

@@ -157,7 +157,12 @@ function* sidesOf(
 ): Generator<void, Compared> {
   const mentioned = changes.map((change) => subjectOf(change).metadata.namespace);
   const before = sideOf(asRequested(view, changes, mentioned), budget?.spend);
-  const changed = overlay(before, changes, mentioned);
+  const gone = changes.filter(({ object }) => object === undefined).map(namespaceOf);
+  const changed = overlay(
+    before,
+    changes,
+    gone.some((name) => name !== undefined) ? without(mentioned, gone) : mentioned,
+  );
   const { settings, differing } = settingsAfter(changed, changes);
   if (differing.size === 0)
     return compared({ before, after: changed, settings: differing, counted: [] }, changes, budget);
@@ -168,6 +173,18 @@ function* sidesOf(
   const next = yield* withSettings(changed, settings, { entered, indexes });
   return compared({ before, after: next, settings: differing, counted }, changes, budget);
 }
+
+/** The name of a Namespace that is changed itself. */
+const namespaceOf = (change: Change): string | undefined => {
+  const { kind, metadata } = subjectOf(change);
+  return kind === "Namespace" ? metadata.name : undefined;
+};
+
+/** A namespace that is deleted with everything in it is not there afterwards, not even as an implied one. */
+const without = (mentioned: readonly string[], gone: readonly (string | undefined)[]): readonly string[] => {
+  const names = new Set(gone);
+  return mentioned.filter((name) => !names.has(name));
+};
 
 interface Compared extends Pick<Evaluation, "before" | "after"> {
   readonly settings: ReadonlySet<SettingName>;

@@ -115,6 +115,65 @@ describe("deletions", () => {
     assert.deepEqual([code, denied(found), found.summary.objects], [1, ["virtual-service-subset-not-found"], 1]);
   });
 
+  test("with a Namespace, what is in it is deleted, also if it is not named", async () => {
+    const workload = `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: cart, namespace: shop }
+spec: { template: { metadata: { labels: { app: cart } }, spec: { containers: [{ name: app, image: app }] } } }
+`;
+    const route = virtualService
+      .replace("namespace: shop", "namespace: web")
+      .replace("[cart]", "[cart.shop.svc.cluster.local]");
+    const service = `---
+apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec: { selector: { app: cart }, ports: [{ name: http, port: 80 }] }
+`;
+    const elsewhere = `${route.replace(/host: cart, subset: v1/, "host: cart.shop.svc.cluster.local")}${service}`;
+    const base = folderWith({
+      "ns.yaml": namespace,
+      "security.yaml": `${strict}---\n${denyAll}${workload}`,
+      "web.yaml": elsewhere,
+    });
+    const gone = folderWith({ "gone.yaml": `${namespace}---\n${strict}---\n${denyAll}` });
+    const { report: found } = await report("--mesh", base, "--delete", gone);
+    assert.deepEqual(
+      [found.summary.objects, found.findings.map(({ rule }) => rule)],
+      [3, ["virtual-service-destination-not-found"]],
+    );
+  });
+
+  test("a workload and what selects it may get another label at once", async () => {
+    const workload = (label: string) => `${denyAll}---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: cart, namespace: shop }
+spec: { template: { metadata: { labels: { ${label}: cart } }, spec: { containers: [{ name: app, image: app }] } } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec: { selector: { ${label}: cart }, ports: [{ name: http, port: 80 }] }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: callers, namespace: shop }
+spec: { selector: { matchLabels: { ${label}: cart } }, rules: [{ from: [{ source: { principals: [cluster.local/ns/shop/sa/web] } }], to: [{ operation: { methods: [GET] } }] }] }
+`;
+    const common = { "ns.yaml": `${namespace}---\n${strict}` };
+    const [base, head] = [
+      folderWith({ ...common, "cart.yaml": workload("app") }),
+      folderWith({ "cart.yaml": workload("name") }),
+    ];
+    const { report: found } = await report(head, "--mesh", base);
+    const moved = found.findings.filter(
+      ({ rule }) => rule === "kubernetes-service-moved" || rule.startsWith("namespace-"),
+    );
+    assert.deepEqual(moved, []);
+  });
+
   test("related objects have file and line", async () => {
     const base = folderWith(all);
     const { report: found } = await report(folderWith(kept), "--mesh", base, "--prune");

@@ -362,7 +362,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-default-deny-missing": [
     [
-      /^There is no default deny/,
+      /^There is no default deny, because the discoverySelectors leave out the namespace:/,
+      "Let the discoverySelectors in the mesh config select namespace hidden: otherwise no policy in it has an effect.",
+    ],
+    [
+      /^There is no default deny:/,
       "Apply an AuthorizationPolicy without a selector whose rules name the callers that are needed: it denies all others. Where nothing calls yet, one with `spec: {}`, which denies everyone.",
     ],
     [

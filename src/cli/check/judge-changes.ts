@@ -16,6 +16,7 @@ import { Alternatives } from "../alternatives.ts";
 import { by, type By, filesContext, invalid, type Judgement, withoutRepetition } from "../judge-files.ts";
 import { placeOf, strictestOfEach } from "../same-rulings.ts";
 import { Placeholders } from "../placeholders.ts";
+import { contentsOf } from "../deletions.ts";
 
 /** What files change in a mesh. */
 export interface FileChanges {
@@ -138,7 +139,9 @@ function deletedBy(applied: readonly FileObject[], base: readonly FileObject[], 
     const object = thereIn(change.base.mesh, entry.object);
     return object === undefined ? [] : [{ ...entry, object }];
   });
-  return [...byIdentity([...pruned, ...named]).values()];
+  const deleted = [...pruned, ...named];
+  const contents = contentsOf(deleted, change.base.mesh).filter(({ object }) => !defined.has(identityOf(object)));
+  return [...byIdentity([...contents, ...deleted]).values()];
 }
 
 function thereIn(mesh: Mesh, object: AnyObject): AnyObject | undefined {

@@ -342,6 +342,11 @@ export class NamespaceAuthorization {
     return !this.isRead(policy) && !this.readers.discoversPlaceOf(policy, this.controlPlaneOf());
   }
 
+  /** Whether discoverySelectors leave out the namespace, so that no policy in it has an effect. */
+  get isLeftOut(): boolean {
+    return !this.readers.discovers(this.controlPlaneOf());
+  }
+
   /** Whether the other side of a change has the same policies, unchanged, for the same proxies. */
   hasSamePolicies(other: NamespaceAuthorization): boolean {
     return this.#policies.isSame(other.#policies);

@@ -83,8 +83,9 @@ const podsOf = ({ object, mesh }: Side): readonly Workload[] =>
 function* newPods(before: Side, after: Side, namespace: Namespace): Iterable<Problem> {
   const [old, now] = [podsOf(before), podsOf(after)];
   if (old === now || old.length === 0) return;
-  const known = new Set(old);
-  const added = now.filter((workload) => !known.has(workload));
+  // Other rules compare what the same change does to a workload itself, such as other labels.
+  const known = new Set(old.map(idOf));
+  const added = now.filter((workload) => !known.has(idOf(workload)));
   if (added.length === 0) return;
   after.mesh.visited(old.length + now.length);
   const at = ["spec", "selector"];

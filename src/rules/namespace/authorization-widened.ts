@@ -15,12 +15,15 @@ import {
 } from "../../mesh/authorization/custom-authorization.ts";
 import { formatGain, formatRequest, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
+import { namespacesInForce } from "../../mesh/authorization/proxy-attachments.ts";
 import { reachOf } from "../../mesh/authorization/reach.ts";
 import type { Applied } from "../../mesh/authorization/requests/applied.ts";
-import { type Answer, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { type Answer, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
-import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { acceptingTokensIn } from "../../mesh/authorization/token-checks.ts";
+import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import { acceptsPlaintext, mtls, type NamespaceMtls, planes } from "../../mesh/mtls/effective-mtls.ts";
 import {
   changedPlacesAndServed,
   placesServedBetween,
@@ -29,14 +32,29 @@ import {
   ServedPolicies,
 } from "../../mesh/waypoints/served-places.ts";
 
-const reads = [...readsServedPlaces, ...readsServedPolicies, ...readsCustomAuthorization] as const;
+const reads = [
+  ...readsServedPlaces,
+  ...readsServedPolicies,
+  ...readsCustomAuthorization,
+  acceptingTokensIn,
+  mtls,
+  rootOfNamespace,
+] as const;
 type Side = RuleSide<"Namespace", (typeof reads)[number]>;
 
 export const namespaceAuthorizationWidened = defineRule({
   id: "namespace-authorization-widened",
   subject: "Namespace",
   reads,
-  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
+  worksWithout: [
+    "Workload",
+    "KubernetesGateway",
+    "Service",
+    "ServiceEntry",
+    "WorkloadEntry",
+    "PeerAuthentication",
+    "RequestAuthentication",
+  ],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -49,17 +67,19 @@ export const namespaceAuthorizationWidened = defineRule({
     seen: "The callers in the message get answers to the requests in the message.",
     wayOut: "If it was not intended, delete the policy that the message names, or apply its previous version.",
     silentWhen:
-      "Policies were rewritten and allow the same, or another rule reports the same change as a more serious problem.",
+      "Policies were rewritten and allow the same, they allow only tokens where no RequestAuthentication accepts any (authorization-policy-needs-token), or another rule reports the same change as a more serious problem.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
+    let callers: Callers | undefined;
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
-      const { gain, isUndecided } = widening(questions, place);
+      callers ??= callersOf(after);
+      const { gain, isUndecided } = widening(questions, place, callersAt(place, callers));
       const key = gain === undefined ? "undecided" : keyOfGain(gain, place);
       if (reported.has(key) || losesDefaultDeny(place)) continue;
       if (gain !== undefined) yield problemOf(gain, place, key);
@@ -71,11 +91,34 @@ export const namespaceAuthorizationWidened = defineRule({
   },
 });
 
+/**
+ * What is certain about the callers of the namespace's own places. namespace-mtls-weakened and namespace-token-issuer-added report when it is
+ * not so any more.
+ */
+function callersOf({ object, mesh }: Side): Callers {
+  return {
+    haveIdentity: mesh.knowsAll("PeerAuthentication") && isStrict(mesh.get(mtls, object)),
+    haveNoToken:
+      mesh.knowsAll("RequestAuthentication") &&
+      namespacesInForce(object, mesh).every((namespace) => mesh.get(acceptingTokensIn, namespace).length === 0),
+  };
+}
+
+const isStrict = ({ levels, wide, isOfAll }: NamespaceMtls): boolean =>
+  isOfAll && levels.workload.length === 0 && planes.every((plane) => !acceptsPlaintext(wide(plane)));
+
+/** At a gateway, callers come from outside the mesh; what decides about those of a waypoint elsewhere is in its namespace. */
+function callersAt({ hasLeft, isIngress }: ChangedPlace, callers: Callers): Callers | undefined {
+  if (hasLeft !== undefined) return undefined;
+  return isIngress ? { ...callers, haveIdentity: false } : callers;
+}
+
 /** Without what other rules report: an opening, and a policy of the namespace that allows every workload of the mesh. */
-function widening(questions: Questions, place: ChangedPlace): Answer {
+function widening(questions: Questions, place: ChangedPlace, callers: Callers | undefined): Answer {
   const nothing = { gain: undefined, isUndecided: false };
-  const all = questions.widened(place.asked);
-  if (all.gain === undefined) return place.asked.is.place === "http" ? wideningOfTcp(questions, place, all) : all;
+  const all = questions.widened(place.asked, callers);
+  if (all.gain === undefined)
+    return place.asked.is.place === "http" ? wideningOfTcp(questions, place, { callers, ofHttp: all }) : all;
   if (questions.opened(place.asked, usuallyHarmless).gain !== undefined) return nothing;
   return isForEveryIdentity(all.gain, place) ? nothing : all;
 }
@@ -86,11 +129,15 @@ function isForEveryIdentity({ by }: Gain, { asked: { is }, namespace }: ChangedP
 }
 
 /** On a TCP port, proxies read rules in another way. What HTTP requests gain says enough. */
-function wideningOfTcp(questions: Questions, { asked }: ChangedPlace, ofHttp: Answer): Answer {
+function wideningOfTcp(
+  questions: Questions,
+  { asked }: ChangedPlace,
+  { callers, ofHttp }: { readonly callers: Callers | undefined; readonly ofHttp: Answer },
+): Answer {
   if (asked.was.place !== "http" || questions.hasAnswered) return ofHttp;
   if (questions.denyLost(asked).gain !== undefined) return ofHttp;
   const asTcp = asked.at("tcp");
-  const found = [questions.widened(asTcp), questions.denyLost(asTcp)];
+  const found = [questions.widened(asTcp, callers), questions.denyLost(asTcp)];
   const gain = found.find((answer) => answer.gain !== undefined)?.gain;
   return { gain, isUndecided: ofHttp.isUndecided || found.some(({ isUndecided }) => isUndecided) };
 }

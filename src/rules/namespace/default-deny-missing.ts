@@ -1,3 +1,4 @@
+import { fixOfUndiscovered } from "../../mesh/membership/control-plane.ts";
 import { hasSameInjectors } from "../../mesh/membership/injector-selectors.ts";
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { messageOf } from "../../engine/finding.ts";
@@ -106,7 +107,8 @@ function* ofWorkloads(
 ): Iterable<Problem> {
   const { isAnyOpen, liftedBy } = effectOnWorkloads(found, namespace);
   if (!hasDefaultDeny(found.ofUnselected)) {
-    if (!found.isGuardedOneByOne) yield ofUnselected(evidence, isAnyOpen || !found.knowsWorkloads);
+    const leftOut = found.isLeftOut ? namespace : undefined;
+    if (!found.isGuardedOneByOne) yield ofUnselected(evidence, isAnyOpen || !found.knowsWorkloads, leftOut);
   } else if (isAnyOpen) yield ofOtherPlane(found);
   for (const policy of liftedBy) yield lifted(policy);
 }
@@ -133,14 +135,19 @@ function effectOnWorkloads(found: NamespaceAuthorization, namespace: string): Ef
 }
 
 /** As long as nothing accepts requests without a default deny, the policies may still follow. */
-const ofUnselected = (evidence: readonly Evidence[], mayBeOpen: boolean): Problem => ({
+const ofUnselected = (evidence: readonly Evidence[], mayBeOpen: boolean, leftOut: string | undefined): Problem => ({
   at: [],
   topic: "default deny",
-  message: noDefaultDeny,
+  message: leftOut === undefined ? noDefaultDeny : noneIsRead,
+  key: noDefaultDeny,
   evidence,
+  ...(leftOut === undefined ? {} : { fix: fixOfUndiscovered(leftOut) }),
   ...(mayBeOpen ? {} : { onlyWarns: "no workload accepts requests without a default deny yet" }),
 });
 const noDefaultDeny = "There is no default deny: workloads that no ALLOW policy selects accept requests from everyone";
+
+const noneIsRead =
+  "There is no default deny, because the discoverySelectors leave out the namespace: workloads accept requests from everyone";
 
 /** Workloads that another data plane captures than the namespace's own. */
 function ofOtherPlane({ enforcer, ofUnselected: { sealedBy, closedBy } }: NamespaceAuthorization): Problem {

@@ -1,9 +1,12 @@
 import { type Applied, readAt } from "./applied.ts";
+import type { Attribute } from "./attributes.ts";
+import { type Clause, everyRequest } from "./boxes.ts";
 import { workOfQuestion } from "./changed-rules.ts";
 import type { Place } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
 import { type Gain, type GainKind, PolicyChange, type Question } from "./policy-change.ts";
 import { type Harmless, type StrangerIdentity, unheardOfIn } from "./strangers.ts";
+import { absent, type Value } from "./values.ts";
 import { Undecided, Work } from "./work.ts";
 
 /** The answer to a question about a change: an example, or that there is none, or that the question takes too much work. */
@@ -78,8 +81,8 @@ export class Questions {
   }
 
   /** A request that no ALLOW policy allowed before, and that is allowed now. */
-  widened(asked: Asked): Answer {
-    return this.#first("widened", asked, (change, of) => change.widened(of));
+  widened(asked: Asked, callers: Callers = anyCallers): Answer {
+    return this.#first("widened", asked, (change, of) => widenedFor(callers, change, of));
   }
 
   /** A request that a DENY policy denied before, and that is allowed now. */
@@ -124,6 +127,39 @@ export class Questions {
     }
   }
 }
+
+/** What is certain about all callers of a place. */
+export interface Callers {
+  /** Plaintext is refused. */
+  readonly haveIdentity: boolean;
+  /** No RequestAuthentication accepts tokens, without which there are no claims either (Istio pilot/pkg/security/authz/model/generator.go requestClaimGenerator). */
+  readonly haveNoToken: boolean;
+}
+const anyCallers: Callers = { haveIdentity: false, haveNoToken: false };
+
+/** Most often the first request can come, so the conditions are added only if it cannot. */
+function* widenedFor(callers: Callers, change: PolicyChange, of: Question): Generator<Gain, undefined> {
+  const [first] = change.widened(of);
+  if (first === undefined) return;
+  if (canCome(first, callers)) {
+    yield first;
+    return;
+  }
+  const { haveIdentity, haveNoToken } = callers;
+  const conditions = [...(haveIdentity ? [withIdentity] : []), ...(haveNoToken ? [withoutToken] : [])];
+  const among = everyRequest.withAll(conditions, of.work);
+  for (const gain of among === undefined ? [] : change.widened(of, among)) if (canCome(gain, callers)) yield gain;
+}
+
+const withIdentity: Clause = { attribute: "identity", values: absent, not: true };
+const withoutToken: Clause = { attribute: "token", values: absent, not: false };
+
+function canCome({ request }: Gain, { haveIdentity, haveNoToken }: Callers): boolean {
+  if (haveIdentity && request.get("identity") === undefined) return false;
+  return !haveNoToken || (request.get("token") === undefined && !request.entries().some(isClaim));
+}
+const isClaim = ([attribute, value]: readonly [Attribute, Value]): boolean =>
+  attribute.startsWith("claim ") && Array.isArray(value) && value.length > 0;
 
 const nothing: Answer = { gain: undefined, isUndecided: false };
 

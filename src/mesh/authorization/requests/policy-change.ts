@@ -107,8 +107,8 @@ export class PolicyChange {
   }
 
   /** A request that no ALLOW policy allowed before, and that is allowed now. */
-  *widened(question: Question): Generator<Gain, undefined> {
-    for (const { by, box } of this.#allowed(everyRequest, question)) yield this.#gain(by, box);
+  *widened(question: Question, among = everyRequest): Generator<Gain, undefined> {
+    for (const { by, box } of this.#allowed(among, question)) yield this.#gain(by, box);
   }
 
   /** The lists of rules that keep a request from being gained: those that deny it now, and those that allowed it before. */
