@@ -662,11 +662,23 @@ describe("clients of whom another failure says that they lack the subset, as all
     assert.deepEqual(introduced(view({}), sidecar, true), []);
     assert.deepEqual(modes(introduced(view({ "istio-injection": "enabled" }), sidecar, true)), ["deny"]);
   });
+  test("a ServiceEntry goes from which the namespace of the route had no subset: others lose it alone", () => {
+    const entryOf = (namespace: string) =>
+      object("ServiceEntry", namespace, { hosts: ["x.example.com"], ports: [{ number: 80, name: "http" }] });
+    const route = { destination: { host: "x.example.com", subset: "v1" } };
+    const outside = object("VirtualService", "shop", { hosts: ["x.example.com"], http: [{ route: [route] }] });
+    const rule = object("DestinationRule", "third", { host: "x.example.com", subsets: [{ name: "v1" }] });
+    const view = [entryOf("third"), entryOf("shop"), rule, outside];
+    assert.deepEqual(modes(introduced(view, entryOf("third"), true)), ["warn"]);
+    assert.deepEqual(modes(introduced(view, entryOf("shop"), true)), []);
+  });
   test("a ServiceEntry defines the host too: those of its namespace lacked the subset before", () => {
     const entry = object("ServiceEntry", "third", { hosts: [host], ports: [{ number: 80, name: "http" }] });
     const exported = object("DestinationRule", "shop", { host, exportTo: ["third"], subsets: [{ name: "v1" }] });
     assert.deepEqual(introduced([routed("legacy")], entry), []);
+    assert.match(introduced([routed("legacy"), exported], entry).join(), /^deny .* clients in "third"/);
+    // With the ServiceEntry, the host is of their own namespace, and no DestinationRule of another one is for it.
     const other = object("DestinationRule", "third", { host });
-    assert.match(introduced([routed("legacy"), exported, entry], other).join(), /^deny .* clients in "third"/);
+    assert.deepEqual(introduced([routed("legacy"), exported, entry], other), []);
   });
 });
