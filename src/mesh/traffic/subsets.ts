@@ -190,9 +190,7 @@ export class SubsetsOfHost {
       this.#owners ??= new UnknownOwners(this.rules);
       return this.#owners.choicesOf(client);
     }
-    return this.serviceNamespaces.has(client)
-      ? this.#only(this.rules.usedBy(client, client))
-      : this.#anyOwner(client);
+    return this.serviceNamespaces.has(client) ? this.#only(this.rules.usedBy(client, client)) : this.#anyOwner(client);
   }
 
   #anyOwner(client: string): SubsetChoices {
