@@ -35,6 +35,11 @@ export interface SubsetFailure {
   readonly root: VirtualService | undefined;
 }
 
+interface AskedSubset extends Pick<SubsetTarget, "subset" | "subsets"> {
+  /** Whether a namespace that defines the subset has only gateways and workloads outside the mesh, which lose nothing with it. */
+  readonly isAside: (namespace: string) => boolean;
+}
+
 /**
  * The clients of a route for which the subset does not exist. If no client has it, clients that the route is not intended
  * for are included only if they use other DestinationRules than the intended clients. Clients that follow another
@@ -43,14 +48,14 @@ export interface SubsetFailure {
 export function subsetFailures(
   routing: Routing,
   traffic: Traffic,
-  { subset, subsets }: Pick<SubsetTarget, "subset" | "subsets">,
+  { subset, subsets, isAside }: AskedSubset,
 ): readonly SubsetFailure[] {
   const { virtualService, settings } = routing;
   const callers = routing.callersOf(traffic);
   if (callers.length === 0) return failuresOfNobody(subset, subsets);
   const failures = new Map<string, SubsetFailure>();
   for (const one of callers)
-    for (const failure of new CallersLookUp(one, traffic.protocol, subsets, settings).failures(subset)) {
+    for (const failure of new CallersLookUp(one, traffic.protocol, { subsets, isAside, settings }).failures(subset)) {
       const namespace = failure.client?.namespace ?? everyNamespace;
       if (failures.get(namespace)?.isGrave) continue;
       failures.set(namespace, one.root === virtualService ? failure : { ...failure, root: one.root });
@@ -84,6 +89,7 @@ const itselfAlone: Others = { standsFor: undefined, ...forNotAll };
 class CallersLookUp {
   readonly #callers: Callers;
   readonly #subsets: SubsetsOfHost;
+  readonly #isAside: AskedSubset["isAside"];
   readonly #rootNamespace: string;
   readonly #isForOthersOnly: boolean;
   readonly #protocol: Protocol;
@@ -91,10 +97,15 @@ class CallersLookUp {
   readonly #isHidden: boolean;
   readonly #served = new SmallMap<ReadonlySet<string>, readonly string[]>();
 
-  constructor(callers: Callers, protocol: Protocol, subsets: SubsetsOfHost, { rootNamespace }: MeshSettings) {
+  constructor(
+    callers: Callers,
+    protocol: Protocol,
+    { subsets, isAside, settings }: Omit<AskedSubset, "subset"> & { readonly settings: MeshSettings },
+  ) {
     this.#callers = callers;
     this.#subsets = subsets;
-    this.#rootNamespace = rootNamespace;
+    this.#isAside = isAside;
+    this.#rootNamespace = settings.rootNamespace;
     this.#protocol = protocol;
     this.#isHidden = callers.followers.areNone(protocol);
     const isAnyServed = callers.inOrder.some(
@@ -240,13 +251,14 @@ class CallersLookUp {
     return this.#subsets.alike(visible).every(({ choices }) => choices.lookUp(subset).definedFor === "none");
   }
 
-  /** Whether no sidecar has the subset of those that Sidecars do not keep from the VirtualService. */
+  /** Whether no sidecar has the subset of those that Sidecars do not keep from the VirtualService: a namespace without sidecars has none. */
   #isNowhereInSight(visible: ReadonlySet<string>, subset: string): boolean {
     if (this.#isNowhere(visible, subset)) return true;
     const [limited] = this.#callers.scopes.limited;
-    if (limited === undefined) return false;
+    const areFew = this.#subsets.rules.defining(subset).length <= fewNames;
+    if (limited === undefined && !areFew) return false;
     const all = visible.has(everyNamespace) ? this.#subsets.clients : visible;
-    const isOut = (name: string) => this.#isOutOfSight(name);
+    const isOut = (name: string) => this.#isOutOfSight(name) || (areFew && this.#isAside(name));
     return this.#subsets
       .alike(all)
       .every(({ namespaces, choices }) => choices.lookUp(subset).definedFor === "none" || namespaces.every(isOut));
