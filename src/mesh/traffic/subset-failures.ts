@@ -27,7 +27,10 @@ export interface SubsetFailure {
   readonly standsFor: readonly string[] | undefined;
   /** Whether it stands for every other namespace there is or will be, because the VirtualService is hidden from none. */
   readonly standsForAll: boolean;
-  /** Whether every other namespace either lacks the subset now, or is one that Sidecars keep from the VirtualService and that has it. */
+  /**
+   * Whether every other namespace lacks the subset now, or has it and loses nothing with it: Sidecars keep it from the VirtualService, or it
+   * has no sidecars.
+   */
   readonly coversAll: boolean;
   /** The VirtualService that these clients follow instead; undefined: they follow the one with the route. */
   readonly ownerInstead: VirtualService | undefined;
@@ -83,6 +86,7 @@ type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave"> & Partial<Pi
 /** What a failure stands for, unless it stands for itself alone. */
 type Others = Pick<SubsetFailure, "standsFor" | "standsForAll" | "coversAll">;
 const forNotAll = { standsForAll: false, coversAll: false } as const;
+const noNamespace: AskedSubset["isAside"] = () => false;
 const itselfAlone: Others = { standsFor: undefined, ...forNotAll };
 
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
@@ -133,8 +137,8 @@ class CallersLookUp {
     const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
-    const isForEveryone = told.length > 0 && lacking.some(({ visible }) => visible.has(everyNamespace));
-    const all = isForEveryone ? this.#standsForAll(subset) : forNotAll;
+    const isForEveryone = served.length > 0 && lacking.some(({ visible }) => visible.has(everyNamespace));
+    const all = isForEveryone ? this.#standsForAll(subset, told.length > 0) : forNotAll;
     const found = served.map((failure) => this.#failure(failure, { standsFor, ...all }));
     for (const { visible, names } of lacking)
       for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, itselfAlone));
@@ -158,10 +162,17 @@ class CallersLookUp {
     };
   }
 
-  #standsForAll(subset: string): Pick<Others, "standsForAll" | "coversAll"> {
+  #standsForAll(subset: string, isTold: boolean): Pick<Others, "standsForAll" | "coversAll"> {
+    if (!isTold && !this.#isLackedButAside(subset)) return forNotAll;
     const hidden = [...this.#subsets.clients].filter((name) => this.#isOutOfSight(name));
     const coversAll = hidden.every((name) => this.#subsets.lookUp(name, subset).definedFor === "all");
-    return { standsForAll: hidden.length === 0, coversAll };
+    return { standsForAll: isTold && hidden.length === 0, coversAll };
+  }
+
+  /** Whether only namespaces have the subset that have no sidecars, as far as it is asked. */
+  #isLackedButAside(subset: string): boolean {
+    const areFew = this.#subsets.rules.defining(subset).length <= fewNames;
+    return areFew && this.#isLackedByAll(subset, this.#isAside);
   }
 
   #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {
@@ -169,12 +180,12 @@ class CallersLookUp {
     return this.#callers.followers.ownerInstead(client.namespace, this.#protocol);
   }
 
-  /** Whether no client has the subset. */
-  #isLackedByAll(subset: string): boolean {
+  /** Whether no client has the subset, except in namespaces that do not count. */
+  #isLackedByAll(subset: string, isAside = noNamespace): boolean {
     const { inOrder, somewhere } = this.#callers;
     return [...inOrder, ...somewhere.map((sidecars) => ({ sidecars }))].every((some) =>
       "sidecars" in some
-        ? this.#isNowhereInSight(some.sidecars, subset)
+        ? this.#isNowhereInSight(some.sidecars, subset, isAside)
         : this.#ofPod(some, subset).some(({ isGrave }) => isGrave),
     );
   }
@@ -251,14 +262,13 @@ class CallersLookUp {
     return this.#subsets.alike(visible).every(({ choices }) => choices.lookUp(subset).definedFor === "none");
   }
 
-  /** Whether no sidecar has the subset of those that Sidecars do not keep from the VirtualService: a namespace without sidecars has none. */
-  #isNowhereInSight(visible: ReadonlySet<string>, subset: string): boolean {
+  /** Whether no sidecar has the subset of those that Sidecars do not keep from the VirtualService. */
+  #isNowhereInSight(visible: ReadonlySet<string>, subset: string, isAside = noNamespace): boolean {
     if (this.#isNowhere(visible, subset)) return true;
     const [limited] = this.#callers.scopes.limited;
-    const areFew = this.#subsets.rules.defining(subset).length <= fewNames;
-    if (limited === undefined && !areFew) return false;
+    if (limited === undefined && isAside === noNamespace) return false;
     const all = visible.has(everyNamespace) ? this.#subsets.clients : visible;
-    const isOut = (name: string) => this.#isOutOfSight(name) || (areFew && this.#isAside(name));
+    const isOut = (name: string) => this.#isOutOfSight(name) || isAside(name);
     return this.#subsets
       .alike(all)
       .every(({ namespaces, choices }) => choices.lookUp(subset).definedFor === "none" || namespaces.every(isOut));

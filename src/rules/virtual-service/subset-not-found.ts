@@ -42,7 +42,7 @@ const targetHost = fact("targetHost", "key", [hostOfSubsets, subsetsOfHost, miss
 /** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
 const withoutSidecars = forWording(namespacesWithoutSidecars);
 const apart = forWording(routedApart);
-/** Only what a change took from somebody depends on it, and the change is not one of these pods. */
+/** These pods decide what a change of a DestinationRule takes from somebody, and not whether there is a problem. */
 const aside = forWording(isWithoutSidecars);
 
 export const virtualServiceSubsetNotFound = defineRule({
@@ -302,8 +302,8 @@ const isOfOthers = ({ client }: SubsetFailure): boolean =>
   client !== undefined && client.gateway === undefined && !client.isServed;
 
 /**
- * Clients that have the subset and that Sidecars keep from the route lose nothing if the subset goes: then the problem of the others stands
- * for them as well.
+ * Clients that have the subset lose nothing if it goes where Sidecars keep them from the route, or none has a sidecar: then the problem of
+ * the others stands for them as well.
  */
 function* coveringAll(failures: readonly SubsetFailure[], target: Target): Iterable<Problem> {
   if (failures.some(({ coversAll, standsForAll }) => coversAll && !standsForAll))
