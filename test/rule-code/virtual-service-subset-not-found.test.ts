@@ -621,6 +621,42 @@ test("a subset that only clients had whom Sidecars keep from the route is taken 
   ]);
 });
 
+test("a subset that only clients without sidecars had is taken from nobody", () => {
+  const host = "cart.shop.svc.cluster.local";
+  const own = object("DestinationRule", "legacy", { host, subsets: [{ name: "v1" }] });
+  const routes = [{ route: [{ destination: { host, subset: "v1" } }] }];
+  const legacy = (labels: object) =>
+    readAny({ apiVersion: "v1", kind: "Namespace", metadata: { name: "legacy", labels } }) as AnyObject;
+  const pods = object("Deployment", "legacy", { template: { metadata: { labels: { app: "web" } } } }, "apps/v1");
+  for (const namespace of ["shop", "web", "legacy"]) {
+    const view = [own, object("VirtualService", namespace, { hosts: [host], http: routes }), pods];
+    assert.deepEqual(introduced([...view, legacy({})], own, true), [], namespace);
+    assert.match(introduced([...view, legacy({ "istio-injection": "enabled" })], own, true).join(), /^deny /);
+  }
+});
+
+describe("a Sidecar shows or hides a route whose subset nobody has", () => {
+  const host = "cart.shop.svc.cluster.local";
+  const server = { port: { number: 80, name: "http", protocol: "HTTP" }, hosts: ["*"] };
+  const gateway = object("Gateway", "edge", { selector: { app: "edge" }, servers: [server] });
+  const pods = object("Deployment", "edge", { template: { metadata: { labels: { app: "edge" } } } }, "apps/v1");
+  const http = [{ route: [{ destination: { host, subset: "v1" } }] }];
+  const routed = object("VirtualService", "shop", { hosts: [host], gateways: ["mesh", "edge/cart"], http });
+  const hiding = object("Sidecar", "shop", { egress: [{ hosts: ["edge/*"] }] });
+  const other = object("DestinationRule", "web", { host });
+
+  test("clients who get the route lose the subset, and no gateway does", () => {
+    const [found, ...more] = introduced([gateway, pods, routed, hiding], hiding, true);
+    assert.match(String(found), /^deny .* clients in "shop"/);
+    assert.deepEqual(more, []);
+  });
+  test("the others, who are the only clients then, lose nothing", () => {
+    const alone = object("VirtualService", "shop", { hosts: [host], http });
+    assert.deepEqual(introduced([alone], hiding), []);
+    assert.deepEqual(introduced([alone, other], hiding), []);
+  });
+});
+
 test("clients whom Sidecars keep from the route get the subset: nobody else loses it", () => {
   const host = "cart.shop.svc.cluster.local";
   const routed = object("VirtualService", "shop", {
@@ -662,11 +698,23 @@ describe("clients of whom another failure says that they lack the subset, as all
     assert.deepEqual(introduced(view({}), sidecar, true), []);
     assert.deepEqual(modes(introduced(view({ "istio-injection": "enabled" }), sidecar, true)), ["deny"]);
   });
+  test("a ServiceEntry goes from which the namespace of the route had no subset: others lose it alone", () => {
+    const entryOf = (namespace: string) =>
+      object("ServiceEntry", namespace, { hosts: ["x.example.com"], ports: [{ number: 80, name: "http" }] });
+    const route = { destination: { host: "x.example.com", subset: "v1" } };
+    const outside = object("VirtualService", "shop", { hosts: ["x.example.com"], http: [{ route: [route] }] });
+    const rule = object("DestinationRule", "third", { host: "x.example.com", subsets: [{ name: "v1" }] });
+    const view = [entryOf("third"), entryOf("shop"), rule, outside];
+    assert.deepEqual(modes(introduced(view, entryOf("third"), true)), ["warn"]);
+    assert.deepEqual(modes(introduced(view, entryOf("shop"), true)), []);
+  });
   test("a ServiceEntry defines the host too: those of its namespace lacked the subset before", () => {
     const entry = object("ServiceEntry", "third", { hosts: [host], ports: [{ number: 80, name: "http" }] });
     const exported = object("DestinationRule", "shop", { host, exportTo: ["third"], subsets: [{ name: "v1" }] });
     assert.deepEqual(introduced([routed("legacy")], entry), []);
+    assert.match(introduced([routed("legacy"), exported], entry).join(), /^deny .* clients in "third"/);
+    // With the ServiceEntry, the host is of their own namespace, and no DestinationRule of another one is for it.
     const other = object("DestinationRule", "third", { host });
-    assert.match(introduced([routed("legacy"), exported, entry], other).join(), /^deny .* clients in "third"/);
+    assert.deepEqual(introduced([routed("legacy"), exported, entry], other), []);
   });
 });

@@ -3,7 +3,8 @@ import { isServed } from "../objects/revision.ts";
 import { fullHost } from "../traffic/hosts.ts";
 import { hostsForSidecars } from "../traffic/host-owners.ts";
 import { fact, index, relation } from "../../view/view.ts";
-import { isOfRequests, type KubernetesRoute, parentOf } from "./routes.ts";
+import { hasAmbientAlone } from "../membership/clients.ts";
+import { isOfRequests, type KubernetesRoute, namespaceOfRoute, parentOf } from "./routes.ts";
 
 /**
  * The hosts of the Services that clients call and for which an HTTPRoute or GRPCRoute has routes, at all their ports (Istio
@@ -39,4 +40,12 @@ export const clientRoutesByNamespace = fact(
     }
     return first;
   },
+);
+
+/** Whether the clients in the namespace of a route follow none themselves, but waypoints apply it, as far as it is known. */
+export const isForWaypoints = fact(
+  "isForWaypoints",
+  "KubernetesRoute",
+  [namespaceOfRoute, hasAmbientAlone],
+  (route, mesh) => mesh.related(namespaceOfRoute, route).some((namespace) => mesh.get(hasAmbientAlone, namespace)),
 );

@@ -166,7 +166,8 @@ export class RulesOverHost {
     const rule = this.onlyMostSpecific;
     if (rule === undefined || !isForEveryWorkload(rule, this.#settings)) return undefined;
     const { namespace } = rule.metadata;
-    const isSearched = owners.size === 0 || owners.has(namespace) || namespace === this.#settings.rootNamespace;
+    const isOfOwner = owners.size < 2 && (owners.size === 0 || owners.has(namespace));
+    const isSearched = isOfOwner || namespace === this.#settings.rootNamespace;
     if (!isSearched) return undefined;
     return this.rules.every((other) => other === rule || this.#yieldsTo(namespace, other)) ? rule : undefined;
   }

@@ -1,6 +1,7 @@
 import { hasNoMeshRoutes } from "../membership/clients.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { fact, index, relation } from "../../view/view.ts";
+import { namespaceOfClientRule } from "./destination-rule-services.ts";
 import { fullHost, namespaceOfHost } from "./hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
@@ -204,4 +205,12 @@ export const namespacesWithoutSidecars = fact(
         .filter((namespace) => mesh.get(hasNoMeshRoutes, namespace))
         .map(({ metadata }) => metadata.name),
     ),
+);
+
+/** Whether the namespace of this name, which has a DestinationRule for a host of another one, is one of those without sidecars. */
+export const isWithoutSidecars = fact(
+  "isWithoutSidecars",
+  "key",
+  [namespaceOfClientRule, hasNoMeshRoutes],
+  (name, mesh) => mesh.under(namespaceOfClientRule, [name]).some((namespace) => mesh.get(hasNoMeshRoutes, namespace)),
 );

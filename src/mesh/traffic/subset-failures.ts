@@ -27,12 +27,20 @@ export interface SubsetFailure {
   readonly standsFor: readonly string[] | undefined;
   /** Whether it stands for every other namespace there is or will be, because the VirtualService is hidden from none. */
   readonly standsForAll: boolean;
-  /** Whether every other namespace either lacks the subset now, or is one that Sidecars keep from the VirtualService and that has it. */
+  /**
+   * Whether every other namespace lacks the subset now, or has it and loses nothing with it: Sidecars keep it from the VirtualService, or it
+   * has no sidecars.
+   */
   readonly coversAll: boolean;
   /** The VirtualService that these clients follow instead; undefined: they follow the one with the route. */
   readonly ownerInstead: VirtualService | undefined;
   /** For a delegate: the root VirtualService through which the clients reach it. */
   readonly root: VirtualService | undefined;
+}
+
+interface AskedSubset extends Pick<SubsetTarget, "subset" | "subsets"> {
+  /** Whether a namespace that defines the subset has only gateways and workloads outside the mesh, which lose nothing with it. */
+  readonly isAside: (namespace: string) => boolean;
 }
 
 /**
@@ -43,14 +51,14 @@ export interface SubsetFailure {
 export function subsetFailures(
   routing: Routing,
   traffic: Traffic,
-  { subset, subsets }: Pick<SubsetTarget, "subset" | "subsets">,
+  { subset, subsets, isAside }: AskedSubset,
 ): readonly SubsetFailure[] {
   const { virtualService, settings } = routing;
   const callers = routing.callersOf(traffic);
   if (callers.length === 0) return failuresOfNobody(subset, subsets);
   const failures = new Map<string, SubsetFailure>();
   for (const one of callers)
-    for (const failure of new CallersLookUp(one, traffic.protocol, subsets, settings).failures(subset)) {
+    for (const failure of new CallersLookUp(one, traffic.protocol, { subsets, isAside, settings }).failures(subset)) {
       const namespace = failure.client?.namespace ?? everyNamespace;
       if (failures.get(namespace)?.isGrave) continue;
       failures.set(namespace, one.root === virtualService ? failure : { ...failure, root: one.root });
@@ -78,12 +86,14 @@ type Failure = Pick<SubsetFailure, "client" | "lookup" | "isGrave"> & Partial<Pi
 /** What a failure stands for, unless it stands for itself alone. */
 type Others = Pick<SubsetFailure, "standsFor" | "standsForAll" | "coversAll">;
 const forNotAll = { standsForAll: false, coversAll: false } as const;
+const noNamespace: AskedSubset["isAside"] = () => false;
 const itselfAlone: Others = { standsFor: undefined, ...forNotAll };
 
 /** The look-up results of the callers of a route for one host. Namespaces that use the same rules are looked up once. */
 class CallersLookUp {
   readonly #callers: Callers;
   readonly #subsets: SubsetsOfHost;
+  readonly #isAside: AskedSubset["isAside"];
   readonly #rootNamespace: string;
   readonly #isForOthersOnly: boolean;
   readonly #protocol: Protocol;
@@ -91,10 +101,15 @@ class CallersLookUp {
   readonly #isHidden: boolean;
   readonly #served = new SmallMap<ReadonlySet<string>, readonly string[]>();
 
-  constructor(callers: Callers, protocol: Protocol, subsets: SubsetsOfHost, { rootNamespace }: MeshSettings) {
+  constructor(
+    callers: Callers,
+    protocol: Protocol,
+    { subsets, isAside, settings }: Omit<AskedSubset, "subset"> & { readonly settings: MeshSettings },
+  ) {
     this.#callers = callers;
     this.#subsets = subsets;
-    this.#rootNamespace = rootNamespace;
+    this.#isAside = isAside;
+    this.#rootNamespace = settings.rootNamespace;
     this.#protocol = protocol;
     this.#isHidden = callers.followers.areNone(protocol);
     const isAnyServed = callers.inOrder.some(
@@ -122,8 +137,8 @@ class CallersLookUp {
     const lacking = inOrder.flatMap((some) => ("sidecars" in some ? [this.#lacking(some.sidecars, subset, told)] : []));
     const others = lacking.flatMap(({ like }) => like);
     const standsFor = others.length === 0 ? undefined : others.length > fewNames ? [] : others;
-    const isForEveryone = told.length > 0 && lacking.some(({ visible }) => visible.has(everyNamespace));
-    const all = isForEveryone ? this.#standsForAll(subset) : forNotAll;
+    const isForEveryone = served.length > 0 && lacking.some(({ visible }) => visible.has(everyNamespace));
+    const all = isForEveryone ? this.#standsForAll(subset, told.length > 0) : forNotAll;
     const found = served.map((failure) => this.#failure(failure, { standsFor, ...all }));
     for (const { visible, names } of lacking)
       for (const failure of this.#others(visible, names, subset)) found.push(this.#failure(failure, itselfAlone));
@@ -147,10 +162,17 @@ class CallersLookUp {
     };
   }
 
-  #standsForAll(subset: string): Pick<Others, "standsForAll" | "coversAll"> {
+  #standsForAll(subset: string, isTold: boolean): Pick<Others, "standsForAll" | "coversAll"> {
+    if (!isTold && !this.#isLackedButAside(subset)) return forNotAll;
     const hidden = [...this.#subsets.clients].filter((name) => this.#isOutOfSight(name));
     const coversAll = hidden.every((name) => this.#subsets.lookUp(name, subset).definedFor === "all");
-    return { standsForAll: hidden.length === 0, coversAll };
+    return { standsForAll: isTold && hidden.length === 0, coversAll };
+  }
+
+  /** Whether only namespaces have the subset that have no sidecars, as far as it is asked. */
+  #isLackedButAside(subset: string): boolean {
+    const areFew = this.#subsets.rules.defining(subset).length <= fewNames;
+    return areFew && this.#isLackedByAll(subset, this.#isAside);
   }
 
   #ownerInstead(client: SubsetClient | undefined): VirtualService | undefined {
@@ -158,12 +180,12 @@ class CallersLookUp {
     return this.#callers.followers.ownerInstead(client.namespace, this.#protocol);
   }
 
-  /** Whether no client has the subset. */
-  #isLackedByAll(subset: string): boolean {
+  /** Whether no client has the subset, except in namespaces that do not count. */
+  #isLackedByAll(subset: string, isAside = noNamespace): boolean {
     const { inOrder, somewhere } = this.#callers;
     return [...inOrder, ...somewhere.map((sidecars) => ({ sidecars }))].every((some) =>
       "sidecars" in some
-        ? this.#isNowhereInSight(some.sidecars, subset)
+        ? this.#isNowhereInSight(some.sidecars, subset, isAside)
         : this.#ofPod(some, subset).some(({ isGrave }) => isGrave),
     );
   }
@@ -241,12 +263,12 @@ class CallersLookUp {
   }
 
   /** Whether no sidecar has the subset of those that Sidecars do not keep from the VirtualService. */
-  #isNowhereInSight(visible: ReadonlySet<string>, subset: string): boolean {
+  #isNowhereInSight(visible: ReadonlySet<string>, subset: string, isAside = noNamespace): boolean {
     if (this.#isNowhere(visible, subset)) return true;
     const [limited] = this.#callers.scopes.limited;
-    if (limited === undefined) return false;
+    if (limited === undefined && isAside === noNamespace) return false;
     const all = visible.has(everyNamespace) ? this.#subsets.clients : visible;
-    const isOut = (name: string) => this.#isOutOfSight(name);
+    const isOut = (name: string) => this.#isOutOfSight(name) || isAside(name);
     return this.#subsets
       .alike(all)
       .every(({ namespaces, choices }) => choices.lookUp(subset).definedFor === "none" || namespaces.every(isOut));

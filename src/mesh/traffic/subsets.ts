@@ -105,7 +105,7 @@ export class SubsetsOfHost {
   /** The look-up result of clients in a namespace. Without labels, every workload of the namespace is considered. */
   lookUp(client: string, subset: string, labels?: Readonly<Record<string, string>>): SubsetLookup {
     const own = labels && this.rules.ownOf(client);
-    if (own === undefined) return this.#choicesOf(client).lookUp(subset);
+    if (own === undefined) return (labels ? this.#choicesOfGateways(client) : this.#choicesOf(client)).lookUp(subset);
     return lookupOf([destinationRuleOf(labels ?? {}, client, this.rules.seenBy(client, undefined))], subset);
   }
 
@@ -174,6 +174,15 @@ export class SubsetsOfHost {
     return found;
   }
 
+  /** Sidecars prefer a service of their own namespace, and gateways the oldest one (Istio pilot/pkg/model/sidecar.go selectServices). */
+  #choicesOfGateways(client: string): SubsetChoices {
+    if (this.serviceNamespaces.size < 2 || !this.serviceNamespaces.has(client)) return this.#choicesOf(client);
+    const key = `${client}/gateways`;
+    const found = this.#byClient.get(key) ?? this.#anyOwner(client);
+    this.#byClient.set(key, found);
+    return found;
+  }
+
   #choose(client: string): SubsetChoices {
     const own = this.rules.ownOf(client);
     if (own !== undefined) return this.#only(own);
@@ -181,6 +190,10 @@ export class SubsetsOfHost {
       this.#owners ??= new UnknownOwners(this.rules);
       return this.#owners.choicesOf(client);
     }
+    return this.serviceNamespaces.has(client) ? this.#only(this.rules.usedBy(client, client)) : this.#anyOwner(client);
+  }
+
+  #anyOwner(client: string): SubsetChoices {
     const [owner, ...others] = this.serviceNamespaces;
     const first = this.rules.usedBy(client, owner);
     if (others.length === 0) return this.#only(first);

@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { clientRoutesByNamespace, clientRoutesOfHost } from "../../mesh/gateways/client-routes.ts";
+import { clientRoutesByNamespace, clientRoutesOfHost, isForWaypoints } from "../../mesh/gateways/client-routes.ts";
 import { takenAtListeners } from "../../mesh/gateways/listener-routes.ts";
 import { isSameAge, oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { streamLossesAt, streamsAtSameGateway } from "../../mesh/gateways/stream-routes.ts";
@@ -17,7 +17,7 @@ import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
-import type { MeshView } from "../../view/view.ts";
+import { forWording, type MeshView } from "../../view/view.ts";
 
 const reads = [
   hostOwners,
@@ -32,6 +32,7 @@ const reads = [
   streamsAtSameGateway,
   clientRoutesByNamespace,
   clientRoutesOfHost,
+  forWording(isForWaypoints),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -39,7 +40,7 @@ export const virtualServiceHostConflict = defineRule({
   id: "virtual-service-host-conflict",
   subject: "VirtualService",
   reads,
-  worksWithout: ["KubernetesRoute", "Service"],
+  worksWithout: ["KubernetesRoute", "Service", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
@@ -115,9 +116,11 @@ function* besideClientRoutes(
   const owner = namespaceOfHost(host, mesh.settings.domain);
   for (const { route, isNamed } of clientRoutesBeside(virtualService, host, mesh)) {
     const isOfOwner = route.metadata.namespace === owner;
+    const isTogether = virtualService.metadata.namespace === owner && mesh.get(isForWaypoints, route);
+    const said = isTogether ? atWaypoint : isOfOwner ? besideProducer : besideConsumer;
     yield {
       at: ["spec", "hosts", i],
-      message: (isOfOwner ? besideProducer : besideConsumer)(virtualService, { host, route, isNamed }),
+      message: said(virtualService, { host, route, isNamed }),
       key: JSON.stringify([host, meshGateway, idOf(route)]),
       fix: "Keep the routes of the host in one of the two, and delete the other when the one that stays has all of them.",
       related: [route],
@@ -148,6 +151,10 @@ function* clientRoutesBeside(virtualService: VirtualService, host: string, mesh:
     if (route !== undefined && (isForAll || visible.has(route.metadata.namespace))) yield { route, isNamed: !isForAll };
   }
 }
+
+/** Both in the namespace of the Service, from which waypoints read (Istio pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint). */
+const atWaypoint = (_virtualService: VirtualService, { host, route }: Beside): string =>
+  `A waypoint has the routes of this VirtualService and of ${idOf(route)} for "${host}" one after the other, so one without match hides those behind it`;
 
 /** A route in the namespace of the Service. */
 function besideProducer(virtualService: VirtualService, { host, route, isNamed }: Beside): string {

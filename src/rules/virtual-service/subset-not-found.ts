@@ -7,7 +7,12 @@ import { hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { missingHost } from "../../mesh/traffic/missing-host.ts";
 import { fixFor, fixOf, general, messageOf, policiesBehind, type Target } from "../../mesh/traffic/missing-subset.ts";
-import { callersAskedFor, namespacesWithoutSidecars, routing } from "../../mesh/traffic/subset-clients.ts";
+import {
+  callersAskedFor,
+  isWithoutSidecars,
+  namespacesWithoutSidecars,
+  routing,
+} from "../../mesh/traffic/subset-clients.ts";
 import { type SubsetFailure, subsetFailures } from "../../mesh/traffic/subset-failures.ts";
 import { hostOfSubsets, subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import { anyOtherNamespace } from "../../mesh/traffic/subsets.ts";
@@ -37,12 +42,14 @@ const targetHost = fact("targetHost", "key", [hostOfSubsets, subsetsOfHost, miss
 /** The pods of a namespace decide whether a problem is denied, and not whether there is one. */
 const withoutSidecars = forWording(namespacesWithoutSidecars);
 const apart = forWording(routedApart);
+/** These pods decide what a change of a DestinationRule takes from somebody, and not whether there is a problem. */
+const aside = forWording(isWithoutSidecars);
 
 export const virtualServiceSubsetNotFound = defineRule({
   id: "virtual-service-subset-not-found",
   subject: "VirtualService",
   // The sidecars of the root namespace follow every VirtualService, and are no clients that one is meant for.
-  reads: [routing, subsetsOfHost, targetHost, withoutSidecars, apart, ...doubtReads, setting("rootNamespace")],
+  reads: [routing, subsetsOfHost, targetHost, withoutSidecars, apart, aside, ...doubtReads, setting("rootNamespace")],
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload", "Sidecar", "KubernetesGateway"],
   mode: "deny",
   since: "0.1.0",
@@ -83,7 +90,11 @@ export const virtualServiceSubsetNotFound = defineRule({
         const { subsets } = known;
         failures = subsets.isDefinedForAll(subset)
           ? none
-          : subsetFailures(mesh.get(routing, virtualService), traffic, { subset, subsets });
+          : subsetFailures(mesh.get(routing, virtualService), traffic, {
+              subset,
+              subsets,
+              isAside: (name) => mesh.get(aside, name),
+            });
         known.failures.set(key, failures);
         mesh.visited(failures.length);
       }
@@ -126,8 +137,9 @@ interface Asked {
   readonly isApart: (namespace: string) => boolean;
 }
 
-function* problemsOf(failures: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
+function* problemsOf(found: readonly SubsetFailure[], asked: Asked): Iterable<Problem> {
   const { traffic, target, doubt } = asked;
+  const failures = sidecarsApart(found);
   const shown = failures.filter(isShown);
   const isOfEveryone = shown.length === 1 && target.subsets.isNowhere(target.subset);
   const first = shown.length < 2 ? undefined : shown.find((failure) => standsForRest(failure, asked));
@@ -259,6 +271,14 @@ function addGateway(problem: Writable, { client, unseen }: SubsetFailure, target
   if (state === "not offered") problem.latent = true;
 }
 
+/** A sidecar that gets the route from now on takes nothing from gateways: if other sidecars fail, their failure tells of it. */
+function sidecarsApart(failures: readonly SubsetFailure[]): readonly SubsetFailure[] {
+  const isOfGateway = ({ client }: SubsetFailure): boolean => client?.gateway !== undefined;
+  const isToldBySidecars = failures.some((failure) => failure.standsForAll && !isOfGateway(failure));
+  if (!isToldBySidecars || !failures.some(isOfGateway)) return failures;
+  return failures.map((failure) => (isOfGateway(failure) ? { ...failure, standsForAll: false } : failure));
+}
+
 function addOthers(problem: Writable, failure: SubsetFailure, target: Target, isWarning: boolean): void {
   const isForOthers = failure.standsFor !== undefined;
   if (isForOthers) problem.alsoFor = alsoFor(failure, target, isWarning);
@@ -277,13 +297,13 @@ function alsoFor(
   return [JSON.stringify([host, subset, "everyone", isWarning]), ...ofAll, ...ofOthers];
 }
 
-/** Of clients that the route is not intended for. */
-const isOfOthers = ({ client, isGrave }: SubsetFailure): boolean =>
-  client !== undefined && client.gateway === undefined && !client.isServed && !isGrave;
+/** Of clients that the route is not intended for, unless it is for no others. */
+const isOfOthers = ({ client }: SubsetFailure): boolean =>
+  client !== undefined && client.gateway === undefined && !client.isServed;
 
 /**
- * Clients that have the subset and that Sidecars keep from the route lose nothing if the subset goes: then the problem of the others stands
- * for them as well.
+ * Clients that have the subset lose nothing if it goes where Sidecars keep them from the route, or none has a sidecar: then the problem of
+ * the others stands for them as well.
  */
 function* coveringAll(failures: readonly SubsetFailure[], target: Target): Iterable<Problem> {
   if (failures.some(({ coversAll, standsForAll }) => coversAll && !standsForAll))
