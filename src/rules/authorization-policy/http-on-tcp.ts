@@ -107,9 +107,12 @@ const isForAnyPort = ({ to, when }: Rule): boolean =>
   to.every(({ operation }) => operation.ports.length === 0) &&
   when.every(({ key, values }) => key !== "destination.port" || values.length === 0);
 
-/** A rule for any port is often meant for the HTTP ports beside this one, but here there are none. */
+/**
+ * A rule for any port is often meant for the HTTP ports beside this one, but no Service declares one. At other ports of the pods, a proxy
+ * detects HTTP (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundPassthroughChains).
+ */
 const droppedEverywhere = (ports: ReadonlyMap<number, Declaring>): Said => ({
-  message: `This rule allows nothing on the ports of these workloads, which Services declare as TCP (${portsShown(ports)}): it has attributes of HTTP`,
+  message: `This rule allows nothing on the ports of these workloads, which Services declare as TCP (${portsShown(ports)}): it has attributes of HTTP. It counts at ports that no Service declares, where proxies detect HTTP`,
   key: "dropped everywhere",
 });
 
