@@ -222,9 +222,10 @@ test("a subset is found as if each client looked it up for each namespace of the
         const possible = [undefined, ...over.rules.map(({ metadata }) => metadata.namespace)];
         const found = clients.flatMap((client) =>
           [undefined, { app: "x" }].map((labels) => {
-            const each = (serviceNamespaces.length > 0 ? serviceNamespaces : possible).map((owner) =>
-              lookUp(client, owner, rules, labels),
-            );
+            // Sidecars use the service of their own namespace, and gateways the oldest one (Istio pilot/pkg/model/sidecar.go).
+            const isOwner = labels === undefined && serviceNamespaces.some((name) => name === client);
+            const owners = isOwner ? [client] : serviceNamespaces.length > 0 ? serviceNamespaces : possible;
+            const each = owners.map((owner) => lookUp(client, owner, rules, labels));
             const best = each.reduce((one, other) => (rank(other) > rank(one) ? other : one));
             const { definedFor, used } = subsets.lookUp(client, "v1", labels);
             assert.deepEqual({ definedFor, used: used.map(({ metadata }) => metadata.name) }, best);
