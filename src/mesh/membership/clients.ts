@@ -1,10 +1,7 @@
-import type { Labels } from "../../kube/object.ts";
 import { fact, type MeshView } from "../../view/view.ts";
-import { Labelled } from "../objects/labelled.ts";
 import { captureOf, type Enrollment, enrollmentOf, isEnrolled } from "./capture.ts";
 import type { InjectorSettings } from "./injector-selectors.ts";
 import type { Namespace } from "./namespaces.ts";
-import { labelsOfWorkloadEntry, workloadEntriesOfNamespace } from "./workload-entries.ts";
 import { hasInjectedGateway, isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
 /**
@@ -94,29 +91,6 @@ export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloads
 
 /** Whether a namespace has clients with proxies, as hasProxies finds it. */
 export const clientProxies = fact("clientProxies", "Namespace", [workloadsOfNamespace], hasProxies);
-
-/**
- * Whether a namespace has clients with proxies that have certain labels. As for hasProxies, a namespace without workloads may get any.
- */
-export const selectedProxies = fact(
-  "selectedProxies",
-  "Namespace",
-  [workloadsOfNamespace, workloadEntriesOfNamespace],
-  (namespace, mesh): ((labels: Labels) => boolean | undefined) => {
-    const all = hasProxies(namespace, mesh);
-    const workloads = mesh.related(workloadsOfNamespace, namespace);
-    if (workloads.length === 0 || !mesh.knowsAll("Workload")) return () => all;
-    const pods = new Labelled(workloads, ({ pod }) => pod.labels);
-    const machines = new Labelled(mesh.related(workloadEntriesOfNamespace, namespace), labelsOfWorkloadEntry);
-    return (labels) => {
-      const selected = pods.selected(labels);
-      mesh.visited(selected.length);
-      const senders = new Set(selected.map((workload) => senderOf(workload, namespace, mesh.settings)));
-      if (senders.has("proxy") || machines.selected(labels).length > 0) return all;
-      return senders.has("unknown") ? undefined : false;
-    };
-  },
-);
 
 /**
  * Whether nothing in a namespace follows the routes and subsets that are for sidecars, nor has them applied by a waypoint: its

@@ -12,16 +12,14 @@ import {
 import { type NewPart, PlaintextBefore } from "../../mesh/client-tls/newly-plaintext.ts";
 import { hiddenClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { clientNamespaces, type TlsPath, tlsPathsInto, writtenBy } from "../../mesh/client-tls/paths.ts";
-import { clientProxies, selectedProxies } from "../../mesh/membership/clients.ts";
+import { clientProxies } from "../../mesh/membership/clients.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
-import { selectorOf } from "../../mesh/traffic/destination-rule-merge.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
 
 type View = MeshView<
   | typeof clientNamespaces
   | typeof clientProxies
-  | typeof selectedProxies
   | typeof destinationsWithTls
   | typeof hiddenClients
   | typeof tlsPathsInto
@@ -45,22 +43,13 @@ export const destinationRulePlaintext = defineRule({
     tlsPathsInto,
     clientNamespaces,
     clientProxies,
-    selectedProxies,
     forWording(hiddenClients),
     destinationRulesOfNamespace,
     destinationRulesOfServiceEntry,
     serviceEntriesOfNamespace,
     backendTlsPoliciesOfNamespace,
   ],
-  worksWithout: [
-    "BackendTLSPolicy",
-    "Service",
-    "ServiceEntry",
-    "Workload",
-    "WorkloadEntry",
-    "Sidecar",
-    "VirtualService",
-  ],
+  worksWithout: ["BackendTLSPolicy", "Service", "ServiceEntry", "Workload", "Sidecar", "VirtualService"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
@@ -295,17 +284,11 @@ function isUsedByAny(group: readonly string[], { rule, namespace, mesh }: Use): 
   for (const client of group) {
     const named = mesh.get(clientNamespaces, rule).get(client);
     const object = client === namespace.metadata.name ? (named ?? namespace) : named;
-    const isUsed = object === undefined ? true : proxiesUsing(rule, object, mesh);
+    const isUsed = object === undefined ? true : mesh.get(clientProxies, object);
     if (isUsed === true) return true;
     if (isUsed === undefined) answer = undefined;
   }
   return answer;
-}
-
-/** A rule with a workloadSelector is for the proxies of its own namespace with these labels. */
-function proxiesUsing(rule: DestinationRule, client: Namespace, mesh: View): boolean | undefined {
-  const labels = selectorOf(rule);
-  return labels === undefined ? mesh.get(clientProxies, client) : mesh.get(selectedProxies, client)(labels);
 }
 
 function keyOf({ path: { rule, choice } }: Sent, { settings }: View): string {
