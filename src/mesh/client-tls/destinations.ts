@@ -30,7 +30,7 @@ type ServiceEntry = ObjectOf<"ServiceEntry">;
 const allNamespaces = "*";
 
 /** The namespaces whose services the host of a DestinationRule can match; `*`: all. */
-function namespacesOfRule(rule: DestinationRule, settings: MeshSettings): readonly string[] {
+export function namespacesOfRule(rule: DestinationRule, settings: MeshSettings): readonly string[] {
   const host = hostOfRule(rule, settings);
   // A rule that no control plane reads has no keys there.
   if (![...destinationRulesOfVirtualService.to.keys(rule, settings)].length) return [];
@@ -44,7 +44,7 @@ function namespacesOfRule(rule: DestinationRule, settings: MeshSettings): readon
 }
 const named = (namespace: string | undefined): readonly string[] => (namespace === undefined ? [] : [namespace]);
 
-const namespaceAndAll = index("Namespace", ({ metadata }) => [metadata.name, allNamespaces]);
+export const namespaceAndAll = index("Namespace", ({ metadata }) => [metadata.name, allNamespaces]);
 const ruleByNamespace = index("DestinationRule", namespacesOfRule);
 
 /** A namespace and the DestinationRules, of any namespace, whose host may be a service of it. */
@@ -160,23 +160,25 @@ export interface Destination extends TargetPorts {
 
 const revisions = setting("revisions");
 
+/** What `ofServices` reads. */
+export const serviceDestinationReads = [
+  ...[servicesOfNamespace, destinationRulesOfNamespace, serviceEntriesBesideService, revisions],
+  ...policyRuleReads,
+] as const;
+
 /** The destinations in a namespace with DestinationRules that set TLS: Services and ServiceEntries with a selector. */
 export const destinationsWithTls = fact(
   "destinationsWithTls",
   "Namespace",
   [
-    servicesOfNamespace,
+    ...serviceDestinationReads,
     serviceEntriesOfNamespace,
     workloadsOfNamespace,
-    destinationRulesOfNamespace,
     tlsRulesOfNamespace,
     destinationRulesOfServiceEntry,
-    serviceEntriesBesideService,
     servicesBesideServiceEntry,
     serviceEntriesBesideServiceEntry,
     backendTlsPoliciesOfNamespace,
-    revisions,
-    ...policyRuleReads,
   ],
   (namespace, mesh): readonly Destination[] => {
     const entries = entriesWithTls(namespace, mesh);
@@ -185,31 +187,31 @@ export const destinationsWithTls = fact(
       mesh.related(backendTlsPoliciesOfNamespace, namespace).length > 0;
     // Rules that set TLS are rare. Without any, nothing else has to be read.
     if (!isTlsSet && entries.length === 0) return [];
-    const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
-    const labelled = new Labelled(pods, ({ pod }) => pod.labels);
-    const known = new Set<readonly Workload[]>();
-    const selected = (labels: Labels) => {
-      const found = labelled.selected(labels);
-      if (!known.has(found)) mesh.visited(found.length);
-      known.add(found);
-      return found;
-    };
+    const selected = selecting(namespace, mesh);
     return [
-      ...(isTlsSet ? ofServices(namespace, mesh, selected) : []),
+      ...(isTlsSet ? ofServices(namespace, mesh, selected, isTlsSetBy) : []),
       ...ofEntries(entries, namespace, mesh, selected),
     ];
   },
 );
 
 type Select = (labels: Labels) => readonly Workload[];
+
+/** Selects workloads of a namespace. Proxies such as gateways are no servers of a host. */
+export function selecting(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): Select {
+  const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
+  const labelled = new Labelled(pods, ({ pod }) => pod.labels);
+  const known = new Set<readonly Workload[]>();
+  return (labels) => {
+    const found = labelled.selected(labels);
+    if (!known.has(found)) mesh.visited(found.length);
+    known.add(found);
+    return found;
+  };
+}
+
 type PolicyReads = (typeof policyRuleReads)[number];
-type ServiceView = MeshView<
-  | PolicyReads
-  | typeof revisions
-  | typeof servicesOfNamespace
-  | typeof destinationRulesOfNamespace
-  | typeof serviceEntriesBesideService
->;
+type ServiceView = MeshView<(typeof serviceDestinationReads)[number]>;
 type EntryView = MeshView<
   PolicyReads | typeof revisions | typeof servicesBesideServiceEntry | typeof serviceEntriesBesideServiceEntry
 >;
@@ -221,7 +223,13 @@ const policyRulesFor = (
   mesh: MeshView<PolicyReads>,
 ): readonly DestinationRule[] => definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? []);
 
-function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select): Iterable<Destination> {
+/** The Services of a namespace with a selector, of which the DestinationRules are of interest. */
+export function* ofServices(
+  namespace: Namespace,
+  mesh: ServiceView,
+  selected: Select,
+  isOfInterest: typeof isTlsSetBy,
+): Iterable<Destination> {
   const { domain } = mesh.settings;
   const all = mesh.related(destinationRulesOfNamespace, namespace);
   const services = mesh.related(servicesOfNamespace, namespace);
@@ -234,7 +242,7 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
     const hosts = rules.hostsOver(host);
     for (const over of hosts) named.add(over);
     const own = rules.over(host, hosts);
-    if (!isTlsSetBy(own, host, namespace, mesh.settings) || !selectsPods(service)) continue;
+    if (!isOfInterest(own, host, namespace, mesh.settings) || !selectsPods(service)) continue;
     const beside = besideService(service, mesh);
     const { ports, workloadPort } = portsOf(service);
     yield { host, object: service, rules: own, labels, workloads: selected(labels), ports, workloadPort, ...beside };
@@ -243,7 +251,7 @@ function* ofServices(namespace: Namespace, mesh: ServiceView, selected: Select):
   // A Service that the view does not contain may exist.
   const ports = portsNamed(all);
   for (const host of rules.hosts)
-    if (!named.has(host) && isTlsSetBy(rules.over(host), host, namespace, mesh.settings))
+    if (!named.has(host) && isOfInterest(rules.over(host), host, namespace, mesh.settings))
       yield { host, object: undefined, rules: rules.over(host), labels: {}, workloads: [], ...ports };
 }
 

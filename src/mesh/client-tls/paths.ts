@@ -100,14 +100,14 @@ function* placesByRules(destinations: readonly Destination[]): Iterable<readonly
   yield* places;
 }
 
-interface Use {
+export interface Use {
   readonly used: MergedDestinationRule;
   /** The client namespaces that use it, in groups with the same result. */
   readonly clients: readonly (readonly string[])[];
 }
 
 /** The merged DestinationRules that clients use for a destination in a namespace. */
-function usesOf(
+export function usesOf(
   rules: RulesOverHost,
   namespace: string,
   { object, definitions }: Destination,

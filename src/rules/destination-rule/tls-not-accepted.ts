@@ -1,16 +1,15 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { byId, idOf } from "../../kube/identity.ts";
-import type { AnyObject, Labels } from "../../kube/object.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { Labels } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type Arrival, type ServedHost, Servers } from "../../mesh/client-tls/arrivals.ts";
-import { tlsModeOf } from "../../mesh/client-tls/client-tls.ts";
+import { portsRefusing, type Refusal, refusalOf, type SetTls, tlsSetBy } from "../../mesh/client-tls/refused-tls.ts";
+import { refusedByWildcards } from "../../mesh/client-tls/wildcard-tls.ts";
 import { portsOf } from "../../mesh/membership/target-ports.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
-import { injectedProxy } from "../../mesh/membership/injection-templates.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
-import { declaredProtocol, type ServicePort } from "../../mesh/membership/service-protocol.ts";
 import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
-import { isProxy, type Workload } from "../../mesh/membership/workloads.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import type { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -26,14 +25,15 @@ const reads = [
   peerAuthenticationsOfNamespace,
   readers,
   sidecarsOfPassing,
+  refusedByWildcards,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const destinationRuleTlsNotAccepted = defineRule({
   id: "destination-rule-tls-not-accepted",
-  subject: "DestinationRule",
+  subject: ["DestinationRule", "Namespace"],
   reads,
-  worksWithout: ["PeerAuthentication", "Sidecar", "Workload"],
+  worksWithout: ["BackendTLSPolicy", "PeerAuthentication", "Service", "ServiceEntry", "Sidecar", "Workload"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -49,30 +49,53 @@ export const destinationRuleTlsNotAccepted = defineRule({
     wayOut:
       "Remove `tls` from the DestinationRule: within seconds, clients send plaintext to workloads without a sidecar, and mTLS to the others.",
     silentWhen:
-      "The host is a wildcard or outside the mesh, no workload of it is known, it is not known whether they have a sidecar, their pods run a proxy of their own, or a subset with TLS settings of its own selects them.",
+      "The host is outside the mesh, no workload of it is known, it is not known whether they have a sidecar, their pods run a proxy of their own, or a subset with TLS settings of its own selects them. Of a DestinationRule for a wildcard, the settings of subsets are not followed.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
-  *check(rule, mesh) {
-    if (!isServed(rule, mesh.settings)) return;
-    const places = [...placesOf(rule)];
-    if (places.length === 0) return;
-    for (const service of mesh.related(servicesOfDestinationRule, rule)) {
-      const [namespace] = mesh.related(namespaceOfService, service);
-      if (namespace === undefined) continue;
-      const refusals = refusalsAt(service, namespace, mesh);
-      for (const place of places) {
-        yield;
-        for (const refusal of refusals(place)) yield problemOf(refusal, { place, service, rule, namespace }, mesh);
-      }
-    }
+  *check(object, mesh) {
+    if (object.kind === "Namespace") yield* refusedUnderWildcards(object, mesh);
+    else yield* refusedBy(object, mesh);
   },
 });
+
+/** Of a DestinationRule for one Service. Those for wildcards are reported by the namespaces of the services. */
+function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undefined> {
+  if (!isServed(rule, mesh.settings)) return;
+  const places = [...placesOf(rule)];
+  if (places.length === 0) return;
+  const host = hostOfRule(rule, mesh.settings);
+  for (const service of mesh.related(servicesOfDestinationRule, rule)) {
+    const [namespace] = mesh.related(namespaceOfService, service);
+    if (namespace === undefined) continue;
+    const refusals = refusalsAt(service, namespace, mesh);
+    for (const place of places) {
+      yield undefined;
+      for (const refusal of refusals(place)) {
+        const { at, tls } = place;
+        yield { at, ...problemOf(refusal, { at, tls, service, rule, namespace }, { host, from: "" }) };
+      }
+    }
+  }
+}
+
+/** A Namespace with services for which the DestinationRule for a wildcard sets TLS. */
+function* refusedUnderWildcards(namespace: Namespace, mesh: View): Iterable<Problem | undefined> {
+  for (const { rule, at, tls, service, host, refusals } of mesh.get(refusedByWildcards, namespace)) {
+    yield undefined;
+    const from = ` (${idOf(rule)} for "${hostOfRule(rule, mesh.settings)}")`;
+    for (const refusal of refusals) {
+      const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { host, from });
+      const key = JSON.stringify([idOf(rule), host, problem.key]);
+      yield { ...problem, at: [], key, related: [rule, ...problem.related] };
+    }
+  }
+}
 
 /** A field that sets TLS, and the requests for which it is. */
 interface Place {
   readonly at: Path;
-  readonly tls: Tls;
+  readonly tls: SetTls;
   /** Undefined: all ports but those in `except`. */
   readonly port: number | undefined;
   readonly except: ReadonlySet<number | undefined>;
@@ -80,9 +103,6 @@ interface Place {
   readonly subset: Labels | undefined;
   readonly apart: readonly Labels[];
 }
-
-/** The mesh's own mTLS, or TLS with settings of the DestinationRule. */
-type Tls = "mTLS" | "TLS";
 
 /** An entry for a port replaces the other settings, also without tls (clientTlsOf). */
 function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule): Iterable<Place> {
@@ -110,46 +130,29 @@ function* placesIn(policy: TrafficPolicy, at: Path, of: Pick<Place, "subset" | "
   }
 }
 
-function tlsSetBy(tls: NonNullable<TrafficPolicy>["tls"]): Tls | undefined {
-  if (tls === undefined) return undefined;
-  const mode = tlsModeOf(tls);
-  if (mode === "ISTIO_MUTUAL") return "mTLS";
-  return mode === "SIMPLE" || mode === "MUTUAL" ? "TLS" : undefined;
-}
-
-/** Why workloads do not accept the TLS, and the first of them. */
-interface Refusal {
-  readonly why: "no sidecar" | "bypassed" | "DISABLE" | "HTTP";
-  readonly by: AnyObject | undefined;
-  readonly workload: Workload;
-}
-
 function refusalsAt(service: Service, namespace: Namespace, mesh: View): (place: Place) => readonly Refusal[] {
   const pods = mesh.get(podsNearService, service)?.among(service.spec.selector);
   if (pods === undefined) return () => [];
-  const { ports, workloadPort } = portsOf(service);
-  const portsOfMtls = portsAmong(ports);
-  const portsOfTls = portsAmong(service.spec.ports.flatMap((one) => (isHttp(one) && one.port) || []));
+  const { workloadPort } = portsOf(service);
+  const portsFor = { mTLS: portsAmong(portsRefusing(service, "mTLS")), TLS: portsAmong(portsRefusing(service, "TLS")) };
   const servers = new Servers<ServedHost>(namespace, mtlsOf(namespace, mesh), mesh);
   // Many places can have the same workloads, and the same subsets apart.
   const hostOf = remembered((workloads: readonly Workload[]): ServedHost => ({ labels: {}, workloads, workloadPort }));
   const refusalsOf = remembered((apart: readonly Labels[]) => {
     const spared = selectedByAny(apart, pods);
-    const among = (why: typeof whyNotMtls) =>
+    const among = (tls: SetTls) =>
       remembered((arrivals: readonly Arrival<ServedHost>[]) =>
-        arrivals.flatMap((arrival) => refusalOf(arrival, why(arrival), spared) ?? []),
+        arrivals.flatMap((arrival) => refusalOf(arrival, tls, spared) ?? []),
       );
-    return { mTLS: among(whyNotMtls), TLS: among(whyNotTls) };
+    return { mTLS: among("mTLS"), TLS: among("TLS") };
   });
   return (place) => {
     const workloads = pods.selected(place.subset ?? {});
-    const asked = (place.tls === "mTLS" ? portsOfMtls : portsOfTls)(place);
+    const asked = portsFor[place.tls](place);
     if (workloads.length === 0 || asked === undefined) return [];
     return refusalsOf(place.apart)[place.tls](servers.arrivals(hostOf(workloads), asked, undefined));
   };
 }
-
-const isHttp = (port: ServicePort): boolean => declaredProtocol(port) === "HTTP";
 
 /** The ports of a Service for which a place is, as a list that is made when it is needed; undefined: none. */
 function portsAmong(ports: readonly number[]): (place: Place) => (() => readonly number[]) | undefined {
@@ -179,39 +182,18 @@ function selectedByAny(all: readonly Labels[], pods: Labelled<Workload>): Readon
   return found;
 }
 
-function refusalOf(
-  { server, workloads }: Arrival<ServedHost>,
-  why: Refusal["why"] | undefined,
-  spared: ReadonlySet<Workload>,
-): Refusal | undefined {
-  if (why === undefined) return undefined;
-  const isAside = why === "no sidecar" ? mayRunProxy : why === "HTTP" ? isOtherProxy : () => false;
-  const [first] = workloads.filter((one) => !spared.has(one) && !isAside(one)).sort(byId);
-  return first && { why, by: server?.by, workload: first };
-}
-
-function whyNotMtls({ capture, server }: Arrival<ServedHost>): Refusal["why"] | undefined {
-  if (capture === "none") return "no sidecar";
-  if (capture !== "sidecar") return undefined;
-  if (server === undefined) return "bypassed";
-  return server.mode === "DISABLE" ? "DISABLE" : undefined;
-}
-
-const whyNotTls = ({ capture, server }: Arrival<ServedHost>): Refusal["why"] | undefined =>
-  capture === "sidecar" && server !== undefined && server.mode !== "STRICT" ? "HTTP" : undefined;
-
-/** A gateway, an agent for gRPC or a proxy that was not injected can terminate the mesh's mTLS. */
-const mayRunProxy = (workload: Workload): boolean => workload.pod.hasProxyContainer || isOtherProxy(workload);
-const isOtherProxy = (workload: Workload): boolean => isProxy(workload) || injectedProxy(workload.pod) !== "sidecar";
-
-interface Where {
-  readonly place: Place;
+interface Where extends Pick<Place, "at" | "tls"> {
   readonly service: Service;
   readonly rule: DestinationRule;
   readonly namespace: Namespace;
 }
 
-function problemOf({ why, by, workload }: Refusal, { place, service, rule, namespace }: Where, mesh: View): Problem {
+/** `from`: where the setting is, if it is in another object than the one that has the problem. */
+function problemOf(
+  { why, by, workload }: Refusal,
+  { at, tls, service, namespace }: Where,
+  { host, from }: { readonly host: string; readonly from: string },
+) {
   const reason = {
     "no sidecar": "it has no sidecar",
     bypassed: "the port bypasses its sidecar",
@@ -220,9 +202,8 @@ function problemOf({ why, by, workload }: Refusal, { place, service, rule, names
   }[why];
   const policies = by === undefined || why === "HTTP" ? [] : [by];
   return {
-    at: place.at,
-    message: `Clients of "${hostOfRule(rule, mesh.settings)}" use ${place.tls}, which ${idOf(workload)} does not accept: ${reason}`,
-    key: JSON.stringify([place.at, why, ...policies.map(idOf)]),
+    message: `Clients of "${host}" use ${tls}${from}, which ${idOf(workload)} does not accept: ${reason}`,
+    key: JSON.stringify([at, why, ...policies.map(idOf)]),
     evidence: [service, ...(namespace.implied ? [] : [namespace]), ...policies, workload],
     related: [...policies, workload],
   };
