@@ -21,14 +21,15 @@ export function tlsSetBy(tls: TlsSettings | undefined): SetTls | undefined {
   return mode === "SIMPLE" || mode === "MUTUAL" ? "TLS" : undefined;
 }
 
-/** Why workloads do not accept the TLS, and the first of them. */
+/** Why workloads do not accept the TLS. */
 export interface Refusal {
   readonly why: "no sidecar" | "bypassed" | "DISABLE" | "HTTP";
   readonly by: AnyObject | undefined;
-  readonly workload: Workload;
+  /** At least one, the first one by its id first. */
+  readonly workloads: readonly [Workload, ...Workload[]];
 }
 
-/** Of pods that are reached in the same way, the first one that does not accept this TLS; `spared`: those that others use. */
+/** Of pods that are reached in the same way, those that do not accept this TLS; `spared`: those that others use. */
 export function refusalOf<Host>(
   arrival: Arrival<Host>,
   tls: SetTls,
@@ -37,8 +38,8 @@ export function refusalOf<Host>(
   const why = whyNot[tls](arrival);
   if (why === undefined) return undefined;
   const isAside = why === "no sidecar" ? mayRunProxy : why === "HTTP" ? isOtherProxy : () => false;
-  const [first] = arrival.workloads.filter((one) => !spared.has(one) && !isAside(one)).sort(byId);
-  return first && { why, by: arrival.server?.by, workload: first };
+  const [first, ...others] = arrival.workloads.filter((one) => !spared.has(one) && !isAside(one)).sort(byId);
+  return first && { why, by: arrival.server?.by, workloads: [first, ...others] };
 }
 
 type Way = Pick<Arrival, "capture" | "server">;

@@ -6,7 +6,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { clientProxies } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { workloadsOfNamespace } from "../membership/workloads.ts";
+import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import { rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
@@ -14,7 +14,7 @@ import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts
 import { hasOwnClients, namespaceOfClientRule } from "../traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../traffic/destination-rules.ts";
 import { isWildcard } from "../traffic/hosts.ts";
-import { Servers } from "./arrivals.ts";
+import { type Arrival, Servers } from "./arrivals.ts";
 import { clientTlsOf } from "./client-tls.ts";
 import {
   type Destination,
@@ -79,6 +79,7 @@ export const refusedByWildcards = fact(
     if (mesh.related(tlsWildcardsOfNamespace, namespace).length === 0) return [];
     const { settings } = mesh;
     const servers = new Servers(namespace, mtlsOf(namespace, mesh), mesh);
+    const at = { namespace, servers, refusalsOf: { mTLS: remembered("mTLS"), TLS: remembered("TLS") }, mesh };
     const found: RefusedByWildcard[] = [];
     const isWide: Parameters<typeof ofServices>[3] = ({ rules }) =>
       rules.some((rule) => setsTlsForMany(rule, settings));
@@ -86,19 +87,34 @@ export const refusedByWildcards = fact(
       if (destination.workloads.length === 0) continue;
       for (const rules of rulesReadByEach(destination.rules, destination.host, settings))
         for (const use of usesOf(rules, namespace.metadata.name, destination, settings))
-          found.push(...refusedIn(use, destination, { namespace, servers, mesh }));
+          found.push(...refusedIn(use, destination, at));
     }
     return found;
   },
 );
 
+/** Services with the same selector share the list of their workloads. */
+function remembered(tls: SetTls): (arrival: Arrival) => Refusal | undefined {
+  const known = new Map<readonly Workload[], Refusal | undefined>();
+  return (arrival) => {
+    if (!known.has(arrival.workloads)) known.set(arrival.workloads, refusalOf(arrival, tls, nobody));
+    return known.get(arrival.workloads);
+  };
+}
+const nobody: ReadonlySet<never> = new Set();
+
 interface At {
+  readonly refusalsOf: Readonly<Record<SetTls, ReturnType<typeof remembered>>>;
   readonly namespace: Namespace;
   readonly servers: Servers;
   readonly mesh: View;
 }
 
-function* refusedIn(use: Use, destination: Destination, { namespace, servers, mesh }: At): Iterable<RefusedByWildcard> {
+function* refusedIn(
+  use: Use,
+  destination: Destination,
+  { namespace, servers, refusalsOf, mesh }: At,
+): Iterable<RefusedByWildcard> {
   const { object: service, host } = destination;
   if (service?.kind !== "Service" || !setsTls(use.used.trafficPolicy)) return;
   for (const tls of ["mTLS", "TLS"] as const) {
@@ -106,13 +122,11 @@ function* refusedIn(use: Use, destination: Destination, { namespace, servers, me
       mesh.visited(ports.length);
       if (!isWildcard(hostOfRule(rule, mesh.settings)) || !isUsed(use, rule, { namespace, mesh })) continue;
       const arrivals = servers.arrivals(destination, () => ports, undefined);
-      const refusals = arrivals.flatMap((arrival) => refusalOf(arrival, tls, nobody) ?? []);
+      const refusals = arrivals.flatMap((arrival) => refusalsOf[tls](arrival) ?? []);
       if (refusals.length > 0) yield { rule, at, tls, service, host, refusals };
     }
   }
 }
-const nobody: ReadonlySet<never> = new Set();
-
 /** A field that sets TLS, and the ports for which it does. */
 interface Field extends Pick<RefusedByWildcard, "rule" | "at"> {
   readonly ports: number[];

@@ -65,6 +65,7 @@ function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undef
   const places = [...placesOf(rule)];
   if (places.length === 0) return;
   const host = hostOfRule(rule, mesh.settings);
+  const named = new Set<Refusal>();
   for (const service of mesh.related(servicesOfDestinationRule, rule)) {
     const [namespace] = mesh.related(namespaceOfService, service);
     if (namespace === undefined) continue;
@@ -73,7 +74,8 @@ function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undef
       yield undefined;
       for (const refusal of refusals(place)) {
         const { at, tls } = place;
-        yield { at, ...problemOf(refusal, { at, tls, service, rule, namespace }, { host, from: "" }) };
+        const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { host, from: "" });
+        yield { at, ...problem, ...alsoFor(refusal, named, []) };
       }
     }
   }
@@ -81,15 +83,23 @@ function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undef
 
 /** A Namespace with services for which the DestinationRule for a wildcard sets TLS. */
 function* refusedUnderWildcards(namespace: Namespace, mesh: View): Iterable<Problem | undefined> {
+  const named = new Set<Refusal>();
   for (const { rule, at, tls, service, host, refusals } of mesh.get(refusedByWildcards, namespace)) {
     yield undefined;
     const from = ` (${idOf(rule)} for "${hostOfRule(rule, mesh.settings)}")`;
     for (const refusal of refusals) {
       const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { host, from });
       const key = JSON.stringify([idOf(rule), host, problem.key]);
-      yield { ...problem, at: [], key, related: [rule, ...problem.related] };
+      yield { ...problem, at: [], key, ...alsoFor(refusal, named, [idOf(rule)]), related: [rule, ...problem.related] };
     }
   }
+}
+
+/** A workload that others with the same result had before it is refused anew. Each refusal is named once, because many fields can share it. */
+function alsoFor(refusal: Refusal, named: Set<Refusal>, of: readonly string[]): Pick<Problem, "alsoFor"> {
+  if (named.has(refusal)) return {};
+  named.add(refusal);
+  return { alsoFor: refusal.workloads.map((one) => JSON.stringify([...of, refusal.why, idOf(one)])) };
 }
 
 /** A field that sets TLS, and the requests for which it is. */
@@ -190,19 +200,20 @@ interface Where extends Pick<Place, "at" | "tls"> {
 
 /** `from`: where the setting is, if it is in another object than the one that has the problem. */
 function problemOf(
-  { why, by, workload }: Refusal,
+  { why, by, workloads: [workload, ...others] }: Refusal,
   { at, tls, service, namespace }: Where,
   { host, from }: { readonly host: string; readonly from: string },
 ) {
+  const isOne = others.length === 0;
   const reason = {
-    "no sidecar": "it has no sidecar",
-    bypassed: "the port bypasses its sidecar",
+    "no sidecar": isOne ? "it has no sidecar" : "they have no sidecar",
+    bypassed: `the port bypasses ${isOne ? "its sidecar" : "their sidecars"}`,
     DISABLE: `${by === undefined ? "a PeerAuthentication" : idOf(by)} sets mode DISABLE`,
-    HTTP: "at HTTP ports, its sidecar accepts plaintext and the mesh's own mTLS",
+    HTTP: `at HTTP ports, ${isOne ? "its sidecar accepts" : "their sidecars accept"} plaintext and the mesh's own mTLS`,
   }[why];
   const policies = by === undefined || why === "HTTP" ? [] : [by];
   return {
-    message: `Clients of "${host}" use ${tls}${from}, which ${idOf(workload)} does not accept: ${reason}`,
+    message: `Clients of "${host}" use ${tls}${from}, which ${idOf(workload)}${isOne ? " does" : ` and ${others.length} more do`} not accept: ${reason}`,
     key: JSON.stringify([at, why, ...policies.map(idOf)]),
     evidence: [service, ...(namespace.implied ? [] : [namespace]), ...policies, workload],
     related: [...policies, workload],
