@@ -718,3 +718,25 @@ describe("clients of whom another failure says that they lack the subset, as all
     assert.deepEqual(introduced([routed("legacy"), exported, entry], other), []);
   });
 });
+
+test("a DestinationRule goes that had the subset for nobody", () => {
+  const only = (exportTo: readonly string[]) =>
+    object("VirtualService", "shop", {
+      hosts: ["cart"],
+      exportTo,
+      http: [{ route: [{ destination: { host: "cart", subset: "v1" } }] }],
+    });
+  const apart = object("DestinationRule", "shop", {
+    host: "cart",
+    workloadSelector: { matchLabels: { app: "api" } },
+    subsets: [{ name: "v3" }],
+  });
+  const namespaces = ["shop", "front"].map((name) => {
+    const metadata = { name, labels: { "istio-injection": "enabled" } };
+    return readAny({ apiVersion: "v1", kind: "Namespace", metadata }) as AnyObject;
+  });
+  assert.deepEqual(introduced([...namespaces, only(["*"]), apart], apart, true), [], "nobody had it");
+  assert.equal(introduced([...namespaces, only(["."]), apart], only(["*"])).length, 1, "others follow the route now");
+  const view = [...namespaces, only(["*"]), rule("shop", "v1")];
+  assert.equal(introduced(view, rule("shop", "v1"), true).length, 1, "some had it");
+});

@@ -163,6 +163,17 @@ function* problemsOf(found: readonly SubsetFailure[], asked: Asked): Iterable<Pr
     yield problem;
   }
   yield* coveringAll(failures, target);
+  if (shown.length > 1 && target.subsets.isNowhere(target.subset)) yield* apartForNow(shown, target, doubt);
+}
+
+/**
+ * Failures of clients that look up different DestinationRules become one for everybody when these go. Those of all other namespaces are
+ * among them, so nobody is left who had the subset.
+ */
+function* apartForNow(shown: readonly SubsetFailure[], target: Target, doubt: string | undefined): Iterable<Problem> {
+  if (!shown.some((failure) => failure.client?.namespace === anyOtherNamespace && isOfOthers(failure))) return;
+  const ofAll = new Set(shown.map(({ isGrave }) => everyone(target, !isGrave || doubt !== undefined)));
+  yield { at: [], message: "no client has the subset", latent: true, alsoFor: [...ofAll, likeOthers(target)] };
 }
 
 type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
@@ -294,8 +305,11 @@ function alsoFor(
   const { host, subset } = target;
   const ofOthers = standsFor.map((namespace) => JSON.stringify([host, subset, namespace, "none", true]));
   const ofAll = standsForAll ? [likeOthers(target)] : [];
-  return [JSON.stringify([host, subset, "everyone", isWarning]), ...ofAll, ...ofOthers];
+  return [everyone(target, isWarning), ...ofAll, ...ofOthers];
 }
+
+const everyone = ({ host, subset }: Target, isWarning: boolean): string =>
+  JSON.stringify([host, subset, "everyone", isWarning]);
 
 /** Of clients that the route is not intended for, unless it is for no others. */
 const isOfOthers = ({ client }: SubsetFailure): boolean =>
