@@ -163,7 +163,7 @@ function* problemsOf(found: readonly SubsetFailure[], asked: Asked): Iterable<Pr
     yield problem;
   }
   yield* coveringAll(failures, target);
-  if (shown.length > 1 && target.subsets.isNowhere(target.subset)) yield* apartForNow(shown, target, doubt);
+  yield* apartForNow(shown, target, doubt);
 }
 
 /**
@@ -171,6 +171,7 @@ function* problemsOf(found: readonly SubsetFailure[], asked: Asked): Iterable<Pr
  * among them, so nobody is left who had the subset.
  */
 function* apartForNow(shown: readonly SubsetFailure[], target: Target, doubt: string | undefined): Iterable<Problem> {
+  if (shown.length < 2 || !target.subsets.isNowhere(target.subset)) return;
   if (!shown.some((failure) => failure.client?.namespace === anyOtherNamespace && isOfOthers(failure))) return;
   const ofAll = new Set(shown.map(({ isGrave }) => everyone(target, !isGrave || doubt !== undefined)));
   yield { at: [], message: "no client has the subset", latent: true, alsoFor: [...ofAll, likeOthers(target)] };
