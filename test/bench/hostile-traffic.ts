@@ -351,6 +351,13 @@ const intent = (i: number, of: string): Raw =>
     { spec: { to: { service: of }, requests: [{ from: [`namespace/${at}`], path: `/${i}`, expect: "allowed" }] } },
   );
 
+const ofPath = written(
+  "security.istio.io/v1",
+  "AuthorizationPolicy",
+  { namespace: at, name: "p" },
+  { spec: { rules: [{ to: [{ operation: { paths: ["/x"] } }] }] } },
+);
+
 /** What intents expect of requests that many routes divide. */
 const intentShapes: readonly Growing[] = [
   shape("VirtualService of n routes, 50 intents", 2_000, (n) => ({
@@ -376,12 +383,21 @@ const intentShapes: readonly Growing[] = [
       ),
       ...list(n, (i) => intent(i, `s-${i}`)),
     ],
-    object: written(
-      "security.istio.io/v1",
-      "AuthorizationPolicy",
-      { namespace: at, name: "p" },
-      { spec: { rules: [{ to: [{ operation: { paths: ["/x"] } }] }] } },
-    ),
+    object: ofPath,
+  })),
+  shape("VirtualService of n source labels, n workloads, an intent; a policy comes", 2_000, (n) => ({
+    mesh: [
+      ...base,
+      service("a"),
+      deployment("a"),
+      ...list(n, (i) => deployment(`s-${i}`)),
+      virtualService("r", {
+        hosts: ["a"],
+        http: list(n, (i) => ({ match: [{ sourceLabels: { app: `s-${i}` } }], route: [to("a")] })),
+      }),
+      intent(0, "a"),
+    ],
+    object: ofPath,
   })),
 ];
 

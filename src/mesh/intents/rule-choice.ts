@@ -1,6 +1,6 @@
 import { revisionLabel } from "../objects/labels.ts";
 import type { Target } from "../requests/question.ts";
-import { destinationRulesOfService } from "../requests/destinations.ts";
+import { rulesForService } from "../requests/destinations.ts";
 import { destinationRulesFor } from "../traffic/destination-rule-lookup.ts";
 import type { DestinationRule } from "../traffic/destination-rules.ts";
 import { hostOfService } from "../traffic/hosts.ts";
@@ -16,7 +16,7 @@ export function hasSameRules(
   before: VerdictView,
   after: VerdictView,
 ): boolean {
-  const [old, now] = [before, after].map((mesh) => mesh.related(destinationRulesOfService, service));
+  const [old, now] = [before, after].map((mesh) => mesh.get(rulesForService, service));
   if (old === undefined || now === undefined) return false;
   const all = [...old, ...now];
   // Control planes that read different rules are not told apart.

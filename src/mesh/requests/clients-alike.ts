@@ -26,6 +26,9 @@ export function clientsAlike(
   // The groups are the same list for all labels that the same selectors select.
   const alike = Map.groupBy(workloads, ({ pod }) => groups.selecting(pod.labels));
   return [...alike.values()].flatMap((some) => {
+    const [only] = some;
+    if (only !== undefined && some.length === 1)
+      return [{ sender: senderOf(only, namespace, settings), workloads: some }];
     const sent = Map.groupBy(
       some,
       (one) => `${senderOf(one, namespace, settings)} ${one.pod.labels[revisionLabel]} ${dnsCaptureOf(one)}`,

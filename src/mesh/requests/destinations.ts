@@ -1,5 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { clientTlsOf } from "../client-tls/client-tls.ts";
 import { policyRuleReads, policyRulesOf } from "../traffic/policy-rules.ts";
 import { readers } from "../membership/control-plane.ts";
@@ -32,12 +32,20 @@ export const destinationRulesOfService = relation(
   destinationRuleByHost,
 );
 
+/** A fact, because very many clients of a Service can be told apart. */
+export const rulesForService = fact(
+  "rulesForService",
+  "Service",
+  [destinationRulesOfService],
+  (service, mesh): readonly DestinationRule[] => mesh.related(destinationRulesOfService, service),
+);
+
 /** A ServiceEntry and every DestinationRule that can match a host for which it has a name. */
 export const destinationRulesOfEntry = relation("destinationRulesOfEntry", serviceEntryByHost, destinationRuleByHost);
 
 /** What `Destinations` reads. */
 export const destinationReads = [
-  destinationRulesOfService,
+  rulesForService,
   destinationRulesOfEntry,
   ...policyRuleReads,
   serviceEntriesBesideService,
@@ -185,7 +193,7 @@ export class Destinations {
     const controlPlane = this.controlPlane;
     const all =
       object.kind === "Service"
-        ? this.#mesh.related(destinationRulesOfService, object)
+        ? this.#mesh.get(rulesForService, object)
         : this.#mesh.under(destinationRulesOfEntry, coveringHosts(name));
     const made = policyRulesOf(object, this.#mesh).get(name);
     const read = [...(made === undefined ? [] : [made]), ...all].filter((rule: DestinationRule) =>

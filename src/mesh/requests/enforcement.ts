@@ -78,6 +78,8 @@ class Guards {
   readonly #authorization: NamespaceAuthorization;
   readonly #custom: CustomPolicies | undefined;
   readonly #attached: ProxyAttachments;
+  /** Of workloads as they are read, and where they are bypassed: many clients send to one. */
+  readonly #ofWorkloads = new Map<Workload, Map<string, Guard>>();
   readonly #shared = new Map<unknown, Map<unknown, Map<string, Guard>>>();
 
   constructor(namespace: Namespace, mesh: MeshView<(typeof guardsOfNamespaceReads)[number]>) {
@@ -90,6 +92,15 @@ class Guards {
 
   /** At the workload itself. `isBypassed`: the port bypasses the mesh. */
   ofWorkload(workload: Workload, protocol: Exclude<Place, "ztunnel">, isBypassed: boolean): Guard {
+    let known = this.#ofWorkloads.get(workload);
+    if (known === undefined) this.#ofWorkloads.set(workload, (known = new Map()));
+    const key = `${protocol} ${isBypassed}`;
+    let found = known.get(key);
+    if (found === undefined) known.set(key, (found = this.#findOf(workload, protocol, isBypassed)));
+    return found;
+  }
+
+  #findOf(workload: Workload, protocol: Exclude<Place, "ztunnel">, isBypassed: boolean): Guard {
     const gateway = this.#gatewayOf(workload.pod.labels);
     if (gateway !== undefined || isProxy(workload))
       return this.#ofGateway({ workload, labels: workload.pod.labels }, gateway, protocol);

@@ -17,7 +17,7 @@ import {
 import { isAlias } from "../traffic/aliased-hosts.ts";
 import { waypointsUsed } from "../waypoints/canaries.ts";
 import { aliased } from "./aliases.ts";
-import { destinationRulesOfEntry, destinationRulesOfService } from "./destinations.ts";
+import { destinationRulesOfEntry, rulesForService } from "./destinations.ts";
 import { openEntriesOfEntry } from "./every-address.ts";
 import { parentReads, parentsOfName, routesOfParents } from "./gateway-api-routes.ts";
 import { type Decide, decisionsOf } from "./decisions.ts";
@@ -67,13 +67,13 @@ interface Distinguishing {
 const configurationOfService = fact(
   "configurationOfService",
   "Service",
-  [virtualServicesOfService, destinationRulesOfService, ...parentReads, ...apartReads],
+  [virtualServicesOfService, rulesForService, ...parentReads, ...apartReads],
   (service, mesh): Distinguishing => {
     const parents = parentsOfName({ definition: service, name: hostOfService(service, mesh.settings.domain) }, mesh);
     const host: HostConfiguration = {
       definitions: [service],
       virtualServices: mesh.related(virtualServicesOfService, service),
-      destinationRules: mesh.related(destinationRulesOfService, service),
+      destinationRules: mesh.get(rulesForService, service),
       httpRoutes: routesOfParents(parents, mesh),
     };
     return { host, apart: clientsApartBy(host, mesh) };

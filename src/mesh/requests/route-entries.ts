@@ -4,6 +4,7 @@ import { delegatedRoutes, delegateOfRoute } from "../traffic/delegate-routes.ts"
 import { hostOfService } from "../traffic/hosts.ts";
 import { delegatesOfRoot } from "../traffic/virtual-service-clients.ts";
 import type { HttpRoute, Protocol, VirtualService } from "../traffic/virtual-services.ts";
+import { httpRoutesFor } from "./routes-by-labels.ts";
 import { isForSidecars, type MadeOfRoutes, type RoutesOfHost } from "./gateway-api-routes.ts";
 import { httpCases, type RouteClient, streamCases } from "./route-conditions.ts";
 import type { Entry, HostPort } from "./table-entries.ts";
@@ -33,7 +34,7 @@ export class RouteEntries {
       });
     if (!this.#usesForHttp(virtualService, client)) return [];
     const found: Entry[] = [];
-    for (const [index, route] of virtualService.spec.http.entries()) {
+    for (const [index, route] of httpRoutesFor(virtualService, client.labels)) {
       if (route.delegate !== undefined) {
         for (const entry of this.#delegated(virtualService, route, client)) found.push(entry);
         continue;

@@ -1,5 +1,5 @@
 import { idOf } from "../../kube/identity.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
 import { coveringHosts, hostKey, hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
@@ -43,11 +43,23 @@ export const virtualServicesUnderEntry = relation(
   ),
 );
 
+/**
+ * The VirtualServices for a Service in the order in which sidecars of a namespace try them for HTTP, by control plane and namespace. A
+ * fact, because very many clients of a namespace can be told apart.
+ */
+const httpOrders = fact(
+  "httpOrders",
+  "Service",
+  [virtualServicesOfService],
+  (): Map<string, readonly VirtualService[]> => new Map(),
+);
+
 /** What a table of routes reads. */
 export const routeTableReads = [
   virtualServicesOfService,
   virtualServicesOfEntry,
   virtualServicesUnderEntry,
+  httpOrders,
   ...routeEntryReads,
   ...parentReads,
 ] as const;
@@ -157,6 +169,22 @@ export class RouteTable {
     return declared === undefined ? port === 80 : declared.protocol !== "TCP";
   }
 
+  /** For a sidecar that imports everything; undefined: more than the VirtualServices for the Service decides. */
+  #plainOrder(): readonly VirtualService[] | undefined {
+    const { definition, name, host } = this.#to;
+    if (definition?.kind !== "Service" || name !== host) return undefined;
+    if (this.#isWaypoint || this.#gatewayApi.made.size > 0) return undefined;
+    const { controlPlane } = this.#destinations;
+    const known = this.#mesh.get(httpOrders, definition);
+    const key = `${controlPlane} ${this.#client}`;
+    let found = known.get(key);
+    if (found === undefined) {
+      const all = this.#candidates(false).filter((one) => this.#hasRoutesOf(one, undefined));
+      known.set(key, (found = all.length === 0 ? all : this.#inOrder(all, true)));
+    }
+    return found;
+  }
+
   /** A VirtualService that has no route here leaves the host to the next one. */
   #firstOf(all: readonly (readonly Entry[])[]): readonly Entry[] {
     return all.find((entries) => entries.length > 0) ?? [];
@@ -193,6 +221,8 @@ export class RouteTable {
 
   #ofVirtualServices(egress: Egress | undefined, client: RouteClient): readonly Entry[] {
     const streams = this.#streams;
+    const plain = streams === undefined && egress === undefined ? this.#plainOrder() : undefined;
+    if (plain !== undefined) return this.#firstOf(plain.map((one) => this.#entries.of(one, "http", client)));
     const all = [...this.#candidates(streams !== undefined), ...this.#gatewayApi.made.keys()].filter((one) =>
       this.#hasRoutesOf(one, egress),
     );

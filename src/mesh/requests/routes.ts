@@ -230,14 +230,15 @@ class Router {
     const rewrite = "rewrite" in route ? route.rewrite : undefined;
     let left: readonly Box[] = [box];
     // Where the conditions of a match are not known, the other matches of the route still are.
-    for (const one of cases.toSorted((a, b) => Number(b.isClear) - Number(a.isClear))) {
-      const parts = left.flatMap((box) => [...inside(box, matchOf(one), work)]);
+    for (const one of clearFirst(cases)) {
+      const isOfAll = one.clauses.length === 0;
+      const parts = isOfAll ? left : left.flatMap((box) => [...inside(box, matchOf(one), work)]);
       if (parts.length === 0) continue;
       const without = { result: "undecided", because: inexpressible, at: entry } as const;
       for (const part of parts)
         if (!one.isClear) yield this.ended(part, without);
         else yield* this.#rewritten(part, entry, rewrite && rewriteOf(rewrite, one.uri), work);
-      left = left.flatMap((box) => [...outside(box, [matchOf(one)], work)]);
+      left = isOfAll ? [] : left.flatMap((box) => [...outside(box, [matchOf(one)], work)]);
     }
     return left;
   }
@@ -291,5 +292,8 @@ function triedInOrder(entries: readonly Entry[]): readonly Tried[] {
   const apart = entries.flatMap((entry) => entry.cases.map((one) => ({ entry, case: one })));
   return apart.sort((a, b) => bestNameFirst(a.case, b.case)).map(({ entry, case: one }) => ({ entry, cases: [one] }));
 }
+
+const clearFirst = (cases: readonly RouteCase[]): readonly RouteCase[] =>
+  cases.length < 2 ? cases : cases.toSorted((a, b) => Number(b.isClear) - Number(a.isClear));
 
 const matchOf = ({ clauses }: RouteCase): Match => ({ sources: [[]], operations: [clauses], conditions: [] });

@@ -59,20 +59,26 @@ export interface Way {
   readonly payload: "http" | "tls" | "tcp";
 }
 
-export const portIs = (port: number): Clauses[number] => ({
-  attribute: "port",
-  values: new Texts([[String(port)]]),
-  not: false,
-});
+/** The same condition for all questions, because what was found of a condition is kept with it. */
+const conditions = { port: new Map<string, Clauses[number]>(), sni: new Map<string, Clauses[number]>() };
+const mostConditions = 1_024;
+
+function is(attribute: keyof typeof conditions, text: string): Clauses[number] {
+  const kept = conditions[attribute];
+  let found = kept.get(text);
+  if (found === undefined) {
+    if (kept.size >= mostConditions) kept.clear();
+    kept.set(text, (found = { attribute, values: new Texts([[text]]), not: false }));
+  }
+  return found;
+}
+
+export const portIs = (port: number): Clauses[number] => is("port", String(port));
 
 export const noIdentity: Clauses[number] = { attribute: "identity", values: absent, not: false };
 
 /** The name that TLS asks for, in lower case, as Envoy reads it (proxy-matches.ts). */
-export const sniIs = (name: string): Clauses[number] => ({
-  attribute: "sni",
-  values: new Texts([[name.toLowerCase()]]),
-  not: false,
-});
+export const sniIs = (name: string): Clauses[number] => is("sni", name.toLowerCase());
 
 function tokensNamed(box: Box): Texts | undefined {
   for (const { attribute, values, not } of box.clauses)

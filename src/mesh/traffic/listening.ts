@@ -16,14 +16,42 @@ type ServiceEntry = ObjectOf<"ServiceEntry">;
  * and ServiceEntries target, and those of the listeners that a Sidecar gives them (Istio
  * pilot/pkg/networking/core/listener_inbound.go buildInboundChainConfigs). A targetPort that is a name is the name of a declared port.
  */
-export interface Known {
+export interface KnownPorts {
+  /** Those of one selector. */
+  readonly workloads: readonly Workload[];
   readonly ports: ReadonlySet<number>;
-  /** For some workload no port is known, so it can listen at any. */
-  readonly isOpen: boolean;
   /** The Services that select the workloads. */
   readonly services: readonly Service[];
   /** The end of the message for an unknown port: `: it is a port of Service ...`. */
   readonly hints: ReadonlyMap<number, string>;
+}
+
+/** Thousands of policies can select a workload each, and few of them have a message. */
+class Known implements KnownPorts {
+  readonly workloads: readonly Workload[];
+  readonly ports: ReadonlySet<number>;
+  /** For some workload no port is known, so it can listen at any. */
+  readonly isOpen: boolean;
+  readonly #find: () => readonly Service[];
+  #services: readonly Service[] | undefined;
+  #hints: ReadonlyMap<number, string> | undefined;
+
+  constructor(
+    workloads: readonly Workload[],
+    { ports, isOpen, find }: Pick<Known, "ports" | "isOpen"> & { readonly find: () => readonly Service[] },
+  ) {
+    this.workloads = workloads;
+    this.ports = ports;
+    this.isOpen = isOpen;
+    this.#find = find;
+  }
+
+  get services(): readonly Service[] {
+    return (this.#services ??= this.#find());
+  }
+  get hints(): ReadonlyMap<number, string> {
+    return (this.#hints ??= hintsOf(this.services));
+  }
 }
 
 /** The known ports of workloads in one namespace. Policies with the same selector share a result. */
@@ -54,21 +82,30 @@ class Listening {
   #look(workloads: readonly Workload[]): Known {
     const ports = new Set<number>();
     const fronting = new Set<SelectorGroup<Service>>();
-    let isOpen = false;
     const leading = new Set<SelectorGroup<Service> | SelectorGroup<ServiceEntry>>();
+    let isOpen = false;
     for (const { pod } of workloads) {
-      const groups = this.#groups.selecting(pod.labels);
-      const all = [...groups, ...this.#entries.selecting(pod.labels)];
-      for (const group of groups) fronting.add(group);
-      for (const group of all) leading.add(group);
+      let hasTargets = false;
+      const lead = (group: SelectorGroup<Service> | SelectorGroup<ServiceEntry>) => {
+        hasTargets ||= this.#targetsOf(group).size > 0;
+        leading.add(group);
+      };
+      for (const group of this.#groups.selecting(pod.labels)) {
+        fronting.add(group);
+        lead(group);
+      }
+      for (const group of this.#entries.selecting(pod.labels)) lead(group);
       for (const { number } of pod.ports) ports.add(number);
       for (const port of this.#listeners.of(pod.labels)) ports.add(port);
-      isOpen ||= pod.ports.length === 0 && all.every((group) => this.#targetsOf(group).size === 0);
+      isOpen ||= pod.ports.length === 0 && !hasTargets;
     }
     for (const group of leading) for (const port of this.#targetsOf(group)) ports.add(port);
+    return new Known(workloads, { ports, isOpen, find: () => this.#inOrder(fronting) });
+  }
+
+  #inOrder(groups: ReadonlySet<SelectorGroup<Service>>): readonly Service[] {
     const place = (service: Service) => this.#order.get(service) ?? 0;
-    const services = [...fronting].flatMap(({ members }) => members).sort((a, b) => place(a) - place(b));
-    return { ports, isOpen, services, hints: hintsOf(services) };
+    return [...groups].flatMap(({ members }) => members).sort((a, b) => place(a) - place(b));
   }
 
   #targetsOf(group: SelectorGroup<Service> | SelectorGroup<ServiceEntry>): ReadonlySet<number> {
@@ -149,11 +186,6 @@ export const listening = fact(
   },
 );
 
-/** Workloads of one selector, with what is known of their ports. */
-export interface KnownPorts extends Known {
-  readonly workloads: readonly Workload[];
-}
-
 /**
  * The ports of the workloads of a namespace that a policy selects, without proxies; undefined: it selects none, or one of
  * them may listen anywhere, because containers are not required to declare their ports.
@@ -166,7 +198,7 @@ export function portsOfSelected(
   const workloads = mesh.get(captured, namespace).workloads.selected(selector);
   if (workloads.length === 0) return undefined;
   const known = mesh.get(listening, namespace).of(workloads);
-  return known.isOpen ? undefined : { ...known, workloads };
+  return known.isOpen ? undefined : known;
 }
 
 /** The parts of a problem with a policy for a port at which none of these workloads listens. */

@@ -1,5 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
+import { KeptIn } from "../../view/kept-in.ts";
 import { type Fact, type MeshView, reachedBy, type Reads } from "../../view/view.ts";
 import { attachesToGateway } from "../authorization/policies.ts";
 import type { ProxyScope } from "../authorization/proxy-scope.ts";
@@ -32,11 +33,20 @@ interface Side {
 }
 
 /** The traffic of a namespace that a change takes away from a waypoint, wherever this is. All objects without a label are one move. */
-export function* moves(before: Side, after: Side): Generator<Move, undefined> {
-  if (isTerminating(before.object) || isGone(before.object, after.object)) return;
+export function moves(before: Side, after: Side): readonly Move[] {
+  if (isTerminating(before.object) || isGone(before.object, after.object)) return [];
   const old = before.mesh.get(servingWaypoints, before.object);
-  if (old.areNone) return;
+  if (old.areNone) return [];
   const now = after.mesh.get(servingWaypoints, after.object);
+  let found = known.get(old);
+  if (found?.now !== now) known.set(old, (found = { now, moves: [...movesBetween(old, now)] }));
+  return found.moves;
+}
+
+/** Several rules ask about the same moves, of which a namespace can have thousands. */
+const known = new KeptIn<ServingWaypoints, { readonly now: ServingWaypoints; readonly moves: readonly Move[] }>();
+
+function* movesBetween(old: ServingWaypoints, now: ServingWaypoints): Generator<Move, undefined> {
   for (const [was, is] of pairs(old, now)) {
     const used = usedWaypoints(was);
     const to = isAwaitedAnew(is.binding, used) ? [] : usedWaypoints(is);
@@ -119,11 +129,17 @@ export function* leftBehind<T extends AnyObject, F extends OwnObjects<T>>(
   }
 }
 
+interface AtWaypoint<T> {
+  readonly home: Namespace;
+  readonly all: readonly T[];
+}
+
 /** What has an effect at the waypoints of one side, each waypoint looked at once. */
 class Attached<T extends AnyObject, F extends OwnObjects<T>> {
   readonly #side: ComparedSide<F>;
   readonly #of: Attachable<T, F>;
-  readonly #ofWaypoints = new Map<string, readonly T[]>();
+  /** Undefined: what another controller does with them is not known, or the namespace is not. */
+  readonly #ofWaypoints = new Map<KubernetesGateway, AtWaypoint<T> | undefined>();
   #ofTargets: ReadonlyMap<string, readonly T[]> | undefined;
 
   constructor(side: ComparedSide<F>, of: Attachable<T, F>) {
@@ -132,14 +148,19 @@ class Attached<T extends AnyObject, F extends OwnObjects<T>> {
   }
 
   at({ gateway }: WaypointBinding, { kind, object }: Move): readonly T[] {
-    const { mesh } = this.#side;
-    const [home] = gateway === undefined ? [] : mesh.related(namespaceOfGateway, gateway);
-    if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return [];
-    const key = `${gateway.metadata.namespace}/${gateway.metadata.name}`;
-    let found = this.#ofWaypoints.get(key);
-    if (found === undefined) this.#ofWaypoints.set(key, (found = this.#ofGateway(gateway, home)));
+    if (gateway === undefined) return [];
+    if (!this.#ofWaypoints.has(gateway)) this.#ofWaypoints.set(gateway, this.#atWaypoint(gateway));
+    const found = this.#ofWaypoints.get(gateway);
+    if (found === undefined) return [];
     const targeting = object === undefined ? [] : this.#targeting(`${kind} ${object.metadata.name}`);
-    return targeting.length === 0 ? found : [...new Set([...found, ...this.#read(targeting, gateway, home)])];
+    if (targeting.length === 0) return found.all;
+    return [...new Set([...found.all, ...this.#read(targeting, gateway, found.home)])];
+  }
+
+  #atWaypoint(gateway: KubernetesGateway): AtWaypoint<T> | undefined {
+    const [home] = this.#side.mesh.related(namespaceOfGateway, gateway);
+    if (gateway.spec.gatewayClassName !== waypointClass || home === undefined) return undefined;
+    return { home, all: this.#ofGateway(gateway, home) };
   }
 
   #targeting(object: string): readonly T[] {

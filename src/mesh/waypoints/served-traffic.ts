@@ -135,6 +135,8 @@ export class ServingWaypoints {
   readonly #namespace: Namespace;
   readonly #mesh: View;
   readonly #labelled = new Map<Destination["kind"], ReadonlySet<string>>();
+  /** Several rules ask about the same objects, of which a namespace can have thousands. */
+  readonly #traffic = new Map<Addressed, ServedTraffic & Bound>();
   #services: ReadonlyMap<string, Service> | undefined;
   #entries: ReadonlyMap<string, ServiceEntry> | undefined;
   #workloads: ReadonlyMap<string, Workload> | undefined;
@@ -211,17 +213,22 @@ export class ServingWaypoints {
   /** An object and its waypoint. Undefined: there is no such object. A Service may exist that the view does not contain. */
   bound(kind: Destination["kind"], name: string): Bound | undefined {
     const object = this.#find(kind, name);
-    return object && { object, binding: this.#bindingOf(object) };
+    return object && (this.#traffic.get(object) ?? { object, binding: this.#bindingOf(object) });
   }
 
   /** The same with its canary. */
   ofNamed(kind: Destination["kind"], name: string): ServedTraffic | undefined {
-    const bound = this.bound(kind, name);
-    if (bound === undefined) return undefined;
-    const { object, binding } = bound;
+    const object = this.#find(kind, name);
+    if (object === undefined) return undefined;
+    let found = this.#traffic.get(object);
+    if (found === undefined) this.#traffic.set(object, (found = this.#trafficTo(object)));
+    return found;
+  }
+
+  #trafficTo(object: Addressed): ServedTraffic & Bound {
+    const binding = this.#bindingOf(object);
     const hasCanary = object.kind === "Service" || object.kind === "ServiceEntry";
-    const canary = hasCanary ? this.#canaryOf(object, binding) : undefined;
-    return { kind, object, binding, canary };
+    return { kind: object.kind, object, binding, canary: hasCanary ? this.#canaryOf(object, binding) : undefined };
   }
 
   #canaryOf(
