@@ -4,11 +4,10 @@ import { oldestFirst, oldestStreamFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { mostSpecificFirst } from "../traffic/hosts.ts";
 import { protocolsOf } from "./attachment.ts";
-import { attachedRoutes } from "./attached-routes.ts";
 import { dropped, takesConnections } from "./converted-rules.ts";
 import type { Listener, ListenerGateway, ListenerOwner } from "./listener-gateways.ts";
 import { gatewayOfListenerSet, listenersOfGateway } from "./listener-sets.ts";
-import { hostnamesOf, listenersOf, nameOfReferenced, ownersByName } from "./route-acceptance.ts";
+import { acceptanceOf, hostnamesOf, listenersOf, nameOfReferenced, ownersByName } from "./route-acceptance.ts";
 import { streamRoutesNaming, streamRoutesNamingReads } from "./routes-at-gateway.ts";
 import { gatewaysOfStream, type KubernetesRoute, listenerSetsOfStream, namespaceOfRoute, parentOf } from "./routes.ts";
 
@@ -19,19 +18,34 @@ export interface AttachedStream {
   readonly isKnown: boolean;
 }
 
-/** The routes of connections at each listener of a Gateway, the oldest first. */
+/**
+ * The routes of connections at each listener of a Gateway, the oldest first (Istio pilot/pkg/config/kube/gateway/conversion.go
+ * extractParentReferenceInfo, referenceAllowed). A listener takes no names of them from another one: see `takingFrom`.
+ */
 export const streamsAtListeners = fact(
   "streamsAtListeners",
   "KubernetesGateway",
   [...streamRoutesNamingReads, namespaceOfRoute],
   (gateway, mesh): ReadonlyMap<ListenerGateway, readonly AttachedStream[]> => {
-    const routes = streamRoutesNaming(gateway, mesh).toSorted(oldestStreamFirst);
-    const all = mesh.get(listenersOfGateway, gateway).all.map((listener) => {
-      mesh.visited(routes.length);
-      const known = new Map(attachedRoutes(listener, routes, mesh).map(({ route, isKnown }) => [route, isKnown]));
-      return [listener, [...known].map(([route, isKnown]) => ({ route, isKnown }))] as const;
-    });
-    return new Map(all);
+    const { all, byOwner } = mesh.get(listenersOfGateway, gateway);
+    const found = new Map(all.map(({ listener }) => [listener, new Map<KubernetesRoute, boolean>()]));
+    const owners = ownersByName([gateway, ...byOwner.keys()]);
+    for (const route of streamRoutesNaming(gateway, mesh).toSorted(oldestStreamFirst)) {
+      const [namespace] = mesh.related(namespaceOfRoute, route);
+      for (const ref of route.spec.parentRefs) {
+        const owner = owners.get(nameOfReferenced(parentOf(ref, route)));
+        if (owner === undefined) continue;
+        mesh.visited(owner.spec.listeners.length);
+        for (const listener of listenersOf(owner, ref)) {
+          const result = acceptanceOf(listener, owner, route, namespace);
+          if (result === "accepted" || result === "unknown namespace")
+            found.get(listener)?.set(route, result === "accepted");
+        }
+      }
+    }
+    return new Map(
+      all.map((one) => [one, [...(found.get(one.listener) ?? [])].map(([route, isKnown]) => ({ route, isKnown }))]),
+    );
   },
 );
 
