@@ -1,5 +1,6 @@
 import { fact, type MeshView } from "../../view/view.ts";
 import { hasClassOfIstio, type KubernetesGateway } from "../membership/gateways.ts";
+import type { Namespace } from "../membership/namespaces.ts";
 import { oldestFirst, oldestStreamFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { mostSpecificFirst } from "../traffic/hosts.ts";
@@ -7,9 +8,23 @@ import { protocolsOf } from "./attachment.ts";
 import { dropped, takesConnections } from "./converted-rules.ts";
 import type { Listener, ListenerGateway, ListenerOwner } from "./listener-gateways.ts";
 import { gatewayOfListenerSet, listenersOfGateway } from "./listener-sets.ts";
-import { acceptanceOf, hostnamesOf, listenersOf, nameOfReferenced, ownersByName } from "./route-acceptance.ts";
+import {
+  type Acceptance,
+  acceptanceOf,
+  hostnamesOf,
+  listenersOf,
+  nameOfReferenced,
+  ownersByName,
+} from "./route-acceptance.ts";
 import { streamRoutesNaming, streamRoutesNamingReads } from "./routes-at-gateway.ts";
-import { gatewaysOfStream, type KubernetesRoute, listenerSetsOfStream, namespaceOfRoute, parentOf } from "./routes.ts";
+import {
+  gatewaysOfStream,
+  type KubernetesRoute,
+  listenerSetsOfStream,
+  namespaceOfRoute,
+  type ParentRef,
+  parentOf,
+} from "./routes.ts";
 
 /** A route of connections that a listener uses. */
 export interface AttachedStream {
@@ -28,26 +43,30 @@ export const streamsAtListeners = fact(
   [...streamRoutesNamingReads, namespaceOfRoute],
   (gateway, mesh): ReadonlyMap<ListenerGateway, readonly AttachedStream[]> => {
     const { all, byOwner } = mesh.get(listenersOfGateway, gateway);
-    const found = new Map(all.map(({ listener }) => [listener, new Map<KubernetesRoute, boolean>()]));
-    const owners = ownersByName([gateway, ...byOwner.keys()]);
+    const found = new Map(all.map(({ listener }) => [listener, new Map<KubernetesRoute, AttachedStream>()]));
+    const owners = ownersByName([...byOwner.keys()]);
     for (const route of streamRoutesNaming(gateway, mesh).toSorted(oldestStreamFirst)) {
       const [namespace] = mesh.related(namespaceOfRoute, route);
       for (const ref of route.spec.parentRefs) {
         const owner = owners.get(nameOfReferenced(parentOf(ref, route)));
-        if (owner === undefined) continue;
-        mesh.visited(owner.spec.listeners.length);
-        for (const listener of listenersOf(owner, ref)) {
-          const result = acceptanceOf(listener, owner, route, namespace);
-          if (result === "accepted" || result === "unknown namespace")
-            found.get(listener)?.set(route, result === "accepted");
-        }
+        mesh.visited(owner?.spec.listeners.length ?? 0);
+        for (const { listener, result } of owner === undefined ? [] : resultsAt(owner, ref, { route, namespace }))
+          found.get(listener)?.set(route, { route, isKnown: result === "accepted" });
       }
     }
-    return new Map(
-      all.map((one) => [one, [...(found.get(one.listener) ?? [])].map(([route, isKnown]) => ({ route, isKnown }))]),
-    );
+    return new Map(all.map((one) => [one, [...(found.get(one.listener)?.values() ?? [])]]));
   },
 );
+
+/** The listeners that accept a route, or may do so, of those that a reference leads to. */
+const resultsAt = (
+  owner: ListenerOwner,
+  ref: ParentRef,
+  { route, namespace }: { readonly route: KubernetesRoute; readonly namespace: Namespace | undefined },
+): readonly { readonly listener: Listener; readonly result: Acceptance }[] =>
+  listenersOf(owner, ref)
+    .map((listener) => ({ listener, result: acceptanceOf(listener, owner, route, namespace) }))
+    .filter(({ result }) => result === "accepted" || result === "unknown namespace");
 
 /** What the hostnames of a route and of a listener have in common (route_collections.go TLSRouteCollection). */
 export const namesAtListener = (

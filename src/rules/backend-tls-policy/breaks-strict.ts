@@ -99,18 +99,23 @@ function* refused({ policy, service, namespace }: Place, mesh: View): Generator<
     });
     if (of.capture !== "sidecar") continue;
     const asHttp = isProxy(workload) ? none : http;
-    const asked = mayBeStrict(of.as("sidecar")) ? [...left] : [...left].filter((port) => asHttp.has(port));
+    const isStrict = mayBeStrict(of.as("sidecar"));
     mesh.visited(left.size);
-    for (const port of asked) {
-      const number = workloadPort(port, workload);
-      const at = number === undefined ? undefined : of.at(number);
-      if (at?.mode === undefined || at.passedBy !== undefined) continue;
-      if (at.mode.mode !== "STRICT" && !asHttp.has(port)) continue;
+    for (const port of [...left].filter((one) => isStrict || asHttp.has(one))) {
+      const mode = modeAt(of, workloadPort(port, workload));
+      if (mode === undefined || !(mode.mode === "STRICT" || asHttp.has(port))) continue;
       left.delete(port);
-      yield problemOf(port, { policy, service }, at.mode);
+      yield problemOf(port, { policy, service }, mode);
     }
   }
 }
+
+/** Undefined: the port is not known, or no proxy has what arrives there. */
+function modeAt(of: MtlsOfWorkload, port: number | undefined): EffectiveMode | undefined {
+  const at = port === undefined ? undefined : of.at(port);
+  return at?.passedBy === undefined ? at?.mode : undefined;
+}
+type MtlsOfWorkload = ReturnType<typeof mtlsOfWorkload>;
 
 const none: ReadonlySet<number | undefined> = new Set();
 const isHttp = (port: ServicePort): boolean => declaredProtocol(port) === "HTTP";
