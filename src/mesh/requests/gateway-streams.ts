@@ -77,7 +77,7 @@ export interface Surroundings extends Omit<HostSurroundings, "mesh"> {
 }
 
 /**
- * The listeners of the Gateway of an offer that pass on TLS at its port, in their order. A Gateway of Istio's own kind can have so many
+ * The listeners of the Gateway of an offer that pass on TLS at its port, in the order of their names. A Gateway of Istio's own kind can have so many
  * servers that only those that offer the name are compared.
  */
 function passingBeside(offer: Offer, mesh: MeshView<typeof listenersOfGateway>): readonly Offer[] {
