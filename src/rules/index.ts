@@ -115,6 +115,7 @@ import { policyRevisionElsewhere } from "./policy/revision-elsewhere.ts";
 import { policyRevisionInert } from "./policy/revision-inert.ts";
 import { policyRevisionNarrowed } from "./policy/revision-narrowed.ts";
 import { policySelectorEmpty } from "./policy/selector-empty.ts";
+import { policyTargetNotFound } from "./policy/target-not-found.ts";
 import { portProtocolWrong } from "./port/protocol-wrong.ts";
 import { proxyConfigDecidesForProxies } from "./proxy-config/decides-for-proxies.ts";
 import { proxyNormalizesPathsLess } from "./proxy/normalizes-paths-less.ts";
@@ -298,6 +299,7 @@ export const rules: readonly BuiltInRule[] = [
   policyRevisionInert,
   policyRevisionNarrowed,
   policySelectorEmpty,
+  policyTargetNotFound,
   portProtocolWrong,
   proxyConfigDecidesForProxies,
   proxyNormalizesPathsLess,

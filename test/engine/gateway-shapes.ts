@@ -359,6 +359,59 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "n TCPRoutes at one listener and n at a ListenerSet each, one more",
+    world: (n) => {
+      const db = [{ name: "db", port: 5432, protocol: "TCP" }];
+      const set = (i: number): Raw =>
+        manifest("gateway.networking.k8s.io/v1", "ListenerSet", named(`set-${i}`), {
+          spec: { parentRef: { name: "g" }, listeners: [{ name: "db", port: 6000 + i, protocol: "TCP" }] },
+        });
+      const tcpRoute = (name: string, parents: readonly object[]): Raw =>
+        manifest("gateway.networking.k8s.io/v1", "TCPRoute", named(name), {
+          spec: { parentRefs: parents, rules: [{ backendRefs: [{ name: "s-0", port: 1000 }] }] },
+        });
+      return {
+        objects: [
+          namespace({}),
+          manifest("gateway.networking.k8s.io/v1", "Gateway", named("g"), {
+            spec: {
+              gatewayClassName: "istio",
+              listeners: db,
+              allowedListeners: { namespaces: { from: "Same" } },
+            },
+          }),
+          ...list(n, set),
+          ...list(n, (i) => tcpRoute(`r-${i}`, [{ name: "g" }])),
+          ...list(n, (i) => tcpRoute(`t-${i}`, [{ kind: "ListenerSet", name: `set-${i}` }])),
+        ],
+        change: { object: tcpRoute("changed", [{ name: "g" }]) },
+      };
+    },
+  },
+  {
+    title: "n WasmPlugins for a Gateway that does not exist, one more with n such targets",
+    world: (n) => {
+      const plugin = (name: string, count: number): Raw =>
+        manifest("extensions.istio.io/v1alpha1", "WasmPlugin", named(name), {
+          spec: {
+            targetRefs: list(count, (i) => ({
+              group: "gateway.networking.k8s.io",
+              kind: "Gateway",
+              name: `gone-${i}`,
+            })),
+          },
+        });
+      return {
+        objects: [
+          namespace({}),
+          kubernetesGateway("g", [listener(0, "h.example.com")]),
+          ...list(n, (i) => plugin(`p-${i}`, 1)),
+        ],
+        change: { object: plugin("changed", n) },
+      };
+    },
+  },
+  {
     title: "a BackendTLSPolicy with n targets that do not exist, and n others for one Service",
     world: (n) => ({
       objects: [

@@ -176,6 +176,44 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     [/attached to its waypoint (\S+): .* CUSTOM/, `Attach the policy to waypoint $1 with targetRefs.`],
     [/^For .*: .* CUSTOM/, `Attach the policy to GatewayClass istio-waypoint with targetRefs.`],
   ],
+  "http-route-rule-unreachable": [
+    [
+      /^No request |comes first and takes them all$/,
+      "Write the paths as prefixes or exact paths instead of regular expressions, give the other rule a narrower match, or remove one of the two. Give each TCPRoute a listener of its own, and each TLSRoute hostnames of its own.",
+    ],
+    [/which has one rule alone/, "Give the route a listener with a port of its own, or delete one of the two."],
+    [
+      /^No connection .* is for server name ("\S+") too/,
+      "Remove hostname $1 from one of the two: istiod leaves out the later rule with all its hostnames.",
+    ],
+  ],
+  "policy-target-not-found": [
+    [/^(\S+ \S+) does not exist/, "Create $1 first, or correct the name of the target."],
+    [
+      /^A target in namespace "shop" .* the (\S+)'s own/,
+      "Create the $1 in namespace shop, or target an object in namespace bank and remove `namespace` from the target.",
+    ],
+    [
+      /^Istio attaches no WasmPlugin/,
+      'Target a Service (group ""), a ServiceEntry (networking.istio.io) or a Gateway (gateway.networking.k8s.io). To target all waypoints, use the GatewayClass istio-waypoint in the root namespace.',
+    ],
+    [
+      /^Istio attaches no EnvoyFilter/,
+      "Target a Gateway (gateway.networking.k8s.io). To target all waypoints, use the GatewayClass istio-waypoint in the root namespace.",
+    ],
+    [
+      /^A GatewayClass is a valid target only .* the (\S+) has/,
+      "To target all waypoints, create the $1 in namespace istio-system. To target one waypoint, use kind Gateway and its name.",
+    ],
+    [
+      /^The only GatewayClass/,
+      "Use the name istio-waypoint. To target an ingress gateway, create the EnvoyFilter in its namespace, with kind Gateway and its name.",
+    ],
+    [
+      /uses no waypoint/,
+      "Set the label istio.io/use-waypoint on the target or its namespace, to a waypoint for services. For workloads with sidecars, use a selector instead of targetRefs.",
+    ],
+  ],
   "authorization-policy-target-not-found": [
     [/^(\S+ \S+) does not exist/, "Create $1 first, or correct the name of the target."],
     [

@@ -195,6 +195,12 @@ function faultOf(ref: BackendObject): string | undefined {
 /** Those backends of a rule that receive requests. */
 const receiving = ({ backendRefs }: Rule): readonly BackendRef[] => backendRefs.filter((ref) => weightOf(ref) > 0);
 
+/** Whether a rule of a TCPRoute or a TLSRoute takes connections, if only to refuse them: see `convertedStreams`. */
+export const takesConnections = ({ route, i }: { readonly route: KubernetesRoute; readonly i: number }): boolean => {
+  const rule = route.spec.rules[i];
+  return rule !== undefined && (route.originKind !== "TLSRoute" || receiving(rule).length > 0);
+};
+
 const groupOf = ({ group }: BackendObject): string => group ?? "";
 const kindOf = ({ kind }: BackendObject): string => kind ?? "Service";
 const isService = (ref: BackendObject): boolean => kindOf(ref) === "Service" && groupOf(ref) === "";

@@ -133,6 +133,16 @@ export const streamRoutesOfGateway = relation(
   index("KubernetesRoute", (route) => (isOfRequests(route) ? [] : namesOf(parentsOf(route), "Gateway"))),
 );
 
+/** A route of connections and the Gateways that it names as its parents. */
+export const gatewaysOfStream = relation("gatewaysOfStream", streamRoutesOfGateway.to, streamRoutesOfGateway.from);
+
+/** A route of connections and the ListenerSets that it names as its parents. */
+export const listenerSetsOfStream = relation(
+  "listenerSetsOfStream",
+  streamRoutesOfListenerSet.to,
+  streamRoutesOfListenerSet.from,
+);
+
 /** A route of the Gateway API and the Services that it names as its parents or as its backends. */
 export const servicesOfRoute = relation(
   "servicesOfRoute",

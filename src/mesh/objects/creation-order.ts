@@ -16,6 +16,14 @@ export function oldestFirst(a: AnyObject, b: AnyObject): number {
 export const oldestRouteFirst = (a: AnyObject, b: AnyObject): number =>
   compare(createdAt(a), createdAt(b)) || compare(a.metadata.namespace, b.metadata.namespace) || oldestFirst(a, b);
 
+/**
+ * The same for TCPRoutes and TLSRoutes: istiod sorts the VirtualServices that it makes of them, whose names are longer (Istio
+ * pilot/pkg/config/kube/gateway/route_collections.go TCPRouteCollection, TLSRouteCollection).
+ */
+export const oldestStreamFirst = (a: AnyObject, b: AnyObject): number =>
+  compare(createdAt(a), createdAt(b)) || compare(streamName(a), streamName(b)) || oldestFirst(a, b);
+const streamName = ({ metadata, originKind }: AnyObject): string => `${metadata.name}~${originKind}`;
+
 /** The same for ListenerSets, which istiod sorts by namespace and name as one text (Istio pilot/pkg/config/kube/gatewaycommon/listener_conflict.go orderedMergedListeners). */
 export const oldestSetFirst = (a: AnyObject, b: AnyObject): number =>
   compare(createdAt(a), createdAt(b)) || compare(pathOf(a), pathOf(b));

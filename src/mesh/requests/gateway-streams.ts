@@ -1,17 +1,15 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
-import { attachedRoutes } from "../gateways/attached-routes.ts";
 import { hostnameRouteReads, usesAtGateways } from "../gateways/hostname-routes.ts";
-import type { Listener, ListenerGateway } from "../gateways/listener-gateways.ts";
+import type { Listener } from "../gateways/listener-gateways.ts";
 import { listenersOfGateway } from "../gateways/listener-sets.ts";
-import { streamRoutesNaming, streamRoutesNamingReads } from "../gateways/routes-at-gateway.ts";
-import { hostnamesOf } from "../gateways/route-acceptance.ts";
+import { namesAtListener, streamsAtListeners } from "../gateways/listener-streams.ts";
 import type { KubernetesRoute } from "../gateways/routes.ts";
 import { passesThrough, readsHttp, type Server, serverHosts } from "../gateways/servers.ts";
 import { streamsOfGateway } from "../gateways/stream-routes.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
-import { covers, mostSpecificFirst, mostSpecificHost, overlaps } from "../traffic/hosts.ts";
+import { covers, mostSpecificHost, overlaps } from "../traffic/hosts.ts";
 import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import { fullGatewayName, nameOf } from "../traffic/virtual-service-clients.ts";
 import type { StreamRoute, VirtualService } from "../traffic/virtual-services.ts";
@@ -51,15 +49,12 @@ interface ListenerStream extends ConvertedStreams {
 const streamsOfListeners = fact(
   "streamsOfListeners",
   "KubernetesGateway",
-  [...streamRoutesNamingReads, ...hostnameRouteReads],
+  [streamsAtListeners, ...hostnameRouteReads],
   (gateway, mesh): ReadonlyMap<Listener, readonly ListenerStream[]> => {
-    const routes = streamRoutesNaming(gateway, mesh).toSorted(oldestFirst);
     const uses = usesAtGateways(mesh);
     const { domain } = mesh.settings;
-    const all = mesh.get(listenersOfGateway, gateway).all.map((listener) => {
-      const known = new Map(attachedRoutes(listener, routes, mesh).map(({ route, isKnown }) => [route, isKnown]));
-      mesh.visited(routes.length);
-      const streams = [...known].map(([httpRoute, isKnown]) => ({
+    const all = [...mesh.get(streamsAtListeners, gateway)].map(([listener, attached]) => {
+      const streams = attached.map(({ route: httpRoute, isKnown }) => ({
         ...convertedStreams(httpRoute, { hosts: namesAtListener(httpRoute, listener), domain, ...uses }),
         ...{ httpRoute, isKnown, because: dropped(httpRoute, uses) },
       }));
@@ -82,7 +77,7 @@ export interface Surroundings extends Omit<HostSurroundings, "mesh"> {
 }
 
 /**
- * The listeners of the Gateway of an offer that pass on TLS at its port, in their order. A Gateway of Istio's own kind can have so many
+ * The listeners of the Gateway of an offer that pass on TLS at its port, in the order of their names. A Gateway of Istio's own kind can have so many
  * servers that only those that offer the name are compared.
  */
 function passingBeside(offer: Offer, mesh: MeshView<typeof listenersOfGateway>): readonly Offer[] {
@@ -91,7 +86,7 @@ function passingBeside(offer: Offer, mesh: MeshView<typeof listenersOfGateway>):
   return mesh
     .get(listenersOfGateway, listener.of)
     .all.filter(({ leftOut }) => leftOut === undefined)
-    .toSorted((a, b) => oldestFirst(a.owner, b.owner))
+    .toSorted((a, b) => oldestFirst(a.generated, b.generated))
     .flatMap((one) => one.generated.spec.servers.map((own) => ({ gateway: one.generated, server: own, listener: one })))
     .filter((one) => one.server.port?.number === server.port?.number && passesOn(one.server));
 }
@@ -177,10 +172,6 @@ function boundTo(
     ),
   };
 }
-
-/** What the hostnames of a route and of a listener have in common (route_collections.go TLSRouteCollection). */
-const namesAtListener = (route: KubernetesRoute, { listener: { hostname } }: ListenerGateway): readonly string[] =>
-  hostnamesOf(route).flatMap((name) => [name, hostname || "*"].sort(mostSpecificFirst).slice(0, 1));
 
 /** Names of the server and of the VirtualService have to overlap, whichever of them the connections are for (pickMatchingGatewayHosts). */
 function shareHost(

@@ -5,7 +5,9 @@ import { portsOf } from "../../mesh/membership/target-ports.ts";
 import { tlsPathsByRule } from "../../mesh/client-tls/paths.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { declaredProtocol, type ServicePort } from "../../mesh/membership/service-protocol.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
+import { isProxy } from "../../mesh/membership/workloads.ts";
 import { mtls } from "../../mesh/mtls/effective-mtls.ts";
 import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import { mtlsOfWorkload } from "../../mesh/mtls/workload-mtls.ts";
@@ -55,16 +57,16 @@ export const backendTlsPolicyBreaksStrict = defineRule({
   since: "0.1.0",
   stage: "trial",
   tags: ["mtls", "gateway"],
-  summary: "A BackendTLSPolicy uses TLS of its own for a Service whose sidecars accept only the mesh's mTLS.",
-  why: "Of a BackendTLSPolicy, istiod makes a DestinationRule with tls mode SIMPLE, which gateways, sidecars and waypoints use instead of auto mTLS (Istio pilot/pkg/config/kube/gateway/backend_policies.go DestinationRuleCollection). The sidecar of a STRICT workload resets every connection without a certificate of the mesh (pilot/pkg/security/authn/policy_applier.go).",
-  fix: "Delete the BackendTLSPolicy, or the target: the mesh encrypts these connections already. If the application itself shall end the TLS, set the mode of this port to PERMISSIVE in a PeerAuthentication (portLevelMtls).",
+  summary: "A BackendTLSPolicy uses TLS of its own for a Service whose sidecars accept no TLS but the mesh's mTLS.",
+  why: "Of a BackendTLSPolicy, istiod makes a DestinationRule with tls mode SIMPLE, which gateways, sidecars and waypoints use instead of auto mTLS (Istio pilot/pkg/config/kube/gateway/backend_policies.go DestinationRuleCollection). The sidecar of a STRICT workload resets every connection without a certificate of the mesh (pilot/pkg/security/authn/policy_applier.go). At a port that is declared as HTTP, other sidecars accept plaintext and, with PERMISSIVE, the mesh's mTLS, and reset every other TLS too (pilot/pkg/networking/core/filterchain_options.go).",
+  fix: "Delete the BackendTLSPolicy, or the target: the mesh encrypts these connections already. If the application itself shall end the TLS, declare the port as HTTPS or TLS, and set its mode to PERMISSIVE in a PeerAuthentication (portLevelMtls).",
   incident: {
     symptoms: ["reset"],
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "All requests to the Service get 503 with `upstream connect error` since the policy was applied, from gateways and from pods with a sidecar.",
     wayOut: "Delete the BackendTLSPolicy: auto mTLS applies again within seconds.",
     silentWhen:
-      "Clients use the TLS of a DestinationRule instead, an older BackendTLSPolicy has the same target, the workloads are not STRICT at the port or have no sidecar, or a workload is captured by ztunnel, which is not judged.",
+      "Clients use the TLS of a DestinationRule instead, an older BackendTLSPolicy has the same target, the workloads are not STRICT at the port and it is not declared as HTTP, they have no sidecar, or a workload is captured by ztunnel, which is not judged.",
     page: "https://gateway-api.sigs.k8s.io/api-types/backendtlspolicy/",
   },
 
@@ -86,6 +88,7 @@ interface Place {
 /** One problem for each port at which some workload refuses the TLS. */
 function* refused({ policy, service, namespace }: Place, mesh: View): Generator<Problem | undefined, undefined> {
   const left = new Set(mesh.get(portsByPolicy, service).get(policy));
+  const http = new Set(service.spec.ports.filter(isHttp).map(({ port }) => port));
   const modes = mesh.get(mtls, namespace);
   const { workloadPort } = portsOf(service);
   for (const workload of mesh.get(captured, namespace).workloads.selected(service.spec.selector)) {
@@ -94,31 +97,49 @@ function* refused({ policy, service, namespace }: Place, mesh: View): Generator<
       settings: mesh.settings,
       bound: boundPorts(workload, mesh),
     });
-    if (of.capture !== "sidecar" || !mayBeStrict(of.as("sidecar"))) continue;
+    if (of.capture !== "sidecar") continue;
+    const asHttp = isProxy(workload) ? none : http;
+    const isStrict = mayBeStrict(of.as("sidecar"));
     mesh.visited(left.size);
-    for (const port of left) {
-      const number = workloadPort(port, workload);
-      const at = number === undefined ? undefined : of.at(number);
-      if (at === undefined || at.passedBy !== undefined || at.mode?.mode !== "STRICT") continue;
+    for (const port of [...left].filter((one) => isStrict || asHttp.has(one))) {
+      const mode = modeAt(of, workloadPort(port, workload));
+      if (mode === undefined || !(mode.mode === "STRICT" || asHttp.has(port))) continue;
       left.delete(port);
-      yield problemOf(port, { policy, service }, at.mode);
+      yield problemOf(port, { policy, service }, mode);
     }
   }
 }
 
+/** Undefined: the port is not known, or no proxy has what arrives there. */
+function modeAt(of: MtlsOfWorkload, port: number | undefined): EffectiveMode | undefined {
+  const at = port === undefined ? undefined : of.at(port);
+  return at?.passedBy === undefined ? at?.mode : undefined;
+}
+type MtlsOfWorkload = ReturnType<typeof mtlsOfWorkload>;
+
+const none: ReadonlySet<number | undefined> = new Set();
+const isHttp = (port: ServicePort): boolean => declaredProtocol(port) === "HTTP";
+
 const mayBeStrict = ({ mode, ports }: Modes): boolean =>
   mode.mode === "STRICT" || [...ports.values()].some((one) => one.mode === "STRICT");
 
-const problemOf = (
+function problemOf(
   port: number,
   { policy, service }: Pick<Place, "policy" | "service">,
-  { by }: EffectiveMode,
-): Problem => ({
-  at: ["spec", "targetRefs", Math.max(0, targetOf(policy, service))],
-  message: `STRICT workloads of ${idOf(service)} refuse this TLS at port ${port}: they accept only the mesh's own mTLS`,
-  related: by === undefined ? [service] : [service, by],
-  evidence: by === undefined ? [service] : [service, by],
-});
+  { mode, by }: EffectiveMode,
+): Problem {
+  const isStrict = mode === "STRICT";
+  const related = by === undefined || !isStrict ? [service] : [service, by];
+  return {
+    at: ["spec", "targetRefs", Math.max(0, targetOf(policy, service))],
+    message: isStrict
+      ? `STRICT workloads of ${idOf(service)} refuse this TLS at port ${port}: they accept only the mesh's own mTLS`
+      : `Sidecars of ${idOf(service)} refuse this TLS at port ${port}, which is declared as HTTP: they accept plaintext and no TLS but the mesh's own mTLS`,
+    key: JSON.stringify([idOf(service), port]),
+    related,
+    evidence: related,
+  };
+}
 
 const targetOf = ({ spec }: BackendTlsPolicy, { metadata }: Service): number =>
   spec.targetRefs.findIndex(({ kind, name }) => kind === "Service" && name === metadata.name);

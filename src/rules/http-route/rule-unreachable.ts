@@ -1,7 +1,13 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { RouteOrigin } from "../../mesh/gateways/converted-rules.ts";
-import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import {
+  type LostStream,
+  lostStreamReads,
+  lostStreamsOf,
+  streamsLostWithin,
+} from "../../mesh/gateways/listener-streams.ts";
+import { isOfRequests, type KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import { ruleMatchInWords } from "../../mesh/gateways/rule-wording.ts";
 import {
@@ -12,20 +18,21 @@ import {
   rulesTaken,
 } from "../../mesh/gateways/unreachable-rules.ts";
 import { precedence } from "../../mesh/objects/creation-order.ts";
+import type { MeshView } from "../../view/view.ts";
 
 export const httpRouteRuleUnreachable = defineRule({
   id: "http-route-rule-unreachable",
   subject: "KubernetesRoute",
-  reads: [isForOtherControllers, rulesTaken, routesBesideRoute],
+  reads: [isForOtherControllers, rulesTaken, routesBesideRoute, ...lostStreamReads],
   worksWithout: ["KubernetesGateway", "Namespace", "Service"],
   mode: "warn",
   since: "0.1.0",
   // Two routes with one hostname may be on their way from one to the other.
   stage: "trial",
   tags: ["gateway", "canary"],
-  summary: "No request reaches a rule of an HTTPRoute or a GRPCRoute, because another rule takes all its requests.",
-  why: "The rules of all routes with one hostname at a listener are sorted: exact paths, then prefixes, then regular expressions, at each the longer first, and of equal ones that of the oldest route. istiod leaves out everything behind a rule for all requests, so that no expression counts beside a rule for the prefix `/` or without a match (Istio pilot/pkg/config/kube/gateway/conversion.go sortHTTPRoutes, pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes, pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService). The status of the route does not tell.",
-  fix: "Write the paths as prefixes or exact paths instead of regular expressions, give the other rule a narrower match, or remove one of the two.",
+  summary: "No request or connection reaches a rule of a route, because another rule takes all of them.",
+  why: "The rules of all routes with one hostname at a listener are sorted: exact paths, then prefixes, then regular expressions, at each the longer first, and of equal ones that of the oldest route. istiod leaves out everything behind a rule for all requests, so that no expression counts beside a rule for the prefix `/` or without a match (Istio pilot/pkg/config/kube/gateway/conversion.go sortHTTPRoutes, pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes, pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService). A listener for TCP, and one that ends TLS for no HTTP, has one rule alone, whatever the hostnames are: the first of the oldest TCPRoute or TLSRoute, those of the Gateway's namespace before all others. One that passes TLS on leaves out a rule of a TLSRoute with all its hostnames, if an earlier one has one of them (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes, pilot/pkg/model/push_context.go VirtualServicesForGateway). The status of the route does not tell.",
+  fix: "Write the paths as prefixes or exact paths instead of regular expressions, give the other rule a narrower match, or remove one of the two. Give each TCPRoute a listener of its own, and each TLSRoute hostnames of its own.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
     proxies: ["gateway", "sidecar", "waypoint"],
@@ -33,12 +40,16 @@ export const httpRouteRuleUnreachable = defineRule({
     wayOut:
       "Apply the previous version of the route. If two routes have the hostname, remove the rule from the older one.",
     silentWhen:
-      "Only parts of the matches overlap, a regular expression does not begin with the prefix of the other rule, or the routes have different hostnames or a Service as their parent.",
+      "Only parts of the matches overlap, a regular expression does not begin with the prefix of the other rule, or the routes have different hostnames or a Service as their parent. A TCPRoute or a TLSRoute gets connections at another listener that the same reference leads to.",
     page: "https://gateway-api.sigs.k8s.io/api-types/httproute/",
   },
 
   *check(route, mesh) {
     if (mesh.get(isForOtherControllers, route)) return;
+    if (!isOfRequests(route)) {
+      yield* ofStreams(route, mesh);
+      return;
+    }
     const lost = rulesLostWithin(route, mesh.settings.domain);
     for (const [i, by] of lost) yield problemOf(route, i, by, undefined);
     const known = new Set(lost.keys());
@@ -76,6 +87,43 @@ function problemOf(route: KubernetesRoute, i: number, by: RouteOrigin, place: Ho
     related: [by.object],
     evidence: [by.object],
   };
+}
+
+function* ofStreams(route: KubernetesRoute, mesh: MeshView<(typeof lostStreamReads)[number]>): Iterable<Problem> {
+  for (const [i, by] of streamsLostWithin(route))
+    yield {
+      at: ["spec", "rules", i],
+      message: `No connection reaches rule ${i}: rule ${by.i} comes first and takes them all`,
+      key: `${by.i}`,
+    };
+  for (const lost of lostStreamsOf(route, mesh)) yield ofStream(route, lost);
+}
+
+function ofStream(route: KubernetesRoute, { i, listener, parent, gateway, by }: LostStream): Problem {
+  const at = `listener "${listener.name}" of ${idOf(parent)}`;
+  const rule = `rule ${by.i} of ${idOf(by.route)}`;
+  const because = firstBecause(by.route, route, gateway.metadata.namespace);
+  return {
+    at: ["spec", "rules", i],
+    ...(by.name === undefined
+      ? {
+          message: `No connection reaches rule ${i} at ${at}, which has one rule alone: ${rule} takes them, which ${because}`,
+          fix: "Give the route a listener with a port of its own, or delete one of the two.",
+        }
+      : {
+          message: `No connection reaches rule ${i} at ${at}: ${rule} is for server name "${by.name}" too and ${because}`,
+          fix: `Remove hostname "${by.name}" from one of the two: istiod leaves out the later rule with all its hostnames.`,
+        }),
+    key: JSON.stringify([idOf(parent), listener.name, by.name, idOf(by.route)]),
+    related: [by.route],
+    evidence: [by.route],
+  };
+}
+
+/** Routes of the namespace of the gateway come before older ones. */
+function firstBecause(by: KubernetesRoute, route: KubernetesRoute, namespace: string): string {
+  const isNearer = by.metadata.namespace === namespace && route.metadata.namespace !== namespace;
+  return isNearer ? "is in the namespace of the gateway" : precedence(by, route);
 }
 
 function inWords(origin: Pick<RouteOrigin, "object" | "i" | "match">): string {

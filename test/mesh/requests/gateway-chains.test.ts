@@ -91,13 +91,24 @@ describe("of the filter chains of a port, the most specific name decides", () =>
     assert.equal(taken(all, "other.org"), "nothing");
   });
 
-  test("a name that an earlier listener of the port has is left out, together with all names of its match", () => {
-    const all =
-      gateway(listener("one", "a.example.com", "Passthrough"), listener("all", "*.example.com", "Passthrough")) +
-      route("first", { section: "one", day: 2 }) +
-      route("second", { section: "all", hosts: '"a.example.com", "b.example.com"', day: 1 });
-    assert.equal(taken(all, "a.example.com"), "first");
-    assert.equal(taken(all, "b.example.com"), "nothing");
+  // The Gateways that istiod generates are of one second, so that the names of the listeners decide.
+  test("a name that a listener of the port has which is earlier by name is left out, together with all names of its match", () => {
+    const takenAt = (one: string, all: string) => {
+      const listeners = [listener(one, "a.example.com", "Passthrough"), listener(all, "*.example.com", "Passthrough")];
+      return (host: string) =>
+        taken(
+          gateway(...listeners) +
+            route("first", { section: one, day: 2 }) +
+            route("second", { section: all, hosts: '"a.example.com", "b.example.com"', day: 1 }),
+          host,
+        );
+    };
+    const inOrder = takenAt("a-one", "b-all");
+    assert.equal(inOrder("a.example.com"), "first");
+    assert.equal(inOrder("b.example.com"), "nothing");
+    const reversed = takenAt("one", "all");
+    assert.equal(reversed("a.example.com"), "second");
+    assert.equal(reversed("b.example.com"), "second");
   });
 
   test("a wider name of a route ends at the hostname of the listener", () => {
