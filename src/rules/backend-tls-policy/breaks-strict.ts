@@ -100,6 +100,7 @@ function* refused({ policy, service, namespace }: Place, mesh: View): Generator<
     if (of.capture !== "sidecar") continue;
     const asHttp = isProxy(workload) ? none : http;
     const isStrict = mayBeStrict(of.as("sidecar"));
+    if (!isStrict && asHttp.size === 0) continue;
     mesh.visited(left.size);
     for (const port of [...left].filter((one) => isStrict || asHttp.has(one))) {
       const mode = modeAt(of, workloadPort(port, workload));
