@@ -2,9 +2,9 @@ import type { Labels } from "../../kube/object.ts";
 import { captureOf } from "../membership/capture.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { selectorText } from "../objects/selector-groups.ts";
+import { SelectorGroups, selectorText } from "../objects/selector-groups.ts";
 import { type MeshView, reachedBy } from "../../view/view.ts";
-import { selectorOfSidecar, type Sidecar, sidecarFor, sidecarsOfNamespace } from "./sidecar-egress.ts";
+import { selectorOfSidecar, type Sidecar, sidecarFor, sidecarsFirst, sidecarsOfNamespace } from "./sidecar-egress.ts";
 import { sidecarsOfRoot } from "./sidecar-scope.ts";
 
 // A change of a workload moves none to another Sidecar: the labels after it are asked for on both sides.
@@ -23,36 +23,53 @@ export interface SidecarMove {
   readonly isKnown: boolean;
 }
 
-/** So many kinds of workloads are asked which Sidecar they use. */
+/** So many kinds of workloads are asked which Sidecar they use, and so many answers compared. */
 const mostAsked = 100;
+const mostMoves = 16;
 
 /** The workloads with sidecars of a namespace that use another Sidecar after a change, or one with another content. */
 export function sidecarMoves(before: Side, after: Side): readonly SidecarMove[] {
   const [was, is] = [sidecarsAt(before), sidecarsAt(after)];
   const changed = [...was.all.symmetricDifference(is.all)];
-  const moves = new Map<Sidecar | undefined, Map<Sidecar | undefined, SidecarMove>>();
-  const { labels, isKnown } = changed.length === 0 ? nobody : labelsUnder(changed, after);
+  if (changed.length === 0) return [];
+  const [usedBefore, usedAfter] = [usedAmong(was), usedAmong(is)];
+  const { labels, isKnown } = labelsUnder(changed, after);
+  const moves: SidecarMove[] = [];
   for (const one of labels) {
-    after.mesh.visited(was.own.length + is.own.length);
-    const [from, to] = [sidecarFor(was.own, was.ofRoot, one), sidecarFor(is.own, is.ofRoot, one)];
-    if (from === to) continue;
-    const there = moves.get(from) ?? new Map<Sidecar | undefined, SidecarMove>();
-    moves.set(from, there.set(to, { from, to, isKnown }));
+    const [from, to] = [usedBefore(one), usedAfter(one)];
+    if (from === to || moves.some((move) => move.from === from && move.to === to)) continue;
+    if (moves.push({ from, to, isKnown }) === mostMoves) break;
   }
-  return [...moves.values()].flatMap((there) => [...there.values()]);
+  return moves;
 }
 
-function sidecarsAt({ object, mesh }: Side) {
+interface Sidecars {
+  readonly own: readonly Sidecar[];
+  readonly ofRoot: readonly Sidecar[];
+  readonly all: ReadonlySet<Sidecar>;
+}
+
+function sidecarsAt({ object, mesh }: Side): Sidecars {
   const own = mesh.related(sidecarsOfNamespace, object);
   const ofRoot = mesh.related(sidecarsOfRoot, object);
   return { own, ofRoot, all: new Set([...own, ...ofRoot]) };
+}
+
+/** The Sidecar that workloads with some labels use. Of several with one selector, all but the first are for nobody. */
+function usedAmong({ own, ofRoot }: Sidecars): (labels: Labels) => Sidecar | undefined {
+  const ordered = own.toSorted(sidecarsFirst);
+  const groups = new SelectorGroups(ordered.map((one) => [selectorOfSidecar(one) ?? {}, one] as const));
+  const ofAll = sidecarFor([], ofRoot, {});
+  return (labels) => {
+    const selecting = groups.selecting(labels).flatMap(({ members }) => members.slice(0, 1));
+    return sidecarFor(selecting, ofAll === undefined ? [] : [ofAll], labels);
+  };
 }
 
 interface Asked {
   readonly labels: Iterable<Labels>;
   readonly isKnown: boolean;
 }
-const nobody: Asked = { labels: [], isKnown: true };
 
 /** The labels of the workloads that these Sidecars may be for. */
 function labelsUnder(changed: readonly Sidecar[], { object, mesh }: Side): Asked {

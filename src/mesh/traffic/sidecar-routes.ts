@@ -47,9 +47,10 @@ export interface BrokenRoute {
   readonly traffic: Traffic;
   readonly host: string;
   readonly registered: RegisteredHost;
-  /** Undefined: the host is missing, or is not exported to the namespace. */
-  readonly lookup: SubsetLookup | undefined;
-  readonly subsets: SubsetsOfHost | undefined;
+  /** Whether the host is there, and exported to the namespace. */
+  readonly isSeen: boolean;
+  /** The DestinationRules of the namespace without the subset, if one is named and missing. */
+  readonly without: { readonly lookup: SubsetLookup; readonly subsets: SubsetsOfHost } | undefined;
 }
 
 const readsOfRoutes = [
@@ -137,11 +138,15 @@ class SidecarRoutes {
     if (!isLookedUp(host)) return undefined;
     const registered = this.#mesh.get(registeredHost, host);
     if (registered.alias !== undefined) return undefined;
-    if (!this.#sees(registered)) return { traffic, host, registered, lookup: undefined, subsets: undefined };
-    if (!destination.subset) return undefined;
+    const isSeen = this.#sees(registered);
+    const without = destination.subset ? this.#without(host, destination.subset) : undefined;
+    return isSeen && without === undefined ? undefined : { traffic, host, registered, isSeen, without };
+  }
+
+  #without(host: string, subset: string): BrokenRoute["without"] {
     const subsets = this.#mesh.get(subsetsOfHost, host);
-    const lookup = subsets.lookUp(this.#namespace.metadata.name, destination.subset);
-    return lookup.definedFor === "none" ? { traffic, host, registered, lookup, subsets } : undefined;
+    const lookup = subsets.lookUp(this.#namespace.metadata.name, subset);
+    return lookup.definedFor === "none" ? { lookup, subsets } : undefined;
   }
 }
 

@@ -27,7 +27,7 @@ export const namespaceFollowsBrokenRoute = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary: "A change of a Sidecar has sidecars follow a route that leads to a host or a subset which does not exist.",
-  why: "A sidecar follows the VirtualServices that its Sidecar imports, in place of the service itself (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, pilot/pkg/model/virtualservice.go SelectVirtualServices). If a Sidecar that hid one is deleted, widened, or no longer selects a workload, or if it hides the one that was followed, requests that were answered follow another route. Where that route has no cluster, Envoy answers 503 (pilot/pkg/networking/core/route/route.go GetDestinationCluster). It is a denial only where the sidecars had the service by name, or through a route that works.",
+  why: "A sidecar follows the VirtualServices that its Sidecar imports, in place of the service itself (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, pilot/pkg/model/virtualservice.go SelectVirtualServices). If a Sidecar that hid one is deleted, widened, or selects a workload no longer, or if it hides the one that was followed, requests that were answered follow another route. Where that route has no cluster, Envoy answers 503 (pilot/pkg/networking/core/route/route.go GetDestinationCluster). It is a denial only where the sidecars had the service by name, or through a route that works.",
   fix: "Correct the destination of the VirtualService first, or limit its clients with `exportTo`.",
   incident: {
     symptoms: ["no-cluster"],
@@ -35,7 +35,7 @@ export const namespaceFollowsBrokenRoute = defineRule({
     seen: "Only clients in the namespace of the Sidecar fail, since the Sidecar was changed.",
     wayOut: "Apply the previous version of the Sidecar, or correct the destination of the VirtualService.",
     silentWhen:
-      "The host is neither of a Service in the namespace nor named by the egress of the Sidecar, the route is for TCP or TLS or that of a delegate, or it was followed before.",
+      "The host is neither of a Service in the namespace nor named by the egress of the Sidecar, the route is for TCP or TLS or that of a delegate, or a workload gets other labels and with them another Sidecar.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
@@ -89,26 +89,23 @@ const notLost = "it is not known whether these requests were answered before";
  * Whether virtual-service-subset-not-found names the clients in the namespace: the route is meant for them, and no sidecar there had it
  * before.
  */
-function isSaidOfRoute(route: VirtualService, { subsets }: BrokenRoute, { object, mesh }: Side): boolean {
+function isSaidOfRoute(route: VirtualService, { without }: BrokenRoute, { object, mesh }: Side): boolean {
   const { name } = object.metadata;
-  const isMeant = route.metadata.namespace === name || subsets?.serviceNamespaces.has(name);
+  const isMeant = route.metadata.namespace === name || without?.subsets.serviceNamespaces.has(name) === true;
   return (
-    subsets !== undefined &&
-    isMeant === true &&
-    mesh.get(scopeOfNamespace, object)?.importsVirtualService(route, mesh) === false
+    without !== undefined && isMeant && mesh.get(scopeOfNamespace, object)?.importsVirtualService(route, mesh) === false
   );
 }
 
 function problemOf(host: string, route: VirtualService, broken: BrokenRoute, { object, mesh }: Side): Problem {
-  const { traffic, lookup, registered } = broken;
-  const { subset } = traffic.destination;
-  const isMissing = registered.definitions.length === 0;
-  const what = lookup
-    ? `subset "${subset}" of "${broken.host}", which does not exist for them`
-    : `"${broken.host}", which ${isMissing ? "does not exist" : "is not exported to them"}`;
+  const { isSeen, registered, traffic } = broken;
+  const isThere = registered.definitions.length > 0;
+  const what = isSeen
+    ? `subset "${traffic.destination.subset}" of "${broken.host}", which does not exist for them`
+    : `"${broken.host}", which ${isThere ? "is not exported to them" : "does not exist"}`;
   return {
     at: [],
-    message: `Sidecars in "${object.metadata.name}" follow ${idOf(route)} for "${host}" from now on, which leads to ${what}`,
+    message: `Workloads in "${object.metadata.name}" follow ${idOf(route)} for "${host}" from now on, which leads to ${what}`,
     key: JSON.stringify([host, idOf(route)]),
     related: [route],
     evidence: [route, ...witnesses(broken, mesh)],
@@ -116,10 +113,13 @@ function problemOf(host: string, route: VirtualService, broken: BrokenRoute, { o
 }
 
 /** What is missing, or is there and does not help. */
-function witnesses({ host, lookup, registered }: BrokenRoute, { settings }: Side["mesh"]): readonly Evidence[] {
+function witnesses(
+  { host, isSeen, registered, without }: BrokenRoute,
+  { settings }: Side["mesh"],
+): readonly Evidence[] {
   const namespace = namespaceOfHost(host, settings.domain);
-  if (lookup !== undefined)
-    return lookup.used.length > 0 ? lookup.used : [absent("DestinationRule", namespace ?? settings.rootNamespace)];
+  const used = without?.lookup.used ?? [];
+  if (isSeen) return used.length > 0 ? used : [absent("DestinationRule", namespace ?? settings.rootNamespace)];
   if (registered.definitions.length > 0) return registered.definitions;
   return namespace === undefined
     ? [absent("ServiceEntry", "")]
