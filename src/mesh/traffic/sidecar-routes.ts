@@ -100,12 +100,14 @@ class SidecarRoutes {
     const { name } = this.#namespace.metadata;
     const owner = namespaceOfHost(host, settings.domain);
     const isImported = sidecar === undefined || egressOf(sidecar, name).importsService(host, owner ?? "");
-    return owner !== undefined && isImported && this.#sees(this.#mesh.get(registeredHost, host));
+    return owner !== undefined && isImported && this.#sees(this.#mesh.get(registeredHost, host)) === true;
   }
 
-  #sees({ definitions }: RegisteredHost): boolean {
+  /** Undefined: not all kinds are known that could define the host. */
+  #sees({ definitions }: RegisteredHost): boolean | undefined {
     const { name } = this.#namespace.metadata;
-    return definitions.some((one) => includesNamespace(serviceVisibleTo(one, this.#mesh.settings), name));
+    if (definitions.some((one) => includesNamespace(serviceVisibleTo(one, this.#mesh.settings), name))) return true;
+    return this.#mesh.knows("Service") && this.#mesh.knows("ServiceEntry") ? false : undefined;
   }
 
   /** The first destination of its routes for sidecars of the namespace that leads nowhere. */
@@ -138,7 +140,7 @@ class SidecarRoutes {
     if (!isLookedUp(host)) return undefined;
     const registered = this.#mesh.get(registeredHost, host);
     if (registered.alias !== undefined) return undefined;
-    const isSeen = this.#sees(registered);
+    const isSeen = this.#sees(registered) !== false;
     const without = destination.subset ? this.#without(host, destination.subset) : undefined;
     return isSeen && without === undefined ? undefined : { traffic, host, registered, isSeen, without };
   }

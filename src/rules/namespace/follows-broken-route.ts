@@ -21,7 +21,7 @@ export const namespaceFollowsBrokenRoute = defineRule({
   id: "namespace-follows-broken-route",
   subject: "Namespace",
   reads,
-  worksWithout: ["Gateway", "Workload"],
+  worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload"],
   onlyWith: "Sidecar",
   mode: "deny",
   since: "0.1.0",
