@@ -10,9 +10,8 @@ import { MeshStore } from "../../src/view/store.ts";
 
 // Requests that were answered, and follow a route without a cluster because of a Sidecar, are a loss; others may be none.
 
-const networking = "networking.istio.io/v1";
-const object = (kind: string, namespace: string, spec: object, apiVersion = networking, name = "cart") =>
-  readAny({ apiVersion, kind, metadata: { name, namespace }, spec }) as AnyObject;
+const object = (kind: string, namespace: string, spec: object, apiVersion = "networking.istio.io/v1") =>
+  readAny({ apiVersion, kind, metadata: { name: "cart", namespace }, spec }) as AnyObject;
 const host = "cart.shop.svc.cluster.local";
 const shop = readAny({
   apiVersion: "v1",
