@@ -14,14 +14,18 @@ import type { SubsetLookup, SubsetsOfHost } from "./subsets.ts";
 import { clientsMatching, clientsOf, meshGateway } from "./virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "./virtual-services.ts";
 
-/** VirtualServices for sidecars by their hosts, and by the namespaces of these. */
+/** VirtualServices for sidecars by their hosts, by the namespaces of these, and by their own namespace. */
 const virtualServiceByPlace = index("VirtualService", (virtualService, settings) => {
-  const hosts = [...hostsForSidecars.keys(virtualService, settings)];
-  return new Set(hosts.flatMap((host) => [host, namespaceOfHost(host, settings.domain) ?? []].flat()));
+  const places = new Set<string>();
+  for (const host of hostsForSidecars.keys(virtualService, settings)) {
+    places.add(host).add(virtualService.metadata.namespace);
+    places.add(namespaceOfHost(host, settings.domain) ?? host);
+  }
+  return places;
 });
-/** A namespace and the VirtualServices for hosts in it. */
+/** A namespace, the VirtualServices in it, and those for hosts in it. */
 const virtualServicesForNamespace = relation("virtualServicesForNamespace", namespaceByName, virtualServiceByPlace);
-/** A Sidecar and the VirtualServices for hosts, or for hosts in namespaces, that its egress names. */
+/** A Sidecar and the VirtualServices for the hosts, and in or for the namespaces, that its egress names. */
 const virtualServicesNamedBySidecar = relation(
   "virtualServicesNamedBySidecar",
   index("Sidecar", (sidecar, settings) =>
@@ -69,7 +73,7 @@ class SidecarRoutes {
     this.#mesh = mesh;
   }
 
-  /** The hosts with VirtualServices that workloads of the namespace certainly know: those in it, and those that Sidecars name. */
+  /** The hosts with VirtualServices that the namespace is known to use: its own, those that it routes, and those that Sidecars name. */
   *hostsKnown(sidecars: Iterable<Sidecar>): Iterable<string> {
     const mesh = this.#mesh;
     const { name } = this.#namespace.metadata;
@@ -83,7 +87,12 @@ class SidecarRoutes {
     const { settings } = this.#mesh;
     for (const virtualService of all)
       for (const host of hostsForSidecars.keys(virtualService, settings))
-        if (places.has(host) || places.has(namespaceOfHost(host, settings.domain) ?? "")) yield host;
+        if (
+          places.has(virtualService.metadata.namespace) ||
+          places.has(host) ||
+          places.has(namespaceOfHost(host, settings.domain) ?? host)
+        )
+          yield host;
   }
 
   /** The VirtualService that decides about requests for a host; undefined: none. */
@@ -152,7 +161,7 @@ class SidecarRoutes {
   }
 }
 
-/** The routes that sidecars of a namespace follow for the hosts that they certainly know. */
+/** The routes that sidecars of a namespace follow for the hosts that the namespace is known to use. */
 export const sidecarRoutes = fact(
   "sidecarRoutes",
   "Namespace",

@@ -35,7 +35,7 @@ export const namespaceFollowsBrokenRoute = defineRule({
     seen: "Only clients in the namespace of the Sidecar fail, since the Sidecar was changed.",
     wayOut: "Apply the previous version of the Sidecar, or correct the destination of the VirtualService.",
     silentWhen:
-      "The host is neither of a Service in the namespace nor named by the egress of the Sidecar, the route is for TCP or TLS or that of a delegate, or a workload gets other labels and with them another Sidecar.",
+      "The host is neither in the namespace, nor routed by a VirtualService there, nor named by the egress of the Sidecar, the route is for TCP or TLS or that of a delegate, or a workload gets other labels and with them another Sidecar.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
