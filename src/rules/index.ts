@@ -87,6 +87,7 @@ import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts
 import { namespaceDefinitionRemoved } from "./namespace/definition-removed.ts";
 import { namespaceDenyWeakened } from "./namespace/deny-weakened.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
+import { namespaceFollowsBrokenRoute } from "./namespace/follows-broken-route.ts";
 import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
 import { namespaceIntentWeakened } from "./namespace/intent-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
@@ -271,6 +272,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceDefinitionRemoved,
   namespaceDenyWeakened,
   namespaceEnrolledBacksWebhook,
+  namespaceFollowsBrokenRoute,
   namespaceInjectionWeakened,
   namespaceIntentWeakened,
   namespaceLeavesMesh,

@@ -495,6 +495,53 @@ export const trafficShapes: readonly CostShape[] = [
     },
   },
   {
+    title:
+      "a Sidecar of n goes that hid n VirtualServices of other namespaces from n workloads: their routes lead nowhere",
+    world: (n) => {
+      const sidecar = (i: number) =>
+        istio("Sidecar", `s-${i}`, {
+          workloadSelector: { labels: { app: `app-${i}` } },
+          egress: [{ hosts: ["./*"] }],
+        });
+      const old = istio("Sidecar", "x", { egress: [{ hosts: ["./*"] }] });
+      return {
+        objects: [
+          protectedNamespace,
+          old,
+          ...list(n, (i) => workload(n + i)),
+          ...list(n, sidecar),
+          ...list(n, (i) => service(`s-${i}`)),
+          ...list(n, (i) =>
+            inNamespace("VirtualService", `web-${i}`, {
+              hosts: [`s-${i}.shapes.svc.cluster.local`],
+              http: list(4, (j) => ({ match: matching(j), route: [to("nothing", "v1")] })),
+            }),
+          ),
+        ],
+        change: { old },
+      };
+    },
+  },
+  {
+    title: "a Sidecar that names n hosts of other namespaces, each with a VirtualService for it",
+    world: (n) => {
+      const hosts = list(n, (i) => `a.web-${i}.svc.cluster.local`);
+      return {
+        objects: [
+          protectedNamespace,
+          workload(0),
+          ...hosts.map((host, i) =>
+            inNamespace("VirtualService", `far-${i}`, { hosts: [host], http: [{ route: [to("nothing")] }] }),
+          ),
+        ],
+        change: {
+          old: istio("Sidecar", "s", { egress: [{ hosts: ["./*"] }] }),
+          object: istio("Sidecar", "s", { egress: [{ hosts: hosts.map((host) => `*/${host}`) }] }),
+        },
+      };
+    },
+  },
+  {
     title: "a Sidecar that hides n VirtualServices, n ServiceEntries and n DestinationRules",
     world: (n) => ({
       objects: [

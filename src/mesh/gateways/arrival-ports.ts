@@ -2,9 +2,12 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { routesThroughRoots } from "../traffic/delegate-routes.ts";
+import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
+import { namespaceOfHost } from "../traffic/hosts.ts";
 import { portsOfHosts, registryReads } from "../traffic/registry.ts";
 import { doubtOfUse } from "../traffic/unreachable-routes.ts";
 import { fullGatewayName, gatewaysOf, isDelegate, meshGateway } from "../traffic/virtual-service-clients.ts";
+import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import type { Traffic, VirtualService } from "../traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
@@ -16,12 +19,28 @@ export const namespaceOfRoutes = relation(
   index("VirtualService", ({ metadata }) => [metadata.namespace]),
   namespaceByName,
 );
+/** A VirtualService, its Namespace, and those of its hosts that see it. */
+const namespacesRouted = relation(
+  "namespacesRouted",
+  index("VirtualService", (virtualService, settings) => {
+    const { metadata, spec } = virtualService;
+    const visible = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
+    const names = hostsOf(virtualService, settings).flatMap((host) => namespaceOfHost(host, settings.domain) ?? []);
+    return new Set([metadata.namespace, ...names.filter((name) => includesNamespace(visible, name))]);
+  }),
+  namespaceByName,
+);
+
+/** Whether sidecars are injected in one of these. Many destinations of a VirtualService with many hosts ask for it. */
+const isForSidecarsThere = fact("isForSidecarsThere", "VirtualService", [namespacesRouted], (virtualService, mesh) =>
+  mesh.related(namespacesRouted, virtualService).some((one) => hasSidecars(one, mesh.settings)),
+);
 
 const routesReads = [portsOfHosts, routePortsOf, routesThroughRoots] as const;
 type RoutesView = MeshView<(typeof routesReads)[number]>;
 
 /** What `portsOfArrival` and `sidecarPortsOf` read. */
-export const arrivalReads = [...registryReads, ...routesReads, namespaceOfRoutes] as const;
+export const arrivalReads = [...registryReads, ...routesReads, namespaceOfRoutes, isForSidecarsThere] as const;
 type View = MeshView<(typeof arrivalReads)[number]>;
 
 type Arriving = Pick<Traffic, "protocol"> & { readonly route: Pick<Traffic["route"], "match"> };
@@ -149,7 +168,7 @@ function atSidecars(virtualService: VirtualService, { route, protocol }: Arrivin
   const names = gatewaysOf(virtualService);
   const matches = route.match.filter(({ gateways }) => gateways.length === 0 || gateways.includes(meshGateway));
   if (protocol !== "http" || !names.has(meshGateway) || (route.match.length > 0 && matches.length === 0)) return [];
-  if (!isAmongSidecars(virtualService, mesh)) return [];
+  if (!mesh.get(isForSidecarsThere, virtualService)) return [];
   const all = [...portsUsed(virtualService, meshGateway, "http", mesh)];
   return matches.length > 0 ? all.filter((port) => matches.some((match) => (match.port || port) === port)) : all;
 }

@@ -68,7 +68,7 @@ export class HostOwners {
    * The one that sidecars of a namespace follow, of those that their Sidecars import; undefined: none. `""` stands for a
    * namespace that no object names.
    */
-  ownerAmong(client: string, protocol: Protocol, scopes: ClientScopes): VirtualService | undefined {
+  ownerAmong(client: string, protocol: Protocol, scopes: Pick<ClientScopes, "hides">): VirtualService | undefined {
     const owner = this.ownerFor(client, protocol);
     if (owner === undefined || !scopes.hides(owner, client)) return owner;
     const isFollowed = (one: VirtualService) =>

@@ -47,7 +47,8 @@ class SidecarScope {
 
 const egresses = new WeakMap<Sidecar, Map<string, Egress>>();
 
-function egressOf(sidecar: Sidecar, client: string): Egress {
+/** What a Sidecar imports for sidecars of a namespace, of which that of the root namespace has many. */
+export function egressOf(sidecar: Sidecar, client: string): Egress {
   const known = egresses.get(sidecar) ?? new Map<string, Egress>();
   egresses.set(sidecar, known);
   const found = known.get(client) ?? new Egress(sidecar, client);
@@ -227,7 +228,7 @@ function scopesOf(
 const noScopes: ReadonlyMap<string, SidecarScope> = new Map();
 
 /** A namespace and the Sidecars of the root namespace that are for all namespaces without their own. */
-const sidecarsOfRoot = relation(
+export const sidecarsOfRoot = relation(
   "sidecarsOfRoot",
   index("Namespace", () => [everyNamespace]),
   sidecarForAll,

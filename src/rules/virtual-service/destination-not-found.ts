@@ -64,7 +64,7 @@ export const virtualServiceDestinationNotFound = defineRule({
     wayOut:
       "Set the weight of the destination to 0, or apply the previous version. If the Service was deleted, apply it again.",
     silentWhen:
-      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so. Or the destination names no port, its host has one port only, and the namespace of the VirtualService is not one where sidecars are injected.",
+      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so. Or the destination names no port, its host has one port only, and sidecars are injected neither in the namespace of the VirtualService nor in those of its hosts.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
