@@ -2,6 +2,7 @@ import { idOf } from "../../kube/identity.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { isReadBy } from "../objects/revision.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { coveringHosts, hostKey, hostOfService, isWildcard, overlaps } from "../traffic/hosts.ts";
 import type { Egress } from "../traffic/sidecar-egress.ts";
 import {
@@ -44,14 +45,14 @@ export const virtualServicesUnderEntry = relation(
 );
 
 /**
- * The VirtualServices for a Service in the order in which sidecars of a namespace try them for HTTP, by control plane and namespace. A
- * fact, because very many clients of a namespace can be told apart.
+ * The VirtualServices for a Service in the order in which sidecars of a namespace try them for HTTP, by settings, control plane and
+ * namespace. A fact, because very many clients of a namespace can be told apart.
  */
 const httpOrders = fact(
   "httpOrders",
   "Service",
   [virtualServicesOfService],
-  (): Map<string, readonly VirtualService[]> => new Map(),
+  (): WeakMap<MeshSettings, Map<string, readonly VirtualService[]>> => new WeakMap(),
 );
 
 /** What a table of routes reads. */
@@ -174,9 +175,11 @@ export class RouteTable {
     const { definition, name, host } = this.#to;
     if (definition?.kind !== "Service" || name !== host) return undefined;
     if (this.#isWaypoint || this.#gatewayApi.made.size > 0) return undefined;
-    const { controlPlane } = this.#destinations;
-    const known = this.#mesh.get(httpOrders, definition);
-    const key = `${controlPlane} ${this.#client}`;
+    const { settings } = this.#mesh;
+    const orders = this.#mesh.get(httpOrders, definition);
+    let known = orders.get(settings);
+    if (known === undefined) orders.set(settings, (known = new Map()));
+    const key = `${this.#destinations.controlPlane} ${this.#client}`;
     let found = known.get(key);
     if (found === undefined) {
       const all = this.#candidates(false).filter((one) => this.#hasRoutesOf(one, undefined));

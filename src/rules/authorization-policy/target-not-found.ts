@@ -11,7 +11,7 @@ import {
   type Target,
   targetReads,
 } from "../../mesh/waypoints/policy-targets.ts";
-import { relation } from "../../view/view.ts";
+import { relation, setting } from "../../view/view.ts";
 
 /** A policy and the Services of its namespace that it targets. */
 const servicesTargetedByPolicy = relation(
@@ -36,7 +36,7 @@ const gatewaysTargetedByPolicy = relation(
 const namespaceOfTargets = relation("namespaceOfTargets", byNamespaceOfTargets("AuthorizationPolicy"), namespaceByName);
 
 const targeted = [servicesTargetedByPolicy, serviceEntriesTargetedByPolicy, gatewaysTargetedByPolicy] as const;
-const reads = [...targeted, namespaceOfTargets, ...targetReads] as const;
+const reads = [...targeted, namespaceOfTargets, ...targetReads, setting("rootNamespace")] as const;
 
 export const authorizationPolicyTargetNotFound = defineRule({
   id: "authorization-policy-target-not-found",

@@ -23,8 +23,10 @@ export const namespaceFollowsBrokenRoute = defineRule({
   reads,
   worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload"],
   onlyWith: "Sidecar",
-  mode: "deny",
+  mode: "warn",
   since: "0.1.0",
+  // Whether clients send the requests that fail is known of their own hosts alone.
+  stage: "trial",
   tags: ["canary"],
   summary: "A change of a Sidecar has sidecars follow a route that leads to a host or a subset which does not exist.",
   why: "A sidecar follows the VirtualServices that its Sidecar imports, in place of the service itself (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, pilot/pkg/model/virtualservice.go SelectVirtualServices). If a Sidecar that hid one is deleted, widened, or selects a workload no longer, or if it hides the one that was followed, requests that were answered follow another route. Where that route has no cluster, Envoy answers 503 (pilot/pkg/networking/core/route/route.go GetDestinationCluster). It is a denial only where the sidecars had the service by name, or through a route that works.",

@@ -13,7 +13,7 @@ import {
   type Target,
   targetReads,
 } from "../../mesh/waypoints/policy-targets.ts";
-import { fact, relation } from "../../view/view.ts";
+import { fact, relation, setting } from "../../view/view.ts";
 
 const kinds = [
   "RequestAuthentication",
@@ -168,7 +168,7 @@ const namespaceOfTargeting = fact(
 export const policyTargetNotFound = defineRule({
   id: "policy-target-not-found",
   subject: kinds,
-  reads: [targetNamed, namespaceOfTargeting, ...targetReads],
+  reads: [targetNamed, namespaceOfTargeting, ...targetReads, setting("rootNamespace")],
   worksWithout: [...kinds, "KubernetesGateway", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
