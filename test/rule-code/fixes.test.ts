@@ -426,6 +426,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /no PeerAuthentication requires mTLS$/,
       "Apply a PeerAuthentication with mode STRICT, without a selector, in this namespace or in the root namespace, before the workloads.",
     ],
+    [
+      /, and the discoverySelectors leave out the namespace$/,
+      "Apply a PeerAuthentication with mode STRICT, without a selector, in the root namespace. Let the discoverySelectors in the mesh config select namespace hidden: otherwise no policy in it has an effect.",
+    ],
     [/: (\S+ \S+) has mode \S+$/, "Set mode STRICT in $1, or write a MeshwardException with an end date."],
     [
       /^Port (\d+) .*: (\S+ \S+) sets mode \S+ at this port$/,

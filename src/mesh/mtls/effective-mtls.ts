@@ -159,6 +159,11 @@ export class NamespaceMtls {
     return this.#all !== undefined;
   }
 
+  /** Whether discoverySelectors leave out the namespace, so that only policies of the root namespace count in it. */
+  get isLeftOut(): boolean {
+    return !this.readers.discovers(this.readers.ofSidecar(noLabels));
+  }
+
   /** The modes of workloads that no policy of the namespace selects, and that have no revision of their own. */
   readonly wide = (plane: Plane): EffectiveMode => this.#of(noLabels, plane).wide(plane);
 

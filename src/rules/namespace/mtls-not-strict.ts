@@ -2,6 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { captured } from "../../mesh/membership/captured.ts";
+import { fixOfUndiscovered } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { mtls } from "../../mesh/mtls/effective-mtls.ts";
 import {
@@ -52,14 +53,13 @@ function* problemsOf(after: Side, before?: Side, isSubject = false): Iterable<Pr
   for (const accepted of yield* plaintextIn(after, before, isSubject)) {
     // The workloads of the root namespace are the control plane.
     if (after.object.metadata.name === rootNamespace && accepted.who !== "existing") continue;
-    const { is, port, isIntroduced, who } = accepted;
+    const { is, isIntroduced, who } = accepted;
     const subject = whoOf(accepted);
     yield {
       at: [],
       topic: topicOf(is),
-      message: `${subject} plaintext${modeOf(accepted)}: ${plaintextCause(is, port)}`,
       key: `${subject} plaintext ${is.by === undefined ? "" : idOf(is.by)}`,
-      ...fixOf(accepted),
+      ...saidOf(accepted, after),
       ...evidenceOf(accepted, after.object, rootNamespace),
       ...(isIntroduced ? {} : { existed: true }),
       ...(who === "existing"
@@ -70,6 +70,16 @@ function* problemsOf(after: Side, before?: Side, isSubject = false): Iterable<Pr
 }
 
 type Side = Parameters<typeof plaintextIn>[0];
+
+function saidOf(accepted: AcceptedPlaintext, { object, mesh }: Side): Pick<Problem, "message" | "fix"> {
+  const { is, port } = accepted;
+  const message = `${whoOf(accepted)} plaintext${modeOf(accepted)}: ${plaintextCause(is, port)}`;
+  if (is.by !== undefined || !mesh.get(mtls, object).isLeftOut) return { message, ...fixOf(accepted) };
+  return {
+    message: `${message}, and the discoverySelectors leave out the namespace`,
+    fix: `Apply a PeerAuthentication with mode STRICT, without a selector, in the root namespace. ${fixOfUndiscovered(object.metadata.name)}`,
+  };
+}
 
 function whoOf({ labels, port, who }: AcceptedPlaintext): string {
   const workloads = who === "new" ? "new workloads" : "workloads";
