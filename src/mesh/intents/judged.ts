@@ -35,10 +35,11 @@ export class IntentJudgement {
     };
   }
 
-  stateOf(entry: Entry): Verdict["state"] {
+  /** Yields where a review can pause. */
+  *stateOf(entry: Entry): Generator<undefined, Verdict["state"]> {
     let known = this.#states.get(entry);
     if (known === undefined) {
-      known = stateOf(entry, this.intent, this.targets, this.#mesh);
+      known = yield* stateOf(entry, this.intent, this.targets, this.#mesh);
       this.#states.set(entry, known);
     }
     return known;

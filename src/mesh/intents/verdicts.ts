@@ -61,10 +61,18 @@ export function* verdictsOf(
   yield { entry: beyond, index: mostEntries, state: "undecided", because };
 }
 
-/** The same for one entry. */
-export function stateOf(entry: Entry, intent: Intent, targets: Targets, mesh: VerdictView): Verdict["state"] {
+/** The same for one entry. Yields where a review can pause. */
+export function* stateOf(
+  entry: Entry,
+  intent: Intent,
+  targets: Targets,
+  mesh: VerdictView,
+): Generator<undefined, Verdict["state"]> {
   const asked = { intent, targets, callers: new Callers(intent, mesh), limits: everything };
-  for (const verdict of verdictOf({ entry, index: 0 }, asked, mesh)) if (verdict !== undefined) return verdict.state;
+  for (const verdict of verdictOf({ entry, index: 0 }, asked, mesh)) {
+    if (verdict !== undefined) return verdict.state;
+    yield;
+  }
   return "undecided";
 }
 
@@ -141,6 +149,7 @@ function* ask(
   for (const outcome of outcomesOf(question, mesh, { limit: mostWork, memory })) {
     expectation.add(outcome);
     if (expectation.isBroken) return;
+    yield;
   }
   yield;
 }

@@ -60,7 +60,7 @@ interface Before {
  * The problem, if the same entry held before. An entry that was written with this change is reported by intent-not-held; a
  * namespace that an intent was not about before is only warned.
  */
-function* ended(verdict: Verdict, at: IntentJudgement, before: Before): Generator<Problem, undefined> {
+function* ended(verdict: Verdict, at: IntentJudgement, before: Before): Generator<Problem | undefined, undefined> {
   const { was, isOfNamespace } = before;
   if (was === undefined) {
     if (isOfNamespace && verdict.state === "broken")
@@ -70,7 +70,7 @@ function* ended(verdict: Verdict, at: IntentJudgement, before: Before): Generato
   const key = keyOfEntry(verdict.entry);
   const entry = was.intent.spec.requests.find((one) => keyOfEntry(one) === key);
   if (entry === undefined || !isAboutTheSame(was, at)) return;
-  const state = was.stateOf(entry);
+  const state = yield* was.stateOf(entry);
   if (state === "broken" || state === verdict.state) return;
   const onlyWarns = state === "undecided" ? "it is not decided that the entry held before" : undecidedNow(verdict);
   yield problemOf(verdict, at, { isOfNamespace, onlyWarns });
