@@ -29,7 +29,7 @@ export const namespaceFollowsBrokenRoute = defineRule({
   stage: "trial",
   tags: ["canary"],
   summary: "A change of a Sidecar has sidecars follow a route that leads to a host or a subset which does not exist.",
-  why: "A sidecar follows the VirtualServices that its Sidecar imports, in place of the service itself (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, pilot/pkg/model/virtualservice.go SelectVirtualServices). If a Sidecar that hid one is deleted, widened, or selects a workload no longer, or if it hides the one that was followed, requests that were answered follow another route. Where that route has no cluster, Envoy answers 503 (pilot/pkg/networking/core/route/route.go GetDestinationCluster). It is a denial only where the sidecars had the service by name, or through a route that works.",
+  why: "A sidecar follows the VirtualServices that its Sidecar imports, in place of the service itself (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, pilot/pkg/model/virtualservice.go SelectVirtualServices). If a Sidecar that hid one is deleted, widened, or selects a workload no longer, or if it hides the one that was followed, requests that were answered follow another route. Where that route has no cluster, Envoy answers 503 (pilot/pkg/networking/core/route/route.go GetDestinationCluster).",
   fix: "Correct the destination of the VirtualService first, or limit its clients with `exportTo`.",
   incident: {
     symptoms: ["no-cluster"],
