@@ -70,6 +70,8 @@ export class World {
   readonly cluster = new MemoryCluster();
   readonly replicas: Replica[] = [];
   leader: string | undefined;
+  /** Whether a replica believes that it leads. */
+  leads: (name: string) => boolean = (name) => this.leader === name;
   time = start;
   /** How long replicas give the API server to notice another caBundle. */
   settleMs: number = settleMs;
@@ -133,7 +135,7 @@ export class World {
       configurations,
       caBundle,
       secret: { namespace: "meshward-system", name: "meshward-tls" },
-      leading: () => this.leader === name,
+      leading: () => this.leads(name),
       issuedBy: (issuer) => void source.offer(issuer),
     });
     look = () => {
