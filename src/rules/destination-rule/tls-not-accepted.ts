@@ -33,7 +33,7 @@ export const destinationRuleTlsNotAccepted = defineRule({
   id: "destination-rule-tls-not-accepted",
   subject: ["DestinationRule", "Namespace"],
   reads,
-  worksWithout: ["BackendTLSPolicy", "PeerAuthentication", "Service", "ServiceEntry", "Sidecar", "Workload"],
+  worksWithout: ["BackendTLSPolicy", "PeerAuthentication", "ServiceEntry", "Sidecar", "Workload"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
