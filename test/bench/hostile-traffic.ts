@@ -100,6 +100,18 @@ const subsetShapes: readonly Growing[] = [
     ],
     old: service("a", { ports: list(n, (i) => ({ name: `http-${i}`, port: i + 1 })) }),
   })),
+  wide("n namespaces with a DestinationRule *.local, n Services outside the mesh; a workload comes", 1_000, (n) => ({
+    mesh: [
+      ...base,
+      ...list(n, (i) => namespace(`n-${i}`, guarded)),
+      ...list(n, (i) =>
+        destinationRule("d", { host: "*.local", trafficPolicy: { tls: { mode: "ISTIO_MUTUAL" } } }, `n-${i}`),
+      ),
+      ...list(n, (i) => service(`s-${i}`)),
+      ...list(n, (i) => deployment(`s-${i}`, { app: `s-${i}`, "sidecar.istio.io/inject": "false" })),
+    ],
+    object: deployment("s", { app: "s-0", "sidecar.istio.io/inject": "false" }),
+  })),
   wide("n VirtualServices and n Sidecars that select apart; a DestinationRule comes", 2_000, (n) => ({
     mesh: [
       ...base,

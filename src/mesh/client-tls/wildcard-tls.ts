@@ -10,12 +10,12 @@ import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts"
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import { rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
-import type { MergedDestinationRule } from "../traffic/destination-rule-merge.ts";
+import type { RulesOverHost } from "../traffic/destination-rules-of-host.ts";
 import { hasOwnClients, namespaceOfClientRule } from "../traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../traffic/destination-rules.ts";
 import { isWildcard } from "../traffic/hosts.ts";
-import { type Arrival, Servers } from "./arrivals.ts";
-import { clientTlsOf } from "./client-tls.ts";
+import { Servers } from "./arrivals.ts";
+import { clientTlsOf, portsApart } from "./client-tls.ts";
 import {
   type Destination,
   namespaceAndAll,
@@ -24,7 +24,7 @@ import {
   selecting,
   serviceDestinationReads,
 } from "./destinations.ts";
-import { type Use, usesOf } from "./paths.ts";
+import { otherThan, type Use, usesOf } from "./paths.ts";
 import { portsRefusing, type Refusal, refusalOf, type SetTls, tlsSetBy } from "./refused-tls.ts";
 
 /** Whether a DestinationRule for a wildcard makes its clients use TLS for every server. */
@@ -43,15 +43,22 @@ const tlsWildcardsOfNamespace = relation(
   ),
 );
 
-/** A Service with workloads that do not accept what a DestinationRule for a wildcard makes its clients use. */
+/** A field of a DestinationRule for a wildcard that makes clients use TLS which workloads do not accept. */
 export interface RefusedByWildcard {
   readonly rule: DestinationRule;
   /** The path of the field in the DestinationRule. */
   readonly at: Path;
   readonly tls: SetTls;
+  /** By the reason. Fields for the same ports share the list. */
+  readonly refused: readonly RefusedAtHosts[];
+}
+
+/** Workloads that refuse TLS for one reason, and the first of the Services that lead to them. */
+export interface RefusedAtHosts {
+  readonly refusal: Refusal;
   readonly service: ObjectOf<"Service">;
-  readonly host: string;
-  readonly refusals: readonly Refusal[];
+  /** At least one, the first one that of the Service. */
+  readonly hosts: readonly [string, ...string[]];
 }
 
 const reads = [
@@ -79,77 +86,120 @@ export const refusedByWildcards = fact(
     if (mesh.related(tlsWildcardsOfNamespace, namespace).length === 0) return [];
     const { settings } = mesh;
     const servers = new Servers(namespace, mtlsOf(namespace, mesh), mesh);
-    const at = { namespace, servers, refusalsOf: { mTLS: remembered("mTLS"), TLS: remembered("TLS") }, mesh };
-    const found: RefusedByWildcard[] = [];
     const isWide: Parameters<typeof ofServices>[3] = ({ rules }) =>
       rules.some((rule) => setsTlsForMany(rule, settings));
-    for (const destination of ofServices(namespace, mesh, selecting(namespace, mesh), isWide)) {
-      if (destination.workloads.length === 0) continue;
-      for (const rules of rulesReadByEach(destination.rules, destination.host, settings))
-        for (const use of usesOf(rules, namespace.metadata.name, destination, settings))
-          found.push(...refusedIn(use, destination, at));
-    }
-    return found;
+    const all = [...ofServices(namespace, mesh, selecting(namespace, mesh), isWide)];
+    return alike(all.filter(({ workloads }) => workloads.length > 0)).flatMap(([rules, some]) => {
+      const [first] = some as [Destination];
+      const refusing = new Refusing(some, servers, mesh);
+      if (refusing.areNone) return [];
+      return [...rulesReadByEach(rules, first.host, settings)].flatMap((read) =>
+        usesOf(read, namespace.metadata.name, first, settings).flatMap((use) => [
+          ...refusedBy(use, refusing, { namespace, mesh }),
+        ]),
+      );
+    });
   },
 );
 
-/** Services with the same selector share the list of their workloads. */
-function remembered(tls: SetTls): (arrival: Arrival) => Refusal | undefined {
-  const known = new Map<readonly Workload[], Refusal | undefined>();
-  return (arrival) => {
-    if (!known.has(arrival.workloads)) known.set(arrival.workloads, refusalOf(arrival, tls, nobody));
-    return known.get(arrival.workloads);
-  };
+/** Services whose clients use the same DestinationRules; each alone whose host other objects define too. */
+function alike(all: readonly Destination[]): readonly (readonly [RulesOverHost, readonly Destination[]])[] {
+  const together = Map.groupBy(
+    all.filter(({ definitions }) => definitions === undefined),
+    ({ rules }) => rules,
+  );
+  const alone = all.filter(({ definitions }) => definitions !== undefined);
+  return [...together, ...alone.map((one) => [one.rules, [one]] as const)];
+}
+
+const kinds = ["mTLS", "TLS"] as const;
+
+/** The Services of which workloads refuse TLS. Very many DestinationRules can be for the same ones. */
+class Refusing {
+  readonly #servers: Servers;
+  readonly #mesh: View;
+  /** Those that refuse it at some port. Most refuse none. */
+  readonly #candidates: Readonly<Record<SetTls, readonly Destination[]>>;
+  readonly #known = new Map<string, readonly RefusedAtHosts[]>();
+
+  constructor(all: readonly Destination[], servers: Servers, mesh: View) {
+    this.#servers = servers;
+    this.#mesh = mesh;
+    const among = (tls: SetTls) => all.filter((one) => this.#refusals(one, tls, () => true).length > 0);
+    this.#candidates = { mTLS: among("mTLS"), TLS: among("TLS") };
+  }
+
+  get areNone(): boolean {
+    return kinds.every((tls) => this.#candidates[tls].length === 0);
+  }
+
+  /** `key`: stands for the ports. */
+  at(tls: SetTls, key: string, isAsked: (port: number) => boolean): readonly RefusedAtHosts[] {
+    const name = `${tls} ${key}`;
+    let found = this.#known.get(name);
+    if (found === undefined) this.#known.set(name, (found = [...this.#find(tls, isAsked)]));
+    return found;
+  }
+
+  *#find(tls: SetTls, isAsked: (port: number) => boolean): Iterable<RefusedAtHosts> {
+    const found = this.#candidates[tls].flatMap((destination) =>
+      this.#refusals(destination, tls, isAsked).map((refusal) => ({ destination, refusal })),
+    );
+    const byReason = Map.groupBy(found, ({ refusal: { why, by } }) => `${why} ${by === undefined ? "" : keyOf(by)}`);
+    for (const same of byReason.values()) {
+      const [{ destination, refusal }] = same as [(typeof same)[number]];
+      const workloads = [...new Set(same.flatMap((one) => one.refusal.workloads))] as [Workload, ...Workload[]];
+      const hosts = same.map((one) => one.destination.host) as [string, ...string[]];
+      if (destination.object?.kind === "Service")
+        yield { refusal: { ...refusal, workloads }, service: destination.object, hosts };
+    }
+  }
+
+  #refusals(destination: Destination, tls: SetTls, isAsked: (port: number) => boolean): readonly Refusal[] {
+    if (destination.object?.kind !== "Service") return [];
+    const ports = portsRefusing(destination.object, tls).filter(isAsked);
+    this.#mesh.visited(1 + ports.length);
+    if (ports.length === 0) return [];
+    const arrivals = this.#servers.arrivals(destination, () => ports, undefined);
+    return arrivals.flatMap((arrival) => refusalOf(arrival, tls, nobody) ?? []);
+  }
 }
 const nobody: ReadonlySet<never> = new Set();
 
-interface At {
-  readonly refusalsOf: Readonly<Record<SetTls, ReturnType<typeof remembered>>>;
-  readonly namespace: Namespace;
-  readonly servers: Servers;
-  readonly mesh: View;
-}
-
-function* refusedIn(
+function* refusedBy(
   use: Use,
-  destination: Destination,
-  { namespace, servers, refusalsOf, mesh }: At,
+  refusing: Refusing,
+  side: { readonly namespace: Namespace; readonly mesh: View },
 ): Iterable<RefusedByWildcard> {
-  const { object: service, host } = destination;
-  if (service?.kind !== "Service" || !setsTls(use.used.trafficPolicy)) return;
-  for (const tls of ["mTLS", "TLS"] as const) {
-    for (const { rule, at, ports } of fieldsFor(portsRefusing(service, tls), tls, use.used)) {
-      mesh.visited(ports.length);
-      if (!isWildcard(hostOfRule(rule, mesh.settings)) || !isUsed(use, rule, { namespace, mesh })) continue;
-      const arrivals = servers.arrivals(destination, () => ports, undefined);
-      const refusals = arrivals.flatMap((arrival) => refusalsOf[tls](arrival) ?? []);
-      if (refusals.length > 0) yield { rule, at, tls, service, host, refusals };
-    }
+  const { used } = use;
+  if (!setsTls(used.trafficPolicy)) return;
+  const named = portsApart(used.trafficPolicy);
+  side.mesh.visited(1 + named.size);
+  for (const { port, key, isAsked } of portsIn(named)) {
+    const { rule, at, tls: sent } = clientTlsOf(used, port);
+    const tls = kinds.find((kind) => sentFor[kind] === sent);
+    if (tls === undefined || rule === undefined || at === undefined || !isUsed(use, rule, side)) continue;
+    const refused = isWildcard(hostOfRule(rule, side.mesh.settings)) ? refusing.at(tls, key, isAsked) : [];
+    if (refused.length > 0) yield { rule, at, tls, refused };
   }
-}
-/** A field that sets TLS, and the ports for which it does. */
-interface Field extends Pick<RefusedByWildcard, "rule" | "at"> {
-  readonly ports: number[];
 }
 
-function fieldsFor(ports: readonly number[], tls: SetTls, used: MergedDestinationRule): Iterable<Field> {
-  const fields = new Map<string, Field>();
-  for (const port of ports) {
-    const { rule, at, tls: sent } = clientTlsOf(used, port);
-    if (rule === undefined || at === undefined || sent !== (tls === "mTLS" ? "mtls" : "tls")) continue;
-    const key = [keyOf(rule), ...at].join();
-    const field = fields.get(key);
-    if (field === undefined) fields.set(key, { rule, at, ports: [port] });
-    else field.ports.push(port);
-  }
-  return fields.values();
+const sentFor = { mTLS: "mtls", TLS: "tls" } as const;
+
+/** Each port with an entry of its own, and one that stands for all others. */
+function* portsIn(named: ReadonlySet<number | undefined>) {
+  const isNamed = (port: number) => named.has(port);
+  const numbers = [...named].filter((port) => port !== undefined);
+  const others = numbers.toSorted((a, b) => a - b).join();
+  yield { port: otherThan(named), key: `but ${others}`, isAsked: (port: number) => !isNamed(port) };
+  for (const number of numbers) yield { port: number, key: String(number), isAsked: (port: number) => port === number };
 }
 
 /** Whether some client's proxy may use the rule. */
 const isUsed = (
   { clients }: Use,
   rule: DestinationRule,
-  { namespace, mesh }: Pick<At, "namespace" | "mesh">,
+  { namespace, mesh }: { readonly namespace: Namespace; readonly mesh: View },
 ): boolean =>
   clients.flat().some((client) => {
     if (client === namespace.metadata.name) return mesh.get(clientProxies, namespace) !== false;

@@ -74,8 +74,8 @@ function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undef
       yield undefined;
       for (const refusal of refusals(place)) {
         const { at, tls } = place;
-        const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { host, from: "" });
-        yield { at, ...problem, ...alsoFor(refusal, named, []) };
+        const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { hosts: [host], from: "" });
+        yield { at, ...problem, ...alsoFor(refusal, named) };
       }
     }
   }
@@ -84,22 +84,26 @@ function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undef
 /** A Namespace with services for which the DestinationRule for a wildcard sets TLS. */
 function* refusedUnderWildcards(namespace: Namespace, mesh: View): Iterable<Problem | undefined> {
   const named = new Set<Refusal>();
-  for (const { rule, at, tls, service, host, refusals } of mesh.get(refusedByWildcards, namespace)) {
+  for (const { rule, at, tls, refused } of mesh.get(refusedByWildcards, namespace)) {
     yield undefined;
     const from = ` (${idOf(rule)} for "${hostOfRule(rule, mesh.settings)}")`;
-    for (const refusal of refusals) {
-      const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { host, from });
-      const key = JSON.stringify([idOf(rule), host, problem.key]);
-      yield { ...problem, at: [], key, ...alsoFor(refusal, named, [idOf(rule)]), related: [rule, ...problem.related] };
+    for (const { refusal, service, hosts } of refused) {
+      const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { hosts, from });
+      const key = JSON.stringify([idOf(rule), problem.key]);
+      const also = alsoFor(refusal, named, hosts);
+      yield { ...problem, at: [], key, ...also, related: [rule, ...problem.related] };
     }
   }
 }
 
-/** A workload that others with the same result had before it is refused anew. Each refusal is named once, because many fields can share it. */
-function alsoFor(refusal: Refusal, named: Set<Refusal>, of: readonly string[]): Pick<Problem, "alsoFor"> {
+/**
+ * A further workload is refused anew, and so is one by a further host, although others are refused already. Each refusal is named once,
+ * because many fields can share it.
+ */
+function alsoFor(refusal: Refusal, named: Set<Refusal>, hosts: readonly string[] = []): Pick<Problem, "alsoFor"> {
   if (named.has(refusal)) return {};
   named.add(refusal);
-  return { alsoFor: refusal.workloads.map((one) => JSON.stringify([...of, refusal.why, idOf(one)])) };
+  return { alsoFor: [...refusal.workloads.map(idOf), ...hosts].map((one) => JSON.stringify([refusal.why, one])) };
 }
 
 /** A field that sets TLS, and the requests for which it is. */
@@ -202,7 +206,7 @@ interface Where extends Pick<Place, "at" | "tls"> {
 function problemOf(
   { why, by, workloads: [workload, ...others] }: Refusal,
   { at, tls, service, namespace }: Where,
-  { host, from }: { readonly host: string; readonly from: string },
+  { hosts: [host, ...more], from }: { readonly hosts: readonly [string, ...string[]]; readonly from: string },
 ) {
   const isOne = others.length === 0;
   const reason = {
@@ -213,7 +217,7 @@ function problemOf(
   }[why];
   const policies = by === undefined || why === "HTTP" ? [] : [by];
   return {
-    message: `Clients of "${host}" use ${tls}${from}, which ${idOf(workload)}${isOne ? " does" : ` and ${others.length} more do`} not accept: ${reason}`,
+    message: `Clients of "${host}"${more.length === 0 ? "" : ` and ${more.length} more`} use ${tls}${from}, which ${idOf(workload)}${isOne ? " does" : ` and ${others.length} more do`} not accept: ${reason}`,
     key: JSON.stringify([at, why, ...policies.map(idOf)]),
     evidence: [service, ...(namespace.implied ? [] : [namespace]), ...policies, workload],
     related: [...policies, workload],
