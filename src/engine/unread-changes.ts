@@ -1,20 +1,36 @@
+import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, Labels, ObjectMetadata } from "../kube/object.ts";
 import { isAnnotationRead, isLabelRead } from "../mesh/membership/namespace-metadata.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
 /**
- * Whether the changes are only of labels and annotations of Namespaces that no built-in rule reads for other objects, whose results are
- * then the same. Rules for the Namespaces themselves may read more, and rules of policies read whatever they name. Other kinds are not
- * compared: their objects can be large, and most updates change what is read.
+ * Whether no built-in rule reads, for other objects, what the changes change, so that the results for these are the same: labels and
+ * annotations of Namespaces that nobody asks for, and the shares of routes, as a canary's next step changes them. Rules for the changed
+ * objects themselves may read more, and rules of policies read whatever they name. Other kinds are not compared: most of their updates
+ * change what is read.
  */
 export const areUnread = (changes: readonly Change[] | undefined, before: Mesh, after: Mesh): boolean =>
   changes !== undefined && before.settings === after.settings && changes.every((change) => isUnread(change, after));
 
 function isUnread({ old, object }: Change, mesh: Mesh): boolean {
-  if (old?.kind !== "Namespace" || object === undefined || old.implied || object.implied) return false;
-  return isSameMetadata(old, object, mesh) && isSame(contentOf(old), contentOf(object));
+  if (old === undefined || object === undefined || old.implied || object.implied) return false;
+  if (old.kind === "Namespace") return isSameMetadata(old, object, mesh) && isSame(contentOf(old), contentOf(object));
+  return (
+    withShares.has(old.kind) &&
+    isSame(resourceVersionApart(old.metadata), resourceVersionApart(object.metadata)) &&
+    isSame(contentOf(old), contentOf(object), isShare)
+  );
 }
+
+const withShares: ReadonlySet<Kind> = new Set<Kind>(["VirtualService", "KubernetesRoute"]);
+
+/**
+ * Of destinations that receive requests, no fact says how many. A sum of such weights has no overflow, as an object that fits into etcd
+ * has too few of them (virtual-service-validation.ts).
+ */
+const isShare = (key: string, value: unknown): boolean =>
+  key === "weight" && typeof value === "number" && value > 0 && value <= 10_000;
 
 /** What is kept of raw fields is for rules of policies. */
 function contentOf({ metadata: _metadata, kept: _kept, ...content }: AnyObject): object {
@@ -30,25 +46,31 @@ function isSameMetadata(old: AnyObject, object: AnyObject, mesh: Mesh): boolean 
   );
 }
 
+function othersOf({ labels: _labels, annotations: _annotations, ...others }: ObjectMetadata): object {
+  return resourceVersionApart(others);
+}
+
 /** Every update changes the resourceVersion. */
-function othersOf({
-  labels: _labels,
-  annotations: _annotations,
-  resourceVersion: _v,
-  ...others
-}: ObjectMetadata): object {
+function resourceVersionApart({ resourceVersion: _v, ...others }: Partial<ObjectMetadata>): object {
   return others;
 }
 
 const keysThatDiffer = (a: Labels, b: Labels): readonly string[] =>
   Object.keys({ ...a, ...b }).filter((key) => a[key] !== b[key]);
 
+/** `isLike`: of these values of a key, one is as good as another. */
+type IsLike = (key: string, value: unknown) => boolean;
+
 /** Readers make values of text, numbers, lists and records. Anything else counts as different. */
-function isSame(a: unknown, b: unknown): boolean {
+function isSame(a: unknown, b: unknown, isLike?: IsLike): boolean {
   if (a === b) return true;
   if (!isNested(a) || !isNested(b)) return false;
   const [keys, others] = [Object.keys(a), Object.keys(b)];
-  return keys.length === others.length && keys.every((key) => isSame(Reflect.get(a, key), Reflect.get(b, key)));
+  const isSameAt = (key: string) => {
+    const [one, other]: readonly unknown[] = [Reflect.get(a, key), Reflect.get(b, key)];
+    return isSame(one, other, isLike) || (isLike?.(key, one) === true && isLike(key, other));
+  };
+  return keys.length === others.length && keys.every(isSameAt);
 }
 
 const isNested = (value: unknown): value is object =>

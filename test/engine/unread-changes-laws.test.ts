@@ -18,7 +18,8 @@ import type { Mesh } from "../../src/view/view.ts";
 import { someObjects, twoControlPlanes } from "../meshes/arbitrary.ts";
 import { readFixture } from "../rule-code/fixture.ts";
 
-// Labels and annotations of Namespaces that nothing reads: a change of them concerns nothing else. What is left out must never be missed.
+// Labels and annotations of Namespaces that nothing reads, and shares of routes: a change of them concerns nothing else. What is left out
+// must never be missed.
 
 const numRuns = Number(process.env["MESHWARD_LAW_RUNS"] ?? 1500);
 const build = (objects: readonly AnyObject[], settings = defaultMeshSettings): MeshStore => {
@@ -110,6 +111,46 @@ const versions = fc
     return [old as AnyObject, now as AnyObject] as const;
   });
 
+const fixtureFolder = join(import.meta.dirname, "../rules");
+const fixtureFiles = (): readonly string[] =>
+  rules.flatMap(({ id }) =>
+    readdirSync(join(fixtureFolder, id))
+      .filter((name) => name.endsWith(".yaml"))
+      .map((name) => join(fixtureFolder, id, name)),
+  );
+
+/** What the change introduces, by a search for the subjects or by a scan of all. */
+function introduced(
+  mesh: Mesh,
+  { old, object }: Record<"old" | "object", AnyObject>,
+  isScan = false,
+): readonly string[] {
+  const { findings, errors } = judge(rules, mesh, [{ old, object }], { isScan });
+  for (const { error } of errors) throw error;
+  return findings
+    .filter(({ introduced, rule, subject }) => introduced && (!rule.onlyOwnChanges || subject === object))
+    .map(textOf)
+    .sort();
+}
+
+/** The object with another positive weight wherever it has one, or with none of them. */
+function weighted(object: AnyObject, weight: number): AnyObject {
+  let isOther = false;
+  const changed = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(changed);
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(
+      Object.entries(value).map(([key, one]: [string, unknown]) => {
+        if (key !== "weight" || typeof one !== "number" || one <= 0) return [key, changed(one)];
+        isOther = true;
+        return [key, weight === 0 ? 0 : one + weight];
+      }),
+    );
+  };
+  const other = changed(object) as AnyObject;
+  return isOther ? other : object;
+}
+
 describe("changes that nothing reads", () => {
   test("of labels and annotations of a Namespace, none introduces anything elsewhere", () => {
     const seen = { unread: 0, read: 0, elsewhere: 0 };
@@ -117,17 +158,9 @@ describe("changes that nothing reads", () => {
       fc.property(someObjects(), selecting, settings, versions, (given, selector, settings, [old, object]) => {
         const others = [...given, ...(selector === undefined ? [] : [selector])];
         const mesh = build([...others.filter((one) => identityOf(one) !== identityOf(old)), old], settings);
-        const told = (isScan: boolean) => {
-          const { findings, errors } = judge(rules, mesh, [{ old, object }], { isScan });
-          for (const { error } of errors) throw error;
-          return findings
-            .filter(({ introduced, rule, subject }) => introduced && (!rule.onlyOwnChanges || subject === object))
-            .map(textOf)
-            .sort();
-        };
         const isUnread = areUnread([{ old, object }], mesh, mesh);
         seen[isUnread ? "unread" : "read"]++;
-        const [narrowed, all] = [told(false), told(true)];
+        const [narrowed, all] = [introduced(mesh, { old, object }), introduced(mesh, { old, object }, true)];
         assert.deepEqual(narrowed, all);
         const own = `| ${identityOf(object)} |`;
         if (all.some((line) => !line.includes(own))) seen.elsewhere++;
@@ -135,6 +168,32 @@ describe("changes that nothing reads", () => {
       { numRuns },
     );
     assert.ok(Math.min(seen.unread, seen.read) > numRuns / 20 && seen.elsewhere > 0, JSON.stringify(seen));
+  });
+
+  test("of the shares of a route's destinations, none introduces anything elsewhere", async () => {
+    const seen = { canary: 0, stopped: 0, elsewhere: 0 };
+    for (const file of fixtureFiles()) {
+      const fixture = await readFixture(file);
+      const objects = fixture.objects.flatMap(({ object, isAfter }) => (isAfter ? [] : [object]));
+      for (const one of objects.filter(({ kind }) => kind === "VirtualService" || kind === "KubernetesRoute")) {
+        const [other, none] = [weighted(one, 7), weighted(one, 0)];
+        // Weights whose sum can overflow are not compared.
+        if (other === one || /"weight":\d{6}/.test(JSON.stringify(one))) continue;
+        for (const [old, object, isUnread] of [
+          [one, other, true],
+          [one, none, false],
+          [none, one, false],
+        ] as const) {
+          const mesh = build([...objects.filter((known) => known !== one), old], fixture.settings);
+          const narrowed = introduced(mesh, { old, object });
+          assert.deepEqual(narrowed, introduced(mesh, { old, object }, true), `${file} ${identityOf(one)}`);
+          assert.equal(areUnread([{ old, object }], mesh, mesh), isUnread, `${file} ${identityOf(one)}`);
+          seen[isUnread ? "canary" : "stopped"]++;
+          if (narrowed.some((line) => !line.includes(`| ${identityOf(object)} |`))) seen.elsewhere++;
+        }
+      }
+    }
+    assert.ok(Math.min(seen.canary, seen.stopped) > 50 && seen.elsewhere > 0, JSON.stringify(seen));
   });
 
   test("rules ask Namespaces only for labels and annotations that count as read", async () => {
