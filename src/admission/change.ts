@@ -1,3 +1,4 @@
+import { hasEqualMembers, isEqual } from "../kube/equal.ts";
 import { keyOf } from "../kube/identity.ts";
 import { type KeptFields, nothingKept } from "../kube/kept-fields.ts";
 import { type Kind, kindOf } from "../kube/kinds.ts";
@@ -172,8 +173,8 @@ function isUnchanged(old: AnyObject | undefined, object: AnyObject | undefined, 
     hasSameLastApplied(request)
   );
 }
-const comparedApart = ["metadata", "kept"];
-const ofEachVersion = ["resourceVersion", "annotations"];
+const comparedApart = { except: ["metadata", "kept"] };
+const ofEachVersion = { except: ["resourceVersion", "annotations"] };
 
 /** Compared in the request, because the view may have dropped the annotation. */
 const hasSameLastApplied = ({ object, oldObject }: AdmissionRequest): boolean =>
@@ -182,14 +183,6 @@ const hasSameLastApplied = ({ object, oldObject }: AdmissionRequest): boolean =>
 function lastAppliedOf(raw: unknown): string {
   const text = member(member(member(raw, "metadata"), "annotations"), lastApplied);
   return typeof text === "string" ? text : "";
-}
-
-/** Compares results of readers, which are plain data of limited depth. */
-function isEqual(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  if (Array.isArray(a)) return Array.isArray(b) && hasEqualItems(a, b);
-  return !Array.isArray(b) && hasEqualMembers(a, b);
 }
 
 /** What rules of policies read, but for what every write changes. */
@@ -202,27 +195,6 @@ function isEqualKept(old: unknown, now: unknown): boolean {
   };
   return isEqual(stable(old), stable(now));
 }
-
-function hasEqualItems(a: readonly unknown[], b: readonly unknown[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (!isEqual(a[i], b[i])) return false;
-  return true;
-}
-
-/** `except`: members that do not count. */
-function hasEqualMembers(a: object, b: object, except: readonly string[] = none): boolean {
-  let more = 0;
-  for (const key in a) {
-    if (except.includes(key)) continue;
-    const other = (b as Fields)[key];
-    if (!isEqual((a as Fields)[key], other) || (other === undefined && !Object.hasOwn(b, key))) return false;
-    more++;
-  }
-  for (const key in b) if (!except.includes(key)) more--;
-  return more === 0;
-}
-type Fields = Readonly<Record<string, unknown>>;
-const none: readonly string[] = [];
 
 function unknownKind({ kind: { group, kind } }: AdmissionRequest): string {
   const shown = group === "" ? kind : `${kind}.${group}`;

@@ -1,5 +1,6 @@
+import { hasEqualMembers } from "../kube/equal.ts";
 import type { Kind } from "../kube/kinds.ts";
-import type { AnyObject, Labels, ObjectMetadata } from "../kube/object.ts";
+import type { AnyObject, Labels } from "../kube/object.ts";
 import { isAnnotationRead, isLabelRead } from "../mesh/membership/namespace-metadata.ts";
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
@@ -15,13 +16,19 @@ export const areUnread = (changes: readonly Change[] | undefined, before: Mesh, 
 
 function isUnread({ old, object }: Change, mesh: Mesh): boolean {
   if (old === undefined || object === undefined || old.implied || object.implied) return false;
-  if (old.kind === "Namespace") return isSameMetadata(old, object, mesh) && isSame(contentOf(old), contentOf(object));
+  if (old.kind === "Namespace") return isSameMetadata(old, object, mesh) && hasEqualMembers(old, object, content);
   return (
     withShares.has(old.kind) &&
-    isSame(resourceVersionApart(old.metadata), resourceVersionApart(object.metadata)) &&
-    isSame(contentOf(old), contentOf(object), isShare)
+    hasEqualMembers(old.metadata, object.metadata, ofEachVersion) &&
+    hasEqualMembers(old, object, { ...content, isAlike: isShare })
   );
 }
+
+/** What is kept of raw fields is for rules of policies. */
+const content = { except: ["metadata", "kept"] };
+/** Every update changes the resourceVersion. */
+const ofEachVersion = { except: ["resourceVersion"] };
+const beside = { except: [...ofEachVersion.except, "labels", "annotations"] };
 
 const withShares: ReadonlySet<Kind> = new Set<Kind>(["VirtualService", "KubernetesRoute"]);
 
@@ -32,47 +39,14 @@ const withShares: ReadonlySet<Kind> = new Set<Kind>(["VirtualService", "Kubernet
 const isShare = (key: string, value: unknown): boolean =>
   key === "weight" && typeof value === "number" && value > 0 && value <= 10_000;
 
-/** What is kept of raw fields is for rules of policies. */
-function contentOf({ metadata: _metadata, kept: _kept, ...content }: AnyObject): object {
-  return content;
-}
-
 function isSameMetadata(old: AnyObject, object: AnyObject, mesh: Mesh): boolean {
   const [a, b] = [old.metadata, object.metadata];
   return (
-    isSame(othersOf(a), othersOf(b)) &&
+    hasEqualMembers(a, b, beside) &&
     keysThatDiffer(a.labels, b.labels).every((key) => !isLabelRead(key, mesh)) &&
     keysThatDiffer(a.annotations, b.annotations).every((key) => !isAnnotationRead(key))
   );
 }
 
-function othersOf({ labels: _labels, annotations: _annotations, ...others }: ObjectMetadata): object {
-  return resourceVersionApart(others);
-}
-
-/** Every update changes the resourceVersion. */
-function resourceVersionApart({ resourceVersion: _v, ...others }: Partial<ObjectMetadata>): object {
-  return others;
-}
-
 const keysThatDiffer = (a: Labels, b: Labels): readonly string[] =>
   Object.keys({ ...a, ...b }).filter((key) => a[key] !== b[key]);
-
-/** `isLike`: of these values of a key, one is as good as another. */
-type IsLike = (key: string, value: unknown) => boolean;
-
-/** Readers make values of text, numbers, lists and records. Anything else counts as different. */
-function isSame(a: unknown, b: unknown, isLike?: IsLike): boolean {
-  if (a === b) return true;
-  if (!isNested(a) || !isNested(b)) return false;
-  const [keys, others] = [Object.keys(a), Object.keys(b)];
-  const isSameAt = (key: string) => {
-    const [one, other]: readonly unknown[] = [Reflect.get(a, key), Reflect.get(b, key)];
-    return isSame(one, other, isLike) || (isLike?.(key, one) === true && isLike(key, other));
-  };
-  return keys.length === others.length && keys.every(isSameAt);
-}
-
-const isNested = (value: unknown): value is object =>
-  typeof value === "object" && value !== null && nested.has(Object.getPrototypeOf(value));
-const nested: ReadonlySet<unknown> = new Set([Object.prototype, Array.prototype, null]);
