@@ -24,7 +24,7 @@ import {
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, forWording, type MeshView } from "../../view/view.ts";
 
 /** The problem of a destination that nothing defines, which is the same for all VirtualServices. The key is its host. */
 const missingDestination = fact("missingDestination", "key", [missingHost], (host, mesh): Problem => {
@@ -40,8 +40,11 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
   };
 });
 
+// Subsets decide which rule says that a host is missing. A DestinationRule that comes or goes takes no host away.
+const subsetsNow = forWording(subsetsOfHost);
+
 const reads = [
-  ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads, ...doubtReads],
+  ...[...registryReads, missingDestination, subsetsNow, ...arrivalReads, ...doubtReads],
   ...[gatewaysOfVirtualService, workloadsOfGateway],
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -75,14 +78,17 @@ export const virtualServiceDestinationNotFound = defineRule({
 
   *compare(before, after) {
     let old: ReadonlySet<string | undefined> | undefined;
-    const wasDefined = definedHosts(before.object, before.mesh);
+    const was = hostsBefore(before.object, before.mesh);
+    const wasDefined = (host: string) => was(host) === "defined";
+    const wasServed = isServed(before.object, before.mesh.settings);
     for (const found of problemsOf(after.object, after.mesh, wasDefined)) {
       if (found === undefined) {
         yield;
         continue;
       }
-      old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, traffic, asked } = found;
+      if (!isMissing(asked)) old ??= yield* keysBefore(before.object, before.mesh);
+      const existed = isMissing(asked) ? wasServed && was(asked.host) === "missing" : old?.has(problem.key);
       const isGone = isMissing(asked) && wasDefined(asked.host);
       const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
       yield {
@@ -90,7 +96,7 @@ export const virtualServiceDestinationNotFound = defineRule({
         ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
         at: placeOf(found),
         ...(onlyWarns === undefined ? {} : { onlyWarns }),
-        ...(old.has(problem.key) ? { existed: true as const } : {}),
+        ...(existed ? { existed } : {}),
       };
     }
   },
@@ -125,14 +131,18 @@ function* keysBefore(
   return keys;
 }
 
-/** Whether something defined a host. Only those may be asked for that the relation gave for this VirtualService. */
-function definedHosts(virtualService: VirtualService, mesh: View): (host: string) => boolean {
+/**
+ * Whether something defined a host that a VirtualService sent requests to; undefined: it did not. Only those may be asked for that the
+ * relation gave for it.
+ */
+function hostsBefore(virtualService: VirtualService, mesh: View): (host: string) => "defined" | "missing" | undefined {
   const { namespace } = virtualService.metadata;
   const full = ({ destination }: Traffic) => fullHost(destination.host, namespace, mesh.settings.domain);
   let named: ReadonlySet<string> | undefined;
   return (host) => {
     named ??= new Set(trafficOf(virtualService).map(full));
-    return named.has(host) && mesh.get(registeredHost, host).definitions.length > 0;
+    if (!named.has(host)) return undefined;
+    return mesh.get(registeredHost, host).definitions.length > 0 ? "defined" : "missing";
   };
 }
 
@@ -149,7 +159,7 @@ function hostsWithoutSubset(
     let found = known.get(host);
     if (found === undefined) {
       const there = named.get(host);
-      found = there !== undefined && isAnyNowhere(there, mesh.get(subsetsOfHost, host));
+      found = there !== undefined && isAnyNowhere(there, mesh.get(subsetsNow, host));
       known.set(host, found);
     }
     return found;
@@ -248,7 +258,7 @@ const isTaken = (
   isLookedUp(asked.host) &&
   isMissing(asked) &&
   wasDefined?.(asked.host) === true &&
-  !(destination.subset && mesh.get(subsetsOfHost, asked.host).isNowhere(destination.subset));
+  !(destination.subset && mesh.get(subsetsNow, asked.host).isNowhere(destination.subset));
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
