@@ -11,7 +11,7 @@ import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 const labelsOf = ({ pod }: Workload): Labels => pod.labels;
 
 /** The workloads of a namespace, of which nothing depends on the labels of the Namespace. The key is its name. */
-const workloadsByLabels = fact("workloadsByLabels", "key", [workloadsOfNamespace], (namespace, mesh) => {
+export const workloadsByLabels = fact("workloadsByLabels", "key", [workloadsOfNamespace], (namespace, mesh) => {
   const all = mesh.under(workloadsOfNamespace, [namespace]);
   const { true: proxies = [], false: others = [] } = Object.groupBy(all, (one) => `${isProxy(one)}` as const);
   return { workloads: new Labelled(others, labelsOf), proxies: new Labelled(proxies, labelsOf) };

@@ -79,28 +79,33 @@ export const virtualServiceDestinationNotFound = defineRule({
   *compare(before, after) {
     let old: ReadonlySet<string | undefined> | undefined;
     const was = hostsBefore(before.object, before.mesh);
-    const wasDefined = (host: string) => was(host) === "defined";
-    const wasServed = isServed(before.object, before.mesh.settings);
-    for (const found of problemsOf(after.object, after.mesh, wasDefined)) {
-      if (found === undefined) {
-        yield;
-        continue;
+    for (const found of problemsOf(after.object, after.mesh, (host) => was(host) === "defined")) {
+      if (found === undefined) yield;
+      else if (isMissing(found.asked)) yield missingSince(was(found.asked.host), found, after);
+      else {
+        old ??= yield* keysBefore(before.object, before.mesh);
+        const { problem, asked } = found;
+        const existed = old.has(problem.key) ? { existed: true as const } : {};
+        yield { ...problem, at: placeOf(found), onlyWarns: mayFollow(asked), ...existed };
       }
-      const { problem, traffic, asked } = found;
-      if (!isMissing(asked)) old ??= yield* keysBefore(before.object, before.mesh);
-      const existed = isMissing(asked) ? wasServed && was(asked.host) === "missing" : old?.has(problem.key);
-      const isGone = isMissing(asked) && wasDefined(asked.host);
-      const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
-      yield {
-        ...problem,
-        ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
-        at: placeOf(found),
-        ...(onlyWarns === undefined ? {} : { onlyWarns }),
-        ...(existed ? { existed } : {}),
-      };
     }
   },
 });
+
+type Was = "defined" | "missing" | undefined;
+
+function missingSince(was: Was, found: Found, after: Side): Problem {
+  const { problem, traffic, asked } = found;
+  const isGone = was === "defined";
+  const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
+  return {
+    ...problem,
+    ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
+    at: placeOf(found),
+    ...(onlyWarns === undefined ? {} : { onlyWarns }),
+    ...(was === "missing" ? { existed: true } : {}),
+  };
+}
 
 /** Nothing is denied because of what is there, such as an alias of an alias, either: others may correct it. */
 function mayFollow(asked: Asked): string {
@@ -110,10 +115,11 @@ function mayFollow(asked: Asked): string {
     : "the Service or the ServiceEntry may be created later";
 }
 
-function doubtOf(
-  traffic: Traffic,
-  { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
-): string | undefined {
+interface Side {
+  readonly object: VirtualService;
+  readonly mesh: View;
+}
+function doubtOf(traffic: Traffic, { object, mesh }: Side): string | undefined {
   const doubt = doubtOfTraffic(traffic, object, mesh);
   return doubt ?? (isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known");
 }
@@ -135,14 +141,15 @@ function* keysBefore(
  * Whether something defined a host that a VirtualService sent requests to; undefined: it did not. Only those may be asked for that the
  * relation gave for it.
  */
-function hostsBefore(virtualService: VirtualService, mesh: View): (host: string) => "defined" | "missing" | undefined {
+function hostsBefore(virtualService: VirtualService, mesh: View): (host: string) => Was {
   const { namespace } = virtualService.metadata;
   const full = ({ destination }: Traffic) => fullHost(destination.host, namespace, mesh.settings.domain);
   let named: ReadonlySet<string> | undefined;
   return (host) => {
     named ??= new Set(trafficOf(virtualService).map(full));
     if (!named.has(host)) return undefined;
-    return mesh.get(registeredHost, host).definitions.length > 0 ? "defined" : "missing";
+    if (mesh.get(registeredHost, host).definitions.length > 0) return "defined";
+    return isServed(virtualService, mesh.settings) ? "missing" : undefined;
   };
 }
 
