@@ -24,7 +24,7 @@ import {
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { fact, forWording, type MeshView } from "../../view/view.ts";
+import { fact, type MeshView } from "../../view/view.ts";
 
 /** The problem of a destination that nothing defines, which is the same for all VirtualServices. The key is its host. */
 const missingDestination = fact("missingDestination", "key", [missingHost], (host, mesh): Problem => {
@@ -40,11 +40,8 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
   };
 });
 
-// Subsets decide which rule says that a host is missing. A DestinationRule that comes or goes takes no host away.
-const subsetsNow = forWording(subsetsOfHost);
-
 const reads = [
-  ...[...registryReads, missingDestination, subsetsNow, ...arrivalReads, ...doubtReads],
+  ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads, ...doubtReads],
   ...[gatewaysOfVirtualService, workloadsOfGateway],
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -78,34 +75,26 @@ export const virtualServiceDestinationNotFound = defineRule({
 
   *compare(before, after) {
     let old: ReadonlySet<string | undefined> | undefined;
-    const was = hostsBefore(before.object, before.mesh);
-    for (const found of problemsOf(after.object, after.mesh, (host) => was(host) === "defined")) {
-      if (found === undefined) yield;
-      else if (isMissing(found.asked)) yield missingSince(was(found.asked.host), found, after);
-      else {
-        old ??= yield* keysBefore(before.object, before.mesh);
-        const { problem, asked } = found;
-        const existed = old.has(problem.key) ? { existed: true as const } : {};
-        yield { ...problem, at: placeOf(found), onlyWarns: mayFollow(asked), ...existed };
+    const wasDefined = definedHosts(before.object, before.mesh);
+    for (const found of problemsOf(after.object, after.mesh, wasDefined)) {
+      if (found === undefined) {
+        yield;
+        continue;
       }
+      old ??= yield* keysBefore(before.object, before.mesh);
+      const { problem, traffic, asked } = found;
+      const isGone = isMissing(asked) && wasDefined(asked.host);
+      const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
+      yield {
+        ...problem,
+        ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
+        at: placeOf(found),
+        ...(onlyWarns === undefined ? {} : { onlyWarns }),
+        ...(old.has(problem.key) ? { existed: true as const } : {}),
+      };
     }
   },
 });
-
-type Was = "defined" | "missing" | undefined;
-
-function missingSince(was: Was, found: Found, after: Side): Problem {
-  const { problem, traffic, asked } = found;
-  const isGone = was === "defined";
-  const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
-  return {
-    ...problem,
-    ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
-    at: placeOf(found),
-    ...(onlyWarns === undefined ? {} : { onlyWarns }),
-    ...(was === "missing" ? { existed: true } : {}),
-  };
-}
 
 /** Nothing is denied because of what is there, such as an alias of an alias, either: others may correct it. */
 function mayFollow(asked: Asked): string {
@@ -115,11 +104,10 @@ function mayFollow(asked: Asked): string {
     : "the Service or the ServiceEntry may be created later";
 }
 
-interface Side {
-  readonly object: VirtualService;
-  readonly mesh: View;
-}
-function doubtOf(traffic: Traffic, { object, mesh }: Side): string | undefined {
+function doubtOf(
+  traffic: Traffic,
+  { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
+): string | undefined {
   const doubt = doubtOfTraffic(traffic, object, mesh);
   return doubt ?? (isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known");
 }
@@ -137,19 +125,14 @@ function* keysBefore(
   return keys;
 }
 
-/**
- * Whether something defined a host that a VirtualService sent requests to; undefined: it did not. Only those may be asked for that the
- * relation gave for it.
- */
-function hostsBefore(virtualService: VirtualService, mesh: View): (host: string) => Was {
+/** Whether something defined a host. Only those may be asked for that the relation gave for this VirtualService. */
+function definedHosts(virtualService: VirtualService, mesh: View): (host: string) => boolean {
   const { namespace } = virtualService.metadata;
   const full = ({ destination }: Traffic) => fullHost(destination.host, namespace, mesh.settings.domain);
   let named: ReadonlySet<string> | undefined;
   return (host) => {
     named ??= new Set(trafficOf(virtualService).map(full));
-    if (!named.has(host)) return undefined;
-    if (mesh.get(registeredHost, host).definitions.length > 0) return "defined";
-    return isServed(virtualService, mesh.settings) ? "missing" : undefined;
+    return named.has(host) && mesh.get(registeredHost, host).definitions.length > 0;
   };
 }
 
@@ -166,7 +149,7 @@ function hostsWithoutSubset(
     let found = known.get(host);
     if (found === undefined) {
       const there = named.get(host);
-      found = there !== undefined && isAnyNowhere(there, mesh.get(subsetsNow, host));
+      found = there !== undefined && isAnyNowhere(there, mesh.get(subsetsOfHost, host));
       known.set(host, found);
     }
     return found;
@@ -265,7 +248,7 @@ const isTaken = (
   isLookedUp(asked.host) &&
   isMissing(asked) &&
   wasDefined?.(asked.host) === true &&
-  !(destination.subset && mesh.get(subsetsNow, asked.host).isNowhere(destination.subset));
+  !(destination.subset && mesh.get(subsetsOfHost, asked.host).isNowhere(destination.subset));
 const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
