@@ -72,7 +72,8 @@ class Side implements Mesh {
   readonly settings: AllMeshSettings;
   readonly #mesh: Mesh;
   readonly #spend: (objects: number) => void;
-  readonly #facts = new Map<AnyFact, Map<AnyObject | string, unknown>>();
+  /** By the function that computes them, which a fact shares with those that differ from it in what reaches them (`reachedBy`). */
+  readonly #facts = new Map<AnyFact["compute"], Map<AnyObject | string, unknown>>();
   readonly #lists = new Map<Index, SmallMap<string, readonly AnyObject[]>>();
   readonly #beside: Beside | undefined;
 
@@ -84,12 +85,13 @@ class Side implements Mesh {
   }
 
   get(fact: AnyFact, subject: AnyObject | string): never {
-    let values = this.#facts.get(fact);
-    if (values === undefined) this.#facts.set(fact, (values = this.#valuesOf(fact)));
+    const { compute } = fact;
+    let values = this.#facts.get(compute);
+    if (values === undefined) this.#facts.set(compute, (values = this.#valuesOf(fact)));
     const known = values.get(subject);
     if (known !== undefined) return (known === noValue ? undefined : known) as never;
     this.#spend(1);
-    const value = fact.compute(subject as never, this);
+    const value = compute(subject as never, this);
     values.set(subject, value === undefined ? noValue : value);
     return value as never;
   }
@@ -99,8 +101,8 @@ class Side implements Mesh {
     const { side, kinds, settings } = this.#beside;
     const reads = whatIsReadBy(fact);
     if (!reads.kinds.isDisjointFrom(kinds) || !reads.settings.isDisjointFrom(settings)) return new Map();
-    let values = side.#facts.get(fact);
-    if (values === undefined) side.#facts.set(fact, (values = new Map()));
+    let values = side.#facts.get(fact.compute);
+    if (values === undefined) side.#facts.set(fact.compute, (values = new Map()));
     return values;
   }
   visited(objects: number): void {

@@ -6,7 +6,7 @@ import { overlay, withSettings } from "../../src/view/overlay.ts";
 import { changedSettings, defaultMeshSettings } from "../../src/view/settings.ts";
 import { sideBeside, sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
-import { fact, index, relation, setting } from "../../src/view/view.ts";
+import { fact, forWording, index, reachedBy, relation, setting } from "../../src/view/view.ts";
 
 const named = (kind: Kind, name: string): AnyObject => readObject(kind, { metadata: { namespace: "shop", name } });
 const byNamespace = index("Service", ({ metadata }) => [metadata.namespace]);
@@ -52,6 +52,13 @@ describe("two sides of a change", () => {
   test("compute a fact once if it reads nothing that changed", () => {
     const { service, before, after } = sidesAfter(named("Sidecar", "s"));
     assert.deepEqual([before.get(all, service), after.get(all, service)], [0, 1]);
+    assert.deepEqual(computed, ["all", "gateways", "all"]);
+  });
+
+  test("compute a fact once, however changes reach it", () => {
+    const { service, before, after } = sidesAfter(named("Sidecar", "s"));
+    const others = [reachedBy(all, [sidecarsBeside]), forWording(all)];
+    for (const mesh of [before, after]) for (const one of [all, ...others]) mesh.get(one, service);
     assert.deepEqual(computed, ["all", "gateways", "all"]);
   });
 

@@ -1,11 +1,11 @@
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings, SettingsWith } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation, setting } from "../../view/view.ts";
+import { workloadsByLabels } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { selectsPods, servicesOfNamespace } from "../membership/services.ts";
 import { portsOf, portsOfEntry, type TargetPorts } from "../membership/target-ports.ts";
-import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
-import { Labelled } from "../objects/labelled.ts";
+import type { Workload } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { SelectorsTogether } from "../objects/selectors-together.ts";
@@ -173,7 +173,7 @@ export const destinationsWithTls = fact(
   [
     ...serviceDestinationReads,
     serviceEntriesOfNamespace,
-    workloadsOfNamespace,
+    workloadsByLabels,
     tlsRulesOfNamespace,
     destinationRulesOfServiceEntry,
     servicesBesideServiceEntry,
@@ -198,12 +198,11 @@ export const destinationsWithTls = fact(
 type Select = (labels: Labels) => readonly Workload[];
 
 /** Selects workloads of a namespace. Proxies such as gateways are no servers of a host. */
-export function selecting(namespace: Namespace, mesh: MeshView<typeof workloadsOfNamespace>): Select {
-  const pods = mesh.related(workloadsOfNamespace, namespace).filter((workload) => !isProxy(workload));
-  const labelled = new Labelled(pods, ({ pod }) => pod.labels);
+export function selecting(namespace: Namespace, mesh: MeshView<typeof workloadsByLabels>): Select {
+  const { workloads } = mesh.get(workloadsByLabels, namespace.metadata.name);
   const known = new Set<readonly Workload[]>();
   return (labels) => {
-    const found = labelled.selected(labels);
+    const found = workloads.selected(labels);
     if (!known.has(found)) mesh.visited(found.length);
     known.add(found);
     return found;

@@ -6,7 +6,8 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { clientProxies } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { workloadsByLabels } from "../membership/captured.ts";
+import type { Workload } from "../membership/workloads.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import { rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
@@ -64,7 +65,7 @@ export interface RefusedAtHosts {
 const reads = [
   tlsWildcardsOfNamespace,
   ...serviceDestinationReads,
-  workloadsOfNamespace,
+  workloadsByLabels,
   peerAuthenticationsOfNamespace,
   sidecarsOfPassing,
   readers,

@@ -10,6 +10,13 @@ import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
 
 const labelsOf = ({ pod }: Workload): Labels => pod.labels;
 
+/** The workloads of a namespace, of which nothing depends on the labels of the Namespace. The key is its name. */
+export const workloadsByLabels = fact("workloadsByLabels", "key", [workloadsOfNamespace], (namespace, mesh) => {
+  const all = mesh.under(workloadsOfNamespace, [namespace]);
+  const { true: proxies = [], false: others = [] } = Object.groupBy(all, (one) => `${isProxy(one)}` as const);
+  return { workloads: new Labelled(others, labelsOf), proxies: new Labelled(proxies, labelsOf) };
+});
+
 /** The workloads of a namespace, without proxies, and the data planes that capture them. */
 export class Captured {
   readonly workloads: Labelled<Workload>;
@@ -20,12 +27,15 @@ export class Captured {
   readonly #captures = new Map<readonly Workload[], ReadonlySet<Capture>>();
   #ambient: Labelled<Workload> | undefined;
 
-  constructor(namespace: Namespace, workloads: readonly Workload[], settings: InjectorSettings) {
+  constructor(
+    namespace: Namespace,
+    { workloads, proxies }: Pick<Captured, "workloads" | "proxies">,
+    settings: InjectorSettings,
+  ) {
     this.#namespace = namespace;
     this.#settings = settings;
-    const { true: proxies = [], false: others = [] } = Object.groupBy(workloads, (one) => `${isProxy(one)}` as const);
-    this.workloads = new Labelled(others, labelsOf);
-    this.proxies = new Labelled(proxies, labelsOf);
+    this.workloads = workloads;
+    this.proxies = proxies;
   }
 
   /** The workloads that ztunnel captures. */
@@ -68,8 +78,8 @@ export class Captured {
 export const captured = fact(
   "captured",
   "Namespace",
-  [workloadsOfNamespace],
-  (namespace, mesh) => new Captured(namespace, mesh.related(workloadsOfNamespace, namespace), mesh.settings),
+  [workloadsByLabels],
+  (namespace, mesh) => new Captured(namespace, mesh.get(workloadsByLabels, namespace.metadata.name), mesh.settings),
 );
 
 /** Whether anything in a mesh of files shows that ambient mode is used. The cost depends on the size of the mesh. */

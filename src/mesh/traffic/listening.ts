@@ -170,20 +170,23 @@ export const listeningEntriesOfNamespace = relation(
   ),
 );
 
-/** The known ports of the workloads of a namespace. */
+/** A Namespace and the Sidecars of the root namespace. */
+const sidecarsOfRoot = relation("sidecarsOfRoot", rootOfNamespace.from, sidecarsOfNamespace.to);
+
+/** The known ports of the workloads of a namespace. The key is its name: the labels of the Namespace decide nothing of it. */
 export const listening = fact(
   "listening",
-  "Namespace",
-  [servicesOfNamespace, listeningEntriesOfNamespace, sidecarsOfNamespace, rootOfNamespace],
-  (namespace, mesh) => {
-    const [root] = mesh.related(rootOfNamespace, namespace);
-    const ofRoot = root === undefined ? [] : mesh.related(sidecarsOfNamespace, root);
-    return new Listening(
-      mesh.related(servicesOfNamespace, namespace),
-      mesh.related(listeningEntriesOfNamespace, namespace),
-      new Listeners(mesh.related(sidecarsOfNamespace, namespace), ofRoot),
-    );
-  },
+  "key",
+  [servicesOfNamespace, listeningEntriesOfNamespace, sidecarsOfNamespace, sidecarsOfRoot],
+  (namespace, mesh) =>
+    new Listening(
+      mesh.under(servicesOfNamespace, [namespace]),
+      mesh.under(listeningEntriesOfNamespace, [namespace]),
+      new Listeners(
+        mesh.under(sidecarsOfNamespace, [namespace]),
+        mesh.under(sidecarsOfRoot, [mesh.settings.rootNamespace]),
+      ),
+    ),
 );
 
 /**
@@ -197,7 +200,7 @@ export function portsOfSelected(
 ): KnownPorts | undefined {
   const workloads = mesh.get(captured, namespace).workloads.selected(selector);
   if (workloads.length === 0) return undefined;
-  const known = mesh.get(listening, namespace).of(workloads);
+  const known = mesh.get(listening, namespace.metadata.name).of(workloads);
   return known.isOpen ? undefined : known;
 }
 

@@ -8,20 +8,32 @@ import { refusedByWildcards } from "../../mesh/client-tls/wildcard-tls.ts";
 import { portsOf } from "../../mesh/membership/target-ports.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
-import { namespaceOfService, podsNearService, type Service } from "../../mesh/membership/services.ts";
+import { podsNearService, type Service } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { mtlsOf, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import type { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
-import type { MeshView } from "../../view/view.ts";
+import { namespaceOfHost } from "../../mesh/traffic/hosts.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+/** A DestinationRule that sets TLS, and the namespace of its host: over the Services, a change would reach all of them. */
+const namespaceOfTlsHost = relation(
+  "namespaceOfTlsHost",
+  index("DestinationRule", (rule, settings) => {
+    const namespace = namespaceOfHost(hostOfRule(rule, settings), settings.domain);
+    return namespace !== undefined && hasPlaces(rule) && isServed(rule, settings) ? [namespace] : [];
+  }),
+  namespaceByName,
+);
 
 const reads = [
   servicesOfDestinationRule,
   podsNearService,
-  namespaceOfService,
+  namespaceOfTlsHost,
   peerAuthenticationsOfNamespace,
   readers,
   sidecarsOfPassing,
@@ -61,14 +73,12 @@ export const destinationRuleTlsNotAccepted = defineRule({
 
 /** Of a DestinationRule for one Service. Those for wildcards are reported by the namespaces of the services. */
 function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undefined> {
-  if (!isServed(rule, mesh.settings)) return;
+  const [namespace] = mesh.related(namespaceOfTlsHost, rule);
+  if (namespace === undefined) return;
   const places = [...placesOf(rule)];
-  if (places.length === 0) return;
   const host = hostOfRule(rule, mesh.settings);
   const named = new Set<Refusal>();
   for (const service of mesh.related(servicesOfDestinationRule, rule)) {
-    const [namespace] = mesh.related(namespaceOfService, service);
-    if (namespace === undefined) continue;
     const refusals = refusalsAt(service, namespace, mesh);
     for (const place of places) {
       yield undefined;
@@ -119,13 +129,14 @@ interface Place {
 }
 
 /** An entry for a port replaces the other settings, also without tls (clientTlsOf). */
-function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule): Iterable<Place> {
+function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule): Generator<Place, void> {
   const apart = subsets.flatMap(({ trafficPolicy: own, labels }) => (setsTls(own) ? [labels] : []));
   yield* placesIn(trafficPolicy, ["spec", "trafficPolicy"], { subset: undefined, apart });
   for (const [i, { trafficPolicy: own, labels }] of subsets.entries())
     yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { subset: labels, apart: [] });
 }
 const none: ReadonlySet<never> = new Set();
+const hasPlaces = (rule: DestinationRule): boolean => placesOf(rule).next().done === false;
 
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 
