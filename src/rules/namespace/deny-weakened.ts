@@ -3,14 +3,15 @@ import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/autho
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import { Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
+import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { type IdleSide, idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceDenyWeakened = defineRule({
   id: "namespace-deny-weakened",
   subject: "Namespace",
-  reads: [...readsServedPlaces, ...readsIdlePlaces],
-  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
+  reads: [...readsServedPlaces, ...readsIdlePlaces, ...readsCertainCallers],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -29,11 +30,12 @@ export const namespaceDenyWeakened = defineRule({
 
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
+    const callers = new CertainCallers(after);
     const reported = new Set<string>();
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
-      const { gain } = questions.denyLost(place.asked);
+      const { gain } = questions.denyLost(place.asked, callers.at(place));
       if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
       const doubt = doubtAt(place, before, after);
       const key = keyIn(doubt, keyOfGain(gain, place));
