@@ -37,7 +37,7 @@ export const namespaceAuthorizationOpened = defineRule({
     seen: "Requests without a certificate, or from every workload of the mesh, get answers.",
     wayOut: "Delete the policy that the message names, or apply its previous version.",
     silentWhen:
-      "The paths are listed in harmlessPaths, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, and for a Service without one, it only warns.",
+      "The paths are listed in harmlessPaths, only callers without an identity gain something and mTLS is STRICT, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, and for a Service without one, it only warns.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 

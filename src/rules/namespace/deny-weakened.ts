@@ -24,7 +24,7 @@ export const namespaceDenyWeakened = defineRule({
     seen: "The requests in the message, which got 403 before, get answers.",
     wayOut: "Apply the previous DENY policy; the message names it.",
     silentWhen:
-      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports. It only warns of a waypoint that nothing uses, and of a Service without one.",
+      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, they cannot come (without an identity under STRICT, with a token that no RequestAuthentication accepts, to ports of the sidecar itself), the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports. It only warns of a waypoint that nothing uses, and of a Service without one.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
