@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { Questions } from "../../mesh/authorization/requests/gains.ts";
+import { type Answer, type Asked, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { type IdleSide, idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
@@ -35,7 +35,7 @@ export const namespaceDenyWeakened = defineRule({
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
-      const { gain } = questions.denyLost(place.asked, callers.at(place));
+      const { gain } = lostAt(questions, place.asked, callers.at(place));
       if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
       const doubt = doubtAt(place, before, after);
       const key = keyIn(doubt, keyOfGain(gain, place));
@@ -44,6 +44,13 @@ export const namespaceDenyWeakened = defineRule({
     }
   },
 });
+
+/** At a port that is TCP, proxies leave out the attributes of HTTP, so that a DENY rule denies more there. */
+function lostAt(questions: Questions, asked: Asked, callers: Callers | undefined): Answer {
+  const found = questions.denyLost(asked, callers);
+  const isOfHttp = asked.was.place === "http" && asked.is.place === "http";
+  return found.gain === undefined && isOfHttp ? questions.denyLost(asked.at("tcp"), callers) : found;
+}
 
 /** Why nobody may gain anything; undefined: somebody does. */
 const doubtAt = (place: ChangedPlace, ...sides: readonly [before: IdleSide, after: IdleSide]): string | undefined =>
