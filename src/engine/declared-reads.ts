@@ -84,6 +84,9 @@ function settingsAmong(reads: readonly Reads[], behind: (fact: AnyFact) => reado
 /** Every kind that a rule reads through relations. The kind of its subject is included only if it reads other such objects. */
 export const kindsRead = (rule: Rule): ReadonlySet<Kind> => declared(rule).kinds;
 
+export const readsIntents = (rule: Rule): boolean =>
+  rule.subject.includes("MeshwardIntent") || kindsRead(rule).has("MeshwardIntent");
+
 /** The kinds that a view must contain for a rule. A rule for malformed objects of every kind adds none. */
 export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
   new Set([...kindsRead(rule), ...(rule.judgesMalformed ? [] : rule.subject)]);

@@ -5,9 +5,17 @@ import { type Change, subjectOf } from "../view/overlay.ts";
 import { isFree, type SettingName } from "../view/settings.ts";
 import { SmallMap } from "../view/small-map.ts";
 import type { Index, Mesh, Relation } from "../view/view.ts";
-import { leadingTo, type Question, readsSetting, type Walk, type Ways, waysFrom } from "./declared-reads.ts";
+import {
+  leadingTo,
+  type Question,
+  readsIntents,
+  readsSetting,
+  type Walk,
+  type Ways,
+  waysFrom,
+} from "./declared-reads.ts";
 import type { Rule } from "./rule.ts";
-import { areUnread } from "./unread-changes.ts";
+import { type ReadBy, readByOthers } from "./unread-changes.ts";
 
 interface Sides {
   readonly before: Mesh;
@@ -35,8 +43,8 @@ export class Subjects {
   readonly #readers: Readers;
   readonly #question: Question;
   readonly #changes: readonly Change[] | undefined;
-  /** Whether no built-in rule reads what the changes change, except of the changed objects themselves. */
-  #isUnread: boolean | undefined;
+  /** Who reads what the changes change, except of the changed objects themselves. */
+  #readBy: ReadBy | undefined;
 
   /** Without `changes`, all subjects of the mesh after the change. */
   constructor(
@@ -82,9 +90,10 @@ export class Subjects {
   }
 
   /** Whether the changes cannot concern other subjects of a rule, although relations lead to them. */
-  #isOwn({ definedBy }: Rule): boolean {
-    if (this.#question === "state" || definedBy !== undefined) return false;
-    return (this.#isUnread ??= areUnread(this.#changes, this.#before, this.#after));
+  #isOwn(rule: Rule): boolean {
+    if (this.#question === "state" || rule.definedBy !== undefined) return false;
+    this.#readBy ??= readByOthers(this.#changes, this.#before, this.#after);
+    return this.#readBy === "none" || (this.#readBy === "intents" && !readsIntents(rule));
   }
 
   #ownOf({ subject }: Rule): readonly AnyObject[] {

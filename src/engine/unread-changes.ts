@@ -5,23 +5,25 @@ import { isAnnotationRead, isLabelRead } from "../mesh/membership/namespace-meta
 import type { Change } from "../view/overlay.ts";
 import type { Mesh } from "../view/view.ts";
 
-/**
- * Whether no built-in rule reads, for other objects, what the changes change, so that the results for these are the same: labels and
- * annotations of Namespaces that nobody asks for, and the shares of routes, as a canary's next step changes them. Rules for the changed
- * objects themselves may read more, and rules of policies read whatever they name. Other kinds are not compared: most of their updates
- * change what is read.
- */
-export const areUnread = (changes: readonly Change[] | undefined, before: Mesh, after: Mesh): boolean =>
-  changes !== undefined && before.settings === after.settings && changes.every((change) => isUnread(change, after));
+/** Which built-in rules read for other objects what is changed, beside those for the changed objects: none, those about intents, or any. */
+export type ReadBy = "none" | "intents" | "any";
 
-function isUnread({ old, object }: Change, mesh: Mesh): boolean {
-  if (old === undefined || object === undefined || old.implied || object.implied) return false;
-  if (old.kind === "Namespace") return isSameMetadata(old, object, mesh) && hasEqualMembers(old, object, content);
-  return (
-    withShares.has(old.kind) &&
-    hasEqualMembers(old.metadata, object.metadata, ofEachVersion) &&
-    hasEqualMembers(old, object, { ...content, isAlike: isShare })
-  );
+/**
+ * Rules have the same results for other objects where nobody reads what is changed: labels and annotations of Namespaces that nobody asks
+ * for, and the shares of routes, which a canary's next step changes and of which only intents say anything. Rules of policies read
+ * whatever they name. Other kinds are not compared: most of their updates change what is read.
+ */
+export function readByOthers(changes: readonly Change[] | undefined, before: Mesh, after: Mesh): ReadBy {
+  if (changes === undefined || before.settings !== after.settings) return "any";
+  const all = changes.map((change) => readBy(change, after));
+  return (["any", "intents"] as const).find((one) => all.includes(one)) ?? "none";
+}
+
+function readBy({ old, object }: Change, mesh: Mesh): ReadBy {
+  if (old === undefined || object === undefined || old.implied || object.implied) return "any";
+  if (old.kind === "Namespace")
+    return isSameMetadata(old, object, mesh) && hasEqualMembers(old, object, content) ? "none" : "any";
+  return withShares.has(old.kind) && differsInShares(old, object) ? "intents" : "any";
 }
 
 /** What is kept of raw fields is for rules of policies. */
@@ -33,11 +35,15 @@ const beside = { except: [...ofEachVersion.except, "labels", "annotations"] };
 const withShares: ReadonlySet<Kind> = new Set<Kind>(["VirtualService", "KubernetesRoute"]);
 
 /**
- * Of destinations that receive requests, no fact says how many. A sum of such weights has no overflow, as an object that fits into etcd
+ * Of destinations that receive requests, no other fact says how many. A sum of such weights has no overflow, as an object that fits into etcd
  * has too few of them (virtual-service-validation.ts).
  */
 const isShare = (key: string, value: unknown): boolean =>
   key === "weight" && typeof value === "number" && value > 0 && value <= 10_000;
+
+const differsInShares = (old: AnyObject, object: AnyObject): boolean =>
+  hasEqualMembers(old.metadata, object.metadata, ofEachVersion) &&
+  hasEqualMembers(old, object, { ...content, isAlike: isShare });
 
 function isSameMetadata(old: AnyObject, object: AnyObject, mesh: Mesh): boolean {
   const [a, b] = [old.metadata, object.metadata];

@@ -58,7 +58,7 @@ test("a workload beside the gateway may not, in either order", () => {
   ]) {
     const { allowed, message } = last([injected, strict, denyAll, ...steps, opened(ofFront)]);
     assert.ok(!allowed);
-    assert.match(message ?? "", /Anybody may send requests to Deployment shop\/api/);
+    assert.match(message ?? "", /Every workload of the mesh may send requests to Deployment shop\/api/);
   }
 });
 

@@ -146,7 +146,7 @@ describe("rules that admit more than they name", () => {
     // Whoever is named.
     ["a namespace", [from({ namespaces: ["web"] })], "warn", "warn"],
     ["a small network", [from({ ipBlocks: ["10.0.0.0/16"] })], "warn", "warn"],
-    ["the port of the sidecar's metrics", [to({ ports: ["15020"] })], "warn", "deny"],
+    ["the port of the sidecar's metrics", [to({ ports: ["15020"] })], "silent", "deny"],
     ["a health path", [to({ paths: ["/healthz"], methods: ["GET", "HEAD"] })], "warn", "silent"],
     // Nobody.
     ["a contradiction", [from({ namespaces: ["web"], notNamespaces: ["web"] })], "silent", "silent"],

@@ -2,17 +2,18 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { isOpenToMesh } from "../../mesh/authorization/coverage.ts";
 import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { Questions } from "../../mesh/authorization/requests/gains.ts";
+import { type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
+import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceAuthorizationOpened = defineRule({
   id: "namespace-authorization-opened",
   subject: "Namespace",
-  reads: [...readsServedPlaces, ...readsIdlePlaces],
-  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
+  reads: [...readsServedPlaces, ...readsIdlePlaces, ...readsCertainCallers],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -36,17 +37,18 @@ export const namespaceAuthorizationOpened = defineRule({
     seen: "Requests without a certificate, or from every workload of the mesh, get answers.",
     wayOut: "Delete the policy that the message names, or apply its previous version.",
     silentWhen:
-      "The paths are listed in harmlessPaths, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, and for a Service without one, it only warns.",
+      "The paths are listed in harmlessPaths, only callers without an identity gain something and mTLS is STRICT, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, and for a Service without one, it only warns.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *compare(before, after, { harmlessPaths: paths, harmlessMethods: methods }) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
+    const callers = new CertainCallers(after);
     const reported = new Set<string>();
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
-      const opened = openedAt(place, questions, { paths, methods });
+      const opened = openedAt(place, questions, { harmless: { paths, methods }, callers: callers.at(place) });
       if (opened === undefined || losesDefaultDeny(place)) continue;
       // What only warns at one place must not hide what is denied at another.
       const doubt = doubtAt(place) ?? idleReason(place, before, after);
@@ -65,18 +67,26 @@ interface Opened {
   readonly gain: Gain | undefined;
 }
 
+interface Among {
+  readonly harmless: Harmless;
+  readonly callers: Callers | undefined;
+}
+
 /** Whoever has no identity is anybody; any identity is every workload. */
-function openedAt(place: ChangedPlace, questions: Questions, harmless: Harmless): Opened | undefined {
+function openedAt(place: ChangedPlace, questions: Questions, { harmless, callers }: Among): Opened | undefined {
   if (!place.asked.mayGain) return undefined;
   const isReal = ({ by }: Gain): boolean => by !== undefined || place.future !== "none";
-  const { gain } = questions.opened(place.asked, harmless);
-  if (gain !== undefined && isReal(gain)) return { who: "Anybody", gain };
+  const { gain } = questions.opened(place.asked, harmless, callers);
+  if (gain !== undefined && isReal(gain)) return { who: anybody(callers), gain };
   const { gain: ofMesh } = questions.openedToMesh(place.asked, harmless);
   if (ofMesh !== undefined && isReal(ofMesh)) return { who: "Every workload of the mesh", gain: ofMesh };
   const isOpened =
     place.future !== "none" && isOpenToMesh(place.coverageAfter()) && !isOpenToMesh(place.coverageBefore());
   return isOpened ? { who: "Every workload of the mesh", gain: undefined } : undefined;
 }
+
+const anybody = (callers: Callers | undefined): Opened["who"] =>
+  callers?.haveIdentity === true ? "Every workload of the mesh" : "Anybody";
 
 interface Judged {
   readonly key: string;

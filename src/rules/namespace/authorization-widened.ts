@@ -15,15 +15,13 @@ import {
 } from "../../mesh/authorization/custom-authorization.ts";
 import { formatGain, formatRequest, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
-import { namespacesInForce } from "../../mesh/authorization/proxy-attachments.ts";
 import { reachOf } from "../../mesh/authorization/reach.ts";
 import type { Applied } from "../../mesh/authorization/requests/applied.ts";
 import { type Answer, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
-import { acceptingTokensIn } from "../../mesh/authorization/token-checks.ts";
-import { isTerminating, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
-import { acceptsPlaintext, mtls, type NamespaceMtls, planes } from "../../mesh/mtls/effective-mtls.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import {
   changedPlacesAndServed,
   placesServedBetween,
@@ -36,9 +34,7 @@ const reads = [
   ...readsServedPlaces,
   ...readsServedPolicies,
   ...readsCustomAuthorization,
-  acceptingTokensIn,
-  mtls,
-  rootOfNamespace,
+  ...readsCertainCallers,
 ] as const;
 type Side = RuleSide<"Namespace", (typeof reads)[number]>;
 
@@ -46,15 +42,7 @@ export const namespaceAuthorizationWidened = defineRule({
   id: "namespace-authorization-widened",
   subject: "Namespace",
   reads,
-  worksWithout: [
-    "Workload",
-    "KubernetesGateway",
-    "Service",
-    "ServiceEntry",
-    "WorkloadEntry",
-    "PeerAuthentication",
-    "RequestAuthentication",
-  ],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -74,12 +62,11 @@ export const namespaceAuthorizationWidened = defineRule({
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
-    let callers: Callers | undefined;
+    const callers = new CertainCallers(after);
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
-      callers ??= callersOf(after);
-      const { gain, isUndecided } = widening(questions, place, callersAt(place, callers));
+      const { gain, isUndecided } = widening(questions, place, callers.at(place));
       const key = gain === undefined ? "undecided" : keyOfGain(gain, place);
       if (reported.has(key) || losesDefaultDeny(place)) continue;
       if (gain !== undefined) yield problemOf(gain, place, key);
@@ -91,35 +78,13 @@ export const namespaceAuthorizationWidened = defineRule({
   },
 });
 
-/**
- * What is certain about the callers of the namespace's own places. namespace-mtls-weakened and namespace-token-issuer-added report when it is
- * not so any more.
- */
-function callersOf({ object, mesh }: Side): Callers {
-  return {
-    haveIdentity: mesh.knowsAll("PeerAuthentication") && isStrict(mesh.get(mtls, object)),
-    haveNoToken:
-      mesh.knowsAll("RequestAuthentication") &&
-      namespacesInForce(object, mesh).every((namespace) => mesh.get(acceptingTokensIn, namespace).length === 0),
-  };
-}
-
-const isStrict = ({ levels, wide, isOfAll }: NamespaceMtls): boolean =>
-  isOfAll && levels.workload.length === 0 && planes.every((plane) => !acceptsPlaintext(wide(plane)));
-
-/** At a gateway, callers come from outside the mesh; what decides about those of a waypoint elsewhere is in its namespace. */
-function callersAt({ hasLeft, isIngress }: ChangedPlace, callers: Callers): Callers | undefined {
-  if (hasLeft !== undefined) return undefined;
-  return isIngress ? { ...callers, haveIdentity: false } : callers;
-}
-
 /** Without what other rules report: an opening, and a policy of the namespace that allows every workload of the mesh. */
 function widening(questions: Questions, place: ChangedPlace, callers: Callers | undefined): Answer {
   const nothing = { gain: undefined, isUndecided: false };
   const all = questions.widened(place.asked, callers);
   if (all.gain === undefined)
     return place.asked.is.place === "http" ? wideningOfTcp(questions, place, { callers, ofHttp: all }) : all;
-  if (questions.opened(place.asked, usuallyHarmless).gain !== undefined) return nothing;
+  if (questions.opened(place.asked, usuallyHarmless, callers).gain !== undefined) return nothing;
   return isForEveryIdentity(all.gain, place) ? nothing : all;
 }
 
@@ -135,9 +100,9 @@ function wideningOfTcp(
   { callers, ofHttp }: { readonly callers: Callers | undefined; readonly ofHttp: Answer },
 ): Answer {
   if (asked.was.place !== "http" || questions.hasAnswered) return ofHttp;
-  if (questions.denyLost(asked).gain !== undefined) return ofHttp;
+  if (questions.denyLost(asked, callers).gain !== undefined) return ofHttp;
   const asTcp = asked.at("tcp");
-  const found = [questions.widened(asTcp, callers), questions.denyLost(asTcp)];
+  const found = [questions.widened(asTcp, callers), questions.denyLost(asTcp, callers)];
   const gain = found.find((answer) => answer.gain !== undefined)?.gain;
   return { gain, isUndecided: ofHttp.isUndecided || found.some(({ isUndecided }) => isUndecided) };
 }

@@ -1,16 +1,17 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { Questions } from "../../mesh/authorization/requests/gains.ts";
+import { type Answer, type Asked, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
+import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { type IdleSide, idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceDenyWeakened = defineRule({
   id: "namespace-deny-weakened",
   subject: "Namespace",
-  reads: [...readsServedPlaces, ...readsIdlePlaces],
-  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
+  reads: [...readsServedPlaces, ...readsIdlePlaces, ...readsCertainCallers],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
@@ -23,17 +24,18 @@ export const namespaceDenyWeakened = defineRule({
     seen: "The requests in the message, which got 403 before, get answers.",
     wayOut: "Apply the previous DENY policy; the message names it.",
     silentWhen:
-      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports. It only warns of a waypoint that nothing uses, and of a Service without one.",
+      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, they cannot come (without an identity under STRICT, with a token that no RequestAuthentication accepts, to ports of the sidecar itself), the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports. It only warns of a waypoint that nothing uses, and of a Service without one.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *compare(before, after) {
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
+    const callers = new CertainCallers(after);
     const reported = new Set<string>();
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
-      const { gain } = questions.denyLost(place.asked);
+      const { gain } = lostAt(questions, place.asked, callers.at(place));
       if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
       const doubt = doubtAt(place, before, after);
       const key = keyIn(doubt, keyOfGain(gain, place));
@@ -42,6 +44,14 @@ export const namespaceDenyWeakened = defineRule({
     }
   },
 });
+
+/** At a port that is TCP, proxies leave out the attributes of HTTP, so that a DENY rule denies more there. */
+function lostAt(questions: Questions, asked: Asked, callers: Callers | undefined): Answer {
+  const found = questions.denyLost(asked, callers);
+  if (found.gain !== undefined || !asked.change.mayLoseDeny) return found;
+  const isOfHttp = asked.was.place === "http" && asked.is.place === "http";
+  return isOfHttp ? questions.denyLost(asked.at("tcp"), callers) : found;
+}
 
 /** Why nobody may gain anything; undefined: somebody does. */
 const doubtAt = (place: ChangedPlace, ...sides: readonly [before: IdleSide, after: IdleSide]): string | undefined =>

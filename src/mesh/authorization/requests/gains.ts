@@ -1,11 +1,12 @@
 import { type Applied, readAt } from "./applied.ts";
 import type { Attribute } from "./attributes.ts";
-import { type Clause, everyRequest } from "./boxes.ts";
+import { type Box, type Clause, everyRequest } from "./boxes.ts";
 import { workOfQuestion } from "./changed-rules.ts";
+import { isMet } from "./difference.ts";
 import type { Place } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
 import { type Gain, type GainKind, PolicyChange, type Question } from "./policy-change.ts";
-import { type Harmless, type StrangerIdentity, unheardOfIn } from "./strangers.ts";
+import { type Harmless, pastSidecar, type StrangerIdentity, unheardOfIn } from "./strangers.ts";
 import { absent, type Value } from "./values.ts";
 import { Undecided, Work } from "./work.ts";
 
@@ -82,18 +83,23 @@ export class Questions {
 
   /** A request that no ALLOW policy allowed before, and that is allowed now. */
   widened(asked: Asked, callers: Callers = anyCallers): Answer {
-    return this.#first("widened", asked, (change, of) => widenedFor(callers, change, of));
+    return this.#first("widened", asked, (change, of) =>
+      coming({ callers, place: asked.is.place, of }, (among) => change.widened(of, among)),
+    );
   }
 
   /** A request that a DENY policy denied before, and that is allowed now. */
-  denyLost(asked: Asked): Answer {
-    return this.#first("denyLost", asked, (change, of) => change.noLongerDenied(of));
+  denyLost(asked: Asked, callers: Callers = anyCallers): Answer {
+    return this.#first("denyLost", asked, (change, of) =>
+      coming({ callers, place: asked.is.place, of }, (among) => change.noLongerDenied(of, among)),
+    );
   }
 
-  /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. */
-  opened(asked: Asked, harmless: Harmless): Answer {
+  /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. Where plaintext is refused, they are workloads of the mesh. */
+  opened(asked: Asked, harmless: Harmless, { haveIdentity }: Callers = anyCallers): Answer {
+    if (haveIdentity) return this.openedToMesh(asked, harmless);
     if (!asked.change.mayAllowUnnamed(undefined)) return nothing;
-    return this.#first("opened", asked, (change, of) => change.opened({ harmless, identity: undefined }, of));
+    return this.#first("opened", asked, (change, of) => openedToAny([undefined], change, { asked, harmless, of }));
   }
 
   /** The same for workloads of the mesh, whatever they are called: rules that accept any identity name nobody. */
@@ -101,7 +107,7 @@ export class Questions {
     const all = unheardOfIn(asked.is.settings.trustDomain);
     const identities = all.filter((identity) => asked.change.mayAllowUnnamed(identity));
     if (identities.length === 0) return nothing;
-    return this.#first("openedToMesh", asked, (change, of) => openedToAny(identities, change, { harmless, of }));
+    return this.#first("openedToMesh", asked, (change, of) => openedToAny(identities, change, { asked, harmless, of }));
   }
 
   #first(
@@ -137,36 +143,56 @@ export interface Callers {
 }
 const anyCallers: Callers = { haveIdentity: false, haveNoToken: false };
 
-/** Most often the first request can come, so the conditions are added only if it cannot. */
-function* widenedFor(callers: Callers, change: PolicyChange, of: Question): Generator<Gain, undefined> {
-  const [first] = change.widened(of);
-  if (first === undefined) return;
-  if (canCome(first, callers)) {
-    yield first;
-    return;
+interface Coming {
+  readonly callers: Callers;
+  readonly place: Place;
+  readonly of: Question;
+}
+
+/**
+ * Gains by requests that can come. Most often the first one can, so a condition is added only if an example does not meet it. It
+ * is added to what is asked, because a set of requests has others than its example.
+ */
+function* coming(
+  where: Coming,
+  gainsAmong: (among: Box) => Iterable<Gain>,
+  known: readonly Clause[] = [],
+): Generator<Gain, undefined> {
+  const among = everyRequest.withAll(known, where.of.work);
+  for (const gain of among === undefined ? [] : gainsAmong(among)) {
+    const unmet = conditionsOf(where).filter((one) => !known.includes(one) && !isMet([one], gain.request));
+    if (unmet.length > 0) {
+      yield* coming(where, gainsAmong, [...known, ...unmet]);
+      return;
+    }
+    if (!where.callers.haveNoToken || !gain.request.entries().some(isClaim)) yield gain;
   }
-  const { haveIdentity, haveNoToken } = callers;
-  const conditions = [...(haveIdentity ? [withIdentity] : []), ...(haveNoToken ? [withoutToken] : [])];
-  const among = everyRequest.withAll(conditions, of.work);
-  for (const gain of among === undefined ? [] : change.widened(of, among)) if (canCome(gain, callers)) yield gain;
 }
 
 const withIdentity: Clause = { attribute: "identity", values: absent, not: true };
 const withoutToken: Clause = { attribute: "token", values: absent, not: false };
 
-function canCome({ request }: Gain, { haveIdentity, haveNoToken }: Callers): boolean {
-  if (haveIdentity && request.get("identity") === undefined) return false;
-  return !haveNoToken || (request.get("token") === undefined && !request.entries().some(isClaim));
-}
+const conditionsOf = ({ callers, place }: Coming): readonly Clause[] => [
+  ...(callers.haveIdentity ? [withIdentity] : []),
+  ...(callers.haveNoToken ? [withoutToken] : []),
+  ...(place === "ztunnel" ? [] : [pastSidecar]),
+];
 const isClaim = ([attribute, value]: readonly [Attribute, Value]): boolean =>
   attribute.startsWith("claim ") && Array.isArray(value) && value.length > 0;
 
 const nothing: Answer = { gain: undefined, isUndecided: false };
 
+interface OfUnnamed {
+  readonly asked: Asked;
+  readonly harmless: Harmless;
+  readonly of: Question;
+}
+
 function* openedToAny(
   identities: readonly StrangerIdentity[],
   change: PolicyChange,
-  { harmless, of }: { readonly harmless: Harmless; readonly of: Question },
+  { asked, harmless, of }: OfUnnamed,
 ): Generator<Gain, undefined> {
-  for (const identity of identities) yield* change.opened({ harmless, identity }, of);
+  const where = { callers: anyCallers, place: asked.is.place, of };
+  for (const identity of identities) yield* coming(where, (among) => change.opened({ harmless, identity }, of, among));
 }

@@ -1,5 +1,5 @@
 import { allowsAny, type Applied, listChanges, type Rules, rulesOf } from "./applied.ts";
-import { type Box, everyRequest, type Request } from "./boxes.ts";
+import type { Box, Request } from "./boxes.ts";
 import {
   type ChangedRules,
   changedRules,
@@ -80,6 +80,11 @@ export class PolicyChange {
     return !hasOldDeny && (!allowsAny(before) || (!hasNewAllow && allowsAny(after)));
   }
 
+  /** A rule of a DENY policy may be gone, whatever proxies read of it. */
+  get mayLoseDeny(): boolean {
+    return this.#changed.written.hasOldDeny;
+  }
+
   get #before(): readonly Rules[] {
     return this.#rules().before;
   }
@@ -107,7 +112,7 @@ export class PolicyChange {
   }
 
   /** A request that no ALLOW policy allowed before, and that is allowed now. */
-  *widened(question: Question, among = everyRequest): Generator<Gain, undefined> {
+  *widened(question: Question, among: Box): Generator<Gain, undefined> {
     for (const { by, box } of this.#allowed(among, question)) yield this.#gain(by, box);
   }
 
@@ -134,9 +139,9 @@ export class PolicyChange {
   }
 
   /** Requests that a DENY policy denied before, and that are allowed now. */
-  *noLongerDenied({ work, isAnswered }: Question): Generator<Gain, undefined> {
+  *noLongerDenied({ work, isAnswered }: Question, among: Box): Generator<Gain, undefined> {
     for (const lost of this.#changed.oldDeny.filter((ruled) => !isAnswered(ruled)))
-      for (const denied of inside(everyRequest, lost.match, work))
+      for (const denied of inside(among, lost.match, work))
         for (const { box, by } of this.#allowedNow(denied, work))
           yield { place: this.#old.place, request: box.example, by, lost };
   }
@@ -151,9 +156,9 @@ export class PolicyChange {
   }
 
   /** Requests of unnamed callers that no unnamed caller could send before. */
-  *opened(who: Unnamed, question: Question): Generator<Gain, undefined> {
+  *opened(who: Unnamed, question: Question, among: Box): Generator<Gain, undefined> {
     const { work } = question;
-    const start = this.#changed.fromUnnamed(who, this.#now.place, work);
+    const start = this.#changed.fromUnnamed(who, this.#now.place, work)?.withAll(among.clauses, work);
     if (start === undefined) return;
     const ofUnnamed: Part = (rules) => rulesForUnnamed(rules, who.identity);
     let strangers: readonly Request[] | undefined;

@@ -30,7 +30,12 @@ export const usuallyHarmless: Harmless = {
   ],
 };
 
-const portsOfSidecar = new Texts([...portsOfProbes].map((port) => [String(port)]));
+/** Not to a port of the sidecar or its agent, where no policy counts. */
+export const pastSidecar: Clause = {
+  attribute: "port",
+  values: new Texts([...portsOfProbes].map((port) => [String(port)])),
+  not: true,
+};
 
 /** The identity of an unnamed caller; undefined: it has none. */
 export type StrangerIdentity = readonly [trustDomain: string, namespace: string, serviceAccount: string] | undefined;
@@ -76,7 +81,6 @@ export function unnamed(rules: readonly Match[], place: Place, harmless: Harmles
     { attribute: "token", values: absent, not: false },
     ...claimsIn(named).map((attribute) => ({ attribute, values: anyElement, not: true })),
     ...addressAttributes.flatMap((attribute) => outsideOf(attribute, namingBlocks(named, attribute))),
-    ...(place !== "ztunnel" && rules.some(namesPorts) ? outsideOf("port", portsOfSidecar) : []),
     ...(place === "http" ? harmlessLeftOut(harmless) : []),
   ];
 }
@@ -90,9 +94,6 @@ function harmlessLeftOut({ methods, paths }: Harmless): Clauses {
   return lastHarmless.clauses;
 }
 let lastHarmless: (Harmless & { readonly clauses: Clauses }) | undefined;
-
-const namesPorts = ({ operations, conditions }: Match): boolean =>
-  [...operations.flat(), ...conditions].some(({ attribute, not }) => attribute === "port" && !not);
 
 /** Whoever has no token has no claims. */
 const anyElement = new Lists([anything]);
