@@ -140,3 +140,19 @@ test("with the profile strict, a policy gets another name, and a route a delegat
   const { allowed } = cluster.request({ "create PeerAuthentication payments/other": { spec: {} } });
   assert.ok(!allowed, "a second policy that says something else is denied");
 });
+
+test("a policy that allows everyone may be narrowed to some workloads, and not be moved to others", () => {
+  const open: Step = { "create AuthorizationPolicy shop/public": { spec: everybody } };
+  const only = (name: string): Step => ({
+    "patch AuthorizationPolicy shop/public": { spec: { selector: { matchLabels: { app: name } } } },
+  });
+  const steps = [injected, strict, app("api"), app("web"), open, denyAll, only("api")];
+  const narrowed = last(steps);
+  assert.ok(narrowed.allowed, narrowed.message);
+  assert.match(narrowed.warnings.join("\n"), /\[authorization-policy-allows-everyone\]/);
+  const moved = last([...steps, only("web")]);
+  assert.ok(!moved.allowed);
+  assert.match(moved.message ?? "", /\[authorization-policy-allows-everyone\]/);
+  const everywhere = last([...steps, { "patch AuthorizationPolicy shop/public": { spec: { selector: null } } }]);
+  assert.ok(!everywhere.allowed);
+});

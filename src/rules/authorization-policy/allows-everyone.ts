@@ -80,29 +80,41 @@ export const authorizationPolicyAllowsEveryone = defineRule({
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {
       const { enforcedBy, isDenied, isInside } = mesh.get(openable, namespace).concernedBy(policy);
-      const keys = keysOf(policy);
+      const keysAt = keysOf(policy);
       const byEnforcer = [...enforcedBy].map((enforcer) => reachesOfRules(policy, enforcer, mesh.settings));
       const reaches = policy.spec.rules.map((_, i) => widest(byEnforcer.flatMap((all) => all[i]?.reach ?? [])));
       for (const [i, reach] of reaches.entries()) {
         const isWhole = byEnforcer.some((all) => all[i]?.isWhole === true);
         if (reach !== "some")
-          yield problemOf(["spec", "rules", i], reach, keys[reach], { isDenied, isInside, isWhole });
+          yield problemOf(["spec", "rules", i], reach, keysAt(reach), { isDenied, isInside, isWhole });
       }
       const together = widest([...enforcedBy].map((enforcer) => reachOf(policy, enforcer, mesh.settings)));
       if (together !== widest(reaches))
-        yield problemOf(["spec", "rules"], together, keys[together], { isDenied, isInside, isWhole: false });
+        yield problemOf(["spec", "rules"], together, keysAt(together), { isDenied, isInside, isWhole: false });
     }
   },
 });
 
-/** A larger scope is a new problem; a default deny that is added later is none. */
-function keysOf(policy: AuthorizationPolicy): Readonly<Record<Reach, string>> {
+type Keys = Pick<Problem, "key" | "like" | "alsoFor">;
+
+/**
+ * A larger scope is a new problem; a default deny that is added later is none, and neither is what is left of a policy that applied to all
+ * workloads of the namespace.
+ */
+function keysOf(policy: AuthorizationPolicy): (reach: Reach) => Keys {
   const scope = scopeOf(policy);
-  const key = (reach: Reach) => JSON.stringify([scope, reach]);
-  return { everyone: key("everyone"), authenticated: key("authenticated"), some: key("some") };
+  const isOfWorkloads = targetRefsOf(policy).length === 0;
+  const inside = (reach: Reach) => JSON.stringify(["some workloads", reach]);
+  return (reach) => ({
+    key: JSON.stringify([scope, reach]),
+    ...(isOfWorkloads && policy.spec.selector !== undefined ? { like: inside(reach) } : {}),
+    ...(isOfWorkloads && policy.spec.selector === undefined ? { alsoFor: withWeaker(reach).map(inside) } : {}),
+  });
 }
 
-function problemOf(at: Path, reach: Reach, key: string, { isDenied, isInside, isWhole }: Finding): Problem {
+const withWeaker = (reach: Reach): readonly Reach[] => (reach === "everyone" ? [reach, "authenticated"] : [reach]);
+
+function problemOf(at: Path, reach: Reach, keys: Keys, { isDenied, isInside, isWhole }: Finding): Problem {
   const what = at.length > 2 ? "This rule allows" : "Together, the rules of this policy allow";
   const everyone = isWhole
     ? "everyone: no from, to or when restricts it"
@@ -114,7 +126,7 @@ function problemOf(at: Path, reach: Reach, key: string, { isDenied, isInside, is
   return {
     at,
     message: isDenied ? `${who}; it cancels the default deny` : who,
-    key,
+    ...keys,
     ...(reach === "everyone" && isInside
       ? {}
       : {
