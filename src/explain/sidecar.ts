@@ -1,8 +1,7 @@
-import { idOf } from "../kube/identity.ts";
+import { byId, idOf } from "../kube/identity.ts";
 import { namespacesOfDefinition, type Host } from "../mesh/traffic/host-definition.ts";
 import { Egress, isRegistryOnly, selectorOfSidecar, sidecarFor, sidecarsIn } from "../mesh/traffic/sidecar-egress.ts";
 import { usedVirtualService, virtualServicesOfHost } from "../mesh/traffic/virtual-service-choices.ts";
-import { oldestFirst } from "../mesh/objects/creation-order.ts";
 import { formatLabels } from "../mesh/objects/selectors.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
@@ -15,7 +14,7 @@ export function sidecarLines(host: Host, client: string, mesh: Mesh): readonly E
     ofRoot,
     {},
   );
-  const selecting = own.filter((one) => selectorOfSidecar(one) !== undefined).sort(oldestFirst);
+  const selecting = own.filter((one) => selectorOfSidecar(one) !== undefined).sort(byId);
   return [...selecting, ...(common === undefined ? [] : [common])].flatMap((sidecar) => {
     const egress = new Egress(sidecar, client);
     if (egress.importsAll) return [];
