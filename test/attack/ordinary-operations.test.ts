@@ -156,3 +156,31 @@ test("a policy that allows everyone may be narrowed to some workloads, and not b
   const everywhere = last([...steps, { "patch AuthorizationPolicy shop/public": { spec: { selector: null } } }]);
   assert.ok(!everywhere.allowed);
 });
+
+test("a port of the sidecar is a port of the Service at a waypoint, and may not be opened there in silence", () => {
+  const metadata = { labels: { "istio.io/use-waypoint": "waypoint" } };
+  const waypoint: Step = {
+    "create Gateway shop/waypoint": {
+      spec: { gatewayClassName: "istio-waypoint", listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }] },
+    },
+  };
+  const service: Step = {
+    "create Service shop/api": {
+      metadata,
+      spec: { selector: { app: "api" }, ports: [{ name: "http", port: 15021, targetPort: 8080 }] },
+    },
+  };
+  const targetRefs = [{ group: "", kind: "Service", name: "api" }];
+  const rulesFor = (port: string) => [
+    { from: [{ source: { namespaces: ["web"] } }], to: [{ operation: { ports: [port] } }] },
+  ];
+  const policy = (port: string): Step => ({
+    "create AuthorizationPolicy shop/web": { spec: { targetRefs, rules: rulesFor(port) } },
+  });
+  const none: Step = { "create AuthorizationPolicy shop/none": { spec: { targetRefs } } };
+  const ambient = namespace({ "istio.io/dataplane-mode": "ambient" });
+  for (const port of ["15021", "8080"]) {
+    const { warnings } = last([ambient, strict, denyAll, waypoint, app("api"), service, none, policy(port)]);
+    assert.match(warnings.join("\n"), /\[namespace-authorization-widened\].*Service api, at its waypoint/, port);
+  }
+});

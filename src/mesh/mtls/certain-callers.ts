@@ -21,7 +21,7 @@ export const kindsOfCertainCallers = ["PeerAuthentication", "RequestAuthenticati
 export class CertainCallers {
   readonly #object: Namespace;
   readonly #mesh: MeshView<(typeof readsCertainCallers)[number]>;
-  #own: Callers | undefined;
+  #own: Omit<Callers, "passSidecar"> | undefined;
 
   constructor({
     object,
@@ -32,13 +32,14 @@ export class CertainCallers {
   }
 
   /** At a gateway, callers come from outside the mesh; what decides about those of a waypoint elsewhere is in its namespace. */
-  at({ hasLeft, isIngress }: ChangedPlace): Callers | undefined {
+  at({ hasLeft, isIngress, target }: ChangedPlace): Callers | undefined {
     if (hasLeft !== undefined) return undefined;
     this.#own ??= this.#find();
-    return isIngress ? { ...this.#own, haveIdentity: false } : this.#own;
+    const { haveIdentity } = this.#own;
+    return { ...this.#own, haveIdentity: haveIdentity && !isIngress, passSidecar: target === undefined };
   }
 
-  #find(): Callers {
+  #find(): Omit<Callers, "passSidecar"> {
     const [object, mesh] = [this.#object, this.#mesh];
     return {
       haveIdentity: mesh.knowsAll("PeerAuthentication") && isStrict(mesh.get(mtlsNow, object)),

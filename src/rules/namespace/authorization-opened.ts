@@ -78,7 +78,7 @@ function openedAt(place: ChangedPlace, questions: Questions, { harmless, callers
   const isReal = ({ by }: Gain): boolean => by !== undefined || place.future !== "none";
   const { gain } = questions.opened(place.asked, harmless, callers);
   if (gain !== undefined && isReal(gain)) return { who: anybody(callers), gain };
-  const { gain: ofMesh } = questions.openedToMesh(place.asked, harmless);
+  const { gain: ofMesh } = questions.openedToMesh(place.asked, harmless, callers);
   if (ofMesh !== undefined && isReal(ofMesh)) return { who: "Every workload of the mesh", gain: ofMesh };
   const isOpened =
     place.future !== "none" && isOpenToMesh(place.coverageAfter()) && !isOpenToMesh(place.coverageBefore());

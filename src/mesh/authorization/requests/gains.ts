@@ -96,18 +96,22 @@ export class Questions {
   }
 
   /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. Where plaintext is refused, they are workloads of the mesh. */
-  opened(asked: Asked, harmless: Harmless, { haveIdentity }: Callers = anyCallers): Answer {
-    if (haveIdentity) return this.openedToMesh(asked, harmless);
+  opened(asked: Asked, harmless: Harmless, callers: Callers = anyCallers): Answer {
+    if (callers.haveIdentity) return this.openedToMesh(asked, harmless, callers);
     if (!asked.change.mayAllowUnnamed(undefined)) return nothing;
-    return this.#first("opened", asked, (change, of) => openedToAny([undefined], change, { asked, harmless, of }));
+    return this.#first("opened", asked, (change, of) =>
+      openedToAny([undefined], change, { asked, harmless, callers, of }),
+    );
   }
 
   /** The same for workloads of the mesh, whatever they are called: rules that accept any identity name nobody. */
-  openedToMesh(asked: Asked, harmless: Harmless): Answer {
+  openedToMesh(asked: Asked, harmless: Harmless, callers: Callers = anyCallers): Answer {
     const all = unheardOfIn(asked.is.settings.trustDomain);
     const identities = all.filter((identity) => asked.change.mayAllowUnnamed(identity));
     if (identities.length === 0) return nothing;
-    return this.#first("openedToMesh", asked, (change, of) => openedToAny(identities, change, { asked, harmless, of }));
+    return this.#first("openedToMesh", asked, (change, of) =>
+      openedToAny(identities, change, { asked, harmless, callers, of }),
+    );
   }
 
   #first(
@@ -140,8 +144,10 @@ export interface Callers {
   readonly haveIdentity: boolean;
   /** No RequestAuthentication accepts tokens, without which there are no claims either (Istio pilot/pkg/security/authz/model/generator.go requestClaimGenerator). */
   readonly haveNoToken: boolean;
+  /** They come to a sidecar or a gateway, past which its own ports are reached. At a waypoint, these are ports of a Service. */
+  readonly passSidecar: boolean;
 }
-const anyCallers: Callers = { haveIdentity: false, haveNoToken: false };
+const anyCallers: Callers = { haveIdentity: false, haveNoToken: false, passSidecar: false };
 
 interface Coming {
   readonly callers: Callers;
@@ -175,7 +181,7 @@ const withoutToken: Clause = { attribute: "token", values: absent, not: false };
 const conditionsOf = ({ callers, place }: Coming): readonly Clause[] => [
   ...(callers.haveIdentity ? [withIdentity] : []),
   ...(callers.haveNoToken ? [withoutToken] : []),
-  ...(place === "ztunnel" ? [] : [pastSidecar]),
+  ...(callers.passSidecar && place !== "ztunnel" ? [pastSidecar] : []),
 ];
 const isClaim = ([attribute, value]: readonly [Attribute, Value]): boolean =>
   attribute.startsWith("claim ") && Array.isArray(value) && value.length > 0;
@@ -185,14 +191,15 @@ const nothing: Answer = { gain: undefined, isUndecided: false };
 interface OfUnnamed {
   readonly asked: Asked;
   readonly harmless: Harmless;
+  readonly callers: Callers;
   readonly of: Question;
 }
 
 function* openedToAny(
   identities: readonly StrangerIdentity[],
   change: PolicyChange,
-  { asked, harmless, of }: OfUnnamed,
+  { asked, harmless, callers: { passSidecar }, of }: OfUnnamed,
 ): Generator<Gain, undefined> {
-  const where = { callers: anyCallers, place: asked.is.place, of };
+  const where = { callers: { ...anyCallers, passSidecar }, place: asked.is.place, of };
   for (const identity of identities) yield* coming(where, (among) => change.opened({ harmless, identity }, of, among));
 }
