@@ -89,6 +89,15 @@ const clientNode: Plugin = {
   },
 };
 
+/** Only `inject` of fastify, which is for tests, uses light-my-request: fastify asks for it when `inject` is called. */
+const fastify: Plugin = {
+  name: "fastify",
+  setup(bundle) {
+    bundle.onResolve({ filter: /^light-my-request$/ }, ({ path }) => ({ path, namespace: "only-for-tests" }));
+    bundle.onLoad({ filter: /./, namespace: "only-for-tests" }, () => ({ contents: "" }));
+  },
+};
+
 const isAskedAgain = Symbol("the plugin itself asks");
 
 const needed = /^>=(\d+)\.(\d+)$/.exec(packageJson.engines.node);
@@ -138,7 +147,7 @@ async function writeProgram(outfile: string): Promise<Metafile> {
     keepNames: true,
     sourcemap: "linked",
     banner: { js: prologue() },
-    plugins: [assets, builtins, clientNode],
+    plugins: [assets, builtins, clientNode, fastify],
     metafile: true,
     logLevel: "warning",
   });
