@@ -16,10 +16,13 @@ import {
 import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { type MeshView, setting } from "../../view/view.ts";
 
+/** Which TLS clients of a namespace use. */
+const clientReads = [mtls, mutualByRule, setting("autoMtls")] as const;
+
 export const namespaceMtlsWeakened = defineRule({
   id: "namespace-mtls-weakened",
   subject: "Namespace",
-  reads: [mtls, mutualByRule, workloadsOfNamespace, setting("autoMtls")],
+  reads: [...clientReads, workloadsOfNamespace],
   worksWithout: ["DestinationRule", "Service", "Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -50,7 +53,7 @@ export const namespaceMtlsWeakened = defineRule({
 
 interface Side {
   readonly object: Namespace;
-  readonly mesh: MeshView<typeof mtls | typeof mutualByRule>;
+  readonly mesh: MeshView<(typeof clientReads)[number]>;
 }
 
 /**
