@@ -17,7 +17,7 @@ import { isProxy, type Workload, workloadsOfNamespace } from "../../src/mesh/mem
 import { refusesApiServer } from "../../src/mesh/mtls/api-server-calls.ts";
 import { acceptsPlaintext, mtlsModeOf, mtlsOf } from "../../src/mesh/mtls/effective-mtls.ts";
 import { isWide } from "../../src/mesh/mtls/peer-authentications.ts";
-import { isSwitchedOff, type Weakening, weakenings } from "../../src/mesh/mtls/weakenings.ts";
+import { mtlsSwitchedOff, type Weakening, weakenings } from "../../src/mesh/mtls/weakenings.ts";
 import { fullHost, hostOfService } from "../../src/mesh/traffic/hosts.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import type { ExplanationLine } from "../../src/report/explanation.ts";
@@ -357,7 +357,9 @@ describe("audit and explain say one thing", () => {
           const { name } = finding.subject.metadata;
           const sideOf = (mesh: Mesh) => ({ object: namespaceIn(mesh, name), mesh });
           const sides = [sideOf(before), sideOf(after)] as const;
-          const found = [...weakenings(...sides), ...weakenings(...sides, undefined, isSwitchedOff)];
+          const byRules = { autoMtls: true, isSet: () => false };
+          const switchedOff = mtlsSwitchedOff(byRules, byRules, false);
+          const found = [...weakenings(...sides), ...weakenings(...sides, undefined, switchedOff)];
           assert.ok(found.length > 0, finding.message);
           for (const weakening of found) {
             cases.add(caseOf(weakening));

@@ -552,7 +552,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-mtls-weakened": [
     [
-      /^Clients no longer use mTLS for/,
+      /^Clients no longer use mTLS for.*: auto mTLS is disabled/,
+      "Keep a DestinationRule with tls mode ISTIO_MUTUAL for the Services of these workloads.",
+    ],
+    [
+      /^Clients no longer use mTLS for(?!.*: auto mTLS is disabled)/,
       "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
     ],
     [

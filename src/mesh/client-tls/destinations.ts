@@ -100,6 +100,14 @@ export const mutualByRule = fact(
   },
 );
 
+/** Whether DestinationRules set the mesh's mTLS for all Services of pods with these labels. */
+export const isSetByRules = (byRule: MutualByRule | undefined, labels: Labels): boolean =>
+  byRule !== undefined && byRule.mutual.meet(labels) && !byRule.others.meet(labels);
+
+/** Whether no Service of pods with these labels lacks such a DestinationRule, or some has one. */
+export const isSetForSome = (byRule: MutualByRule | undefined, labels: Labels): boolean =>
+  byRule !== undefined && (byRule.mutual.meet(labels) || !byRule.others.meet(labels));
+
 /**
  * Whether a ServiceEntry is MESH_INTERNAL (the default is external) and selects pods of its own namespace. Without ports,
  * clients have no cluster for it (Istio pilot/pkg/networking/core/cluster.go buildOutboundClusters).

@@ -51,10 +51,58 @@ const isWeakened: IsLost = (was, is) => !acceptsPlaintext(was) && acceptsPlainte
  * Whether a mode that left mTLS to the clients ends it: for endpoints with mode DISABLE, sidecars and gateways send plaintext (Istio
  * pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled). ztunnel has no such mode.
  */
-export const isSwitchedOff: IsLost = (was, is) => was.mode === "PERMISSIVE" && is.mode === "DISABLE";
+const isSwitchedOff: IsLost = (was, is) => was.mode === "PERMISSIVE" && is.mode === "DISABLE";
+
+/** What a comparison looks for: which step is a loss, and between which modes. */
+export interface Loss {
+  readonly isLost: IsLost;
+  /** The modes of a namespace that count before and after. */
+  readonly was: (modes: NamespaceMtls) => NamespaceMtls["of"];
+  readonly is: (modes: NamespaceMtls) => NamespaceMtls["of"];
+  /** Whether these can differ although all policies are the same. */
+  readonly isChanged: boolean;
+}
+
+const plaintextAccepted: Loss = { isLost: isWeakened, was: ({ of }) => of, is: ({ of }) => of, isChanged: false };
+
+/** What clients of a namespace use at one side. `isSet`: for pods with these labels, DestinationRules set the mesh's mTLS. */
+export interface ClientsMtls {
+  readonly autoMtls: boolean;
+  readonly isSet: (labels: Labels) => boolean;
+}
+
+/** Clients that used mTLS send plaintext. `isChanged`: what they use can differ although all policies are the same. */
+export const mtlsSwitchedOff = (was: ClientsMtls, is: ClientsMtls, isChanged: boolean): Loss => ({
+  isLost: isSwitchedOff,
+  was: (modes) => modesForClients(modes, was),
+  is: (modes) => modesForClients(modes, is),
+  isChanged,
+});
 
 /**
- * The weakenings that a change causes in a namespace, by `isLost`, without those for which `isSaidElsewhere` is true. If every workload
+ * Without auto mTLS, or with mode DISABLE for the namespace, clients use mTLS for none of its services unless a DestinationRule sets it
+ * (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/model/push_context.go
+ * BestEffortInferServiceMTLSMode), so that PERMISSIVE of one workload or port is of no use to them.
+ */
+function modesForClients(modes: NamespaceMtls, { autoMtls, isSet }: ClientsMtls): NamespaceMtls["of"] {
+  const wide: EffectiveMode = autoMtls ? modes.wide("sidecar") : { mode: "DISABLE" };
+  if (wide.mode !== "DISABLE") return modes.of;
+  const forClients = (mode: EffectiveMode): EffectiveMode => (mode.mode === "PERMISSIVE" ? wide : mode);
+  const known = new Map<Modes, Modes>();
+  return (labels, plane) => {
+    const own = modes.of(labels, plane);
+    if (plane !== "sidecar" || isSet(labels)) return own;
+    const found = known.get(own) ?? {
+      mode: forClients(own.mode),
+      ports: new Map([...own.ports].map(([port, mode]) => [port, forClients(mode)])),
+    };
+    known.set(own, found);
+    return found;
+  };
+}
+
+/**
+ * The weakenings that a change causes in a namespace, by `loss`, without those for which `isSaidElsewhere` is true. If every workload
  * is known, each one is compared before and after, and workloads that follow the namespace are reported once. Otherwise the
  * namespace is compared, and one imaginary workload for each selector, because a policy that wins for some workload also
  * wins for one with only its labels.
@@ -63,9 +111,9 @@ export function* weakenings(
   before: Side,
   after: Side,
   isSaidElsewhere: (weakened: WeakenedMode) => boolean = () => false,
-  isLost: IsLost = isWeakened,
+  loss: Loss = plaintextAccepted,
 ): Iterable<Weakening> {
-  const comparison = new Comparison(before, after, isSaidElsewhere, isLost);
+  const comparison = new Comparison(before, after, isSaidElsewhere, loss);
   const found = foundIn(comparison);
   yield* ofNamespace(found, isSaidElsewhere);
   for (const { of, weakened } of found) for (const mode of weakened.others) yield { ...mode, of };
@@ -129,25 +177,33 @@ class Comparison {
   readonly isChanged: boolean;
   readonly #isSaidElsewhere: (weakened: WeakenedMode) => boolean;
   readonly #isLost: IsLost;
+  readonly #mayChange: boolean;
+  readonly #wasOf: NamespaceMtls["of"];
+  readonly #isOf: NamespaceMtls["of"];
   /** By the steps, and for each of them the modes before and after. */
   readonly #known = new PathMap<readonly PlaneStep[] | Modes, Weakened>();
 
-  constructor(before: Side, after: Side, isSaidElsewhere: (weakened: WeakenedMode) => boolean, isLost: IsLost) {
+  constructor(before: Side, after: Side, isSaidElsewhere: (weakened: WeakenedMode) => boolean, loss: Loss) {
     this.before = before;
     this.after = after;
     this.was = before.mesh.get(mtls, before.object);
     this.is = after.mesh.get(mtls, after.object);
     this.isChanged =
+      loss.isChanged ||
       before.object !== after.object ||
       !hasSameInjectors(before.mesh.settings, after.mesh.settings) ||
       !isSamePolicies(this.was, this.is);
     this.#isSaidElsewhere = isSaidElsewhere;
-    this.#isLost = isLost;
+    this.#isLost = loss.isLost;
+    this.#mayChange = loss.isChanged;
+    this.#wasOf = loss.was(this.was);
+    this.#isOf = loss.is(this.is);
   }
 
   /** Whether nothing can be weakened: no plaintext was refused, or all workloads keep the one mode that they have. */
   get isIdle(): boolean {
-    if (this.#isLost === isSwitchedOff) return !Object.values(this.is.levels).flat().some(isSwitchingOff);
+    if (this.#isLost === isSwitchedOff)
+      return !this.#mayChange && !Object.values(this.is.levels).flat().some(isSwitchingOff);
     if (this.was.levels.workload.length > 0 || !this.was.isOfAll || !this.is.isOfAll) return false;
     const accepting = planes.filter((plane) => acceptsPlaintext(this.was.wide(plane)));
     return accepting.length === planes.length || (!this.isChanged && accepting.length === 0);
@@ -163,12 +219,12 @@ class Comparison {
 
   ofLabels(old: Labels, now: Labels, steps: readonly PlaneStep[]): Weakened {
     let known = this.#known.next(steps);
-    for (const [was, is] of steps) known = known.next(this.was.of(old, was)).next(this.is.of(now, is));
+    for (const [was, is] of steps) known = known.next(this.#wasOf(old, was)).next(this.#isOf(now, is));
     return (known.value ??= this.#weakened(old, now, steps));
   }
 
   #weakened(old: Labels, now: Labels, steps: readonly PlaneStep[]): Weakened {
-    const modes = steps.map(([was, is]) => [this.was.of(old, was), this.is.of(now, is)] as const);
+    const modes = steps.map(([was, is]) => [this.#wasOf(old, was), this.#isOf(now, is)] as const);
     return new Weakened([...this.#compared(steps, modes).values()], this.#isSaidElsewhere);
   }
 

@@ -1,24 +1,35 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { keyOf } from "../../kube/identity.ts";
+import { isSetByRules, isSetForSome, mutualByRule } from "../../mesh/client-tls/destinations.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
-import { mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
+import { disabledBy, mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
 import { declared, type DeclaredMode, type Levels, portModes } from "../../mesh/mtls/peer-authentications.ts";
 import { fixOfDropped, plaintextCause, topicOf } from "../../mesh/mtls/plaintext.ts";
-import { isSwitchedOff, type WeakenedMode, type Weakening, weakenings } from "../../mesh/mtls/weakenings.ts";
+import {
+  type Loss,
+  mtlsSwitchedOff,
+  type WeakenedMode,
+  type Weakening,
+  weakenings,
+} from "../../mesh/mtls/weakenings.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { type MeshView, setting } from "../../view/view.ts";
+
+/** Which TLS clients of a namespace use. */
+const clientReads = [mtls, mutualByRule, setting("autoMtls")] as const;
 
 export const namespaceMtlsWeakened = defineRule({
   id: "namespace-mtls-weakened",
   subject: "Namespace",
-  reads: [mtls, workloadsOfNamespace],
-  worksWithout: ["Workload"],
+  reads: [...clientReads, workloadsOfNamespace],
+  worksWithout: ["DestinationRule", "Service", "Workload"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["mtls"],
   summary:
     "A workload or port that refused plaintext accepts it after the change, or clients no longer use mTLS for it.",
-  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. With DISABLE instead of PERMISSIVE, clients that used mTLS send plaintext (pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled), and policies that name callers match none. peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
+  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. With DISABLE instead of PERMISSIVE, clients that used mTLS send plaintext (pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled; with DISABLE for the namespace, whatever mode a workload has: pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode), and policies that name callers match none. peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
   fix: "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
   incident: {
     symptoms: ["plaintext"],
@@ -27,7 +38,7 @@ export const namespaceMtlsWeakened = defineRule({
     wayOut:
       "Apply the policy that required mTLS again; the message names it. Callers in plaintext that appeared meanwhile fail then.",
     silentWhen:
-      "Workloads or ports accepted plaintext before and clients still use mTLS, they are outside the mesh, or a policy of the namespace itself is the cause, which peer-authentication-permissive reports at its field.",
+      "Workloads or ports accepted plaintext before and clients still use mTLS or used none, they are outside the mesh, or a policy of the namespace itself is the cause, which peer-authentication-permissive reports at its field.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
   },
 
@@ -35,10 +46,31 @@ export const namespaceMtlsWeakened = defineRule({
     if (isTerminating(after.object)) return;
     const isSaidElsewhere = saidByPolicies(after.object, before.mesh.get(mtls, before.object).levels);
     for (const weakening of weakenings(before, after, isSaidElsewhere)) yield problemOf(weakening);
-    for (const weakening of weakenings(before, after, undefined, isSwitchedOff))
+    for (const weakening of weakenings(before, after, undefined, lossOfClients(before, after)))
       yield switchedOff(weakening, after.object);
   },
 });
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<(typeof clientReads)[number]>;
+}
+
+/**
+ * Where only DestinationRules make clients use mTLS, a Service that is new or gone is no loss: some clients keep it, or there are none.
+ * mesh-config-weakened reports that auto mTLS is disabled.
+ */
+function lossOfClients(before: Side, after: Side): Loss {
+  const [was, is] = [before.mesh.get(mutualByRule, before.object), after.mesh.get(mutualByRule, after.object)];
+  const { autoMtls } = after.mesh.settings;
+  const isByRules = !autoMtls || disabledBy(before.mesh.get(mtls, before.object)) !== undefined;
+  const isKept = isByRules ? isSetForSome : isSetByRules;
+  return mtlsSwitchedOff(
+    { autoMtls, isSet: (labels) => isSetByRules(was, labels) },
+    { autoMtls, isSet: (labels) => isKept(is, labels) },
+    isByRules && was !== is,
+  );
+}
 
 /**
  * Whether a policy of the namespace itself newly accepts plaintext. peer-authentication-permissive reports it at the
@@ -91,9 +123,12 @@ function switchedOff(weakening: Weakening, { metadata }: Namespace): Problem {
   const who = subjectOf(weakening);
   return {
     at: [],
-    message: `Clients no longer use mTLS for ${who}${modeOf(weakening)}, which then know no caller: ${plaintextCause(weakening.is, weakening.port)}`,
+    message: `Clients no longer use mTLS for ${who}${modeOf(weakening)}, which then know no caller: ${by === undefined ? "auto mTLS is disabled, and no DestinationRule sets ISTIO_MUTUAL" : plaintextCause(weakening.is, weakening.port)}`,
     key: `no mTLS for ${who}`,
-    fix: "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
+    fix:
+      by === undefined
+        ? "Keep a DestinationRule with tls mode ISTIO_MUTUAL for the Services of these workloads."
+        : "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
     ...(by === undefined ? {} : { related: [by] }),
     ...(by?.metadata.namespace === metadata.name
       ? { acceptedWith: [{ rule: "peer-authentication-permissive", object: by }] }

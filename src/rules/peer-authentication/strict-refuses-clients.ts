@@ -1,7 +1,7 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
-import { type MutualByRule, mutualByRule } from "../../mesh/client-tls/destinations.ts";
+import { isSetByRules, mutualByRule } from "../../mesh/client-tls/destinations.ts";
 import type { Capture } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import {
@@ -75,7 +75,7 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     if (by === undefined) return;
     const labels = policy.spec.selector?.matchLabels ?? {};
     if (isReachedByHbone(mesh.get(captured, namespace).capturesOf(labels))) return;
-    if (isSetByRules(labels, mesh.get(mutualByRule, namespace))) return;
+    if (isSetByRules(mesh.get(mutualByRule, namespace), labels)) return;
     for (const [at] of strictFields(policy).filter(([, port]) => decides(policy, port, modes)))
       yield {
         at,
@@ -89,7 +89,3 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
 /** HBONE takes precedence at ztunnel. */
 const isReachedByHbone = (captures: ReadonlySet<Capture>): boolean =>
   captures.size > 0 && !captures.has("sidecar") && !captures.has("unknown");
-
-/** Whether DestinationRules set TLS for all Services of the workloads, which counts instead of the mode of the namespace. */
-const isSetByRules = (labels: Readonly<Record<string, string>>, byRule: MutualByRule | undefined): boolean =>
-  byRule !== undefined && byRule.mutual.meet(labels) && !byRule.others.meet(labels);
