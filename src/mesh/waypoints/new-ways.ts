@@ -1,11 +1,13 @@
-import { idOf, keyOf } from "../../kube/identity.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { Labels } from "../../kube/object.ts";
 import { type MeshView, reachedBy } from "../../view/view.ts";
 import type { ChangedPlace } from "../authorization/changed-places.ts";
 import { authorization, hasDefaultDeny } from "../authorization/effective-authorization.ts";
-import { allowsNobody, type Applied } from "../authorization/requests/applied.ts";
+import { allowsAny, allowsSome, type Applied } from "../authorization/requests/applied.ts";
 import { Asked } from "../authorization/requests/gains.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
+import { formatLabels } from "../objects/selectors.ts";
 import { formatWaypoint, identityOfWaypoint, type WaypointBinding } from "./bindings.ts";
 import { accountOf, waypointAccountsNamed } from "./guarded-traffic.ts";
 import { concernedDestinations, readsConcerned, waypointsOf } from "./opened-waypoints.ts";
@@ -51,84 +53,138 @@ function* newWays(before: Side, after: Side): Generator<NewWay, undefined> {
 const namesOf = (waypoints: readonly WaypointBinding[]): string =>
   waypoints.map(({ named }) => formatWaypoint(named)).join();
 
-const policiesAt = (policies: ServedPolicies, waypoint: WaypointBinding, object: Addressed) =>
-  policies.at(waypoint, object.kind, nameOfDestination(object));
-
 /**
  * The places where callers gain what a waypoint allows them, because requests begin to go through it and ztunnel lets it in. Those without a
  * default deny are left out, see opened-waypoints.ts.
  */
 export function* joinedPlaces(before: Side, after: Side): Generator<ChangedPlace | undefined, undefined> {
+  const policies = after.mesh.get(servedPolicies, after.object);
+  const targeted = targetedNames(policies);
+  const [was, is] = [new Pods(before), new Pods(after)];
   const compared = new Map<Applied, Set<string>>();
   for (const way of newWays(before, after)) {
     yield undefined;
-    for (const joined of joinedBy(way, before, after))
-      if (isNew(joined, compared)) yield placeOf(joined, before, after);
+    for (const joined of joinedBy(way, was, is)) {
+      if (!isNew(joined, targeted, compared)) continue;
+      const { object, waypoint } = joined;
+      const at = policies.at(waypoint, object.kind, targetedNameOf(object, targeted));
+      if (at !== undefined && hasDefaultDeny(at.coverage())) yield placeOf(joined, at, before, after);
+    }
   }
 }
 
 /** Pods, and the waypoint in front of them. */
 interface Joined {
-  readonly name: string;
+  readonly object: Addressed;
+  readonly waypoint: WaypointBinding;
   readonly was: Applied;
-  readonly at: NonNullable<ReturnType<typeof policiesAt>>;
   readonly workload: Workload;
 }
 
-function* joinedBy({ object, from, to }: NewWay, before: Side, after: Side): Generator<Joined, undefined> {
+function* joinedBy({ object, from, to }: NewWay, before: Pods, after: Pods): Generator<Joined, undefined> {
   const behind = podsBehind({ kind: object.kind, object });
   if (from.length > 0 || behind === undefined) return;
-  const policies = after.mesh.get(servedPolicies, after.object);
-  for (const waypoint of to) {
-    const at = policiesAt(policies, waypoint, object);
-    if (at === undefined || !letsIn(waypoint, behind, after) || !hasDefaultDeny(at.coverage())) continue;
-    const name = `${idOf(object)}, at waypoint ${formatWaypoint(waypoint.named)}`;
-    for (const [was, workload] of ambientPods(behind, before)) yield { name, was, at, workload };
-  }
+  for (const waypoint of to)
+    if (after.letIn(waypoint, behind))
+      for (const [was, workload] of before.ambient(behind)) yield { object, waypoint, was, workload };
 }
 
-/** A namespace can have thousands of Services with the same policies. */
-function isNew({ was, at }: Joined, compared: Map<Applied, Set<string>>): boolean {
-  const policies = at.applied.lists.flatMap((list) => list.policies.map(keyOf)).join();
+/** A namespace can have thousands of Services that no policy targets. */
+function isNew(
+  { object, waypoint, was }: Joined,
+  targeted: TargetedNames,
+  compared: Map<Applied, Set<string>>,
+): boolean {
+  const own = targetedNameOf(object, targeted);
+  const key = `${formatWaypoint(waypoint.named)} ${own === undefined ? "" : `${object.kind} ${own}`}`;
   const known = compared.get(was) ?? new Set();
   compared.set(was, known);
-  if (known.has(policies)) return false;
-  known.add(policies);
+  if (known.has(key)) return false;
+  known.add(key);
   return true;
 }
 
-const placeOf = ({ name, was, at, workload }: Joined, { object, mesh }: Side, after: Side): ChangedPlace => ({
-  name,
+type TargetedNames = (kind: Addressed["kind"]) => ReadonlySet<string>;
+const noNames: ReadonlySet<string> = new Set();
+
+function targetedNames(policies: ServedPolicies): TargetedNames {
+  const [services, entries] = [policies.targeted("Service"), policies.targeted("ServiceEntry")];
+  return (kind) => (kind === "Service" ? services : kind === "ServiceEntry" ? entries : noNames);
+}
+
+/** The name of an object that policies target. */
+function targetedNameOf(object: Addressed, targeted: TargetedNames): string | undefined {
+  const name = nameOfDestination(object);
+  return targeted(object.kind).has(name) ? name : undefined;
+}
+
+type At = NonNullable<ReturnType<ServedPolicies["at"]>>;
+
+const placeOf = ({ object, waypoint, was, workload }: Joined, at: At, before: Side, after: Side): ChangedPlace => ({
+  name: `${idOf(object)}, at waypoint ${formatWaypoint(waypoint.named)}`,
   namespace: after.object.metadata.name,
   workload: undefined,
   isIngress: false,
   future: undefined,
   asked: new Asked(was, at.applied),
-  coverageBefore: () => mesh.get(authorization, object).ofWorkload(workload),
+  coverageBefore: () => before.mesh.get(authorization, before.object).ofWorkload(workload),
   coverageAfter: () => at.coverage(),
 });
 
-/** Those that ztunnel protects, one for each combination of policies. */
-function ambientPods(
-  selector: Readonly<Record<string, string>>,
-  { object, mesh }: Side,
-): ReadonlyMap<Applied, Workload> {
-  const there = mesh.get(authorization, object);
-  const found = new Map<Applied, Workload>();
-  const selected = there.workloadsByLabel.selected(selector);
-  mesh.visited(selected.length);
-  for (const workload of selected) {
-    const applied = there.applied.toWorkload(workload);
-    if (applied.place === "ztunnel" && !found.has(applied)) found.set(applied, workload);
-  }
-  return found;
-}
+/** The pods of one side, by the labels that select them: those of many Services can be the same. */
+class Pods {
+  readonly #side: Side;
+  readonly #ambient = new Map<string, ReadonlyMap<Applied, Workload>>();
+  readonly #answers = new Map<string, boolean>();
 
-const letsIn = (
-  { named, gateway }: WaypointBinding,
-  selector: Readonly<Record<string, string>>,
-  { object, mesh }: Side,
-): boolean => mesh.get(keptByZtunnel, object).letsIn(identityOfWaypoint(named, gateway), selector);
+  constructor(side: Side) {
+    this.#side = side;
+  }
+
+  /** Those that ztunnel protects, one for each combination of policies. */
+  ambient(selector: Labels): ReadonlyMap<Applied, Workload> {
+    const key = formatLabels(selector);
+    let found = this.#ambient.get(key);
+    if (found === undefined) this.#ambient.set(key, (found = this.#findAmbient(selector)));
+    return found;
+  }
+
+  #findAmbient(selector: Labels): ReadonlyMap<Applied, Workload> {
+    const { object, mesh } = this.#side;
+    const there = mesh.get(authorization, object);
+    const found = new Map<Applied, Workload>();
+    const selected = there.workloadsByLabel.selected(selector);
+    mesh.visited(selected.length);
+    for (const workload of selected) {
+      const applied = there.applied.toWorkload(workload);
+      if (applied.place === "ztunnel" && !found.has(applied)) found.set(applied, workload);
+    }
+    return found;
+  }
+
+  /** Whether ztunnel lets a waypoint in. */
+  letIn({ named, gateway }: WaypointBinding, selector: Labels): boolean {
+    const { object, mesh } = this.#side;
+    return this.#asked(`${formatWaypoint(named)} ${formatLabels(selector)}`, () =>
+      mesh.get(keptByZtunnel, object).letsIn(identityOfWaypoint(named, gateway), selector),
+    );
+  }
+
+  /** Whether ztunnel refuses every caller but some waypoints, and those that other objects of the namespace use. */
+  areForWaypointsAlone(waypoints: readonly WaypointBinding[], selector: Labels): boolean {
+    const { object, mesh } = this.#side;
+    return this.#asked(`only ${namesOf(waypoints)} ${formatLabels(selector)}`, () => {
+      const accounts = new Set([...waypoints.map(accountOf), ...mesh.get(waypointAccountsNamed, object)]);
+      return mesh.get(keptByZtunnel, object).from((account) => accounts.has(account), selector);
+    });
+  }
+
+  #asked(key: string, ask: () => boolean): boolean {
+    let answer = this.#answers.get(key);
+    if (answer === undefined) this.#answers.set(key, (answer = ask()));
+    return answer;
+  }
+}
 
 /** Objects to which no requests get any more, because they go another way. */
 export interface ClosedWay {
@@ -140,9 +196,10 @@ export interface ClosedWay {
 /** Those at each waypoint that allows nobody, and those that only waypoints may reach. */
 export function closedWays(before: Side, after: Side): Iterable<ClosedWay> {
   const found = new Map<string, { readonly objects: Addressed[]; readonly waypoint: WaypointBinding | undefined }>();
+  const [was, is] = [new Doors(before), new Doors(after)];
   for (const way of newWays(before, after)) {
-    if (!isReached(way, before)) continue;
-    for (const waypoint of closedAmong(way, after)) {
+    if (!was.mayReach(way)) continue;
+    for (const waypoint of is.closedAmong(way)) {
       const key = waypoint === undefined ? "" : formatWaypoint(waypoint.named);
       const known = found.get(key);
       if (known === undefined) found.set(key, { objects: [way.object], waypoint });
@@ -152,38 +209,59 @@ export function closedWays(before: Side, after: Side): Iterable<ClosedWay> {
   return found.values();
 }
 
-/** Whether some requests got to the pods before: not if ztunnel or all waypoints refused them. */
-function isReached({ object, from, to }: NewWay, before: Side): boolean {
-  const policies = before.mesh.get(servedPolicies, before.object);
-  if (from.length > 0 && from.every((waypoint) => isClosed(waypoint, object, policies))) return false;
-  const behind = podsBehind({ kind: object.kind, object });
-  if (behind === undefined) return true;
-  return from.length === 0
-    ? !isForWaypointsAlone(to, behind, before)
-    : ambientPods(behind, before).size === 0 || from.some((waypoint) => letsIn(waypoint, behind, before));
+/** What policies do with all requests: several ones have the effect of the strongest. */
+type Effect = "refuse" | "allow some" | "allow none" | "are no ALLOW policies";
+
+function effectOf({ applied, coverage }: At): Effect {
+  if (coverage().sealedBy !== undefined) return "refuse";
+  if (!allowsAny(applied)) return "are no ALLOW policies";
+  return allowsSome(applied) ? "allow some" : "allow none";
 }
 
-function closedAmong({ object, from, to }: NewWay, after: Side): readonly (WaypointBinding | undefined)[] {
-  if (to.length === 0) {
-    const behind = podsBehind({ kind: object.kind, object });
-    return behind !== undefined && isForWaypointsAlone(from, behind, after) ? [undefined] : [];
+/** Where requests to the objects of one side get in. */
+class Doors {
+  readonly #policies: ServedPolicies;
+  readonly #targeted: TargetedNames;
+  readonly #pods: Pods;
+  readonly #waypoints = new Map<string, Effect | undefined>();
+
+  constructor(side: Side) {
+    this.#policies = side.mesh.get(servedPolicies, side.object);
+    this.#targeted = targetedNames(this.#policies);
+    this.#pods = new Pods(side);
   }
-  const policies = after.mesh.get(servedPolicies, after.object);
-  const before = new Set(from.map(({ named }) => formatWaypoint(named)));
-  return to.filter((waypoint) => !before.has(formatWaypoint(waypoint.named)) && isClosed(waypoint, object, policies));
-}
 
-function isClosed(waypoint: WaypointBinding, object: Addressed, policies: ServedPolicies): boolean {
-  const at = policiesAt(policies, waypoint, object);
-  return at !== undefined && (allowsNobody(at.applied) || at.coverage().sealedBy !== undefined);
-}
+  /** Whether some requests get to the pods: not if ztunnel or all waypoints refuse them. */
+  mayReach({ object, from, to }: NewWay): boolean {
+    if (from.length > 0 && from.every((waypoint) => this.#isClosed(waypoint, object))) return false;
+    const behind = podsBehind({ kind: object.kind, object });
+    if (behind === undefined) return true;
+    return from.length === 0
+      ? !this.#pods.areForWaypointsAlone(to, behind)
+      : this.#pods.ambient(behind).size === 0 || from.some((waypoint) => this.#pods.letIn(waypoint, behind));
+  }
 
-/** Whether ztunnel refuses every caller but some waypoints, and those that other objects of the namespace use. */
-function isForWaypointsAlone(
-  waypoints: readonly WaypointBinding[],
-  selector: Readonly<Record<string, string>>,
-  { object, mesh }: Side,
-): boolean {
-  const accounts = new Set([...waypoints.map(accountOf), ...mesh.get(waypointAccountsNamed, object)]);
-  return mesh.get(keptByZtunnel, object).from((account) => accounts.has(account), selector);
+  closedAmong({ object, from, to }: NewWay): readonly (WaypointBinding | undefined)[] {
+    if (to.length === 0) {
+      const behind = podsBehind({ kind: object.kind, object });
+      return behind !== undefined && this.#pods.areForWaypointsAlone(from, behind) ? [undefined] : [];
+    }
+    const before = new Set(from.map(({ named }) => formatWaypoint(named)));
+    return to.filter((one) => !before.has(formatWaypoint(one.named)) && this.#isClosed(one, object));
+  }
+
+  /** A namespace can have thousands of Services, and a waypoint thousands of policies, so that each is looked at alone. */
+  #isClosed(waypoint: WaypointBinding, object: Addressed): boolean {
+    const key = formatWaypoint(waypoint.named);
+    if (!this.#waypoints.has(key)) {
+      const at = this.#policies.at(waypoint, object.kind);
+      this.#waypoints.set(key, at && effectOf(at));
+    }
+    const effect = this.#waypoints.get(key);
+    if (effect === undefined || effect === "refuse" || effect === "allow some") return effect === "refuse";
+    const name = targetedNameOf(object, this.#targeted);
+    const at = name === undefined ? undefined : this.#policies.at(waypoint, object.kind, name);
+    const together = at === undefined ? effect : effectOf(at);
+    return together === "refuse" || together === "allow none";
+  }
 }
