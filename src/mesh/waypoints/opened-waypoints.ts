@@ -12,6 +12,13 @@ import { type Addressed, nameOfDestination, servingWaypoints, usedWaypoints } fr
 import { coverageAt, waypointAt } from "./shared-waypoints.ts";
 import { isUnusedWaypoint } from "./users.ts";
 
+const destinations = [
+  servicesOfNamespace,
+  selectingEntriesOfNamespace,
+  workloadsOfNamespace,
+  workloadEntriesOfNamespace,
+] as const;
+
 /** What `openedWaypoints` reads. */
 export const readsOpenedWaypoints = [
   authorization,
@@ -31,12 +38,34 @@ interface Side {
   readonly mesh: MeshView<(typeof readsOpenedWaypoints)[number]>;
 }
 
-const destinations = [
-  servicesOfNamespace,
-  selectingEntriesOfNamespace,
-  workloadsOfNamespace,
-  workloadEntriesOfNamespace,
-] as const;
+/** What `concernedDestinations` reads. */
+export const readsConcerned = [...destinations, gatewaysOfNamespace, waypointBinding, servingWaypoints] as const;
+interface ComparedSide {
+  readonly object: Namespace;
+  readonly mesh: MeshView<(typeof readsConcerned)[number]>;
+}
+
+/** Objects of one kind that may be reached in another way after a change, and what they were before it. */
+interface Concerned {
+  readonly now: readonly Addressed[];
+  was(one: Addressed): Addressed | undefined;
+}
+
+/** Those that are new or changed; all of them, if the namespace or its gateways change; those with a label of their own in any case. */
+export function concernedDestinations(before: ComparedSide, after: ComparedSide): readonly Concerned[] {
+  const isSame = before.object === after.object && isSameList(gatewaysSeen(before), gatewaysSeen(after));
+  const serving = after.mesh.get(servingWaypoints, after.object);
+  const isSameServing = before.mesh.get(servingWaypoints, before.object) === serving;
+  return destinations.flatMap((relation): readonly Concerned[] => {
+    const [old, all] = [before, after].map(({ object, mesh }): readonly Addressed[] => mesh.related(relation, object));
+    if (old === undefined || all === undefined || (old === all && isSame && isSameServing)) return [];
+    const known = new Set(old);
+    const isConcerned = (one: Addressed) => !known.has(one) || serving.labelled(one.kind).has(nameOfDestination(one));
+    let former: ReadonlyMap<Addressed, Addressed> | undefined;
+    const now = isSame ? all.filter(isConcerned) : all;
+    return [{ now, was: (one) => (former ??= formerOf(now, old)).get(one) }];
+  });
+}
 
 /**
  * The names of the waypoints without a default deny through which a Service, a ServiceEntry, a pod or a WorkloadEntry is reached since the
@@ -44,19 +73,12 @@ const destinations = [
  * those of other Services, which policies protect, and ztunnel lets the waypoint in.
  */
 export function openedWaypoints(before: Side, after: Side): ReadonlySet<string> {
-  const isSame = before.object === after.object && isSameList(gatewaysSeen(before), gatewaysSeen(after));
-  const opened = destinations.flatMap((relation) => {
-    const [old, now] = [before, after].map(({ object, mesh }): readonly Addressed[] => mesh.related(relation, object));
-    if (old === undefined || now === undefined || (old === now && isSame)) return [];
-    const known = new Set(old);
-    const concerned = isSame ? now.filter((one) => !known.has(one)) : now;
-    return [...openedFor(concerned, old, before, after)];
-  });
+  const opened = concernedDestinations(before, after).flatMap((concerned) => [...openedFor(concerned, before, after)]);
   return new Set([...opened, ...usedSince(before, after)]);
 }
 
 /** The waypoints that labels of the namespace can name, in the namespace and elsewhere. */
-const gatewaysSeen = ({ object, mesh }: Side) => [
+const gatewaysSeen = ({ object, mesh }: ComparedSide) => [
   ...mesh.related(gatewaysOfNamespace, object),
   mesh.get(waypointBinding, object)?.gateway,
 ];
@@ -64,13 +86,12 @@ const gatewaysSeen = ({ object, mesh }: Side) => [
 const isSameList = <T>(old: readonly T[], now: readonly T[]): boolean =>
   old.length === now.length && old.every((one, i) => one === now[i]);
 
-function* openedFor(now: readonly Addressed[], old: readonly Addressed[], before: Side, after: Side): Iterable<string> {
-  let former: ReadonlyMap<Addressed, Addressed> | undefined;
+function* openedFor({ now, was }: Concerned, before: Side, after: Side): Iterable<string> {
   for (const one of now) {
     const open = openWaypointsOf(one, after);
     if (open.length === 0) continue;
-    const was = (former ??= formerOf(now, old)).get(one);
-    if (was === undefined || !isOpenAlready(was, one, open, before)) yield* open;
+    const former = was(one);
+    if (former === undefined || !isOpenAlready(former, one, open, before)) yield* open;
   }
 }
 
@@ -106,7 +127,7 @@ const openWaypointsOf = (one: Addressed, side: Side): readonly string[] =>
   );
 
 /** The pods in which gateways and waypoints run are none that policies protect, and those that a workload owns are its own. */
-function waypointsOf(one: Addressed, { object, mesh }: Side): readonly WaypointBinding[] {
+export function waypointsOf(one: Addressed, { object, mesh }: ComparedSide): readonly WaypointBinding[] {
   if (one.kind === "Workload" && (isProxy(one) || isOwned(one))) return [];
   return usedWaypoints(mesh.get(servingWaypoints, object).ofNamed(one.kind, nameOfDestination(one)));
 }

@@ -21,6 +21,7 @@ import { waypointClass } from "../objects/labels.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import { ownWaypointsOnBoth } from "./own-waypoints.ts";
 import {
+  type Destination,
   destinationKinds,
   type ServedTraffic,
   type ServingWaypoints,
@@ -113,17 +114,35 @@ export class ServedPolicies {
   *ofTarget(kind: Target, name: string, isOwn: boolean): Iterable<Served> {
     for (const binding of usedWaypoints(this.waypoints.ofNamed(kind, name))) {
       const isElsewhere = this.#isElsewhere(binding);
-      const at = isElsewhere || isOwn ? this.#at(binding) : undefined;
-      if (at === undefined) continue;
-      const { own } = this.levels.readBy(at.waypoint.controlPlane);
-      const isService = kind === "Service";
+      const found = isElsewhere || isOwn ? this.at(binding, kind, name) : undefined;
+      if (found === undefined) continue;
       yield {
         name: `${kind} ${name}, at ${isElsewhere ? `waypoint ${formatWaypoint(binding.named)}` : "its waypoint"}`,
-        keeps: isService ? this.namespace : undefined,
-        applied: this.#applied([...(isService ? own.listsOfService(name) : own.listsOfEntry(name)), ...listsAt(at)]),
-        coverage: () => together(isService ? own.ofService(name) : own.ofEntry(name), coverageAt(at)),
+        keeps: kind === "Service" ? this.namespace : undefined,
+        ...found,
       };
     }
+  }
+
+  /**
+   * The policies for requests to an object at one waypoint, or to all that no policy targets if it has no name; undefined: they are not
+   * known.
+   */
+  at(
+    binding: WaypointBinding,
+    kind: Destination["kind"],
+    name?: string,
+  ): Pick<Served, "applied" | "coverage"> | undefined {
+    const at = this.#at(binding);
+    if (at === undefined) return undefined;
+    const { own } = this.levels.readBy(at.waypoint.controlPlane);
+    if (name === undefined || (kind !== "Service" && kind !== "ServiceEntry"))
+      return { applied: this.#applied(listsAt(at)), coverage: () => coverageAt(at) };
+    const isService = kind === "Service";
+    return {
+      applied: this.#applied([...(isService ? own.listsOfService(name) : own.listsOfEntry(name)), ...listsAt(at)]),
+      coverage: () => together(isService ? own.ofService(name) : own.ofEntry(name), coverageAt(at)),
+    };
   }
 
   /** What no policy targets, at each waypoint of another namespace. */
@@ -195,7 +214,7 @@ function coverageAt({ waypoint, levels }: At): Coverage {
 }
 
 /** Which policies count at the waypoints that serve a namespace, besides those of the namespace itself. */
-const servedPolicies = fact(
+export const servedPolicies = fact(
   "servedPolicies",
   "Namespace",
   [...readsServedPolicies, policyLevels],

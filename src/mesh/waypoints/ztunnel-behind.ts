@@ -4,11 +4,12 @@ import { policyLevelsAtZtunnel } from "../authorization/policy-levels.ts";
 import { actionOf, type AuthorizationPolicy } from "../authorization/policies.ts";
 import { reachOf } from "../authorization/reach.ts";
 import { asksForHttp } from "../authorization/rules.ts";
-import { type Attached, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
+import { type Attached, type Caller, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
 import { captured } from "../membership/captured.ts";
 import { labelsOfWorkloadEntry, workloadEntriesOfNamespace } from "../membership/workload-entries.ts";
 import { selects } from "../objects/selectors.ts";
 import { accountsOf } from "./admitted-callers.ts";
+import type { Destination } from "./served-traffic.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 /** Whether ztunnel itself keeps everybody but a waypoint and some others away from workloads of a namespace. */
@@ -34,6 +35,13 @@ class KeptByZtunnel {
   from(isExpected: (account: string) => boolean, selector: Labels): boolean {
     const attached = new Set(this.#workloads(selector).map(({ pod }) => this.#answers.attachedTo(pod.labels)));
     return attached.size > 0 && [...attached].every((policies) => this.#admitsOnly(isExpected, policies));
+  }
+
+  /** Whether one of the selected workloads lets a caller in, for some of its requests at least. False if there are no workloads. */
+  letsIn(caller: Caller, selector: Labels): boolean {
+    return this.#workloads(selector).some(
+      ({ pod }) => this.#answers.to(caller, this.#answers.attachedTo(pod.labels)) !== "refused",
+    );
   }
 
   #admitsOnly(isExpected: (account: string) => boolean, attached: Attached): boolean {
@@ -77,3 +85,11 @@ export const keptByZtunnel = fact(
     return new KeptByZtunnel(answers, selected, mesh.settings);
   },
 );
+
+/** The labels of the pods that receive what is sent to an object, or to all objects of a kind without a label; undefined: they are not known. */
+export function podsBehind({ kind, object }: Destination): Labels | undefined {
+  if (object === undefined) return kind === "ServiceEntry" ? undefined : {};
+  if (object.kind === "Workload") return object.pod.labels;
+  if (object.kind !== "Service") return undefined;
+  return Object.keys(object.spec.selector).length === 0 ? undefined : object.spec.selector;
+}

@@ -1,4 +1,4 @@
-import { defineRule, type Problem } from "../../engine/rule.ts";
+import { defineRule, type Problem, type RuleSide } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { isOpenToMesh } from "../../mesh/authorization/coverage.ts";
 import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
@@ -7,12 +7,13 @@ import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
-import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
+import { joinedPlaces, readsNewWays } from "../../mesh/waypoints/new-ways.ts";
+import { changedPlacesAndServed } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceAuthorizationOpened = defineRule({
   id: "namespace-authorization-opened",
   subject: "Namespace",
-  reads: [...readsServedPlaces, ...readsIdlePlaces, ...readsCertainCallers],
+  reads: [...readsNewWays, ...readsIdlePlaces, ...readsCertainCallers],
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -37,7 +38,7 @@ export const namespaceAuthorizationOpened = defineRule({
     seen: "Requests without a certificate, or from every workload of the mesh, get answers.",
     wayOut: "Delete the policy that the message names, or apply its previous version.",
     silentWhen:
-      "The paths are listed in harmlessPaths, only callers without an identity gain something and mTLS is STRICT, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, and for a Service without one, it only warns.",
+      "The paths are listed in harmlessPaths, only callers without an identity gain something and mTLS is STRICT, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, for a Service without one, and for requests that begin to go through a waypoint, it only warns.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -58,8 +59,34 @@ export const namespaceAuthorizationOpened = defineRule({
       if (!reported.has(key)) yield problemOf(opened, place, { key, doubt });
       reported.add(key);
     }
+    yield* joined(before, after, (place) =>
+      openedAt(place, questions, { harmless: { paths, methods }, callers: throughWaypoint }),
+    );
   },
 });
+
+type Side = RuleSide<"Namespace", (typeof readsNewWays)[number]>;
+
+/** What begins to be reached through a waypoint whose policies allow everybody something. */
+function* joined(
+  before: Side,
+  after: Side,
+  ask: (place: ChangedPlace) => Opened | undefined,
+): Generator<Problem | undefined, undefined> {
+  const reported = new Set<string>();
+  for (const place of joinedPlaces(before, after)) {
+    yield;
+    const opened = place && ask(place);
+    if (place === undefined || opened === undefined) continue;
+    const key = `joined ${opened.gain === undefined ? place.name : keyOfGain(opened.gain, place)}`;
+    if (!reported.has(key)) yield problemOf(opened, place, { key, doubt: samePolicies });
+    reported.add(key);
+  }
+}
+const samePolicies = "the policies of the waypoint are the same as before";
+
+/** Only workloads of the mesh use waypoints. */
+const throughWaypoint: Callers = { haveIdentity: true, haveNoToken: false, passSidecar: false };
 
 interface Opened {
   readonly who: "Anybody" | "Every workload of the mesh";

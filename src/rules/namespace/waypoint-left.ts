@@ -8,7 +8,7 @@ import { formatWaypoint, isOfMeshGateway, waypointNamed, waypointTraffic } from 
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { type Addressed, servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
 import { accountOf, usedWays, waypointAccountsNamed, waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
-import { keptByZtunnel } from "../../mesh/waypoints/ztunnel-behind.ts";
+import { keptByZtunnel, podsBehind } from "../../mesh/waypoints/ztunnel-behind.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceWaypointLeft = defineRule({
@@ -77,7 +77,7 @@ function warningOf(departure: Departure, side: Side): string | undefined {
 function keptReason(departure: Departure, side: Side): string | undefined {
   const { object, mesh } = side;
   const { was, isOpened, isStaying, isOfIngress } = departure;
-  const selector = selectorOf(was);
+  const selector = podsBehind(was);
   // What the same waypoint lets through comes from the waypoint.
   if (isOpened || selector === undefined || (isStaying && !isOfIngress)) return undefined;
   const left = accountOf(was.binding);
@@ -100,14 +100,6 @@ function waypointsBeside({ is }: Departure, { object, mesh }: Side): ReadonlySet
   return usedWays(is).length > 0 ? noAccounts : mesh.get(waypointAccountsNamed, object);
 }
 const noAccounts: ReadonlySet<string> = new Set();
-
-/** The labels of the pods that receive the traffic; undefined: they are not known. */
-function selectorOf({ kind, object }: Departure["was"]): Readonly<Record<string, string>> | undefined {
-  if (object === undefined) return kind === "ServiceEntry" ? undefined : {};
-  if (object.kind === "Workload") return object.pod.labels;
-  if (object.kind !== "Service") return undefined;
-  return Object.keys(object.spec.selector).length === 0 ? undefined : object.spec.selector;
-}
 
 function whoOf({ was, isOfIngress }: Departure, { metadata }: Namespace): string {
   const requests = isOfIngress ? "Requests from ingress gateways" : "Requests";

@@ -1,0 +1,267 @@
+import { idOf } from "../../kube/identity.ts";
+import type { Labels } from "../../kube/object.ts";
+import { type MeshView, reachedBy } from "../../view/view.ts";
+import type { ChangedPlace } from "../authorization/changed-places.ts";
+import { authorization, hasDefaultDeny } from "../authorization/effective-authorization.ts";
+import { allowsAny, allowsSome, type Applied } from "../authorization/requests/applied.ts";
+import { Asked } from "../authorization/requests/gains.ts";
+import { isTerminating, type Namespace } from "../membership/namespaces.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { formatLabels } from "../objects/selectors.ts";
+import { formatWaypoint, identityOfWaypoint, type WaypointBinding } from "./bindings.ts";
+import { accountOf, waypointAccountsNamed } from "./guarded-traffic.ts";
+import { concernedDestinations, readsConcerned, waypointsOf } from "./opened-waypoints.ts";
+import { readsServedPlaces, type ServedPolicies, servedPolicies } from "./served-places.ts";
+import { type Addressed, nameOfDestination } from "./served-traffic.ts";
+import { keptByZtunnel, podsBehind } from "./ztunnel-behind.ts";
+
+// Requests that begin to go through a waypoint are decided by its policies, and ztunnel at the pods sees the waypoint instead of the caller.
+// Without it, ztunnel decides about the caller (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
+// authorization.go convertAuthorizationPolicy).
+
+/** What the functions of this file read. Policies that change are compared where they are, so that no change reaches a rule through ztunnel's. */
+export const readsNewWays = [
+  ...readsServedPlaces,
+  ...readsConcerned,
+  reachedBy(keptByZtunnel, []),
+  reachedBy(waypointAccountsNamed, []),
+] as const;
+
+interface Side {
+  readonly object: Namespace;
+  readonly mesh: MeshView<(typeof readsNewWays)[number]>;
+}
+
+/** An object to which requests go another way since a change. */
+interface NewWay {
+  readonly object: Addressed;
+  readonly from: readonly WaypointBinding[];
+  readonly to: readonly WaypointBinding[];
+}
+
+function* newWays(before: Side, after: Side): Generator<NewWay, undefined> {
+  if (isTerminating(before.object) || isTerminating(after.object)) return;
+  for (const { now, was } of concernedDestinations(before, after))
+    for (const object of now) {
+      const former = was(object);
+      if (former === undefined) continue;
+      const [from, to] = [waypointsOf(former, before), waypointsOf(object, after)];
+      if (namesOf(from) !== namesOf(to)) yield { object, from, to };
+    }
+}
+
+const namesOf = (waypoints: readonly WaypointBinding[]): string =>
+  waypoints.map(({ named }) => formatWaypoint(named)).join();
+
+/**
+ * The places where callers gain what a waypoint allows them, because requests begin to go through it and ztunnel lets it in. Those without a
+ * default deny are left out, see opened-waypoints.ts.
+ */
+export function* joinedPlaces(before: Side, after: Side): Generator<ChangedPlace | undefined, undefined> {
+  const policies = after.mesh.get(servedPolicies, after.object);
+  const targeted = targetedNames(policies);
+  const [was, is] = [new Pods(before), new Pods(after)];
+  const compared = new Map<Applied, Set<string>>();
+  for (const way of newWays(before, after)) {
+    yield undefined;
+    for (const joined of joinedBy(way, was, is)) {
+      if (!isNew(joined, targeted, compared)) continue;
+      const { object, waypoint } = joined;
+      const at = policies.at(waypoint, object.kind, targetedNameOf(object, targeted));
+      if (at !== undefined && hasDefaultDeny(at.coverage())) yield placeOf(joined, at, before, after);
+    }
+  }
+}
+
+/** Pods, and the waypoint in front of them. */
+interface Joined {
+  readonly object: Addressed;
+  readonly waypoint: WaypointBinding;
+  readonly was: Applied;
+  readonly workload: Workload;
+}
+
+function* joinedBy({ object, from, to }: NewWay, before: Pods, after: Pods): Generator<Joined, undefined> {
+  const behind = podsBehind({ kind: object.kind, object });
+  if (from.length > 0 || behind === undefined) return;
+  for (const waypoint of to)
+    if (after.letIn(waypoint, behind))
+      for (const [was, workload] of before.ambient(behind)) yield { object, waypoint, was, workload };
+}
+
+/** A namespace can have thousands of Services that no policy targets. */
+function isNew(
+  { object, waypoint, was }: Joined,
+  targeted: TargetedNames,
+  compared: Map<Applied, Set<string>>,
+): boolean {
+  const own = targetedNameOf(object, targeted);
+  const key = `${formatWaypoint(waypoint.named)} ${own === undefined ? "" : `${object.kind} ${own}`}`;
+  const known = compared.get(was) ?? new Set();
+  compared.set(was, known);
+  if (known.has(key)) return false;
+  known.add(key);
+  return true;
+}
+
+type TargetedNames = (kind: Addressed["kind"]) => ReadonlySet<string>;
+const noNames: ReadonlySet<string> = new Set();
+
+function targetedNames(policies: ServedPolicies): TargetedNames {
+  const [services, entries] = [policies.targeted("Service"), policies.targeted("ServiceEntry")];
+  return (kind) => (kind === "Service" ? services : kind === "ServiceEntry" ? entries : noNames);
+}
+
+/** The name of an object that policies target. */
+function targetedNameOf(object: Addressed, targeted: TargetedNames): string | undefined {
+  const name = nameOfDestination(object);
+  return targeted(object.kind).has(name) ? name : undefined;
+}
+
+type At = NonNullable<ReturnType<ServedPolicies["at"]>>;
+
+const placeOf = ({ object, waypoint, was, workload }: Joined, at: At, before: Side, after: Side): ChangedPlace => ({
+  name: `${idOf(object)}, at waypoint ${formatWaypoint(waypoint.named)}`,
+  namespace: after.object.metadata.name,
+  workload: undefined,
+  isIngress: false,
+  future: undefined,
+  asked: new Asked(was, at.applied),
+  coverageBefore: () => before.mesh.get(authorization, before.object).ofWorkload(workload),
+  coverageAfter: () => at.coverage(),
+});
+
+/** The pods of one side, by the labels that select them: those of many Services can be the same. */
+class Pods {
+  readonly #side: Side;
+  readonly #ambient = new Map<string, ReadonlyMap<Applied, Workload>>();
+  readonly #answers = new Map<string, boolean>();
+
+  constructor(side: Side) {
+    this.#side = side;
+  }
+
+  /** Those that ztunnel protects, one for each combination of policies. */
+  ambient(selector: Labels): ReadonlyMap<Applied, Workload> {
+    const key = formatLabels(selector);
+    let found = this.#ambient.get(key);
+    if (found === undefined) this.#ambient.set(key, (found = this.#findAmbient(selector)));
+    return found;
+  }
+
+  #findAmbient(selector: Labels): ReadonlyMap<Applied, Workload> {
+    const { object, mesh } = this.#side;
+    const there = mesh.get(authorization, object);
+    const found = new Map<Applied, Workload>();
+    const selected = there.workloadsByLabel.selected(selector);
+    mesh.visited(selected.length);
+    for (const workload of selected) {
+      const applied = there.applied.toWorkload(workload);
+      if (applied.place === "ztunnel" && !found.has(applied)) found.set(applied, workload);
+    }
+    return found;
+  }
+
+  /** Whether ztunnel lets a waypoint in. */
+  letIn({ named, gateway }: WaypointBinding, selector: Labels): boolean {
+    const { object, mesh } = this.#side;
+    return this.#asked(`${formatWaypoint(named)} ${formatLabels(selector)}`, () =>
+      mesh.get(keptByZtunnel, object).letsIn(identityOfWaypoint(named, gateway), selector),
+    );
+  }
+
+  /** Whether ztunnel refuses every caller but some waypoints, and those that other objects of the namespace use. */
+  areForWaypointsAlone(waypoints: readonly WaypointBinding[], selector: Labels): boolean {
+    const { object, mesh } = this.#side;
+    return this.#asked(`only ${namesOf(waypoints)} ${formatLabels(selector)}`, () => {
+      const accounts = new Set([...waypoints.map(accountOf), ...mesh.get(waypointAccountsNamed, object)]);
+      return mesh.get(keptByZtunnel, object).from((account) => accounts.has(account), selector);
+    });
+  }
+
+  #asked(key: string, ask: () => boolean): boolean {
+    let answer = this.#answers.get(key);
+    if (answer === undefined) this.#answers.set(key, (answer = ask()));
+    return answer;
+  }
+}
+
+/** Objects to which no requests get any more, because they go another way. */
+export interface ClosedWay {
+  readonly objects: readonly Addressed[];
+  /** The waypoint that refuses them; undefined: ztunnel does, because they bypass the waypoint before. */
+  readonly waypoint: WaypointBinding | undefined;
+}
+
+/** Those at each waypoint that allows nobody, and those that only waypoints may reach. */
+export function closedWays(before: Side, after: Side): Iterable<ClosedWay> {
+  const found = new Map<string, { readonly objects: Addressed[]; readonly waypoint: WaypointBinding | undefined }>();
+  const [was, is] = [new AdmittedRequests(before), new AdmittedRequests(after)];
+  for (const way of newWays(before, after)) {
+    if (!was.mayReach(way)) continue;
+    for (const waypoint of is.closedAmong(way)) {
+      const key = waypoint === undefined ? "" : formatWaypoint(waypoint.named);
+      const known = found.get(key);
+      if (known === undefined) found.set(key, { objects: [way.object], waypoint });
+      else known.objects.push(way.object);
+    }
+  }
+  return found.values();
+}
+
+/** What policies do with all requests: several ones have the effect of the strongest. */
+type Effect = "refuse" | "allow some" | "allow none" | "are no ALLOW policies";
+
+function effectOf({ applied, coverage }: At): Effect {
+  if (coverage().sealedBy !== undefined) return "refuse";
+  if (!allowsAny(applied)) return "are no ALLOW policies";
+  return allowsSome(applied) ? "allow some" : "allow none";
+}
+
+/** To which objects of one side the policies admit requests. */
+class AdmittedRequests {
+  readonly #policies: ServedPolicies;
+  readonly #targeted: TargetedNames;
+  readonly #pods: Pods;
+  readonly #waypoints = new Map<string, Effect | undefined>();
+
+  constructor(side: Side) {
+    this.#policies = side.mesh.get(servedPolicies, side.object);
+    this.#targeted = targetedNames(this.#policies);
+    this.#pods = new Pods(side);
+  }
+
+  /** Whether some requests get to the pods: not if ztunnel or all waypoints refuse them. */
+  mayReach({ object, from, to }: NewWay): boolean {
+    if (from.length > 0 && from.every((waypoint) => this.#isClosed(waypoint, object))) return false;
+    const behind = podsBehind({ kind: object.kind, object });
+    if (behind === undefined) return true;
+    return from.length === 0
+      ? !this.#pods.areForWaypointsAlone(to, behind)
+      : this.#pods.ambient(behind).size === 0 || from.some((waypoint) => this.#pods.letIn(waypoint, behind));
+  }
+
+  closedAmong({ object, from, to }: NewWay): readonly (WaypointBinding | undefined)[] {
+    if (to.length === 0) {
+      const behind = podsBehind({ kind: object.kind, object });
+      return behind !== undefined && this.#pods.areForWaypointsAlone(from, behind) ? [undefined] : [];
+    }
+    const before = new Set(from.map(({ named }) => formatWaypoint(named)));
+    return to.filter((one) => !before.has(formatWaypoint(one.named)) && this.#isClosed(one, object));
+  }
+
+  /** A namespace can have thousands of Services, and a waypoint thousands of policies, so that each is looked at alone. */
+  #isClosed(waypoint: WaypointBinding, object: Addressed): boolean {
+    const key = formatWaypoint(waypoint.named);
+    if (!this.#waypoints.has(key)) {
+      const at = this.#policies.at(waypoint, object.kind);
+      this.#waypoints.set(key, at && effectOf(at));
+    }
+    const effect = this.#waypoints.get(key);
+    if (effect === undefined || effect === "refuse" || effect === "allow some") return effect === "refuse";
+    const name = targetedNameOf(object, this.#targeted);
+    const at = name === undefined ? undefined : this.#policies.at(waypoint, object.kind, name);
+    const together = at === undefined ? effect : effectOf(at);
+    return together === "refuse" || together === "allow none";
+  }
+}
