@@ -1,7 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { routesThroughRoots } from "../traffic/delegate-routes.ts";
+import { delegatingReads, delegatingTo, mostDelegating, routesThroughRoots } from "../traffic/delegate-routes.ts";
 import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { namespaceOfHost } from "../traffic/hosts.ts";
 import { portsOfHosts, registryReads } from "../traffic/registry.ts";
@@ -120,20 +120,25 @@ function portsUsed(
   return (gateway === meshGateway ? mesh.get(portsOfHosts, virtualService) : undefined) ?? [];
 }
 
-/** The routes of a VirtualService that no port uses at which requests for it arrive: their matches name other ports, or other gateways. */
+/**
+ * The routes of a VirtualService that no port uses at which requests for it arrive: their matches name other ports, or other gateways. Those
+ * of a delegate are also without one if nothing delegates to it, or istiod leaves them out everywhere.
+ */
 const routesWithoutPort = fact(
   "routesWithoutPort",
   "VirtualService",
-  routesReads,
+  [...routesReads, ...delegatingReads],
   (virtualService, mesh): ReadonlySet<Traffic["route"]> => {
     const found = new Set<Traffic["route"]>();
+    // Only the first of so many routes that delegate are followed.
+    if (isDelegate(virtualService) && delegatingTo(virtualService, mesh).length > mostDelegating) return found;
     const { http, tcp, tls } = virtualService.spec;
     const lists = { http, tcp, tls };
     for (const protocol of ["http", "tcp", "tls"] as const)
       for (const [i, route] of lists[protocol].entries()) {
         const inUse = inEffect(virtualService, { route, protocol, at: ["spec", protocol, i] }, mesh);
         const arrivals = inUse.map(([root, one]) => arrivalAt(root, one, mesh));
-        if (arrivals.length > 0 && arrivals.every(({ ports, isAll }) => isAll && ports.size === 0)) found.add(route);
+        if (arrivals.every(({ ports, isAll }) => isAll && ports.size === 0)) found.add(route);
       }
     return found;
   },
@@ -152,9 +157,12 @@ export const doubtOfTraffic = (
   mesh: MeshView<typeof routesWithoutPort>,
 ): string | undefined =>
   doubtOfUse(traffic, virtualService) ??
-  (mesh.get(routesWithoutPort, virtualService).has(traffic.route)
-    ? "no port at which requests arrive uses this route"
-    : undefined);
+  (mesh.get(routesWithoutPort, virtualService).has(traffic.route) ? withoutPort(virtualService) : undefined);
+
+const withoutPort = (virtualService: VirtualService): string =>
+  isDelegate(virtualService)
+    ? "no VirtualService that delegates to it uses this route"
+    : "no port at which requests arrive uses this route";
 
 /**
  * Those at which sidecars have an http route. They look services up among those with the port of the listener, and only with this port,

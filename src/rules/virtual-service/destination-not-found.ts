@@ -7,6 +7,7 @@ import {
   portsOfArrival,
   sidecarPortsOf,
 } from "../../mesh/gateways/arrival-ports.ts";
+import { isGenerated } from "../../mesh/gateways/attachment.ts";
 import { type Hidden, hiddenFrom, isSeenFrom } from "../../mesh/gateways/hidden-destinations.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
@@ -18,8 +19,10 @@ import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
 import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import {
+  gatewaysOf,
   gatewaysOfVirtualService,
   isDelegate,
+  meshGateway,
   workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -90,11 +93,15 @@ export const virtualServiceDestinationNotFound = defineRule({
         ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
         at: placeOf(found),
         ...(onlyWarns === undefined ? {} : { onlyWarns }),
-        ...(old.has(problem.key) ? { existed: true as const } : {}),
+        ...(wasThere(found, old) ? { existed: true as const } : {}),
       };
     }
   },
 });
+
+/** Whether requests failed before, too: a destination whose port the host never had loses nothing with the host. */
+const wasThere = ({ problem, traffic, asked }: Found, old: ReadonlySet<string | undefined>): boolean =>
+  old.has(problem.key) || (isMissing(asked) && old.has(keyOfPort(asked.host, traffic.destination.port?.number)));
 
 /** Nothing is denied because of what is there, such as an alias of an alias, either: others may correct it. */
 function mayFollow(asked: Asked): string {
@@ -108,9 +115,17 @@ function doubtOf(
   traffic: Traffic,
   { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
 ): string | undefined {
-  const doubt = doubtOfTraffic(traffic, object, mesh);
+  const doubt = doubtOfTraffic(traffic, object, mesh) ?? (isOfferedNowhere(object, mesh) ? noGateway : undefined);
   return doubt ?? (isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known");
 }
+
+const noGateway = "none of the Gateways of the VirtualService exists, so no request comes through them";
+/** Whether a VirtualService is only for Gateways of which none exists. */
+const isOfferedNowhere = (virtualService: VirtualService, mesh: View): boolean =>
+  mesh.knowsAll("Gateway") &&
+  !isDelegate(virtualService) &&
+  ![...gatewaysOf(virtualService)].some((name) => name === meshGateway || isGenerated(name)) &&
+  mesh.related(gatewaysOfVirtualService, virtualService).length === 0;
 
 /** The keys of the problems before the change, of which most reviews need none. */
 function* keysBefore(
@@ -353,6 +368,8 @@ function portProblem(
       : `requests that arrive at port ${without} go to port ${without} of "${host}", which has several ports, and not this one`;
   return missingPort(`The destination names no port: ${there}`, [host, "from", without], registered);
 }
+
+const keyOfPort = (host: string, port: number | undefined): string => JSON.stringify([host, port]);
 
 function missingPort(
   message: string,

@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { judge } from "../../src/engine/evaluate.ts";
+import { keyOf } from "../../src/kube/identity.ts";
+import { type AnyObject, readAny } from "../../src/kube/object.ts";
+import { virtualServiceDestinationNotFound } from "../../src/rules/virtual-service/destination-not-found.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
+
+// Only routes that had an answer lose one when a Service goes.
+
+const object = (kind: string, name: string, spec: object, apiVersion = "networking.istio.io/v1") =>
+  readAny({ apiVersion, kind, metadata: { name, namespace: "shop" }, spec }) as AnyObject;
+const service = object("Service", "cart", { ports: [{ name: "http", port: 80 }] }, "v1");
+const routes = (spec: object, name = "shop") => object("VirtualService", name, spec);
+const to = (port?: number) => ({ route: [{ destination: { host: "cart", ...(port && { port: { number: port } }) } }] });
+
+/** Which findings the deletion of the Service introduces, and why they only warn. */
+function introduced(...view: readonly AnyObject[]): readonly string[] {
+  const mesh = new MeshStore(defaultMeshSettings);
+  for (const one of [service, ...view]) mesh.set(one);
+  const old = mesh.find("Service", keyOf(service));
+  const { findings, errors } = judge([virtualServiceDestinationNotFound], mesh, [{ old, object: undefined }]);
+  assert.deepEqual(errors, []);
+  return findings.filter((finding) => finding.introduced).map(({ onlyWarns }) => onlyWarns ?? "deny");
+}
+
+test("a route with an answer loses it", () => {
+  assert.deepEqual(introduced(routes({ hosts: ["shop"], http: [to()] })), ["deny"]);
+  assert.deepEqual(introduced(routes({ hosts: ["shop"], http: [to(80)] })), ["deny"]);
+});
+
+test("a port that the host never had is no loss, and another destination beside it is one", () => {
+  assert.deepEqual(introduced(routes({ hosts: ["shop"], http: [to(8080)] })), []);
+  assert.deepEqual(introduced(routes({ hosts: ["shop"], tcp: [to(8080)] })), []);
+  const both = [{ match: [{ uri: { prefix: "/old" } }], ...to(8080) }, to(80)];
+  assert.deepEqual(introduced(routes({ hosts: ["shop"], http: both })), ["deny"]);
+});
+
+test("a delegate that nothing delegates to has no requests", () => {
+  const delegate = routes({ http: [{ match: [{ uri: { prefix: "/cart" } }], ...to() }] }, "cart");
+  const nobody = "no VirtualService that delegates to it uses this route";
+  assert.deepEqual(introduced(delegate), [nobody]);
+  const root = (prefix: string) =>
+    routes({ hosts: ["shop"], http: [{ match: [{ uri: { prefix } }], delegate: { name: "cart" } }] });
+  assert.deepEqual(introduced(delegate, root("/cart")), ["deny"]);
+  // istiod leaves the route out: none of its requests is among those that are delegated.
+  assert.deepEqual(introduced(delegate, root("/other")), [nobody]);
+});
+
+test("of many routes that delegate, not all are followed", () => {
+  const delegate = routes({ http: [{ match: [{ uri: { prefix: "/cart" } }], ...to() }] }, "cart");
+  const roots = Array.from({ length: 20 }, (_, i) =>
+    routes({ hosts: [`shop${i}`], http: [{ match: [{ uri: { prefix: "/x" } }], delegate: { name: "cart" } }] }, `r${i}`),
+  );
+  assert.deepEqual(introduced(delegate, ...roots), ["deny"]);
+});
+
+test("a VirtualService whose Gateways do not exist has no requests", () => {
+  const only = routes({ hosts: ["shop.example.com"], gateways: ["shop"], http: [to()] });
+  const without = "none of the Gateways of the VirtualService exists, so no request comes through them";
+  assert.deepEqual(introduced(only), [without]);
+  const servers = [{ port: { number: 80, name: "http", protocol: "HTTP" }, hosts: ["*"] }];
+  assert.deepEqual(introduced(only, object("Gateway", "shop", { selector: {}, servers })), ["deny"]);
+  const mesh = routes({ hosts: ["shop.example.com"], gateways: ["shop", "mesh"], http: [to()] });
+  assert.deepEqual(introduced(mesh), ["deny"]);
+});
