@@ -51,7 +51,10 @@ test("a delegate that nothing delegates to has no requests", () => {
 test("of many routes that delegate, not all are followed", () => {
   const delegate = routes({ http: [{ match: [{ uri: { prefix: "/cart" } }], ...to() }] }, "cart");
   const roots = Array.from({ length: 20 }, (_, i) =>
-    routes({ hosts: [`shop${i}`], http: [{ match: [{ uri: { prefix: "/x" } }], delegate: { name: "cart" } }] }, `r${i}`),
+    routes(
+      { hosts: [`shop${i}`], http: [{ match: [{ uri: { prefix: "/x" } }], delegate: { name: "cart" } }] },
+      `r${i}`,
+    ),
   );
   assert.deepEqual(introduced(delegate, ...roots), ["deny"]);
 });

@@ -40,32 +40,42 @@ export const destinationRuleTlsBreaksStrict = defineRule({
 
   *check(rule, mesh) {
     if (!setsClientTls(rule)) return;
+    const named = new Set<Refusal>();
     for (const namespace of namespacesReached(rule, mesh)) {
       if (isTerminating(namespace)) continue;
       const hidden = mesh.get(hiddenClients, rule).of(namespace.metadata.name);
       for (const path of mesh.get(tlsPathsByRule, namespace).get(keyOf(rule)) ?? [])
         if (hidden.size === 0 || ![...path.clients].flat().every((one) => hidden.has(one)))
-          yield* refusedOn(path, namespace);
+          yield* refusedOn(path, namespace, named);
       yield;
     }
   },
 });
 
-function* refusedOn({ arrivals, choice, rule, tls }: TlsPath, namespace: Namespace): Iterable<Problem> {
+function* refusedOn(
+  { arrivals, choice, rule, tls }: TlsPath,
+  namespace: Namespace,
+  named: Set<Refusal>,
+): Iterable<Problem> {
   const refused = refusalOf(arrivals);
   if (refused === undefined) return;
   const isPlaintext = tls === "plaintext";
   yield {
     at: choice.at ?? [],
     message: `STRICT workloads of namespace "${namespace.metadata.name}" refuse ${isPlaintext ? "plaintext" : "this TLS"}: they accept only the mesh's own mTLS`,
+    // Each is named once, because many fields can lead to it.
+    ...(named.has(refused) ? {} : { alsoFor: refused.workloads }),
     related: refused.destinations,
     evidence: isPlaintext && !namespace.implied ? [...refused.policies, namespace] : refused.policies,
     ...(isPlaintext ? { topic: `plaintext by ${idOf(rule)}` } : {}),
   };
+  named.add(refused);
 }
 
 /** The objects that refuse a connection: Services or ServiceEntries, and the policies that make their workloads STRICT. */
 interface Refusal {
+  /** The ids of the workloads: a further one refuses connections anew, although others do already. */
+  readonly workloads: readonly string[];
   readonly destinations: readonly AnyObject[];
   readonly policies: readonly AnyObject[];
 }
@@ -83,6 +93,8 @@ function refusalOf(arrivals: readonly Arrival[]): Refusal | undefined {
 }
 
 const objectsOf = (refused: readonly Arrival[]): Refusal => ({
+  // Services with one selector share the list of their workloads.
+  workloads: [...new Set(refused.map(({ workloads }) => workloads))].flat().map(idOf),
   destinations: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
   policies: [...new Set(refused.flatMap(({ server }) => server?.by ?? []))],
 });
