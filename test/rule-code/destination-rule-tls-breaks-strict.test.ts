@@ -63,3 +63,14 @@ for (const mode of ["DISABLE", "SIMPLE"]) {
     assert.equal(introduced([service, v1, rule(mode)], again), 0);
   });
 }
+
+test("of many workloads, fewer are no new finding", () => {
+  const apps = Array.from({ length: 40 }, (_, i) => app(`app-${i}`)).flat();
+  const labelled = apps.map((one) =>
+    one.kind === "Workload" && one.metadata.name >= "app-2"
+      ? pods(one.metadata.name, { app: one.metadata.name, old: "" })
+      : one,
+  );
+  assert.equal(introduced([...labelled, rule("DISABLE")], exempt({ old: "" })), 0);
+  assert.equal(introduced([...labelled, exempt({ old: "" }), rule("DISABLE")], exempt({ old: "" }), true), 1);
+});

@@ -60,11 +60,12 @@ function* refusedOn(
   const refused = refusalOf(arrivals);
   if (refused === undefined) return;
   const isPlaintext = tls === "plaintext";
+  const many = `many workloads of ${namespace.metadata.name}`;
   yield {
     at: choice.at ?? [],
     message: `STRICT workloads of namespace "${namespace.metadata.name}" refuse ${isPlaintext ? "plaintext" : "this TLS"}: they accept only the mesh's own mTLS`,
     // Each is named once, because many fields can lead to it.
-    ...(named.has(refused) ? {} : { alsoFor: refused.workloads }),
+    ...(named.has(refused) ? {} : { alsoFor: refused.workloads ?? [many], like: many }),
     related: refused.destinations,
     evidence: isPlaintext && !namespace.implied ? [...refused.policies, namespace] : refused.policies,
     ...(isPlaintext ? { topic: `plaintext by ${idOf(rule)}` } : {}),
@@ -74,8 +75,8 @@ function* refusedOn(
 
 /** The objects that refuse a connection: Services or ServiceEntries, and the policies that make their workloads STRICT. */
 interface Refusal {
-  /** The ids of the workloads: a further one refuses connections anew, although others do already. */
-  readonly workloads: readonly string[];
+  /** The ids of the workloads, of which a further one refuses connections anew, although others do already; undefined: they are many. */
+  readonly workloads: readonly string[] | undefined;
   readonly destinations: readonly AnyObject[];
   readonly policies: readonly AnyObject[];
 }
@@ -92,12 +93,24 @@ function refusalOf(arrivals: readonly Arrival[]): Refusal | undefined {
   return known === "none" ? undefined : known;
 }
 
+/** So many workloads are told apart: there can be as many DestinationRules. */
+const mostNamed = 32;
+
 const objectsOf = (refused: readonly Arrival[]): Refusal => ({
-  // Services with one selector share the list of their workloads.
-  workloads: [...new Set(refused.map(({ workloads }) => workloads))].flat().map(idOf),
+  workloads: namesOf(refused),
   destinations: [...new Set(refused.flatMap(({ destination }) => destination.object ?? []))],
   policies: [...new Set(refused.flatMap(({ server }) => server?.by ?? []))],
 });
+
+function namesOf(refused: readonly Arrival[]): readonly string[] | undefined {
+  const found = new Set<string>();
+  for (const { workloads } of refused)
+    for (const workload of workloads) {
+      found.add(idOf(workload));
+      if (found.size > mostNamed) return undefined;
+    }
+  return [...found];
+}
 
 const isRefused = ({ capture, server, workloads }: Arrival): boolean =>
   capture === "sidecar" && workloads.length > 0 && server?.mode === "STRICT";
