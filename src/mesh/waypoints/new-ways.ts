@@ -198,8 +198,10 @@ export function closedWays(before: Side, after: Side): Iterable<ClosedWay> {
   const found = new Map<string, { readonly objects: Addressed[]; readonly waypoint: WaypointBinding | undefined }>();
   const [was, is] = [new AdmittedRequests(before), new AdmittedRequests(after)];
   for (const way of newWays(before, after)) {
-    if (!was.mayReach(way)) continue;
-    for (const waypoint of is.closedAmong(way)) {
+    const closed = is.closedAmong(way);
+    // Few ways are closed, and what got in before is asked about these alone.
+    if (closed.length === 0 || !was.mayReach(way)) continue;
+    for (const waypoint of closed) {
       const key = waypoint === undefined ? "" : formatWaypoint(waypoint.named);
       const known = found.get(key);
       if (known === undefined) found.set(key, { objects: [way.object], waypoint });
