@@ -39,7 +39,7 @@ test("a port that the host never had is no loss, and another destination beside 
 
 test("a delegate that nothing delegates to has no requests", () => {
   const delegate = routes({ http: [{ match: [{ uri: { prefix: "/cart" } }], ...to() }] }, "cart");
-  const nobody = "no VirtualService that delegates to it uses this route";
+  const nobody = "no known VirtualService that delegates to it uses this route";
   assert.deepEqual(introduced(delegate), [nobody]);
   const root = (prefix: string) =>
     routes({ hosts: ["shop"], http: [{ match: [{ uri: { prefix } }], delegate: { name: "cart" } }] });

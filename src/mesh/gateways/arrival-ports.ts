@@ -161,7 +161,7 @@ export const doubtOfTraffic = (
 
 const withoutPort = (virtualService: VirtualService): string =>
   isDelegate(virtualService)
-    ? "no VirtualService that delegates to it uses this route"
+    ? "no known VirtualService that delegates to it uses this route"
     : "no port at which requests arrive uses this route";
 
 /**
