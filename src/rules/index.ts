@@ -170,6 +170,7 @@ import { virtualServiceSubsetHiddenFromWaypoint } from "./virtual-service/subset
 import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found.ts";
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
+import { virtualServiceWithoutDefaultRoute } from "./virtual-service/without-default-route.ts";
 import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointInUse } from "./waypoint/in-use.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
@@ -355,6 +356,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceSubsetNotFound,
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,
+  virtualServiceWithoutDefaultRoute,
   wasmPluginAffectsProtected,
   waypointInUse,
   waypointNotFound,

@@ -204,14 +204,17 @@ describe("laws", () => {
         maxLength: 3,
       })
       .map((route) => ({ route }));
-    // No route hides another one, wherever it stands, and both hosts exist.
+    // No route hides another one, wherever it stands, both hosts exist, and a default route takes what is left.
     const alone = (route: object, i: number | string) => ({ ...route, match: [{ uri: { exact: `/${i}` } }] });
     const right = alone({ route: [{ destination: { host: "x" }, weight: 100 }] }, "right");
     const services = ["x", "y"].map((name) =>
       readObject("Service", { kind: "Service", metadata: { name, namespace: "a" }, spec: { ports: [{ port: 80 }] } }),
     );
     const objectWith = (http: readonly unknown[]) =>
-      readObject("VirtualService", { metadata: { name: "x", namespace: "a" }, spec: { hosts: ["x"], http } });
+      readObject("VirtualService", {
+        metadata: { name: "x", namespace: "a" },
+        spec: { hosts: ["x"], http: [...http, { route: [{ destination: { host: "x" } }] }] },
+      });
     let wrong = 0;
     fc.assert(
       fc.property(fc.array(route, { maxLength: 5 }), fc.nat(), fc.nat(5), (routes, turn, at) => {
