@@ -75,6 +75,7 @@ import { kubernetesServiceMoved } from "./kubernetes-service/moved.ts";
 import { kubernetesServicePortLeftToTcp } from "./kubernetes-service/port-left-to-tcp.ts";
 import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
+import { kubernetesServiceWithoutDefaultRoute } from "./kubernetes-service/without-default-route.ts";
 import { kubernetesServiceWithoutEndpoints } from "./kubernetes-service/without-endpoints.ts";
 import { listenerSetNotUsed } from "./listener-set/not-used.ts";
 import { listenerSetOpenToAll } from "./listener-set/open-to-all.ts";
@@ -261,6 +262,7 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesServicePortLeftToTcp,
   kubernetesServicePortNotHttp,
   kubernetesServiceRoutesTakenOver,
+  kubernetesServiceWithoutDefaultRoute,
   kubernetesServiceWithoutEndpoints,
   listenerSetNotUsed,
   listenerSetOpenToAll,

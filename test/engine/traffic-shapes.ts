@@ -248,6 +248,22 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "n HTTPRoutes for some paths of one Service; one more",
+    world: (n) => {
+      const route = (i: number) =>
+        manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named(`r-${i}`), {
+          spec: {
+            parentRefs: [{ group: "", kind: "Service", name: "a" }],
+            rules: [
+              { matches: [{ path: { type: "PathPrefix", value: `/${i}` } }], backendRefs: [{ name: "a", port: 80 }] },
+            ],
+          },
+        });
+      const service = manifest("v1", "Service", named("a"), { spec: { ports: [{ name: "http", port: 80 }] } });
+      return { objects: [service, ...list(n, route)], change: { object: route(n) } };
+    },
+  },
+  {
     title: "an HTTPRoute with n rules with filters of an extension",
     world: (n) => ({
       objects: [service("a")],

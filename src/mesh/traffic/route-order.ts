@@ -124,6 +124,27 @@ function textOf(match: StringMatch): string {
 const isEveryUri = (uri: StringMatch): boolean =>
   textOf(uri) === "" || uri?.prefix === "/" || [".*", "/.*"].includes(uri?.regex ?? "");
 
+/** Whether the http routes for the mesh leave requests out: each match has a condition that some request is sure not to meet. */
+export function leavesOutRequests(virtualService: VirtualService): boolean {
+  let isThere = false;
+  for (const route of virtualService.spec.http)
+    for (const match of matchesOf(route, virtualService)) {
+      const here = matchAt(meshGateway, match);
+      if (here === undefined) continue;
+      if (!isNoDefault(here)) return false;
+      isThere = true;
+    }
+  return isThere;
+}
+
+/**
+ * A request with another path, another method and without the headers and query parameters meets no match that has one of these
+ * conditions, however many there are. It is not decided what a regular expression for a path or a method leaves out.
+ */
+const isNoDefault = ({ uri, conditions }: RouteMatch): boolean =>
+  (uri !== undefined && uri.regex === undefined) ||
+  conditions.some((one) => /^(?:header [^:]|query |:method (?!regex))/.test(one));
+
 /** With more conditions than this, only those of one condition and of all of them are looked up. */
 const mostCombined = 16;
 

@@ -3,7 +3,7 @@ import { type RoutePorts, routePortsOf } from "../../mesh/gateways/route-ports.t
 import { isServed } from "../../mesh/objects/revision.ts";
 import { hostOwners, isFollowedAt } from "../../mesh/traffic/host-owners.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
-import { matchAt, matchesOf, type RouteMatch } from "../../mesh/traffic/route-order.ts";
+import { leavesOutRequests } from "../../mesh/traffic/route-order.ts";
 import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -38,7 +38,7 @@ export const virtualServiceWithoutDefaultRoute = defineRule({
   *check(virtualService, mesh) {
     const { metadata, spec } = virtualService;
     if (spec.http.length === 0 || isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
-    if (!gatewaysOf(virtualService).has(meshGateway) || !isSomeLeftOut(virtualService)) return;
+    if (!gatewaysOf(virtualService).has(meshGateway) || !leavesOutRequests(virtualService)) return;
     if (!usesHttp(mesh.get(routePortsOf, virtualService).get(meshGateway))) return;
     const host = spec.hosts.find((one) => isFollowed(virtualService, one, mesh));
     if (host === undefined) return;
@@ -58,24 +58,3 @@ const isFollowed = (virtualService: VirtualService, host: string, mesh: MeshView
   const full = fullHost(host, virtualService.metadata.namespace, mesh.settings.domain).toLowerCase();
   return isFollowedAt(virtualService, mesh.get(hostOwners, full), [], mesh.get(followerScopes, virtualService));
 };
-
-/** Whether all matches for the mesh have a condition that some requests do not meet, and there is one. */
-function isSomeLeftOut(virtualService: VirtualService): boolean {
-  let isThere = false;
-  for (const route of virtualService.spec.http)
-    for (const match of matchesOf(route, virtualService)) {
-      const here = matchAt(meshGateway, match);
-      if (here === undefined) continue;
-      if (!leavesOut(here)) return false;
-      isThere = true;
-    }
-  return isThere;
-}
-
-/**
- * A request with another path, another method and without the headers and query parameters meets no match that has one of these
- * conditions, however many there are. It is not decided what a regular expression for a path or a method leaves out.
- */
-const leavesOut = ({ uri, conditions }: RouteMatch): boolean =>
-  (uri !== undefined && uri.regex === undefined) ||
-  conditions.some((one) => /^(?:header [^:]|query |:method (?!regex))/.test(one));
