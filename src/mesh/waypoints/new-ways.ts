@@ -7,6 +7,7 @@ import { allowsAny, allowsSome, type Applied } from "../authorization/requests/a
 import { Asked } from "../authorization/requests/gains.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
+import { gatewayNameLabel } from "../objects/labels.ts";
 import { formatLabels } from "../objects/selectors.ts";
 import { formatWaypoint, identityOfWaypoint, type WaypointBinding } from "./bindings.ts";
 import { accountOf, waypointAccountsNamed } from "./guarded-traffic.ts";
@@ -198,6 +199,7 @@ export function closedWays(before: Side, after: Side): Iterable<ClosedWay> {
   const found = new Map<string, { readonly objects: Addressed[]; readonly waypoint: WaypointBinding | undefined }>();
   const [was, is] = [new AdmittedRequests(before), new AdmittedRequests(after)];
   for (const way of newWays(before, after)) {
+    if (isOfGateway(way.object)) continue;
     const closed = is.closedAmong(way);
     // Few ways are closed, and what got in before is asked about these alone.
     if (closed.length === 0 || !was.mayReach(way)) continue;
@@ -210,6 +212,10 @@ export function closedWays(before: Side, after: Side): Iterable<ClosedWay> {
   }
   return found.values();
 }
+
+/** Requests to a gateway come from outside the mesh, and those to a waypoint from ztunnel and sidecars, and pass no other waypoint. */
+const isOfGateway = (object: Addressed): boolean =>
+  object.kind === "Service" && gatewayNameLabel in object.spec.selector;
 
 /** What policies do with all requests: several ones have the effect of the strongest. */
 type Effect = "refuse" | "allow some" | "allow none" | "are no ALLOW policies";

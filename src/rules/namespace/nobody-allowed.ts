@@ -24,7 +24,7 @@ export const namespaceNobodyAllowed = defineRule({
     seen: "All requests to the workload fail with 403, or its connections are closed, from the moment of the change.",
     wayOut: "Apply the ALLOW policy again that was deleted or changed, or put the label or the Gateway back.",
     silentWhen:
-      "Everything was denied before, the default deny goes too, a DENY policy for all requests is added, or it is about workloads that do not exist yet.",
+      "Everything was denied before, the default deny goes too, a DENY policy for all requests is added, or it is about workloads that do not exist yet, or about the Service of a gateway.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 

@@ -31,7 +31,7 @@ export const virtualServiceWithoutDefaultRoute = defineRule({
     seen: "Clients in the mesh get 404 for requests that they got answers to before, and the access logs of their sidecars have the flag NR (no route).",
     wayOut: "Add a last route without `match` to the host, or delete the VirtualService.",
     silentWhen:
-      "The VirtualService is for gateways alone, one of its hosts is not known or has no port for HTTP, an older VirtualService has the host, or a match has only conditions of which it is not decided what they leave out: regular expressions for paths, authorities, schemes, ports, absent headers, and the labels and namespaces of clients.",
+      "The VirtualService is for gateways alone, one of its hosts is not known, none of them has a port for HTTP, an older VirtualService has the host, or a match has only conditions of which it is not decided what they leave out: regular expressions for paths, authorities, schemes, ports, absent headers, and the labels and namespaces of clients.",
     page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
   },
 
