@@ -24,6 +24,7 @@ import { authorizationPolicyWithoutDefaultDeny } from "./authorization-policy/wi
 import { backendTlsPolicyBreaksStrict } from "./backend-tls-policy/breaks-strict.ts";
 import { backendTlsPolicyWithoutEffect } from "./backend-tls-policy/without-effect.ts";
 import { destinationRuleCircuitBreaker } from "./destination-rule/circuit-breaker.ts";
+import { destinationRuleDropsIdentity } from "./destination-rule/drops-identity.ts";
 import { destinationRuleFailoverWithoutDetection } from "./destination-rule/failover-without-detection.ts";
 import { destinationRuleHidesSubset } from "./destination-rule/hides-subset.ts";
 import { destinationRuleNeedsWaypoint } from "./destination-rule/needs-waypoint.ts";
@@ -211,6 +212,7 @@ export const rules: readonly BuiltInRule[] = [
   backendTlsPolicyBreaksStrict,
   backendTlsPolicyWithoutEffect,
   destinationRuleCircuitBreaker,
+  destinationRuleDropsIdentity,
   destinationRuleFailoverWithoutDetection,
   destinationRuleHidesSubset,
   destinationRuleNeedsWaypoint,

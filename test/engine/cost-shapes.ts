@@ -550,6 +550,26 @@ const ofTraffic: readonly CostShape[] = [
     }),
   },
   {
+    title: "n DestinationRules with plaintext for workloads with policies about identities, and one policy more",
+    world: (n) => {
+      const ofCallers = (name: string, i: number) =>
+        policy(name, {
+          selector: { matchLabels: { app: `app-${i}` } },
+          rules: [{ from: [{ source: { principals: [`*/ns/web/sa/${name}`] } }] }],
+        });
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          ...list(n, service),
+          ...list(n, (i) => workload(i)),
+          ...list(n, (i) => destinationRule(`d-${i}`, { host: `s-${i}`, trafficPolicy: { tls: { mode: "DISABLE" } } })),
+          ...list(n - 1, (i) => ofCallers(`p-${i}`, i + 1)),
+        ],
+        change: { object: ofCallers("new", 0) },
+      };
+    },
+  },
+  {
     title: "the mesh config switches auto mTLS off over n namespaces",
     isMeshWide: true,
     world: (n) => {
