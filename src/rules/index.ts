@@ -179,6 +179,7 @@ import { waypointNotFound } from "./waypoint/not-found.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
+import { workloadImageNotInjected } from "./workload/image-not-injected.ts";
 import { workloadLeavesMesh } from "./workload/leaves-mesh.ts";
 import { workloadNamedPortMoved } from "./workload/named-port-moved.ts";
 import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
@@ -367,6 +368,7 @@ export const rules: readonly BuiltInRule[] = [
   workloadAnnotationInvalid,
   workloadCalledGateway,
   workloadEntryReceivesTraffic,
+  workloadImageNotInjected,
   workloadLeavesMesh,
   workloadNamedPortMoved,
   workloadOutsideMesh,

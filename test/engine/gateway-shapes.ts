@@ -891,6 +891,25 @@ export const gatewayShapes: readonly CostShape[] = [
     },
   },
   {
+    title: "the namespace of n gateways, whose image the injector replaces, is no longer injected",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ...list(n, (i) =>
+          manifest("apps/v1", "Deployment", named(`gateway-${i}`), {
+            spec: {
+              template: {
+                metadata: { labels: { istio: `gateway-${i}` } },
+                spec: { containers: [{ name: "istio-proxy", image: "auto" }] },
+              },
+            },
+          }),
+        ),
+      ],
+      change: { old: enrolled, object: namespace({}) },
+    }),
+  },
+  {
     title: "an Ingress with n hosts and backends",
     world: (n) => ({
       objects: [namespace({ "meshward.io/protected": "true" }), ...list(n, (i) => kubernetesIngress(`other-${i}`, 1))],
