@@ -3,8 +3,9 @@ import type { Labels } from "../../kube/object.ts";
 import { type MeshView, reachedBy } from "../../view/view.ts";
 import type { ChangedPlace } from "../authorization/changed-places.ts";
 import { authorization, hasDefaultDeny } from "../authorization/effective-authorization.ts";
-import { allowsAny, allowsSome, type Applied } from "../authorization/requests/applied.ts";
-import { Asked } from "../authorization/requests/gains.ts";
+import { Admissions } from "../authorization/requests/admitted.ts";
+import { allowsAny, type Applied } from "../authorization/requests/applied.ts";
+import { Asked, type Callers } from "../authorization/requests/gains.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
@@ -32,6 +33,9 @@ interface Side {
   readonly object: Namespace;
   readonly mesh: MeshView<(typeof readsNewWays)[number]>;
 }
+
+/** Only workloads of the mesh use waypoints. */
+export const throughWaypoint: Callers = { haveIdentity: true, haveNoToken: false, passSidecar: false };
 
 /** An object to which requests go another way since a change. */
 interface NewWay {
@@ -220,20 +224,16 @@ const isOfGateway = (object: Addressed): boolean =>
 /** What policies do with all requests: several ones have the effect of the strongest. */
 type Effect = "refuse" | "allow some" | "allow none" | "are no ALLOW policies";
 
-function effectOf({ applied, coverage }: At): Effect {
-  if (coverage().sealedBy !== undefined) return "refuse";
-  if (!allowsAny(applied)) return "are no ALLOW policies";
-  return allowsSome(applied) ? "allow some" : "allow none";
-}
-
 /** To which objects of one side the policies admit requests. */
 class AdmittedRequests {
   readonly #policies: ServedPolicies;
   readonly #targeted: TargetedNames;
   readonly #pods: Pods;
+  readonly #admissions: Admissions;
   readonly #waypoints = new Map<string, Effect | undefined>();
 
   constructor(side: Side) {
+    this.#admissions = new Admissions((values) => side.mesh.visited(Math.ceil(values / 100)));
     this.#policies = side.mesh.get(servedPolicies, side.object);
     this.#targeted = targetedNames(this.#policies);
     this.#pods = new Pods(side);
@@ -263,13 +263,19 @@ class AdmittedRequests {
     const key = formatWaypoint(waypoint.named);
     if (!this.#waypoints.has(key)) {
       const at = this.#policies.at(waypoint, object.kind);
-      this.#waypoints.set(key, at && effectOf(at));
+      this.#waypoints.set(key, at && this.#effectOf(at));
     }
     const effect = this.#waypoints.get(key);
     if (effect === undefined || effect === "refuse" || effect === "allow some") return effect === "refuse";
     const name = targetedNameOf(object, this.#targeted);
     const at = name === undefined ? undefined : this.#policies.at(waypoint, object.kind, name);
-    const together = at === undefined ? effect : effectOf(at);
+    const together = at === undefined ? effect : this.#effectOf(at);
     return together === "refuse" || together === "allow none";
+  }
+
+  #effectOf({ applied, coverage }: At): Effect {
+    if (coverage().sealedBy !== undefined) return "refuse";
+    if (!allowsAny(applied)) return "are no ALLOW policies";
+    return this.#admissions.any(applied, throughWaypoint) === false ? "allow none" : "allow some";
   }
 }

@@ -1,0 +1,38 @@
+import { allowedBy } from "./allowed.ts";
+import { allowsAny, type Applied, rulesOf } from "./applied.ts";
+import { everyRequest } from "./boxes.ts";
+import { workOfQuestion } from "./changed-rules.ts";
+import { type Callers, conditionsOf, isOfClaims, workOfAll } from "./gains.ts";
+import { Undecided, Work } from "./work.ts";
+
+/** Whether the policies of places let anybody in. The questions about one change share a limit of work, as those about gains do. */
+export class Admissions {
+  readonly #visited: (values: number) => void;
+  #left = workOfAll;
+
+  constructor(visited: (values: number) => void) {
+    this.#visited = visited;
+  }
+
+  /**
+   * Whether they admit a request that can come: a rule that names its callers in a way that nobody has, or that a DENY policy contradicts, admits
+   * none. Undefined: that takes too much work.
+   */
+  any(applied: Applied, callers: Callers): boolean | undefined {
+    if (allowsAny(applied) && rulesOf(applied).every(({ allow }) => allow.length === 0)) return false;
+    const work = new Work(Math.min(workOfQuestion, this.#left));
+    try {
+      const among = everyRequest.withAll(conditionsOf({ callers, place: applied.place }), work);
+      if (among === undefined) return false;
+      for (const { box } of allowedBy(rulesOf(applied), among, work))
+        if (!callers.haveNoToken || !isOfClaims(box.example)) return true;
+      return false;
+    } catch (error) {
+      if (!(error instanceof Undecided)) throw error;
+      return undefined;
+    } finally {
+      this.#left -= work.spent;
+      this.#visited(work.spent);
+    }
+  }
+}
