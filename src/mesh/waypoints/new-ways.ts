@@ -6,6 +6,7 @@ import { authorization, hasDefaultDeny } from "../authorization/effective-author
 import { Admissions } from "../authorization/requests/admitted.ts";
 import { allowsAny, type Applied } from "../authorization/requests/applied.ts";
 import { Asked, type Callers } from "../authorization/requests/gains.ts";
+import { captureOf } from "../membership/capture.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
@@ -19,7 +20,9 @@ import { keptByZtunnel, podsBehind } from "./ztunnel-behind.ts";
 
 // Requests that begin to go through a waypoint are decided by its policies, and ztunnel at the pods sees the waypoint instead of the caller.
 // Without it, ztunnel decides about the caller (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
-// authorization.go convertAuthorizationPolicy).
+// authorization.go convertAuthorizationPolicy). So does a sidecar at the pods, which gets HBONE from the waypoint where the mesh is installed
+// for ambient (manifests/charts/istio-control/istio-discovery/files/profile-ambient.yaml ISTIO_META_ENABLE_HBONE, pilot/pkg/xds/endpoints/
+// endpoint_builder.go buildEnvoyLbEndpoint).
 
 /** What the functions of this file read. Policies that change are compared where they are, so that no change reaches a rule through ztunnel's. */
 export const readsNewWays = [
@@ -59,7 +62,7 @@ const namesOf = (waypoints: readonly WaypointBinding[]): string =>
   waypoints.map(({ named }) => formatWaypoint(named)).join();
 
 /**
- * The places where callers gain what a waypoint allows them, because requests begin to go through it and ztunnel lets it in. Those without a
+ * The places where callers gain what a waypoint allows them, because requests begin to go through it and ztunnel or a sidecar lets it in. Those without a
  * default deny are left out, see opened-waypoints.ts.
  */
 export function* joinedPlaces(before: Side, after: Side): Generator<ChangedPlace | undefined, undefined> {
@@ -89,9 +92,12 @@ interface Joined {
 function* joinedBy({ object, from, to }: NewWay, before: Pods, after: Pods): Generator<Joined, undefined> {
   const behind = podsBehind({ kind: object.kind, object });
   if (from.length > 0 || behind === undefined) return;
-  for (const waypoint of to)
-    if (after.letIn(waypoint, behind))
-      for (const [was, workload] of before.ambient(behind)) yield { object, waypoint, was, workload };
+  for (const capture of ["ambient", "sidecar"] as const) {
+    const old = before.protectedBy(capture, behind);
+    for (const waypoint of old.size === 0 ? [] : to)
+      if (after.letIn(waypoint, behind, capture))
+        yield* [...old].map(([was, workload]) => ({ object, waypoint, was, workload }));
+  }
 }
 
 /** A namespace can have thousands of Services that no policy targets. */
@@ -136,25 +142,29 @@ const placeOf = ({ object, waypoint, was, workload }: Joined, at: At, before: Si
   coverageAfter: () => at.coverage(),
 });
 
+type Protection = "ambient" | "sidecar";
+
 /** The pods of one side, by the labels that select them: those of many Services can be the same. */
 class Pods {
   readonly #side: Side;
-  readonly #ambient = new Map<string, ReadonlyMap<Applied, Workload>>();
+  readonly #admissions: Admissions;
+  readonly #protected = new Map<string, ReadonlyMap<Applied, Workload>>();
   readonly #answers = new Map<string, boolean>();
 
   constructor(side: Side) {
     this.#side = side;
+    this.#admissions = new Admissions((values) => side.mesh.visited(Math.ceil(values / 100)));
   }
 
-  /** Those that ztunnel protects, one for each combination of policies. */
-  ambient(selector: Labels): ReadonlyMap<Applied, Workload> {
-    const key = formatLabels(selector);
-    let found = this.#ambient.get(key);
-    if (found === undefined) this.#ambient.set(key, (found = this.#findAmbient(selector)));
+  /** Those that ztunnel or sidecars protect, one for each combination of policies. */
+  protectedBy(capture: Protection, selector: Labels): ReadonlyMap<Applied, Workload> {
+    const key = `${capture} ${formatLabels(selector)}`;
+    let found = this.#protected.get(key);
+    if (found === undefined) this.#protected.set(key, (found = this.#find(capture, selector)));
     return found;
   }
 
-  #findAmbient(selector: Labels): ReadonlyMap<Applied, Workload> {
+  #find(capture: Protection, selector: Labels): ReadonlyMap<Applied, Workload> {
     const { object, mesh } = this.#side;
     const there = mesh.get(authorization, object);
     const found = new Map<Applied, Workload>();
@@ -162,17 +172,23 @@ class Pods {
     mesh.visited(selected.length);
     for (const workload of selected) {
       const applied = there.applied.toWorkload(workload);
-      if (applied.place === "ztunnel" && !found.has(applied)) found.set(applied, workload);
+      const isProtected =
+        capture === "ambient" ? applied.place === "ztunnel" : captureOf(workload, object, mesh.settings) === capture;
+      if (isProtected && !found.has(applied)) found.set(applied, workload);
     }
     return found;
   }
 
-  /** Whether ztunnel lets a waypoint in. */
-  letIn({ named, gateway }: WaypointBinding, selector: Labels): boolean {
+  /** Whether ztunnel, or some sidecar, lets a waypoint in. */
+  letIn({ named, gateway }: WaypointBinding, selector: Labels, capture: Protection = "ambient"): boolean {
     const { object, mesh } = this.#side;
-    return this.#asked(`${formatWaypoint(named)} ${formatLabels(selector)}`, () =>
-      mesh.get(keptByZtunnel, object).letsIn(identityOfWaypoint(named, gateway), selector),
-    );
+    return this.#asked(`${capture} ${formatWaypoint(named)} ${formatLabels(selector)}`, () => {
+      const caller = identityOfWaypoint(named, gateway);
+      if (capture === "ambient") return mesh.get(keptByZtunnel, object).letsIn(caller, selector);
+      const identity = [mesh.settings.trustDomain, caller.namespace, caller.serviceAccount] as const;
+      const policies = [...this.protectedBy(capture, selector).keys()];
+      return policies.some((applied) => this.#admissions.any(applied, throughWaypoint, identity) === true);
+    });
   }
 
   /** Whether ztunnel refuses every caller but some waypoints, and those that other objects of the namespace use. */
@@ -246,7 +262,8 @@ class AdmittedRequests {
     if (behind === undefined) return true;
     return from.length === 0
       ? !this.#pods.areForWaypointsAlone(to, behind)
-      : this.#pods.ambient(behind).size === 0 || from.some((waypoint) => this.#pods.letIn(waypoint, behind));
+      : this.#pods.protectedBy("ambient", behind).size === 0 ||
+          from.some((waypoint) => this.#pods.letIn(waypoint, behind));
   }
 
   closedAmong({ object, from, to }: NewWay): readonly (WaypointBinding | undefined)[] {

@@ -4,7 +4,6 @@ import type { ChangedPlace } from "../../mesh/authorization/changed-places.ts";
 import { actionOf, type AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { Admissions } from "../../mesh/authorization/requests/admitted.ts";
 import { allowsAny, type Applied } from "../../mesh/authorization/requests/applied.ts";
-import { anyCallers } from "../../mesh/authorization/requests/gains.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
@@ -63,12 +62,16 @@ function closing(before: Side, after: Side): (place: ChangedPlace) => boolean {
   const [old, now] = [new CertainCallers(before), new CertainCallers(after)];
   return (place) => {
     const { was, is } = place.asked;
-    const mayClose = place.future === undefined && allowsAny(is) && (allowsAny(was) || hasRules(is));
-    if (!mayClose || place.coverageAfter().sealedBy !== undefined) return false;
-    if (admissions.any(is, now.at(place) ?? anyCallers) !== false) return false;
-    if (admissions.any(was, old.at(place) ?? anyCallers) !== true) return false;
+    if (!mayClose(place) || admissions.any(is, now.at(place)) !== false) return false;
+    if (admissions.any(was, old.at(place)) !== true) return false;
     return !isOutside(place, after) && idleReason(place, before, after) === undefined;
   };
+}
+
+function mayClose(place: ChangedPlace): boolean {
+  const { was, is } = place.asked;
+  if (place.future !== undefined || !allowsAny(is) || !(allowsAny(was) || hasRules(is))) return false;
+  return place.coverageAfter().sealedBy === undefined;
 }
 
 /** Whether it is about workloads of a namespace none of which is in the mesh, so that nothing denies. */

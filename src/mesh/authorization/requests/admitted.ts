@@ -2,7 +2,8 @@ import { allowedBy } from "./allowed.ts";
 import { allowsAny, type Applied, rulesOf } from "./applied.ts";
 import { everyRequest } from "./boxes.ts";
 import { workOfQuestion } from "./changed-rules.ts";
-import { type Callers, conditionsOf, isOfClaims, workOfAll } from "./gains.ts";
+import { anyCallers, type Callers, conditionsOf, isOfClaims, workOfAll } from "./gains.ts";
+import { hasIdentity, type StrangerIdentity } from "./strangers.ts";
 import { Undecided, Work } from "./work.ts";
 
 /** Whether the policies of places let anybody in. The questions about one change share a limit of work, as those about gains do. */
@@ -16,13 +17,14 @@ export class Admissions {
 
   /**
    * Whether they admit a request that can come: a rule that names its callers in a way that nobody has, or that a DENY policy contradicts, admits
-   * none. Undefined: that takes too much work.
+   * none. `identity`: of one caller; undefined: of any. Undefined: that takes too much work.
    */
-  any(applied: Applied, callers: Callers): boolean | undefined {
+  any(applied: Applied, callers: Callers = anyCallers, identity?: StrangerIdentity): boolean | undefined {
     if (allowsAny(applied) && rulesOf(applied).every(({ allow }) => allow.length === 0)) return false;
     const work = new Work(Math.min(workOfQuestion, this.#left));
     try {
-      const among = everyRequest.withAll(conditionsOf({ callers, place: applied.place }), work);
+      const of = identity === undefined ? [] : [hasIdentity(identity)];
+      const among = everyRequest.withAll([...conditionsOf({ callers, place: applied.place }), ...of], work);
       if (among === undefined) return false;
       for (const { box } of allowedBy(rulesOf(applied), among, work))
         if (!callers.haveNoToken || !isOfClaims(box.example)) return true;
