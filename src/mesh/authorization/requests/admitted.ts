@@ -1,4 +1,4 @@
-import { allowedBy } from "./allowed.ts";
+import { type Allowed, allowedBy } from "./allowed.ts";
 import { allowsAny, type Applied, rulesOf } from "./applied.ts";
 import { everyRequest } from "./boxes.ts";
 import { workOfQuestion } from "./changed-rules.ts";
@@ -20,15 +20,9 @@ export class Admissions {
    * none. `identity`: of one caller; undefined: of any. Undefined: that takes too much work.
    */
   any(applied: Applied, callers: Callers = anyCallers, identity?: StrangerIdentity): boolean | undefined {
-    if (allowsAny(applied) && rulesOf(applied).every(({ allow }) => allow.length === 0)) return false;
     const work = new Work(Math.min(workOfQuestion, this.#left));
     try {
-      const of = identity === undefined ? [] : [hasIdentity(identity)];
-      const among = everyRequest.withAll([...conditionsOf({ callers, place: applied.place }), ...of], work);
-      if (among === undefined) return false;
-      for (const { box } of allowedBy(rulesOf(applied), among, work))
-        if (!callers.haveNoToken || !isOfClaims(box.example)) return true;
-      return false;
+      return admits(applied, callers, identity, work);
     } catch (error) {
       if (!(error instanceof Undecided)) throw error;
       return undefined;
@@ -37,4 +31,13 @@ export class Admissions {
       this.#visited(work.spent);
     }
   }
+}
+
+function admits(applied: Applied, callers: Callers, identity: StrangerIdentity, work: Work): boolean {
+  const rules = rulesOf(applied);
+  if (allowsAny(applied) && rules.every(({ allow }) => allow.length === 0)) return false;
+  const of = identity === undefined ? [] : [hasIdentity(identity)];
+  const among = everyRequest.withAll([...conditionsOf({ callers, place: applied.place }), ...of], work);
+  const isReal = ({ box }: Allowed) => !callers.haveNoToken || !isOfClaims(box.example);
+  return among !== undefined && allowedBy(rules, among, work).some(isReal);
 }
