@@ -58,7 +58,7 @@ interface Side {
 export const changedPlaces = (before: Side, after: Side, waypoints: WaypointsOfServices): Places =>
   placesOfSides([before, after], "gaining", waypoints);
 
-/** The same for places where rules of ALLOW policies may end. */
+/** The same for places where nobody may be admitted any more. */
 export const placesThatMayClose = (before: Side, after: Side, waypoints: WaypointsOfServices): Places =>
   placesOfSides([before, after], "closing", waypoints);
 

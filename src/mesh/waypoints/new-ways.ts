@@ -3,8 +3,10 @@ import type { Labels } from "../../kube/object.ts";
 import { type MeshView, reachedBy } from "../../view/view.ts";
 import type { ChangedPlace } from "../authorization/changed-places.ts";
 import { authorization, hasDefaultDeny } from "../authorization/effective-authorization.ts";
-import { allowsAny, allowsSome, type Applied } from "../authorization/requests/applied.ts";
-import { Asked } from "../authorization/requests/gains.ts";
+import { Admissions } from "../authorization/requests/admitted.ts";
+import { allowsAny, type Applied } from "../authorization/requests/applied.ts";
+import { Asked, type Callers } from "../authorization/requests/gains.ts";
+import { captureOf } from "../membership/capture.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
@@ -18,7 +20,9 @@ import { keptByZtunnel, podsBehind } from "./ztunnel-behind.ts";
 
 // Requests that begin to go through a waypoint are decided by its policies, and ztunnel at the pods sees the waypoint instead of the caller.
 // Without it, ztunnel decides about the caller (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget,
-// authorization.go convertAuthorizationPolicy).
+// authorization.go convertAuthorizationPolicy). So does a sidecar at the pods, which gets HBONE from the waypoint where the mesh is installed
+// for ambient (manifests/charts/istio-control/istio-discovery/files/profile-ambient.yaml ISTIO_META_ENABLE_HBONE, pilot/pkg/xds/endpoints/
+// endpoint_builder.go buildEnvoyLbEndpoint).
 
 /** What the functions of this file read. Policies that change are compared where they are, so that no change reaches a rule through ztunnel's. */
 export const readsNewWays = [
@@ -32,6 +36,9 @@ interface Side {
   readonly object: Namespace;
   readonly mesh: MeshView<(typeof readsNewWays)[number]>;
 }
+
+/** Only workloads of the mesh use waypoints. */
+export const throughWaypoint: Callers = { haveIdentity: true, haveNoToken: false, passSidecar: false };
 
 /** An object to which requests go another way since a change. */
 interface NewWay {
@@ -55,7 +62,7 @@ const namesOf = (waypoints: readonly WaypointBinding[]): string =>
   waypoints.map(({ named }) => formatWaypoint(named)).join();
 
 /**
- * The places where callers gain what a waypoint allows them, because requests begin to go through it and ztunnel lets it in. Those without a
+ * The places where callers gain what a waypoint allows them, because requests begin to go through it and ztunnel or a sidecar lets it in. Those without a
  * default deny are left out, see opened-waypoints.ts.
  */
 export function* joinedPlaces(before: Side, after: Side): Generator<ChangedPlace | undefined, undefined> {
@@ -85,9 +92,12 @@ interface Joined {
 function* joinedBy({ object, from, to }: NewWay, before: Pods, after: Pods): Generator<Joined, undefined> {
   const behind = podsBehind({ kind: object.kind, object });
   if (from.length > 0 || behind === undefined) return;
-  for (const waypoint of to)
-    if (after.letIn(waypoint, behind))
-      for (const [was, workload] of before.ambient(behind)) yield { object, waypoint, was, workload };
+  for (const capture of ["ambient", "sidecar"] as const) {
+    const old = before.protectedBy(capture, behind);
+    for (const waypoint of old.size === 0 ? [] : to)
+      if (after.letIn(waypoint, behind, capture))
+        yield* [...old].map(([was, workload]) => ({ object, waypoint, was, workload }));
+  }
 }
 
 /** A namespace can have thousands of Services that no policy targets. */
@@ -132,25 +142,29 @@ const placeOf = ({ object, waypoint, was, workload }: Joined, at: At, before: Si
   coverageAfter: () => at.coverage(),
 });
 
+type Protection = "ambient" | "sidecar";
+
 /** The pods of one side, by the labels that select them: those of many Services can be the same. */
 class Pods {
   readonly #side: Side;
-  readonly #ambient = new Map<string, ReadonlyMap<Applied, Workload>>();
+  readonly #admissions: Admissions;
+  readonly #protected = new Map<string, ReadonlyMap<Applied, Workload>>();
   readonly #answers = new Map<string, boolean>();
 
   constructor(side: Side) {
     this.#side = side;
+    this.#admissions = new Admissions((values) => side.mesh.visited(Math.ceil(values / 100)));
   }
 
-  /** Those that ztunnel protects, one for each combination of policies. */
-  ambient(selector: Labels): ReadonlyMap<Applied, Workload> {
-    const key = formatLabels(selector);
-    let found = this.#ambient.get(key);
-    if (found === undefined) this.#ambient.set(key, (found = this.#findAmbient(selector)));
+  /** Those that ztunnel or sidecars protect, one for each combination of policies. */
+  protectedBy(capture: Protection, selector: Labels): ReadonlyMap<Applied, Workload> {
+    const key = `${capture} ${formatLabels(selector)}`;
+    let found = this.#protected.get(key);
+    if (found === undefined) this.#protected.set(key, (found = this.#find(capture, selector)));
     return found;
   }
 
-  #findAmbient(selector: Labels): ReadonlyMap<Applied, Workload> {
+  #find(capture: Protection, selector: Labels): ReadonlyMap<Applied, Workload> {
     const { object, mesh } = this.#side;
     const there = mesh.get(authorization, object);
     const found = new Map<Applied, Workload>();
@@ -158,17 +172,23 @@ class Pods {
     mesh.visited(selected.length);
     for (const workload of selected) {
       const applied = there.applied.toWorkload(workload);
-      if (applied.place === "ztunnel" && !found.has(applied)) found.set(applied, workload);
+      const isProtected =
+        capture === "ambient" ? applied.place === "ztunnel" : captureOf(workload, object, mesh.settings) === capture;
+      if (isProtected && !found.has(applied)) found.set(applied, workload);
     }
     return found;
   }
 
-  /** Whether ztunnel lets a waypoint in. */
-  letIn({ named, gateway }: WaypointBinding, selector: Labels): boolean {
+  /** Whether ztunnel, or some sidecar, lets a waypoint in. */
+  letIn({ named, gateway }: WaypointBinding, selector: Labels, capture: Protection = "ambient"): boolean {
     const { object, mesh } = this.#side;
-    return this.#asked(`${formatWaypoint(named)} ${formatLabels(selector)}`, () =>
-      mesh.get(keptByZtunnel, object).letsIn(identityOfWaypoint(named, gateway), selector),
-    );
+    return this.#asked(`${capture} ${formatWaypoint(named)} ${formatLabels(selector)}`, () => {
+      const caller = identityOfWaypoint(named, gateway);
+      if (capture === "ambient") return mesh.get(keptByZtunnel, object).letsIn(caller, selector);
+      const identity = [mesh.settings.trustDomain, caller.namespace, caller.serviceAccount] as const;
+      const policies = [...this.protectedBy(capture, selector).keys()];
+      return policies.some((applied) => this.#admissions.any(applied, throughWaypoint, identity) === true);
+    });
   }
 
   /** Whether ztunnel refuses every caller but some waypoints, and those that other objects of the namespace use. */
@@ -220,20 +240,16 @@ const isOfGateway = (object: Addressed): boolean =>
 /** What policies do with all requests: several ones have the effect of the strongest. */
 type Effect = "refuse" | "allow some" | "allow none" | "are no ALLOW policies";
 
-function effectOf({ applied, coverage }: At): Effect {
-  if (coverage().sealedBy !== undefined) return "refuse";
-  if (!allowsAny(applied)) return "are no ALLOW policies";
-  return allowsSome(applied) ? "allow some" : "allow none";
-}
-
 /** To which objects of one side the policies admit requests. */
 class AdmittedRequests {
   readonly #policies: ServedPolicies;
   readonly #targeted: TargetedNames;
   readonly #pods: Pods;
+  readonly #admissions: Admissions;
   readonly #waypoints = new Map<string, Effect | undefined>();
 
   constructor(side: Side) {
+    this.#admissions = new Admissions((values) => side.mesh.visited(Math.ceil(values / 100)));
     this.#policies = side.mesh.get(servedPolicies, side.object);
     this.#targeted = targetedNames(this.#policies);
     this.#pods = new Pods(side);
@@ -246,7 +262,8 @@ class AdmittedRequests {
     if (behind === undefined) return true;
     return from.length === 0
       ? !this.#pods.areForWaypointsAlone(to, behind)
-      : this.#pods.ambient(behind).size === 0 || from.some((waypoint) => this.#pods.letIn(waypoint, behind));
+      : this.#pods.protectedBy("ambient", behind).size === 0 ||
+          from.some((waypoint) => this.#pods.letIn(waypoint, behind));
   }
 
   closedAmong({ object, from, to }: NewWay): readonly (WaypointBinding | undefined)[] {
@@ -263,13 +280,19 @@ class AdmittedRequests {
     const key = formatWaypoint(waypoint.named);
     if (!this.#waypoints.has(key)) {
       const at = this.#policies.at(waypoint, object.kind);
-      this.#waypoints.set(key, at && effectOf(at));
+      this.#waypoints.set(key, at && this.#effectOf(at));
     }
     const effect = this.#waypoints.get(key);
     if (effect === undefined || effect === "refuse" || effect === "allow some") return effect === "refuse";
     const name = targetedNameOf(object, this.#targeted);
     const at = name === undefined ? undefined : this.#policies.at(waypoint, object.kind, name);
-    const together = at === undefined ? effect : effectOf(at);
+    const together = at === undefined ? effect : this.#effectOf(at);
     return together === "refuse" || together === "allow none";
+  }
+
+  #effectOf({ applied, coverage }: At): Effect {
+    if (coverage().sealedBy !== undefined) return "refuse";
+    if (!allowsAny(applied)) return "are no ALLOW policies";
+    return this.#admissions.any(applied, throughWaypoint) === false ? "allow none" : "allow some";
   }
 }

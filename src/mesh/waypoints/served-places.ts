@@ -240,7 +240,7 @@ export function* changedPlacesAndServed(before: Side, after: Side): Places {
   for (const place of placesServed(sides)) yield place?.asked.mayGainAnywhere === true ? place : undefined;
 }
 
-/** The same for places where rules of ALLOW policies may end. */
+/** The same for places where nobody may be admitted any more. */
 export function* placesThatMayCloseAndServed(before: Side, after: Side): Places {
   const sides = sidesOf(before, after);
   yield* placesThatMayClose(before, after, sides);

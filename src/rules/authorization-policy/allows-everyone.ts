@@ -73,13 +73,14 @@ export const authorizationPolicyAllowsEveryone = defineRule({
     wayOut:
       "Delete the policy or apply its previous version: the default deny and the other ALLOW policies count again within seconds.",
     silentWhen:
-      "The policy has another action than ALLOW or is a dry run. The rule only warns where the policy is for ingress gateways, which expect callers from outside the mesh, where nothing is denied by default, and where a DENY policy denies everything, so that an ALLOW policy cancels nothing.",
+      "The policy has another action than ALLOW or is a dry run. The rule only warns where the policy is for ingress gateways, which expect callers from outside the mesh, where nothing is denied by default, where an older policy has the rule `{}`, and where a DENY policy denies everything, so that an ALLOW policy cancels nothing.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {
-      const { enforcedBy, isDenied, isInside } = mesh.get(openable, namespace).concernedBy(policy);
+      const { enforcedBy, denied, inside } = mesh.get(openable, namespace).concernedBy(policy);
+      const [isDenied, isInside] = [cancelledBy(policy, denied), cancelledBy(policy, inside)];
       const keysAt = keysOf(policy);
       const byEnforcer = [...enforcedBy].map((enforcer) => reachesOfRules(policy, enforcer, mesh.settings));
       const reaches = policy.spec.rules.map((_, i) => widest(byEnforcer.flatMap((all) => all[i]?.reach ?? [])));
@@ -136,9 +137,13 @@ function problemOf(at: Path, reach: Reach, keys: Keys, { isDenied, isInside, isW
 }
 
 const whyHarmless = (isDenied: boolean): string =>
-  isDenied ? "gateways expect callers from outside the mesh" : "no default deny is there that it cancels";
+  isDenied ? "gateways expect callers from outside the mesh" : "no default deny is there that it alone cancels";
 
-interface Finding extends Pick<Concerned, "isDenied" | "isInside"> {
+interface Finding {
+  /** It cancels a default deny. A DENY policy that matches everything cannot be cancelled, and what an older policy cancels already is open. */
+  readonly isDenied: boolean;
+  /** And one where no callers from outside the mesh are expected. */
+  readonly isInside: boolean;
   /** The rule matches every request. */
   readonly isWhole: boolean;
 }
@@ -146,22 +151,30 @@ interface Finding extends Pick<Concerned, "isDenied" | "isInside"> {
 /** The objects that a policy applies to. */
 interface Concerned {
   readonly enforcedBy: ReadonlySet<Enforcer>;
-  /** Some of them have a default deny that an ALLOW policy cancels. A DENY policy that matches everything cannot be cancelled. */
-  readonly isDenied: boolean;
-  /** And some of these are no ingress gateways, which expect callers from outside the mesh. */
-  readonly isInside: boolean;
+  /** What leaves nothing to cancel of the default deny of those that have one: the oldest ALLOW policy, if it allows every request; undefined: none does. */
+  readonly denied: ReadonlySet<AuthorizationPolicy | undefined>;
+  /** The same without ingress gateways, which expect callers from outside the mesh. */
+  readonly inside: Concerned["denied"];
 }
-const nothing: Concerned = { enforcedBy: new Set(), isDenied: false, isInside: false };
+const none: Concerned["denied"] = new Set();
+const nothing: Concerned = { enforcedBy: new Set(), denied: none, inside: none };
 const union = (all: readonly Concerned[]): Concerned => ({
   enforcedBy: new Set(all.flatMap(({ enforcedBy }) => [...enforcedBy])),
-  isDenied: all.some(({ isDenied }) => isDenied),
-  isInside: all.some(({ isInside }) => isInside),
+  denied: new Set(all.flatMap(({ denied }) => [...denied])),
+  inside: new Set(all.flatMap(({ inside }) => [...inside])),
 });
 function concerned(enforcer: Enforcer, coverage: Coverage, isIngress = false): Concerned {
-  const { closedBy, sealedBy, deniedBy } = coverage;
+  const { closedBy, sealedBy, deniedBy, openedAloneBy } = coverage;
   const isDenied = closedBy !== undefined && sealedBy === undefined && deniedBy === undefined;
-  return { enforcedBy: new Set([enforcer]), isDenied, isInside: isDenied && !isIngress };
+  const denied = isDenied ? new Set([openedAloneBy && isWhole(openedAloneBy) ? openedAloneBy : undefined]) : none;
+  return { enforcedBy: new Set([enforcer]), denied, inside: isIngress ? none : denied };
 }
+
+const isWhole = ({ spec }: AuthorizationPolicy): boolean =>
+  spec.rules.some(({ from, to, when }) => from.length + to.length + when.length === 0);
+
+const cancelledBy = (policy: AuthorizationPolicy, denied: Concerned["denied"]): boolean =>
+  denied.has(policy) || denied.has(undefined);
 
 /** Several workloads: those with a proxy, and all of them. */
 interface Fares {
@@ -229,7 +242,7 @@ class Openable {
     const { all, atProxies } = this.#workloads(workloadsByLabel.selected(labels));
     const coming = isComing ? concerned(enforcer, this.#authorization.ofLabels(labels)) : nothing;
     return union([
-      coming.isInside ? { ...coming, isInside: !this.#authorization.hasOnlyGateways(labels) } : coming,
+      this.#authorization.hasOnlyGateways(labels) ? { ...coming, inside: none } : coming,
       isAtZtunnel ? all : atProxies,
       this.#ingressOf(this.#ingress.selected(labels)),
     ]);

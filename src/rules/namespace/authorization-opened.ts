@@ -7,7 +7,7 @@ import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
-import { joinedPlaces, readsNewWays } from "../../mesh/waypoints/new-ways.ts";
+import { joinedPlaces, readsNewWays, throughWaypoint } from "../../mesh/waypoints/new-ways.ts";
 import { changedPlacesAndServed } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceAuthorizationOpened = defineRule({
@@ -84,9 +84,6 @@ function* joined(
   }
 }
 const samePolicies = "the policies of the waypoint are the same as before";
-
-/** Only workloads of the mesh use waypoints. */
-const throughWaypoint: Callers = { haveIdentity: true, haveNoToken: false, passSidecar: false };
 
 interface Opened {
   readonly who: "Anybody" | "Every workload of the mesh";

@@ -133,12 +133,6 @@ function hasAllow({ policies }: NamedList): boolean {
   return found;
 }
 
-/** Whether a rule of an ALLOW policy allows something there. */
-export const allowsSome = (applied: Applied): boolean => rulesOf(applied).some(({ allow }) => allow.length > 0);
-
-/** Whether ALLOW policies deny everything there, because none of them has a rule. */
-export const allowsNobody = (applied: Applied): boolean => allowsAny(applied) && !allowsSome(applied);
-
 /** The policies that only one of two sides has. A changed policy is another one. */
 export interface PolicyChange {
   readonly gone: readonly AuthorizationPolicy[];

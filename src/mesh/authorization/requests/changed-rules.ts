@@ -103,9 +103,14 @@ export class ChangedRules {
     return { old, now: rulesIn(come, this.#after, isShared ? old : undefined) };
   }
 
-  /** Whether ALLOW policies that are gone have rules. */
-  get endsRules(): boolean {
-    return this.#policies.gone.some((policy) => isAllow(policy) && policy.spec.rules.length > 0);
+  /** Whether ALLOW policies that are gone have rules, or others that come, of which the first ALLOW policy closes what was open. */
+  mayClose(hasAllowed: boolean): boolean {
+    const { gone, come } = this.#policies;
+    const closes = (policy: Policy, isAmong: boolean) => isAmong && policy.spec.rules.length > 0;
+    return (
+      gone.some((policy) => closes(policy, isAllow(policy))) ||
+      come.some((policy) => closes(policy, !hasAllowed || isDeny(policy)))
+    );
   }
 
   /** Whether a new ALLOW rule may match unnamed callers with this identity. */

@@ -1,6 +1,6 @@
 import { type Applied, readAt } from "./applied.ts";
 import type { Attribute } from "./attributes.ts";
-import { type Box, type Clause, everyRequest } from "./boxes.ts";
+import { type Box, type Clause, everyRequest, type Request } from "./boxes.ts";
 import { workOfQuestion } from "./changed-rules.ts";
 import { isMet } from "./difference.ts";
 import type { Place } from "./matches.ts";
@@ -16,8 +16,8 @@ export interface Answer {
   readonly isUndecided: boolean;
 }
 
-/** The work for one question, and for all questions about one change. */
-const limits = { question: workOfQuestion, all: 400_000 };
+/** The work for all questions about one change. */
+export const workOfAll = 400_000;
 
 /** The policies for one place, before and after a change. What several questions need of them is computed on demand and kept. */
 export class Asked {
@@ -47,9 +47,9 @@ export class Asked {
     return !this.change.isWithoutNewRules;
   }
 
-  /** Whether rules of ALLOW policies may end there. */
+  /** Whether nobody may be admitted there any more. */
   get mayClose(): boolean {
-    return this.change.mayEndRules;
+    return this.change.mayClose;
   }
 
   /** The same policies, read as they are at another place. */
@@ -70,7 +70,7 @@ export class Questions {
     opened: new Set(),
     openedToMesh: new Set(),
   };
-  #left = limits.all;
+  #left = workOfAll;
 
   constructor(visited: (values: number) => void) {
     this.#visited = visited;
@@ -123,7 +123,7 @@ export class Questions {
     const answered = this.#answered[kind];
     const isAnswered: Question["isAnswered"] = (ruled) => workload === undefined && answered.has(ruled);
     if (change.isAnswered(kind, isAnswered)) return nothing;
-    const work = new Work(Math.min(limits.question, this.#left));
+    const work = new Work(Math.min(workOfQuestion, this.#left));
     try {
       const [gain] = ask(change, { work, isAnswered });
       if (gain !== undefined && workload === undefined) answered.add(gain.lost ?? gain.by);
@@ -147,7 +147,7 @@ export interface Callers {
   /** They come to a sidecar or a gateway, past which its own ports are reached. At a waypoint, these are ports of a Service. */
   readonly passSidecar: boolean;
 }
-const anyCallers: Callers = { haveIdentity: false, haveNoToken: false, passSidecar: false };
+export const anyCallers: Callers = { haveIdentity: false, haveNoToken: false, passSidecar: false };
 
 interface Coming {
   readonly callers: Callers;
@@ -171,18 +171,20 @@ function* coming(
       yield* coming(where, gainsAmong, [...known, ...unmet]);
       return;
     }
-    if (!where.callers.haveNoToken || !gain.request.entries().some(isClaim)) yield gain;
+    if (!where.callers.haveNoToken || !isOfClaims(gain.request)) yield gain;
   }
 }
 
 const withIdentity: Clause = { attribute: "identity", values: absent, not: true };
 const withoutToken: Clause = { attribute: "token", values: absent, not: false };
 
-const conditionsOf = ({ callers, place }: Coming): readonly Clause[] => [
+export const conditionsOf = ({ callers, place }: Omit<Coming, "of">): readonly Clause[] => [
   ...(callers.haveIdentity ? [withIdentity] : []),
   ...(callers.haveNoToken ? [withoutToken] : []),
   ...(callers.passSidecar && place !== "ztunnel" ? [pastSidecar] : []),
 ];
+/** Whether a request has claims. */
+export const isOfClaims = (request: Request): boolean => request.entries().some(isClaim);
 const isClaim = ([attribute, value]: readonly [Attribute, Value]): boolean =>
   attribute.startsWith("claim ") && Array.isArray(value) && value.length > 0;
 

@@ -1,3 +1,4 @@
+import { type Allowed, allowedBy } from "./allowed.ts";
 import { allowsAny, type Applied, listChanges, type Rules, rulesOf } from "./applied.ts";
 import type { Box, Request } from "./boxes.ts";
 import {
@@ -30,11 +31,6 @@ export interface Gain {
 /** What is asked about a change: which requests it gives to whom. */
 export type GainKind = "widened" | "denyLost" | "opened" | "openedToMesh";
 
-/** Requests that a rule allows; undefined: no ALLOW policy applies. */
-interface Found extends Pick<Gain, "by"> {
-  readonly box: Box;
-}
-
 export interface Question {
   readonly work: Work;
   readonly isAnswered: (ruled: Ruled | undefined) => boolean;
@@ -49,8 +45,8 @@ export class PolicyChange {
   readonly isWithoutNewRules: boolean;
   /** Nobody can gain anything. */
   readonly isEmpty: boolean;
-  /** An ALLOW policy with rules may be gone, or its rules be read otherwise. */
-  readonly mayEndRules: boolean;
+  /** What was admitted may not be any more: rules that allowed are gone or are read otherwise, or new ones deny. */
+  readonly mayClose: boolean;
   #strangersBefore: readonly Stranger[] | undefined;
   #sides: { readonly before: readonly Rules[]; readonly after: readonly Rules[] } | undefined;
 
@@ -66,7 +62,7 @@ export class PolicyChange {
     this.#changed = changedRules(policies, before, after);
     this.isWithoutNewRules = this.#hasNoNewRule();
     this.isEmpty = this.isWithoutNewRules || !changes.some((change) => mayGain(change, before, after));
-    this.mayEndRules = !isReadAlike(before, after) || this.#changed.endsRules;
+    this.mayClose = !isReadAlike(before, after) || this.#changed.mayClose(allowsAny(before));
   }
 
   /**
@@ -96,7 +92,7 @@ export class PolicyChange {
   }
 
   /** Requests of a box that no ALLOW policy allowed before, and that are allowed now. `of`: the rules that may match some of them. */
-  *#allowed(box: Box, { work, isAnswered }: Question, of = all): Generator<Found, undefined> {
+  *#allowed(box: Box, { work, isAnswered }: Question, of = all): Generator<Allowed, undefined> {
     let refusing: readonly (readonly Ruled[])[] | undefined;
     for (const by of this.#allowing()) {
       if (isAnswered(by)) continue;
@@ -142,17 +138,8 @@ export class PolicyChange {
   *noLongerDenied({ work, isAnswered }: Question, among: Box): Generator<Gain, undefined> {
     for (const lost of this.#changed.oldDeny.filter((ruled) => !isAnswered(ruled)))
       for (const denied of inside(among, lost.match, work))
-        for (const { box, by } of this.#allowedNow(denied, work))
+        for (const { box, by } of allowedBy(this.#after, denied, work))
           yield { place: this.#old.place, request: box.example, by, lost };
-  }
-
-  /** The requests of a box that are allowed now, whatever was before. */
-  *#allowedNow(box: Box, work: Work): Generator<Found, undefined> {
-    const refusing = this.#after.map(({ deny }) => deny);
-    const allowing = hasAllow(this.#after) ? this.#after.flatMap(({ allow }) => allow) : [undefined];
-    for (const by of allowing)
-      for (const one of by === undefined ? [box] : inside(box, by.match, work))
-        for (const left of outsideLists(one, refusing, 0, work)) yield { box: left, by };
   }
 
   /** Requests of unnamed callers that no unnamed caller could send before. */
