@@ -26,8 +26,9 @@ import {
   workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { isHiddenByOthers } from "../../mesh/waypoints/hidden-routes.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, forWording, type MeshView } from "../../view/view.ts";
 
 /** The problem of a destination that nothing defines, which is the same for all VirtualServices. The key is its host. */
 const missingDestination = fact("missingDestination", "key", [missingHost], (host, mesh): Problem => {
@@ -43,7 +44,11 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
   };
 });
 
+/** Other VirtualServices decide whether a problem is denied, and not whether there is one. */
+const hiddenByOthers = forWording(isHiddenByOthers);
+
 const reads = [
+  hiddenByOthers,
   ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads, ...doubtReads],
   ...[gatewaysOfVirtualService, workloadsOfGateway],
 ] as const;
@@ -115,8 +120,11 @@ function doubtOf(
   traffic: Traffic,
   { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
 ): string | undefined {
-  const doubt = doubtOfTraffic(traffic, object, mesh) ?? (isOfferedNowhere(object, mesh) ? noGateway : undefined);
-  return doubt ?? (isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known");
+  const doubt = doubtOfTraffic(traffic, object, mesh);
+  if (doubt !== undefined) return doubt;
+  if (isOfferedNowhere(object, mesh)) return noGateway;
+  if (mesh.get(hiddenByOthers, object)) return "other VirtualServices have its hosts, and nobody follows it";
+  return isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known";
 }
 
 const noGateway = "none of the Gateways of the VirtualService exists, so no request comes through them";
