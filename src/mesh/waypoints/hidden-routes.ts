@@ -13,12 +13,14 @@ const reads = [hostOwners, followerScopes, registeredHost, ...ambientHostReads] 
 /**
  * Whether no proxy follows a VirtualService, because others have its hosts for every sidecar. Waypoints have the routes of all of them
  * (Istio pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint). A delegate is hidden with all its roots.
+ * Sidecars, which can hide the others, are known.
  */
 export const isHiddenByOthers = fact(
   "isHiddenByOthers",
   "VirtualService",
   [...reads, rootsOfDelegate],
   (virtualService, mesh): boolean => {
+    if (!mesh.knows("Sidecar")) return false;
     if (!isDelegate(virtualService)) return isHidden(virtualService, mesh);
     const roots = mesh.related(rootsOfDelegate, virtualService);
     return roots.length > 0 && roots.every((root) => isHidden(root, mesh));

@@ -58,7 +58,7 @@ export const virtualServiceDestinationNotFound = defineRule({
   id: "virtual-service-destination-not-found",
   subject: "VirtualService",
   reads,
-  worksWithout: ["DestinationRule", "Gateway", "Workload"],
+  worksWithout: ["DestinationRule", "Gateway", "KubernetesGateway", "Sidecar", "Workload"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],

@@ -43,7 +43,7 @@ export const virtualServiceHostConflict = defineRule({
   id: "virtual-service-host-conflict",
   subject: "VirtualService",
   reads,
-  worksWithout: ["KubernetesRoute", "Service", "Workload"],
+  worksWithout: ["KubernetesRoute", "Service", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
