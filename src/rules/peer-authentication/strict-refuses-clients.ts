@@ -67,7 +67,7 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     seen: "Requests of clients with sidecars and of gateways fail, and those of workloads without a proxy too.",
     wayOut: "Set the mode of these workloads back to PERMISSIVE, or delete the policy.",
     silentWhen:
-      "The workloads are ambient, auto mTLS is on and the mode of the namespace is another one than DISABLE, an older policy selects the workloads, the policy is for the whole mesh, or DestinationRules set ISTIO_MUTUAL for some clients of all Services of the workloads.",
+      "The workloads are ambient, auto mTLS is on and the mode of the namespace is another one than DISABLE, an older policy selects the workloads, the policy is for the whole mesh, auto mTLS is off and it selects no known workload, or DestinationRules set ISTIO_MUTUAL for some clients of all Services of the workloads.",
     page: "https://istio.io/latest/docs/ops/configuration/traffic-management/tls-configuration/",
   },
 
@@ -78,7 +78,8 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     const why = whyPlaintext(policy, modes, mesh);
     if (why === undefined) return;
     const labels = policy.spec.selector?.matchLabels ?? {};
-    if (isReachedByHbone(mesh.get(captured, namespace).capturesOf(labels))) return;
+    const captures = mesh.get(captured, namespace).capturesOf(labels);
+    if (isReachedByHbone(captures) || isOfNobody(captures, mesh)) return;
     if (isSet(mesh.get(mutualByRule, namespace), labels, mesh)) return;
     const who = isWide(policy)
       ? `workloads of namespace ${JSON.stringify(namespace.metadata.name)}`
@@ -109,6 +110,10 @@ function whyPlaintext(policy: PeerAuthentication, modes: NamespaceMtls, mesh: Vi
 /** Without auto mTLS, workloads without a Service have no clients that a DestinationRule could be for. */
 const isSet = (byRule: MutualByRule | undefined, labels: Labels, { settings }: View): boolean =>
   settings.autoMtls ? isSetByRules(byRule, labels) : byRule?.others.meet(labels) === false;
+
+/** Where the mode of the namespace is the reason, it is one for workloads that come, too. */
+const isOfNobody = (captures: ReadonlySet<Capture>, mesh: View): boolean =>
+  captures.size === 0 && !mesh.settings.autoMtls && mesh.knowsAll("Workload");
 
 /** HBONE takes precedence at ztunnel. */
 const isReachedByHbone = (captures: ReadonlySet<Capture>): boolean =>
