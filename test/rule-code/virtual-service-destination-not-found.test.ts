@@ -109,3 +109,25 @@ test("a VirtualService whose hosts others have for every proxy has no requests",
   const shop = object("Service", "shop", { ports: [{ name: "http", port: 80 }] }, "v1");
   assert.deepEqual(introduced(pay, shop, older, younger({}), readAny(waypoint) as AnyObject, gateway), ["deny"]);
 });
+
+test("the own host of a VirtualService goes: routes that no port of it used lose nothing", () => {
+  const tls = (sni: string) => ({
+    tls: [{ match: [{ sniHosts: [sni] }], route: [{ destination: { host: "cart" } }] }],
+  });
+  const ofCart = (spec: object) => routes({ hosts: ["cart"], ...spec });
+  const unused = "no port at which requests arrive uses this route";
+  // The Service has a port for HTTP alone.
+  assert.deepEqual(introduced(ofCart(tls("cart.shop.svc.cluster.local"))), [unused]);
+  assert.deepEqual(introduced(ofCart({ tcp: [{ match: [{ port: 9000 }], route: to().route }] })), [unused]);
+  assert.deepEqual(introduced(ofCart({ http: [to()] })), ["deny"]);
+});
+
+test("the Service was another name for a host that did not take the requests", () => {
+  const pay = object("Service", "pay", { ports: [{ name: "http", port: 80 }] }, "v1");
+  const alias = (externalName: string) =>
+    object("Service", "cart", { type: "ExternalName", externalName, ports: [{ name: "http", port: 80 }] }, "v1");
+  const routed = (port?: number) => routes({ hosts: ["shop"], http: [to(port)] });
+  assert.deepEqual(introduced(alias("gone.example.com"), routed()), []);
+  assert.deepEqual(introduced(pay, alias("pay.shop.svc.cluster.local"), routed(8080)), []);
+  assert.deepEqual(introduced(pay, alias("pay.shop.svc.cluster.local"), routed(80)), ["deny"]);
+});

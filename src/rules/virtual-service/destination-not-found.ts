@@ -16,8 +16,8 @@ import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { isRegistryComplete, type RegisteredHost, registeredHost, registryReads } from "../../mesh/traffic/registry.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
+import { hostsWithoutSubset } from "../../mesh/traffic/subsets-nowhere.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
-import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import {
   gatewaysOf,
   gatewaysOfVirtualService,
@@ -92,7 +92,7 @@ export const virtualServiceDestinationNotFound = defineRule({
       old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, traffic, asked } = found;
       const isGone = isMissing(asked) && wasDefined(asked.host);
-      const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
+      const onlyWarns = isGone ? doubtOfLoss(traffic, before, after) : mayFollow(asked);
       yield {
         ...problem,
         ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
@@ -104,9 +104,17 @@ export const virtualServiceDestinationNotFound = defineRule({
   },
 });
 
-/** Whether requests failed before, too: a destination whose port the host never had loses nothing with the host. */
+/**
+ * Whether requests failed before, too: a destination whose port the host never had loses nothing with the host, nor does one whose host
+ * was another name for one that did not take its requests.
+ */
 const wasThere = ({ problem, traffic, asked }: Found, old: ReadonlySet<string | undefined>): boolean =>
-  old.has(problem.key) || (isMissing(asked) && old.has(keyOfPort(asked.host, traffic.destination.port?.number)));
+  old.has(problem.key) ||
+  (isMissing(asked) &&
+    (old.has(keyOfPort(asked.host, traffic.destination.port?.number)) || old.has(keyOfAlias(traffic, asked))));
+
+const keyOfAlias = ({ destination }: Traffic, { host }: Asked): string =>
+  JSON.stringify([host, "alias", destination.port?.number]);
 
 /** Nothing is denied because of what is there, such as an alias of an alias, either: others may correct it. */
 function mayFollow(asked: Asked): string {
@@ -116,10 +124,16 @@ function mayFollow(asked: Asked): string {
     : "the Service or the ServiceEntry may be created later";
 }
 
-function doubtOf(
-  traffic: Traffic,
-  { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
-): string | undefined {
+interface Side {
+  readonly object: VirtualService;
+  readonly mesh: View;
+}
+
+/** What goes may be the own host of the VirtualService, whose ports say only before the change that no request reached the route. */
+const doubtOfLoss = (traffic: Traffic, before: Side, after: Side): string | undefined =>
+  doubtOf(traffic, after) ?? (before.object === after.object ? doubtOf(traffic, before) : undefined);
+
+function doubtOf(traffic: Traffic, { object, mesh }: Side): string | undefined {
   const doubt = doubtOfTraffic(traffic, object, mesh);
   if (doubt !== undefined) return doubt;
   if (isOfferedNowhere(object, mesh)) return noGateway;
@@ -143,7 +157,10 @@ function* keysBefore(
   const keys = new Set<string | undefined>();
   for (const found of problemsOf(virtualService, mesh)) {
     yield;
-    if (found !== undefined) keys.add(found.problem.key);
+    if (found === undefined) continue;
+    keys.add(found.problem.key);
+    const { alias } = found.asked.registered;
+    if (alias !== undefined && isWrong(alias, found.traffic)) keys.add(keyOfAlias(found.traffic, found.asked));
   }
   return keys;
 }
@@ -157,43 +174,6 @@ function definedHosts(virtualService: VirtualService, mesh: View): (host: string
     named ??= new Set(trafficOf(virtualService).map(full));
     return named.has(host) && mesh.get(registeredHost, host).definitions.length > 0;
   };
-}
-
-/** The hosts of which a destination names a subset that no DestinationRule defines. */
-function hostsWithoutSubset(
-  all: readonly Traffic[],
-  full: (said: string) => string,
-  mesh: View,
-): (host: string) => boolean {
-  let named: Map<string, Set<string>> | undefined;
-  const known = new SmallMap<string, boolean>();
-  return (host) => {
-    named ??= subsetsNamed(all, full);
-    let found = known.get(host);
-    if (found === undefined) {
-      const there = named.get(host);
-      found = there !== undefined && isAnyNowhere(there, mesh.get(subsetsOfHost, host));
-      known.set(host, found);
-    }
-    return found;
-  };
-}
-
-const isAnyNowhere = (named: Iterable<string>, subsets: SubsetsOfHost): boolean => {
-  for (const subset of named) if (subsets.isNowhere(subset)) return true;
-  return false;
-};
-
-function subsetsNamed(all: readonly Traffic[], full: (said: string) => string): Map<string, Set<string>> {
-  const named = new Map<string, Set<string>>();
-  for (const { destination } of all) {
-    if (!destination.subset) continue;
-    const host = full(destination.host);
-    const there = named.get(host) ?? new Set();
-    named.set(host, there);
-    there.add(destination.subset);
-  }
-  return named;
 }
 
 /** What the registry has for the host of a destination. */
@@ -347,6 +327,9 @@ function aliasProblem({ destination }: Traffic, { host }: Asked, alias: RoutedAl
     ...(isUnknown ? { guess: "all Services and ServiceEntries" } : {}),
   };
 }
+
+const isWrong = (alias: RoutedAlias, { destination }: Traffic): boolean =>
+  wrongOfAlias(alias, destination.port?.number ?? onlyPortOf(alias.service)) !== undefined;
 
 /** The port of a destination that names none, if the Service has one only (GetDestinationCluster). */
 const onlyPortOf = ({ spec }: RoutedAlias["service"]): number | undefined =>
