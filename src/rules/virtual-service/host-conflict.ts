@@ -65,15 +65,7 @@ export const virtualServiceHostConflict = defineRule({
     if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
     const gateways = gatewaysOf(virtualService);
     const hosts = hostsOf(virtualService, mesh.settings);
-    if (gateways.has(meshGateway))
-      for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
-        yield;
-        const protocol = protocolAt(host, virtualService, mesh);
-        yield* inMesh(virtualService, { host, i, protocol }, mesh);
-        yield* besideClientRoutes(virtualService, { host, i, protocol }, mesh);
-      }
-    if (gateways.has(meshGateway) && virtualService.spec.http.length > 0)
-      yield* byOtherNames(virtualService, hosts, mesh);
+    if (gateways.has(meshGateway)) yield* ofSidecars(virtualService, hosts, mesh);
     yield* ofServerNames(virtualService, mesh);
     if (gateways.size > (gateways.has(meshGateway) ? 1 : 0)) {
       yield* atGateways(virtualService, hosts, mesh);
@@ -84,6 +76,23 @@ export const virtualServiceHostConflict = defineRule({
     }
   },
 });
+
+function* ofSidecars(
+  virtualService: VirtualService,
+  hosts: readonly string[],
+  mesh: View,
+): Iterable<Problem | undefined> {
+  const { http, tcp } = virtualService.spec;
+  // Only routes of protocols whose first VirtualService hides the others, and that sidecars use at the ports of the host.
+  const stream = tcp.some(({ match }) => match.length === 0) ? "tcp" : undefined;
+  for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
+    yield;
+    const protocol = http.length > 0 && mayUseHttp(host, mesh) ? "http" : stream;
+    yield* inMesh(virtualService, { host, i, protocol }, mesh);
+    yield* besideClientRoutes(virtualService, { host, i, protocol }, mesh);
+  }
+  if (http.length > 0) yield* byOtherNames(virtualService, hosts, mesh);
+}
 
 interface Place {
   readonly host: string;
@@ -232,12 +241,6 @@ function isLeftBySidecars(
 ): boolean {
   const scopes = mesh.get(followerScopes, virtualService);
   return [...scopes.limited].some((client) => owners.ownerAmong(client, protocol, scopes) === virtualService);
-}
-
-/** Only protocols whose first VirtualService hides the others: that of the routes which sidecars use at the ports of the host. */
-function protocolAt(host: string, { spec }: VirtualService, mesh: View): "http" | "tcp" | undefined {
-  if (spec.http.length > 0 && mayUseHttp(host, mesh)) return "http";
-  return spec.tcp.some(({ match }) => match.length === 0) ? "tcp" : undefined;
 }
 
 const ownerBefore = (
