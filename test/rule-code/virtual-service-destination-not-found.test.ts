@@ -70,9 +70,10 @@ test("a VirtualService whose Gateways do not exist has no requests", () => {
 });
 
 test("a VirtualService whose hosts others have for every proxy has no requests", () => {
-  const at = (name: string, spec: object, day: number, kind = "VirtualService", apiVersion?: string) => {
+  const at = (name: string, spec: object, day: number, kind = "VirtualService") => {
     const metadata = { name, namespace: "shop", creationTimestamp: `2026-01-0${day}T00:00:00Z` };
-    return readAny({ apiVersion: apiVersion ?? "networking.istio.io/v1", kind, metadata, spec }) as AnyObject;
+    const apiVersion = `${kind === "Gateway" ? "gateway.networking.k8s.io" : "networking.istio.io"}/v1`;
+    return readAny({ apiVersion, kind, metadata, spec }) as AnyObject;
   };
   const elsewhere = { route: [{ destination: { host: "pay" } }] };
   const pay = object("Service", "pay", { ports: [{ name: "http", port: 80 }] }, "v1");
@@ -104,7 +105,6 @@ test("a VirtualService whose hosts others have for every proxy has no requests",
     { gatewayClassName: "istio-waypoint", listeners: [{ name: "mesh", port: 15_008, protocol: "HBONE" }] },
     1,
     "Gateway",
-    "gateway.networking.k8s.io/v1",
   );
   const shop = object("Service", "shop", { ports: [{ name: "http", port: 80 }] }, "v1");
   assert.deepEqual(introduced(pay, shop, older, younger({}), readAny(waypoint) as AnyObject, gateway), ["deny"]);
