@@ -68,3 +68,66 @@ test("a VirtualService whose Gateways do not exist has no requests", () => {
   const mesh = routes({ hosts: ["shop.example.com"], gateways: ["shop", "mesh"], http: [to()] });
   assert.deepEqual(introduced(mesh), ["deny"]);
 });
+
+test("a VirtualService whose hosts others have for every proxy has no requests", () => {
+  const at = (name: string, spec: object, day: number, kind = "VirtualService") => {
+    const metadata = { name, namespace: "shop", creationTimestamp: `2026-01-0${day}T00:00:00Z` };
+    const apiVersion = `${kind === "Gateway" ? "gateway.networking.k8s.io" : "networking.istio.io"}/v1`;
+    return readAny({ apiVersion, kind, metadata, spec }) as AnyObject;
+  };
+  const elsewhere = { route: [{ destination: { host: "pay" } }] };
+  const pay = object("Service", "pay", { ports: [{ name: "http", port: 80 }] }, "v1");
+  const older = at("older", { hosts: ["shop"], http: [elsewhere] }, 1);
+  const nobody = "other VirtualServices have its hosts, and nobody follows it";
+  const younger = (spec: object) => at("younger", { hosts: ["shop"], http: [to()], ...spec }, 2);
+  assert.deepEqual(introduced(pay, older, younger({})), [nobody]);
+  // The requests of a VirtualService that comes first, has another host, or is for its own namespace alone.
+  assert.deepEqual(
+    introduced(
+      pay,
+      at("first", { hosts: ["shop"], http: [to()] }, 1),
+      at("younger", { hosts: ["shop"], http: [elsewhere] }, 2),
+    ),
+    ["deny"],
+  );
+  assert.deepEqual(introduced(pay, older, younger({ hosts: ["shop", "web"] })), ["deny"]);
+  assert.deepEqual(introduced(pay, older, younger({ exportTo: ["."] })), ["deny"]);
+  const delegate = at("cart", { http: [to()] }, 3);
+  assert.deepEqual(introduced(pay, older, younger({ http: [{ delegate: { name: "cart" } }] }), delegate), [nobody]);
+  // A waypoint has the routes of both, one after the other.
+  const waypoint = {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: "shop", labels: { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint" } },
+  };
+  const gateway = at(
+    "waypoint",
+    { gatewayClassName: "istio-waypoint", listeners: [{ name: "mesh", port: 15_008, protocol: "HBONE" }] },
+    1,
+    "Gateway",
+  );
+  const shop = object("Service", "shop", { ports: [{ name: "http", port: 80 }] }, "v1");
+  assert.deepEqual(introduced(pay, shop, older, younger({}), readAny(waypoint) as AnyObject, gateway), ["deny"]);
+});
+
+test("the own host of a VirtualService goes: routes that no port of it used lose nothing", () => {
+  const tls = (sni: string) => ({
+    tls: [{ match: [{ sniHosts: [sni] }], route: [{ destination: { host: "cart" } }] }],
+  });
+  const ofCart = (spec: object) => routes({ hosts: ["cart"], ...spec });
+  const unused = "no port at which requests arrive uses this route";
+  // The Service has a port for HTTP alone.
+  assert.deepEqual(introduced(ofCart(tls("cart.shop.svc.cluster.local"))), [unused]);
+  assert.deepEqual(introduced(ofCart({ tcp: [{ match: [{ port: 9000 }], route: to().route }] })), [unused]);
+  assert.deepEqual(introduced(ofCart({ http: [to()] })), ["deny"]);
+});
+
+test("the Service was another name for a host that did not take the requests", () => {
+  const pay = object("Service", "pay", { ports: [{ name: "http", port: 80 }] }, "v1");
+  const alias = (externalName: string) =>
+    object("Service", "cart", { type: "ExternalName", externalName, ports: [{ name: "http", port: 80 }] }, "v1");
+  const routed = (port?: number) => routes({ hosts: ["shop"], http: [to(port)] });
+  assert.deepEqual(introduced(alias("gone.example.com"), routed()), []);
+  assert.deepEqual(introduced(pay, alias("pay.shop.svc.cluster.local"), routed(8080)), []);
+  assert.deepEqual(introduced(pay, alias("pay.shop.svc.cluster.local"), routed(80)), ["deny"]);
+});

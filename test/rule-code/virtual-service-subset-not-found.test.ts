@@ -740,3 +740,24 @@ test("a DestinationRule goes that had the subset for nobody", () => {
   const view = [...namespaces, only(["*"]), rule("shop", "v1")];
   assert.equal(introduced(view, rule("shop", "v1"), true).length, 1, "some had it");
 });
+
+test("a VirtualService goes from sidecars to gateways through which no request comes: a subset that nobody had is no loss", () => {
+  const routed = (gateways: readonly string[]) =>
+    object("VirtualService", "shop", {
+      hosts: ["cart"],
+      gateways,
+      http: [{ route: [{ destination: { host: "cart", subset: "v1" } }] }],
+    });
+  const servers = [{ port: { number: 80, name: "http", protocol: "HTTP" }, hosts: ["*"] }];
+  const gateway = object("Gateway", "shop", { selector: { istio: "ingress" }, servers });
+  const pods = { template: { metadata: { labels: { istio: "ingress" } } } };
+  const ingress = object("Deployment", "edge", pods, "apps/v1");
+  assert.deepEqual(introduced([routed(["mesh"])], routed(["cart"])), []);
+  assert.deepEqual(introduced([routed(["mesh"]), gateway], routed(["cart"])), [], "the Gateway has no pods");
+  assert.equal(
+    introduced([routed(["mesh"]), gateway, ingress], routed(["cart"])).length,
+    1,
+    "requests come through it",
+  );
+  assert.equal(introduced([], routed(["cart"])).length, 1, "nobody had the route");
+});

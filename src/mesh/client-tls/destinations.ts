@@ -73,28 +73,40 @@ const mutualRulesOfNamespace = relation(
 );
 const isMutual = ({ spec }: DestinationRule): boolean => spec.trafficPolicy?.tls?.mode === "ISTIO_MUTUAL";
 
+/** Other rules report what a DestinationRule itself sets. */
+const setsAnyTls = ({ spec }: DestinationRule): boolean =>
+  [spec, ...spec.subsets].some(
+    ({ trafficPolicy: policy }) =>
+      policy?.tls !== undefined || policy?.portLevelSettings.some(({ tls }) => tls !== undefined) === true,
+  );
+
 /** Selectors of Services whose clients have a DestinationRule with the mesh's mTLS, and those of the others. */
 export interface MutualByRule {
   readonly mutual: SelectorsTogether;
   readonly others: SelectorsTogether;
 }
 
-/** For which Services of a namespace DestinationRules set the mesh's mTLS, at least for some clients; undefined: for none. */
+/**
+ * For which Services of a namespace DestinationRules set the mesh's mTLS, at least for some clients; undefined: for none. One that sets
+ * no TLS hides those for wider hosts from clients that use it (Istio pilot/pkg/model/push_context.go destinationRule).
+ */
 export const mutualByRule = fact(
   "mutualByRule",
   "Namespace",
-  [mutualRulesOfNamespace, servicesOfNamespace],
+  [mutualRulesOfNamespace, destinationRulesOfNamespace, servicesOfNamespace],
   (namespace, mesh): MutualByRule | undefined => {
-    const all = mesh.related(mutualRulesOfNamespace, namespace);
-    if (all.length === 0) return undefined;
-    const rules = new DestinationRulesByHost(all, mesh.settings);
+    if (mesh.related(mutualRulesOfNamespace, namespace).length === 0) return undefined;
+    const rules = new DestinationRulesByHost(mesh.related(destinationRulesOfNamespace, namespace), mesh.settings);
+    const owners = new Set([namespace.metadata.name]);
+    const isSetAt = (host: string): boolean => {
+      const over = rules.over(host);
+      const forAll = over.ruleForAll(owners);
+      return over.rules.some(isMutual) && (forAll === undefined || setsAnyTls(forAll));
+    };
     const services = mesh
       .related(servicesOfNamespace, namespace)
       .filter(({ spec }) => Object.keys(spec.selector).length > 0);
-    const of = Map.groupBy(
-      services,
-      (service) => rules.hostsOver(hostOfService(service, mesh.settings.domain)).length > 0,
-    );
+    const of = Map.groupBy(services, (service) => isSetAt(hostOfService(service, mesh.settings.domain)));
     const selectors = (isSet: boolean) => new SelectorsTogether((of.get(isSet) ?? []).map(({ spec }) => spec.selector));
     return { mutual: selectors(true), others: selectors(false) };
   },

@@ -11,7 +11,7 @@ import { hostsOf } from "../traffic/virtual-service-choices.ts";
 import type { Traffic, VirtualService } from "../traffic/virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { type RoutePorts, routePortsOf } from "./route-ports.ts";
+import { type RoutePorts, routePortsOf, type RouteUse } from "./route-ports.ts";
 
 /** A VirtualService and its Namespace, whose labels say whether sidecars are injected there. */
 export const namespaceOfRoutes = relation(
@@ -59,28 +59,44 @@ function inEffect(
 
 /** The ports at which requests for a route arrive and use it, as far as they are known. */
 export const portsOfArrival = (virtualService: VirtualService, traffic: Traffic, mesh: View): readonly number[] =>
-  inEffect(virtualService, traffic, mesh).flatMap(([root, route]) => [...arrivalAt(root, route, mesh).ports]);
+  inEffect(virtualService, traffic, mesh).flatMap(([root, route]) => [...arrivalAt(root, route, mesh)]);
 
-interface Arrival {
-  readonly ports: ReadonlySet<number>;
-  /** Whether every other port is known not to be one. */
-  readonly isAll: boolean;
-}
-
-function arrivalAt(virtualService: VirtualService, { route, protocol }: Arriving, mesh: RoutesView): Arrival {
+function arrivalAt(
+  virtualService: VirtualService,
+  { route, protocol }: Arriving,
+  mesh: RoutesView,
+): ReadonlySet<number> {
   const tables = mesh.get(routePortsOf, virtualService);
   mesh.visited(route.match.length * tables.size);
   const ports = new Set<number>();
   const anyPort = new Set<string>();
-  let isAll = true;
   for (const [gateway, port] of asked(virtualService, route.match, [...tables.keys()])) {
-    const table = tables.get(gateway);
-    isAll &&= table !== undefined && !(!port && hasNames(gateway, protocol));
     if (!port) anyPort.add(gateway);
-    else if (isUsedAt(port, gateway, table, protocol)) ports.add(port);
+    else if (isUsedAt(port, gateway, tables.get(gateway), protocol)) ports.add(port);
   }
   for (const gateway of anyPort) for (const port of portsUsed(virtualService, gateway, protocol, mesh)) ports.add(port);
-  return { ports, isAll };
+  return ports;
+}
+
+/** Whether requests may arrive at a port that uses the route. */
+function mayArrive(virtualService: VirtualService, { route, protocol }: Arriving, mesh: RoutesView): boolean {
+  const tables = mesh.get(routePortsOf, virtualService);
+  mesh.visited(route.match.length * tables.size);
+  for (const [gateway, port] of asked(virtualService, route.match, [...tables.keys()])) {
+    const table = tables.get(gateway);
+    if (table === undefined || (!port && hasNames(gateway, protocol))) return true;
+    if (port ? isUsedAt(port, gateway, table, protocol) : usesIn(table).has(protocol)) return true;
+  }
+  return false;
+}
+
+const uses = new WeakMap<RoutePorts, ReadonlySet<RouteUse>>();
+
+/** The result is stored, because many routes are for all ports of a host that has many. */
+function usesIn(table: RoutePorts): ReadonlySet<RouteUse> {
+  let found = uses.get(table);
+  if (found === undefined) uses.set(table, (found = new Set([...table.values()].flatMap((some) => [...some]))));
+  return found;
 }
 
 /** Names of Gateways in matches are in the namespace of the VirtualService; those of a delegate's routes are full names by now. */
@@ -137,8 +153,7 @@ const routesWithoutPort = fact(
     for (const protocol of ["http", "tcp", "tls"] as const)
       for (const [i, route] of lists[protocol].entries()) {
         const inUse = inEffect(virtualService, { route, protocol, at: ["spec", protocol, i] }, mesh);
-        const arrivals = inUse.map(([root, one]) => arrivalAt(root, one, mesh));
-        if (arrivals.every(({ ports, isAll }) => isAll && ports.size === 0)) found.add(route);
+        if (!inUse.some(([root, one]) => mayArrive(root, one, mesh))) found.add(route);
       }
     return found;
   },

@@ -79,6 +79,14 @@ function united(entries: readonly Entry[]): RoutePorts | undefined {
 export const routePortsOfDefinition = (definition: Definition): RoutePorts =>
   united(portsOfDefinition(definition)) ?? new Map();
 
+/** Whether sidecars use http routes at some port of a host, or what defines it is not known. */
+export function mayUseHttp(host: string, mesh: MeshView<typeof registeredHost>): boolean {
+  const { definitions, ports } = mesh.get(registeredHost, host);
+  return definitions.length === 0 || ports === undefined || definitions.some(usesHttp);
+}
+export const usesHttp = (definition: Definition): boolean =>
+  portsOfDefinition(definition).some(([, uses]) => uses.includes("http"));
+
 const portsOfDefinition = (definition: Definition): readonly Entry[] =>
   definition.kind === "Service"
     ? definition.spec.ports.map((port) => [port.port, protocolsOfServicePort(port, definition)])

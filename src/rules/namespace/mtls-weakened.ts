@@ -123,7 +123,7 @@ function switchedOff(weakening: Weakening, { metadata }: Namespace): Problem {
   const who = subjectOf(weakening);
   return {
     at: [],
-    message: `Clients no longer use mTLS for ${who}${modeOf(weakening)}, which then know no caller: ${by === undefined ? "auto mTLS is disabled, and no DestinationRule sets ISTIO_MUTUAL" : plaintextCause(weakening.is, weakening.port)}`,
+    message: `Clients no longer use mTLS for ${who}${modeOf(weakening)}, which then know no caller: ${by === undefined ? "auto mTLS is disabled, and no DestinationRule that they use sets ISTIO_MUTUAL" : plaintextCause(weakening.is, weakening.port)}`,
     key: `no mTLS for ${who}`,
     fix:
       by === undefined

@@ -16,8 +16,8 @@ import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
 import { isRegistryComplete, type RegisteredHost, registeredHost, registryReads } from "../../mesh/traffic/registry.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
+import { hostsWithoutSubset } from "../../mesh/traffic/subsets-nowhere.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
-import type { SubsetsOfHost } from "../../mesh/traffic/subsets.ts";
 import {
   gatewaysOf,
   gatewaysOfVirtualService,
@@ -26,8 +26,9 @@ import {
   workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import { isHiddenByOthers } from "../../mesh/waypoints/hidden-routes.ts";
 import { SmallMap } from "../../view/small-map.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import { fact, forWording, type MeshView } from "../../view/view.ts";
 
 /** The problem of a destination that nothing defines, which is the same for all VirtualServices. The key is its host. */
 const missingDestination = fact("missingDestination", "key", [missingHost], (host, mesh): Problem => {
@@ -43,7 +44,11 @@ const missingDestination = fact("missingDestination", "key", [missingHost], (hos
   };
 });
 
+/** Other VirtualServices decide whether a problem is denied, and not whether there is one. */
+const hiddenByOthers = forWording(isHiddenByOthers);
+
 const reads = [
+  hiddenByOthers,
   ...[...registryReads, missingDestination, subsetsOfHost, ...arrivalReads, ...doubtReads],
   ...[gatewaysOfVirtualService, workloadsOfGateway],
 ] as const;
@@ -53,7 +58,7 @@ export const virtualServiceDestinationNotFound = defineRule({
   id: "virtual-service-destination-not-found",
   subject: "VirtualService",
   reads,
-  worksWithout: ["DestinationRule", "Gateway", "Workload"],
+  worksWithout: ["DestinationRule", "Gateway", "KubernetesGateway", "Sidecar", "Workload"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary"],
@@ -87,7 +92,7 @@ export const virtualServiceDestinationNotFound = defineRule({
       old ??= yield* keysBefore(before.object, before.mesh);
       const { problem, traffic, asked } = found;
       const isGone = isMissing(asked) && wasDefined(asked.host);
-      const onlyWarns = isGone ? doubtOf(traffic, after) : mayFollow(asked);
+      const onlyWarns = isGone ? doubtOfLoss(traffic, before, after) : mayFollow(asked);
       yield {
         ...problem,
         ...(isGone ? { fix: "Remove its routes first, then the Service or the ServiceEntry." } : {}),
@@ -99,9 +104,17 @@ export const virtualServiceDestinationNotFound = defineRule({
   },
 });
 
-/** Whether requests failed before, too: a destination whose port the host never had loses nothing with the host. */
+/**
+ * Whether requests failed before, too: a destination whose port the host never had loses nothing with the host, nor does one whose host
+ * was another name for one that did not take its requests.
+ */
 const wasThere = ({ problem, traffic, asked }: Found, old: ReadonlySet<string | undefined>): boolean =>
-  old.has(problem.key) || (isMissing(asked) && old.has(keyOfPort(asked.host, traffic.destination.port?.number)));
+  old.has(problem.key) ||
+  (isMissing(asked) &&
+    (old.has(keyOfPort(asked.host, traffic.destination.port?.number)) || old.has(keyOfAlias(traffic, asked))));
+
+const keyOfAlias = ({ destination }: Traffic, { host }: Asked): string =>
+  JSON.stringify([host, "alias", destination.port?.number]);
 
 /** Nothing is denied because of what is there, such as an alias of an alias, either: others may correct it. */
 function mayFollow(asked: Asked): string {
@@ -111,12 +124,21 @@ function mayFollow(asked: Asked): string {
     : "the Service or the ServiceEntry may be created later";
 }
 
-function doubtOf(
-  traffic: Traffic,
-  { object, mesh }: { readonly object: VirtualService; readonly mesh: View },
-): string | undefined {
-  const doubt = doubtOfTraffic(traffic, object, mesh) ?? (isOfferedNowhere(object, mesh) ? noGateway : undefined);
-  return doubt ?? (isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known");
+interface Side {
+  readonly object: VirtualService;
+  readonly mesh: View;
+}
+
+/** What goes may be the own host of the VirtualService, whose ports say only before the change that no request reached the route. */
+const doubtOfLoss = (traffic: Traffic, before: Side, after: Side): string | undefined =>
+  doubtOf(traffic, after) ?? (before.object === after.object ? doubtOf(traffic, before) : undefined);
+
+function doubtOf(traffic: Traffic, { object, mesh }: Side): string | undefined {
+  const doubt = doubtOfTraffic(traffic, object, mesh);
+  if (doubt !== undefined) return doubt;
+  if (isOfferedNowhere(object, mesh)) return noGateway;
+  if (mesh.get(hiddenByOthers, object)) return "other VirtualServices have its hosts, and nobody follows it";
+  return isRegistryComplete(mesh) ? undefined : "not all Services and ServiceEntries are known";
 }
 
 const noGateway = "none of the Gateways of the VirtualService exists, so no request comes through them";
@@ -135,7 +157,10 @@ function* keysBefore(
   const keys = new Set<string | undefined>();
   for (const found of problemsOf(virtualService, mesh)) {
     yield;
-    if (found !== undefined) keys.add(found.problem.key);
+    if (found === undefined) continue;
+    keys.add(found.problem.key);
+    const { alias } = found.asked.registered;
+    if (alias !== undefined && isWrong(alias, found.traffic)) keys.add(keyOfAlias(found.traffic, found.asked));
   }
   return keys;
 }
@@ -149,43 +174,6 @@ function definedHosts(virtualService: VirtualService, mesh: View): (host: string
     named ??= new Set(trafficOf(virtualService).map(full));
     return named.has(host) && mesh.get(registeredHost, host).definitions.length > 0;
   };
-}
-
-/** The hosts of which a destination names a subset that no DestinationRule defines. */
-function hostsWithoutSubset(
-  all: readonly Traffic[],
-  full: (said: string) => string,
-  mesh: View,
-): (host: string) => boolean {
-  let named: Map<string, Set<string>> | undefined;
-  const known = new SmallMap<string, boolean>();
-  return (host) => {
-    named ??= subsetsNamed(all, full);
-    let found = known.get(host);
-    if (found === undefined) {
-      const there = named.get(host);
-      found = there !== undefined && isAnyNowhere(there, mesh.get(subsetsOfHost, host));
-      known.set(host, found);
-    }
-    return found;
-  };
-}
-
-const isAnyNowhere = (named: Iterable<string>, subsets: SubsetsOfHost): boolean => {
-  for (const subset of named) if (subsets.isNowhere(subset)) return true;
-  return false;
-};
-
-function subsetsNamed(all: readonly Traffic[], full: (said: string) => string): Map<string, Set<string>> {
-  const named = new Map<string, Set<string>>();
-  for (const { destination } of all) {
-    if (!destination.subset) continue;
-    const host = full(destination.host);
-    const there = named.get(host) ?? new Set();
-    named.set(host, there);
-    there.add(destination.subset);
-  }
-  return named;
 }
 
 /** What the registry has for the host of a destination. */
@@ -339,6 +327,9 @@ function aliasProblem({ destination }: Traffic, { host }: Asked, alias: RoutedAl
     ...(isUnknown ? { guess: "all Services and ServiceEntries" } : {}),
   };
 }
+
+const isWrong = (alias: RoutedAlias, { destination }: Traffic): boolean =>
+  wrongOfAlias(alias, destination.port?.number ?? onlyPortOf(alias.service)) !== undefined;
 
 /** The port of a destination that names none, if the Service has one only (GetDestinationCluster). */
 const onlyPortOf = ({ spec }: RoutedAlias["service"]): number | undefined =>

@@ -4,12 +4,14 @@ import { clientRoutesByNamespace, clientRoutesOfHost, isForWaypoints } from "../
 import { takenAtListeners } from "../../mesh/gateways/listener-routes.ts";
 import { isSameAge, oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { streamLossesAt, streamsAtSameGateway } from "../../mesh/gateways/stream-routes.ts";
+import { mayUseHttp, usesHttp } from "../../mesh/gateways/route-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { everyNamespace, visibleTo } from "../../mesh/traffic/export-to.ts";
 import { takenAtGateways, virtualServicesOfGatewayHost } from "../../mesh/gateways/gateway-routes.ts";
 import { namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { hostOwners, type HostOwners, virtualServicesOfSameHost } from "../../mesh/traffic/host-owners.ts";
 import { type NamedOtherwise, namedOtherwise, otherNameReads } from "../../mesh/traffic/other-name-owners.ts";
+import { registeredHost } from "../../mesh/traffic/registry.ts";
 import { routeInWords } from "../../mesh/traffic/route-order.ts";
 import { readsOfTlsLosses, tlsLossesOf } from "../../mesh/traffic/tls-routes.ts";
 import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
@@ -21,6 +23,7 @@ import { forWording, type MeshView } from "../../view/view.ts";
 
 const reads = [
   hostOwners,
+  registeredHost,
   ...otherNameReads,
   followerScopes,
   virtualServicesOfSameHost,
@@ -40,7 +43,7 @@ export const virtualServiceHostConflict = defineRule({
   id: "virtual-service-host-conflict",
   subject: "VirtualService",
   reads,
-  worksWithout: ["KubernetesRoute", "Service", "Workload"],
+  worksWithout: ["KubernetesRoute", "Service", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],
@@ -62,14 +65,7 @@ export const virtualServiceHostConflict = defineRule({
     if (isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
     const gateways = gatewaysOf(virtualService);
     const hosts = hostsOf(virtualService, mesh.settings);
-    const protocol = protocolOf(virtualService);
-    if (gateways.has(meshGateway))
-      for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
-        yield;
-        yield* inMesh(virtualService, { host, i, protocol }, mesh);
-        yield* besideClientRoutes(virtualService, { host, i, protocol }, mesh);
-      }
-    if (gateways.has(meshGateway) && protocol === "http") yield* byOtherNames(virtualService, hosts, mesh);
+    if (gateways.has(meshGateway)) yield* ofSidecars(virtualService, hosts, mesh);
     yield* ofServerNames(virtualService, mesh);
     if (gateways.size > (gateways.has(meshGateway) ? 1 : 0)) {
       yield* atGateways(virtualService, hosts, mesh);
@@ -80,6 +76,23 @@ export const virtualServiceHostConflict = defineRule({
     }
   },
 });
+
+function* ofSidecars(
+  virtualService: VirtualService,
+  hosts: readonly string[],
+  mesh: View,
+): Iterable<Problem | undefined> {
+  const { http, tcp } = virtualService.spec;
+  // Only routes of protocols whose first VirtualService hides the others, and that sidecars use at the ports of the host.
+  const stream = tcp.some(({ match }) => match.length === 0) ? "tcp" : undefined;
+  for (const [host, i] of new Map(hosts.map((one, at) => [one, at]))) {
+    yield;
+    const protocol = http.length > 0 && mayUseHttp(host, mesh) ? "http" : stream;
+    yield* inMesh(virtualService, { host, i, protocol }, mesh);
+    yield* besideClientRoutes(virtualService, { host, i, protocol }, mesh);
+  }
+  if (http.length > 0) yield* byOtherNames(virtualService, hosts, mesh);
+}
 
 interface Place {
   readonly host: string;
@@ -104,7 +117,7 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
       };
     return;
   }
-  yield* takenFor(virtualService, owners, { host, i }, mesh);
+  if (protocol === "http") yield* takenFor(virtualService, owners, { host, i }, mesh);
 }
 
 function* besideClientRoutes(
@@ -184,7 +197,7 @@ function* byOtherNames(
 ): Iterable<Problem | undefined> {
   const places = new Map(hosts.map((host, i) => [host, i]));
   for (const named of namedOtherwise(virtualService, mesh))
-    if (named === undefined) yield;
+    if (named === undefined || !usesHttp(named.service)) yield;
     else yield* byOtherName(virtualService, { ...named, i: places.get(named.host) ?? 0 }, mesh);
 }
 
@@ -230,12 +243,6 @@ function isLeftBySidecars(
   return [...scopes.limited].some((client) => owners.ownerAmong(client, protocol, scopes) === virtualService);
 }
 
-/** Only protocols whose first VirtualService hides the others. */
-function protocolOf({ spec }: VirtualService): "http" | "tcp" | undefined {
-  if (spec.http.length > 0) return "http";
-  return spec.tcp.some(({ match }) => match.length === 0) ? "tcp" : undefined;
-}
-
 const ownerBefore = (
   owners: HostOwners,
   { metadata: { namespace } }: VirtualService,
@@ -251,7 +258,7 @@ function* takenFor(
 ): Iterable<Problem> {
   const { metadata, spec } = virtualService;
   const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
-  if (visible.has(everyNamespace) || spec.http.length === 0) return;
+  if (visible.has(everyNamespace)) return;
   const loser = owners.ownerFor("", "http");
   if (loser === undefined || loser.metadata.namespace === metadata.namespace) return;
   const scopes = mesh.get(followerScopes, virtualService);

@@ -163,7 +163,14 @@ function* problemsOf(found: readonly SubsetFailure[], asked: Asked): Iterable<Pr
     yield problem;
   }
   yield* coveringAll(failures, target);
+  yield* lackedByAll(shown, target, doubt);
+}
+
+/** What takes a subset that nobody has from nobody. */
+function* lackedByAll(shown: readonly SubsetFailure[], target: Target, doubt: string | undefined): Iterable<Problem> {
+  if (!target.subsets.isNowhere(target.subset)) return;
   yield* apartForNow(shown, target, doubt);
+  yield* movableToNoGateway(shown, target, doubt !== undefined);
 }
 
 /**
@@ -171,8 +178,11 @@ function* problemsOf(found: readonly SubsetFailure[], asked: Asked): Iterable<Pr
  * among them, so nobody is left who had the subset.
  */
 function* apartForNow(shown: readonly SubsetFailure[], target: Target, doubt: string | undefined): Iterable<Problem> {
-  if (shown.length < 2 || !target.subsets.isNowhere(target.subset)) return;
-  if (!shown.some((failure) => failure.client?.namespace === anyOtherNamespace && isOfOthers(failure))) return;
+  if (
+    shown.length < 2 ||
+    !shown.some((failure) => failure.client?.namespace === anyOtherNamespace && isOfOthers(failure))
+  )
+    return;
   const ofAll = new Set(shown.map(({ isGrave }) => everyone(target, !isGrave || doubt !== undefined)));
   yield { at: [], message: "no client has the subset", latent: true, alsoFor: [...ofAll, likeOthers(target)] };
 }
@@ -271,16 +281,28 @@ function isThroughEntry({ client, root }: SubsetFailure, { target, settings, nam
 function addGateway(problem: Writable, { client, unseen }: SubsetFailure, target: Target, isWarning: boolean): void {
   const state = unseen ?? (client?.gateway && "seen");
   if (state === undefined) return;
-  const keyOf = (of: string, warns: boolean) => JSON.stringify([target.host, target.subset, of, warns]);
-  const like = keyOf("gateways", false);
-  const isGone = [like, keyOf("Gateway", true), keyOf("Gateway", false)];
-  const hasNoPods = keyOf("pods", isWarning);
+  const { like, isGone, hasNoPods } = keysOfGateways(target, isWarning);
   const also = { seen: [...isGone, hasNoPods], pods: isGone, Gateway: [like, hasNoPods], "not offered": isGone };
   problem.alsoFor = [...(problem.alsoFor ?? []), ...also[state]];
   if (state === "seen") return;
-  problem.key = keyOf(state, isWarning);
+  problem.key = keyOfGateways(target, state, isWarning);
   problem.like = like;
   if (state === "not offered") problem.latent = true;
+}
+
+function keysOfGateways(target: Target, isWarning: boolean) {
+  const like = keyOfGateways(target, "gateways", false);
+  const isGone = [like, keyOfGateways(target, "Gateway", true), keyOfGateways(target, "Gateway", false)];
+  return { like, isGone, hasNoPods: keyOfGateways(target, "pods", isWarning) };
+}
+const keyOfGateways = ({ host, subset }: Target, of: string, isWarning: boolean): string =>
+  JSON.stringify([host, subset, of, isWarning]);
+
+/** If nobody has the subset, sidecars lose nothing when the VirtualService goes from them to gateways through which no request comes. */
+function* movableToNoGateway(shown: readonly SubsetFailure[], target: Target, isWarning: boolean): Iterable<Problem> {
+  if (!shown.some(({ client }) => client !== undefined && client.gateway === undefined)) return;
+  const { isGone, hasNoPods } = keysOfGateways(target, isWarning);
+  yield { at: [], message: "no sidecar has the subset", latent: true, alsoFor: [...isGone, hasNoPods] };
 }
 
 /** A sidecar that gets the route from now on takes nothing from gateways: if other sidecars fail, their failure tells of it. */

@@ -1,15 +1,16 @@
 import { defineRule } from "../../engine/rule.ts";
-import { type RoutePorts, routePortsOf } from "../../mesh/gateways/route-ports.ts";
+import { mayUseHttp, routePortsOf } from "../../mesh/gateways/route-ports.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { hostOwners, isFollowedAt } from "../../mesh/traffic/host-owners.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
+import { registeredHost } from "../../mesh/traffic/registry.ts";
 import { leavesOutRequests } from "../../mesh/traffic/route-order.ts";
 import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [routePortsOf, hostOwners, followerScopes] as const;
+const reads = [routePortsOf, registeredHost, hostOwners, followerScopes] as const;
 
 export const virtualServiceWithoutDefaultRoute = defineRule({
   id: "virtual-service-without-default-route",
@@ -39,7 +40,7 @@ export const virtualServiceWithoutDefaultRoute = defineRule({
     const { metadata, spec } = virtualService;
     if (spec.http.length === 0 || isDelegate(virtualService) || !isServed(virtualService, mesh.settings)) return;
     if (!gatewaysOf(virtualService).has(meshGateway) || !leavesOutRequests(virtualService)) return;
-    if (!usesHttp(mesh.get(routePortsOf, virtualService).get(meshGateway))) return;
+    if (mesh.get(routePortsOf, virtualService).get(meshGateway) === undefined) return;
     const host = spec.hosts.find((one) => isFollowed(virtualService, one, mesh));
     if (host === undefined) return;
     yield {
@@ -50,11 +51,9 @@ export const virtualServiceWithoutDefaultRoute = defineRule({
   },
 });
 
-const usesHttp = (ports: RoutePorts | undefined): boolean =>
-  ports !== undefined && [...ports.values()].some((uses) => uses.has("http"));
-
-/** Of several VirtualServices for a host, one alone is used. */
+/** Whether its routes are used for a host: of several VirtualServices one alone is, and only at ports for HTTP. */
 const isFollowed = (virtualService: VirtualService, host: string, mesh: MeshView<(typeof reads)[number]>): boolean => {
   const full = fullHost(host, virtualService.metadata.namespace, mesh.settings.domain).toLowerCase();
-  return isFollowedAt(virtualService, mesh.get(hostOwners, full), [], mesh.get(followerScopes, virtualService));
+  const scopes = mesh.get(followerScopes, virtualService);
+  return mayUseHttp(full, mesh) && isFollowedAt(virtualService, mesh.get(hostOwners, full), [], scopes);
 };
