@@ -22,6 +22,26 @@ const detecting = (ns: string, trafficPolicy: object) =>
     metadata: { name: "detecting", namespace: ns },
     spec: { host: "far", trafficPolicy },
   });
+/** A workload that accepts plaintext, which its clients use. */
+const openTo = (namespace: string): readonly AnyObject[] => [
+  readObject("Service", {
+    metadata: { name: "open", namespace },
+    spec: { selector: { app: "open" }, ports: [{ port: 80 }] },
+  }),
+  readObject("Workload", {
+    kind: "Deployment",
+    metadata: { name: "open", namespace },
+    spec: { template: { metadata: { labels: { app: "open" } } } },
+  }),
+  readObject("PeerAuthentication", {
+    metadata: { name: "open", namespace },
+    spec: { selector: { matchLabels: { app: "open" } }, mtls: { mode: "PERMISSIVE" } },
+  }),
+  readObject("DestinationRule", {
+    metadata: { name: "open", namespace },
+    spec: { host: "open", trafficPolicy: { tls: { mode: "DISABLE" } } },
+  }),
+];
 const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
   namespace(ns),
   readObject("Service", {
@@ -60,6 +80,7 @@ const there: readonly AnyObject[] = ["a", "b"].flatMap((ns): AnyObject[] => [
     metadata: { name: "twice", namespace: ns },
     spec: { host: "pay.example.com", trafficPolicy: { tls: { mode: "SIMPLE" } } },
   }),
+  ...openTo(ns),
   readObject("DestinationRule", {
     metadata: { name: "far", namespace: ns },
     spec: { host: "far", trafficPolicy: { loadBalancer: { localityLbSetting: { enabled: true } } } },
@@ -100,10 +121,15 @@ const later = readObject("Service", {
   metadata: { name: "later", namespace: "a" },
   spec: { selector: { app: "x" }, ports: [{ port: 80 }] },
 });
+/** Instead of the policy about tokens. */
+const byIdentity = readObject("AuthorizationPolicy", {
+  metadata: { name: "x", namespace: "a" },
+  spec: { rules: [{ from: [{ source: { principals: ["*/sa/x"] } }] }] },
+});
 const aChange = fc.oneof(
   { weight: 18, arbitrary: anObject },
   { weight: 1, arbitrary: olderRule },
-  { weight: 1, arbitrary: fc.constantFrom(apiOutside, routes, later, detecting("a", {})) },
+  { weight: 1, arbitrary: fc.constantFrom(apiOutside, routes, later, byIdentity, detecting("a", {})) },
 );
 
 test("narrowing finds every introduced finding of a scan, among workloads that are STRICT", () => {
