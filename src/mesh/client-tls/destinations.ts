@@ -96,21 +96,37 @@ export const mutualByRule = fact(
   [mutualRulesOfNamespace, destinationRulesOfNamespace, servicesOfNamespace],
   (namespace, mesh): MutualByRule | undefined => {
     if (mesh.related(mutualRulesOfNamespace, namespace).length === 0) return undefined;
-    const rules = new DestinationRulesByHost(mesh.related(destinationRulesOfNamespace, namespace), mesh.settings);
-    const owners = new Set([namespace.metadata.name]);
-    const isSetAt = (host: string): boolean => {
-      const over = rules.over(host);
-      const forAll = over.ruleForAll(owners);
-      return over.rules.some(isMutual) && (forAll === undefined || setsAnyTls(forAll));
-    };
-    const services = mesh
-      .related(servicesOfNamespace, namespace)
-      .filter(({ spec }) => Object.keys(spec.selector).length > 0);
-    const of = Map.groupBy(services, (service) => isSetAt(hostOfService(service, mesh.settings.domain)));
-    const selectors = (isSet: boolean) => new SelectorsTogether((of.get(isSet) ?? []).map(({ spec }) => spec.selector));
-    return { mutual: selectors(true), others: selectors(false) };
+    return selectorsBy(isMutual, namespace, mesh);
   },
 );
+
+/** Selectors of Services of a namespace for which no DestinationRule sets TLS: without auto mTLS, their clients send plaintext. */
+export const servicesWithoutTls = fact(
+  "servicesWithoutTls",
+  "Namespace",
+  [destinationRulesOfNamespace, servicesOfNamespace],
+  (namespace, mesh): SelectorsTogether => selectorsBy(setsAnyTls, namespace, mesh).others,
+);
+
+/** Services by whether a rule that sets TLS so is for them. */
+function selectorsBy(
+  isSet: (rule: DestinationRule) => boolean,
+  namespace: ObjectOf<"Namespace">,
+  mesh: MeshView<typeof destinationRulesOfNamespace | typeof servicesOfNamespace>,
+): MutualByRule {
+  const rules = new DestinationRulesByHost(mesh.related(destinationRulesOfNamespace, namespace), mesh.settings);
+  const owners = new Set([namespace.metadata.name]);
+  const services = mesh
+    .related(servicesOfNamespace, namespace)
+    .filter(({ spec }) => Object.keys(spec.selector).length > 0);
+  const of = Map.groupBy(services, (service) => {
+    const over = rules.over(hostOfService(service, mesh.settings.domain));
+    const forAll = over.ruleForAll(owners);
+    return over.rules.some(isSet) && (forAll === undefined || setsAnyTls(forAll));
+  });
+  const selectors = (one: boolean) => new SelectorsTogether((of.get(one) ?? []).map(({ spec }) => spec.selector));
+  return { mutual: selectors(true), others: selectors(false) };
+}
 
 /** Whether DestinationRules set the mesh's mTLS for all Services of pods with these labels. */
 export const isSetByRules = (byRule: MutualByRule | undefined, labels: Labels): boolean =>

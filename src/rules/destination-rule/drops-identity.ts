@@ -7,7 +7,7 @@ import type { Arrival } from "../../mesh/client-tls/arrivals.ts";
 import { hiddenClients } from "../../mesh/client-tls/hidden-clients.ts";
 import { type TlsPath, tlsPathsInto, writtenBy } from "../../mesh/client-tls/paths.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { isProxy, type Workload } from "../../mesh/membership/workloads.ts";
+import { isProxy } from "../../mesh/membership/workloads.ts";
 import { hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
@@ -21,8 +21,8 @@ export const destinationRuleDropsIdentity = defineRule({
   stage: "trial",
   tags: ["mtls", "authorization"],
   summary:
-    "A DestinationRule makes clients use no mTLS for workloads whose policies allow only callers with an identity.",
-  why: "Principals, namespaces and service accounts come from the client certificate of the mesh (Istio pilot/pkg/security/authz/model/generator.go). Clients that a DestinationRule makes use plaintext or other TLS have none (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings), so that no ALLOW rule that names some matches them. A workload that is not STRICT accepts their connections all the same, and answers each request with 403.",
+    "A DestinationRule makes clients send plaintext to workloads whose policies allow only callers with an identity.",
+  why: "Principals, namespaces and service accounts come from the client certificate of the mesh (Istio pilot/pkg/security/authz/model/generator.go). Clients that a DestinationRule makes send plaintext have none (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings), so that no ALLOW rule that names some matches them. A workload that is not STRICT accepts their connections all the same, and answers each request with 403.",
   fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies, or set its mode to ISTIO_MUTUAL. If these clients cannot use mTLS, allow them by something else than their identity, such as a token.",
   incident: {
     symptoms: ["access-denied"],
@@ -30,7 +30,7 @@ export const destinationRuleDropsIdentity = defineRule({
     seen: "All requests of clients that use the DestinationRule get `RBAC: access denied`, although the policy names them, and those of other clients succeed.",
     wayOut: "Remove `tls` from the DestinationRule, or delete it: clients have their identity again within seconds.",
     silentWhen:
-      "Some rule that applies to the workloads allows a caller without an identity, if only for one path or port; nothing is allowed anyway; the workloads are STRICT (destination-rule-tls-breaks-strict), have mode DISABLE (authorization-policy-needs-mtls) or no sidecar; or Sidecars hide the host from all clients of the DestinationRule.",
+      "The DestinationRule sets TLS of other certificates (destination-rule-tls-not-accepted); some rule that applies to the workloads allows a caller without an identity, if only for one path or port; nothing is allowed anyway; only a DENY policy refuses such callers; the workloads are STRICT (destination-rule-tls-breaks-strict), have mode DISABLE (authorization-policy-needs-mtls) or no sidecar; or Sidecars hide the host from all clients of the DestinationRule.",
     page: "https://istio.io/latest/docs/ops/common-problems/security-issues/",
   },
 
@@ -42,13 +42,13 @@ export const destinationRuleDropsIdentity = defineRule({
     const named = new Set<Refusal>();
     for (const path of paths) {
       yield;
-      const refusal = refusalOf(path.arrivals, there);
+      const refusal = path.tls === "plaintext" ? refusalOf(path.arrivals, there) : undefined;
       if (refusal === undefined) continue;
       const hidden = mesh.get(hiddenClients, path.rule).ofAll(namespace.metadata.name, path.arrivals);
       if ([...path.clients].flat().every((client) => hidden.has(client))) continue;
       yield {
         ...problemOf(path, refusal, mesh.settings),
-        ...(named.has(refusal) ? {} : { alsoFor: refusal.workloads }),
+        ...(named.has(refusal) ? {} : { alsoFor: refusal.hosts }),
       };
       named.add(refusal);
     }
@@ -57,8 +57,8 @@ export const destinationRuleDropsIdentity = defineRule({
 
 /** Workloads that refuse callers without an identity, and the policies for which only others may come in. */
 interface Refusal {
-  /** Their ids, of which a further one refuses requests anew, although others do already; empty: they are many. */
-  readonly workloads: readonly string[];
+  /** Their hosts, of which a further one refuses requests anew, although others do already. Another version behind a host does not. */
+  readonly hosts: readonly string[];
   readonly policies: readonly AuthorizationPolicy[];
 }
 const refusals = new WeakMap<readonly Arrival[], { there: NamespaceAuthorization; refusal: Refusal | undefined }>();
@@ -71,27 +71,21 @@ function refusalOf(arrivals: readonly Arrival[], there: NamespaceAuthorization):
 }
 
 function foundIn(arrivals: readonly Arrival[], there: NamespaceAuthorization): Refusal | undefined {
-  const workloads: string[] = [];
+  const hosts = new Set<string>();
   // Workloads with the same policies share the list.
   const lists = new Set<readonly AuthorizationPolicy[]>();
-  for (const workload of acceptingPlaintext(arrivals)) {
-    const asking = identityAskedBy(there.applied.toWorkload(workload));
-    if (asking.length === 0) continue;
-    workloads.push(idOf(workload));
-    lists.add(asking);
+  for (const { capture, server, workloads, destination } of arrivals) {
+    // Where mTLS is disabled, no caller has an identity, whatever a DestinationRule says.
+    if (capture !== "sidecar" || server?.mode !== "PERMISSIVE") continue;
+    for (const workload of workloads) {
+      const asking = isProxy(workload) ? [] : identityAskedBy(there.applied.toWorkload(workload));
+      if (asking.length === 0) continue;
+      hosts.add(destination.host);
+      lists.add(asking);
+    }
   }
-  if (workloads.length === 0) return undefined;
-  return { workloads: workloads.length > mostNamed ? [] : workloads, policies: [...new Set([...lists].flat())] };
+  return hosts.size === 0 ? undefined : { hosts: [...hosts], policies: [...new Set([...lists].flat())] };
 }
-
-/** So many workloads are told apart: there can be as many DestinationRules. */
-const mostNamed = 32;
-
-/** Where mTLS is disabled, no caller has an identity, whatever a DestinationRule says. */
-const acceptingPlaintext = (arrivals: readonly Arrival[]): readonly Workload[] =>
-  arrivals.flatMap(({ capture, server, workloads }) =>
-    capture === "sidecar" && server?.mode === "PERMISSIVE" ? workloads.filter((one) => !isProxy(one)) : [],
-  );
 
 function problemOf(path: TlsPath, { policies }: Refusal, settings: MeshSettings): Problem {
   const by = writtenBy(path);
@@ -102,10 +96,10 @@ function problemOf(path: TlsPath, { policies }: Refusal, settings: MeshSettings)
   const allow = others.length === 0 ? "allows" : `and ${others.length} more allow`;
   return {
     at: [],
-    message: `${idOf(by)} makes clients use ${path.tls === "plaintext" ? "plaintext" : "TLS of their own"} for ${JSON.stringify(hostOfRule(path.rule, settings))}${where}, so that they have no identity, and ${objects.slice(1).map(idOf).join("")} ${allow} only callers that have one: their requests are refused`,
+    message: `${idOf(by)} makes clients use plaintext for ${JSON.stringify(hostOfRule(path.rule, settings))}${where}, so that they have no identity, and ${objects.slice(1).map(idOf).join("")} ${allow} only callers that have one: their requests are refused`,
     key: JSON.stringify([idOf(by), subset, port]),
     related: objects,
     evidence: objects,
-    ...(path.tls === "plaintext" ? { topic: `plaintext by ${idOf(by)}` } : {}),
+    topic: `plaintext by ${idOf(by)}`,
   };
 }

@@ -26,7 +26,7 @@ export const namespaceNobodyAllowed = defineRule({
   tags: ["authorization"],
   summary:
     "The policies of a workload allow no request any more; or requests go another way, where nothing allows them.",
-  why: "As long as some ALLOW policy applies, even one without rules, a request that no rule allows is denied (Istio pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). Where a policy with `spec: {}` stays and the last rule goes, or the rules that are left match nobody, such as one for two namespaces at once, for tokens that no RequestAuthentication accepts, or for callers that a DENY policy refuses, every request gets 403, and ztunnel closes every connection. So it is behind a waypoint whose policies allow nobody, and where requests bypass the only waypoint that ztunnel lets in.",
+  why: "As long as some ALLOW policy applies, even one without rules, a request that no rule allows is denied (Istio pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). Where a policy with `spec: {}` stays and the last rule goes, or the rules that are left match nobody, such as one for two namespaces at once, for tokens where no RequestAuthentication is, or for callers that a DENY policy refuses, every request gets 403, and ztunnel closes every connection. So it is behind a waypoint whose policies allow nobody, and where requests bypass the only waypoint that ztunnel lets in.",
   fix: "Keep a rule for the callers that are needed. If nobody is to call the workload any more, delete the workload, or remove its callers first.",
   incident: {
     symptoms: ["access-denied"],

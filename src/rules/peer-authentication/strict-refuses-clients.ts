@@ -2,7 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
-import { isSetByRules, type MutualByRule, mutualByRule } from "../../mesh/client-tls/destinations.ts";
+import { isSetByRules, mutualByRule, servicesWithoutTls } from "../../mesh/client-tls/destinations.ts";
 import type { Capture } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import {
@@ -47,7 +47,14 @@ const namespaceOfStrictWorkloads = relation(
   namespaceByName,
 );
 
-const reads = [namespaceOfStrictWorkloads, mtls, captured, mutualByRule, setting("autoMtls")] as const;
+const reads = [
+  namespaceOfStrictWorkloads,
+  mtls,
+  captured,
+  mutualByRule,
+  servicesWithoutTls,
+  setting("autoMtls"),
+] as const;
 
 export const peerAuthenticationStrictRefusesClients = defineRule({
   id: "peer-authentication-strict-refuses-clients",
@@ -67,7 +74,7 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     seen: "Requests of clients with sidecars and of gateways fail, and those of workloads without a proxy too.",
     wayOut: "Set the mode of these workloads back to PERMISSIVE, or delete the policy.",
     silentWhen:
-      "The workloads are ambient, auto mTLS is on and the mode of the namespace is another one than DISABLE, an older policy selects the workloads, the policy is for the whole mesh, auto mTLS is off and it selects no known workload, or DestinationRules set ISTIO_MUTUAL for some clients of all Services of the workloads.",
+      "The workloads are ambient, auto mTLS is on and the mode of the namespace is another one than DISABLE, an older policy selects the workloads, the policy is for the whole mesh, auto mTLS is off and it selects no known workload or none that has a Service, or DestinationRules set ISTIO_MUTUAL for all Services of the workloads, or, where auto mTLS is off, any TLS for some of their clients, ports or subsets.",
     page: "https://istio.io/latest/docs/ops/configuration/traffic-management/tls-configuration/",
   },
 
@@ -80,7 +87,7 @@ export const peerAuthenticationStrictRefusesClients = defineRule({
     const labels = policy.spec.selector?.matchLabels ?? {};
     const captures = mesh.get(captured, namespace).capturesOf(labels);
     if (isReachedByHbone(captures) || isOfNobody(captures, mesh)) return;
-    if (isSet(mesh.get(mutualByRule, namespace), labels, mesh)) return;
+    if (isSet(labels, namespace, mesh)) return;
     const who = isWide(policy)
       ? `workloads of namespace ${JSON.stringify(namespace.metadata.name)}`
       : `workloads labelled ${formatLabels(labels).replaceAll(", ", ",")}`;
@@ -107,9 +114,11 @@ function whyPlaintext(policy: PeerAuthentication, modes: NamespaceMtls, mesh: Vi
   return { because, key: "auto mTLS", evidence: absent("DestinationRule", policy.metadata.namespace) };
 }
 
-/** Without auto mTLS, workloads without a Service have no clients that a DestinationRule could be for. */
-const isSet = (byRule: MutualByRule | undefined, labels: Labels, { settings }: View): boolean =>
-  settings.autoMtls ? isSetByRules(byRule, labels) : byRule?.others.meet(labels) === false;
+/** Without auto mTLS, TLS that a DestinationRule sets for some port or subset is reported by other rules, and so is other TLS. */
+const isSet = (labels: Labels, namespace: ObjectOf<"Namespace">, mesh: View): boolean =>
+  mesh.settings.autoMtls
+    ? isSetByRules(mesh.get(mutualByRule, namespace), labels)
+    : !mesh.get(servicesWithoutTls, namespace).meet(labels);
 
 /** Where the mode of the namespace is the reason, it is one for workloads that come, too. */
 const isOfNobody = (captures: ReadonlySet<Capture>, mesh: View): boolean =>

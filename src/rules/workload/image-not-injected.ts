@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { isAskedFor, refusesInjection } from "../../mesh/membership/capture.ts";
+import { isAskedFor, neverInjected, refusesInjection } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { isOwned, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { injectionLabel, injectSidecar, revisionLabel } from "../../mesh/objects/labels.ts";
@@ -37,6 +37,7 @@ export const workloadImageNotInjected = defineRule({
       message: `Pods do not start: only the injector replaces the image "${placeholder}", and they are not injected (${reasonOf(workload, namespace)})`,
       key: "image",
       evidence: [namespace],
+      ...(neverInjected.has(namespace.metadata.name) ? { fix: "Run it in another namespace." } : {}),
       ...(workload.pod.hostNetwork
         ? {
             fix: "Name the image of the proxy in the template, because pods that use the host's network are never injected.",
@@ -48,6 +49,7 @@ export const workloadImageNotInjected = defineRule({
 
 function reasonOf({ pod }: Workload, { metadata: { name, labels } }: Namespace): string {
   if (pod.hostNetwork) return "they use the network of the host";
+  if (neverInjected.has(name)) return `no pods of namespace ${name} are`;
   if (refusesInjection(pod)) return `they have ${injectSidecar}=false`;
   const label = [injectionLabel, revisionLabel].find((key) => labels[key] !== undefined);
   return label === undefined
