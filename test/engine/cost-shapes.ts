@@ -570,6 +570,22 @@ const ofTraffic: readonly CostShape[] = [
     },
   },
   {
+    title: "STRICT goes, and n policies refuse callers by their identity",
+    world: (n) => {
+      const mode = (value: string) =>
+        manifest("security.istio.io/v1", "PeerAuthentication", named("default"), { spec: { mtls: { mode: value } } });
+      const refused = { rules: [{ from: [{ source: { namespaces: ["web"] } }] }], action: "DENY" };
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          mode("STRICT"),
+          ...list(n, (i) => policy(`p-${i}`, { ...refused, selector: { matchLabels: { app: `app-${i}` } } })),
+        ],
+        change: { old: mode("STRICT"), object: mode("PERMISSIVE") },
+      };
+    },
+  },
+  {
     title: "the mesh config switches auto mTLS off over n namespaces",
     isMeshWide: true,
     world: (n) => {

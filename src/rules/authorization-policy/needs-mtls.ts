@@ -28,7 +28,6 @@ export const authorizationPolicyNeedsMtls = defineRule({
   reads: [namespaceOfIdentityPolicy, mtls],
   mode: "warn",
   since: "0.1.0",
-  onlyOwnChanges: true,
   tags: ["authorization", "mtls"],
   summary: "A policy names callers by their identity, and the workloads accept callers that have none.",
   why: "Principals, namespaces, service accounts and trust domains come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody.",
