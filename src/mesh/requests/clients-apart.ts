@@ -91,11 +91,14 @@ export function clientsApartBy(of: HostConfiguration, mesh: MeshView<(typeof apa
       new Set(of.virtualServices.flatMap((one) => mesh.related(namespacesOfVirtualService, one))),
       new Set(of.destinationRules.flatMap((one) => mesh.related(namespacesApartOfDestinationRule, one))),
       new Set(of.httpRoutes.flatMap((one) => mesh.related(namespaceOfRoute, one))),
-    ].map((some) => [...some]),
+    ].map((some) => [...some].sort(byName)),
     sourceLabels: selecting(of.virtualServices.flatMap(sourceLabelsIn)),
     selectors: new Map([...ofRules].map(([namespace, rules]) => [namespace, selecting(rules.map(selectorOf))])),
   };
 }
+
+/** The first outcome is the one that is named, and the order in which a view has objects tells nothing. */
+const byName = (one: Namespace, other: Namespace): number => (one.metadata.name < other.metadata.name ? -1 : 1);
 
 /** The namespaces whose clients know a definition, if not all do, and that whose clients prefer it. */
 const namespacesThatSee = (

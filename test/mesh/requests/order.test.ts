@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { audit } from "../../../src/engine/audit.ts";
+import { intentNotHeld } from "../../../src/rules/intent/not-held.ts";
 import { asked, meshOf } from "./asked.ts";
 
 const namespaces = `
@@ -44,4 +46,36 @@ test("of workloads that send alike, the first by name is named", () => {
       );
     assert.deepEqual(namedIn(onHost, other), namedIn(other, onHost));
   }
+});
+
+test("of callers whom ServiceEntries of several namespaces tell apart, those of the first namespace by name are named", () => {
+  const entry = (namespace: string, port: string, addresses = "[]"): string => `
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: x, namespace: ${namespace} }
+spec:
+  hosts: ["*.example.com"]
+  addresses: ${addresses}
+  exportTo: ["."]
+  ports: [{ number: 80, ${port} }]
+  workloadSelector: { labels: { app: x } }
+`;
+  const intent = `
+apiVersion: meshward.io/v1alpha1
+kind: MeshwardIntent
+metadata: { name: x, namespace: first }
+spec: { to: { host: y.example.com, ports: [80] }, requests: [{ from: [mesh], expect: allowed }] }
+`;
+  const namedIn = (...entries: readonly string[]): readonly string[] =>
+    [...audit([intentNotHeld], meshOf(intent + entries.join("")))].flatMap((found) =>
+      "message" in found ? [found.message] : [],
+    );
+  const both = [
+    entry("first", "name: tls, protocol: TLS"),
+    entry("second", "name: http, protocol: HTTP", "[10.0.0.0/24]"),
+  ] as const;
+  const [found = ""] = namedIn(...both);
+  assert.match(found, /GET \/ from namespace first reaches nothing/);
+  assert.deepEqual(namedIn(...both.toReversed()), [found]);
 });
