@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { keyOf } from "../../kube/identity.ts";
-import { isSetByRules, isSetForSome, mutualByRule } from "../../mesh/client-tls/destinations.ts";
+import { isSetByRules, isSetForSome, mutualByRule } from "../../mesh/client-tls/services-by-tls.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { disabledBy, mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";

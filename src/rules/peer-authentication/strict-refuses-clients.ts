@@ -2,7 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
-import { isSetByRules, mutualByRule, servicesWithoutTls } from "../../mesh/client-tls/destinations.ts";
+import { isSetByRules, mutualByRule, servicesWithoutTls } from "../../mesh/client-tls/services-by-tls.ts";
 import type { Capture } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import {
