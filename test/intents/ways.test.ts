@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { kindsIn } from "../../src/engine/declared-reads.ts";
 import { judge } from "../../src/engine/evaluate.ts";
 import { identityOf, keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readObject } from "../../src/kube/object.ts";
+import { clusterJudgements, ownJudgement } from "../../src/mesh/intents/judged.ts";
+import { waysToIntents } from "../../src/mesh/intents/ways.ts";
 import { intentBroken } from "../../src/rules/intent/broken.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { sideOf } from "../../src/view/side.ts";
@@ -164,6 +167,17 @@ const told = (
       ({ subject, message, onlyWarns }) => `${identityOf(subject)} ${message} ${onlyWarns === undefined ? "" : "warn"}`,
     )
     .sort();
+
+// Most random changes are of other kinds than the one that has no way yet.
+test("every kind that decides about an intent leads to intents", () => {
+  const read = kindsIn([ownJudgement, clusterJudgements]);
+  const ways = new Set(kindsIn(waysToIntents));
+  assert.ok(read.length > 10);
+  assert.deepEqual(
+    read.filter((kind) => !ways.has(kind)),
+    [],
+  );
+});
 
 test("a change reaches every intent that it ends", (t) => {
   let found = 0;

@@ -16,6 +16,7 @@ import {
   wasmPluginsOver,
 } from "../requests/attachments.ts";
 import { aliasByCoveringHosts, serviceOfAlias } from "../traffic/aliased-hosts.ts";
+import { backendTlsPoliciesOfEntry, backendTlsPoliciesOfService } from "../traffic/backend-tls-policies.ts";
 import { leadingEntriesOfNamespace } from "../requests/server-protocols.ts";
 import { destinationRulesOfEntry, destinationRulesOfService } from "../requests/destinations.ts";
 import {
@@ -266,6 +267,7 @@ const ofHosts = [
   virtualServicesOfEntry,
   virtualServicesUnderEntry,
   destinationRulesOfEntry,
+  backendTlsPoliciesOfEntry,
   waypointOfServiceEntry,
   ...to(hostOfIntent, "OfIntentHost", { gateways: gatewayByHost, kubernetesGateways: kubernetesGatewayByHost }),
   relation("routesOfIntentHost", hostOfIntent, routeByHostname),
@@ -286,6 +288,7 @@ const ofHosts = [
 ];
 const ofRoutes = [
   destinationRulesOfService,
+  backendTlsPoliciesOfService,
   ...to(namespacesThatSeeService.from, "ThatSeeService", { workloads: workloadsOfNamespace.to, ...clients }),
   serviceEntriesBesideService,
   virtualServicesOfService,
