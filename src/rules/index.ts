@@ -73,6 +73,7 @@ import { kubernetesGatewayProxyReplaced } from "./kubernetes-gateway/proxy-repla
 import { kubernetesServiceHostClaimed } from "./kubernetes-service/host-claimed.ts";
 import { kubernetesServiceInUse } from "./kubernetes-service/in-use.ts";
 import { kubernetesServiceMoved } from "./kubernetes-service/moved.ts";
+import { kubernetesServiceNobodyAllowed } from "./kubernetes-service/nobody-allowed.ts";
 import { kubernetesServicePortLeftToTcp } from "./kubernetes-service/port-left-to-tcp.ts";
 import { kubernetesServicePortNotHttp } from "./kubernetes-service/port-not-http.ts";
 import { kubernetesServiceRoutesTakenOver } from "./kubernetes-service/routes-taken-over.ts";
@@ -262,6 +263,7 @@ export const rules: readonly BuiltInRule[] = [
   kubernetesServiceHostClaimed,
   kubernetesServiceInUse,
   kubernetesServiceMoved,
+  kubernetesServiceNobodyAllowed,
   kubernetesServicePortLeftToTcp,
   kubernetesServicePortNotHttp,
   kubernetesServiceRoutesTakenOver,

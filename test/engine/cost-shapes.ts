@@ -267,6 +267,38 @@ const ofOneObject: readonly CostShape[] = [
     },
   },
   {
+    title: "a Service moves to n pods with policies of their own that allow nobody",
+    world: (n) => {
+      const pods = (tier: string) =>
+        list(n, (i) =>
+          manifest("apps/v1", "Deployment", named(`${tier}-${i}`), {
+            spec: { template: { metadata: { labels: { tier, app: `app-${i}` } }, spec: {} } },
+          }),
+        );
+      const selecting = (tier: string) =>
+        manifest("v1", "Service", named("moved"), { spec: { selector: { tier }, ports: [{ port: 80 }] } });
+      const old = selecting("blue");
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled" }),
+          policy("nobody", {}),
+          policy("blue", { selector: { matchLabels: { tier: "blue" } }, rules: [{}] }),
+          ...list(n, (i) =>
+            policy(`p-${i}`, {
+              selector: { matchLabels: { tier: "green", app: `app-${i}` } },
+              action: "DENY",
+              rules: [{ from: [{ source: { namespaces: ["x"] } }] }],
+            }),
+          ),
+          ...pods("blue"),
+          ...pods("green"),
+          old,
+        ],
+        change: { old, object: selecting("green") },
+      };
+    },
+  },
+  {
     title: "a policy with n rules that allow everyone",
     world: (n) => ({
       objects: [namespace({}), policy("closed", {}), ...list(n, (i) => workload(i))],
