@@ -128,6 +128,7 @@ import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
+import { routesNobodyAllowed } from "./routes/nobody-allowed.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
 import { routesRedirectLoop } from "./routes/redirect-loop.ts";
 import { routesRewritePastPolicies } from "./routes/rewrite-past-policies.ts";
@@ -318,6 +319,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
   routesNeedWaypoint,
+  routesNobodyAllowed,
   routesPathHasWildcard,
   routesRedirectLoop,
   routesRewritePastPolicies,

@@ -28,6 +28,31 @@ const backendTlsPolicy = (name: string) =>
 /** What each rule about traffic finds. */
 export const trafficShapes: readonly CostShape[] = [
   {
+    title: "n routes to n subsets of pods whose policies allow nobody",
+    world: (n) => ({
+      objects: [
+        namespace({ "istio-injection": "enabled" }),
+        manifest("security.istio.io/v1", "AuthorizationPolicy", named("nobody"), { spec: {} }),
+        manifest("v1", "Service", named("s"), { spec: { selector: { tier: "shapes" }, ports: [{ port: 80 }] } }),
+        ...list(n, (i) =>
+          manifest("apps/v1", "Deployment", named(`w-${i}`), {
+            spec: { template: { metadata: { labels: { tier: "shapes", app: `app-${i}` } }, spec: {} } },
+          }),
+        ),
+        istio("DestinationRule", "s", {
+          host: "s",
+          subsets: list(n, (i) => ({ name: `subset-${i}`, labels: { app: `app-${i}` } })),
+        }),
+      ],
+      change: {
+        object: istio("VirtualService", "r", {
+          hosts: ["s"],
+          http: list(n, (i) => ({ match: matching(i), route: [to("s", `subset-${i}`)] })),
+        }),
+      },
+    }),
+  },
+  {
     title:
       "a VirtualService for other names of n Services, and n VirtualServices for the full host and another name of each",
     world: (n) => {

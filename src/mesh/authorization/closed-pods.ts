@@ -1,0 +1,74 @@
+import { byId, idOf } from "../../kube/identity.ts";
+import type { Labels } from "../../kube/object.ts";
+import { counted } from "../../text/phrases.ts";
+import { captureOf } from "../membership/capture.ts";
+import { isNeverRedirected, passedBy } from "../membership/interception.ts";
+import { isTerminating } from "../membership/namespaces.ts";
+import { namespaceOfService, podsNearService, selectsPods, type Service } from "../membership/services.ts";
+import { portsOf } from "../membership/target-ports.ts";
+import type { Workload } from "../membership/workloads.ts";
+import { boundPorts, sidecarsOfPassing } from "../traffic/bound-ports.ts";
+import { type MeshView, reachedBy } from "../../view/view.ts";
+import { authorization } from "./effective-authorization.ts";
+import { Admissions } from "./requests/admitted.ts";
+import type { Applied } from "./requests/applied.ts";
+
+/** What `closedPods` reads. A change of policies leads nowhere by it: rules about namespaces report what they do to pods that are reached already. */
+export const readsClosedPods = [
+  namespaceOfService,
+  podsNearService,
+  reachedBy(authorization, []),
+  sidecarsOfPassing,
+] as const;
+type View = MeshView<(typeof readsClosedPods)[number]>;
+
+/** The pods behind a Service that have these labels too, without proxies. */
+export function podsBehind(
+  service: Service,
+  mesh: MeshView<typeof podsNearService>,
+  labels: Labels = {},
+): readonly Workload[] {
+  if (!selectsPods(service)) return [];
+  return mesh.get(podsNearService, service)?.among(service.spec.selector).selected(labels) ?? [];
+}
+
+/**
+ * The pods behind a Service whose policies allow nobody, at each of its ports: every request that it sends them is denied (Istio
+ * pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). Pods outside the mesh are not among them, nor those of which a port
+ * bypasses the proxy. Ordered by name; empty if not all policies are known.
+ */
+export function closedPods(service: Service, pods: readonly Workload[], mesh: View): readonly Workload[] {
+  const [namespace] = mesh.related(namespaceOfService, service);
+  if (pods.length === 0 || namespace === undefined || isTerminating(namespace)) return [];
+  if (!mesh.knowsAll("AuthorizationPolicy")) return [];
+  mesh.visited(pods.length);
+  const { applied } = mesh.get(authorization, namespace);
+  const admissions = new Admissions((values) => mesh.visited(Math.ceil(values / 100)));
+  const { settings } = mesh;
+  // Most pods have the same policies.
+  const known = new Map<Applied, boolean>();
+  const isClosed = (policies: Applied): boolean => {
+    let answer = known.get(policies);
+    if (answer === undefined) known.set(policies, (answer = admissions.any(policies) === false));
+    return answer;
+  };
+  const { ports, workloadPort } = portsOf(service);
+  const isPassed = (workload: Workload, hasSidecar: boolean): boolean => {
+    const surroundings = { namespace, settings, bound: boundPorts(workload, mesh) };
+    return ports.some((port) => {
+      const number = workloadPort(port, workload);
+      if (number === undefined) return false;
+      if (hasSidecar && isNeverRedirected(workload.pod, number)) return true;
+      return passedBy(workload, surroundings, number) !== undefined;
+    });
+  };
+  const closed = pods.filter((workload) => {
+    const capture = captureOf(workload, namespace, settings);
+    return capture !== "none" && isClosed(applied.toWorkload(workload)) && !isPassed(workload, capture === "sidecar");
+  });
+  return closed.sort(byId);
+}
+
+/** Names one of them, and how many others there are. */
+export const formatClosed = (one: Workload, { length }: readonly Workload[]): string =>
+  length === 1 ? idOf(one) : `${idOf(one)} and ${counted(length - 1, "other")}`;
