@@ -25,7 +25,7 @@ import { startElectedWork } from "./serve/elected-work.ts";
 import { type FollowedMesh, type FollowedMeshOptions, followMesh } from "./serve/followed-mesh.ts";
 import { type Controllers, startControllers, watchControllers } from "./serve/controllers.ts";
 import { type FollowedPolicies, followPolicies } from "./followed-policies.ts";
-import { keepMemorySmall } from "./serve/memory.ts";
+import { keepMemorySmall, keepReviewsYoung } from "./serve/memory.ts";
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { ownNamespace } from "./serve/own-namespace.ts";
 import {
@@ -163,6 +163,7 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
   const clients = clientsOf(options);
   const inForce = await policiesAtStart(options);
   const closing: (() => Promise<void> | void)[] = [];
+  keepReviewsYoung();
   try {
     const metrics = createMetrics({ processMetrics: true });
     let kept = keptFieldsOf(rulesInForce(rules, inForce.policies));

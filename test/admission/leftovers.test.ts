@@ -5,6 +5,7 @@ import { runInNewContext } from "node:vm";
 import { answer } from "../../src/admission/answer.ts";
 import { createGate } from "../../src/admission/gate.ts";
 import { readReview } from "../../src/admission/review.ts";
+import { keepReviewsYoung } from "../../src/cli/serve/memory.ts";
 import { policiesOf } from "../../src/cli/policy-options.ts";
 import { rules } from "../../src/rules/index.ts";
 import { asStored, manifest, meshOf, type Raw, rootNamespace, storedMesh, team } from "../bench/mesh.ts";
@@ -12,6 +13,8 @@ import { review, withSpec } from "../bench/reviews.ts";
 import { updates } from "../bench/webhook.ts";
 
 setFlagsFromString("--expose-gc");
+// As the server does.
+keepReviewsYoung();
 const gc = runInNewContext("gc") as (options?: { type: "minor" }) => void;
 
 /** Bytes of objects that a minor garbage collection does not visit. */

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { fastify } from "fastify";
 import { readChange } from "../../src/admission/change.ts";
 import type { Decision, Gate } from "../../src/admission/review.ts";
+import { keepReviewsYoung } from "../../src/cli/serve/memory.ts";
 import { policiesOf } from "../../src/cli/policy-options.ts";
 import { startWebhook } from "../../src/cli/webhook.ts";
 import { createAdmissionServer } from "../../src/http/server.ts";
@@ -107,6 +108,7 @@ let policies: Policies | undefined;
 
 /** Everything that `serve` has, its log and its metrics too. */
 async function meshward(certificate: Certificate, objects: number): Promise<number> {
+  keepReviewsYoung();
   const mesh = meshOf(storedMesh(objects));
   ({ policies } = await policiesOf({ profile: "baseline" }));
   const webhook = await startWebhook({

@@ -1,6 +1,15 @@
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
+/**
+ * Keeps what a review makes among V8's young objects. Before a mesh is read: what is computed for its objects lives as long as they
+ * do, and V8 would make all that comes of the same literals old at once. What a review makes there, with all that it refers to, would
+ * be freed by a full garbage collection only.
+ */
+export function keepReviewsYoung(): void {
+  setFlagsFromString("--no-allocation-site-pretenuring");
+}
+
 const lookMs = 1_000;
 /** The size of V8's young generation that is enough for reviews. By default V8 enlarges it to 128 MB under load. */
 const youngBytes = 8 * 1_048_576;
