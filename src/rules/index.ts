@@ -178,6 +178,7 @@ import { virtualServiceWithoutDefaultRoute } from "./virtual-service/without-def
 import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointInUse } from "./waypoint/in-use.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
+import { workloadAccountChanged } from "./workload/account-changed.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
 import { workloadEntryReceivesTraffic } from "./workload-entry/receives-traffic.ts";
@@ -369,6 +370,7 @@ export const rules: readonly BuiltInRule[] = [
   wasmPluginAffectsProtected,
   waypointInUse,
   waypointNotFound,
+  workloadAccountChanged,
   workloadAnnotationInvalid,
   workloadCalledGateway,
   workloadEntryReceivesTraffic,

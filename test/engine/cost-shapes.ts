@@ -267,6 +267,21 @@ const ofOneObject: readonly CostShape[] = [
     },
   },
   {
+    title: "a workload gets another account than n policies name",
+    world: (n) => {
+      const runningAs = (serviceAccountName: string) =>
+        manifest("apps/v1", "Deployment", named("caller"), {
+          spec: { template: { metadata: { labels: { app: "caller" } }, spec: { serviceAccountName } } },
+        });
+      const rules = [{ from: [{ source: { principals: ["cluster.local/ns/shapes/sa/former"] } }] }];
+      const old = runningAs("former");
+      return {
+        objects: [namespace({}), ...list(n, (i) => policy(`p-${i}`, { rules })), old],
+        change: { old, object: runningAs("new") },
+      };
+    },
+  },
+  {
     title: "a Service moves to n pods with policies of their own that allow nobody",
     world: (n) => {
       const pods = (tier: string) =>

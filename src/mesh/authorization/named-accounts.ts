@@ -127,6 +127,21 @@ export const whatRunsAsAccount = [
   gatewaysOfAccount,
 ] as const;
 
+/** A workload and the policies that name its service account in full. */
+export const policiesOfAccount = relation("policiesOfAccount", workloadsOfAccount.to, policyByAccount);
+
+/** Whether a policy names a caller with this account, or all those of its namespace. */
+export const namesAccount = (
+  policy: AuthorizationPolicy,
+  { namespace, account }: { readonly namespace: string; readonly account: string },
+  settings: MeshSettings,
+): boolean =>
+  callersNamed(policy, settings).some(
+    (caller) =>
+      (caller.account === undefined && (caller.namespace.includes("*") || caller.namespace === namespace)) ||
+      (caller.account === account && caller.namespace === namespace),
+  );
+
 /** The accounts of a namespace that can be meant by a name that nothing runs as. */
 export const similarAccounts = fact(
   "similarAccounts",
