@@ -95,6 +95,18 @@ export class Questions {
     );
   }
 
+  /** Whether some request may be admitted that was not, of HTTP or another protocol; true if that takes too much work to know. */
+  mayAdmitMore({ was, is }: Asked, callers: Callers): boolean {
+    if (was.place !== is.place) return true;
+    const places = is.place === "http" ? (["http", "tcp"] as const) : [is.place];
+    return places.some((place) => {
+      const asked = new Asked(readAt(was, place), readAt(is, place), "what is answered is asked again");
+      return [this.widened(asked, callers), this.denyLost(asked, callers)].some(
+        ({ gain, isUndecided }) => gain !== undefined || isUndecided,
+      );
+    });
+  }
+
   /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. Where plaintext is refused, they are workloads of the mesh. */
   opened(asked: Asked, harmless: Harmless, callers: Callers = anyCallers): Answer {
     if (callers.haveIdentity) return this.openedToMesh(asked, harmless, callers);
