@@ -2,7 +2,9 @@ import { defineRule, type Problem, type RuleSide } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { isOpenToMesh } from "../../mesh/authorization/coverage.ts";
 import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { tcpPlaces } from "../../mesh/authorization/tcp-places.ts";
+import type { Clause } from "../../mesh/authorization/requests/boxes.ts";
+import { anyCallers, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
@@ -59,6 +61,13 @@ export const namespaceAuthorizationOpened = defineRule({
       if (!reported.has(key)) yield problemOf(opened, place, { key, doubt });
       reported.add(key);
     }
+    if (reported.size === 0)
+      yield* ofTcp(before, after, (place, toPorts) =>
+        openedAt(place, questions, {
+          harmless: { paths, methods },
+          callers: { ...anyCallers, ...callers.at(place), toPorts },
+        }),
+      );
     yield* joined(before, after, (place) =>
       openedAt(place, questions, { harmless: { paths, methods }, callers: throughWaypoint }),
     );
@@ -66,6 +75,23 @@ export const namespaceAuthorizationOpened = defineRule({
 });
 
 type Side = RuleSide<"Namespace", (typeof readsNewWays)[number]>;
+
+/** What is opened at ports of TCP alone, because a policy allowed every request of HTTP before. */
+function* ofTcp(
+  before: Side,
+  after: Side,
+  ask: (place: ChangedPlace, toPorts: Clause) => Opened | undefined,
+): Generator<Problem | undefined, undefined> {
+  const reported = new Set<string>();
+  for (const one of tcpPlaces(before, after)) {
+    yield;
+    const opened = one && ask(one.place, one.toPorts);
+    if (one === undefined || opened?.gain === undefined || losesDefaultDeny(one.place)) continue;
+    const key = `TCP ${keyOfGain(opened.gain, one.place)}`;
+    if (!reported.has(key)) yield problemOf(opened, one.place, { key, doubt: undefined });
+    reported.add(key);
+  }
+}
 
 /** What begins to be reached through a waypoint whose policies allow everybody something. */
 function* joined(

@@ -158,6 +158,8 @@ export interface Callers {
   readonly haveNoToken: boolean;
   /** They come to a sidecar or a gateway, past which its own ports are reached. At a waypoint, these are ports of a Service. */
   readonly passSidecar: boolean;
+  /** The ports that are asked about; undefined: all. */
+  readonly toPorts?: Clause;
 }
 export const anyCallers: Callers = { haveIdentity: false, haveNoToken: false, passSidecar: false };
 
@@ -194,6 +196,7 @@ export const conditionsOf = ({ callers, place }: Omit<Coming, "of">): readonly C
   ...(callers.haveIdentity ? [withIdentity] : []),
   ...(callers.haveNoToken ? [withoutToken] : []),
   ...(callers.passSidecar && place !== "ztunnel" ? [pastSidecar] : []),
+  ...(callers.toPorts === undefined ? [] : [callers.toPorts]),
 ];
 /** Whether a request has claims. */
 export const isOfClaims = (request: Request): boolean => request.entries().some(isClaim);
@@ -212,8 +215,9 @@ interface OfUnnamed {
 function* openedToAny(
   identities: readonly StrangerIdentity[],
   change: PolicyChange,
-  { asked, harmless, callers: { passSidecar }, of }: OfUnnamed,
+  { asked, harmless, callers: { passSidecar, toPorts }, of }: OfUnnamed,
 ): Generator<Gain, undefined> {
-  const where = { callers: { ...anyCallers, passSidecar }, place: asked.is.place, of };
+  const ports = toPorts === undefined ? {} : { toPorts };
+  const where = { callers: { ...anyCallers, passSidecar, ...ports }, place: asked.is.place, of };
   for (const identity of identities) yield* coming(where, (among) => change.opened({ harmless, identity }, of, among));
 }
