@@ -1,10 +1,10 @@
 import type { ChangedPlace } from "../authorization/changed-places.ts";
 import { namespacesInForce } from "../authorization/proxy-attachments.ts";
-import type { Callers } from "../authorization/requests/gains.ts";
+import { anyCallers, type Callers } from "../authorization/requests/gains.ts";
 import { acceptingTokensIn } from "../authorization/token-checks.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
-import { acceptsPlaintext, mtls, type NamespaceMtls, planes } from "./effective-mtls.ts";
+import { acceptsPlaintext, mtls, type NamespaceMtls, planes, planesOf, type Workload } from "./effective-mtls.ts";
 
 /** Who can come decides what a change of policies gives away. What decides who can come gives away no policy itself. */
 const acceptingTokensNow = forWording(acceptingTokensIn);
@@ -37,6 +37,27 @@ export class CertainCallers {
     this.#own ??= this.#find();
     const { haveIdentity } = this.#own;
     return { ...this.#own, haveIdentity: haveIdentity && !isIngress, passSidecar: target === undefined };
+  }
+
+  /** Those of one workload that is no gateway: a policy with a selector may decide whether it accepts plaintext, at some ports or at all. */
+  ofWorkload(workload: Workload): Callers {
+    const [object, mesh] = [this.#object, this.#mesh];
+    const modes = mesh.get(mtlsNow, object);
+    const { planes: of } = planesOf(workload, object, mesh.settings);
+    const isRefused = (plane: (typeof of)[number]): boolean => {
+      const { mode, ports } = modes.of(workload.pod.labels, plane);
+      return ![mode, ...ports.values()].some(acceptsPlaintext);
+    };
+    return {
+      ...anyCallers,
+      haveIdentity: mesh.knowsAll("PeerAuthentication") && of.length > 0 && of.every(isRefused),
+    };
+  }
+
+  /** Those of workloads that no policy selects, if none selects any. */
+  get ofUnselected(): Callers {
+    this.#own ??= this.#find();
+    return { ...anyCallers, haveIdentity: this.#own.haveIdentity };
   }
 
   #find(): Omit<Callers, "passSidecar"> {

@@ -15,7 +15,9 @@ type Rule = AuthorizationPolicy["spec"]["rules"][number];
 const namespaceOfIdentityPolicy = relation(
   "namespaceOfIdentityPolicy",
   index("AuthorizationPolicy", (policy, settings) =>
-    targetRefsOf(policy).length === 0 && isEnforced(policy, settings) && policy.spec.rules.some(namesIdentities)
+    targetRefsOf(policy).length === 0 &&
+    isEnforced(policy, settings) &&
+    policy.spec.rules.some((rule) => namesIdentities(rule) || (actionOf(policy) === "DENY" && sparesByIdentity(rule)))
       ? [policy.metadata.namespace]
       : [],
   ),
@@ -30,16 +32,16 @@ export const authorizationPolicyNeedsMtls = defineRule({
   since: "0.1.0",
   tags: ["authorization", "mtls"],
   summary: "A policy names callers by their identity, and the workloads accept callers that have none.",
-  why: "Principals, namespaces, service accounts and trust domains come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody.",
+  why: "Principals, namespaces, service accounts and trust domains come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody. A DENY rule that only leaves some out (`notPrincipals`, `notNamespaces`) matches requests without an identity, so there it refuses everybody.",
   fix: "Require mTLS first: a PeerAuthentication with mode STRICT for these workloads. Or deny what is not allowed with an ALLOW policy, which plaintext does not get around.",
   incident: {
     symptoms: ["open-access", "access-denied"],
     proxies: ["sidecar", "ztunnel"],
-    seen: "A caller without a proxy gets an answer that the DENY rule should refuse. Where mTLS is disabled, every caller of an ALLOW rule gets 403.",
+    seen: "A caller without a proxy gets an answer that the DENY rule should refuse. Where mTLS is disabled, every caller of an ALLOW rule gets 403, and everybody whom a DENY rule was to leave out.",
     wayOut:
       "Name what is allowed in an ALLOW policy: callers in plaintext match none of its identities. Then require mTLS when no caller in plaintext is left.",
     silentWhen:
-      "The policy is in the root namespace, it is not certain that the workloads are in the mesh, or the DENY rule names only identities that it excludes (`notNamespaces`), which callers without an identity match.",
+      "The policy is in the root namespace, it is not certain that the workloads are in the mesh, or the DENY rule names only identities that it excludes (`notNamespaces`), which callers without an identity match, and mTLS is not disabled.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -48,9 +50,9 @@ export const authorizationPolicyNeedsMtls = defineRule({
     // The root namespace has policies for other namespaces.
     if (namespace === undefined || isTerminating(namespace) || isRoot(namespace, mesh.settings)) return;
     const modes = modesFor(policy, namespace, mesh.get(mtls, namespace), mesh.settings);
-    const judge = actionOf(policy) === "DENY" ? evading(modes) : refused(modes);
+    const judge = judging(actionOf(policy) === "DENY", modes);
     for (const [i, rule] of policy.spec.rules.entries()) {
-      const said = namesIdentities(rule) ? judge(portsOfRule(rule)) : undefined;
+      const said = judge(rule);
       if (said === undefined) continue;
       const { by, ...rest } = said;
       yield {
@@ -127,6 +129,15 @@ function finding(all: readonly Modes[], isMeant: (mode: EffectiveMode) => boolea
       .find((found) => found !== undefined);
 }
 
+function judging(isDeny: boolean, modes: readonly Modes[]): (rule: Rule) => Said | undefined {
+  const judge = isDeny ? evading(modes) : refused(modes);
+  const judgeSparing = spared(modes);
+  return (rule) => {
+    if (namesIdentities(rule)) return judge(portsOfRule(rule));
+    return isDeny && sparesByIdentity(rule) ? judgeSparing(portsOfRule(rule)) : undefined;
+  };
+}
+
 type Said = Pick<Problem, "message" | "key"> & { readonly by: EffectiveMode["by"] | undefined };
 
 /** A DENY rule does not match callers without an identity, wherever one is let in. */
@@ -145,17 +156,27 @@ function evading(modes: readonly Modes[]): (ports: RulePorts) => Said | undefine
 }
 
 /** An ALLOW rule matches nobody if no port that it is for accepts mTLS. */
-function refused(modes: readonly Modes[]): (ports: RulePorts) => Said | undefined {
+const refused = (modes: readonly Modes[]) =>
+  withoutMtls(modes, {
+    message: "This rule allows nobody: mTLS is disabled, so no caller has an identity",
+    key: "nobody has an identity",
+  });
+
+/** A DENY rule matches the callers that it leaves out, too. Where some port accepts mTLS, they can use it. */
+const spared = (modes: readonly Modes[]) =>
+  withoutMtls(modes, {
+    message:
+      "This DENY rule leaves out nobody: mTLS is disabled, so no caller has an identity, and those that it was to leave out are refused too",
+    key: "nobody is left out",
+  });
+
+function withoutMtls(modes: readonly Modes[], said: Omit<Said, "by">): (ports: RulePorts) => Said | undefined {
   const findMtls = finding(modes, ({ mode }) => mode !== "DISABLE");
   const findDisabled = finding(modes, ({ mode }) => mode === "DISABLE");
   return (ports) => {
     const disabled = findDisabled(ports);
     if (disabled === undefined || findMtls(ports) !== undefined) return undefined;
-    return {
-      message: "This rule allows nobody: mTLS is disabled, so no caller has an identity",
-      key: "nobody has an identity",
-      by: disabled.mode.by,
-    };
+    return { ...said, by: disabled.mode.by };
   };
 }
 
@@ -171,6 +192,24 @@ const identityKeys: ReadonlySet<string> = new Set([
 function namesIdentities({ from, when }: Rule): boolean {
   const inFrom = from.length > 0 && from.every(({ source }) => identities.some((field) => source[field].length > 0));
   return inFrom || when.some(({ key, values }) => identityKeys.has(key) && values.length > 0);
+}
+
+const excluded = ["notPrincipals", "notNamespaces", "notServiceAccounts", "notTrustDomains"] as const;
+
+/**
+ * Whether the rule leaves out some callers by their identity, and matches requests without one: the reverse of an absent identity is true
+ * (Istio pilot/pkg/security/authz/model/generator.go, Envoy's `not_id`).
+ */
+function sparesByIdentity(rule: Rule): boolean {
+  if (namesIdentities(rule)) return false;
+  const { from, when } = rule;
+  const isExcluding = ({ source }: Rule["from"][number]) => excluded.some((field) => source[field].length > 0);
+  const isNaming = ({ source }: Rule["from"][number]) => identities.some((field) => source[field].length > 0);
+  const sources = from.filter((one) => !isNaming(one));
+  return (
+    (sources.length > 0 && sources.every(isExcluding)) ||
+    when.some(({ key, notValues }) => identityKeys.has(key) && notValues.length > 0)
+  );
 }
 
 const evidenceOf = (by: EffectiveMode["by"], namespace: string, root: string): readonly Evidence[] =>

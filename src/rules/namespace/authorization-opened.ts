@@ -2,7 +2,8 @@ import { defineRule, type Problem, type RuleSide } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { isOpenToMesh } from "../../mesh/authorization/coverage.ts";
 import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { type TcpPlace, tcpPlaces } from "../../mesh/authorization/tcp-places.ts";
+import { anyCallers, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
@@ -43,29 +44,50 @@ export const namespaceAuthorizationOpened = defineRule({
   },
 
   *compare(before, after, { harmlessPaths: paths, harmlessMethods: methods }) {
+    const harmless = { paths, methods };
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const callers = new CertainCallers(after);
     const reported = new Set<string>();
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
-      const opened = openedAt(place, questions, { harmless: { paths, methods }, callers: callers.at(place) });
+      const opened = openedAt(place, questions, { harmless, callers: callers.at(place) });
       if (opened === undefined || losesDefaultDeny(place)) continue;
-      // What only warns at one place must not hide what is denied at another.
       const doubt = doubtAt(place) ?? idleReason(place, before, after);
-      const key = `${doubt === undefined ? "" : "warn "}${
-        opened.gain === undefined ? `every name ${place.workload?.metadata.name}` : keyOfGain(opened.gain, place)
-      }`;
+      const key = keyOfOpened(opened, place, doubt);
       if (!reported.has(key)) yield problemOf(opened, place, { key, doubt });
       reported.add(key);
     }
-    yield* joined(before, after, (place) =>
-      openedAt(place, questions, { harmless: { paths, methods }, callers: throughWaypoint }),
-    );
+    const open = (place: ChangedPlace, of: Callers) => openedAt(place, questions, { harmless, callers: of });
+    yield* ofTcp(reported.size > 0 ? [] : tcpPlaces(before, after), callers, open);
+    yield* joined(before, after, (place) => open(place, throughWaypoint));
   },
 });
 
+/** What only warns at one place must not hide what is denied at another. */
+function keyOfOpened({ gain }: Opened, place: ChangedPlace, doubt: string | undefined): string {
+  const key = gain === undefined ? `every name ${place.workload?.metadata.name}` : keyOfGain(gain, place);
+  return doubt === undefined ? key : `warn ${key}`;
+}
+
 type Side = RuleSide<"Namespace", (typeof readsNewWays)[number]>;
+
+/** What is opened at ports of TCP alone, because a policy allowed every request of HTTP before. */
+function* ofTcp(
+  places: Iterable<TcpPlace | undefined>,
+  callers: CertainCallers,
+  ask: (place: ChangedPlace, callers: Callers) => Opened | undefined,
+): Generator<Problem | undefined, undefined> {
+  const reported = new Set<string>();
+  for (const one of places) {
+    yield;
+    const opened = one && ask(one.place, { ...anyCallers, ...callers.at(one.place), toPorts: one.toPorts });
+    if (one === undefined || opened?.gain === undefined || losesDefaultDeny(one.place)) continue;
+    const key = `TCP ${keyOfGain(opened.gain, one.place)}`;
+    if (!reported.has(key)) yield problemOf(opened, one.place, { key, doubt: undefined });
+    reported.add(key);
+  }
+}
 
 /** What begins to be reached through a waypoint whose policies allow everybody something. */
 function* joined(

@@ -10,11 +10,14 @@ import {
   type NamespaceAuthorization,
   openedBy,
 } from "../../mesh/authorization/effective-authorization.ts";
+import type { Applied } from "../../mesh/authorization/requests/applied.ts";
+import { Asked, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { type AuthorizationPolicy, scopeOf } from "../../mesh/authorization/policies.ts";
 import { fixOfUndiscovered } from "../../mesh/membership/control-plane.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { hasService, servicesOfNamespace } from "../../mesh/membership/services.ts";
 import { isOfGateway, type Workload } from "../../mesh/membership/workloads.ts";
+import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
 import { ownWaypointsOnBoth } from "../../mesh/waypoints/own-waypoints.ts";
 import { servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
@@ -28,13 +31,14 @@ const reads = [
   coverageElsewhere,
   servicesRefusingWaypoint,
   ...readsIdlePlaces,
+  ...readsCertainCallers,
 ] as const;
 
 export const namespaceDefaultDenyRemoved = defineRule({
   id: "namespace-default-deny-removed",
   subject: "Namespace",
   reads,
-  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
@@ -48,7 +52,7 @@ export const namespaceDefaultDenyRemoved = defineRule({
     wayOut:
       "Apply the policy that denied by default again; the message names it. ALLOW policies that exist keep their effect.",
     silentWhen:
-      "Something else denies by default, such as a policy of the mesh, or the workloads are gone. It only warns if each of several workloads that are left has a default deny of its own, of a waypoint that nothing uses, and of a Service without one.",
+      "Something else denies by default, such as a policy of the mesh, the workloads are gone, or only callers without an identity would gain something and mTLS is STRICT. It only warns if each of several workloads that are left has a default deny of its own, of a waypoint that nothing uses, and of a Service without one.",
     page: "https://istio.io/latest/docs/ops/best-practices/security/",
   },
 
@@ -87,6 +91,8 @@ interface Sides {
   readonly isSame: boolean;
   /** The gateways and the policies are unchanged, and nothing else affects gateways. */
   readonly areGatewaysSame: boolean;
+  /** Whether somebody who can come gains anything: where mTLS is STRICT, callers without an identity cannot. */
+  readonly gaining: Gaining;
   /** Why a default deny at the waypoint, or for a Service, protects nothing; undefined: it may. */
   idle(kind: "Service" | "Gateway", name: string): string | undefined;
   /** The names of the waypoints of the namespace that serve a Service before and after; undefined: none is known to. */
@@ -115,6 +121,7 @@ function sidesOf(before: Side, after: Side): Sides {
       isSamePolicies &&
       before.mesh.settings === after.mesh.settings &&
       isSameList(old.gateways.map(comparable), now.gateways.map(comparable)),
+    gaining: new Gaining(old, now, after),
     idle: (kind, name) => idleReason({ target: { kind, name } }, before, after),
     ownWaypoints: (service) => ownWaypointsOnBoth(service, waypointsAt(before), waypointsAt(after)),
   };
@@ -137,7 +144,7 @@ function* workloadsOpened(sides: Sides): Iterable<Problem> {
   const { before, after } = sides;
   if (before.deniesNothing || after.deniesEverything) return;
   const [was, is] = [before.ofUnselected, after.ofUnselected];
-  if (isLost(was, is)) {
+  if (isLost(was, is) && sides.gaining.atUnselected) {
     yield* defaultOpened(sides, [was, is]);
     return;
   }
@@ -180,7 +187,47 @@ function* openedWorkloads(sides: Sides): Generator<readonly [Workload, ...Lost]>
     // Most workloads keep a default deny, whatever they had.
     if (isDeniedByDefault(is)) continue;
     const was = before.ofWorkload(known);
-    if (isDeniedByDefault(was)) yield [workload, was, is];
+    if (isDeniedByDefault(was) && sides.gaining.at(known, workload)) yield [workload, was, is];
+  }
+}
+
+/**
+ * Whether the loss of a default deny gives anything to callers that can come. A default deny is what unnamed callers without an identity meet, so
+ * that it can be lost where none of them comes.
+ */
+class Gaining {
+  readonly #before: NamespaceAuthorization;
+  readonly #after: NamespaceAuthorization;
+  readonly #callers: CertainCallers;
+  readonly #questions: Questions;
+  /** By the policies before and after, which are the same ones for most workloads. */
+  readonly #known = new Map<Applied, Map<Applied, boolean>>();
+
+  constructor(before: NamespaceAuthorization, after: NamespaceAuthorization, side: Side) {
+    this.#before = before;
+    this.#after = after;
+    this.#callers = new CertainCallers(side);
+    this.#questions = new Questions((values) => side.mesh.visited(Math.ceil(values / 100)));
+  }
+
+  get atUnselected(): boolean {
+    const [was, is] = [this.#before.applied.toLabels({}), this.#after.applied.toLabels({})];
+    return this.#byCallers(was, is, this.#callers.ofUnselected);
+  }
+
+  at(known: Workload, workload: Workload): boolean {
+    const [was, is] = [this.#before.applied.toWorkload(known), this.#after.applied.toWorkload(workload)];
+    return this.#byCallers(was, is, this.#callers.ofWorkload(workload));
+  }
+
+  #byCallers(was: Applied, is: Applied, callers: Callers): boolean {
+    if (!callers.haveIdentity) return true;
+    const byPolicies = this.#known.get(was) ?? new Map<Applied, boolean>();
+    this.#known.set(was, byPolicies);
+    let mayGain = byPolicies.get(is);
+    if (mayGain === undefined)
+      byPolicies.set(is, (mayGain = this.#questions.mayAdmitMore(new Asked(was, is), callers)));
+    return mayGain;
   }
 }
 

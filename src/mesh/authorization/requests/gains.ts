@@ -95,6 +95,18 @@ export class Questions {
     );
   }
 
+  /** Whether some request may be admitted that was not, of HTTP or another protocol; true if that takes too much work to know. */
+  mayAdmitMore({ was, is }: Asked, callers: Callers): boolean {
+    if (was.place !== is.place) return true;
+    const places = is.place === "http" ? (["http", "tcp"] as const) : [is.place];
+    return places.some((place) => {
+      const asked = new Asked(readAt(was, place), readAt(is, place), "what is answered is asked again");
+      return [this.widened(asked, callers), this.denyLost(asked, callers)].some(
+        ({ gain, isUndecided }) => gain !== undefined || isUndecided,
+      );
+    });
+  }
+
   /** A request of an unnamed caller that is not harmless, and that no unnamed caller could send before. Where plaintext is refused, they are workloads of the mesh. */
   opened(asked: Asked, harmless: Harmless, callers: Callers = anyCallers): Answer {
     if (callers.haveIdentity) return this.openedToMesh(asked, harmless, callers);
@@ -146,6 +158,8 @@ export interface Callers {
   readonly haveNoToken: boolean;
   /** They come to a sidecar or a gateway, past which its own ports are reached. At a waypoint, these are ports of a Service. */
   readonly passSidecar: boolean;
+  /** The ports that are asked about; undefined: all. */
+  readonly toPorts?: Clause;
 }
 export const anyCallers: Callers = { haveIdentity: false, haveNoToken: false, passSidecar: false };
 
@@ -182,6 +196,7 @@ export const conditionsOf = ({ callers, place }: Omit<Coming, "of">): readonly C
   ...(callers.haveIdentity ? [withIdentity] : []),
   ...(callers.haveNoToken ? [withoutToken] : []),
   ...(callers.passSidecar && place !== "ztunnel" ? [pastSidecar] : []),
+  ...(callers.toPorts === undefined ? [] : [callers.toPorts]),
 ];
 /** Whether a request has claims. */
 export const isOfClaims = (request: Request): boolean => request.entries().some(isClaim);
@@ -200,8 +215,9 @@ interface OfUnnamed {
 function* openedToAny(
   identities: readonly StrangerIdentity[],
   change: PolicyChange,
-  { asked, harmless, callers: { passSidecar }, of }: OfUnnamed,
+  { asked, harmless, callers: { passSidecar, toPorts }, of }: OfUnnamed,
 ): Generator<Gain, undefined> {
-  const where = { callers: { ...anyCallers, passSidecar }, place: asked.is.place, of };
+  const ports = toPorts === undefined ? {} : { toPorts };
+  const where = { callers: { ...anyCallers, passSidecar, ...ports }, place: asked.is.place, of };
   for (const identity of identities) yield* coming(where, (among) => change.opened({ harmless, identity }, of, among));
 }

@@ -20,6 +20,31 @@ export function identityAskedBy(applied: Applied): readonly AuthorizationPolicy[
   return found;
 }
 
+const denying = new WeakMap<Applied, readonly AuthorizationPolicy[]>();
+
+/**
+ * The DENY policies that apply somewhere, each with a rule that leaves out some callers by their identity and nothing else, so that it denies
+ * every request of callers without one: the reverse of an absent identity is true.
+ */
+export function identityDeniedBy(applied: Applied): readonly AuthorizationPolicy[] {
+  let found = denying.get(applied);
+  if (found === undefined) {
+    const denied = rulesOf(applied).flatMap(({ deny }) => deny);
+    denying.set(
+      applied,
+      (found = [...new Set(denied.filter(({ match }) => deniesNobody(match)).map(({ policy }) => policy))]),
+    );
+  }
+  return found;
+}
+
+function deniesNobody({ sources, operations, conditions }: Match): boolean {
+  const isOnlyExcluding = (clauses: Clauses): boolean =>
+    clauses.every(({ attribute, not }) => attribute === "identity" && not) && isMetByNobody(clauses);
+  const isForAll = operations.some(({ length }) => length === 0) && isOnlyExcluding(conditions);
+  return isForAll && sources.some((one) => one.length + conditions.length > 0 && isOnlyExcluding(one));
+}
+
 const nobody: Request = new Map([["identity", undefined]]);
 const isMetByNobody = (clauses: Clauses): boolean =>
   isMet(
