@@ -89,12 +89,17 @@ const clientNode: Plugin = {
   },
 };
 
-/** Only `inject` of fastify, which is for tests, uses light-my-request: fastify asks for it when `inject` is called. */
+/**
+ * Only `inject` of fastify, which is for tests, uses light-my-request: fastify asks for it when `inject` is called. It uses semver for plugins
+ * that say for which versions of fastify they are, and Meshward registers none.
+ */
 const fastify: Plugin = {
   name: "fastify",
   setup(bundle) {
-    bundle.onResolve({ filter: /^light-my-request$/ }, ({ path }) => ({ path, namespace: "only-for-tests" }));
-    bundle.onLoad({ filter: /./, namespace: "only-for-tests" }, () => ({ contents: "" }));
+    bundle.onResolve({ filter: /^(light-my-request|semver)$/ }, ({ path, importer }) =>
+      /[\\/]node_modules[\\/]fastify[\\/]/.test(importer) ? { path, namespace: "not-asked-for" } : undefined,
+    );
+    bundle.onLoad({ filter: /./, namespace: "not-asked-for" }, () => ({ contents: "" }));
   },
 };
 
