@@ -1,12 +1,16 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
+import { isAlias } from "../../mesh/traffic/aliased-hosts.ts";
+import { hasMeshClients } from "../../mesh/membership/clients.ts";
 import {
   differenceBetween,
   firstInNamespace,
   isChosenByAge,
   isForAll,
+  namespaceOfEntry,
   serviceEntriesBesideServiceEntry,
+  servicesBesideServiceEntry,
   serviceVisibleTo,
 } from "../../mesh/traffic/definition-choice.ts";
 import { oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
@@ -18,6 +22,9 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
+type View = MeshView<
+  typeof oldestEntries | typeof servicesBesideServiceEntry | typeof namespaceOfEntry | typeof hasMeshClients
+>;
 type Port = ServiceEntry["spec"]["ports"][number];
 
 /** The oldest is the one that clients use; a few more are looked at, because it may not be exported to the same ones. */
@@ -35,11 +42,19 @@ const oldestEntries = fact(
 export const serviceEntryConflict = defineRule({
   id: "service-entry-conflict",
   subject: "ServiceEntry",
-  reads: [serviceEntriesBesideServiceEntry, oldestEntries],
+  reads: [
+    serviceEntriesBesideServiceEntry,
+    oldestEntries,
+    servicesBesideServiceEntry,
+    namespaceOfEntry,
+    hasMeshClients,
+  ],
+  worksWithout: ["Service", "Namespace", "Workload"],
   mode: "warn",
   since: "0.1.0",
-  summary: "An older ServiceEntry defines the same host in another way for the same clients.",
-  why: "For each client, istiod makes one service of a host: that of the client's namespace, else one that is exported there by name, else the oldest (Istio pilot/pkg/model/push_context.go servicesExportedToNamespace, pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones. In one namespace, istiod adds the ports of the second one to the first only if both have the same resolution, labels, workloadSelector and exportTo (canMergeServices).",
+  summary:
+    "An older ServiceEntry defines the same host in another way for the same clients, or a Service has ports of the host that its clients lose.",
+  why: "For each client, istiod makes one service of a host: that of the client's namespace, else one that is exported there by name, else the oldest (Istio pilot/pkg/model/push_context.go servicesExportedToNamespace, pilot/pkg/model/sidecar.go selectServices, appendSidecarServices). The ports, the protocol and the resolution of the younger ServiceEntry then count for some clients only, and clients in the namespaces of both see different ones. In one namespace, istiod adds the ports of the second one to the first only if both have the same resolution, labels, workloadSelector and exportTo (canMergeServices). It adds none to a ServiceEntry from a Service of another namespace.",
   fix: "Define the host once, or limit each ServiceEntry to its own namespace with `exportTo: [.]`.",
   incident: {
     symptoms: ["other-destination", "origination-fails"],
@@ -60,6 +75,7 @@ export const serviceEntryConflict = defineRule({
       const other = older.find((one) => isChosenByAge(entry, one, mesh.settings));
       if (other !== undefined) yield* problemsOf(host, i, entry, other);
       yield* leftOut(host, i, entry, mesh);
+      yield* taken(host, i, entry, mesh);
     }
   },
 });
@@ -123,6 +139,40 @@ function* leftOut(
     evidence: [first],
   };
 }
+
+/**
+ * Clients in the namespace of a ServiceEntry use it instead of a Service elsewhere, with its ports alone: istiod merges no ServiceEntry with
+ * a Service (Istio pilot/pkg/model/sidecar.go selectServices, appendSidecarServices).
+ */
+function* taken(host: string, i: number, entry: ServiceEntry, mesh: View): Iterable<Problem> {
+  const { namespace } = entry.metadata;
+  if (!isSeenAtHome(entry, mesh.settings) || !mayHaveClients(entry, mesh)) return;
+  const ports = new Set(entry.spec.ports.map(({ number }) => number));
+  for (const service of mesh.under(servicesBesideServiceEntry, [host])) {
+    if (service.metadata.namespace === namespace) continue;
+    const lost = service.spec.ports.find(({ port, protocol }) => !ports.has(port) && protocol !== "UDP");
+    if (
+      isAlias(service) ||
+      lost === undefined ||
+      !includesNamespace(serviceVisibleTo(service, mesh.settings), namespace)
+    )
+      continue;
+    yield {
+      at: ["spec", "hosts", i],
+      message: `Clients in namespace ${namespace} lose port ${lost.port} of "${host}": they use this ServiceEntry instead of ${idOf(service)}, which has the port`,
+      key: JSON.stringify([host, lost.port, idOf(service), "lost"]),
+      fix: "Give the ServiceEntry another host, or all ports of the Service that its clients use.",
+      related: [service],
+      evidence: [service],
+    };
+  }
+}
+
+function mayHaveClients(entry: ServiceEntry, mesh: View): boolean {
+  const [namespace] = mesh.related(namespaceOfEntry, entry);
+  return namespace === undefined || mesh.get(hasMeshClients, namespace);
+}
+
 const isSeenAtHome = (one: ServiceEntry, settings: MeshSettings): boolean =>
   includesNamespace(serviceVisibleTo(one, settings), one.metadata.namespace);
 const fieldNames: Readonly<Record<string, string>> = { resolution: "resolution", labels: "labels in its metadata" };
