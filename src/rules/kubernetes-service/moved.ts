@@ -14,15 +14,26 @@ import { portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
-import type { MeshView } from "../../view/view.ts";
+import { fact, type MeshView, reachedBy } from "../../view/view.ts";
 
+/** What protects the pods of a namespace, and some more: DENY and CUSTOM policies, and checks of tokens. */
+const protections = fact("protections", "Namespace", [policiesRead, acceptingTokensInNamespace], (namespace, mesh) => [
+  ...mesh.related(policiesRead, namespace).filter((policy) => {
+    const action = actionOf(policy);
+    return (action === "DENY" || action === "CUSTOM") && targetRefsOf(policy).length === 0;
+  }),
+  ...mesh
+    .related(acceptingTokensInNamespace, namespace)
+    .filter(({ spec }) => spec.targetRefs.length === 0 && spec.targetRef === undefined),
+]);
+
+// Only what changes the pods of a Service can be the reason, and not what protects the pods of before.
 const reads = [
   namespaceOfService,
   podsNearService,
   sidecarsOfPassing,
-  policiesRead,
-  acceptingTokensInNamespace,
-  authorization,
+  reachedBy(protections, []),
+  reachedBy(authorization, []),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 interface Side {
@@ -36,12 +47,11 @@ export const kubernetesServiceMoved = defineRule({
   reads,
   worksWithout: ["AuthorizationPolicy", "KubernetesGateway", "RequestAuthentication", "Sidecar", "Workload"],
   mode: { protected: "warn", elsewhere: "off" },
-  onlyOwnChanges: true,
   since: "0.1.0",
   stage: "trial",
   tags: ["mtls", "authorization"],
   summary:
-    "A Service leads to another host, to endpoints that anybody may write, or to pods that are less protected than those before.",
+    "A Service leads to another host, to endpoints that anybody may write, or to pods that are less protected than those before, such as those of a canary that comes behind it.",
   why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name for a host: clients reach what answers there, which can be another Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go resolveServiceAliases). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture, such as any port of UDP, has none (tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude).",
   fix: "Give the new pods the labels that the policies select, and enroll them in the mesh, before the Service selects them. Create another Service for an external host.",
   incident: {
@@ -159,14 +169,7 @@ function* lost(
   old: Labelled<Workload>,
   added: Labelled<Workload>,
 ): Iterable<{ readonly policy: AuthorizationPolicy | RequestAuthentication; readonly workload: Workload }> {
-  const policies = mesh.related(policiesRead, namespace).filter((policy) => {
-    const action = actionOf(policy);
-    return (action === "DENY" || action === "CUSTOM") && targetRefsOf(policy).length === 0;
-  });
-  const authentications = mesh
-    .related(acceptingTokensInNamespace, namespace)
-    .filter(({ spec }) => spec.targetRefs.length === 0 && spec.targetRef === undefined);
-  for (const policy of [...policies, ...authentications]) {
+  for (const policy of mesh.get(protections, namespace)) {
     const labels = policy.spec.selector?.matchLabels ?? {};
     mesh.visited(1);
     if (old.selected(labels).length < old.all.length || added.selected(labels).length === added.all.length) continue;
