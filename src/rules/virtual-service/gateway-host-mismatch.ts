@@ -2,6 +2,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { type Attachment, attachmentsOf } from "../../mesh/gateways/attachment.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
+import { readsOfTakenNames, takingHost } from "../../mesh/gateways/taken-names.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import {
   fullGatewayName,
@@ -9,19 +10,23 @@ import {
   isDelegate,
   nameOf,
 } from "../../mesh/traffic/virtual-service-clients.ts";
-import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { Protocol, VirtualService } from "../../mesh/traffic/virtual-services.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [gatewaysOfVirtualService, ...readsOfTakenNames] as const;
 
 export const virtualServiceGatewayHostMismatch = defineRule({
   id: "virtual-service-gateway-host-mismatch",
   subject: "VirtualService",
-  reads: [gatewaysOfVirtualService],
+  reads,
+  worksWithout: ["Workload"],
   onlyWithFields: ["spec.gateways"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
     "No server of a Gateway offers the hosts of a VirtualService that is bound to it, or none can use its routes.",
-  why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed.",
+  why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed. Of the HTTPS servers of one port, each with routes of its own, connections belong to the one that names the host most exactly (pilot/pkg/model/gateway.go CheckDuplicates, gatewayRDSRouteName).",
   fix: "Add the host to a server of the Gateway, for the namespace of the VirtualService, or correct the host or the name of the Gateway.",
   incident: {
     symptoms: ["no-route"],
@@ -34,22 +39,24 @@ export const virtualServiceGatewayHostMismatch = defineRule({
 
   *check(virtualService, mesh) {
     const { settings } = mesh;
+    const { spec } = virtualService;
     if (isDelegate(virtualService) || !isServed(virtualService, settings)) return;
     const gateways = mesh.related(gatewaysOfVirtualService, virtualService);
     if (gateways.length === 0) return;
     const attachmentOf = attachmentsOf(virtualService, settings);
     const places = placesOf(virtualService);
-    const attachments: [Gateway, Attachment][] = [];
+    const attachments = new Map<Gateway, Attachment>();
+    const routesAt = protocolsAt(virtualService);
     for (const gateway of gateways) {
       const attachment = attachmentOf(gateway);
       mesh.visited(virtualService.spec.hosts.length);
-      attachments.push([gateway, attachment]);
-      const problem = problemOf(gateway, attachment, virtualService);
+      attachments.set(gateway, attachment);
+      const problem = problemOf(gateway, attachment, virtualService, routesAt(nameOf(gateway)));
       yield problem && { at: ["spec", "gateways", places.get(nameOf(gateway)) ?? 0], ...problem };
     }
     // A Gateway that is not known, and sidecars, can be for all hosts.
-    if (gateways.length === new Set(virtualService.spec.gateways).size)
-      yield* unofferedHosts(virtualService, attachments);
+    if (gateways.length === new Set(spec.gateways).size) yield* unofferedHosts(virtualService, [...attachments]);
+    if (spec.http.length > 0) yield* takenHosts(attachments, virtualService, mesh);
   },
 });
 
@@ -67,6 +74,7 @@ function problemOf(
   gateway: Gateway,
   { offered, protocols }: Attachment,
   { metadata, spec }: VirtualService,
+  own: readonly Protocol[],
 ): Omit<Problem, "at"> | undefined {
   const known = { related: [gateway], evidence: [gateway] };
   if (offered.size === 0)
@@ -74,13 +82,34 @@ function problemOf(
       ...known,
       message: `${idOf(gateway)} offers none of the hosts to namespace ${metadata.namespace}, so this VirtualService has no effect there`,
     };
-  const own = (["http", "tls", "tcp"] as const).filter((protocol) => spec[protocol].length > 0);
-  if (own.length === 0 || own.some((protocol) => protocols.has(protocol))) return undefined;
+  if (own.length === 0)
+    return spec.http.length + spec.tls.length + spec.tcp.length === 0
+      ? undefined
+      : {
+          ...known,
+          message: `All matches are for other gateways than ${idOf(gateway)}, so this VirtualService has no route there`,
+          fix: "Add a route for requests of the Gateway, or leave it out of `spec.gateways`.",
+        };
+  if (own.some((protocol) => protocols.has(protocol))) return undefined;
   return {
     ...known,
     message: `The servers of ${idOf(gateway)} for these hosts use ${usable(protocols)}, and this VirtualService has only ${own.join(" and ")} routes`,
     fix: "Write routes of the protocol of the server, or change the protocol or the TLS mode of the server.",
   };
+}
+
+/** The protocols of which it has a route for a gateway (Istio pilot/pkg/networking/core/route/route.go sourceMatchHTTP, gateway.go l4SingleMatch). */
+function protocolsAt({ metadata, spec }: VirtualService): (gateway: string) => readonly Protocol[] {
+  const all = (["http", "tls", "tcp"] as const).map((protocol) => {
+    const matches = spec[protocol].flatMap(({ match }) =>
+      match.length === 0 ? [[]] : match.map(({ gateways }) => gateways),
+    );
+    const isForAll = matches.some(({ length }) => length === 0);
+    const named = new Set(matches.flat().map((gateway) => fullGatewayName(gateway, metadata.namespace)));
+    return { protocol, isForAll, named };
+  });
+  return (gateway) =>
+    all.filter(({ isForAll, named }) => isForAll || named.has(gateway)).map(({ protocol }) => protocol);
 }
 
 const usable = (protocols: Attachment["protocols"]): string =>
@@ -106,3 +135,26 @@ function* unofferedHosts(
       };
 }
 const mostNamed = 4;
+
+/** The hosts whose connections with TLS reach a server where this VirtualService has no effect. */
+function* takenHosts(
+  attachments: ReadonlyMap<Gateway, Attachment>,
+  { metadata }: VirtualService,
+  mesh: MeshView<(typeof reads)[number]>,
+): Iterable<Problem | undefined> {
+  const offers = [...attachments].flatMap(([gateway, { overTls, places }]) =>
+    [...overTls].flatMap(([server, hosts]) => [...hosts].map((host) => ({ host, gateway, server, places }))),
+  );
+  for (const { host, gateway, server, places } of offers) {
+    yield;
+    const taking = takingHost(host.toLowerCase(), { gateway, server }, mesh);
+    if (taking === undefined || attachments.get(taking.gateway)?.overTls.get(taking.server)?.has(host)) continue;
+    yield {
+      at: ["spec", "hosts", places.get(host) ?? 0],
+      message: `Connections with TLS for host ${JSON.stringify(host)} on port ${server.port?.number} belong to the server for "${taking.name}" of ${idOf(taking.gateway)}, where this VirtualService has no effect`,
+      fix: `Let that server offer the host to namespace ${metadata.namespace}, and bind the VirtualService to its Gateway, too.`,
+      related: [taking.gateway],
+      evidence: [gateway, taking.gateway],
+    };
+  }
+}
