@@ -1,16 +1,22 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { httpsListeners, listenerTaking } from "../../mesh/gateways/listener-names.ts";
+import { gatewayOfListenerSet } from "../../mesh/gateways/listener-sets.ts";
 import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [routeAcceptances, gatewayOfListenerSet, httpsListeners] as const;
 
 export const httpRouteHostMismatch = defineRule({
   id: "http-route-host-mismatch",
   subject: "KubernetesRoute",
-  reads: [routeAcceptances],
+  reads,
+  worksWithout: ["ReferenceGrant"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary: "A host of a route is offered by no listener of its Gateways, so requests to it get 404.",
-  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed). Of several listeners of one port and protocol, a host belongs to the one that names it most exactly, and a route that attaches to the others alone is not used for it (hostnameAllowedByIsolation).",
+  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed). Of several listeners of one port and protocol, a host belongs to the one that names it most exactly, and a route that attaches to the others alone is not used for it (hostnameAllowedByIsolation). Connections with TLS belong to the HTTPS listener with the most exact server name, also if a ListenerSet adds it (pilot/pkg/model/gateway.go GetSNIHostsForServer, gatewayRDSRouteName).",
   fix: "Add a listener for the host to the Gateway, or correct the hostname.",
   incident: {
     symptoms: ["no-route"],
@@ -18,7 +24,7 @@ export const httpRouteHostMismatch = defineRule({
     seen: "Requests for the host get 404 at the gateway. The condition `Accepted` of the route is False, with reason `NoMatchingListenerHostname`, if no host is offered.",
     wayOut: "Apply the previous version of the route or of the Gateway.",
     silentWhen:
-      "The route has no hostnames, one of its parents is not known and may offer the host, or a more exact listener has the host at a Gateway of another controller.",
+      "The route has no hostnames, one of its parents is not known and may offer the host, or a more exact listener has the host at a Gateway of another controller, or only some names of a wildcard.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -32,6 +38,7 @@ export const httpRouteHostMismatch = defineRule({
           related: [parent],
           evidence: [parent],
         };
+    yield* takenElsewhere(route.spec.hostnames, parents, mesh);
     // Other parents, and those that are not known, can be for any host.
     if (parents.length < route.spec.parentRefs.length || !parents.some(({ result }) => result === "accepted")) return;
     for (const [i, host] of route.spec.hostnames.entries())
@@ -56,4 +63,41 @@ function mismatchOf(host: string, parents: readonly ParentAcceptance[]): Pick<Pr
     message: `Requests for host ${shown} belong to listener "${name}" of ${idOf(isolated.parent)}, which is for "${hostname}" and has no part of this route`,
     fix: `Let the route attach to listener "${name}" too: name it in another parentRef, or leave \`sectionName\` out. It has to allow the namespace of the route.`,
   };
+}
+
+/**
+ * Hosts that some listeners have no part of, though others do: a more exact listener takes them, of the same parent, or for connections with
+ * TLS of a ListenerSet or the Gateway beside it.
+ */
+function* takenElsewhere(
+  hostnames: readonly string[],
+  parents: readonly ParentAcceptance[],
+  mesh: MeshView<(typeof reads)[number]>,
+): Iterable<Problem> {
+  for (const [i, host] of hostnames.entries()) {
+    const at = ["spec", "hostnames", i];
+    const offers = parents.flatMap(({ parent, offered }) =>
+      (offered.get(host) ?? []).map((listener) => ({ parent, listener })),
+    );
+    const used = new Set(offers.map(({ listener }) => listener));
+    for (const one of offers.length > 0 ? parents : []) {
+      const isolated = one.taken.get(host);
+      if (isolated !== undefined && !used.has(isolated))
+        yield { at, ...mismatchOf(host, [one]), related: [one.parent], evidence: [one.parent] };
+    }
+    for (const { parent, listener } of offers) {
+      const gateways = parent.kind === "ListenerSet" ? mesh.related(gatewayOfListenerSet, parent) : [parent];
+      const taking = gateways.flatMap((gateway) => listenerTaking(host, listener, gateway, mesh) ?? [])[0];
+      if (taking === undefined || used.has(taking.listener)) continue;
+      const { name, hostname } = taking.listener;
+      const other = `listener "${name}" of ${idOf(taking.owner)}`;
+      yield {
+        at,
+        message: `Connections with TLS for host ${JSON.stringify(host)} belong to ${other}, which is for "${hostname}" and has no part of this route`,
+        fix: `Let the route attach to ${other} too. It has to allow the namespace of the route.`,
+        related: [parent, taking.owner],
+        evidence: [parent, taking.owner],
+      };
+    }
+  }
 }

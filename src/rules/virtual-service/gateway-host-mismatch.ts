@@ -33,7 +33,8 @@ export const virtualServiceGatewayHostMismatch = defineRule({
     proxies: ["gateway"],
     seen: "Requests for the host get 404 at the gateway, or the connection is closed. The VirtualService has its effect for sidecars, if it is for them too.",
     wayOut: "Apply the previous version of the Gateway or of the VirtualService.",
-    silentWhen: "The Gateway is not known, or the VirtualService is a delegate.",
+    silentWhen:
+      "The Gateway is not known, the VirtualService is a delegate, or a more exact server takes only some names of a wildcard.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
