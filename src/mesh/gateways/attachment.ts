@@ -14,10 +14,15 @@ export interface Attachment {
    * only if all of them do.
    */
   readonly protocols: ReadonlySet<Protocol>;
-  /** By server for HTTPS, the hosts that it offers to the VirtualService. */
-  readonly overTls: ReadonlyMap<Server, ReadonlySet<string>>;
-  /** The position of each of them in `spec.hosts`. */
-  readonly places: ReadonlyMap<string, number>;
+  /** The hosts that servers for HTTPS offer, with their positions. */
+  readonly overTls: readonly OfferOverTls[];
+}
+
+interface OfferOverTls {
+  readonly gateway: Gateway;
+  readonly server: Server;
+  readonly host: string;
+  readonly i: number;
 }
 
 /**
@@ -38,15 +43,18 @@ export function attachmentsOf(
     const offered = new Set<number>();
     const protocols = new Set<Protocol>();
     const redirected = new Set<Protocol>();
-    const overTls = new Map<Server, ReadonlySet<string>>();
+    const overTls: OfferOverTls[] = [];
     for (const server of gateway.spec.servers) {
       const common = hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, wanted);
-      for (const host of common) offered.add(places.get(host) as number);
-      if (terminatesHttps(server)) overTls.set(server, common);
+      for (const host of common) {
+        const i = places.get(host) as number;
+        offered.add(i);
+        if (terminatesHttps(server)) overTls.push({ gateway, server, host, i });
+      }
       const found = redirectsAll(server) ? redirected : protocols;
       if (common.size > 0) for (const protocol of protocolsOf(server)) found.add(protocol);
     }
-    return { offered, protocols: protocols.size > 0 ? protocols : redirected, overTls, places };
+    return { offered, protocols: protocols.size > 0 ? protocols : redirected, overTls };
   };
 }
 

@@ -27,20 +27,22 @@ export const httpsListeners = fact(
 );
 
 /**
- * The listener that takes connections with TLS for a host from another one of the same port, because its server name is more exact. istiod
+ * The listeners that take connections with TLS for a host from others of the same port, because their server names are more exact. istiod
  * leaves a hostname to the most exact listener of one Gateway or one ListenerSet (route-acceptance.ts), but makes a server of each listener
  * of all of them (Istio pilot/pkg/config/kube/gateway/gateway_collection.go ListenerSetCollection), with routes of its own for HTTPS
  * (pilot/pkg/model/gateway.go GetSNIHostsForServer, gatewayRDSRouteName).
  */
-export function listenerTaking(
+export function listenersTakingFrom(
+  listeners: readonly Listener[],
   host: string,
-  from: Listener,
   gateway: KubernetesGateway,
   mesh: MeshView<typeof httpsListeners>,
-): ListenerGateway | undefined {
+): readonly ListenerGateway[] {
   const all = mesh.get(httpsListeners, gateway);
-  const own = from.hostname || "*";
-  if (all.get(keyOf(from.port, own))?.listener !== from) return undefined;
-  const narrower = coveringHosts(host).filter((name) => !covers(name, own));
-  return narrower.map((name) => all.get(keyOf(from.port, name))).find((one) => one !== undefined);
+  return listeners.flatMap((from) => {
+    const own = from.hostname || "*";
+    if (all.get(keyOf(from.port, own))?.listener !== from) return [];
+    const narrower = coveringHosts(host).filter((name) => !covers(name, own));
+    return narrower.flatMap((name) => all.get(keyOf(from.port, name)) ?? []).slice(0, 1);
+  });
 }

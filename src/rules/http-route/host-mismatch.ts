@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { httpsListeners, listenerTaking } from "../../mesh/gateways/listener-names.ts";
+import type { Listener, ListenerGateway } from "../../mesh/gateways/listener-gateways.ts";
+import { httpsListeners, listenersTakingFrom } from "../../mesh/gateways/listener-names.ts";
 import { gatewayOfListenerSet } from "../../mesh/gateways/listener-sets.ts";
 import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -16,7 +17,7 @@ export const httpRouteHostMismatch = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary: "A host of a route is offered by no listener of its Gateways, so requests to it get 404.",
-  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed). Of several listeners of one port and protocol, a host belongs to the one that names it most exactly, and a route that attaches to the others alone is not used for it (hostnameAllowedByIsolation). Connections with TLS belong to the HTTPS listener with the most exact server name, also if a ListenerSet adds it (pilot/pkg/model/gateway.go GetSNIHostsForServer, gatewayRDSRouteName).",
+  why: "Only hosts that a listener and a route have in common are served (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed). Of several listeners of one port and protocol, a host belongs to the one that names it most exactly, and a route that attaches to the others alone is not used for it (hostnameAllowedByIsolation). Those over TLS belong to the most exact HTTPS listener, also of a ListenerSet (pilot/pkg/model/gateway.go GetSNIHostsForServer).",
   fix: "Add a listener for the host to the Gateway, or correct the hostname.",
   incident: {
     symptoms: ["no-route"],
@@ -24,7 +25,7 @@ export const httpRouteHostMismatch = defineRule({
     seen: "Requests for the host get 404 at the gateway. The condition `Accepted` of the route is False, with reason `NoMatchingListenerHostname`, if no host is offered.",
     wayOut: "Apply the previous version of the route or of the Gateway.",
     silentWhen:
-      "The route has no hostnames, one of its parents is not known and may offer the host, or a more exact listener has the host at a Gateway of another controller, or only some names of a wildcard.",
+      "The route has no hostnames, one of its parents is not known and may offer the host, or a more exact listener has the host at a Gateway of another controller.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -54,16 +55,21 @@ export const httpRouteHostMismatch = defineRule({
 });
 
 function mismatchOf(host: string, parents: readonly ParentAcceptance[]): Pick<Problem, "message" | "fix"> {
-  const shown = JSON.stringify(host);
-  const isolated = parents.find(({ taken }) => taken.has(host));
-  if (isolated === undefined)
-    return { message: `No listener of ${parents.map(({ parent }) => idOf(parent)).join(" or ")} offers host ${shown}` };
-  const { name, hostname } = isolated.taken.get(host) ?? {};
+  for (const { parent, taken } of parents) {
+    const listener = taken.get(host);
+    if (listener !== undefined) return takenBy({ listener, owner: parent }, host);
+  }
   return {
-    message: `Requests for host ${shown} belong to listener "${name}" of ${idOf(isolated.parent)}, which is for "${hostname}" and has no part of this route`,
-    fix: `Let the route attach to listener "${name}" too: name it in another parentRef, or leave \`sectionName\` out. It has to allow the namespace of the route.`,
+    message: `No listener of ${parents.map(({ parent }) => idOf(parent)).join(" or ")} offers host ${JSON.stringify(host)}`,
   };
 }
+
+type Taking = Pick<ListenerGateway, "listener" | "owner">;
+
+const takenBy = ({ listener: { name, hostname }, owner }: Taking, host: string): Pick<Problem, "message" | "fix"> => ({
+  message: `Requests for host ${JSON.stringify(host)} belong to listener "${name}" of ${idOf(owner)}, which is for "${hostname}" and has no part of this route`,
+  fix: `Let the route attach to listener "${name}" too: name it in another parentRef, or leave \`sectionName\` out. It has to allow the namespace of the route.`,
+});
 
 /**
  * Hosts that some listeners have no part of, though others do: a more exact listener takes them, of the same parent, or for connections with
@@ -75,29 +81,20 @@ function* takenElsewhere(
   mesh: MeshView<(typeof reads)[number]>,
 ): Iterable<Problem> {
   for (const [i, host] of hostnames.entries()) {
-    const at = ["spec", "hostnames", i];
-    const offers = parents.flatMap(({ parent, offered }) =>
-      (offered.get(host) ?? []).map((listener) => ({ parent, listener })),
-    );
-    const used = new Set(offers.map(({ listener }) => listener));
-    for (const one of offers.length > 0 ? parents : []) {
-      const isolated = one.taken.get(host);
-      if (isolated !== undefined && !used.has(isolated))
-        yield { at, ...mismatchOf(host, [one]), related: [one.parent], evidence: [one.parent] };
-    }
-    for (const { parent, listener } of offers) {
+    const used = new Set(parents.flatMap(({ offered }) => offered.get(host) ?? []));
+    const takings = new Map<Listener, Taking>();
+    for (const { parent, taken, offered } of used.size > 0 ? parents : []) {
+      const isolated = taken.get(host);
+      if (isolated !== undefined) takings.set(isolated, { listener: isolated, owner: parent });
       const gateways = parent.kind === "ListenerSet" ? mesh.related(gatewayOfListenerSet, parent) : [parent];
-      const taking = gateways.flatMap((gateway) => listenerTaking(host, listener, gateway, mesh) ?? [])[0];
-      if (taking === undefined || used.has(taking.listener)) continue;
-      const { name, hostname } = taking.listener;
-      const other = `listener "${name}" of ${idOf(taking.owner)}`;
-      yield {
-        at,
-        message: `Connections with TLS for host ${JSON.stringify(host)} belong to ${other}, which is for "${hostname}" and has no part of this route`,
-        fix: `Let the route attach to ${other} too. It has to allow the namespace of the route.`,
-        related: [parent, taking.owner],
-        evidence: [parent, taking.owner],
-      };
+      for (const gateway of gateways)
+        for (const taking of listenersTakingFrom(offered.get(host) ?? [], host, gateway, mesh))
+          takings.set(taking.listener, taking);
     }
+    for (const [listener, taking] of takings)
+      if (!used.has(listener)) {
+        const evidence = [...new Set([...parents.map(({ parent }) => parent), taking.owner])];
+        yield { at: ["spec", "hostnames", i], ...takenBy(taking, host), related: evidence, evidence };
+      }
   }
 }

@@ -1,6 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { type Attachment, attachmentsOf } from "../../mesh/gateways/attachment.ts";
+import { type Attachment, attachmentsOf, serverOffersHost } from "../../mesh/gateways/attachment.ts";
 import type { Gateway } from "../../mesh/gateways/servers.ts";
 import { readsOfTakenNames, takingHost } from "../../mesh/gateways/taken-names.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -26,8 +26,8 @@ export const virtualServiceGatewayHostMismatch = defineRule({
   tags: ["gateway"],
   summary:
     "No server of a Gateway offers the hosts of a VirtualService that is bound to it, or none can use its routes.",
-  why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed. Of the HTTPS servers of one port, each with routes of its own, connections belong to the one that names the host most exactly (pilot/pkg/model/gateway.go CheckDuplicates, gatewayRDSRouteName).",
-  fix: "Add the host to a server of the Gateway, for the namespace of the VirtualService, or correct the host or the name of the Gateway.",
+  why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed. Of HTTPS servers, each has its own routes, and the one that names a host most exactly gets its connections (pilot/pkg/model/gateway.go gatewayRDSRouteName).",
+  fix: "Add the host to a server of the Gateway, for the namespace of the VirtualService, or correct the host or the names of its Gateways, also in matches.",
   incident: {
     symptoms: ["no-route"],
     proxies: ["gateway"],
@@ -88,8 +88,7 @@ function problemOf(
       ? undefined
       : {
           ...known,
-          message: `All matches are for other gateways than ${idOf(gateway)}, so this VirtualService has no route there`,
-          fix: "Add a route for requests of the Gateway, or leave it out of `spec.gateways`.",
+          message: `All matches are for other gateways than ${idOf(gateway)}`,
         };
   if (own.some((protocol) => protocols.has(protocol))) return undefined;
   return {
@@ -101,16 +100,15 @@ function problemOf(
 
 /** The protocols of which it has a route for a gateway (Istio pilot/pkg/networking/core/route/route.go sourceMatchHTTP, gateway.go l4SingleMatch). */
 function protocolsAt({ metadata, spec }: VirtualService): (gateway: string) => readonly Protocol[] {
-  const all = (["http", "tls", "tcp"] as const).map((protocol) => {
-    const matches = spec[protocol].flatMap(({ match }) =>
-      match.length === 0 ? [[]] : match.map(({ gateways }) => gateways),
+  const named = (["http", "tls", "tcp"] as const).map((protocol) => {
+    const ofMatch = (gateways: readonly string[]) =>
+      gateways.length === 0 ? [""] : gateways.map((gateway) => fullGatewayName(gateway, metadata.namespace));
+    const names = spec[protocol].flatMap(({ match }) =>
+      match.length === 0 ? [""] : match.flatMap(({ gateways }) => ofMatch(gateways)),
     );
-    const isForAll = matches.some(({ length }) => length === 0);
-    const named = new Set(matches.flat().map((gateway) => fullGatewayName(gateway, metadata.namespace)));
-    return { protocol, isForAll, named };
+    return [protocol, new Set(names)] as const;
   });
-  return (gateway) =>
-    all.filter(({ isForAll, named }) => isForAll || named.has(gateway)).map(({ protocol }) => protocol);
+  return (gateway) => named.filter(([, names]) => names.has("") || names.has(gateway)).map(([protocol]) => protocol);
 }
 
 const usable = (protocols: Attachment["protocols"]): string =>
@@ -140,22 +138,22 @@ const mostNamed = 4;
 /** The hosts whose connections with TLS reach a server where this VirtualService has no effect. */
 function* takenHosts(
   attachments: ReadonlyMap<Gateway, Attachment>,
-  { metadata }: VirtualService,
+  { metadata: { namespace } }: VirtualService,
   mesh: MeshView<(typeof reads)[number]>,
 ): Iterable<Problem | undefined> {
-  const offers = [...attachments].flatMap(([gateway, { overTls, places }]) =>
-    [...overTls].flatMap(([server, hosts]) => [...hosts].map((host) => ({ host, gateway, server, places }))),
-  );
-  for (const { host, gateway, server, places } of offers) {
-    yield;
-    const taking = takingHost(host.toLowerCase(), { gateway, server }, mesh);
-    if (taking === undefined || attachments.get(taking.gateway)?.overTls.get(taking.server)?.has(host)) continue;
-    yield {
-      at: ["spec", "hosts", places.get(host) ?? 0],
-      message: `Connections with TLS for host ${JSON.stringify(host)} on port ${server.port?.number} belong to the server for "${taking.name}" of ${idOf(taking.gateway)}, where this VirtualService has no effect`,
-      fix: `Let that server offer the host to namespace ${metadata.namespace}, and bind the VirtualService to its Gateway, too.`,
-      related: [taking.gateway],
-      evidence: [gateway, taking.gateway],
-    };
+  for (const from of [...attachments.values()].flatMap(({ overTls }) => overTls)) {
+    const host = from.host.toLowerCase();
+    const taking = takingHost(host, from, mesh);
+    const isLost =
+      taking &&
+      !(attachments.has(taking.gateway) && serverOffersHost(taking.server, taking.gateway, { host, namespace }));
+    yield isLost
+      ? {
+          at: ["spec", "hosts", from.i],
+          message: `Connections with TLS for host ${JSON.stringify(host)} belong to the server for "${taking.name}" of ${idOf(taking.gateway)}, where this VirtualService has no effect`,
+          related: [taking.gateway],
+          evidence: [from.gateway, taking.gateway],
+        }
+      : undefined;
   }
 }
