@@ -87,9 +87,9 @@ function* takenElsewhere(
       const isolated = taken.get(host);
       if (isolated !== undefined) takings.set(isolated, { listener: isolated, owner: parent });
       const gateways = parent.kind === "ListenerSet" ? mesh.related(gatewayOfListenerSet, parent) : [parent];
-      for (const gateway of gateways)
-        for (const taking of listenersTakingFrom(offered.get(host) ?? [], host, gateway, mesh))
-          takings.set(taking.listener, taking);
+      const listeners = offered.get(host) ?? [];
+      const beside = gateways.flatMap((gateway) => listenersTakingFrom(listeners, host, gateway, mesh));
+      for (const taking of beside) takings.set(taking.listener, taking);
     }
     for (const [listener, taking] of takings)
       if (!used.has(listener)) {
