@@ -3,7 +3,7 @@ import { HostPatterns } from "../traffic/host-patterns.ts";
 import { fullHost } from "../traffic/hosts.ts";
 import { hostsInCommon, namesFor, offering } from "../traffic/offered-hosts.ts";
 import type { Protocol, VirtualService } from "../traffic/virtual-services.ts";
-import { type Gateway, isPlainHttp, passesThrough, readsHttp, type Server } from "./servers.ts";
+import { type Gateway, isPlainHttp, passesThrough, readsHttp, type Server, terminatesHttps } from "./servers.ts";
 
 /** What a Gateway offers to a VirtualService that is bound to it. */
 export interface Attachment {
@@ -14,6 +14,15 @@ export interface Attachment {
    * only if all of them do.
    */
   readonly protocols: ReadonlySet<Protocol>;
+  /** The hosts that servers for HTTPS offer, with their positions. */
+  readonly overTls: readonly OfferOverTls[];
+}
+
+interface OfferOverTls {
+  readonly gateway: Gateway;
+  readonly server: Server;
+  readonly host: string;
+  readonly i: number;
 }
 
 /**
@@ -34,13 +43,18 @@ export function attachmentsOf(
     const offered = new Set<number>();
     const protocols = new Set<Protocol>();
     const redirected = new Set<Protocol>();
+    const overTls: OfferOverTls[] = [];
     for (const server of gateway.spec.servers) {
       const common = hostsInCommon(namesFor(server, gateway, metadata.namespace), hosts, wanted);
-      for (const host of common) offered.add(places.get(host) as number);
+      for (const host of common) {
+        const i = places.get(host) as number;
+        offered.add(i);
+        if (terminatesHttps(server)) overTls.push({ gateway, server, host, i });
+      }
       const found = redirectsAll(server) ? redirected : protocols;
       if (common.size > 0) for (const protocol of protocolsOf(server)) found.add(protocol);
     }
-    return { offered, protocols: protocols.size > 0 ? protocols : redirected };
+    return { offered, protocols: protocols.size > 0 ? protocols : redirected, overTls };
   };
 }
 

@@ -134,7 +134,7 @@ export function routesBoundTo(gateway: KubernetesGateway, mesh: Mesh): readonly 
     .map((route): BoundRoute => {
       const parents = mesh.get(routeAcceptances, route).filter(({ parent }) => owners.has(parent));
       const accepted = parents.find(({ result }) => result === "accepted") ?? parents[0];
-      const offered = new Set(parents.flatMap((one) => [...one.offered]));
+      const offered = new Set(parents.flatMap((one) => [...one.offered.keys()]));
       return { route, result: accepted?.result, offered: [...offered] };
     })
     .sort((a, b) => (keyOfRoute(a) < keyOfRoute(b) ? -1 : 1));

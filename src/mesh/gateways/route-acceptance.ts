@@ -54,8 +54,8 @@ export interface ParentAcceptance {
   readonly parent: ListenerOwner;
   /** If no listener accepts the route, the reason of the listener that comes closest. */
   readonly result: Acceptance;
-  /** The hostnames of the route that listeners which accept it offer. */
-  readonly offered: ReadonlySet<string>;
+  /** The hostnames of the route that listeners which accept it offer, with these listeners. */
+  readonly offered: ReadonlyMap<string, readonly Listener[]>;
   /** Those that they would offer, and that another listener of the parent takes from all of them. */
   readonly taken: ReadonlyMap<string, Listener>;
 }
@@ -134,13 +134,13 @@ function hostsAt(
 ): Pick<ParentAcceptance, "offered" | "taken"> {
   // Controllers do not have to isolate listeners (the feature GatewayHTTPListenerIsolation).
   const isOfOthers = owner.kind === "KubernetesGateway" && !hasClassOfIstio(owner);
-  const offered = new Set<string>();
+  const offered = new Map<string, Listener[]>();
   const taken = new Map<string, Listener>();
   for (const host of hostnamesOf(route)) {
     const exact = listenersTaking(host, isOfOthers ? [] : owner.spec.listeners);
     for (const listener of accepting.filter((one) => isOffered(host, one))) {
       const taking = takingFrom(listener, exact, route);
-      if (taking === undefined) offered.add(host);
+      if (taking === undefined) offered.set(host, [...(offered.get(host) ?? []), listener]);
       else taken.set(host, taking);
     }
   }

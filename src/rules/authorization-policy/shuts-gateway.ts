@@ -188,7 +188,9 @@ const isOwnerAt = (gateway: KubernetesGateway, owner: ParentAcceptance["parent"]
 /** The hostnames of a route for HTTP that the Gateway offers. */
 const hostsAt = (gateway: KubernetesGateway, route: KubernetesRoute, mesh: View): readonly string[] =>
   ["HTTPRoute", "GRPCRoute"].includes(route.originKind)
-    ? mesh.get(routeAcceptances, route).flatMap((one) => (isOwnerAt(gateway, one.parent, mesh) ? [...one.offered] : []))
+    ? mesh
+        .get(routeAcceptances, route)
+        .flatMap((one) => (isOwnerAt(gateway, one.parent, mesh) ? [...one.offered.keys()] : []))
     : [];
 
 function problemOf(place: Workload | KubernetesGateway, [first, ...others]: readonly string[]): Problem {

@@ -89,7 +89,7 @@ function* placesOf(route: KubernetesRoute, mesh: View): Iterable<Place> {
     if (namespace === undefined) continue;
     const proxy = { workload: undefined, labels: labelsOfGatewayPods(parent) };
     const guard = mesh.get(guards, namespace).ofProxy(proxy, "http");
-    const [hosts, there] = [[...offered], known.get(guard) ?? new Set<string>()];
+    const [hosts, there] = [[...offered.keys()], known.get(guard) ?? new Set<string>()];
     if (!there.has(hosts.join())) yield { gateway: parent, guard, hosts };
     known.set(guard, there.add(hosts.join()));
   }
