@@ -743,6 +743,29 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a DestinationRule that takes TLS from n hosts outside the mesh, beside DestinationRules of n namespaces",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        istio("ServiceEntry", "e", {
+          hosts: list(n, (i) => `a-${i}.example.com`),
+          ports: [{ number: 80, name: "http", protocol: "HTTP", targetPort: 443 }],
+          resolution: "DNS",
+        }),
+        ...list(n, (i) =>
+          inNamespace("DestinationRule", `team-${i}`, {
+            host: `a-${i}.example.com`,
+            trafficPolicy: { tls: { mode: "SIMPLE" } },
+          }),
+        ),
+        istio("DestinationRule", "r", { host: "*.example.com", trafficPolicy: { tls: { mode: "SIMPLE" } } }),
+      ],
+      change: {
+        object: istio("DestinationRule", "r", { host: "*.example.com", trafficPolicy: { tls: { mode: "DISABLE" } } }),
+      },
+    }),
+  },
+  {
     title: "n ServiceEntries without endpoints for one host, in n namespaces",
     world: (n) => {
       const entry = (where: string) =>
