@@ -82,7 +82,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
   stage: "trial",
   tags: ["gateway"],
   summary: "An http route sends requests to a port for TLS, and no DestinationRule makes TLS of them.",
-  why: "Where a Gateway has ended TLS, or a client has sent HTTP, the proxy sends plain HTTP to the destination, whatever the name of its port says; Istio's own mTLS ends at the sidecar of the server, so that the application gets plain HTTP too. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). The application answers 400 or closes the connection.",
+  why: "The proxy sends plain HTTP, whatever the name of the port says, and Istio's own mTLS ends at the sidecar of the server. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings).",
   fix: "Add a DestinationRule for the host with `portLevelSettings` for this port and tls mode SIMPLE, or route to a port for HTTP. If the server shall end the TLS of the clients itself, use PASSTHROUGH at the Gateway and a tls route. If the application speaks HTTP there, name the port http.",
   incident: {
     symptoms: ["reset"],
@@ -90,7 +90,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "A DestinationRule sets tls mode SIMPLE or MUTUAL, and no clients without it are known in the namespace of the VirtualService or among the pods of its Gateways, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or the VirtualService is for the mesh alone (virtual-service-destination-not-found), no port of the hosts uses http routes (virtual-service-protocol-mismatch), its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
+      "Only clients outside the namespaces of the VirtualService and its gateways lack such a DestinationRule, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or its pods are a gateway, no port of the hosts uses http routes (virtual-service-protocol-mismatch), or the protocol of the port is not declared as HTTPS or TLS.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
