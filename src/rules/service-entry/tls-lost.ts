@@ -18,7 +18,7 @@ import {
 } from "../../mesh/traffic/destination-rules-of-host.ts";
 import { includesNamespace } from "../../mesh/traffic/export-to.ts";
 import { policyRulesOfEntry } from "../../mesh/traffic/policy-rules.ts";
-import { isExternal, isTlsProtocol, portsBehind } from "../../mesh/traffic/service-entry-hosts.ts";
+import { isExternal, isTcpProtocol, isTlsProtocol, portsBehind } from "../../mesh/traffic/service-entry-hosts.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -45,7 +45,7 @@ export const serviceEntryTlsLost = defineRule({
   worksWithout: ["BackendTLSPolicy", "Service"],
   mode: "warn",
   since: "0.1.0",
-  // The server may accept plaintext too, and the application may speak TLS itself at a port for TCP.
+  // The server may accept plaintext too.
   stage: "trial",
   tags: ["mtls"],
   summary: "Clients send plaintext to a host outside the mesh, for which a DestinationRule makes or made TLS.",
@@ -57,7 +57,7 @@ export const serviceEntryTlsLost = defineRule({
     seen: "Requests leave the mesh unencrypted. The server answers 400 or resets them.",
     wayOut: "Apply the previous DestinationRule: clients use TLS again within seconds.",
     silentWhen:
-      "The protocol of the port is HTTPS or TLS, it leads to port 80, a subset sets TLS, only some pods lose it, or no DestinationRule set it before.",
+      "The protocol of the port is HTTPS or TLS, it leads to port 80, it is TCP without targetPort, a subset sets TLS, only some pods lose it, or no DestinationRule set it before.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/egress/egress-tls-origination/",
   },
 
@@ -86,13 +86,16 @@ function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Probl
   }
 }
 
-/** The ports to which the application sends plaintext, with their positions: at port 80, no server expects TLS. */
+/**
+ * The ports at which TLS is the proxy's to make, with their positions: no server expects it at port 80, and at a port for TCP that leads
+ * to no other port, the application may speak TLS itself.
+ */
 const portsOf = ({ spec }: ServiceEntry) =>
-  [...spec.ports.entries()].flatMap(([i, port]) =>
-    isTlsProtocol(port.protocol) || portsBehind(spec, port).every((behind) => behind === 80)
-      ? []
-      : [[i, port.number ?? 0] as const],
-  );
+  [...spec.ports.entries()].flatMap(([i, port]) => {
+    const plain = [80, isTcpProtocol(port.protocol) ? port.number : 80];
+    const isPlain = portsBehind(spec, port).every((behind) => plain.includes(behind));
+    return isPlain || isTlsProtocol(port.protocol) ? [] : [[i, port.number ?? 0] as const];
+  });
 
 const rulesOf = ({ object, mesh }: Side): DestinationRulesByHost =>
   new DestinationRulesByHost(
