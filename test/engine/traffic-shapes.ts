@@ -743,25 +743,21 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
-    title: "a DestinationRule that takes TLS from n hosts outside the mesh, beside DestinationRules of n namespaces",
+    title: "a ServiceEntry with n hosts outside the mesh, for which settings for the port hide TLS",
     world: (n) => ({
       objects: [
         protectedNamespace,
-        istio("ServiceEntry", "e", {
+        istio("DestinationRule", "r", {
+          host: "*.example.com",
+          trafficPolicy: { tls: { mode: "SIMPLE" }, portLevelSettings: [{ port: { number: 80 } }] },
+        }),
+      ],
+      change: {
+        object: istio("ServiceEntry", "e", {
           hosts: list(n, (i) => `a-${i}.example.com`),
           ports: [{ number: 80, name: "http", protocol: "HTTP", targetPort: 443 }],
           resolution: "DNS",
         }),
-        ...list(n, (i) =>
-          inNamespace("DestinationRule", `team-${i}`, {
-            host: `a-${i}.example.com`,
-            trafficPolicy: { tls: { mode: "SIMPLE" } },
-          }),
-        ),
-        istio("DestinationRule", "r", { host: "*.example.com", trafficPolicy: { tls: { mode: "SIMPLE" } } }),
-      ],
-      change: {
-        object: istio("DestinationRule", "r", { host: "*.example.com", trafficPolicy: { tls: { mode: "DISABLE" } } }),
       },
     }),
   },
