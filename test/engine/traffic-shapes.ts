@@ -744,6 +744,8 @@ export const trafficShapes: readonly CostShape[] = [
   },
   {
     title: "a ServiceEntry with n hosts outside the mesh, for which settings for the port hide TLS",
+    // Clients of other namespaces use the DestinationRules there for the same hosts.
+    isMeshWide: true,
     world: (n) => ({
       objects: [
         protectedNamespace,
