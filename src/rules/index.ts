@@ -140,6 +140,7 @@ import { selectorReachesOnlyZtunnel } from "./selector/reaches-only-ztunnel.ts";
 import { serviceEntryCapturesTraffic } from "./service-entry/captures-traffic.ts";
 import { serviceEntryConflict } from "./service-entry/conflict.ts";
 import { serviceEntryHostInvalid } from "./service-entry/host-invalid.ts";
+import { serviceEntryTlsLost } from "./service-entry/tls-lost.ts";
 import { serviceEntryWithoutEndpoints } from "./service-entry/without-endpoints.ts";
 import { sidecarConflict } from "./sidecar/conflict.ts";
 import { sidecarForwardsElsewhere } from "./sidecar/forwards-elsewhere.ts";
@@ -332,6 +333,7 @@ export const rules: readonly BuiltInRule[] = [
   serviceEntryCapturesTraffic,
   serviceEntryConflict,
   serviceEntryHostInvalid,
+  serviceEntryTlsLost,
   serviceEntryWithoutEndpoints,
   sidecarConflict,
   sidecarForwardsElsewhere,

@@ -743,6 +743,27 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a ServiceEntry with n hosts outside the mesh, for which settings for the port hide TLS",
+    // Clients of other namespaces use the DestinationRules there for the same hosts.
+    isMeshWide: true,
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        istio("DestinationRule", "r", {
+          host: "*.example.com",
+          trafficPolicy: { tls: { mode: "SIMPLE" }, portLevelSettings: [{ port: { number: 80 } }] },
+        }),
+      ],
+      change: {
+        object: istio("ServiceEntry", "e", {
+          hosts: list(n, (i) => `a-${i}.example.com`),
+          ports: [{ number: 80, name: "http", protocol: "HTTP", targetPort: 443 }],
+          resolution: "DNS",
+        }),
+      },
+    }),
+  },
+  {
     title: "n ServiceEntries without endpoints for one host, in n namespaces",
     world: (n) => {
       const entry = (where: string) =>

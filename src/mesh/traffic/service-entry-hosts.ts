@@ -48,3 +48,20 @@ export const isTlsProtocol = (protocol: string | undefined): boolean =>
 /** Whether all connections to a port look alike: TCP, and the protocols that Envoy handles as TCP. */
 export const isTcpProtocol = (protocol: string | undefined): boolean =>
   ["TCP", "MONGO", "REDIS", "MYSQL"].includes((protocol || "TCP").toUpperCase());
+
+/** Whether a host is outside the mesh, at its own address or those of endpoints. */
+export const isExternal = ({ spec }: ServiceEntry): boolean =>
+  spec.location !== "MESH_INTERNAL" && spec.workloadSelector === undefined;
+
+/**
+ * The ports of the servers behind a port; undefined: a socket. That of an endpoint comes before that of the ServiceEntry (Istio
+ * pilot/pkg/serviceregistry/serviceentry/conversion.go convertWorkloadInstanceToServiceInstance).
+ */
+export function portsBehind(
+  { endpoints }: ServiceEntry["spec"],
+  { name = "", number, targetPort }: ServiceEntry["spec"]["ports"][number],
+): readonly (number | undefined)[] {
+  const own = targetPort || number;
+  if (endpoints.length === 0) return [own];
+  return endpoints.map(({ address, ports }) => (address?.startsWith("unix://") ? undefined : ports[name] || own));
+}

@@ -2,11 +2,12 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
+import { portsApart } from "../../mesh/client-tls/client-tls.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { entriesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { namespaceOfHost } from "../../mesh/traffic/hosts.ts";
-import { isTcpProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
+import { isExternal, isTcpProtocol, portsBehind } from "../../mesh/traffic/service-entry-hosts.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Tls = NonNullable<NonNullable<DestinationRule["spec"]["trafficPolicy"]>["tls"]>;
@@ -37,20 +38,22 @@ export const destinationRuleTlsOrigination = defineRule({
     const host = hostOfRule(rule, mesh.settings);
     if (!isServed(rule, mesh.settings) || namespaceOfHost(host, mesh.settings.domain) !== undefined) return;
     const entries = mesh.related(entriesOfDestinationRule, rule).filter(isExternal);
-    for (const { at, tls, port } of tlsOf(rule))
+    for (const { at, tls, port, apart } of tlsOf(rule)) {
+      // What portLevelSettings replace at every port is sent to none (service-entry-tls-lost).
+      const isAnywhere = entries.some(({ spec }) => spec.ports.some(({ number }) => !apart.has(number)));
+      if (entries.length > 0 && !isAnywhere) continue;
       for (const found of problemsOf(tls, { host, port, entries })) yield { ...found, at: [...at, ...found.at] };
+    }
   },
 });
-
-/** Outside the mesh, at the address of the host itself. */
-const isExternal = ({ spec }: ServiceEntry): boolean =>
-  spec.location !== "MESH_INTERNAL" && spec.workloadSelector === undefined;
 
 interface Setting {
   readonly at: Path;
   readonly tls: Tls;
   /** Undefined: for all ports. */
   readonly port: number | undefined;
+  /** The ports for which others replace it. */
+  readonly apart: ReadonlySet<number | undefined>;
 }
 
 function* tlsOf({ spec }: DestinationRule): Iterable<Setting> {
@@ -59,11 +62,14 @@ function* tlsOf({ spec }: DestinationRule): Iterable<Setting> {
     ...spec.subsets.map(({ trafficPolicy }, i) => [["spec", "subsets", i, "trafficPolicy"], trafficPolicy] as const),
   ];
   for (const [at, policy] of policies) {
-    if (policy?.tls !== undefined) yield { at: [...at, "tls"], tls: policy.tls, port: undefined };
+    if (policy?.tls !== undefined)
+      yield { at: [...at, "tls"], tls: policy.tls, port: undefined, apart: portsApart(policy) };
     for (const [i, { tls, port }] of (policy?.portLevelSettings ?? []).entries())
-      if (tls !== undefined) yield { at: [...at, "portLevelSettings", i, "tls"], tls, port: port?.number };
+      if (tls !== undefined) yield { at: [...at, "portLevelSettings", i, "tls"], tls, port: port?.number, apart: none };
   }
 }
+
+const none: ReadonlySet<number> = new Set();
 
 interface Destination {
   readonly host: string;
@@ -126,13 +132,5 @@ function* uncheckedName(tls: Tls, { host, port, entries }: Destination, key: str
 function isPlainPort({ spec }: ServiceEntry, port: number | undefined): boolean {
   if (port === undefined ? spec.ports.length !== 1 : port !== 80) return false;
   const own = spec.ports.find(({ number }) => number === 80);
-  if (own?.protocol?.toUpperCase() !== "HTTP") return false;
-  // The port of an endpoint comes before that of the ServiceEntry, and a socket has none (Istio serviceentry/conversion.go convertWorkloadInstanceToServiceInstance).
-  const places = spec.endpoints.map(({ address, ports }) =>
-    address?.startsWith("unix://") ? undefined : ports[own.name ?? ""] || portBehind(own),
-  );
-  return (places.length === 0 ? [portBehind(own)] : places).every((behind) => behind === 80);
+  return own?.protocol?.toUpperCase() === "HTTP" && portsBehind(spec, own).every((behind) => behind === 80);
 }
-
-const portBehind = ({ number, targetPort }: ServiceEntry["spec"]["ports"][number]): number | undefined =>
-  targetPort || number;

@@ -5,27 +5,37 @@ import { backendTlsOfEntry, backendTlsOfService } from "../../mesh/traffic/backe
 import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
 import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
 import { isTlsPort } from "../../mesh/membership/service-protocol.ts";
+import { clientTlsOf } from "../../mesh/client-tls/client-tls.ts";
+import { keysOfHosts, originatesTls, originatingRuleByHost } from "../../mesh/client-tls/originating-rules.ts";
+import { clientProxies, hasNoMeshRoutes } from "../../mesh/membership/clients.ts";
+import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import type { Definition } from "../../mesh/traffic/definition-choice.ts";
-import { type DestinationRule, destinationRuleByHost, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
-import {
-  coveringHosts,
-  coveringHostsOfAll,
-  fullHost,
-  hostKey,
-  isWildcard,
-  namespaceOfHost,
-} from "../../mesh/traffic/hosts.ts";
+import { type Definition, definitionsFor } from "../../mesh/traffic/definition-choice.ts";
+import { DestinationRulesByHost } from "../../mesh/traffic/destination-rule-lookup.ts";
+import type { MergedDestinationRule } from "../../mesh/traffic/destination-rule-merge.ts";
+import type { RulesOverHost } from "../../mesh/traffic/destination-rules-of-host.ts";
+import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
+import { includesNamespace } from "../../mesh/traffic/export-to.ts";
+import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { registeredHost } from "../../mesh/traffic/registry.ts";
 import { isTlsProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
-import { gatewaysOf, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
+import {
+  clientsMatching,
+  clientsOf,
+  gatewayPodsOf,
+  gatewaysOf,
+  gatewaysOfVirtualService,
+  isDelegate,
+  meshGateway,
+  workloadsOfGateway,
+} from "../../mesh/traffic/virtual-service-clients.ts";
 import { type Traffic, trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
 const httpTraffic = (virtualService: VirtualService): readonly Traffic[] =>
   trafficOf(virtualService).filter(({ protocol }) => protocol === "http");
 
-/** A VirtualService and the DestinationRules with TLS, of any namespace, for the hosts to which it sends HTTP. */
+/** A VirtualService and the DestinationRules, of any namespace, that decide about TLS to the hosts to which it sends HTTP. */
 const rulesOfHttpDestinations = relation(
   "rulesOfHttpDestinations",
   index("VirtualService", (virtualService, settings) => {
@@ -34,16 +44,27 @@ const rulesOfHttpDestinations = relation(
     const hosts = httpTraffic(virtualService).map(({ destination }) =>
       fullHost(destination.host, namespace, settings.domain),
     );
-    return coveringHostsOfAll([...new Set(hosts)]);
+    return keysOfHosts([...new Set(hosts)], namespace);
   }),
-  // One for a wildcard host would concern very many VirtualServices, and few of these DestinationRules set TLS.
-  index("DestinationRule", (rule, settings) => (originatesTls(rule) ? destinationRuleByHost.keys(rule, settings) : [])),
+  originatingRuleByHost,
+);
+
+/** A VirtualService and its namespace, whose sidecars are meant to follow it. */
+const namespaceOfVirtualService = relation(
+  "namespaceOfVirtualService",
+  index("VirtualService", ({ metadata }) => [metadata.namespace]),
+  namespaceByName,
 );
 
 const reads = [
   registeredHost,
   routePortsOf,
   rulesOfHttpDestinations,
+  namespaceOfVirtualService,
+  clientProxies,
+  hasNoMeshRoutes,
+  gatewaysOfVirtualService,
+  workloadsOfGateway,
   gatewayService,
   backendTlsOfService,
   backendTlsOfEntry,
@@ -54,14 +75,14 @@ export const virtualServiceHttpToTlsPort = defineRule({
   id: "virtual-service-http-to-tls-port",
   subject: "VirtualService",
   reads,
-  worksWithout: ["BackendTLSPolicy", "DestinationRule", "Gateway", "ServiceEntry"],
+  worksWithout: ["BackendTLSPolicy", "DestinationRule", "Gateway", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // The name of a port can say https, although the application speaks HTTP there.
   stage: "trial",
   tags: ["gateway"],
   summary: "An http route sends requests to a port for TLS, and no DestinationRule makes TLS of them.",
-  why: "Where a Gateway has ended TLS, or a client has sent HTTP, the proxy sends plain HTTP to the destination, whatever the name of its port says; Istio's own mTLS ends at the sidecar of the server, so that the application gets plain HTTP too. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). The application answers 400 or closes the connection.",
+  why: "The proxy sends plain HTTP, whatever the name of the port says, and Istio's own mTLS ends at the sidecar of the server. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings).",
   fix: "Add a DestinationRule for the host with `portLevelSettings` for this port and tls mode SIMPLE, or route to a port for HTTP. If the server shall end the TLS of the clients itself, use PASSTHROUGH at the Gateway and a tls route. If the application speaks HTTP there, name the port http.",
   incident: {
     symptoms: ["reset"],
@@ -69,20 +90,22 @@ export const virtualServiceHttpToTlsPort = defineRule({
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "Some DestinationRule for the host, in any namespace, sets tls mode SIMPLE or MUTUAL, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or the VirtualService is for the mesh alone (virtual-service-destination-not-found), no port of the hosts uses http routes (virtual-service-protocol-mismatch), its pods are a gateway, such as an egress gateway, whose servers end Istio's mTLS, or the protocol of its port is not declared as HTTPS or TLS.",
+      "Only clients outside the namespaces of the VirtualService and its gateways lack such a DestinationRule, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or its pods are a gateway, no port of the hosts uses http routes (virtual-service-protocol-mismatch), or the protocol of the port is not declared as HTTPS or TLS.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
   *check(virtualService, mesh) {
     if (!isServed(virtualService, mesh.settings)) return;
-    let originating: ReadonlySet<string> | undefined;
+    let rules: DestinationRulesByHost | undefined;
     for (const found of tlsPortsOf(virtualService, mesh)) {
       yield;
       // Few VirtualServices send HTTP to a port for TLS, and only those need the ports at which requests arrive.
-      if (originating === undefined && !usesHttpRoutes(virtualService, mesh)) return;
-      originating ??= hostsWithTls(virtualService, mesh);
-      if (coveringHosts(found.host).some((one) => originating?.has(one))) continue;
-      if (!found.definitions.some((one) => getsTlsByPolicy(one, found.port, mesh))) yield problemOf(found, mesh);
+      if (rules === undefined && !usesHttpRoutes(virtualService, mesh)) return;
+      rules ??= new DestinationRulesByHost(mesh.related(rulesOfHttpDestinations, virtualService), mesh.settings);
+      if (found.definitions.some((one) => getsTlsByPolicy(one, found.port, mesh))) continue;
+      const over = rules.over(found.host);
+      if (!over.rules.some(originatesTls)) yield problemOf(found, mesh);
+      else yield* withoutRule(found, over, virtualService, mesh);
     }
   },
 });
@@ -100,14 +123,21 @@ const usesHttpRoutes = (virtualService: VirtualService, mesh: View): boolean => 
  */
 function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Found, undefined> {
   const isForGateways = [...gatewaysOf(virtualService)].some((gateway) => gateway !== meshGateway);
-  for (const { at, destination } of httpTraffic(virtualService)) {
+  for (const { at, destination, route } of httpTraffic(virtualService)) {
     const host = fullHost(destination.host, virtualService.metadata.namespace, mesh.settings.domain);
     if (host === "" || isWildcard(host)) continue;
     const { definitions, ports } = mesh.get(registeredHost, host);
     const named = destination.port?.number;
     const port = named ?? (isForGateways ? onlyOf(ports) : undefined);
     if (port !== undefined && isForTls(definitions, port, mesh))
-      yield { at: named === undefined ? at : [...at, "port"], host, port, definitions };
+      yield {
+        at: named === undefined ? at : [...at, "port"],
+        host,
+        port,
+        definitions,
+        subset: destination.subset,
+        match: route.match,
+      };
   }
 }
 
@@ -126,27 +156,75 @@ function getsTlsByPolicy(definition: Definition, port: number, mesh: View): bool
   return policies !== undefined && (policies.wide !== undefined || policies.byPort.has(port));
 }
 
-const hostsWithTls = (virtualService: VirtualService, mesh: View): ReadonlySet<string> =>
-  new Set(
-    mesh.related(rulesOfHttpDestinations, virtualService).map((rule) => hostKey(hostOfRule(rule, mesh.settings))),
-  );
+/** If only other clients use the DestinationRules with TLS: the first namespace whose clients follow the route and use none of them. */
+function* withoutRule(
+  found: Found,
+  over: RulesOverHost,
+  virtualService: VirtualService,
+  mesh: View,
+): Iterable<Problem> {
+  for (const client of clientsOfRoute(found, virtualService, mesh)) {
+    const used = usedBy(client, found, over, mesh);
+    mesh.visited(used.length);
+    if (used.length === 0 || used.some((one) => mayAddTls(one, found))) continue;
+    yield problemOf(found, mesh, ` that clients in "${client}" use`, used[0]?.from.slice(0, 1));
+    return;
+  }
+}
+
+/** What some clients use for a host, whichever of its definitions is theirs. */
+const usedBy = (client: string, { definitions }: Found, over: RulesOverHost, { settings }: View) => {
+  const owners = new Set(definitionsFor(client, definitions, settings).map(({ metadata }) => metadata.namespace));
+  return [...owners].flatMap((owner) => over.usedBy(client, owner));
+};
+
+/** Whether clients with this DestinationRule make TLS for a route, or have no cluster for it. */
+function mayAddTls(used: MergedDestinationRule | undefined, { port, subset: name }: Found): boolean {
+  const subset = name === undefined ? undefined : used?.subsets.find((one) => one.name === name);
+  if (name && subset === undefined) return true;
+  return clientTlsOf(used, port, subset, true).tls === "tls";
+}
+
+/** Namespaces with proxies that certainly follow a route: that of the VirtualService, and those of the pods of its gateways. */
+function clientsOfRoute({ match }: Found, virtualService: VirtualService, mesh: View): ReadonlySet<string> {
+  const { namespace } = virtualService.metadata;
+  if (isDelegate(virtualService)) return new Set();
+  const pods = gatewayPodsOf(virtualService, mesh);
+  const [own] = mesh.related(namespaceOfVirtualService, virtualService);
+  const hasSidecars = own !== undefined && mesh.get(clientProxies, own) === true && !mesh.get(hasNoMeshRoutes, own);
+  const all = clientsMatching(clientsOf(virtualService, mesh.settings), match, "http", namespace);
+  const found = [...all].flatMap(([gateway, seen]) => {
+    const there = (pods.get(gateway) ?? []).map(({ workload }) => workload.metadata.namespace);
+    const clients = gateway === meshGateway && hasSidecars ? [namespace] : there;
+    return clients.filter((client) => includesNamespace(seen, client));
+  });
+  return new Set(found);
+}
 
 interface Found {
   readonly at: Path;
   readonly host: string;
   readonly port: number;
   readonly definitions: readonly Definition[];
+  readonly subset: string | undefined;
+  readonly match: Traffic["route"]["match"];
 }
 
-function problemOf({ at, host, port, definitions }: Found, { settings }: View): Problem {
+/** `of`: the clients that are meant, in words; `used`: what these use instead of a DestinationRule with TLS. */
+function problemOf(
+  { at, host, port, definitions }: Found,
+  { settings }: View,
+  of = "",
+  used: readonly DestinationRule[] = [],
+): Problem {
   const namespace = namespaceOfHost(host, settings.domain) ?? definitions[0]?.metadata.namespace;
   const rules: readonly Evidence[] = namespace === undefined ? [] : [absent("DestinationRule", namespace)];
   return {
     at,
-    message: `Plain HTTP is sent to port ${port} of ${JSON.stringify(host)}, which is for TLS: no DestinationRule sets tls mode SIMPLE or MUTUAL`,
+    message: `Plain HTTP is sent to port ${port} of ${JSON.stringify(host)}, which is for TLS: no DestinationRule${of} sets tls mode SIMPLE or MUTUAL`,
     key: `${host} ${port}`,
-    related: definitions,
-    evidence: [...definitions, ...rules],
+    related: [...definitions, ...used],
+    evidence: [...definitions, ...(used.length > 0 ? used : rules)],
   };
 }
 
@@ -163,12 +241,3 @@ const tlsPortsOfDefinition = (definition: Definition): readonly (number | undefi
   definition.kind === "Service"
     ? definition.spec.ports.filter(isTlsPort).map(({ port }) => port)
     : definition.spec.ports.filter(({ protocol }) => isTlsProtocol(protocol)).map(({ number }) => number);
-
-function originatesTls({ spec }: DestinationRule): boolean {
-  const policies = [spec.trafficPolicy, ...spec.subsets.map(({ trafficPolicy }) => trafficPolicy)];
-  return policies.some((policy) =>
-    [policy?.tls, ...(policy?.portLevelSettings ?? []).map(({ tls }) => tls)].some((tls) =>
-      ["SIMPLE", "MUTUAL"].includes(tls?.mode ?? ""),
-    ),
-  );
-}

@@ -1,0 +1,161 @@
+import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { clientTlsOf } from "../../mesh/client-tls/client-tls.ts";
+import {
+  isOriginating,
+  keysOfHosts,
+  originates,
+  originatingRuleByHost,
+} from "../../mesh/client-tls/originating-rules.ts";
+import { isServed } from "../../mesh/objects/revision.ts";
+import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
+import { DestinationRulesByHost } from "../../mesh/traffic/destination-rule-lookup.ts";
+import {
+  type RulesOverHost,
+  unusedDestinationRules,
+  type UsedDestinationRules,
+} from "../../mesh/traffic/destination-rules-of-host.ts";
+import { includesNamespace } from "../../mesh/traffic/export-to.ts";
+import { policyRulesOfEntry } from "../../mesh/traffic/policy-rules.ts";
+import { isExternal, isTcpProtocol, isTlsProtocol, portsBehind } from "../../mesh/traffic/service-entry-hosts.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** A ServiceEntry and the DestinationRules, of any namespace, that decide about TLS to its hosts. */
+const rulesOfEntryHosts = relation(
+  "rulesOfEntryHosts",
+  index("ServiceEntry", (entry, settings) =>
+    isServed(entry, settings) && isExternal(entry) ? keysOfHosts(entry.spec.hosts, entry.metadata.namespace) : [],
+  ),
+  originatingRuleByHost,
+);
+
+const reads = [rulesOfEntryHosts, policyRulesOfEntry] as const;
+interface Side {
+  readonly object: ServiceEntry;
+  readonly mesh: MeshView<(typeof reads)[number]>;
+}
+
+export const serviceEntryTlsLost = defineRule({
+  id: "service-entry-tls-lost",
+  subject: "ServiceEntry",
+  reads,
+  worksWithout: ["BackendTLSPolicy", "Service"],
+  mode: "warn",
+  since: "0.1.0",
+  // The server may accept plaintext too.
+  stage: "trial",
+  tags: ["mtls"],
+  summary: "Clients send plaintext to a host outside the mesh, for which a DestinationRule makes or made TLS.",
+  why: "Clients use one DestinationRule, first their own namespace's (Istio pilot/pkg/model/push_context.go destinationRule), and a port in portLevelSettings inherits no tls (pilot/pkg/networking/util/util.go GetPortLevelTrafficPolicy).",
+  fix: "Set tls in the DestinationRule that these clients use, also in portLevelSettings for the port.",
+  incident: {
+    symptoms: ["plaintext", "reset"],
+    proxies: ["sidecar", "gateway", "waypoint"],
+    seen: "Requests leave the mesh unencrypted. The server answers 400 or resets them.",
+    wayOut: "Apply the previous DestinationRule: clients use TLS again within seconds.",
+    silentWhen:
+      "The protocol of the port is HTTPS or TLS, it leads to port 80, it is TCP without targetPort, a subset sets TLS, only some pods lose it, or no DestinationRule set it before.",
+    page: "https://istio.io/latest/docs/tasks/traffic-management/egress/egress-tls-origination/",
+  },
+
+  *check(object, mesh) {
+    yield* lossesIn({ object, mesh });
+  },
+
+  *compare(before, after) {
+    yield* lossesIn(after, before);
+  },
+});
+
+function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Problem | undefined> {
+  const ports = isServed(entry, mesh.settings) && isExternal(entry) ? portsOf(entry) : [];
+  if (ports.length === 0) return;
+  const rules = rulesOf({ object: entry, mesh });
+  const rulesBefore = before && rulesOf(before);
+  for (const host of entry.spec.hosts) {
+    yield;
+    const groups = groupsOf(entry, rules.over(host), rulesBefore?.over(host), mesh);
+    mesh.visited(groups.length * ports.length);
+    for (const [i, port] of ports) {
+      const lost = groups.find((group) => isLost(group, port));
+      if (lost !== undefined) yield { ...problemOf(lost, `port ${port} of "${host}"`), at: ["spec", "ports", i] };
+    }
+  }
+}
+
+/**
+ * The ports at which TLS is the proxy's to make, with their positions: no server expects it at port 80, and at a port for TCP that leads
+ * to no other port, the application may speak TLS itself.
+ */
+const portsOf = ({ spec }: ServiceEntry) =>
+  [...spec.ports.entries()].flatMap(([i, port]) => {
+    const plain = [80, isTcpProtocol(port.protocol) ? port.number : 80];
+    const isPlain = portsBehind(spec, port).every((behind) => plain.includes(behind));
+    return isPlain || isTlsProtocol(port.protocol) ? [] : [[i, port.number ?? 0] as const];
+  });
+
+const rulesOf = ({ object, mesh }: Side): DestinationRulesByHost =>
+  new DestinationRulesByHost(
+    [...mesh.get(policyRulesOfEntry, object).values(), ...mesh.related(rulesOfEntryHosts, object)],
+    mesh.settings,
+  );
+
+/**
+ * Clients that use the same DestinationRules as each other, before the change and after it, with the first of their namespaces; `""`:
+ * those that are not named.
+ */
+type Group = readonly [client: string, after: UsedDestinationRules, before: UsedDestinationRules];
+
+/** The groups that get the ServiceEntry, that of its own namespace first. */
+function groupsOf(
+  entry: ServiceEntry,
+  after: RulesOverHost,
+  before: RulesOverHost | undefined,
+  mesh: Side["mesh"],
+): readonly Group[] {
+  const rules = [...after.rules, ...(before?.rules ?? [])];
+  const owner = entry.metadata.namespace;
+  const named = rules.flatMap(({ metadata, spec }) => [metadata.namespace, ...spec.exportTo]);
+  const clients = new Set([owner, "", ...named.sort()]);
+  mesh.visited(clients.size);
+  const seen = serviceVisibleTo(entry, mesh.settings);
+  // Of exportTo, "*" and the like are no namespaces.
+  const all = [...clients].filter((client) => !/[*.~]/.test(client) && includesNamespace(seen, client));
+  const groups = all.map(
+    (client): Group => [client, after.usedBy(client, owner), before?.usedBy(client, owner) ?? unusedDestinationRules],
+  );
+  const alike = Map.groupBy(groups, ([, used]) => used);
+  return [...alike.values()].flatMap((some) =>
+    [...Map.groupBy(some, ([, , used]) => used).values()].flatMap((same) => same.slice(0, 1)),
+  );
+}
+
+/** Whether no client of a group makes TLS any more, or settings for the port hide now what is meant for all. */
+function isLost([, after, before]: Group, port: number): boolean {
+  const isOfSubset = after.some((merged) => merged?.subsets.some(({ trafficPolicy }) => originates(trafficPolicy)));
+  if (isOfSubset || sends(after, port, "tls") || sends(after, port, "mtls")) return false;
+  return sends(before, port, "tls") || (hides(after, port) && !hides(before, port));
+}
+
+/** Some proxies may read credentials. */
+const sends = (used: UsedDestinationRules, port: number, what: "tls" | "mtls"): boolean =>
+  used.some((merged) => clientTlsOf(merged, port, undefined, true).tls === what);
+
+const hides = (used: UsedDestinationRules, port: number): boolean =>
+  used.some(
+    (merged) =>
+      isOriginating(merged?.trafficPolicy?.tls) && clientTlsOf(merged, port, undefined, true).lost !== undefined,
+  );
+
+function problemOf([client, after]: Group, where: string): Omit<Problem, "at"> {
+  const used = after.flatMap((merged) => merged?.from.slice(0, 1) ?? []);
+  return {
+    message: `Clients in ${client === "" ? "other namespaces" : `"${client}"`} send plaintext to ${where}, which is outside the mesh: ${used[0] === undefined ? "no DestinationRule sets TLS for it" : `${idOf(used[0])} sets no TLS for it`}`,
+    key: where,
+    related: used,
+    evidence: used,
+  };
+}
