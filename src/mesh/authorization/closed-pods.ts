@@ -2,12 +2,11 @@ import { byId, idOf } from "../../kube/identity.ts";
 import type { Labels } from "../../kube/object.ts";
 import { counted } from "../../text/phrases.ts";
 import { captureOf } from "../membership/capture.ts";
-import { isNeverRedirected, passedBy } from "../membership/interception.ts";
 import { isTerminating } from "../membership/namespaces.ts";
 import { namespaceOfService, podsNearService, selectsPods, type Service } from "../membership/services.ts";
 import { portsOf } from "../membership/target-ports.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { boundPorts, sidecarsOfPassing } from "../traffic/bound-ports.ts";
+import { bypassesProxy, sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import { type MeshView, reachedBy } from "../../view/view.ts";
 import { authorization } from "./effective-authorization.ts";
 import { Admissions } from "./requests/admitted.ts";
@@ -44,7 +43,6 @@ export function closedPods(service: Service, pods: readonly Workload[], mesh: Vi
   mesh.visited(pods.length);
   const { applied } = mesh.get(authorization, namespace);
   const admissions = new Admissions((values) => mesh.visited(Math.ceil(values / 100)));
-  const { settings } = mesh;
   // Most pods have the same policies.
   const known = new Map<Applied, boolean>();
   const isClosed = (policies: Applied): boolean => {
@@ -53,19 +51,13 @@ export function closedPods(service: Service, pods: readonly Workload[], mesh: Vi
     return answer;
   };
   const { ports, workloadPort } = portsOf(service);
-  const isPassed = (workload: Workload, hasSidecar: boolean): boolean => {
-    const surroundings = { namespace, settings, bound: boundPorts(workload, mesh) };
-    return ports.some((port) => {
+  const isPassed = (workload: Workload): boolean =>
+    ports.some((port) => {
       const number = workloadPort(port, workload);
-      if (number === undefined) return false;
-      if (hasSidecar && isNeverRedirected(workload.pod, number)) return true;
-      return passedBy(workload, surroundings, number) !== undefined;
+      return number !== undefined && bypassesProxy(workload, number, namespace, mesh);
     });
-  };
-  const closed = pods.filter((workload) => {
-    const capture = captureOf(workload, namespace, settings);
-    return capture !== "none" && isClosed(applied.toWorkload(workload)) && !isPassed(workload, capture === "sidecar");
-  });
+  const isInMesh = (workload: Workload): boolean => captureOf(workload, namespace, mesh.settings) !== "none";
+  const closed = pods.filter((one) => isInMesh(one) && isClosed(applied.toWorkload(one)) && !isPassed(one));
   return closed.sort(byId);
 }
 

@@ -1,4 +1,12 @@
-import { isWithoutRedirection, mayPassSidecar, noPorts } from "../membership/interception.ts";
+import { captureOf } from "../membership/capture.ts";
+import {
+  isNeverRedirected,
+  isWithoutRedirection,
+  mayPassSidecar,
+  noPorts,
+  passedBy,
+} from "../membership/interception.ts";
+import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { isServed } from "../objects/revision.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -43,6 +51,18 @@ export function boundPorts(workload: Workload, mesh: MeshView<typeof sidecarsOfP
   const all = mesh.related(sidecarsOfPassing, workload);
   mesh.visited(all.length);
   return boundBy(all, { pod: workload.pod, namespace: workload.metadata.namespace }, mesh.settings);
+}
+
+/** Whether connections to a port of a workload do not get to its proxy, so that neither mTLS nor policies count there. */
+export function bypassesProxy(
+  workload: Workload,
+  port: number,
+  namespace: Namespace,
+  mesh: MeshView<typeof sidecarsOfPassing>,
+): boolean {
+  const { settings } = mesh;
+  if (captureOf(workload, namespace, settings) === "sidecar" && isNeverRedirected(workload.pod, port)) return true;
+  return passedBy(workload, { namespace, settings, bound: boundPorts(workload, mesh) }, port) !== undefined;
 }
 
 /** The ports at which the sidecar of a pod listens itself, by the Sidecars of its namespace and of the root namespace. */

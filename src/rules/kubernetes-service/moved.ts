@@ -1,5 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import { podsBehind } from "../../mesh/authorization/closed-pods.ts";
 import { authorization } from "../../mesh/authorization/effective-authorization.ts";
 import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { policiesRead } from "../../mesh/authorization/policy-levels.ts";
@@ -7,13 +8,12 @@ import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wordin
 import { Asked, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { acceptingTokensInNamespace, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
-import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, podsNearService, selectsPods, type Service } from "../../mesh/membership/services.ts";
 import { portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
-import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
+import { bypassesProxy, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import { fact, type MeshView, reachedBy } from "../../view/view.ts";
 
 /** What protects the pods of a namespace, and some more: DENY and CUSTOM policies, and checks of tokens. */
@@ -87,8 +87,7 @@ export const kubernetesServiceMoved = defineRule({
   },
 });
 
-const podsOf = ({ object, mesh }: Side): readonly Workload[] =>
-  mesh.get(podsNearService, object)?.selected(object.spec.selector) ?? [];
+const podsOf = ({ object, mesh }: Side): readonly Workload[] => podsBehind(object, mesh);
 
 function* newPods(before: Side, after: Side, namespace: Namespace): Iterable<Problem> {
   const [old, now] = [podsOf(before), podsOf(after)];
@@ -202,15 +201,11 @@ type ServicePort = Service["spec"]["ports"][number];
  * handleInboundPortsInclude; cni/pkg/iptables/iptables.go AppendInpodRules).
  */
 function passes(workload: Workload, namespace: Namespace, port: ServicePort, mesh: View): boolean {
-  const { settings } = mesh;
-  const capture = captureOf(workload, namespace, settings);
-  if (protocolOf(port) !== "TCP") return capture === "sidecar" || capture === "ambient";
-  const surroundings = { namespace, settings, bound: boundPorts(workload, mesh) };
-  return numbersOf(port, workload).some(
-    (target) =>
-      (capture === "sidecar" && isNeverRedirected(workload.pod, target)) ||
-      passedBy(workload, surroundings, target) !== undefined,
-  );
+  if (protocolOf(port) !== "TCP") {
+    const capture = captureOf(workload, namespace, mesh.settings);
+    return capture === "sidecar" || capture === "ambient";
+  }
+  return numbersOf(port, workload).some((target) => bypassesProxy(workload, target, namespace, mesh));
 }
 
 /** The ports of a pod behind that of a Service; a name is that of a port that its containers declare. */

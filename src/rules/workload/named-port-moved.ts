@@ -5,13 +5,12 @@ import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wordin
 import { appliedAtPort } from "../../mesh/authorization/policies-at-port.ts";
 import { Asked, Questions } from "../../mesh/authorization/requests/gains.ts";
 import { captureOf } from "../../mesh/membership/capture.ts";
-import { isNeverRedirected, passedBy } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace, servicesOfWorkload } from "../../mesh/membership/services.ts";
 import { isOwned, isProxy, namespaceOfWorkload, portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
 import { acceptsPlaintext, atPort, mtls, planesOf } from "../../mesh/mtls/effective-mtls.ts";
 import type { EffectiveMode } from "../../mesh/mtls/peer-authentications.ts";
-import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
+import { bypassesProxy, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const reads = [namespaceOfWorkload, servicesOfNamespace, sidecarsOfPassing, mtls, authorization] as const;
@@ -128,11 +127,8 @@ function* lossesAt(port: Moved, workload: Workload, place: Place): Iterable<Loss
   yield* moreRequests(port, workload, place);
 }
 
-function isPast(port: number, workload: Workload, { namespace, mesh }: Place): boolean {
-  const { settings } = mesh;
-  if (captureOf(workload, namespace, settings) === "sidecar" && isNeverRedirected(workload.pod, port)) return true;
-  return passedBy(workload, { namespace, settings, bound: boundPorts(workload, mesh) }, port) !== undefined;
-}
+const isPast = (port: number, workload: Workload, { namespace, mesh }: Place): boolean =>
+  bypassesProxy(workload, port, namespace, mesh);
 
 function* weakerMode({ was, is }: Moved, workload: Workload, { namespace, mesh }: Place): Iterable<Loss> {
   const [plane] = planesOf(workload, namespace, mesh.settings).planes;
