@@ -91,6 +91,7 @@ import { namespaceDefinitionRemoved } from "./namespace/definition-removed.ts";
 import { namespaceDenyWeakened } from "./namespace/deny-weakened.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceFollowsBrokenRoute } from "./namespace/follows-broken-route.ts";
+import { namespaceGatewayRefused } from "./namespace/gateway-refused.ts";
 import { namespaceInjectionWeakened } from "./namespace/injection-weakened.ts";
 import { namespaceIntentWeakened } from "./namespace/intent-weakened.ts";
 import { namespaceLeavesMesh } from "./namespace/leaves-mesh.ts";
@@ -127,6 +128,7 @@ import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts
 import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
+import { routesGatewayRefused } from "./routes/gateway-refused.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesNobodyAllowed } from "./routes/nobody-allowed.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
@@ -284,6 +286,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceDenyWeakened,
   namespaceEnrolledBacksWebhook,
   namespaceFollowsBrokenRoute,
+  namespaceGatewayRefused,
   namespaceInjectionWeakened,
   namespaceIntentWeakened,
   namespaceLeavesMesh,
@@ -320,6 +323,7 @@ export const rules: readonly BuiltInRule[] = [
   referenceGrantSharesSecrets,
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
+  routesGatewayRefused,
   routesNeedWaypoint,
   routesNobodyAllowed,
   routesPathHasWildcard,

@@ -25,8 +25,54 @@ const backendTlsPolicy = (name: string) =>
     },
   });
 
+/** n Services and their pods behind a Gateway. */
+const behindGateway = (n: number) => [
+  namespace({ "istio-injection": "enabled" }),
+  manifest("gateway.networking.k8s.io/v1", "Gateway", named("g"), {
+    spec: { gatewayClassName: "istio", listeners: [{ name: "http", port: 80, protocol: "HTTP" }] },
+  }),
+  ...list(n, (i) =>
+    manifest("apps/v1", "Deployment", named(`w-${i}`), {
+      spec: { template: { metadata: { labels: { app: `app-${i}` } }, spec: {} } },
+    }),
+  ),
+  ...list(n, (i) =>
+    manifest("v1", "Service", named(`s-${i}`), {
+      spec: { selector: { app: `app-${i}` }, ports: [{ name: "http", port: 80 }] },
+    }),
+  ),
+];
+const routeOfGateway = (n: number) =>
+  manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), {
+    spec: {
+      parentRefs: [{ name: "g" }],
+      hostnames: ["shapes.example.com"],
+      rules: list(n, (i) => ({
+        matches: [{ path: { type: "Exact", value: `/${i}` } }],
+        backendRefs: [{ name: `s-${i}`, port: 80 }],
+      })),
+    },
+  });
+const forCallersWithin = manifest("security.istio.io/v1", "AuthorizationPolicy", named("callers"), {
+  spec: { rules: [{ from: [{ source: { principals: ["cluster.local/ns/front/sa/web"] } }] }] },
+});
+
 /** What each rule about traffic finds. */
 export const trafficShapes: readonly CostShape[] = [
+  {
+    title: "a route of a Gateway to n Services whose policy refuses the Gateway",
+    world: (n) => ({
+      objects: [...behindGateway(n), forCallersWithin],
+      change: { object: routeOfGateway(n) },
+    }),
+  },
+  {
+    title: "the first policy of a namespace with n Services behind a Gateway",
+    world: (n) => ({
+      objects: [...behindGateway(n), routeOfGateway(n)],
+      change: { object: forCallersWithin },
+    }),
+  },
   {
     title: "n routes to n subsets of pods whose policies allow nobody",
     world: (n) => ({

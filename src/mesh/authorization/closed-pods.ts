@@ -7,17 +7,40 @@ import { namespaceOfService, podsNearService, selectsPods, type Service } from "
 import { portsOf } from "../membership/target-ports.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { bypassesProxy, sidecarsOfPassing } from "../traffic/bound-ports.ts";
-import { type MeshView, reachedBy } from "../../view/view.ts";
+import { fact, type MeshView, reachedBy } from "../../view/view.ts";
 import { authorization } from "./effective-authorization.ts";
 import { Admissions } from "./requests/admitted.ts";
 import type { Applied } from "./requests/applied.ts";
+
+/** The pods behind a Service that are not in the mesh, or where one of its ports bypasses the proxy, so that policies decide nothing there. */
+export const unguardedPods = fact(
+  "unguardedPods",
+  "Service",
+  [namespaceOfService, podsNearService, sidecarsOfPassing],
+  (service, mesh): ReadonlySet<Workload> => {
+    const [namespace] = mesh.related(namespaceOfService, service);
+    const pods = podsBehind(service, mesh);
+    mesh.visited(pods.length);
+    const { ports, workloadPort } = portsOf(service);
+    const isGuarded = (workload: Workload): boolean =>
+      namespace !== undefined &&
+      captureOf(workload, namespace, mesh.settings) !== "none" &&
+      !ports.some((port) => {
+        const number = workloadPort(port, workload);
+        return number !== undefined && bypassesProxy(workload, number, namespace, mesh);
+      });
+    const unguarded = pods.filter((one) => !isGuarded(one));
+    return unguarded.length === 0 ? noPods : new Set(unguarded);
+  },
+);
+const noPods: ReadonlySet<Workload> = new Set();
 
 /** What `closedPods` reads. A change of policies leads nowhere by it: rules about namespaces report what they do to pods that are reached already. */
 export const readsClosedPods = [
   namespaceOfService,
   podsNearService,
   reachedBy(authorization, []),
-  sidecarsOfPassing,
+  unguardedPods,
 ] as const;
 type View = MeshView<(typeof readsClosedPods)[number]>;
 
@@ -50,14 +73,8 @@ export function closedPods(service: Service, pods: readonly Workload[], mesh: Vi
     if (answer === undefined) known.set(policies, (answer = admissions.any(policies) === false));
     return answer;
   };
-  const { ports, workloadPort } = portsOf(service);
-  const isPassed = (workload: Workload): boolean =>
-    ports.some((port) => {
-      const number = workloadPort(port, workload);
-      return number !== undefined && bypassesProxy(workload, number, namespace, mesh);
-    });
-  const isInMesh = (workload: Workload): boolean => captureOf(workload, namespace, mesh.settings) !== "none";
-  const closed = pods.filter((one) => isInMesh(one) && isClosed(applied.toWorkload(one)) && !isPassed(one));
+  const unguarded = mesh.get(unguardedPods, service);
+  const closed = pods.filter((one) => !unguarded.has(one) && isClosed(applied.toWorkload(one)));
   return closed.sort(byId);
 }
 

@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, relation } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { isServed } from "../objects/revision.ts";
 import { exportSetOf } from "./destination-rule-merge.ts";
 import { serviceEntryByHost } from "./definition-choice.ts";
@@ -118,3 +118,32 @@ export const isForEveryWorkload = (
 ): boolean =>
   workloadSelector === undefined &&
   (exportTo.length === 0 ? !defaultDestinationRuleExportTo.includes(".") : exportTo.includes("*"));
+
+/** The subsets that DestinationRules define for hosts. Which of several rules a client uses is not asked. */
+export class SubsetsOfHosts {
+  readonly #mesh: MeshView<typeof destinationRulesOfVirtualService>;
+  readonly #known = new Map<string, ReadonlyMap<string, readonly DestinationRule["spec"]["subsets"][number][]>>();
+
+  constructor(mesh: MeshView<typeof destinationRulesOfVirtualService>) {
+    this.#mesh = mesh;
+  }
+
+  /** The subset with this name, if there is one alone. */
+  onlyOne(host: string, name: string): DestinationRule["spec"]["subsets"][number] | undefined {
+    const [only, ...others] = this.#of(host).get(name) ?? [];
+    return others.length === 0 ? only : undefined;
+  }
+
+  #of(host: string) {
+    let found = this.#known.get(host);
+    if (found === undefined) {
+      const rules = this.#mesh
+        .under(destinationRulesOfVirtualService, [host])
+        .filter((rule) => hostOfRule(rule, this.#mesh.settings) === host);
+      this.#mesh.visited(rules.length);
+      const subsets = rules.flatMap(({ spec }) => spec.subsets);
+      this.#known.set(host, (found = Map.groupBy(subsets, ({ name }) => name)));
+    }
+    return found;
+  }
+}

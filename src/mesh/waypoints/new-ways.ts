@@ -6,6 +6,7 @@ import { authorization, hasDefaultDeny } from "../authorization/effective-author
 import { Admissions } from "../authorization/requests/admitted.ts";
 import { allowsAny, type Applied } from "../authorization/requests/applied.ts";
 import { Asked, type Callers } from "../authorization/requests/gains.ts";
+import { hasIdentity } from "../authorization/requests/strangers.ts";
 import { captureOf } from "../membership/capture.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
@@ -187,7 +188,9 @@ class Pods {
       if (capture === "ambient") return mesh.get(keptByZtunnel, object).letsIn(caller, selector);
       const identity = [mesh.settings.trustDomain, caller.namespace, caller.serviceAccount] as const;
       const policies = [...this.protectedBy(capture, selector).keys()];
-      return policies.some((applied) => this.#admissions.any(applied, throughWaypoint, identity) === true);
+      return policies.some(
+        (applied) => this.#admissions.any(applied, throughWaypoint, [hasIdentity(identity)]) === true,
+      );
     });
   }
 

@@ -4,7 +4,7 @@ import type { Path } from "../../kube/read.ts";
 import { closedPods, formatClosed, podsBehind, readsClosedPods } from "../../mesh/authorization/closed-pods.ts";
 import { backendOf, backendsOf, type KubernetesRoute, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import type { Service } from "../../mesh/membership/services.ts";
-import { destinationRulesOfVirtualService, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
+import { destinationRulesOfVirtualService, SubsetsOfHosts } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
 import { servicesOfVirtualService } from "../../mesh/traffic/registry.ts";
 import { trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
@@ -82,7 +82,7 @@ function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destinat
   const services = new Map(
     mesh.related(servicesOfVirtualService, virtualService).map((one) => [hostOfService(one, domain), one]),
   );
-  const subsetsOf = new Map<string, ReturnType<typeof subsetsByName>>();
+  const subsets = new SubsetsOfHosts(mesh);
   for (const { at, destination } of trafficOf(virtualService)) {
     const host = fullHost(destination.host, virtualService.metadata.namespace, domain);
     const service = services.get(host);
@@ -92,24 +92,9 @@ function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destinat
       yield { at, name: host, service, labels: {} };
       continue;
     }
-    const subsets = subsetsOf.get(host) ?? subsetsByName(host, mesh);
-    subsetsOf.set(host, subsets);
-    const [only, ...others] = subsets.get(subset) ?? [];
-    if (only !== undefined && others.length === 0)
-      yield { at, name: `subset ${subset} of ${host}`, service, labels: only.labels };
+    const only = subsets.onlyOne(host, subset);
+    if (only !== undefined) yield { at, name: `subset ${subset} of ${host}`, service, labels: only.labels };
   }
-}
-
-/** The subsets of all DestinationRules for a host: which of several a client uses is not asked. */
-function subsetsByName(host: string, mesh: View) {
-  const rules = mesh
-    .under(destinationRulesOfVirtualService, [host])
-    .filter((rule) => hostOfRule(rule, mesh.settings) === host);
-  mesh.visited(rules.length);
-  return Map.groupBy(
-    rules.flatMap(({ spec }) => spec.subsets),
-    ({ name }) => name,
-  );
 }
 
 function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> {
