@@ -2,7 +2,7 @@ import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { idOf } from "../kube/identity.ts";
 import { isHiddenFrom } from "../mesh/client-tls/hidden-clients.ts";
 import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
-import { policiesOf, policyRulesOf } from "../mesh/traffic/policy-rules.ts";
+import { policiesOf, policyRulesFor } from "../mesh/traffic/policy-rules.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { readers } from "../mesh/membership/control-plane.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
@@ -37,7 +37,7 @@ export function destinationRuleLines(
 ): readonly ExplanationLine[] {
   const { service, entries } = hostIn(mesh, destination.host);
   const definitions = [...(service === undefined ? [] : [service]), ...entries];
-  const made = definitions.flatMap((one) => policyRulesOf(one, mesh).get(destination.host) ?? []);
+  const made = policyRulesFor(destination.host, definitions, mesh);
   const rules = [...made, ...destinationRulesOfHost(destination.host, mesh)];
   const controlPlane = mesh.get(readers, namespaceIn(mesh, destination.client)).ofSidecar({});
   const { used, passedOver } = destinationRuleChoices({ ...destination, controlPlane }, rules, mesh.settings);

@@ -20,7 +20,7 @@ import {
 import { coveringHostsOfAll, covers, hostKey, hostOfService, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { backendTlsPoliciesOfNamespace } from "../traffic/backend-tls-policies.ts";
 import { setsClientTls } from "./client-tls.ts";
-import { hasPolicyRules, policyRuleReads, policyRulesOf } from "../traffic/policy-rules.ts";
+import { hasPolicyRules, policyRuleReads, policyRulesFor, policyRulesOf } from "../traffic/policy-rules.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 
 type Service = ObjectOf<"Service">;
@@ -178,13 +178,6 @@ type ServiceView = MeshView<(typeof serviceDestinationReads)[number]>;
 type EntryView = MeshView<
   PolicyReads | typeof revisions | typeof servicesBesideServiceEntry | typeof serviceEntriesBesideServiceEntry
 >;
-
-/** The DestinationRules that istiod makes of BackendTLSPolicies for what defines a host. */
-const policyRulesFor = (
-  host: string,
-  definitions: readonly Definition[],
-  mesh: MeshView<PolicyReads>,
-): readonly DestinationRule[] => definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? []);
 
 /** The Services of a namespace with a selector, of which the DestinationRules are of interest. */
 export function* ofServices(

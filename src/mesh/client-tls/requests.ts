@@ -14,8 +14,9 @@ import type { DestinationRule } from "../traffic/destination-rules.ts";
 import type { Backend } from "./backends.ts";
 import { anyPort, podsOfSubset } from "./destinations.ts";
 import type { BackendTlsPolicy } from "../traffic/backend-tls-policies.ts";
+import { hostIn } from "../traffic/host-definition.ts";
 import { isHiddenFrom } from "./hidden-clients.ts";
-import { policyRulesOf } from "../traffic/policy-rules.ts";
+import { policyRulesFor } from "../traffic/policy-rules.ts";
 import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
 
 type Subset = DestinationRule["spec"]["subsets"][number];
@@ -69,8 +70,9 @@ export function requestsTo(
   const { senders } = clientsIn(clients, mesh);
   const controlPlane = mesh.get(readers, clients).ofSidecar({});
   const destination = { client, controlPlane, host, namespace: backend.namespace.metadata.name };
-  const made = backend.object && policyRulesOf(backend.object, mesh).get(host);
-  const rules = [...(made === undefined ? [] : [made]), ...destinationRulesOfHost(host, mesh)];
+  const { service, entries } = hostIn(mesh, host);
+  const made = policyRulesFor(host, [...(service === undefined ? [] : [service]), ...entries], mesh);
+  const rules = [...made, ...destinationRulesOfHost(host, mesh)];
   const used = usedDestinationRules(destination, rules, mesh.settings);
   const disabledBy = disabledAutoMtls(backend.namespace, mesh);
   const isHidden = used.some((one) => one && isHiddenFrom(client, one, backend.namespace.metadata.name, mesh));

@@ -125,18 +125,23 @@ function sendersOf(virtualService: VirtualService, mesh: View): ReadonlyMap<stri
 
 /** The `namespace/name` of the Services to which gateways send requests by a route of the Gateway API, with istiod's proxies of these gateways. */
 export function* sentByRoute(route: KubernetesRoute, mesh: View): Iterable<Sent<string>> {
-  const senders: Sender[] = [];
-  for (const { parent, offered } of mesh.get(routeAcceptances, route)) {
-    if (parent.kind !== "KubernetesGateway" || offered.size === 0) continue;
-    if (!hasClassOfIstio(parent) || isDeployedByHand(parent) || senders.length >= mostSenders) continue;
-    const identity = [mesh.settings.trustDomain, parent.metadata.namespace, serviceAccountOf(parent)] as const;
-    senders.push({ name: idOf(parent), identity });
-  }
+  const senders = sendersOfRoute(route, mesh);
   if (senders.length === 0) return;
   for (const { at, ref, isMirror } of backendsOf(route)) {
     const { kind, namespace, name } = backendOf(ref, route);
     if (kind === "Service" && !isMirror) yield { at, to: `${namespace}/${name}`, senders };
   }
+}
+
+function sendersOfRoute(route: KubernetesRoute, mesh: View): readonly Sender[] {
+  const found: Sender[] = [];
+  for (const { parent, offered } of mesh.get(routeAcceptances, route)) {
+    if (parent.kind !== "KubernetesGateway" || offered.size === 0 || found.length >= mostSenders) continue;
+    if (!hasClassOfIstio(parent) || isDeployedByHand(parent)) continue;
+    const identity = [mesh.settings.trustDomain, parent.metadata.namespace, serviceAccountOf(parent)] as const;
+    found.push({ name: idOf(parent), identity });
+  }
+  return found;
 }
 
 /** A Service and the VirtualServices that route its host or send requests to it. */

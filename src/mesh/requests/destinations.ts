@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { clientTlsOf } from "../client-tls/client-tls.ts";
-import { policyRuleReads, policyRulesOf } from "../traffic/policy-rules.ts";
+import { hasPolicyRules, policyRuleReads, policyRulesFor } from "../traffic/policy-rules.ts";
 import { readers } from "../membership/control-plane.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { type ControlPlane, isReadBy } from "../objects/revision.ts";
@@ -195,14 +195,19 @@ export class Destinations {
       object.kind === "Service"
         ? this.#mesh.get(rulesForService, object)
         : this.#mesh.under(destinationRulesOfEntry, coveringHosts(name));
-    const made = policyRulesOf(object, this.#mesh).get(name);
-    const read = [...(made === undefined ? [] : [made]), ...all].filter((rule: DestinationRule) =>
-      isReadBy(rule, controlPlane, settings),
+    const read = [...policyRulesFor(name, this.#definedBy(object), this.#mesh), ...all].filter(
+      (rule: DestinationRule) => isReadBy(rule, controlPlane, settings),
     );
     if (read.length === 0) return undefined;
     const { client } = this.scope;
     const destination = { host: name, namespace: object.metadata.namespace };
     return destinationRuleOf(this.#source.labels, client, destinationRulesFor(client, destination, read, settings));
+  }
+
+  /** A ServiceEntry of the same namespace, or of the root namespace, may define the host of a Service too, and have policies. */
+  #definedBy(object: Definition): readonly Definition[] {
+    if (object.kind === "ServiceEntry" || !hasPolicyRules(this.#mesh)) return [object];
+    return [object, ...this.#mesh.related(serviceEntriesBesideService, object)];
   }
 
   /** Undefined: any of them may configure the client. */

@@ -7,7 +7,7 @@ import type { MergedDestinationRule, RulePart, RuleSequence } from "./destinatio
 import { entriesOfDestinationRule, servicesOfDestinationRule } from "./destination-rule-services.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
 import { hostKey, namespaceOfHost } from "./hosts.ts";
-import { policyRuleReads, policiesOf, policyRulesOf } from "./policy-rules.ts";
+import { policyRuleReads, policiesOf, policyRulesFor } from "./policy-rules.ts";
 
 /** A DestinationRule and all DestinationRules, itself among them, of any namespace, for its host. */
 export const destinationRulesOfSameHost = relation(
@@ -28,7 +28,7 @@ const rulesOfSameHost = fact(
       ...mesh.under(servicesOfDestinationRule, [host]),
       ...mesh.under(entriesOfDestinationRule, [host]),
     ];
-    const made = definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? []);
+    const made = policyRulesFor(host, definitions, mesh);
     return new SameHost(new DestinationRulesByHost([...made, ...same], mesh.settings).over(host));
   },
 );

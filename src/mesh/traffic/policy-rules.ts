@@ -68,6 +68,13 @@ export function policyRulesOf(definition: Definition, mesh: PolicyRuleView): Pol
     : mesh.get(policyRulesOfEntry, definition);
 }
 
+/** The DestinationRules that istiod makes of BackendTLSPolicies for all that defines a host. */
+export const policyRulesFor = (
+  host: string,
+  definitions: readonly Definition[],
+  mesh: PolicyRuleView,
+): readonly DestinationRule[] => definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? []);
+
 const none: PolicyRules = new Map();
 const beforeAll = "0001-01-01T00:00:00Z";
 

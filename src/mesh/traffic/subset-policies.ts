@@ -2,7 +2,7 @@ import { fact, relation } from "../../view/view.ts";
 import { definingEntriesOfAlias, serviceOfAlias } from "./aliased-hosts.ts";
 import { entryByHost, serviceByHost } from "./definition-choice.ts";
 import { type DestinationRule, exactSubsetHosts } from "./destination-rules.ts";
-import { policyRuleReads, policyRulesOf } from "./policy-rules.ts";
+import { policyRuleReads, policyRulesFor } from "./policy-rules.ts";
 import { aliasesOfSubsets } from "./subset-aliases.ts";
 
 /** A VirtualService and the Services of which it names subsets. */
@@ -25,7 +25,7 @@ export const policyRulesOfSubsets = fact(
   ],
   (host, mesh): readonly DestinationRule[] => {
     const definitions = [...mesh.under(servicesOfSubsets, [host]), ...mesh.under(entriesOfSubsets, [host])];
-    const made = definitions.flatMap((one) => policyRulesOf(one, mesh).get(host) ?? none);
+    const made = policyRulesFor(host, definitions, mesh);
     return made.length === 0 ? none : made;
   },
 );
