@@ -195,12 +195,23 @@ class Found {
 }
 
 /**
- * The revision whose mesh config stands for the mesh: the default one, else the one that the default tag stands for, else the only
- * one that has a mesh config.
+ * The revision whose mesh config stands for the mesh: the default one, else the one that the default tag stands for, else the one that was
+ * there first. During an upgrade, that is the one that workloads leave.
  */
 export function mainRevision(configs: ReadonlyMap<string, MeshConfig>, defaultTag: string | undefined) {
   const named = [defaultRevision, defaultTag].find((revision) => revision !== undefined && configs.has(revision));
-  return named ?? (configs.size === 1 ? [...configs.keys()][0] : undefined);
+  if (named !== undefined) return named;
+  const [first, ...others] = configs;
+  return first && others.reduce((one, other) => (isBefore(other, one) ? other : one), first)[0];
+}
+
+/** The order of versions decides where times do not, as in files: `1-9` comes before `1-10`. */
+function isBefore(
+  [one, { metadata }]: readonly [string, MeshConfig],
+  [other, { metadata: than }]: readonly [string, MeshConfig],
+) {
+  const [at, thanAt] = [metadata, than].map(({ creationTimestamp }) => creationTimestamp || "~") as [string, string];
+  return at === thanAt ? one.localeCompare(other, "en", { numeric: true }) < 0 : at < thanAt;
 }
 
 const selectorsOf = ({ namespaceSelector, objectSelector, matchConditions }: AnyWebhook): InjectorSelectors => ({

@@ -20,6 +20,8 @@ export interface ConfigStep {
   readonly is: MeshConfig | undefined;
 }
 
+type MovedStep = ConfigStep & { readonly was: MeshConfig; readonly is: MeshConfig };
+
 /**
  * What a change does to the mesh configs that the proxies of a namespace follow. Each control plane has its own ConfigMap (Istio
  * manifests/charts/istio-control/istio-discovery/templates/configmap.yaml), and a namespace that moves to another control plane follows
@@ -32,14 +34,21 @@ export function configSteps(before: Side, after: Side): readonly ConfigStep[] {
     was: was.get(revision),
     is: is.get(revision),
   }));
+  return [...kept, ...movedSteps(before, after)].filter((step) => step.was !== step.is);
+}
+
+/** Those of a namespace that moves to another control plane: from the mesh config that it followed to the one that it follows now. */
+export function movedSteps(before: Side, after: Side): readonly MovedStep[] {
   const [old, now] = [enrolledAt(before), enrolledAt(after)];
-  const moved = [...now.difference(old)].flatMap((revision) =>
+  const come = [...now.difference(old)];
+  if (come.length === 0) return [];
+  const [was, is] = [configsOf(before), configsOf(after)];
+  return come.flatMap((revision) =>
     [...old].flatMap((from) => {
       const [left, reached] = [was.get(from), is.get(revision)];
       return left === undefined || reached === undefined ? [] : [{ revision, was: left, is: reached }];
     }),
   );
-  return [...kept, ...moved].filter((step) => step.was !== step.is);
 }
 
 /** The same for every control plane, whoever follows it. */

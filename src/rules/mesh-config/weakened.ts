@@ -1,15 +1,18 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { MeshConfigFields } from "../../kube/mesh-config.ts";
+import type { ObjectOf } from "../../kube/object.ts";
 import {
   believedCertificates,
   believesProxyProtocol,
   trustedProxies,
 } from "../../mesh/membership/forwarded-headers.ts";
+import { movedSteps, readsConfigSteps } from "../../mesh/membership/mesh-config-steps.ts";
 import { newAuthorities, newTrustDomains } from "../../mesh/membership/mesh-config-losses.ts";
 import { normalizationOf, normalizesLess, ownTrustDomains, trustDomainOf } from "../../mesh/membership/mesh-config.ts";
 import { decidesPaths, effectOfVariable } from "../../mesh/membership/proxy-variables.ts";
 import { defaultsOf, type TelemetryDefaults } from "../../mesh/telemetry/merged-telemetry.ts";
 import { defaultMeshSettings } from "../../view/settings.ts";
+import type { MeshView } from "../../view/view.ts";
 
 const at = ["data", "mesh"];
 
@@ -17,8 +20,8 @@ type Found = Pick<Problem, "message" | "fix" | "key">;
 
 export const meshConfigWeakened = defineRule({
   id: "mesh-config-weakened",
-  subject: "MeshConfig",
-  reads: [],
+  subject: ["MeshConfig", "Namespace"],
+  reads: readsConfigSteps,
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls", "authorization"],
@@ -37,13 +40,37 @@ export const meshConfigWeakened = defineRule({
   },
 
   *compare(before, after) {
-    const [old, now] = [before.object.mesh, after.object.mesh];
-    for (const losses of [rootNamespaceMoved, identities, mtls, traffic, telemetry, controlPlane])
-      for (const found of losses(old, now)) yield { at, ...found };
-    for (const losses of [replacedParts, variables, runtimeFlags, trust, capture, forwardedHeaders])
-      for (const found of losses(old.defaultConfig, now.defaultConfig)) yield { at, ...found };
+    const [old, now] = [before.object, after.object];
+    if (old.kind === "Namespace" && now.kind === "Namespace")
+      yield* followedBy({ object: old, mesh: before.mesh }, { object: now, mesh: after.mesh });
+    if (old.kind === "MeshConfig" && now.kind === "MeshConfig")
+      for (const found of losses(old.mesh, now.mesh)) yield { at, ...found };
   },
 });
+
+interface Side {
+  readonly object: ObjectOf<"Namespace">;
+  readonly mesh: MeshView<(typeof readsConfigSteps)[number]>;
+}
+
+/** Between the mesh configs of two control planes, for a namespace that moves from one to the other. */
+function* followedBy(before: Side, after: Side): Iterable<Problem> {
+  for (const { revision, was, is } of movedSteps(before, after))
+    for (const { message, key = message, ...found } of losses(was.mesh, is.mesh))
+      yield {
+        at: [],
+        ...found,
+        message: `The namespace moves to revision ${JSON.stringify(revision)}, whose mesh config protects less: ${message}`,
+        key: `${revision}: ${key}`,
+        related: [is],
+      };
+}
+
+function* losses(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
+  for (const found of [rootNamespaceMoved, identities, mtls, traffic, telemetry, controlPlane]) yield* found(old, now);
+  for (const found of [replacedParts, variables, runtimeFlags, trust, capture, forwardedHeaders])
+    yield* found(old.defaultConfig, now.defaultConfig);
+}
 
 function* rootNamespaceMoved(old: MeshConfigFields, now: MeshConfigFields): Iterable<Found> {
   const { rootNamespace: otherwise } = defaultMeshSettings;
