@@ -6,7 +6,6 @@ import { Admissions } from "../authorization/requests/admitted.ts";
 import type { Applied } from "../authorization/requests/applied.ts";
 import { anyCallers, type Callers } from "../authorization/requests/gains.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
-import { hasIdentity } from "../authorization/requests/strangers.ts";
 import { Texts } from "../authorization/requests/texts.ts";
 import type { Sender } from "../gateways/gateway-senders.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
@@ -17,6 +16,7 @@ import { isForGateways } from "../waypoints/bindings.ts";
 import { throughWaypoint } from "../waypoints/new-ways.ts";
 import { servedPolicies } from "../waypoints/served-places.ts";
 import { usedWaypoints } from "../waypoints/served-traffic.ts";
+import { identityIn } from "./sources.ts";
 
 /** What `GatewayRefusals` read. A change of pods leads nowhere by it. */
 export const readsGatewayRefusals = [
@@ -114,8 +114,11 @@ export class GatewayRefusals {
     return fate;
   }
 
-  #ask({ applied, callers, at }: Decider, identity: Sender["identity"]): Fate {
-    const own = this.#admissions.any(applied, callers, [hasIdentity(identity), ...at]);
+  #ask({ applied, callers, at }: Decider, [, namespace, account]: Sender["identity"]): Fate {
+    const own = this.#admissions.any(applied, callers, [
+      identityIn(this.#side.mesh.settings, namespace, account),
+      ...at,
+    ]);
     if (own !== false) return own ? "admitted" : "unknown";
     // Where nobody is allowed, that is not about gateways.
     return this.#admissions.any(applied, callers, at) === true ? "refused" : "unknown";
