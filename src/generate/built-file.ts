@@ -90,15 +90,23 @@ const clientNode: Plugin = {
 };
 
 /**
- * Only `inject` of fastify, which is for tests, uses light-my-request: fastify asks for it when `inject` is called. It uses semver for plugins
- * that say for which versions of fastify they are, and Meshward registers none.
+ * What packages ask for and Meshward does not. Only `inject` of fastify, which is for tests, uses light-my-request: fastify asks for it when
+ * `inject` is called. It uses semver for plugins that say for which versions of fastify they are, and Meshward registers none. The client of
+ * Prometheus uses the API of OpenTelemetry for exemplars, which Meshward does not enable.
  */
-const fastify: Plugin = {
-  name: "fastify",
+const notAskedFor: ReadonlyMap<string, RegExp> = new Map([
+  ["fastify", /^(light-my-request|semver)$/],
+  ["@prometheus-io/client", /^@opentelemetry\/api$/],
+]);
+const leftOut: Plugin = {
+  name: "left-out",
   setup(bundle) {
-    bundle.onResolve({ filter: /^(light-my-request|semver)$/ }, ({ path, importer }) =>
-      /[\\/]node_modules[\\/]fastify[\\/]/.test(importer) ? { path, namespace: "not-asked-for" } : undefined,
-    );
+    for (const [name, filter] of notAskedFor)
+      bundle.onResolve({ filter }, ({ path, importer }) =>
+        importer.replaceAll("\\", "/").includes(`/node_modules/${name}/`)
+          ? { path, namespace: "not-asked-for" }
+          : undefined,
+      );
     bundle.onLoad({ filter: /./, namespace: "not-asked-for" }, () => ({ contents: "" }));
   },
 };
@@ -152,7 +160,7 @@ async function writeProgram(outfile: string): Promise<Metafile> {
     keepNames: true,
     sourcemap: "linked",
     banner: { js: prologue() },
-    plugins: [assets, builtins, clientNode, fastify],
+    plugins: [assets, builtins, clientNode, leftOut],
     metafile: true,
     logLevel: "warning",
   });
