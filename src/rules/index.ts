@@ -89,6 +89,7 @@ import { namespaceDefaultDenyMissing } from "./namespace/default-deny-missing.ts
 import { namespaceDefaultDenyRemoved } from "./namespace/default-deny-removed.ts";
 import { namespaceDefinitionRemoved } from "./namespace/definition-removed.ts";
 import { namespaceDenyWeakened } from "./namespace/deny-weakened.ts";
+import { namespaceEgressOpened } from "./namespace/egress-opened.ts";
 import { namespaceEnrolledBacksWebhook } from "./namespace/enrolled-backs-webhook.ts";
 import { namespaceFollowsBrokenRoute } from "./namespace/follows-broken-route.ts";
 import { namespaceGatewayRefused } from "./namespace/gateway-refused.ts";
@@ -284,6 +285,7 @@ export const rules: readonly BuiltInRule[] = [
   namespaceDefaultDenyRemoved,
   namespaceDefinitionRemoved,
   namespaceDenyWeakened,
+  namespaceEgressOpened,
   namespaceEnrolledBacksWebhook,
   namespaceFollowsBrokenRoute,
   namespaceGatewayRefused,

@@ -39,6 +39,11 @@ const workloadEntry = (name: string) =>
     spec: { address: "192.0.2.1", labels: { app: "app" } },
   });
 
+const sidecar = (name: string, mode: string, labels?: Readonly<Record<string, string>>) =>
+  manifest("networking.istio.io/v1", "Sidecar", named(name), {
+    spec: { outboundTrafficPolicy: { mode }, ...(labels === undefined ? {} : { workloadSelector: { labels } }) },
+  });
+
 /** Objects of another namespace that take the traffic of Services. */
 const takeovers: readonly CostShape[] = [
   {
@@ -237,6 +242,14 @@ const attachments: readonly CostShape[] = [
 export const settingsShapes: readonly CostShape[] = [
   ...takeovers,
   ...attachments,
+  {
+    title: "a Sidecar ends REGISTRY_ONLY, beside those of n workloads",
+    world: (n) => {
+      const [old, object] = [sidecar("all", "REGISTRY_ONLY"), sidecar("all", "ALLOW_ANY")];
+      const others = list(n, (i) => [workload(i), sidecar(`s-${i}`, "REGISTRY_ONLY", { app: `app-${i}` })]).flat();
+      return { objects: [injected(), ...others, old], change: { old, object } };
+    },
+  },
   {
     title: "the mesh config adds a trust domain over n namespaces",
     isMeshWide: true,

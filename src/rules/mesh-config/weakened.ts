@@ -25,7 +25,8 @@ export const meshConfigWeakened = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls", "authorization"],
-  summary: "The mesh config weakens the mesh: its identities, its mTLS, its proxies, its access logs or its metrics.",
+  summary:
+    "The mesh config weakens the mesh: its identities, its mTLS, its proxies, its access logs or its metrics; or a namespace moves to a revision whose mesh config does.",
   why: "Mesh-wide policies have an effect only in the root namespace (Istio pilot/pkg/model/authentication.go, pilot/pkg/model/authorization.go); without auto mTLS, clients send plaintext unless a DestinationRule sets TLS (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings); with a trust domain alias, identities of another domain are treated as identities of the mesh (pilot/pkg/security/trustdomain/bundle.go), and proxies accept certificates of additional authorities and their trust domains (pilot/pkg/networking/plugin/authn/util.go TrustDomainsForValidation); ztunnel knows its own trust domain alone. The default proxy config applies to every proxy.",
   fix: "Copy the mesh-wide policies into the new root namespace before moving it, give every host a DestinationRule with ISTIO_MUTUAL before disabling auto mTLS, and add an alias only for a domain whose certificate authority is as trustworthy as that of this mesh.",
   incident: {
@@ -35,7 +36,7 @@ export const meshConfigWeakened = defineRule({
     wayOut:
       "Apply the previous ConfigMap. istiod reads it again without a restart; what proxies get only when they start, such as the default proxy config, needs a restart of the pods that started meanwhile.",
     silentWhen:
-      "The field has no effect on protection, or the ConfigMap is new, so that no control plane had another mesh config before.",
+      "The field has no effect on protection, the ConfigMap is new, so that no control plane had another mesh config before, or pods choose another revision by their own labels.",
     page: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/",
   },
 
