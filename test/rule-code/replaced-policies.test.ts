@@ -88,6 +88,16 @@ describe("an ALLOW policy without a default deny beside it", () => {
       { there: [a], come: [policy("shop/b", { ...of({ app: "cart", v: "2" }), rules: [web] })] },
       [],
     ],
+    [
+      "beside one for everyone",
+      { there: [policy("shop/a", { ...of({ app: "cart" }), rules: [{}] })], come: [policy("shop/b", ofCart)] },
+      [],
+    ],
+    [
+      "beside one for everyone everywhere",
+      { there: [policy("shop/a", { rules: [{}] })], come: [policy("shop/b", ofCart)] },
+      ["b"],
+    ],
     ["one for two", { there: [cart, stock, front], gone: [a, stocks], come: [policy("shop/b", both)] }, []],
     ["for others too", { there: [cart, stock, front], gone: [a], come: [policy("shop/b", both)] }, ["b"]],
     ["for others", { there: [a], come: [policy("shop/b", ofStock)] }, ["b"]],

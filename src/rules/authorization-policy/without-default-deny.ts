@@ -3,6 +3,7 @@ import { defineRule } from "../../engine/rule.ts";
 import type { Labels } from "../../kube/object.ts";
 import {
   authorization,
+  type Coverage,
   hasDefaultDeny,
   type NamespaceAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
@@ -40,7 +41,7 @@ class GuardedSelections {
   /** Whether other policies guard whatever these labels select, or every such workload, and leave others open. */
   isOldGap(labels: Labels): boolean {
     const of = this.#authorization;
-    return leavesOpen(of) && (hasDefaultDeny(of.ofLabels(labels)) || this.#isEachGuarded(labels));
+    return leavesOpen(of) && (isSelected(of.ofLabels(labels)) || this.#isEachGuarded(labels));
   }
 
   #isEachGuarded(labels: Labels): boolean {
@@ -48,12 +49,16 @@ class GuardedSelections {
     const selected = of.knowsWorkloads ? of.workloadsByLabel.selected(labels) : [];
     let found = this.#areGuarded.get(selected);
     if (found === undefined) {
-      found = selected.length > 0 && selected.every((workload) => hasDefaultDeny(of.ofWorkload(workload)));
+      found = selected.length > 0 && selected.every((workload) => isSelected(of.ofWorkload(workload)));
       this.#areGuarded.set(selected, found);
     }
     return found;
   }
 }
+
+/** Guarded, or selected by an ALLOW policy that allows everyone, which leaves nothing to guard. */
+const isSelected = (coverage: Coverage): boolean =>
+  hasDefaultDeny(coverage) || coverage.openedAloneBy?.spec.selector !== undefined;
 
 /** Which labels of a namespace without a default deny select what policies guard. */
 const guardedSelections = fact(
