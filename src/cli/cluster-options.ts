@@ -1,6 +1,7 @@
 import { Option } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 import { indexesRead, kindsFollowed } from "../engine/declared-reads.ts";
+import { contentIndexes } from "../engine/same-content.ts";
 import type { Kind } from "../kube/kinds.ts";
 import { rules } from "../rules/index.ts";
 import { ClusterError } from "../sources/cluster/cluster-error.ts";
@@ -45,8 +46,8 @@ export const clusterWord = "cluster";
 /** The kinds that are read from a cluster. */
 export const kindsOfRules: readonly Kind[] = [...kindsFollowed(rules)];
 
-/** The indexes through which the rules look objects up. */
-export const indexesOfRules: readonly Index[] = indexesRead(rules);
+/** The indexes through which the rules, and the engine for them, look objects up. */
+export const indexesOfRules: readonly Index[] = [...indexesRead(rules), ...contentIndexes];
 
 /**
  * Connects, runs the task and closes every connection. Throws a UsageError of one line for what the cluster refuses.

@@ -6,6 +6,7 @@ import type { Budget } from "./budget.ts";
 import { type Finding, type FoundBy, messageOf } from "./finding.ts";
 import { FindingList } from "./finding-list.ts";
 import type { Problem } from "./rule.ts";
+import { sameContent } from "./same-content.ts";
 
 /** The two sides of a change, and the limits of its evaluation. */
 export interface Evaluated {
@@ -79,7 +80,7 @@ interface Judged {
  * others covers their keys, and is introduced if one of these is new.
  */
 function* ofState(judged: Judged, rest: Rest, evaluated: Evaluated): Generator<void, readonly Finding[]> {
-  const { by, old } = judged;
+  const { by } = judged;
   const { before, only, budget, mostAlone } = evaluated;
   const deleted = only?.object === undefined ? only?.old : undefined;
   const found = new FindingList(by, { most: mostAlone, deleted });
@@ -87,12 +88,18 @@ function* ofState(judged: Judged, rest: Rest, evaluated: Evaluated): Generator<v
   for (let step = rest.first; !step.done; step = rest.problems.next()) {
     if (step.value !== undefined && step.value.latent !== true) {
       // Only objects with a problem are evaluated before the change too.
-      known ??= yield* knownFrom(checked(by, old, before), budget);
-      addOfState(found, step.value, { ...judged, known });
+      known ??= yield* knownFrom(problemsBefore(judged, before), budget);
+      addOfState(found, step.value, { ...judged, known, before });
     }
     if (budget?.isSliceOver() === true) yield;
   }
   return found.all();
+}
+
+/** A new object has the problems of one that says the same, except in rules of policies, which may be about names. */
+function problemsBefore({ by, old }: Judged, before: Mesh): Iterable<Problem | undefined> {
+  const same = old === undefined && by.rule.definedBy === undefined ? sameContent(by.subject, before) : old;
+  return checked(by, same, before);
 }
 
 const checked = (
@@ -110,20 +117,26 @@ interface Known {
 }
 const forNoOthers: ReadonlySet<string> = new Set();
 interface Before extends Judged {
+  readonly before: Mesh;
   readonly known: Known;
 }
 
-function addOfState(found: FindingList, problem: Problem, { by, old, known }: Before): void {
+function addOfState(found: FindingList, problem: Problem, judged: Before): void {
+  const { known } = judged;
   const key = keyOf(problem);
   const left = known.left.get(key) ?? 0;
   if (left > 0) known.left.set(key, left - 1);
-  if (isKnown(problem, key, left, known)) {
-    found.add(problem, false);
-    return;
-  }
-  const { rule, subject, setting } = by;
+  if (isKnown(problem, key, left, known) || wasSo(problem, judged)) found.add(problem, false);
+  else found.add(asNew(problem, judged), true);
+}
+
+/** Asked of what may be denied only: what warns at most is new, as it says of this object. */
+const wasSo = (problem: Problem, { by: { rule, subject }, before }: Before): boolean =>
+  problem.onlyWarns === undefined && rule.wasSo?.(subject, problem, before) === true;
+
+function asNew(problem: Problem, { by: { rule, subject, setting }, old }: Before): Problem {
   const isRollback = old !== undefined && rule.isRollback?.(old, subject, problem, setting.parameters) === true;
-  found.add(isRollback ? { ...problem, onlyWarns: "it goes back to what was there before" } : problem, true);
+  return isRollback ? { ...problem, onlyWarns: "it goes back to what was there before" } : problem;
 }
 
 function isKnown({ alsoFor, like }: Problem, key: string, left: number, known: Known): boolean {

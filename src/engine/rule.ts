@@ -183,6 +183,11 @@ export interface ChangedSide<S extends Kind, R extends Reads> extends RuleSide<S
 export interface StateRule<S extends Kind, R extends Reads, P extends Parameters, I extends Incident = never>
   extends Metadata<S, R, P, I> {
   check(object: ObjectOf<S>, mesh: MeshView<R>, parameters: ValuesOf<P>): Iterable<Problem | undefined>;
+  /**
+   * Whether others before the change affected at least the same in the same way, so that an object with a new problem, which may be new itself,
+   * takes nothing from anybody and gives nothing away. Then the problem is not introduced.
+   */
+  wasSo?(object: ObjectOf<S>, problem: Problem, before: MeshView<R>): boolean;
   /** Whether a change that introduces a problem reduces harm, as a rollback does. Then the problem warns at most. */
   isRollback?(before: ObjectOf<S>, after: ObjectOf<S>, problem: Problem, parameters: ValuesOf<P>): boolean;
 }
@@ -204,6 +209,7 @@ export interface Rule extends Metadata<Kind, Reads, Parameters, Incident> {
   readonly worksWithout: readonly Kind[];
   readonly tags: readonly string[];
   check?(object: AnyObject, mesh: Mesh, parameters: Values): Iterable<Problem | undefined>;
+  wasSo?(object: AnyObject, problem: Problem, before: Mesh): boolean;
   isRollback?(before: AnyObject, after: AnyObject, problem: Problem, parameters: Values): boolean;
   compare?(
     before: { readonly object: AnyObject; readonly mesh: Mesh },

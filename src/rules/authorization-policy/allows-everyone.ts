@@ -20,28 +20,37 @@ import {
   servicesTargeted,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
-import { namesItsCallers, type Reach, reachesOfRules, reachOf, widest } from "../../mesh/authorization/reach.ts";
+import {
+  isSameForMesh,
+  namesItsCallers,
+  type Reach,
+  reachesOfRules,
+  reachOf,
+  widest,
+} from "../../mesh/authorization/reach.ts";
 import { type Enforcer, enforcers } from "../../mesh/authorization/rules.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
+import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
+import { revisionLabel } from "../../mesh/objects/labels.ts";
 import { type CoverageElsewhere, coverageElsewhere } from "../../mesh/waypoints/shared-waypoints.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
-/** An ALLOW policy that allows everyone in some data plane, and its namespace. Most policies do not. */
-const namespaceOfOpenPolicy = relation(
-  "namespaceOfOpenPolicy",
-  index("AuthorizationPolicy", (policy, settings) => {
-    const isOpen =
-      actionOf(policy) === "ALLOW" &&
-      !namesItsCallers(policy) &&
-      enforcers.some((enforcer) => reachOf(policy, enforcer, settings) !== "some");
-    return isOpen && isEnforced(policy, settings) ? [policy.metadata.namespace] : [];
-  }),
-  namespaceByName,
-);
+/** ALLOW policies that allow everyone in some data plane. Most policies do not. */
+const openPolicies = index("AuthorizationPolicy", (policy, settings) => {
+  const isOpen =
+    actionOf(policy) === "ALLOW" &&
+    !namesItsCallers(policy) &&
+    enforcers.some((enforcer) => reachOf(policy, enforcer, settings) !== "some");
+  return isOpen && isEnforced(policy, settings) ? [policy.metadata.namespace] : [];
+});
+/** The namespace of an open policy. */
+const namespaceOfOpenPolicy = relation("namespaceOfOpenPolicy", openPolicies, namespaceByName);
+/** The open policies of a namespace. */
+const openPoliciesOfNamespace = relation("openPoliciesOfNamespace", namespaceByName, openPolicies);
 
 /** The objects in a namespace to which open policies can apply, and whether these have a default deny. */
 const openable = fact(
@@ -55,11 +64,35 @@ const openable = fact(
     }),
 );
 
+/** What the open policies of a namespace allow already, in the form of `grant`. */
+const grantedToEveryone = fact(
+  "grantedToEveryone",
+  "Namespace",
+  [openPoliciesOfNamespace, openable],
+  (namespace, mesh) => {
+    const known = new Set<string>();
+    for (const policy of mesh.related(openPoliciesOfNamespace, namespace)) {
+      const isEnforcedHere = mesh.get(openable, namespace).concernedBy(policy).enforcedBy.size > 0;
+      if (!isEnforcedHere) continue;
+      if (isWhole(policy)) known.add(grant(policy, "everyone"));
+      if (enforcers.every((enforcer) => isSameForMesh(policy, enforcer, mesh.settings)))
+        known.add(grant(policy, "authenticated"));
+    }
+    return known;
+  },
+);
+
+/** Every request of these callers, at what the policy applies to. */
+const grant = (policy: AuthorizationPolicy, reach: Reach): string =>
+  JSON.stringify([scopeOf(policy), policy.metadata.labels[revisionLabel], reach]);
+
+const reads = [namespaceOfOpenPolicy, openable, grantedToEveryone, authorization, ...readsCertainCallers] as const;
+
 export const authorizationPolicyAllowsEveryone = defineRule({
   id: "authorization-policy-allows-everyone",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfOpenPolicy, openable],
-  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry"],
+  reads,
+  worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["deny-all-gap"],
@@ -73,28 +106,57 @@ export const authorizationPolicyAllowsEveryone = defineRule({
     wayOut:
       "Delete the policy or apply its previous version: the default deny and the other ALLOW policies count again within seconds.",
     silentWhen:
-      "The policy has another action than ALLOW or is a dry run. The rule only warns where the policy is for ingress gateways, which expect callers from outside the mesh, where nothing is denied by default, where an older policy has the rule `{}`, and where a DENY policy denies everything, so that an ALLOW policy cancels nothing.",
+      "The policy has another action than ALLOW or is a dry run. The rule only warns where the policy is for ingress gateways, which expect callers from outside the mesh, where nothing is denied by default, where another policy has the rule `{}` already, where mTLS is STRICT and another one allows each identity already, and where a DENY policy denies everything, so that an ALLOW policy cancels nothing.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *check(policy, mesh) {
     for (const namespace of mesh.related(namespaceOfOpenPolicy, policy)) {
-      const { enforcedBy, denied, inside } = mesh.get(openable, namespace).concernedBy(policy);
+      const concerns = mesh.get(openable, namespace);
+      const { denied, inside } = concerns.concernedBy(policy);
       const [isDenied, isInside] = [cancelledBy(policy, denied), cancelledBy(policy, inside)];
       const keysAt = keysOf(policy);
-      const byEnforcer = [...enforcedBy].map((enforcer) => reachesOfRules(policy, enforcer, mesh.settings));
-      const reaches = policy.spec.rules.map((_, i) => widest(byEnforcer.flatMap((all) => all[i]?.reach ?? [])));
-      for (const [i, reach] of reaches.entries()) {
-        const isWhole = byEnforcer.some((all) => all[i]?.isWhole === true);
-        if (reach !== "some")
-          yield problemOf(["spec", "rules", i], reach, keysAt(reach), { isDenied, isInside, isWhole });
-      }
-      const together = widest([...enforcedBy].map((enforcer) => reachOf(policy, enforcer, mesh.settings)));
-      if (together !== widest(reaches))
-        yield problemOf(["spec", "rules"], together, keysAt(together), { isDenied, isInside, isWhole: false });
+      for (const { at, reach, isWhole } of openingsOf(policy, concerns, mesh.settings))
+        yield problemOf(at, reach, keysAt(reach), { isDenied, isInside, isWhole });
     }
   },
+
+  wasSo: (policy, _problem, before) =>
+    before.related(namespaceOfOpenPolicy, policy).some((namespace) => allowed(policy, namespace, before)),
 });
+
+/** Whether everyone may send every request to the same objects, because of other policies. */
+function allowed(policy: AuthorizationPolicy, namespace: Namespace, mesh: MeshView<(typeof reads)[number]>): boolean {
+  const known = mesh.get(grantedToEveryone, namespace);
+  if (known.has(grant(policy, "everyone"))) return true;
+  if (targetRefsOf(policy).length > 0) return false;
+  const { openedAloneBy } = mesh.get(authorization, namespace).ofLabels(policy.spec.selector?.matchLabels ?? noLabels);
+  if (openedAloneBy !== undefined && isWhole(openedAloneBy)) return true;
+  // Where mTLS is STRICT, everyone has an identity.
+  const haveIdentity = () => new CertainCallers({ object: namespace, mesh }).ofUnselected.haveIdentity;
+  return known.has(grant(policy, "authenticated")) && haveIdentity();
+}
+
+interface Opening {
+  readonly at: Path;
+  readonly reach: Reach;
+  /** The rule matches every request. */
+  readonly isWhole: boolean;
+}
+
+/** The rules that restrict nobody, or that do so together, where anything enforces the policy. */
+function openingsOf(policy: AuthorizationPolicy, of: Openable, settings: MeshSettings): readonly Opening[] {
+  const { enforcedBy } = of.concernedBy(policy);
+  const byEnforcer = [...enforcedBy].map((enforcer) => reachesOfRules(policy, enforcer, settings));
+  const reaches = policy.spec.rules.map((_, i) => widest(byEnforcer.flatMap((all) => all[i]?.reach ?? [])));
+  const found = reaches.flatMap((reach, i): readonly Opening[] =>
+    reach === "some"
+      ? []
+      : [{ at: ["spec", "rules", i], reach, isWhole: byEnforcer.some((all) => all[i]?.isWhole === true) }],
+  );
+  const together = widest([...enforcedBy].map((enforcer) => reachOf(policy, enforcer, settings)));
+  return together === widest(reaches) ? found : [...found, { at: ["spec", "rules"], reach: together, isWhole: false }];
+}
 
 type Keys = Pick<Problem, "key" | "like" | "alsoFor">;
 

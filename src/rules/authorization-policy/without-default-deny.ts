@@ -1,15 +1,18 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
+import type { Labels } from "../../kube/object.ts";
 import {
   authorization,
+  type Coverage,
   hasDefaultDeny,
   type NamespaceAuthorization,
 } from "../../mesh/authorization/effective-authorization.ts";
 import { actionOf, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { fixOfUndiscovered } from "../../mesh/membership/control-plane.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { index, relation } from "../../view/view.ts";
+import { fact, index, relation } from "../../view/view.ts";
 
 /** An ALLOW policy that selects workloads, and its namespace. */
 const namespaceOfSelectingPolicy = relation(
@@ -24,10 +27,51 @@ const namespaceOfSelectingPolicy = relation(
   namespaceByName,
 );
 
+const noLabels: Labels = Object.freeze({});
+
+/** Which selectors select what has a default deny of its own. Each is evaluated once, regardless of the number of policies. */
+class GuardedSelections {
+  readonly #authorization: NamespaceAuthorization;
+  readonly #areGuarded = new Map<readonly Workload[], boolean>();
+
+  constructor(of: NamespaceAuthorization) {
+    this.#authorization = of;
+  }
+
+  /** Whether other policies guard whatever these labels select, or every such workload, and leave others open. */
+  isOldGap(labels: Labels): boolean {
+    const of = this.#authorization;
+    return leavesOpen(of) && (isSelected(of.ofLabels(labels)) || this.#isEachGuarded(labels));
+  }
+
+  #isEachGuarded(labels: Labels): boolean {
+    const of = this.#authorization;
+    const selected = of.knowsWorkloads ? of.workloadsByLabel.selected(labels) : [];
+    let found = this.#areGuarded.get(selected);
+    if (found === undefined) {
+      found = selected.length > 0 && selected.every((workload) => isSelected(of.ofWorkload(workload)));
+      this.#areGuarded.set(selected, found);
+    }
+    return found;
+  }
+}
+
+/** Guarded, or selected by an ALLOW policy that allows everyone, which leaves nothing to guard. */
+const isSelected = (coverage: Coverage): boolean =>
+  hasDefaultDeny(coverage) || coverage.openedAloneBy?.spec.selector !== undefined;
+
+/** Which labels of a namespace without a default deny select what policies guard. */
+const guardedSelections = fact(
+  "guardedSelections",
+  "Namespace",
+  [authorization],
+  (namespace, mesh) => new GuardedSelections(mesh.get(authorization, namespace)),
+);
+
 export const authorizationPolicyWithoutDefaultDeny = defineRule({
   id: "authorization-policy-without-default-deny",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfSelectingPolicy, authorization],
+  reads: [namespaceOfSelectingPolicy, authorization, guardedSelections],
   worksWithout: ["Workload", "KubernetesGateway"],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
@@ -44,7 +88,7 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
     wayOut:
       "Create the default deny only after an ALLOW policy for each caller that the other workloads need: it denies everything else at once.",
     silentWhen:
-      "The policy is in the root namespace, a default deny of the mesh applies, or ALLOW policies select each workload of the namespace, one by one.",
+      "The policy is in the root namespace, a default deny of the mesh applies, or ALLOW policies select each workload of the namespace, one by one. The rule only warns of a policy for workloads that others selected before.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -68,6 +112,14 @@ export const authorizationPolicyWithoutDefaultDeny = defineRule({
       };
     }
   },
+
+  // Whoever selects the same workloads as others do leaves nothing open that was not.
+  wasSo: (policy, _problem, before) =>
+    before
+      .related(namespaceOfSelectingPolicy, policy)
+      .some((namespace) =>
+        before.get(guardedSelections, namespace).isOldGap(policy.spec.selector?.matchLabels ?? noLabels),
+      ),
 });
 
 const openedBeside = (found: NamespaceAuthorization): string =>

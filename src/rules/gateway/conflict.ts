@@ -65,7 +65,8 @@ function problemOf(conflict: ServerConflict, gateway: Gateway): Problem {
   return {
     at: ["spec", "servers", server],
     message: messageOf(conflict, own, otherOf(conflict, gateway)),
-    key: `${kind} ${own?.port?.number ?? 0} ${what} ${isOwn ? "" : idOf(other)}`,
+    // The same server is lost, whichever other one takes its place.
+    key: `${kind} ${own?.port?.number ?? 0} ${what} ${isOwn ? "own" : "other"}`,
     ...(related.length > 0 ? { related } : {}),
     ...(evidence.length > 0 ? { evidence } : {}),
   };

@@ -48,6 +48,7 @@ export const namespaceAuthorizationOpened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const callers = new CertainCallers(after);
     const reported = new Set<string>();
+    let isCertain = false;
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
@@ -57,9 +58,10 @@ export const namespaceAuthorizationOpened = defineRule({
       const key = keyOfOpened(opened, place, doubt);
       if (!reported.has(key)) yield problemOf(opened, place, { key, doubt });
       reported.add(key);
+      isCertain ||= doubt === undefined;
     }
     const open = (place: ChangedPlace, of: Callers) => openedAt(place, questions, { harmless, callers: of });
-    yield* ofTcp(reported.size > 0 ? [] : tcpPlaces(before, after), callers, open);
+    yield* ofTcp(isCertain ? [] : tcpPlaces(before, after), callers, open);
     yield* joined(before, after, (place) => open(place, throughWaypoint));
   },
 });

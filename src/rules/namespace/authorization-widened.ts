@@ -17,9 +17,10 @@ import { formatGain, formatRequest, formatRule, policiesOfGain } from "../../mes
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
 import { reachOf } from "../../mesh/authorization/reach.ts";
 import type { Applied } from "../../mesh/authorization/requests/applied.ts";
-import { type Answer, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
+import { type Answer, anyCallers, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
+import { tcpPlaces } from "../../mesh/authorization/tcp-places.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import {
@@ -63,23 +64,60 @@ export const namespaceAuthorizationWidened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const reported = new Set<string>();
     const callers = new CertainCallers(after);
+    const opened = new OpenedAtTcp([before, after], callers);
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined) continue;
-      const { gain, isUndecided } = widening(questions, place, callers.at(place));
+      const found = widening(questions, place, callers.at(place));
+      const { gain, isUndecided } = found;
+      if (losesDefaultDeny(place) || (gain === undefined && !isUndecided)) continue;
       const key = gain === undefined ? "undecided" : keyOfGain(gain, place);
-      if (reported.has(key) || losesDefaultDeny(place)) continue;
-      if (gain !== undefined) yield problemOf(gain, place, key);
-      else if (isUndecided) yield undecidedAt(place);
-      else continue;
+      if (reported.has(key) || (yield* opened.includes(found))) continue;
+      yield gain === undefined ? undecidedAt(place) : problemOf(gain, place, key);
       reported.add(key);
     }
     yield* providersLost(before, after);
   },
 });
 
+/** What namespace-authorization-opened denies at ports of TCP, where nothing is gained at those of HTTP. Found when it is asked for. */
+class OpenedAtTcp {
+  readonly #sides: readonly [before: Side, after: Side];
+  readonly #callers: CertainCallers;
+  #rules: ReadonlySet<unknown> | undefined;
+
+  constructor(sides: readonly [before: Side, after: Side], callers: CertainCallers) {
+    this.#sides = sides;
+    this.#callers = callers;
+  }
+
+  *includes({ gain, isOfTcp }: Widening): Generator<undefined, boolean> {
+    if (isOfTcp !== true || gain?.by === undefined) return false;
+    this.#rules ??= yield* this.#find();
+    return this.#rules.has(gain.by);
+  }
+
+  *#find(): Generator<undefined, ReadonlySet<unknown>> {
+    const [before, after] = this.#sides;
+    const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
+    const rules = new Set<unknown>();
+    for (const one of tcpPlaces(before, after)) {
+      yield;
+      if (one === undefined || losesDefaultDeny(one.place)) continue;
+      const of = { ...anyCallers, ...this.#callers.at(one.place), toPorts: one.toPorts };
+      rules.add(questions.opened(one.place.asked, usuallyHarmless, of).gain?.by);
+    }
+    return rules;
+  }
+}
+
+interface Widening extends Answer {
+  /** Only ports that are not HTTP gain something. */
+  readonly isOfTcp?: true;
+}
+
 /** Without what other rules report: an opening, and a policy of the namespace that allows every workload of the mesh. */
-function widening(questions: Questions, place: ChangedPlace, callers: Callers | undefined): Answer {
+function widening(questions: Questions, place: ChangedPlace, callers: Callers | undefined): Widening {
   const nothing = { gain: undefined, isUndecided: false };
   const all = questions.widened(place.asked, callers);
   if (all.gain === undefined)
@@ -98,13 +136,13 @@ function wideningOfTcp(
   questions: Questions,
   { asked }: ChangedPlace,
   { callers, ofHttp }: { readonly callers: Callers | undefined; readonly ofHttp: Answer },
-): Answer {
+): Widening {
   if (asked.was.place !== "http" || questions.hasAnswered) return ofHttp;
   if (questions.denyLost(asked, callers).gain !== undefined) return ofHttp;
   const asTcp = asked.at("tcp");
   const found = [questions.widened(asTcp, callers), questions.denyLost(asTcp, callers)];
   const gain = found.find((answer) => answer.gain !== undefined)?.gain;
-  return { gain, isUndecided: ofHttp.isUndecided || found.some(({ isUndecided }) => isUndecided) };
+  return { gain, isUndecided: ofHttp.isUndecided || found.some(({ isUndecided }) => isUndecided), isOfTcp: true };
 }
 
 const problemOf = (gain: Gain, place: ChangedPlace, key: string): Problem => ({

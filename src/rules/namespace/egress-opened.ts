@@ -27,7 +27,6 @@ export const namespaceEgressOpened = defineRule({
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
   stage: "trial",
-  tags: ["sidecar"],
   summary: "A Sidecar lets workloads send requests to hosts that the mesh does not know, which their sidecars refused.",
   why: "With outboundTrafficPolicy REGISTRY_ONLY, a sidecar refuses connections to what no Service and no ServiceEntry defines. The outboundTrafficPolicy of a Sidecar counts instead of that of the mesh config, and a Sidecar of the root namespace counts where a namespace has none (Istio pilot/pkg/model/sidecar.go convertToSidecarScope, pilot/pkg/model/push_context.go doGetSidecarScope). So a new Sidecar, or the deletion of one, opens the way out of the mesh without any ServiceEntry.",
   fix: "Keep outboundTrafficPolicy.mode at REGISTRY_ONLY, and add a ServiceEntry for each external host that is needed.",
