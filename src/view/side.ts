@@ -137,8 +137,14 @@ class Side implements Mesh {
     this.#spend(wanted.length + found.length);
     return found;
   }
-  /** A list is created once for each key. Keys without objects are not stored: a host has many of them. */
+  /**
+   * A list is created once for each key, and for both sides of a change that makes no difference. Keys without objects are not stored: a
+   * host has many of them.
+   */
   #listAt(index: Index, key: string): readonly AnyObject[] {
+    const beside = this.#beside;
+    if (beside !== undefined && beside.settings.size === 0 && !beside.kinds.has(index.kind))
+      return beside.side.#listAt(index, key);
     const lists = this.#lists.get(index);
     const known = lists?.get(key);
     if (known !== undefined) return known;

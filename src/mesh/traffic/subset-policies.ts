@@ -1,8 +1,13 @@
-import { fact, relation } from "../../view/view.ts";
+import { fact, type MeshView, relation } from "../../view/view.ts";
 import { definingEntriesOfAlias, serviceOfAlias } from "./aliased-hosts.ts";
+import { backendTlsPoliciesOfService } from "./backend-tls-policies.ts";
 import { entryByHost, serviceByHost } from "./definition-choice.ts";
 import { type DestinationRule, exactSubsetHosts } from "./destination-rules.ts";
+<<<<<<< HEAD
 import { policyRuleReads, policyRulesFor } from "./policy-rules.ts";
+=======
+import { hasPolicyRules, policyRuleReads, policyRulesOf } from "./policy-rules.ts";
+>>>>>>> jb
 import { aliasesOfSubsets } from "./subset-aliases.ts";
 
 /** A VirtualService and the Services of which it names subsets. */
@@ -29,3 +34,12 @@ export const policyRulesOfSubsets = fact(
     return made.length === 0 ? none : made;
   },
 );
+
+/** What `policyRulesAt` reads. */
+export const policyRulesAtReads = [policyRulesOfSubsets, backendTlsPoliciesOfService] as const;
+
+/** The same. Most meshes have no such policy, so that no host needs to be looked up. */
+export const policyRulesAt = (
+  host: string,
+  mesh: MeshView<(typeof policyRulesAtReads)[number]>,
+): readonly DestinationRule[] => (hasPolicyRules(mesh) ? mesh.get(policyRulesOfSubsets, host) : none);

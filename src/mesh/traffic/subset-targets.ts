@@ -1,7 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { aliasedHost } from "./aliased-hosts.ts";
-import { backendTlsPoliciesOfService } from "./backend-tls-policies.ts";
 import {
   readsRuleHosts,
   ruleHostsOver,
@@ -13,11 +12,9 @@ import { serviceEntriesOfVirtualService } from "./destination-rules.ts";
 import { HostPatterns } from "./host-patterns.ts";
 import { coveringHosts, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias } from "./subset-aliases.ts";
-import { hasPolicyRules } from "./policy-rules.ts";
-import { policyRulesOfSubsets } from "./subset-policies.ts";
+import { policyRulesAt, policyRulesAtReads } from "./subset-policies.ts";
 import { SubsetsOfHost } from "./subsets.ts";
 
-const nothing: readonly never[] = [];
 type Service = ObjectOf<"Service">;
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 
@@ -117,7 +114,7 @@ export const hostOfSubsets = fact(
 const readsOfTarget = [
   ...readsRuleHosts,
   ...[serviceEntriesOfVirtualService, entriesAtKey, namespacesTogether, subsetsOfWildcards],
-  ...[aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias, policyRulesOfSubsets, backendTlsPoliciesOfService],
+  ...[aliasesOfSubsets, destinationRulesOfAlias, entriesOfAlias, ...policyRulesAtReads],
 ] as const;
 
 /** The look-up results for subsets of a host whose DestinationRules decide. */
@@ -125,7 +122,7 @@ function subsetsFor(host: string, mesh: MeshView<(typeof readsOfTarget)[number]>
   const hosts = ruleHostsOver(host, mesh);
   const namespaces = serviceNamespacesOfHost(host, mesh);
   const { settings } = mesh;
-  const made = hasPolicyRules(mesh) ? mesh.get(policyRulesOfSubsets, host) : nothing;
+  const made = policyRulesAt(host, mesh);
   if (made.length > 0) return new SubsetsOfHost(rulesWithMade(host, made, hosts, mesh), new Set(namespaces), settings);
   const [first] = hosts;
   if (first !== undefined && first !== host) return mesh.get(subsetsOfWildcards, JSON.stringify([hosts, namespaces]));

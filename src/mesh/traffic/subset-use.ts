@@ -1,5 +1,5 @@
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { isServed } from "../objects/revision.ts";
 import { delegatedRoutes, type Delegating, delegatingReads, delegatingTo, mostDelegating } from "./delegate-routes.ts";
@@ -82,16 +82,15 @@ export const virtualServicesToWildcardSubsets = relation(
 );
 
 /** The requests that a VirtualService sends to subsets, by subsetKey, with itself or the one that delegates them to it. */
-export const routedToSubsets = fact(
-  "routedToSubsets",
-  "VirtualService",
-  [delegatedToSubsets],
-  (virtualService, mesh): ReadonlyMap<string, VirtualService> => {
-    if (isDelegate(virtualService)) return mesh.get(delegatedToSubsets, virtualService);
-    const keys = routedBy(virtualService, virtualService.metadata.namespace, mesh.settings);
-    return new Map([...keys].map((key) => [key, virtualService]));
-  },
-);
+export function* routedToSubsets(
+  virtualService: VirtualService,
+  mesh: MeshView<typeof delegatedToSubsets>,
+): Iterable<readonly [requests: string, root: VirtualService]> {
+  if (isDelegate(virtualService)) yield* mesh.get(delegatedToSubsets, virtualService);
+  else
+    for (const requests of routedBy(virtualService, virtualService.metadata.namespace, mesh.settings))
+      yield [requests, virtualService];
+}
 
 /** A VirtualService that sends requests to a subset, and another name for the host that it uses. */
 interface AliasedUse {

@@ -8,9 +8,9 @@ import {
   destinationRulesOfVirtualService,
   hostOfRule,
 } from "./destination-rules.ts";
-import { coveringHosts } from "./hosts.ts";
-import { policyRulesOfSubsets } from "./subset-policies.ts";
-import { routedToSubsets, virtualServicesToWildcardSubsets } from "./subset-use.ts";
+import { coveringHosts, isWildcard } from "./hosts.ts";
+import { policyRulesAt, policyRulesAtReads, policyRulesOfSubsets } from "./subset-policies.ts";
+import { delegatedToSubsets, routedToSubsets, virtualServicesToWildcardSubsets } from "./subset-use.ts";
 import type { VirtualService } from "./virtual-services.ts";
 
 /** A VirtualService that sends requests to a subset, and itself or the one that delegates them to it. */
@@ -32,7 +32,7 @@ const destinationRulesBelow = relation(
 );
 
 const reads = [
-  ...[virtualServicesToWildcardSubsets, routedToSubsets, policyRulesOfSubsets],
+  ...[virtualServicesToWildcardSubsets, delegatedToSubsets, ...policyRulesAtReads],
   ...[destinationRulesOfVirtualService, ...readsRuleHosts],
 ] as const;
 
@@ -49,7 +49,7 @@ export const wildcardSubsets = fact("wildcardSubsets", "key", reads, (key, mesh)
  * all their hosts, whose own subsets have no part in this.
  */
 export const waysToWildcardSubsets = [
-  ...[virtualServicesToWildcardSubsets, routedToSubsets, policyRulesOfSubsets, destinationRulesBelow],
+  ...[virtualServicesToWildcardSubsets, delegatedToSubsets, policyRulesOfSubsets, destinationRulesBelow],
 ];
 
 type View = MeshView<(typeof reads)[number]>;
@@ -81,7 +81,7 @@ class WildcardSubsets {
   }
 
   #follow(virtualService: VirtualService): void {
-    for (const [requests, root] of this.#mesh.get(routedToSubsets, virtualService)) {
+    for (const [requests, root] of routedToSubsets(virtualService, this.#mesh)) {
       const [host = "", subset = ""] = requests.split("\n", 2);
       if (!this.#names.has(subset)) continue;
       const wildcard = this.#wildcardOf(host);
@@ -94,11 +94,14 @@ class WildcardSubsets {
   }
 
   #wildcardOf(host: string): string | undefined {
-    if (!this.#wildcards.has(host)) {
-      const isHidden = this.#mesh.get(policyRulesOfSubsets, host).length > 0;
-      this.#wildcards.set(host, isHidden ? undefined : ruleHostsOver(host, this.#mesh)[0]);
-    }
+    if (!this.#wildcards.has(host)) this.#wildcards.set(host, this.#findWildcard(host));
     return this.#wildcards.get(host);
+  }
+
+  /** Most hosts have a rule of their own, which needs no further look-up. */
+  #findWildcard(host: string): string | undefined {
+    if (!isWildcard(host) && this.#mesh.hasUnder(destinationRulesOfVirtualService, host)) return undefined;
+    return policyRulesAt(host, this.#mesh).length > 0 ? undefined : ruleHostsOver(host, this.#mesh)[0];
   }
 }
 

@@ -7,6 +7,7 @@ export const kubernetesServiceNobodyAllowed = defineRule({
   subject: "Service",
   reads: readsClosedPods,
   worksWithout: ["Sidecar"],
+  onlyWith: "AuthorizationPolicy",
   mode: "warn",
   since: "0.1.0",
   stage: "trial",

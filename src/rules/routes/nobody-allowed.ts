@@ -23,6 +23,7 @@ export const routesNobodyAllowed = defineRule({
   subject: ["KubernetesRoute", "VirtualService"],
   reads,
   worksWithout: ["DestinationRule", "Sidecar"],
+  onlyWith: "AuthorizationPolicy",
   mode: "warn",
   onlyOwnChanges: true,
   since: "0.1.0",

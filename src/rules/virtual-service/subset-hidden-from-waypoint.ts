@@ -21,6 +21,7 @@ export const virtualServiceSubsetHiddenFromWaypoint = defineRule({
   subject: "VirtualService",
   reads: [...waypointsApartReads, destinationRulesOfVirtualService, subsetsOfHost, apart],
   worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload"],
+  onlyWith: "KubernetesGateway",
   mode: "deny",
   since: "0.1.0",
   tags: ["ambient", "canary"],
