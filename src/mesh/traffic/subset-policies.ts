@@ -3,11 +3,7 @@ import { definingEntriesOfAlias, serviceOfAlias } from "./aliased-hosts.ts";
 import { backendTlsPoliciesOfService } from "./backend-tls-policies.ts";
 import { entryByHost, serviceByHost } from "./definition-choice.ts";
 import { type DestinationRule, exactSubsetHosts } from "./destination-rules.ts";
-<<<<<<< HEAD
-import { policyRuleReads, policyRulesFor } from "./policy-rules.ts";
-=======
-import { hasPolicyRules, policyRuleReads, policyRulesOf } from "./policy-rules.ts";
->>>>>>> jb
+import { hasPolicyRules, policyRuleReads, policyRulesFor } from "./policy-rules.ts";
 import { aliasesOfSubsets } from "./subset-aliases.ts";
 
 /** A VirtualService and the Services of which it names subsets. */
