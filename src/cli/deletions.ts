@@ -1,6 +1,6 @@
-import { identityOf, keyOf } from "../kube/identity.ts";
+import { identityOf, keyFor, keyOf } from "../kube/identity.ts";
 import { allKinds } from "../kube/kinds.ts";
-import type { AnyObject } from "../kube/object.ts";
+import { type AnyObject, readObject } from "../kube/object.ts";
 import { isCapture } from "../sources/cluster/capture.ts";
 import { type FileMesh, fileMeshOf, type FileObject } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
@@ -33,7 +33,7 @@ export function assertDeletable({ mesh, prune, delete: path }: DeletionOptions):
 }
 
 /**
- * The objects that `--delete` deletes from the mesh: as the mesh contains them, with the manifest that names them. Throws a
+ * The objects that the files empty, and those that `--delete` deletes from the mesh: as the mesh contains them, with the manifest that names them. Throws a
  * UsageError if it names an object that the mesh does not contain, or that is also applied.
  */
 export async function deletionsOf(
@@ -43,8 +43,26 @@ export async function deletionsOf(
   terminal: Pick<Terminal, "input">,
 ): Promise<readonly FileObject[]> {
   if (base === undefined) return [];
-  return options.delete === undefined ? [] : deletedFrom(base, files, options, terminal);
+  const emptied = emptiedConfigs(base, files, options);
+  return options.delete === undefined ? emptied : [...emptied, ...(await deletedFrom(base, files, options, terminal))];
 }
+
+/** The mesh configs and injectors' configurations of which the files write the ConfigMap without its key, which istiod takes for gone. */
+function emptiedConfigs(
+  { mesh }: FileMesh,
+  { others }: FileMesh,
+  { namespace: defaultNamespace }: DeletionOptions,
+): readonly FileObject[] {
+  return others.flatMap((manifest) => {
+    if (manifest.apiVersion !== "v1" || manifest.kind !== "ConfigMap") return [];
+    const { name, namespace } = readObject("MeshConfig", manifest.raw, defaultNamespace).metadata;
+    return configKinds.flatMap((kind) => {
+      const object = mesh.find(kind, keyFor(kind, { originKind: manifest.kind, namespace, name }));
+      return object === undefined ? [] : [{ object, manifest }];
+    });
+  });
+}
+const configKinds = ["MeshConfig", "InjectorConfig"] as const;
 
 /**
  * What Kubernetes deletes with the Namespaces among these objects: everything in them (pkg/controller/namespace/deletion). It is

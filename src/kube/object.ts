@@ -148,19 +148,11 @@ const kindOfConfigMap = (raw: unknown): Kind | undefined => {
   return isInjectorConfig(raw) ? "InjectorConfig" : undefined;
 };
 
-/**
- * istiod reads its mesh config from the ConfigMap `istio`, or `istio-<revision>`, key `mesh`. Without the key, it uses its defaults (Istio
- * pkg/config/mesh/kubemesh/watcher.go meshConfigMapData). Other ConfigMaps have names that begin with `istio-` too, so that only the name
- * `istio`, or the label that istiod's chart sets, tells one without the key.
- */
-export function isMeshConfig(raw: unknown): boolean {
-  const metadata = member(raw, "metadata");
-  const name = textOf(member(metadata, "name")) ?? "";
-  if (member(raw, "kind") !== "ConfigMap" || !/^istio(-.+)?$/.test(name)) return false;
-  if (member(member(raw, "data"), "mesh") !== undefined) return true;
-  const revision = member(member(metadata, "labels"), "istio.io/rev");
-  return member(metadata, "namespace") === "istio-system" && (name === "istio" || name === `istio-${String(revision)}`);
-}
+/** istiod reads its mesh config from the ConfigMap `istio`, or `istio-<revision>`, key `mesh`. */
+export const isMeshConfig = (raw: unknown): boolean =>
+  member(raw, "kind") === "ConfigMap" &&
+  /^istio(-.+)?$/.test(textOf(member(member(raw, "metadata"), "name")) ?? "") &&
+  member(member(raw, "data"), "mesh") !== undefined;
 
 /** The injector reads `istio-sidecar-injector`, or `istio-sidecar-injector-<revision>`, key `config`. */
 const isInjectorConfig = (raw: unknown): boolean =>

@@ -109,6 +109,17 @@ describe("deletions", () => {
     assert.deepEqual(denied(found), ["virtual-service-subset-not-found"]);
   });
 
+  test("a ConfigMap of the mesh config that loses its key is deleted, and one of somebody else is nothing", async () => {
+    const configMap = (name: string, data: string) =>
+      `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name}, namespace: istio-system }\ndata: { ${data} }\n`;
+    const injected = namespace.replace("istio-injection: enabled", "istio.io/rev: 1-28");
+    const base = folderWith({ "namespace.yaml": injected, "mesh.yaml": configMap("istio-1-28", 'mesh: "{}"') });
+    const emptied = await report(folderWith({ "mesh.yaml": configMap("istio-1-28", 'Mesh: "{}"') }), "--mesh", base);
+    assert.deepEqual(denied(emptied.report), ["namespace-mesh-config-removed"]);
+    const other = await report(folderWith({ "other.yaml": configMap("istio-leader", "{}") }), "--mesh", base);
+    assert.deepEqual(other.report.findings, []);
+  });
+
   test("--delete needs no manifests beside it", async () => {
     const base = folderWith(all);
     const { code, report: found } = await report("--mesh", base, "--delete", join(base, "subsets.yaml"));

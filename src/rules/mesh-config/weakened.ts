@@ -16,7 +16,10 @@ import type { MeshView } from "../../view/view.ts";
 
 const at = ["data", "mesh"];
 
-type Found = Pick<Problem, "message" | "fix" | "key">;
+interface Found extends Pick<Problem, "fix"> {
+  readonly message: string;
+  readonly key?: string;
+}
 
 export const meshConfigWeakened = defineRule({
   id: "mesh-config-weakened",
