@@ -83,7 +83,7 @@ describe("deletions", () => {
     assert.deepEqual([code, denied(found)], [0, []]);
   });
 
-  test("--prune: an object under another name loses nothing, and what is wrong with it is new, as for the webhook", async () => {
+  test("--prune: an object under another name loses nothing, and only what is worse about it is new, as for the webhook", async () => {
     const renamed = (name: string, mode: string) => ({
       ...all,
       "security.yaml": `${strict.replace(/mode: \w+/, `mode: ${mode}`).replace(/name: \w+/, `name: ${name}`)}---\n${denyAll.replace("name: deny-all", `name: ${name}`)}`,
@@ -98,9 +98,11 @@ describe("deletions", () => {
     const [base, head] = [folderWith(renamed("a", "PERMISSIVE")), folderWith(renamed("b", "PERMISSIVE"))];
     const kept = await report(base, "--mesh", base, "--prune");
     assert.deepEqual(denied(kept.report), []);
-    const faulty = ["peer-authentication-permissive"];
-    assert.deepEqual(denied((await report(head, "--mesh", base, "--prune")).report), faulty);
-    assert.deepEqual(denied((await report(head, "--mesh", base)).report), faulty);
+    assert.deepEqual(denied((await report(head, "--mesh", base, "--prune")).report), []);
+    assert.deepEqual(denied((await report(head, "--mesh", base)).report), []);
+    const worse = folderWith(renamed("b", "DISABLE"));
+    const faulty = ["namespace-mtls-weakened", "peer-authentication-permissive"];
+    assert.deepEqual(denied((await report(worse, "--mesh", base, "--prune")).report), faulty);
   });
 
   test("--delete: the objects of these manifests are deleted", async () => {
