@@ -355,7 +355,7 @@ const headerModifier = optional(record({ set: headerValues, add: headerValues, r
 const backendRef = record({
   ...backendObject,
   weight: int32,
-  filters: list(record({ type: name, requestHeaderModifier: headerModifier })),
+  filters: list(record({ type: name, requestHeaderModifier: headerModifier, responseHeaderModifier: headerModifier })),
 });
 
 const grpcMethod = record({ type: text, service: text, method: text });
@@ -380,6 +380,7 @@ export const kubernetesRoute = record({
           record({
             type: name,
             requestHeaderModifier: headerModifier,
+            responseHeaderModifier: headerModifier,
             requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
             requestRedirect: optional(
               record({
