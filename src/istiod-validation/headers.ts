@@ -1,4 +1,5 @@
 import type { Path } from "../kube/read.ts";
+import { endsVariables } from "../mesh/traffic/header-values.ts";
 import { quoted } from "../text/printable.ts";
 import { entriesOf, type Fields, fieldsOf, type Refused, textOf, textsOf } from "./raw.ts";
 
@@ -59,40 +60,9 @@ function* refusedValue(value: string, at: Path): Refused {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: headers cannot have them.
   if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value))
     yield { at, message: "A header cannot have control characters" };
-  else if (!isFormat(value))
+  else if (!endsVariables(value))
     yield {
       at,
       message: `${quoted(value)} ends within a variable: write %NAME%, %NAME(...)%, or %% for a percent sign`,
     };
-}
-
-type State = "literal" | "name" | "argument" | "quote" | "string" | "delimiter" | "close" | "end";
-
-/** header_value_validator.go: the next state of its parser for a letter; "" is every other letter, and a blank stays. */
-const steps: Readonly<Record<State, Readonly<Record<string, State>>>> = {
-  literal: { "%": "name", "": "literal" },
-  name: { "%": "literal", "(": "argument", "": "name" },
-  argument: { "[": "quote", "": "string" },
-  quote: { '"': "string" },
-  string: { ")": "end", '"': "delimiter", "": "string" },
-  delimiter: { ",": "quote", "]": "close" },
-  close: { ")": "end" },
-  end: { "%": "literal" },
-};
-
-/** Whether every variable in a value ends. */
-function isFormat(value: string): boolean {
-  let state: State = "literal";
-  for (let i = 0; i < value.length; i++) {
-    const letter = value.charAt(i);
-    const skips = state === "literal" ? value.startsWith("%%", i) : state === "string" && letter === "\\";
-    if (skips) {
-      if (++i === value.length) return false;
-      continue;
-    }
-    const next: State | undefined = steps[state][letter] ?? (letter === " " ? state : steps[state][""]);
-    if (next === undefined) return false;
-    state = next;
-  }
-  return state === "literal";
 }

@@ -31,7 +31,8 @@ const labelSelector = record({
 const targetRef = record({ group: name, kind: name, name, namespace: text });
 const port = optional(record({ number: uint32 }));
 const destination = record({ host: name, subset: text, port });
-const headers = optional(record({ request: optional(record({ set: map(text), add: map(text), remove: list(name) })) }));
+const headerChanges = optional(record({ set: map(text), add: map(text), remove: list(name) }));
+const headers = optional(record({ request: headerChanges, response: headerChanges }));
 const weighted = record({ destination, weight: int32 });
 const stringMatch = optional(record({ exact: text, prefix: text, regex: text }));
 const httpMatch = record({
@@ -355,7 +356,7 @@ const headerModifier = optional(record({ set: headerValues, add: headerValues, r
 const backendRef = record({
   ...backendObject,
   weight: int32,
-  filters: list(record({ type: name, requestHeaderModifier: headerModifier })),
+  filters: list(record({ type: name, requestHeaderModifier: headerModifier, responseHeaderModifier: headerModifier })),
 });
 
 const grpcMethod = record({ type: text, service: text, method: text });
@@ -380,6 +381,7 @@ export const kubernetesRoute = record({
           record({
             type: name,
             requestHeaderModifier: headerModifier,
+            responseHeaderModifier: headerModifier,
             requestMirror: optional(record({ backendRef: optional(record(backendObject)) })),
             requestRedirect: optional(
               record({

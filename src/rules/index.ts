@@ -58,6 +58,7 @@ import { httpRouteHostMismatch } from "./http-route/host-mismatch.ts";
 import { httpRouteNotAllowed } from "./http-route/not-allowed.ts";
 import { httpRouteParentNotFound } from "./http-route/parent-not-found.ts";
 import { httpRouteReferenceNotGranted } from "./http-route/reference-not-granted.ts";
+import { httpRouteRuleRejected } from "./http-route/rule-rejected.ts";
 import { httpRouteRuleUnreachable } from "./http-route/rule-unreachable.ts";
 import { httpRouteTimeoutCutOff } from "./http-route/timeout-cut-off.ts";
 import { httpRouteWeightsNot100 } from "./http-route/weights-not-100.ts";
@@ -254,6 +255,7 @@ export const rules: readonly BuiltInRule[] = [
   httpRouteNotAllowed,
   httpRouteParentNotFound,
   httpRouteReferenceNotGranted,
+  httpRouteRuleRejected,
   httpRouteRuleUnreachable,
   httpRouteTimeoutCutOff,
   httpRouteWeightsNot100,

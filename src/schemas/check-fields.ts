@@ -71,10 +71,11 @@ class FieldCheck {
 
   #checkEnum(value: unknown, { enum: allowed }: Schema, at: Path): void {
     if (allowed === undefined || allowed.includes(value)) return;
-    const names = allowed.filter((one) => typeof one === "string" && one !== "") as string[];
+    const values = allowed.filter((one) => one !== "");
+    const names = values.filter((one) => typeof one === "string");
     const near = typeof value === "string" ? (nearest(value, names) ?? longer(value, names)) : undefined;
-    const shown = names.slice(0, mostShown).map((name) => JSON.stringify(name));
-    const more = names.length > mostShown ? [`${names.length - mostShown} others`] : [];
+    const shown = values.slice(0, mostShown).map((one) => JSON.stringify(one));
+    const more = values.length > mostShown ? [`${values.length - mostShown} others`] : [];
     const hint = near === undefined ? `the schema allows ${listed([...shown, ...more], "or")}` : didYouMean(near);
     const found = typeof value === "string" ? quoted(value) : describe(value);
     this.#refuse(at, `Unsupported value ${found}: ${hint}`, near === undefined);

@@ -102,6 +102,20 @@ export const mistakes: readonly Mistake[] = [
     right: `${peerAuthentication}  mtls: { mode: STRICT }\n`,
   },
   {
+    title: "a number that is not among the allowed ones",
+    wrong: `${head("HTTPRoute", "gateway.networking.k8s.io/v1")}  parentRefs: [{ name: web }]
+  rules:
+    - filters: [{ type: RequestRedirect, requestRedirect: { hostname: b.example.com, statusCode: 304 } }]
+`,
+    said: [
+      "warn 7 spec.rules[0].filters[0].requestRedirect.statusCode: Unsupported value 304: the schema allows 301, 302, 303, 307 or 308",
+    ],
+    right: `${head("HTTPRoute", "gateway.networking.k8s.io/v1")}  parentRefs: [{ name: web }]
+  rules:
+    - filters: [{ type: RequestRedirect, requestRedirect: { hostname: b.example.com, statusCode: 308 } }]
+`,
+  },
+  {
     title: "a bound, in a kind that no rule reads",
     wrong: `${head("Telemetry", "telemetry.istio.io/v1")}  tracing: [{ randomSamplingPercentage: 200 }]\n`,
     said: ["deny 5 spec.tracing[0].randomSamplingPercentage: The field must be at most 100, not 200"],

@@ -352,6 +352,23 @@ export const trafficShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "an HTTPRoute with n rules whose expressions Envoy cannot read",
+    world: (n) => ({
+      objects: [service("a")],
+      change: {
+        object: manifest("gateway.networking.k8s.io/v1", "HTTPRoute", named("r"), {
+          spec: {
+            parentRefs: [{ group: "", kind: "Service", name: "a" }],
+            rules: list(n, () => ({
+              matches: [{ path: { type: "RegularExpression", value: "(" } }],
+              backendRefs: [{ name: "a", port: 80 }],
+            })),
+          },
+        }),
+      },
+    }),
+  },
+  {
     title: "a VirtualService with n routes that mirror to their own destination",
     world: (n) => ({
       objects: [service("a")],

@@ -92,6 +92,15 @@ export function hasProxies(namespace: Namespace, mesh: MeshView<typeof workloads
 /** Whether a namespace has clients with proxies, as hasProxies finds it. */
 export const clientProxies = fact("clientProxies", "Namespace", [workloadsOfNamespace], hasProxies);
 
+/** Whether a namespace certainly has clients with a sidecar: existing ones, or, if it has no workloads, future ones. */
+export const hasSidecars = fact("hasSidecars", "Namespace", [workloadsOfNamespace], (namespace, mesh): boolean => {
+  const workloads = mesh.related(workloadsOfNamespace, namespace);
+  if (workloads.length === 0) return mesh.knowsAll("Workload") && enrollmentOf(namespace, mesh.settings) === "sidecar";
+  return workloads.some(
+    (one) => !isProxy(one) && !hasInjectedGateway(one) && captureOf(one, namespace, mesh.settings) === "sidecar",
+  );
+});
+
 /**
  * Whether nothing in a namespace follows the routes and subsets that are for sidecars, nor has them applied by a waypoint: its
  * workloads are gateways, waypoints or outside the mesh. False also if it has none yet, or that is not known.

@@ -8,9 +8,11 @@ import {
   originates,
   originatingRuleByHost,
 } from "../../mesh/client-tls/originating-rules.ts";
+import { hasSidecars } from "../../mesh/membership/clients.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
+import { namespaceOfEntry, serviceVisibleTo } from "../../mesh/traffic/definition-choice.ts";
 import { DestinationRulesByHost } from "../../mesh/traffic/destination-rule-lookup.ts";
+import { namespaceOfClientRule } from "../../mesh/traffic/destination-rule-services.ts";
 import {
   type RulesOverHost,
   unusedDestinationRules,
@@ -32,7 +34,7 @@ const rulesOfEntryHosts = relation(
   originatingRuleByHost,
 );
 
-const reads = [rulesOfEntryHosts, policyRulesOfEntry] as const;
+const reads = [rulesOfEntryHosts, policyRulesOfEntry, namespaceOfEntry, namespaceOfClientRule, hasSidecars] as const;
 interface Side {
   readonly object: ServiceEntry;
   readonly mesh: MeshView<(typeof reads)[number]>;
@@ -42,15 +44,15 @@ export const serviceEntryTlsLost = defineRule({
   id: "service-entry-tls-lost",
   subject: "ServiceEntry",
   reads,
-  worksWithout: ["BackendTLSPolicy", "Service"],
+  worksWithout: ["BackendTLSPolicy", "Service", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // The server may accept plaintext too.
   stage: "trial",
   tags: ["mtls"],
   summary: "Clients send plaintext to a host outside the mesh, for which a DestinationRule makes or made TLS.",
-  why: "Clients use one DestinationRule, first their own namespace's (Istio pilot/pkg/model/push_context.go destinationRule), and a port in portLevelSettings inherits no tls (pilot/pkg/networking/util/util.go GetPortLevelTrafficPolicy).",
-  fix: "Set tls in the DestinationRule that these clients use, also in portLevelSettings for the port.",
+  why: "Clients use one DestinationRule, first their own namespace's (Istio pilot/pkg/model/push_context.go destinationRule), and a port in portLevelSettings inherits no tls (pilot/pkg/networking/util/util.go GetPortLevelTrafficPolicy). Sidecars make no TLS of one with credentialName and without workloadSelector (pilot/pkg/networking/core/cluster_tls.go buildUpstreamClusterTLSContext).",
+  fix: "Set tls in the DestinationRule that these clients use, also in portLevelSettings for the port. Sidecars need a workloadSelector beside credentialName.",
   incident: {
     symptoms: ["plaintext", "reset"],
     proxies: ["sidecar", "gateway", "waypoint"],
@@ -80,8 +82,11 @@ function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Probl
     const groups = groupsOf(entry, rules.over(host), rulesBefore?.over(host), mesh);
     mesh.visited(groups.length * ports.length);
     for (const [i, port] of ports) {
-      const lost = groups.find((group) => isLost(group, port));
-      if (lost !== undefined) yield { ...problemOf(lost, `port ${port} of "${host}"`), at: ["spec", "ports", i] };
+      const where = `port ${port} of "${host}"`;
+      const lost = groups.find((group) => isLost(group, port, true));
+      const left = lost ?? groups.find((group) => isLost(group, port, false) && isOfSidecars(group, entry, mesh));
+      if (left !== undefined)
+        yield { ...problemOf(left, where, left === lost ? noTls : noCredential), at: ["spec", "ports", i] };
     }
   }
 }
@@ -133,27 +138,43 @@ function groupsOf(
   );
 }
 
-/** Whether no client of a group makes TLS any more, or settings for the port hide now what is meant for all. */
-function isLost([, after, before]: Group, port: number): boolean {
+/**
+ * Whether no client of a group makes TLS any more, or settings for the port hide now what is meant for all. `isGateway`: of the clients
+ * that may read credentials, as opposed to sidecars.
+ */
+function isLost([, after, before]: Group, port: number, isGateway: boolean): boolean {
+  const sends = (used: UsedDestinationRules, what: "tls" | "mtls") =>
+    used.some((merged) => clientTlsOf(merged, port, undefined, isGateway).tls === what);
   const isOfSubset = after.some((merged) => merged?.subsets.some(({ trafficPolicy }) => originates(trafficPolicy)));
-  if (isOfSubset || sends(after, port, "tls") || sends(after, port, "mtls")) return false;
-  return sends(before, port, "tls") || (hides(after, port) && !hides(before, port));
+  if (isOfSubset || sends(after, "tls") || sends(after, "mtls")) return false;
+  return sends(before, "tls") || (hides(after, port, isGateway) && !hides(before, port, isGateway));
 }
 
-/** Some proxies may read credentials. */
-const sends = (used: UsedDestinationRules, port: number, what: "tls" | "mtls"): boolean =>
-  used.some((merged) => clientTlsOf(merged, port, undefined, true).tls === what);
-
-const hides = (used: UsedDestinationRules, port: number): boolean =>
+const hides = (used: UsedDestinationRules, port: number, isGateway: boolean): boolean =>
   used.some(
     (merged) =>
-      isOriginating(merged?.trafficPolicy?.tls) && clientTlsOf(merged, port, undefined, true).lost !== undefined,
+      isOriginating(merged?.trafficPolicy?.tls) && clientTlsOf(merged, port, undefined, isGateway).lost !== undefined,
   );
 
-function problemOf([client, after]: Group, where: string): Omit<Problem, "at"> {
+/** Whether clients of a group certainly have sidecars, in the namespace of the ServiceEntry or of a DestinationRule that they use. */
+function isOfSidecars([client, after]: Group, entry: ServiceEntry, mesh: Side["mesh"]): boolean {
+  const own = after.flatMap((merged) => merged?.from ?? []).find(({ metadata }) => metadata.namespace === client);
+  const [namespace] =
+    client === entry.metadata.namespace
+      ? mesh.related(namespaceOfEntry, entry)
+      : own === undefined
+        ? []
+        : mesh.related(namespaceOfClientRule, own);
+  return namespace !== undefined && mesh.get(hasSidecars, namespace);
+}
+
+const noTls = "sets no TLS for it";
+const noCredential = "has credentialName and no workloadSelector, which has no effect at sidecars";
+
+function problemOf([client, after]: Group, where: string, why: string): Omit<Problem, "at"> {
   const used = after.flatMap((merged) => merged?.from.slice(0, 1) ?? []);
   return {
-    message: `Clients in ${client === "" ? "other namespaces" : `"${client}"`} send plaintext to ${where}, which is outside the mesh: ${used[0] === undefined ? "no DestinationRule sets TLS for it" : `${idOf(used[0])} sets no TLS for it`}`,
+    message: `Clients in ${client === "" ? "other namespaces" : `"${client}"`} send plaintext to ${where}, which is outside the mesh: ${used[0] === undefined ? "no DestinationRule sets TLS for it" : `${idOf(used[0])} ${why}`}`,
     key: where,
     related: used,
     evidence: used,

@@ -1,5 +1,6 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import { backendTlsOfEntry, backendTlsOfService } from "../../mesh/traffic/backend-tls-policies.ts";
 import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
@@ -7,7 +8,7 @@ import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
 import { isTlsPort } from "../../mesh/membership/service-protocol.ts";
 import { clientTlsOf } from "../../mesh/client-tls/client-tls.ts";
 import { keysOfHosts, originatesTls, originatingRuleByHost } from "../../mesh/client-tls/originating-rules.ts";
-import { clientProxies, hasNoMeshRoutes } from "../../mesh/membership/clients.ts";
+import { clientProxies, hasNoMeshRoutes, hasSidecars } from "../../mesh/membership/clients.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { type Definition, definitionsFor } from "../../mesh/traffic/definition-choice.ts";
@@ -63,6 +64,7 @@ const reads = [
   namespaceOfVirtualService,
   clientProxies,
   hasNoMeshRoutes,
+  hasSidecars,
   gatewaysOfVirtualService,
   workloadsOfGateway,
   gatewayService,
@@ -82,7 +84,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
   stage: "trial",
   tags: ["gateway"],
   summary: "An http route sends requests to a port for TLS, and no DestinationRule makes TLS of them.",
-  why: "The proxy sends plain HTTP, whatever the name of the port says, and Istio's own mTLS ends at the sidecar of the server. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings).",
+  why: "The proxy sends plain HTTP, whatever the name of the port says, and Istio's own mTLS ends at the sidecar of the server. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). Sidecars leave it out for a DestinationRule with credentialName and without workloadSelector (buildUpstreamClusterTLSContext).",
   fix: "Add a DestinationRule for the host with `portLevelSettings` for this port and tls mode SIMPLE, or route to a port for HTTP. If the server shall end the TLS of the clients itself, use PASSTHROUGH at the Gateway and a tls route. If the application speaks HTTP there, name the port http.",
   incident: {
     symptoms: ["reset"],
@@ -164,13 +166,21 @@ function* withoutRule(
   mesh: View,
 ): Iterable<Problem> {
   for (const client of clientsOfRoute(found, virtualService, mesh)) {
-    const used = usedBy(client, found, over, mesh);
+    const used = usedBy(client.namespace, found, over, mesh);
     mesh.visited(used.length);
-    if (used.length === 0 || used.some((one) => mayAddTls(one, found))) continue;
-    yield problemOf(found, mesh, ` that clients in "${client}" use`, used[0]?.from.slice(0, 1));
+    if (used.length === 0 || used.some((one) => mayAddTls(one, found, client))) continue;
+    const [rule] = used[0]?.from ?? [];
+    const isIgnored = client.isSidecar && mayAddTls(used[0], found, { ...client, isSidecar: false });
+    if (rule !== undefined && isIgnored) yield { ...problemOf(found, mesh, noCredential(rule), [rule]), fix };
+    else yield problemOf(found, mesh, noTls(` that clients in "${client.namespace}" use`), rule && [rule]);
     return;
   }
 }
+
+const noTls = (of: string): string => `no DestinationRule${of} sets tls mode SIMPLE or MUTUAL`;
+const noCredential = (rule: DestinationRule): string =>
+  `${idOf(rule)} has credentialName and no workloadSelector, which has no effect at sidecars`;
+const fix = "Add a workloadSelector to the DestinationRule, or name files instead of credentialName.";
 
 /** What some clients use for a host, whichever of its definitions is theirs. */
 const usedBy = (client: string, { definitions }: Found, over: RulesOverHost, { settings }: View) => {
@@ -178,27 +188,43 @@ const usedBy = (client: string, { definitions }: Found, over: RulesOverHost, { s
   return [...owners].flatMap((owner) => over.usedBy(client, owner));
 };
 
-/** Whether clients with this DestinationRule make TLS for a route, or have no cluster for it. */
-function mayAddTls(used: MergedDestinationRule | undefined, { port, subset: name }: Found): boolean {
-  const subset = name === undefined ? undefined : used?.subsets.find((one) => one.name === name);
-  if (name && subset === undefined) return true;
-  return clientTlsOf(used, port, subset, true).tls === "tls";
+/** Proxies of one kind in a namespace. */
+interface Client {
+  readonly namespace: string;
+  /** Sidecars do not make the TLS of a credentialName without workloadSelector. */
+  readonly isSidecar: boolean;
 }
 
-/** Namespaces with proxies that certainly follow a route: that of the VirtualService, and those of the pods of its gateways. */
-function clientsOfRoute({ match }: Found, virtualService: VirtualService, mesh: View): ReadonlySet<string> {
+/** Whether clients with this DestinationRule make TLS for a route, or have no cluster for it. */
+function mayAddTls(
+  used: MergedDestinationRule | undefined,
+  { port, subset: name }: Found,
+  { isSidecar }: Client,
+): boolean {
+  const subset = name === undefined ? undefined : used?.subsets.find((one) => one.name === name);
+  if (name && subset === undefined) return true;
+  return clientTlsOf(used, port, subset, !isSidecar).tls === "tls";
+}
+
+/** Proxies that certainly follow a route: those in the namespace of the VirtualService, and the pods of its gateways. */
+function* clientsOfRoute({ match }: Found, virtualService: VirtualService, mesh: View): Iterable<Client> {
   const { namespace } = virtualService.metadata;
-  if (isDelegate(virtualService)) return new Set();
+  if (isDelegate(virtualService)) return;
   const pods = gatewayPodsOf(virtualService, mesh);
   const [own] = mesh.related(namespaceOfVirtualService, virtualService);
-  const hasSidecars = own !== undefined && mesh.get(clientProxies, own) === true && !mesh.get(hasNoMeshRoutes, own);
+  const hasClients = own !== undefined && mesh.get(clientProxies, own) === true && !mesh.get(hasNoMeshRoutes, own);
+  const isSidecar = own !== undefined && mesh.get(hasSidecars, own);
   const all = clientsMatching(clientsOf(virtualService, mesh.settings), match, "http", namespace);
-  const found = [...all].flatMap(([gateway, seen]) => {
-    const there = (pods.get(gateway) ?? []).map(({ workload }) => workload.metadata.namespace);
-    const clients = gateway === meshGateway && hasSidecars ? [namespace] : there;
-    return clients.filter((client) => includesNamespace(seen, client));
-  });
-  return new Set(found);
+  const known = new Set<string>();
+  for (const [gateway, seen] of all) {
+    if (gateway === meshGateway && hasClients && includesNamespace(seen, namespace)) yield { namespace, isSidecar };
+    for (const { workload } of pods.get(gateway) ?? []) {
+      const there = workload.metadata.namespace;
+      if (known.has(there) || !includesNamespace(seen, there)) continue;
+      known.add(there);
+      yield { namespace: there, isSidecar: false };
+    }
+  }
 }
 
 interface Found {
@@ -210,18 +236,18 @@ interface Found {
   readonly match: Traffic["route"]["match"];
 }
 
-/** `of`: the clients that are meant, in words; `used`: what these use instead of a DestinationRule with TLS. */
+/** `why`: no TLS is made; `used`: what clients use instead of a DestinationRule with TLS. */
 function problemOf(
   { at, host, port, definitions }: Found,
   { settings }: View,
-  of = "",
+  why = noTls(""),
   used: readonly DestinationRule[] = [],
 ): Problem {
   const namespace = namespaceOfHost(host, settings.domain) ?? definitions[0]?.metadata.namespace;
   const rules: readonly Evidence[] = namespace === undefined ? [] : [absent("DestinationRule", namespace)];
   return {
     at,
-    message: `Plain HTTP is sent to port ${port} of ${JSON.stringify(host)}, which is for TLS: no DestinationRule${of} sets tls mode SIMPLE or MUTUAL`,
+    message: `Plain HTTP is sent to port ${port} of ${JSON.stringify(host)}, which is for TLS: ${why}`,
     key: `${host} ${port}`,
     related: [...definitions, ...used],
     evidence: [...definitions, ...(used.length > 0 ? used : rules)],

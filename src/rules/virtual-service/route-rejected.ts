@@ -1,4 +1,5 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { type RefusedValue, refusedHeaderValues } from "../../mesh/traffic/refused-header-values.ts";
 import type { Refusal } from "../../mesh/traffic/refusals.ts";
 import { refusalsOf } from "../../mesh/traffic/virtual-service-validation.ts";
 
@@ -9,7 +10,7 @@ export const virtualServiceRouteRejected = defineRule({
   mode: "deny",
   since: "0.1.0",
   summary: "Istio rejects the VirtualService because a route is invalid or has no action.",
-  why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateVirtualService). If that webhook is unavailable, not installed or set to Ignore, istiod takes the object as it is (pilot/pkg/config/kube/crdclient does not validate): it leaves some of it out, and of what it makes of the rest, such as a route without a destination, Envoy rejects all routes of the port and keeps the old ones.",
+  why: "The validation webhook of istiod rejects it (Istio pkg/config/validation/validation.go ValidateVirtualService). If that webhook is unavailable, not installed or set to Ignore, istiod takes the object as it is (pilot/pkg/config/kube/crdclient does not validate): it leaves some of it out, and of what it makes of the rest, such as a route without a destination, Envoy rejects all routes of the port and keeps the old ones. Of the values of headers, istiod asks only that their variables end, and not that Envoy knows them (ValidateHTTPHeaderValue): Envoy rejects all routes of the port for one that it does not know.",
   fix: "Correct the field, or remove it.",
   incident: {
     symptoms: ["api-refused", "config-refused"],
@@ -22,7 +23,15 @@ export const virtualServiceRouteRejected = defineRule({
 
   *check(virtualService) {
     for (const refusal of refusalsOf(virtualService)) yield withFix(refusal);
+    for (const refused of refusedHeaderValues(virtualService)) yield ofValue(refused);
   },
+});
+
+const ofValue = ({ at, name, value, because, isCertain }: RefusedValue): Problem => ({
+  at,
+  message: `${JSON.stringify(value)} is no value for header "${name}": ${because}, so Envoy rejects all routes of the port`,
+  fix: "Write `%%` for a percent sign, and variables as `%REQ(name)%`.",
+  ...(isCertain ? {} : { onlyWarns: "a later release of Envoy may have the variable" }),
 });
 
 /** Fixes by the path of what is rejected, if more can be said than in the fix of the rule. */

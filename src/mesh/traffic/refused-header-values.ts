@@ -1,0 +1,35 @@
+import type { Path } from "../../kube/read.ts";
+import { endsVariables, faultOfHeaderValue, type ValueFault } from "./header-values.ts";
+import type { HttpRoute, VirtualService } from "./virtual-services.ts";
+
+/** A value that istiod accepts, and that Envoy rejects the route configuration for. */
+export interface RefusedValue extends ValueFault {
+  readonly at: Path;
+  readonly name: string;
+  readonly value: string;
+}
+
+/**
+ * The values of headers in a VirtualService of which istiod's webhook asks only that all variables end (Istio
+ * pkg/config/validation/validation.go ValidateHTTPHeaderValue).
+ */
+export function* refusedHeaderValues({ spec }: VirtualService): Iterable<RefusedValue> {
+  for (const [i, { headers, redirect, route }] of spec.http.entries()) {
+    const at = ["spec", "http", i];
+    yield* refusedIn(headers, [...at, "headers"]);
+    if (redirect !== undefined) continue;
+    for (const [j, destination] of route.entries())
+      yield* refusedIn(destination.headers, [...at, "route", j, "headers"]);
+  }
+}
+
+function* refusedIn(headers: HttpRoute["headers"], at: Path): Iterable<RefusedValue> {
+  for (const message of ["request", "response"] as const)
+    for (const list of ["set", "add"] as const)
+      for (const [name, value] of Object.entries(headers?.[message]?.[list] ?? {})) {
+        // istiod takes the host out (pilot/pkg/networking/core/route/route.go isInternalHeader).
+        if (name.startsWith(":") || name.toLowerCase() === "host" || !endsVariables(value)) continue;
+        const fault = faultOfHeaderValue(value);
+        if (fault !== undefined) yield { ...fault, at: [...at, message, list, name], name, value };
+      }
+}
