@@ -671,6 +671,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Correct the field, or remove it.",
     ],
     [/^Redirect code/, "Correct the field, or remove it."],
+    [/is no value for header/, "Write `%%` for a percent sign, and variables as `%REQ(name)%`."],
     [/^No destination has a weight/, "Set a weight above 0 for at least one destination."],
     [
       /^The destination has no host|is not a host that requests/,

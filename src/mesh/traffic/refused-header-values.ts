@@ -23,13 +23,20 @@ export function* refusedHeaderValues({ spec }: VirtualService): Iterable<Refused
   }
 }
 
+const lists = [
+  ["request", "set"],
+  ["request", "add"],
+  ["response", "set"],
+  ["response", "add"],
+] as const;
+
 function* refusedIn(headers: HttpRoute["headers"], at: Path): Iterable<RefusedValue> {
-  for (const message of ["request", "response"] as const)
-    for (const list of ["set", "add"] as const)
-      for (const [name, value] of Object.entries(headers?.[message]?.[list] ?? {})) {
-        // istiod takes the host out (pilot/pkg/networking/core/route/route.go isInternalHeader).
-        if (name.startsWith(":") || name.toLowerCase() === "host" || !endsVariables(value)) continue;
-        const fault = faultOfHeaderValue(value);
-        if (fault !== undefined) yield { ...fault, at: [...at, message, list, name], name, value };
-      }
+  for (const [message, list] of lists)
+    for (const [name, value] of Object.entries(headers?.[message]?.[list] ?? {})) {
+      const fault = isLeftOut(name) || !endsVariables(value) ? undefined : faultOfHeaderValue(value);
+      if (fault !== undefined) yield { ...fault, at: [...at, message, list, name], name, value };
+    }
 }
+
+/** istiod takes the host out (Istio pilot/pkg/networking/core/route/route.go isInternalHeader). */
+const isLeftOut = (name: string): boolean => name.startsWith(":") || name.toLowerCase() === "host";

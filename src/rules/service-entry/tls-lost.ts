@@ -82,11 +82,8 @@ function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Probl
     const groups = groupsOf(entry, rules.over(host), rulesBefore?.over(host), mesh);
     mesh.visited(groups.length * ports.length);
     for (const [i, port] of ports) {
-      const where = `port ${port} of "${host}"`;
-      const lost = groups.find((group) => isLost(group, port, true));
-      const left = lost ?? groups.find((group) => isLost(group, port, false) && isOfSidecars(group, entry, mesh));
-      if (left !== undefined)
-        yield { ...problemOf(left, where, left === lost ? noTls : noCredential), at: ["spec", "ports", i] };
+      const lost = lossAmong(groups, port, { object: entry, mesh });
+      if (lost !== undefined) yield { ...problemOf(lost, `port ${port} of "${host}"`), at: ["spec", "ports", i] };
     }
   }
 }
@@ -156,8 +153,22 @@ const hides = (used: UsedDestinationRules, port: number, isGateway: boolean): bo
       isOriginating(merged?.trafficPolicy?.tls) && clientTlsOf(merged, port, undefined, isGateway).lost !== undefined,
   );
 
+interface Loss {
+  readonly group: Group;
+  readonly why: string;
+}
+
+/** The first group that loses TLS: all its clients, or else its sidecars. */
+function lossAmong(groups: readonly Group[], port: number, side: Side): Loss | undefined {
+  const all = groups.find((group) => isLost(group, port, true));
+  if (all !== undefined) return { group: all, why: "sets no TLS for it" };
+  const sidecars = groups.find((group) => isLost(group, port, false) && isOfSidecars(group, side));
+  const why = "has credentialName and no workloadSelector, which has no effect at sidecars";
+  return sidecars && { group: sidecars, why };
+}
+
 /** Whether clients of a group certainly have sidecars, in the namespace of the ServiceEntry or of a DestinationRule that they use. */
-function isOfSidecars([client, after]: Group, entry: ServiceEntry, mesh: Side["mesh"]): boolean {
+function isOfSidecars([client, after]: Group, { object: entry, mesh }: Side): boolean {
   const own = after.flatMap((merged) => merged?.from ?? []).find(({ metadata }) => metadata.namespace === client);
   const [namespace] =
     client === entry.metadata.namespace
@@ -168,10 +179,7 @@ function isOfSidecars([client, after]: Group, entry: ServiceEntry, mesh: Side["m
   return namespace !== undefined && mesh.get(hasSidecars, namespace);
 }
 
-const noTls = "sets no TLS for it";
-const noCredential = "has credentialName and no workloadSelector, which has no effect at sidecars";
-
-function problemOf([client, after]: Group, where: string, why: string): Omit<Problem, "at"> {
+function problemOf({ group: [client, after], why }: Loss, where: string): Omit<Problem, "at"> {
   const used = after.flatMap((merged) => merged?.from.slice(0, 1) ?? []);
   return {
     message: `Clients in ${client === "" ? "other namespaces" : `"${client}"`} send plaintext to ${where}, which is outside the mesh: ${used[0] === undefined ? "no DestinationRule sets TLS for it" : `${idOf(used[0])} ${why}`}`,

@@ -208,16 +208,13 @@ function mayAddTls(
 
 /** Proxies that certainly follow a route: those in the namespace of the VirtualService, and the pods of its gateways. */
 function* clientsOfRoute({ match }: Found, virtualService: VirtualService, mesh: View): Iterable<Client> {
-  const { namespace } = virtualService.metadata;
   if (isDelegate(virtualService)) return;
+  const { namespace } = virtualService.metadata;
   const pods = gatewayPodsOf(virtualService, mesh);
-  const [own] = mesh.related(namespaceOfVirtualService, virtualService);
-  const hasClients = own !== undefined && mesh.get(clientProxies, own) === true && !mesh.get(hasNoMeshRoutes, own);
-  const isSidecar = own !== undefined && mesh.get(hasSidecars, own);
-  const all = clientsMatching(clientsOf(virtualService, mesh.settings), match, "http", namespace);
+  const own = ownClientOf(virtualService, mesh);
   const known = new Set<string>();
-  for (const [gateway, seen] of all) {
-    if (gateway === meshGateway && hasClients && includesNamespace(seen, namespace)) yield { namespace, isSidecar };
+  for (const [gateway, seen] of clientsMatching(clientsOf(virtualService, mesh.settings), match, "http", namespace)) {
+    if (gateway === meshGateway && own !== undefined && includesNamespace(seen, namespace)) yield own;
     for (const { workload } of pods.get(gateway) ?? []) {
       const there = workload.metadata.namespace;
       if (known.has(there) || !includesNamespace(seen, there)) continue;
@@ -225,6 +222,14 @@ function* clientsOfRoute({ match }: Found, virtualService: VirtualService, mesh:
       yield { namespace: there, isSidecar: false };
     }
   }
+}
+
+/** The clients of the mesh in the namespace of a VirtualService, if there certainly are some. */
+function ownClientOf(virtualService: VirtualService, mesh: View): Client | undefined {
+  const [own] = mesh.related(namespaceOfVirtualService, virtualService);
+  return own !== undefined && mesh.get(clientProxies, own) === true && !mesh.get(hasNoMeshRoutes, own)
+    ? { namespace: own.metadata.name, isSidecar: mesh.get(hasSidecars, own) }
+    : undefined;
 }
 
 interface Found {
