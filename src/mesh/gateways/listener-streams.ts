@@ -76,7 +76,7 @@ export const namesAtListener = (
   hostnamesOf(route).flatMap((name) => [name, hostname || "*"].sort(mostSpecificFirst).slice(0, 1));
 
 /** A rule of a route of connections. */
-interface StreamRule {
+export interface StreamRule {
   readonly route: KubernetesRoute;
   /** Its position in `spec.rules`. */
   readonly i: number;
@@ -172,7 +172,8 @@ export function streamsLostWithin(route: KubernetesRoute): LostStreams {
   return new Map(first === undefined ? [] : others.map(({ i }) => [i, { ...first, name: undefined }]));
 }
 
-const rulesTaking = (route: KubernetesRoute): readonly StreamRule[] =>
+/** The rules of a route of connections that take them. */
+export const rulesTaking = (route: KubernetesRoute): readonly StreamRule[] =>
   dropped(route) === undefined ? route.spec.rules.map((_, i) => ({ route, i })).filter(takesConnections) : [];
 
 /** What `lostStreamsOf` reads. */

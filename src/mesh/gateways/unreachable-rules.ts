@@ -42,12 +42,13 @@ function lostBy(route: KubernetesRoute, domain: string): { readonly lost: LostRu
 
 const none: LostRules = new Map();
 
-/** The rules that get no request where these are tried, by their objects: all matches of a rule are taken. */
-function lostAmong(all: readonly ConvertedRoutes[]): ReadonlyMap<KubernetesRoute, LostRules> {
+/** The rules that get no request where these are tried, by their objects: all matches of a rule are taken. Default: at all ports. */
+export function lostAmong(all: readonly ConvertedRoutes[], port?: number): ReadonlyMap<KubernetesRoute, LostRules> {
   const origins = new Map(all.flatMap((one) => [...one.origins]));
   const found = new Map<KubernetesRoute, Map<number, RouteOrigin>>();
   const reached = new Map<KubernetesRoute, Set<number>>();
-  for (const { route, by } of routesOfListener(all.map(({ virtualService }) => ({ virtualService, gateway: "" })))) {
+  const bound = all.map(({ virtualService }) => ({ virtualService, gateway: "" }));
+  for (const { route, by } of routesOfListener(bound, { port })) {
     const origin = origins.get(route);
     if (origin === undefined) continue;
     const { object, i } = origin;

@@ -5,6 +5,8 @@ import {
   type LostStream,
   lostStreamReads,
   lostStreamsOf,
+  rulesTaking,
+  type StreamRule,
   streamsLostWithin,
 } from "../../mesh/gateways/listener-streams.ts";
 import { isOfRequests, type KubernetesRoute } from "../../mesh/gateways/routes.ts";
@@ -12,18 +14,33 @@ import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts
 import { ruleMatchInWords } from "../../mesh/gateways/rule-wording.ts";
 import {
   type HostnamePlace,
+  type LostRules,
   placesOf,
   routesBesideRoute,
   rulesLostWithin,
   rulesTaken,
 } from "../../mesh/gateways/unreachable-rules.ts";
-import { precedence } from "../../mesh/objects/creation-order.ts";
+import {
+  routesBesideAtService,
+  rulesTakenAtService,
+  servicePlacesOf,
+  streamsTakenAtService,
+} from "../../mesh/gateways/service-routes.ts";
+import { oldestRouteFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const httpRouteRuleUnreachable = defineRule({
   id: "http-route-rule-unreachable",
   subject: "KubernetesRoute",
-  reads: [isForOtherControllers, rulesTaken, routesBesideRoute, ...lostStreamReads],
+  reads: [
+    isForOtherControllers,
+    rulesTaken,
+    routesBesideRoute,
+    ...lostStreamReads,
+    rulesTakenAtService,
+    streamsTakenAtService,
+    routesBesideAtService,
+  ],
   worksWithout: ["KubernetesGateway", "Namespace", "Service"],
   mode: "warn",
   since: "0.1.0",
@@ -31,7 +48,7 @@ export const httpRouteRuleUnreachable = defineRule({
   stage: "trial",
   tags: ["gateway", "canary"],
   summary: "No request or connection reaches a rule of a route, because another rule takes all of them.",
-  why: "The rules of all routes with one hostname at a listener are sorted: exact paths, then prefixes, then regular expressions, at each the longer first, and of equal ones that of the oldest route. istiod leaves out everything behind a rule for all requests, so that no expression counts beside a rule for the prefix `/` or without a match (Istio pilot/pkg/config/kube/gateway/conversion.go sortHTTPRoutes, pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes, pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService). A listener for TCP, and one that ends TLS for no HTTP, has one rule alone, whatever the hostnames are: the first of the oldest TCPRoute or TLSRoute, those of the Gateway's namespace before all others. One that passes TLS on leaves out a rule of a TLSRoute with all its hostnames, if an earlier one has one of them (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes, pilot/pkg/model/push_context.go VirtualServicesForGateway). The status of the route does not tell.",
+  why: "The rules of all routes with one hostname at a listener are sorted: exact paths, then prefixes, then regular expressions, at each the longer first, and of equal ones that of the oldest route. istiod leaves out everything behind a rule for all requests, so that no expression counts beside a rule for the prefix `/` or without a match (Istio pilot/pkg/config/kube/gateway/conversion.go sortHTTPRoutes, pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes, pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService). A listener for TCP, and one that ends TLS for no HTTP, has one rule alone, whatever the hostnames are: the first of the oldest TCPRoute or TLSRoute, those of the Gateway's namespace before all others. One that passes TLS on leaves out a rule of a TLSRoute with all its hostnames, if an earlier one has one of them (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes, pilot/pkg/model/push_context.go VirtualServicesForGateway). Of routes of one namespace with a Service as their parent, sidecars and waypoints use the rules in the same order, and for TCP, or one list of server names, the first alone (pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts). The status of the route does not tell.",
   fix: "Write the paths as prefixes or exact paths instead of regular expressions, give the other rule a narrower match, or remove one of the two. Give each TCPRoute a listener of its own, and each TLSRoute hostnames of its own.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -40,7 +57,7 @@ export const httpRouteRuleUnreachable = defineRule({
     wayOut:
       "Apply the previous version of the route. If two routes have the hostname, remove the rule from the older one.",
     silentWhen:
-      "Only parts of the matches overlap, a regular expression does not begin with the prefix of the other rule, or the routes have different hostnames or a Service as their parent. A TCPRoute or a TLSRoute gets connections at another listener that the same reference leads to.",
+      "Only parts of the matches overlap, a regular expression does not begin with the prefix of the other rule, or the routes have different hostnames. Of two HTTPRoutes for a Service, only one names the port, or they are of different namespaces. A TCPRoute or a TLSRoute gets connections at another listener that the same reference leads to.",
     page: "https://gateway-api.sigs.k8s.io/api-types/httproute/",
   },
 
@@ -53,9 +70,9 @@ export const httpRouteRuleUnreachable = defineRule({
     const lost = rulesLostWithin(route, mesh.settings.domain);
     for (const [i, by] of lost) yield problemOf(route, i, by, undefined);
     const known = new Set(lost.keys());
-    for (const place of placesOf(route, mesh.settings)) {
+    for (const [place, taken] of takenAt(route, mesh)) {
       yield;
-      for (const [i, by] of mesh.get(rulesTaken, place.key).get(route) ?? []) {
+      for (const [i, by] of taken ?? []) {
         if (known.has(i) || by.object === route) continue;
         known.add(i);
         yield problemOf(route, i, by, place);
@@ -64,9 +81,21 @@ export const httpRouteRuleUnreachable = defineRule({
   },
 });
 
+type Place = Pick<HostnamePlace, "key" | "hostname" | "parent">;
+
+/** The rules that get no request at each parent of a route. */
+function* takenAt(
+  route: KubernetesRoute,
+  mesh: MeshView<typeof rulesTaken | typeof rulesTakenAtService>,
+): Iterable<readonly [Place, LostRules | undefined]> {
+  for (const place of placesOf(route, mesh.settings)) yield [place, mesh.get(rulesTaken, place.key).get(route)];
+  for (const place of servicePlacesOf(route, mesh.settings))
+    yield [{ ...place, hostname: "*" }, mesh.get(rulesTakenAtService, place.key).get(route)];
+}
+
 const sortedByMatches = "because istiod sorts rules by their matches";
 
-function problemOf(route: KubernetesRoute, i: number, by: RouteOrigin, place: HostnamePlace | undefined): Problem {
+function problemOf(route: KubernetesRoute, i: number, by: RouteOrigin, place: Place | undefined): Problem {
   const written = route.spec.rules[i]?.matches ?? [];
   const lost = { object: route, i, match: written[0] };
   const at = ["spec", "rules", i];
@@ -78,7 +107,8 @@ function problemOf(route: KubernetesRoute, i: number, by: RouteOrigin, place: Ho
       key,
     };
   const hosts = place.hostname === "*" ? "" : ` for "${place.hostname}"`;
-  const isEqual = ruleMatchInWords(lost) === ruleMatchInWords(by);
+  // A GRPCRoute without a match comes after an HTTPRoute without one, however old it is.
+  const isEqual = ruleMatchInWords(lost) === ruleMatchInWords(by) && oldestRouteFirst(by.object, route) < 0;
   const because = isEqual ? `which ${precedence(by.object, route)}` : sortedByMatches;
   return {
     at,
@@ -89,7 +119,10 @@ function problemOf(route: KubernetesRoute, i: number, by: RouteOrigin, place: Ho
   };
 }
 
-function* ofStreams(route: KubernetesRoute, mesh: MeshView<(typeof lostStreamReads)[number]>): Iterable<Problem> {
+function* ofStreams(
+  route: KubernetesRoute,
+  mesh: MeshView<(typeof lostStreamReads)[number] | typeof streamsTakenAtService>,
+): Iterable<Problem> {
   for (const [i, by] of streamsLostWithin(route))
     yield {
       at: ["spec", "rules", i],
@@ -97,6 +130,23 @@ function* ofStreams(route: KubernetesRoute, mesh: MeshView<(typeof lostStreamRea
       key: `${by.i}`,
     };
   for (const lost of lostStreamsOf(route, mesh)) yield ofStream(route, lost);
+  for (const { key, parent } of servicePlacesOf(route, mesh.settings)) {
+    const by = mesh.get(streamsTakenAtService, key).get(route);
+    if (by !== undefined) yield ofStreamAtService(route, parent, by);
+  }
+}
+
+function ofStreamAtService(route: KubernetesRoute, parent: string, by: StreamRule): Problem {
+  const [own] = rulesTaking(route);
+  const i = own?.i ?? 0;
+  return {
+    at: ["spec", "rules", i],
+    message: `No connection reaches rule ${i} at ${parent}: rule ${by.i} of ${idOf(by.route)} takes them, which ${precedence(by.route, route)}`,
+    fix: "Write the backends of both into one rule, or delete one of the two.",
+    key: JSON.stringify([parent, idOf(by.route)]),
+    related: [by.route],
+    evidence: [by.route],
+  };
 }
 
 function ofStream(route: KubernetesRoute, { i, listener, parent, gateway, by }: LostStream): Problem {

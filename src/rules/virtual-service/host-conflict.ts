@@ -1,6 +1,11 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { clientRoutesByNamespace, clientRoutesOfHost, isForWaypoints } from "../../mesh/gateways/client-routes.ts";
+import {
+  type ClientRouteBeside,
+  clientRouteReads,
+  clientRoutesBeside,
+  isForWaypoints,
+} from "../../mesh/gateways/client-routes.ts";
 import { takenAtListeners } from "../../mesh/gateways/listener-routes.ts";
 import { isSameAge, oldestFirst, precedence } from "../../mesh/objects/creation-order.ts";
 import { streamLossesAt, streamsAtSameGateway } from "../../mesh/gateways/stream-routes.ts";
@@ -18,7 +23,6 @@ import { followerScopes } from "../../mesh/traffic/sidecar-scope.ts";
 import { hostsOf } from "../../mesh/traffic/virtual-service-choices.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
-import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { forWording, type MeshView } from "../../view/view.ts";
 
 const reads = [
@@ -33,8 +37,7 @@ const reads = [
   ...readsOfTlsLosses,
   streamLossesAt,
   streamsAtSameGateway,
-  clientRoutesByNamespace,
-  clientRoutesOfHost,
+  ...clientRouteReads,
   forWording(isForWaypoints),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -48,8 +51,8 @@ export const virtualServiceHostConflict = defineRule({
   since: "0.1.0",
   tags: ["canary"],
   summary:
-    "Another VirtualService or an HTTPRoute already has the requests for a host, or loses them to this VirtualService.",
-  why: "Sidecars do not merge VirtualServices of one host: they use one of their own namespace whose exportTo names it (`.`), then one that is exported to them by name, then the oldest for all (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go); for plain HTTP this is so for all Gateways with one port of the same proxies, in the order of their age. For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order. The other names of a Service, such as `api.payments` and its address, go to whoever comes first: a VirtualService that has the name as its host, or the one for the full host. An HTTPRoute or GRPCRoute with a Service as its parent becomes a VirtualService for all clients: those of its own namespace use it before other VirtualServices for all, and the rest use the oldest (pilot/pkg/model/virtualservice.go SelectVirtualServices). A waypoint has the routes of both, one after the other (pilot/pkg/networking/core/listener_waypoint.go buildWaypointInboundHTTPRouteConfig).",
+    "Another VirtualService, an HTTPRoute or a TCPRoute already has the requests for a host, or loses them to this VirtualService.",
+  why: "Sidecars do not merge VirtualServices of one host: they use one of their own namespace whose exportTo names it (`.`), then one that is exported to them by name, then the oldest for all (Istio pilot/pkg/model/virtualservice.go SelectVirtualServices, pilot/pkg/networking/core/httproute.go dedupeDomains). Gateways merge them in order of age, so what an older one matches never reaches the younger one (pilot/pkg/networking/core/gateway.go); for plain HTTP this is so for all Gateways with one port of the same proxies, in the order of their age. For tcp, a server of a gateway has one route only, and tls matches with a server name that an older VirtualService has are left out (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes; for sidecars pilot/pkg/networking/core/tls.go buildSidecarOutboundTLSFilterChainOpts). Recreating an object changes that order. The other names of a Service, such as `api.payments` and its address, go to whoever comes first: a VirtualService that has the name as its host, or the one for the full host. An HTTPRoute, GRPCRoute or TCPRoute with a Service as its parent becomes a VirtualService for all clients, at one port if its reference names one: those of its own namespace use it before other VirtualServices for all, and the rest use the oldest (pilot/pkg/model/virtualservice.go SelectVirtualServices). A waypoint has the routes of both, one after the other (pilot/pkg/networking/core/listener_waypoint.go buildWaypointInboundHTTPRouteConfig).",
   fix: "Put all routes of a host into one VirtualService. Teams that share a host can each write a delegate for it.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -57,7 +60,7 @@ export const virtualServiceHostConflict = defineRule({
     seen: "Requests follow the routes of the other VirtualService. If that one is created again, they follow this one.",
     wayOut: "Change the routes in the VirtualService that is in use. Do not delete it: its routes go with it.",
     silentWhen:
-      "One of the two is for gateways and the other for sidecars, they are exported to different clients, one is a delegate, or the HTTPRoute is for one port of the Service.",
+      "One of the two is for gateways and the other for sidecars, they are exported to different clients, one is a delegate, or the HTTPRoute or TCPRoute is for some of the ports of the VirtualService alone.",
     page: "https://istio.io/latest/docs/ops/best-practices/traffic-management/",
   },
 
@@ -89,7 +92,7 @@ function* ofSidecars(
     yield;
     const protocol = http.length > 0 && mayUseHttp(host, mesh) ? "http" : stream;
     yield* inMesh(virtualService, { host, i, protocol }, mesh);
-    yield* besideClientRoutes(virtualService, { host, i, protocol }, mesh);
+    yield* besideClientRoutes(virtualService, { host, i }, mesh);
   }
   if (http.length > 0) yield* byOtherNames(virtualService, hosts, mesh);
 }
@@ -122,71 +125,63 @@ function* inMesh(virtualService: VirtualService, { host, i, protocol }: Place, m
 
 function* besideClientRoutes(
   virtualService: VirtualService,
-  { host, i, protocol }: Place,
+  { host, i }: Omit<Place, "protocol">,
   mesh: View,
 ): Iterable<Problem> {
-  if (protocol !== "http") return;
   const owner = namespaceOfHost(host, mesh.settings.domain);
-  for (const { route, isNamed } of clientRoutesBeside(virtualService, host, mesh)) {
-    const isOfOwner = route.metadata.namespace === owner;
-    const isTogether = virtualService.metadata.namespace === owner && mesh.get(isForWaypoints, route);
-    const said = isTogether ? atWaypoint : isOfOwner ? besideProducer : besideConsumer;
-    yield {
-      at: ["spec", "hosts", i],
-      message: said(virtualService, { host, route, isNamed }),
-      key: JSON.stringify([host, meshGateway, idOf(route)]),
-      fix: "Keep the routes of the host in one of the two, and delete the other when the one that stays has all of them.",
-      related: [route],
-      evidence: [route],
-    };
-  }
+  for (const protocol of ["http", "tcp"] as const)
+    for (const beside of clientRoutesBeside(virtualService, { host, protocol }, mesh)) {
+      const { route, port } = beside;
+      const isOfOwner = route.metadata.namespace === owner;
+      const isTogether = virtualService.metadata.namespace === owner && mesh.get(isForWaypoints, route);
+      const said = isTogether ? atWaypoint : isOfOwner ? besideProducer : besideConsumer;
+      const of = port === undefined ? `"${host}"` : `port ${port} of "${host}"`;
+      yield {
+        at: ["spec", "hosts", i],
+        message: said(virtualService, { ...beside, of, protocol }),
+        key: JSON.stringify([host, meshGateway, idOf(route), ...(port === undefined ? [] : [port])]),
+        fix: "Keep the routes of the host in one of the two, and delete the other when the one that stays has all of them.",
+        related: [route],
+        evidence: [route],
+      };
+    }
 }
 
-interface Beside {
-  readonly host: string;
-  readonly route: KubernetesRoute;
-  /** Whether the VirtualService is exported to the namespace of the route by name, so that its clients prefer it. */
-  readonly isNamed: boolean;
+interface Beside extends ClientRouteBeside {
+  /** The host, in words. */
+  readonly of: string;
+  readonly protocol: "http" | "tcp";
 }
 
-/**
- * The routes of the Gateway API for clients of the same host: those of the namespace of the Service are for all clients, and those of other
- * namespaces for their own clients alone (Istio pilot/pkg/networking/core/route/route.go buildSidecarVirtualHostsForVirtualService).
- */
-function* clientRoutesBeside(virtualService: VirtualService, host: string, mesh: View): Iterable<Omit<Beside, "host">> {
-  const routes = mesh.get(clientRoutesByNamespace, host);
-  if (routes.size === 0 || !mesh.get(hostOwners, host).followed("http").has(virtualService)) return;
-  const { metadata, spec } = virtualService;
-  const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
-  const isForAll = visible.has(everyNamespace);
-  for (const namespace of new Set([namespaceOfHost(host, mesh.settings.domain), metadata.namespace])) {
-    const route = routes.get(namespace ?? "");
-    if (route !== undefined && (isForAll || visible.has(route.metadata.namespace))) yield { route, isNamed: !isForAll };
-  }
-}
+/** Both in the namespace of the Service, from which waypoints read (Istio pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint, getWaypointTCPRoutes). */
+const atWaypoint = (_virtualService: VirtualService, { of, route, protocol }: Beside): string =>
+  protocol === "tcp"
+    ? `A waypoint uses only one of this VirtualService and ${idOf(route)} for connections to ${of}`
+    : `A waypoint has the routes of this VirtualService and of ${idOf(route)} for ${of} one after the other, so one without match hides those behind it`;
 
-/** Both in the namespace of the Service, from which waypoints read (Istio pilot/pkg/networking/core/listener_waypoint.go getVirtualServiceForWaypoint). */
-const atWaypoint = (_virtualService: VirtualService, { host, route }: Beside): string =>
-  `A waypoint has the routes of this VirtualService and of ${idOf(route)} for "${host}" one after the other, so one without match hides those behind it`;
+const withoutEffect = ({ protocol }: Beside): string =>
+  `has no effect on their ${protocol === "tcp" ? "connections to it" : "requests for it"}`;
 
 /** A route in the namespace of the Service. */
-function besideProducer(virtualService: VirtualService, { host, route, isNamed }: Beside): string {
+function besideProducer(virtualService: VirtualService, beside: Beside): string {
+  const { of, route, isNamed } = beside;
   const there = `Sidecars in namespace "${route.metadata.namespace}"`;
   if (isNamed)
-    return `${there} use this VirtualService for "${host}", and those of namespaces that it is not exported to ${idOf(route)}`;
+    return `${there} use this VirtualService for ${of}, and those of namespaces that it is not exported to ${idOf(route)}`;
   if (isSameAge(virtualService, route))
-    return `${there} use ${idOf(route)} for "${host}", and those of other namespaces the older one of the two`;
+    return `${there} use ${idOf(route)} for ${of}, and those of other namespaces the older one of the two`;
   return oldestFirst(virtualService, route) < 0
-    ? `${there} use ${idOf(route)} for "${host}", and those of other namespaces this VirtualService, which is older`
-    : `Sidecars use ${idOf(route)} for "${host}", so this VirtualService has no effect on their requests for it`;
+    ? `${there} use ${idOf(route)} for ${of}, and those of other namespaces this VirtualService, which is older`
+    : `Sidecars use ${idOf(route)} for ${of}, so this VirtualService ${withoutEffect(beside)}`;
 }
 
 /** A route in another namespace, which is for its own clients. */
-function besideConsumer(_virtualService: VirtualService, { host, route, isNamed }: Beside): string {
+function besideConsumer(_virtualService: VirtualService, beside: Beside): string {
+  const { of, route, isNamed } = beside;
   const there = `Sidecars in namespace "${route.metadata.namespace}"`;
   return isNamed
-    ? `${there} use this VirtualService for "${host}", so ${idOf(route)} has no effect`
-    : `${there} use ${idOf(route)} for "${host}", so this VirtualService has no effect on their requests for it`;
+    ? `${there} use this VirtualService for ${of}, so ${idOf(route)} has no effect`
+    : `${there} use ${idOf(route)} for ${of}, so this VirtualService ${withoutEffect(beside)}`;
 }
 
 /** Which VirtualService sidecars use for other names of Services: one that has the name, or one that has the full host. */
