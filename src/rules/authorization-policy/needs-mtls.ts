@@ -1,6 +1,7 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { namesIdentities, sparesByIdentity } from "../../mesh/authorization/rule-identities.ts";
 import { portsOfProbes } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { acceptsPlaintext, mtls, type NamespaceMtls, planesOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
@@ -178,38 +179,6 @@ function withoutMtls(modes: readonly Modes[], said: Omit<Said, "by">): (ports: R
     if (disabled === undefined || findMtls(ports) !== undefined) return undefined;
     return { ...said, by: disabled.mode.by };
   };
-}
-
-const identities = ["principals", "namespaces", "serviceAccounts", "trustDomains"] as const;
-const identityKeys: ReadonlySet<string> = new Set([
-  "source.principal",
-  "source.namespace",
-  "source.serviceAccount",
-  "source.trustDomain",
-]);
-
-/** Whether a request must have an identity to match the rule. */
-function namesIdentities({ from, when }: Rule): boolean {
-  const inFrom = from.length > 0 && from.every(({ source }) => identities.some((field) => source[field].length > 0));
-  return inFrom || when.some(({ key, values }) => identityKeys.has(key) && values.length > 0);
-}
-
-const excluded = ["notPrincipals", "notNamespaces", "notServiceAccounts", "notTrustDomains"] as const;
-
-/**
- * Whether the rule leaves out some callers by their identity, and matches requests without one: the reverse of an absent identity is true
- * (Istio pilot/pkg/security/authz/model/generator.go, Envoy's `not_id`).
- */
-function sparesByIdentity(rule: Rule): boolean {
-  if (namesIdentities(rule)) return false;
-  const { from, when } = rule;
-  const isExcluding = ({ source }: Rule["from"][number]) => excluded.some((field) => source[field].length > 0);
-  const isNaming = ({ source }: Rule["from"][number]) => identities.some((field) => source[field].length > 0);
-  const sources = from.filter((one) => !isNaming(one));
-  return (
-    (sources.length > 0 && sources.every(isExcluding)) ||
-    when.some(({ key, notValues }) => identityKeys.has(key) && notValues.length > 0)
-  );
 }
 
 const evidenceOf = (by: EffectiveMode["by"], namespace: string, root: string): readonly Evidence[] =>

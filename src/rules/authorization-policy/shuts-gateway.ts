@@ -8,11 +8,12 @@ import {
   isEnforced,
   targetRefsOf,
 } from "../../mesh/authorization/policies.ts";
+import { matchesAllUnnamed, namesIdentities } from "../../mesh/authorization/rule-identities.ts";
 import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { routesNaming, routesNamingReads } from "../../mesh/gateways/routes-at-gateway.ts";
 import { listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
-import type { Gateway } from "../../mesh/gateways/servers.ts";
+import { type Gateway, isOverTls, isPlainHttp, type Server } from "../../mesh/gateways/servers.ts";
 import {
   gatewaysOfNamespace,
   isForIngress,
@@ -35,24 +36,28 @@ import { namespaceOfGateway } from "../../mesh/waypoints/bindings.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
-/** Whether it is an ALLOW policy that can be for gateways, as workloads or as targets, and its rules are all for some hosts. */
-function isHostPolicy(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
+/** Whether it is a policy that can be for gateways, as workloads or as targets, and may deny requests that other teams need. */
+function mayShut(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
   const refs = targetRefsOf(policy);
   const isForGateways = refs.length === 0 || refs.some(({ kind }) => kind === "Gateway");
-  return isForGateways && actionOf(policy) === "ALLOW" && isEnforced(policy, settings) && isForHosts(policy);
+  return isForGateways && isEnforced(policy, settings) && (isForHosts(policy) || isForIdentities(policy));
 }
+
+/** Whether it is for callers with an identity alone: an ALLOW policy that names some, or a DENY policy that leaves some out. */
+const isForIdentities = (policy: AuthorizationPolicy): boolean =>
+  actionOf(policy) === "ALLOW"
+    ? policy.spec.rules.length > 0 && policy.spec.rules.every(namesIdentities)
+    : policy.spec.rules.some(matchesAllUnnamed);
 
 /** Such a policy and its namespace. */
 const namespaceOfHostPolicy = relation(
   "namespaceOfHostPolicy",
-  index("AuthorizationPolicy", (policy, settings) =>
-    isHostPolicy(policy, settings) ? [policy.metadata.namespace] : [],
-  ),
+  index("AuthorizationPolicy", (policy, settings) => (mayShut(policy, settings) ? [policy.metadata.namespace] : [])),
   namespaceByName,
 );
 /** One of the root namespace by a label of its selector, which is for the pods of all namespaces. */
 const meshWideHostPolicyByLabel = index("AuthorizationPolicy", (policy, settings) =>
-  policy.metadata.namespace === settings.rootNamespace && isHostPolicy(policy, settings)
+  policy.metadata.namespace === settings.rootNamespace && mayShut(policy, settings)
     ? keysOfSelector(matchLabelsOf(policy))
     : [],
 );
@@ -92,16 +97,17 @@ export const authorizationPolicyShutsGateway = defineRule({
   onlyOwnChanges: true,
   stage: "trial",
   tags: ["authorization", "gateway"],
-  summary: "An ALLOW policy at an ingress gateway is for some hosts, so requests for all its other hosts are denied.",
-  why: "Once a workload has an ALLOW policy, every request that no rule matches is denied (Istio pilot/pkg/security/authz/builder/builder.go). At a gateway, the first policy for one host closes the gateway for the hosts of all other teams.",
+  summary:
+    "An ALLOW policy at an ingress gateway is for some hosts, so requests for all its other hosts are denied, or a policy there is for callers with an identity of the mesh, which none has.",
+  why: "Once a workload has an ALLOW policy, every request that no rule matches is denied (Istio pilot/pkg/security/authz/builder/builder.go). At a gateway, the first policy for one host closes the gateway for the hosts of all other teams. The identity of a caller (principals, namespaces, service accounts) comes from its client certificate, for which a server asks with tls mode MUTUAL or ISTIO_MUTUAL alone (pilot/pkg/security/authz/model/generator.go, pilot/pkg/networking/core/gateway.go): at other servers, an ALLOW policy that names identities allows nobody, and a DENY rule that leaves some out denies everybody.",
   fix: "Use action DENY with notPaths, notMethods or other negative values for this host, or add rules for the other hosts of the gateway.",
   incident: {
     symptoms: ["access-denied"],
     proxies: ["gateway"],
-    seen: "Requests for hosts of other teams get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
+    seen: "Requests for hosts of other teams, or all requests, get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
     wayOut: "Delete the policy or apply its previous version: the gateway accepts the other hosts again at once.",
     silentWhen:
-      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, the hosts of the rules have other ports than 80 and 443, or the policy is in the root namespace without a selector and the gateway is in another one.",
+      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, the hosts of the rules have other ports than 80 and 443, some server asks for client certificates, passes TLS on or is for plain TCP, the DENY rule has other conditions, or the policy is in the root namespace without a selector and the gateway is in another one.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-ingress/",
   },
 
@@ -123,7 +129,7 @@ function* closedElsewhere(policy: AuthorizationPolicy, mesh: View): Iterable<Pro
   for (const workload of mesh.related(workloadsOfHostPolicy, policy)) {
     const [namespace] = mesh.related(namespaceOfWorkload, workload);
     if (!isElsewhere(namespace) || !selects(matchLabelsOf(policy), workload.pod.labels)) continue;
-    yield* closedAtWorkload(workload, mesh.get(authorization, namespace), mesh);
+    yield* closedAtWorkload(policy, workload, mesh.get(authorization, namespace), mesh);
   }
   for (const gateway of mesh.related(gatewaysOfHostPolicy, policy)) {
     const [namespace] = mesh.related(namespaceOfGateway, gateway);
@@ -137,16 +143,27 @@ function* closedAtWorkloads(
   mesh: View,
 ): Iterable<Problem | undefined> {
   for (const workload of found.workloadsAndProxies)
-    if (selects(matchLabelsOf(policy), workload.pod.labels)) yield* closedAtWorkload(workload, found, mesh);
+    if (selects(matchLabelsOf(policy), workload.pod.labels)) yield* closedAtWorkload(policy, workload, found, mesh);
 }
 
 function* closedAtWorkload(
+  policy: AuthorizationPolicy,
   workload: Workload,
   found: NamespaceAuthorization,
   mesh: View,
 ): Iterable<Problem | undefined> {
   yield;
-  const { hosts, gateways, virtualServices } = closedHosts(workload, found, mesh);
+  // Most workloads are no gateways, and a policy may have very many rules.
+  const gateways = gatewaysSelecting(workload, mesh);
+  if (gateways.length === 0) return;
+  if (isForIdentities(policy)) {
+    const servers = gateways.flatMap(({ spec }) => spec.servers);
+    const applied = found.applied.toWorkload(workload);
+    for (const one of closedToUnnamed(policy, workload, { servers, applied }))
+      yield { ...one, related: gateways, evidence: [workload, ...gateways] };
+  }
+  if (!isForHosts(policy)) return;
+  const { hosts, virtualServices } = closedHosts(workload, gateways, found, mesh);
   if (hosts.length > 0)
     yield { ...problemOf(workload, hosts), related: gateways, evidence: [workload, ...virtualServices] };
 }
@@ -161,7 +178,23 @@ function* closedAtGateway(
     ({ namespace, name }) => namespace === gateway.metadata.namespace && name === gateway.metadata.name,
   );
   if (target === undefined || !isForIngress(gateway) || !attachesToGateway(policy, target, mesh.settings)) return;
-  const patterns = allowedHosts(found.applied.toGateway(target));
+  if (isForIdentities(policy)) {
+    const servers = mesh
+      .get(listenersOfGateway, gateway)
+      .all.filter(({ leftOut }) => leftOut === undefined)
+      .flatMap(({ generated }) => generated.spec.servers);
+    for (const one of closedToUnnamed(policy, gateway, { servers, applied: found.applied.toGateway(target) }))
+      yield { ...one, evidence: [gateway] };
+  }
+  if (isForHosts(policy)) yield* hostsClosedAtGateway(gateway, found.applied.toGateway(target), mesh);
+}
+
+function* hostsClosedAtGateway(
+  gateway: KubernetesGateway,
+  applied: Applied,
+  mesh: View,
+): Iterable<Problem | undefined> {
+  const patterns = allowedHosts(applied);
   const isOpenTo = { http: openHosts(patterns, "http"), grpc: openHosts(patterns, "grpc") };
   const hosts = new Set<string>();
   const routes: KubernetesRoute[] = [];
@@ -202,33 +235,67 @@ function problemOf(place: Workload | KubernetesGateway, [first, ...others]: read
   };
 }
 
+interface Unnamed {
+  readonly servers: readonly Server[];
+  readonly applied: Applied;
+}
+
+/**
+ * What denies every request at a gateway, because none of its servers asks callers for a certificate, from which their identity would
+ * come (Istio pilot/pkg/security/authz/model/generator.go, pilot/pkg/networking/core/gateway.go buildGatewayListenerTLSContext).
+ */
+function* closedToUnnamed(
+  policy: AuthorizationPolicy,
+  place: Workload | KubernetesGateway,
+  { servers, applied }: Unnamed,
+): Iterable<Problem> {
+  if (servers.length === 0 || !servers.every(asksForNoCertificate)) return;
+  const because = `no caller of ${idOf(place)} has an identity, because its servers ask for no client certificate`;
+  const key = JSON.stringify([idOf(place), "no identity"]);
+  const fix =
+    "Name the callers by something that they have here: remoteIpBlocks, or requestPrincipals of a token. Or ask for client certificates, with tls mode MUTUAL or ISTIO_MUTUAL.";
+  if (actionOf(policy) === "DENY") {
+    for (const [i, rule] of policy.spec.rules.entries())
+      if (matchesAllUnnamed(rule))
+        yield { at: ["spec", "rules", i], message: `This rule denies every request: ${because}`, key, fix };
+  } else if (allowing(applied).every(({ spec }) => spec.rules.every(namesIdentities)))
+    yield { at: ["spec", "rules"], message: `Every request is denied: ${because}`, key, fix };
+}
+
+/** Servers that pass TLS on, and those for plain TCP, are not asked. */
+const asksForNoCertificate = (server: Server): boolean =>
+  isPlainHttp(server) || (isOverTls(server) && server.tls?.mode === "SIMPLE");
+
 interface Closed {
   readonly hosts: readonly string[];
-  readonly gateways: readonly Gateway[];
   readonly virtualServices: readonly VirtualService[];
 }
 
-/** The hosts of VirtualServices at a workload's gateways that no ALLOW rule can match. */
-function closedHosts(workload: Workload, found: NamespaceAuthorization, mesh: View): Closed {
-  const gateways = mesh
+const gatewaysSelecting = (workload: Workload, mesh: View): readonly Gateway[] =>
+  mesh
     .related(gatewaysOfWorkload, workload)
     .filter(({ spec }) => Object.keys(spec.selector).length > 0 && selects(spec.selector, workload.pod.labels));
-  if (gateways.length === 0) return { hosts: [], gateways, virtualServices: [] };
+
+/** The hosts of VirtualServices at a workload's gateways that no ALLOW rule can match. */
+function closedHosts(
+  workload: Workload,
+  gateways: readonly Gateway[],
+  found: NamespaceAuthorization,
+  mesh: View,
+): Closed {
   const patterns = allowedHosts(found.applied.toWorkload(workload));
   const isForGrpc = gateways.some(({ spec }) => spec.servers.some(({ port }) => port?.protocol === "GRPC"));
   const isOpen = openHosts(patterns, isForGrpc ? "grpc" : "http");
   const routed = [...new Set(gateways.flatMap((gateway) => mesh.related(virtualServicesOfGateway, gateway)))];
   const closed = routed.filter(({ spec }) => spec.hosts.some((host) => !isWildcard(host) && !isOpen(host)));
   const hosts = new Set(closed.flatMap(({ spec }) => spec.hosts.filter((host) => !isWildcard(host) && !isOpen(host))));
-  return { hosts: [...hosts].sort(), gateways, virtualServices: closed };
+  return { hosts: [...hosts].sort(), virtualServices: closed };
 }
 
 type Applied = ReturnType<NamespaceAuthorization["applied"]["toWorkload"]>;
-const allowedHosts = ({ lists }: Applied): readonly string[] =>
-  lists
-    .flatMap(({ policies }) => policies)
-    .filter((policy) => actionOf(policy) === "ALLOW")
-    .flatMap(hostsOfRules);
+const allowing = ({ lists }: Applied): readonly AuthorizationPolicy[] =>
+  lists.flatMap(({ policies }) => policies).filter((policy) => actionOf(policy) === "ALLOW");
+const allowedHosts = (applied: Applied): readonly string[] => allowing(applied).flatMap(hostsOfRules);
 
 /** The host patterns of the rules; a rule without hosts is for all of them. */
 const hostsOfRules = ({ spec }: AuthorizationPolicy): readonly string[] =>
@@ -236,8 +303,9 @@ const hostsOfRules = ({ spec }: AuthorizationPolicy): readonly string[] =>
     to.length === 0 ? ["*"] : to.flatMap(({ operation }) => (operation.hosts.length === 0 ? ["*"] : operation.hosts)),
   );
 
+/** Whether it is an ALLOW policy and its rules are all for some hosts. */
 const isForHosts = (policy: AuthorizationPolicy): boolean =>
-  policy.spec.rules.length > 0 && !hostsOfRules(policy).includes("*");
+  actionOf(policy) === "ALLOW" && policy.spec.rules.length > 0 && !hostsOfRules(policy).includes("*");
 
 /**
  * Whether a pattern matches a host: exactly, by a prefix or by a suffix, without case (Istio
