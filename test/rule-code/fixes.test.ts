@@ -277,6 +277,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     ],
   ],
   "mesh-config-weakened": [
+    [
+      /^The namespace moves to revision "(\S+)", .*: Sidecars no longer refuse .*/,
+      "Change ConfigMap istio-system/istio-$1 before the namespace moves. Keep outboundTrafficPolicy.mode at REGISTRY_ONLY, and add a ServiceEntry for each external host.",
+    ],
     [/^All proxies use runtime flag (\S+) /, "Remove $1 from defaultConfig.runtimeValues."],
     [
       /^Proxies accept certificates of trust domain/,

@@ -182,9 +182,23 @@ describe("mesh settings", () => {
       { revisions: ["1-30", "1-31"], tags: { default: "1-31" }, rootNamespace: "b" },
     ],
     [
-      "two revisions and nothing that says which one is the default",
-      [config("istio-1-30", "rootNamespace: a"), config("istio-1-31", "rootNamespace: b")],
-      { revisions: ["1-30", "1-31"], rootNamespace: "istio-system", seen: false },
+      "two revisions and nothing that says which one is the default: the first version counts",
+      [config("istio-1-31", "rootNamespace: b"), config("istio-1-9", "rootNamespace: a")],
+      { revisions: ["1-31", "1-9"], rootNamespace: "a", seen: true },
+    ],
+    [
+      "two revisions with their times: the one that was there first counts",
+      [
+        readObject("MeshConfig", {
+          metadata: { name: "istio-1-30", namespace: "istio-system", creationTimestamp: "2026-02-01T00:00:00Z" },
+          data: { mesh: "rootNamespace: a" },
+        }),
+        readObject("MeshConfig", {
+          metadata: { name: "istio-1-31", namespace: "istio-system", creationTimestamp: "2026-01-01T00:00:00Z" },
+          data: { mesh: "rootNamespace: b" },
+        }),
+      ],
+      { revisions: ["1-30", "1-31"], rootNamespace: "b", seen: true },
     ],
     [
       "an injector without a mesh config: an external control plane",

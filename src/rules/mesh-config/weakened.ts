@@ -25,6 +25,7 @@ export const meshConfigWeakened = defineRule({
   id: "mesh-config-weakened",
   subject: ["MeshConfig", "Namespace"],
   reads: readsConfigSteps,
+  worksWithout: ["MeshConfig", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["mtls", "authorization"],
@@ -60,10 +61,10 @@ interface Side {
 /** Between the mesh configs of two control planes, for a namespace that moves from one to the other. */
 function* followedBy(before: Side, after: Side): Iterable<Problem> {
   for (const { revision, was, is } of movedSteps(before, after))
-    for (const { message, key = message, ...found } of losses(was.mesh, is.mesh))
+    for (const { message, key = message, fix = "" } of losses(was.mesh, is.mesh))
       yield {
         at: [],
-        ...found,
+        fix: `Change ConfigMap istio-system/${is.metadata.name} before the namespace moves. ${fix}`,
         message: `The namespace moves to revision ${JSON.stringify(revision)}, whose mesh config protects less: ${message}`,
         key: `${revision}: ${key}`,
         related: [is],
