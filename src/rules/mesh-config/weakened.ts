@@ -16,8 +16,9 @@ import type { MeshView } from "../../view/view.ts";
 
 const at = ["data", "mesh"];
 
-interface Found extends Pick<Problem, "fix"> {
+interface Found {
   readonly message: string;
+  readonly fix: string;
   readonly key?: string;
 }
 
@@ -61,7 +62,7 @@ interface Side {
 /** Between the mesh configs of two control planes, for a namespace that moves from one to the other. */
 function* followedBy(before: Side, after: Side): Iterable<Problem> {
   for (const { revision, was, is } of movedSteps(before, after))
-    for (const { message, key = message, fix = "" } of losses(was.mesh, is.mesh))
+    for (const { message, key = message, fix } of losses(was.mesh, is.mesh))
       yield {
         at: [],
         fix: `Change ConfigMap istio-system/${is.metadata.name} before the namespace moves. ${fix}`,
