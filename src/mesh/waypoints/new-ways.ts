@@ -1,11 +1,15 @@
 import { idOf } from "../../kube/identity.ts";
 import type { Labels } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { type MeshView, reachedBy } from "../../view/view.ts";
 import type { ChangedPlace } from "../authorization/changed-places.ts";
 import { authorization, hasDefaultDeny } from "../authorization/effective-authorization.ts";
 import { Admissions } from "../authorization/requests/admitted.ts";
 import { allowsAny, type Applied } from "../authorization/requests/applied.ts";
 import { Asked, type Callers } from "../authorization/requests/gains.ts";
+import type { Clause } from "../authorization/requests/boxes.ts";
+import { trustDomainsOf } from "../authorization/requests/identities.ts";
+import { Texts } from "../authorization/requests/texts.ts";
 import { hasIdentity } from "../authorization/requests/strangers.ts";
 import { captureOf } from "../membership/capture.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
@@ -67,6 +71,29 @@ const namesOf = (waypoints: readonly WaypointBinding[]): string =>
  * default deny are left out, see opened-waypoints.ts.
  */
 export function* joinedPlaces(before: Side, after: Side): Generator<ChangedPlace | undefined, undefined> {
+  for (const joined of joinedWaypoints(before, after))
+    yield joined !== undefined && hasDefaultDeny(joined.place.coverageAfter()) ? joined.place : undefined;
+}
+
+/** A place that is reached through a waypoint from now on. */
+export interface JoinedWaypoint {
+  readonly place: ChangedPlace;
+  readonly waypoint: WaypointBinding;
+  /** Whether its pods are behind ztunnel from now on, and had sidecars before. */
+  readonly isMigrated: boolean;
+}
+
+/** All but the callers that waypoints are themselves. */
+export function notWaypoints(waypoints: readonly WaypointBinding[], settings: MeshSettings): Clause {
+  const identities = waypoints.flatMap(({ named, gateway }) => {
+    const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
+    return trustDomainsOf(settings).map((trustDomain) => [trustDomain, namespace, serviceAccount]);
+  });
+  return { attribute: "identity", values: new Texts(identities), not: true };
+}
+
+/** All of them. */
+export function* joinedWaypoints(before: Side, after: Side): Generator<JoinedWaypoint | undefined, undefined> {
   const policies = after.mesh.get(servedPolicies, after.object);
   const targeted = targetedNames(policies);
   const [was, is] = [new Pods(before), new Pods(after)];
@@ -75,9 +102,9 @@ export function* joinedPlaces(before: Side, after: Side): Generator<ChangedPlace
     yield undefined;
     for (const joined of joinedBy(way, was, is)) {
       if (!isNew(joined, targeted, compared)) continue;
-      const { object, waypoint } = joined;
+      const { object, waypoint, isMigrated } = joined;
       const at = policies.at(waypoint, object.kind, targetedNameOf(object, targeted));
-      if (at !== undefined && hasDefaultDeny(at.coverage())) yield placeOf(joined, at, before, after);
+      if (at !== undefined) yield { place: placeOf(joined, at, before, after), waypoint, isMigrated };
     }
   }
 }
@@ -88,16 +115,22 @@ interface Joined {
   readonly waypoint: WaypointBinding;
   readonly was: Applied;
   readonly workload: Workload;
+  readonly isMigrated: boolean;
 }
 
 function* joinedBy({ object, from, to }: NewWay, before: Pods, after: Pods): Generator<Joined, undefined> {
   const behind = podsBehind({ kind: object.kind, object });
   if (from.length > 0 || behind === undefined) return;
-  for (const capture of ["ambient", "sidecar"] as const) {
+  for (const capture of protections) {
     const old = before.protectedBy(capture, behind);
-    for (const waypoint of old.size === 0 ? [] : to)
-      if (after.letIn(waypoint, behind, capture))
-        yield* [...old].map(([was, workload]) => ({ object, waypoint, was, workload }));
+    for (const waypoint of old.size === 0 ? [] : to) {
+      const now = protections.find(
+        (one) => after.protectedBy(one, behind).size > 0 && after.letIn(waypoint, behind, one),
+      );
+      const isMigrated = capture === "sidecar" && now === "ambient";
+      if (now !== undefined)
+        yield* [...old].map(([was, workload]) => ({ object, waypoint, was, workload, isMigrated }));
+    }
   }
 }
 
@@ -143,7 +176,8 @@ const placeOf = ({ object, waypoint, was, workload }: Joined, at: At, before: Si
   coverageAfter: () => at.coverage(),
 });
 
-type Protection = "ambient" | "sidecar";
+const protections = ["ambient", "sidecar"] as const;
+type Protection = (typeof protections)[number];
 
 /** The pods of one side, by the labels that select them: those of many Services can be the same. */
 class Pods {

@@ -1,22 +1,38 @@
-import { defineRule, type Problem } from "../../engine/rule.ts";
+import { defineRule, type Problem, type RuleSide } from "../../engine/rule.ts";
 import { type ChangedPlace, keyOfGain, losesDefaultDeny } from "../../mesh/authorization/changed-places.ts";
 import { formatGain, formatRule, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { type Answer, type Asked, type Callers, Questions } from "../../mesh/authorization/requests/gains.ts";
+import {
+  type Answer,
+  anyCallers,
+  type Asked,
+  type Callers,
+  Questions,
+} from "../../mesh/authorization/requests/gains.ts";
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { type IdleSide, idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
-import { changedPlacesAndServed, readsServedPlaces } from "../../mesh/waypoints/served-places.ts";
+import {
+  type JoinedWaypoint,
+  joinedWaypoints,
+  notWaypoints,
+  readsNewWays,
+  throughWaypoint,
+} from "../../mesh/waypoints/new-ways.ts";
+import { changedPlacesAndServed } from "../../mesh/waypoints/served-places.ts";
+
+const reads = [...readsNewWays, ...readsIdlePlaces, ...readsCertainCallers] as const;
+type Side = RuleSide<"Namespace", (typeof reads)[number]>;
 
 export const namespaceDenyWeakened = defineRule({
   id: "namespace-deny-weakened",
   subject: "Namespace",
-  reads: [...readsServedPlaces, ...readsIdlePlaces, ...readsCertainCallers],
+  reads,
   worksWithout: ["Workload", "KubernetesGateway", "Service", "ServiceEntry", "WorkloadEntry", ...kindsOfCertainCallers],
   mode: { protected: "deny", elsewhere: "off" },
   since: "0.1.0",
   tags: ["authorization"],
   summary: "A DENY policy no longer denies requests that it denied before, and they are allowed now.",
-  why: "DENY policies take precedence over ALLOW policies (Istio pilot/pkg/security/authz/builder/builder.go), so that many gates are built on them. A DENY policy denies less if it is deleted, emptied or narrowed, becomes a dry run, or gets another action, revision, selector or targetRefs; ztunnel ignores the parts of its rules that only have HTTP attributes (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). A policy that is replaced by another one that denies the same loses nothing.",
+  why: "DENY policies take precedence over ALLOW policies (Istio pilot/pkg/security/authz/builder/builder.go), so that many gates are built on them. A DENY policy denies less if it is deleted, emptied or narrowed, becomes a dry run, or gets another action, revision, selector or targetRefs; ztunnel ignores the parts of its rules that only have HTTP attributes (pilot/pkg/serviceregistry/ambient/authorization.go handleRule). A policy that is replaced by another one that denies the same loses nothing. Pods that move from sidecars to ztunnel are compared with the waypoint in front of them.",
   fix: "Keep the DENY policy, or create one that denies these requests first.",
   incident: {
     symptoms: ["open-access"],
@@ -32,18 +48,49 @@ export const namespaceDenyWeakened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const callers = new CertainCallers(after);
     const reported = new Set<string>();
+    const migrated = migratedTo(before, after);
+    const apart = apartFrom(migrated, after);
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
-      const { gain } = lostAt(questions, place.asked, callers.at(place));
+      const { gain } = lostAt(questions, place.asked, { ...anyCallers, ...callers.at(place), ...apart(place) });
       if (gain?.lost === undefined || losesDefaultDeny(place) || place.hasLeft?.(gain.lost.policy) === true) continue;
       const doubt = doubtAt(place, before, after);
       const key = keyIn(doubt, keyOfGain(gain, place));
       if (!reported.has(key)) yield problemOf(gain, place, { key, doubt });
       reported.add(key);
     }
+    yield* atWaypoints(migrated, questions);
   },
 });
+
+/** What waypoints let through that the sidecars of the pods denied. */
+function* atWaypoints(
+  migrated: readonly JoinedWaypoint[],
+  questions: Questions,
+): Generator<Problem | undefined, undefined> {
+  const reported = new Set<string>();
+  for (const { place } of migrated) {
+    yield;
+    const { gain } = questions.denyLost(place.asked, throughWaypoint);
+    if (gain?.lost === undefined) continue;
+    const key = `joined ${keyOfGain(gain, place)}`;
+    if (!reported.has(key)) yield problemOf(gain, place, { key, doubt: undefined });
+    reported.add(key);
+  }
+}
+
+/** At ztunnel, the waypoints are no callers of their own: each is compared with the sidecars whose part it takes. */
+function apartFrom(migrated: readonly JoinedWaypoint[], { mesh }: Side): (place: ChangedPlace) => Partial<Callers> {
+  if (migrated.length === 0) return () => ({});
+  const waypoints = migrated.map(({ waypoint }) => waypoint);
+  const apart = notWaypoints(waypoints, mesh.settings);
+  return ({ asked: { was, is } }) => (was.place !== "ztunnel" && is.place === "ztunnel" ? { apart } : {});
+}
+
+/** The waypoints behind which pods come that had sidecars: what they let through is decided by their own policies. */
+const migratedTo = (before: Side, after: Side): readonly JoinedWaypoint[] =>
+  [...joinedWaypoints(before, after)].filter((one) => one?.isMigrated === true) as readonly JoinedWaypoint[];
 
 /** At a port that is TCP, proxies leave out the attributes of HTTP, so that a DENY rule denies more there. */
 function lostAt(questions: Questions, asked: Asked, callers: Callers | undefined): Answer {

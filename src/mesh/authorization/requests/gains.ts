@@ -160,6 +160,8 @@ export interface Callers {
   readonly passSidecar: boolean;
   /** The ports that are asked about; undefined: all. */
   readonly toPorts?: Clause;
+  /** Leaves out callers of whom another place decides; undefined: none. */
+  readonly apart?: Clause;
 }
 export const anyCallers: Callers = { haveIdentity: false, haveNoToken: false, passSidecar: false };
 
@@ -197,6 +199,7 @@ export const conditionsOf = ({ callers, place }: Omit<Coming, "of">): readonly C
   ...(callers.haveNoToken ? [withoutToken] : []),
   ...(callers.passSidecar && place !== "ztunnel" ? [pastSidecar] : []),
   ...(callers.toPorts === undefined ? [] : [callers.toPorts]),
+  ...(callers.apart === undefined ? [] : [callers.apart]),
 ];
 /** Whether a request has claims. */
 export const isOfClaims = (request: Request): boolean => request.entries().some(isClaim);
