@@ -91,12 +91,12 @@ const clientNode: Plugin = {
 
 /**
  * What packages ask for and Meshward does not. Only `inject` of fastify, which is for tests, uses light-my-request: fastify asks for it when
- * `inject` is called. It uses semver for plugins that say for which versions of fastify they are, and Meshward registers none. The client of
- * Prometheus uses the API of OpenTelemetry for exemplars, which Meshward does not enable, and would bring all of it in, where `telemetry/tracing.ts`
- * takes some functions.
+ * `inject` is called. It uses semver for plugins that say for which versions of fastify they are, and Meshward registers none; and compilers
+ * for the schemas of routes, of which there are none (`http/without-schemas.ts`). The client of Prometheus uses the API of OpenTelemetry for
+ * exemplars, which Meshward does not enable, and would bring all of it in, where `telemetry/tracing.ts` takes some functions.
  */
 const notAskedFor: ReadonlyMap<string, RegExp> = new Map([
-  ["fastify", /^(light-my-request|semver)$/],
+  ["fastify", /^(light-my-request|semver|@fastify\/(ajv-compiler|fast-json-stringify-compiler))$/],
   ["@prometheus-io/client", /^@opentelemetry\/api$/],
 ]);
 const leftOut: Plugin = {

@@ -2,6 +2,7 @@ import { fastify } from "fastify";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
+import { withoutSchemas } from "./without-schemas.ts";
 
 export interface OpsServer {
   /** @throws ListenError */
@@ -18,7 +19,13 @@ export interface OpsServerOptions {
 
 /** Serves /livez, /readyz (`?verbose` lists the checks) and /metrics in plain HTTP, for the kubelet and Prometheus. */
 export function createOpsServer({ checks, metrics, page }: OpsServerOptions): OpsServer {
-  const app = fastify({ logger: false, forceCloseConnections: true, exposeHeadRoutes: true, requestTimeout: 10_000 });
+  const app = fastify({
+    ...withoutSchemas,
+    logger: false,
+    forceCloseConnections: true,
+    exposeHeadRoutes: true,
+    requestTimeout: 10_000,
+  });
 
   // Liveness checks only that the process answers, because a restart fixes nothing that readiness reports.
   app.get("/livez", (_request, reply) => reply.type("text/plain; charset=utf-8").send("ok\n"));

@@ -16,6 +16,7 @@ import { type Address, listen } from "./listen.ts";
 import type { ReadinessCheck } from "./readiness.ts";
 import { RepeatedLines } from "./repeated-lines.ts";
 import { BodyCutShort, collectBody, dropped, type ReviewBody } from "./review-body.ts";
+import { withoutSchemas } from "./without-schemas.ts";
 
 export interface Limits extends ConnectionLimits {
   /**
@@ -191,6 +192,7 @@ type App = ReturnType<typeof createApp>;
 
 function createApp(limits: Limits, certificate: Certificate, clients: Clients | undefined) {
   return fastify({
+    ...withoutSchemas,
     logger: false,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytes,
