@@ -190,7 +190,8 @@ spec:
     const text = readFileSync(file, "utf8");
     for (const unused of ["CoreV1Api", "llhttp", "simulate"]) assert.ok(!text.includes(unused), unused);
     const notices = readFileSync(join(folder, noticesFile), "utf8");
-    for (const unused of ["light-my-request", "semver", "fast-json-stringify-compiler", "ajv-formats"]) assert.ok(!notices.includes(unused), unused);
+    for (const unused of ["light-my-request", "semver", "fast-json-stringify-compiler", "ajv-formats"])
+      assert.ok(!notices.includes(unused), unused);
     assert.ok(statSync(file).size < 4_400_000, String(statSync(file).size));
   });
 
