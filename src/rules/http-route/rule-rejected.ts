@@ -9,7 +9,7 @@ export const httpRouteRuleRejected = defineRule({
   id: "http-route-rule-rejected",
   subject: "KubernetesRoute",
   reads: [isForOtherControllers, ...catchAllReads],
-  worksWithout: ["KubernetesGateway", "ListenerSet", "Namespace", "Service", "ServiceEntry"],
+  worksWithout: ["KubernetesRoute", "KubernetesGateway", "ListenerSet", "Namespace", "Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   tags: ["gateway"],
