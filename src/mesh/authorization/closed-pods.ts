@@ -44,11 +44,13 @@ export const readsClosedPods = [
 ] as const;
 type View = MeshView<(typeof readsClosedPods)[number]>;
 
+const noLabels: Labels = Object.freeze({});
+
 /** The pods behind a Service that have these labels too, without proxies. */
 export function podsBehind(
   service: Service,
   mesh: MeshView<typeof podsNearService>,
-  labels: Labels = {},
+  labels: Labels = noLabels,
 ): readonly Workload[] {
   if (!selectsPods(service)) return [];
   return mesh.get(podsNearService, service)?.among(service.spec.selector).selected(labels) ?? [];

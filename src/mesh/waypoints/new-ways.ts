@@ -20,7 +20,7 @@ import { formatWaypoint, identityOfWaypoint, type WaypointBinding } from "./bind
 import { accountOf, waypointAccountsNamed } from "./guarded-traffic.ts";
 import { concernedDestinations, readsConcerned, waypointsOf } from "./opened-waypoints.ts";
 import { readsServedPlaces, type ServedPolicies, servedPolicies } from "./served-places.ts";
-import { type Addressed, nameOfDestination } from "./served-traffic.ts";
+import { type Addressed, nameOfDestination, servingWaypoints } from "./served-traffic.ts";
 import { keptByZtunnel, podsBehind } from "./ztunnel-behind.ts";
 
 // Requests that begin to go through a waypoint are decided by its policies, and ztunnel at the pods sees the waypoint instead of the caller.
@@ -54,6 +54,8 @@ interface NewWay {
 
 function* newWays(before: Side, after: Side): Generator<NewWay, undefined> {
   if (isTerminating(before.object) || isTerminating(after.object)) return;
+  // A namespace can have thousands of objects, and most have no waypoint.
+  if ([before, after].every(({ object, mesh }) => mesh.get(servingWaypoints, object).areNone)) return;
   for (const { now, was } of concernedDestinations(before, after))
     for (const object of now) {
       const former = was(object);
