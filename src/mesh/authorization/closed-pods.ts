@@ -44,13 +44,11 @@ export const readsClosedPods = [
 ] as const;
 type View = MeshView<(typeof readsClosedPods)[number]>;
 
-const noLabels: Labels = Object.freeze({});
-
 /** The pods behind a Service that have these labels too, without proxies. */
 export function podsBehind(
   service: Service,
   mesh: MeshView<typeof podsNearService>,
-  labels: Labels = noLabels,
+  labels: Labels = {},
 ): readonly Workload[] {
   if (!selectsPods(service)) return [];
   return mesh.get(podsNearService, service)?.among(service.spec.selector).selected(labels) ?? [];
@@ -75,9 +73,11 @@ export function closedPods(service: Service, pods: readonly Workload[], mesh: Vi
     if (answer === undefined) known.set(policies, (answer = admissions.any(policies) === false));
     return answer;
   };
+  const closed = pods.filter((one) => isClosed(applied.toWorkload(one)));
+  // Most pods allow somebody, so that it does not matter what else is true of them.
+  if (closed.length === 0) return closed;
   const unguarded = mesh.get(unguardedPods, service);
-  const closed = pods.filter((one) => !unguarded.has(one) && isClosed(applied.toWorkload(one)));
-  return closed.sort(byId);
+  return closed.filter((one) => !unguarded.has(one)).sort(byId);
 }
 
 /** Names one of them, and how many others there are. */

@@ -20,6 +20,7 @@ export class Labelled<T> {
 
   /** The selected objects in their order; all of them without labels. The list is the same one for equal selectors. */
   selected(selector: Labels): readonly T[] {
+    if (hasNone(selector)) return this.all;
     const text = selectorText(selector);
     let found = this.#selected.get(text);
     if (found === undefined) {
@@ -63,6 +64,11 @@ export class Labelled<T> {
     }
     return (this.#byLabel = byLabel);
   }
+}
+
+function hasNone(labels: Labels): boolean {
+  for (const _ in labels) return false;
+  return true;
 }
 
 function enter<T>(byLabel: Map<string, Map<string, T[]>>, [key, value]: readonly [string, string], object: T): void {
