@@ -48,14 +48,16 @@ const service = (i: number): Raw =>
   manifest("v1", "Service", named(`s-${i}`), {
     spec: { selector: { app: "app" }, ports: [{ name: `tcp-${i}`, port: 1000 + i }] },
   });
-const ingress = manifest("apps/v1", "Deployment", named("ingress"), {
-  spec: {
-    template: {
-      metadata: { labels: { istio: "shapes" }, annotations: { "inject.istio.io/templates": "gateway" } },
-      spec: { containers: [{ name: "istio-proxy", image: "auto" }] },
+const gatewayPods = (name: string, istio: string): Raw =>
+  manifest("apps/v1", "Deployment", named(name), {
+    spec: {
+      template: {
+        metadata: { labels: { istio }, annotations: { "inject.istio.io/templates": "gateway" } },
+        spec: { containers: [{ name: "istio-proxy", image: "auto" }] },
+      },
     },
-  },
-});
+  });
+const ingress = gatewayPods("ingress", "shapes");
 const kubernetesIngress = (name: string, rules: number): Raw =>
   manifest(
     "networking.k8s.io/v1",
@@ -334,6 +336,31 @@ export const gatewayShapes: readonly CostShape[] = [
         }),
       },
     }),
+  },
+  {
+    title: "a VirtualService with n hosts moves from a gateway of n policies to one without",
+    world: (n) => {
+      const of = (name: string) =>
+        virtualService("v", { hosts: list(n, (i) => `h-${i}.shapes.example.com`), gateways: [name], http });
+      const [old, object] = [of("guarded"), of("open")];
+      return {
+        objects: [
+          namespace({ "istio-injection": "enabled", "meshward.io/protected": "true" }),
+          ingress,
+          gateway("guarded", [plain(0, ["*"])]),
+          gatewayPods("open", "shapes-open"),
+          gateway("open", [plain(0, ["*"])], { istio: "shapes-open" }),
+          ...list(n, (i) =>
+            policy(`p-${i}`, {
+              selector: { matchLabels: { istio: "shapes" } },
+              rules: [{ to: [{ operation: { hosts: [`h-${i}.shapes.example.com`], methods: ["GET"] } }] }],
+            }),
+          ),
+          old,
+        ],
+        change: { old, object },
+      };
+    },
   },
   {
     title: "a route with n hosts for a Gateway with n listeners for others, and one that allows nobody",

@@ -85,7 +85,7 @@ function apartFrom(migrated: readonly JoinedWaypoint[], { mesh }: Side): (place:
   if (migrated.length === 0) return () => ({});
   const waypoints = migrated.map(({ waypoint }) => waypoint);
   const apart = notWaypoints(waypoints, mesh.settings);
-  return ({ asked: { was, is } }) => (was.place !== "ztunnel" && is.place === "ztunnel" ? { apart } : {});
+  return ({ asked: { was, is } }) => (was.place !== "ztunnel" && is.place === "ztunnel" ? { among: apart } : {});
 }
 
 /** The waypoints behind which pods come that had sidecars: what they let through is decided by their own policies. */

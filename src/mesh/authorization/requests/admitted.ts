@@ -65,7 +65,7 @@ function admitsAlone(
 ): boolean {
   const ask = () =>
     admitsTogether([{ allow, deny: [], hasAllow: true }], conditionsOf({ callers, place }), callers, work);
-  if (allow.length === 0 || callers.toPorts !== undefined || callers.apart !== undefined)
+  if (allow.length === 0 || callers.toPorts !== undefined || callers.among !== undefined)
     return allow.length > 0 && ask();
   let known = answers.get(allow);
   if (known === undefined) answers.set(allow, (known = new Map()));

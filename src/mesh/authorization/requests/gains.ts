@@ -160,8 +160,8 @@ export interface Callers {
   readonly passSidecar: boolean;
   /** The ports that are asked about; undefined: all. */
   readonly toPorts?: Clause;
-  /** Leaves out callers of whom another place decides; undefined: none. */
-  readonly apart?: Clause;
+  /** What else is true of all requests that are asked about; undefined: nothing. */
+  readonly among?: Clause;
 }
 export const anyCallers: Callers = { haveIdentity: false, haveNoToken: false, passSidecar: false };
 
@@ -178,7 +178,7 @@ interface Coming {
 function* coming(
   where: Coming,
   gainsAmong: (among: Box) => Iterable<Gain>,
-  known: readonly Clause[] = [],
+  known: readonly Clause[] = where.callers.among === undefined ? [] : [where.callers.among],
 ): Generator<Gain, undefined> {
   const among = everyRequest.withAll(known, where.of.work);
   for (const gain of among === undefined ? [] : gainsAmong(among)) {
@@ -199,7 +199,7 @@ export const conditionsOf = ({ callers, place }: Omit<Coming, "of">): readonly C
   ...(callers.haveNoToken ? [withoutToken] : []),
   ...(callers.passSidecar && place !== "ztunnel" ? [pastSidecar] : []),
   ...(callers.toPorts === undefined ? [] : [callers.toPorts]),
-  ...(callers.apart === undefined ? [] : [callers.apart]),
+  ...(callers.among === undefined ? [] : [callers.among]),
 ];
 /** Whether a request has claims. */
 export const isOfClaims = (request: Request): boolean => request.entries().some(isClaim);

@@ -196,9 +196,10 @@ const readingOfList = (attribute: Attribute, patternOfValue: (value: string) => 
 const hosts = readingOfTexts("host", true, (value) => headerPatternOf(value.toLowerCase()));
 const methods = readingOfTexts("method", true, headerPatternOf);
 const paths = readingOfTexts("path", true, pathPatternOf);
-/** Sets of methods and of paths, written as in a policy. */
+/** Sets of methods, paths and hosts, written as in a policy. */
 export const methodsOf = (values: readonly string[]): Values => methods.valuesOf(values);
 export const pathsOf = (values: readonly string[]): Values => paths.valuesOf(values);
+export const hostsOf = (values: readonly string[]): Values => hosts.valuesOf(values);
 const anyServerNames = readingOfTexts("sni", false, patternOf);
 /** Envoy reads server names in lower case, and compares values as they are written (source/common/network/socket_impl.h setRequestedServerName). */
 const serverNames: Reading = {
