@@ -13,24 +13,29 @@ const namespace = (name: string, labels: object) =>
   read({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
 const config = (name: string, mesh: string) =>
   read({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "istio-system" }, data: { mesh } });
-const tag = (name: string, revision: string) =>
+const injector = (name: string, labels: object) =>
   read({
     apiVersion: "admissionregistration.k8s.io/v1",
     kind: "MutatingWebhookConfiguration",
-    metadata: { name: `istio-revision-tag-${name}`, labels: { "istio.io/rev": revision, "istio.io/tag": name } },
+    metadata: { name, labels },
   });
+const tag = (name: string, revision: string) =>
+  injector(`istio-revision-tag-${name}`, { "istio.io/rev": revision, "istio.io/tag": name });
+const injectorOfOld = injector("istio-sidecar-injector-old", { "istio.io/rev": "old" });
 const deployment = (metadata: { name: string; namespace: string }, pod: object) =>
   read({ apiVersion: "apps/v1", kind: "Deployment", metadata, spec: { template: { metadata: pod } } });
 
+const known = [
+  namespace("istio-system", {}),
+  namespace("bank", { "istio.io/rev": "old" }),
+  config("istio-old", "{}"),
+  deployment({ name: "api", namespace: "bank" }, {}),
+];
+
 /** The mode for a namespace on revision `old`, where the config of `canary` comes without auto mTLS. */
-function judged(...others: readonly AnyObject[]): string {
-  const known = [
-    namespace("istio-system", {}),
-    namespace("bank", { "istio.io/rev": "old" }),
-    config("istio-old", "{}"),
-    deployment({ name: "api", namespace: "bank" }, {}),
-  ];
-  const objects = [...known, ...others];
+const judged = (...others: readonly AnyObject[]): string => judgedIn([...known, injectorOfOld, ...others]);
+
+function judgedIn(objects: readonly AnyObject[]): string {
   const store = new MeshStore(meshSettingsOf(objects));
   for (const object of objects) store.set(object);
   const change = { old: undefined, object: config("istio-canary", "enableAutoMtls: false") };
@@ -70,4 +75,5 @@ test("something uses it: denied", () => {
 
 test("it is not known whether something uses it: denied", () => {
   assert.equal(judged(deployment({ name: "web", namespace: "not-shown" }, { labels: { app: "web" } })), "deny");
+  assert.equal(judgedIn(known), "deny", "no injector is known, so that a tag may lead to the revision");
 });

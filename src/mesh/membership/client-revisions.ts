@@ -1,4 +1,4 @@
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, relation, setting } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { injectSidecar, revisionLabel } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
@@ -58,8 +58,10 @@ const isWilling = ({ pod }: Workload): boolean => !refusesInjection(pod);
 export const controlPlanesWithClients = fact(
   "controlPlanesWithClients",
   "key",
-  [controlPlanesOfClients, namespacesOfMesh],
+  [controlPlanesOfClients, namespacesOfMesh, setting("injectors")],
   (key, mesh): ReadonlySet<ControlPlane> => {
+    // A tag that is not known may lead any label to any revision.
+    if (mesh.settings.injectors.length === 0) return new Set([undefined]);
     const namespaces = mesh.under(namespacesOfMesh, [key]);
     mesh.visited(namespaces.length);
     return new Set(namespaces.flatMap((namespace) => [...mesh.get(controlPlanesOfClients, namespace)]));
