@@ -95,7 +95,7 @@ export const defaultMeshSettings: AllMeshSettings = {
 /**
  * Derives the settings from mesh configs, injectors, revision tags and ztunnel; other objects are ignored. Every mesh config
  * and every injector adds its revision. All other values come from one mesh config, because the view represents one mesh:
- * that of the revision `default`, else that of the default tag, else the only one.
+ * that of the revision `default`, else that of the default tag, else the one that was there first.
  */
 export function meshSettingsOf(
   objects: Iterable<AnyObject>,

@@ -9,7 +9,7 @@ import { includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../traffic/hosts.ts";
 import { namespaceOfClientRule } from "../traffic/destination-rule-services.ts";
 import { type Sidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
-import { scopeOfNamespace } from "../traffic/sidecar-scope.ts";
+import { scopeOfNamespace, type SidecarScope } from "../traffic/sidecar-scope.ts";
 import { gatewaysOf, isDelegate, meshGateway } from "../traffic/virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "../traffic/virtual-services.ts";
 import { setsClientTls } from "./client-tls.ts";
@@ -29,7 +29,7 @@ export const clientsOfDestinationRule = relation(
 const destinations = new WeakMap<VirtualService, { readonly domain: string; readonly hosts: readonly string[] }>();
 
 /** The full hosts to which a VirtualService for sidecars sends requests. */
-function destinationsOf(virtualService: VirtualService, { domain }: MeshSettings): readonly string[] {
+export function destinationsOf(virtualService: VirtualService, { domain }: MeshSettings): readonly string[] {
   let known = destinations.get(virtualService);
   if (known?.domain !== domain) {
     const { namespace } = virtualService.metadata;
@@ -142,13 +142,23 @@ function isImported(
   mesh: MeshView<typeof scopeOfNamespace>,
 ): boolean {
   const scope = mesh.get(scopeOfNamespace, client);
-  if (scope === undefined || scope.importsService(host, owner)) return true;
+  return scope === undefined || isImportedBy(scope, { client: client.metadata.name, host, owner }, routing, mesh);
+}
+
+/** Whether a sidecar with this scope has a cluster for a host, by its name or because VirtualServices send requests to it. */
+export function isImportedBy(
+  scope: SidecarScope,
+  { client, host, owner }: Omit<Asked, "client"> & { readonly client: string },
+  routing: readonly VirtualService[],
+  mesh: MeshView,
+): boolean {
+  if (scope.importsService(host, owner)) return true;
   return routing.some((one) => {
     // A delegate is imported with the VirtualServices that delegate to it.
     if (isDelegate(one)) return true;
     const { metadata, spec } = one;
     const visible = visibleTo(spec.exportTo, metadata.namespace, mesh.settings.defaultVirtualServiceExportTo);
-    return includesNamespace(visible, client.metadata.name) && scope.importsVirtualService(one, mesh);
+    return includesNamespace(visible, client) && scope.importsVirtualService(one, mesh);
   });
 }
 

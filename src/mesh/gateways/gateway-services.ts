@@ -1,9 +1,10 @@
 import { selectsWorkload, type Service, workloadsNearService } from "../membership/services.ts";
-import type { Workload } from "../membership/workloads.ts";
+import { hasInjectedGateway, isOwned, isProxy, type Workload } from "../membership/workloads.ts";
+import { keysOfLabels } from "../objects/label-keys.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { keysOfSelector, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { keysOfSelector, labelKeys, workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Gateway } from "./servers.ts";
 
@@ -82,23 +83,47 @@ const gatewaysNearService = relation(
   index("Gateway", (gateway, settings) => (isServed(gateway, settings) ? pairs(gateway.spec.selector) : [])),
 );
 
+const isOfProxies = (workload: Workload): boolean => isProxy(workload) || hasInjectedGateway(workload);
+
+/** A Service and the proxies of gateways in its namespace that have one label of its selector. */
+const proxiesNearService = relation(
+  "proxiesNearService",
+  workloadsNearService.from,
+  index("Workload", (workload) =>
+    isOfProxies(workload) && !isOwned(workload) ? keysOfLabels(workload.metadata.namespace, workload.pod.labels) : [],
+  ),
+);
+/** A proxy of a gateway, and the Gateways of any namespace whose selectors have one of its labels. */
+const gatewaysNearProxy = relation(
+  "gatewaysNearProxy",
+  index("Workload", (workload) => (isOfProxies(workload) && !isOwned(workload) ? labelKeys(workload.pod.labels) : [])),
+  index("Gateway", (gateway, settings) => (isServed(gateway, settings) ? keysOfSelector(gateway.spec.selector) : [])),
+);
+
 /** A Service whose pods are proxies of gateways, so that servers of Gateways decide how its ports are read. */
 export interface GatewayService {
   /** Those of Istio's kind. */
   readonly gateways: readonly Gateway[];
 }
 
-/** What Gateways make of the ports of a Service; undefined: its pods are no gateways, as far as selectors show. */
+/**
+ * What Gateways make of the ports of a Service; undefined: its pods are no gateways, as far as selectors and pods show. A Service and a Gateway
+ * can select the same pods by different labels, and the pods need not be known if the selectors show that they are the same.
+ */
 export const gatewayService = fact(
   "gatewayService",
   "Service",
-  [gatewaysNearService],
+  [gatewaysNearService, gatewaysNearProxy, proxiesNearService],
   (service, mesh): GatewayService | undefined => {
     const { selector } = service.spec;
-    const gateways = mesh
-      .related(gatewaysNearService, service)
-      .filter(({ spec }) => selectSame(selector, spec.selector));
-    return gateways.length > 0 || gatewayNameLabel in selector ? { gateways } : undefined;
+    const proxies = mesh.related(proxiesNearService, service).filter((proxy) => selectsWorkload(service, proxy));
+    const gateways = new Set([
+      ...mesh.related(gatewaysNearService, service).filter(({ spec }) => selectSame(selector, spec.selector)),
+      ...proxies.flatMap((proxy) =>
+        mesh.related(gatewaysNearProxy, proxy).filter(({ spec }) => selects(spec.selector, proxy.pod.labels)),
+      ),
+    ]);
+    return gateways.size > 0 || gatewayNameLabel in selector ? { gateways: [...gateways] } : undefined;
   },
 );
 

@@ -20,7 +20,7 @@ import { subsetDestinationsOf, trafficOf, type VirtualService } from "./virtual-
  * What the Sidecars of a namespace leave its sidecars: a workload uses one of them, depending on its labels. What one of
  * these imports, some client uses.
  */
-class SidecarScope {
+export class SidecarScope {
   readonly #egresses: readonly Egress[];
   readonly #imported = new Map<VirtualService, boolean>();
 

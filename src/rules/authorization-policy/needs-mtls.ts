@@ -2,6 +2,7 @@ import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { namesIdentities, sparesByIdentity } from "../../mesh/authorization/rule-identities.ts";
+import { type HiddenCaller, hiddenCallers } from "../../mesh/client-tls/hidden-callers.ts";
 import { portsOfProbes } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { acceptsPlaintext, mtls, type NamespaceMtls, planesOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
@@ -28,12 +29,13 @@ const namespaceOfIdentityPolicy = relation(
 export const authorizationPolicyNeedsMtls = defineRule({
   id: "authorization-policy-needs-mtls",
   subject: "AuthorizationPolicy",
-  reads: [namespaceOfIdentityPolicy, mtls],
+  reads: [namespaceOfIdentityPolicy, mtls, hiddenCallers],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Sidecar", "VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization", "mtls"],
-  summary: "A policy names callers by their identity, and the workloads accept callers that have none.",
-  why: "Principals, namespaces, service accounts and trust domains come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody. A DENY rule that only leaves some out (`notPrincipals`, `notNamespaces`) matches requests without an identity, so there it refuses everybody.",
+  summary: "A policy names callers by their identity, and they or others come without one.",
+  why: "Principals, namespaces, service accounts and trust domains come from the client certificate, so a request in plaintext has none (Istio pilot/pkg/security/authz/model/generator.go). A DENY rule that names them does not match such a request: whoever calls without a proxy gets around it. Where mTLS is disabled no caller has an identity, and an ALLOW rule that names some allows nobody. A DENY rule that only leaves some out (`notPrincipals`, `notNamespaces`) matches requests without an identity, so there it refuses everybody. A sidecar knows only Services that are exported to its namespace and that its Sidecar imports: what it sends elsewhere goes out as it is, or is refused with REGISTRY_ONLY (pilot/pkg/model/push_context.go servicesExportedToNamespace, pilot/pkg/model/sidecar.go collectImportedServices).",
   fix: "Require mTLS first: a PeerAuthentication with mode STRICT for these workloads. Or deny what is not allowed with an ALLOW policy, which plaintext does not get around.",
   incident: {
     symptoms: ["open-access", "access-denied"],
@@ -42,7 +44,7 @@ export const authorizationPolicyNeedsMtls = defineRule({
     wayOut:
       "Name what is allowed in an ALLOW policy: callers in plaintext match none of its identities. Then require mTLS when no caller in plaintext is left.",
     silentWhen:
-      "The policy is in the root namespace, it is not certain that the workloads are in the mesh, or the DENY rule names only identities that it excludes (`notNamespaces`), which callers without an identity match, and mTLS is not disabled.",
+      "The policy is in the root namespace, it is not certain that the workloads are in the mesh, or the DENY rule names only identities that it excludes (`notNamespaces`), which callers without an identity match, and mTLS is not disabled. Of callers that do not know a Service, it finds those of a namespace that has only sidecars, and none if some Service leads them to the workloads.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -62,8 +64,28 @@ export const authorizationPolicyNeedsMtls = defineRule({
         evidence: evidenceOf(by, namespace.metadata.name, mesh.settings.rootNamespace),
       };
     }
+    yield* ofHidden(mesh.get(hiddenCallers, policy));
   },
 });
+
+/** Once for each namespace: at the first value that names callers of it. */
+function* ofHidden(hidden: readonly HiddenCaller[]): Iterable<Problem> {
+  const named = new Set<string>();
+  for (const { namespace, at, by } of hidden) {
+    if (named.has(namespace)) continue;
+    named.add(namespace);
+    const why = by === "exportTo" ? "exportTo leaves the namespace out" : "their Sidecar imports none";
+    yield {
+      at,
+      message: `Sidecars of namespace ${JSON.stringify(namespace)} know no Service of these workloads, because ${why}: their requests go past the mesh without an identity, so that this rule allows none`,
+      key: `hidden ${by} ${namespace}`,
+      fix:
+        by === "exportTo"
+          ? `Export the Service to namespace ${namespace}: name it in the annotation networking.istio.io/exportTo.`
+          : `Add the Service to egress.hosts of the Sidecar for namespace ${namespace}.`,
+    };
+  }
+}
 
 const isRoot = ({ metadata }: Namespace, { rootNamespace }: MeshSettings): boolean => metadata.name === rootNamespace;
 

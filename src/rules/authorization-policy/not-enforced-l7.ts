@@ -13,6 +13,7 @@ import {
   type WaypointBinding,
   waypointBinding,
 } from "../../mesh/waypoints/bindings.ts";
+import { refusedAtWaypoints } from "../../mesh/waypoints/refused-at-waypoints.ts";
 import { scopeBeyondZtunnel, type ZtunnelScope } from "../../mesh/waypoints/ztunnel-scope.ts";
 import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
@@ -38,15 +39,16 @@ const plainAllowsFor = fact("plainAllowsFor", "Namespace", [plainAllows, rootOfN
 
 const otherAllows = forWording(plainAllowsFor);
 const waypoint = forWording(waypointBinding);
+const refused = forWording(refusedAtWaypoints);
 
-const reads = [scopeBeyondZtunnel, otherAllows, waypoint] as const;
+const reads = [scopeBeyondZtunnel, otherAllows, waypoint, refused] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const authorizationPolicyNotEnforcedL7 = defineRule({
   id: "authorization-policy-not-enforced-l7",
   subject: "AuthorizationPolicy",
   reads,
-  worksWithout: ["Workload", "KubernetesGateway"],
+  worksWithout: ["Workload", "WorkloadEntry", "KubernetesGateway", "Service", "ServiceEntry"],
   mode: { protected: "deny", elsewhere: "warn" },
   since: "0.1.0",
   tags: ["ambient", "deny-all-gap"],
@@ -59,7 +61,8 @@ export const authorizationPolicyNotEnforcedL7 = defineRule({
     seen: "An ALLOW rule with methods, paths or hosts, or with trust domains alone, denies everybody; a DENY rule with them alone denies nobody. ztunnel logs no attribute of HTTP.",
     wayOut:
       "For denied callers: apply an ALLOW policy with their principals and ports alone. For callers that get in: deny them by principal, or restrict them with an ALLOW policy for ztunnel.",
-    silentWhen: "The policy has targetRefs, or no workload that it applies to is ambient.",
+    silentWhen:
+      "The policy has targetRefs, or no workload that it applies to is ambient. It only warns of a DENY policy where ztunnel lets in only waypoints, and these refuse the same requests.",
     page: "https://istio.io/latest/docs/ambient/usage/l7-features/",
   },
 
@@ -101,16 +104,21 @@ function* ofRules(judged: Judged): Iterable<Problem> {
       fix: said.fix,
       evidence: [scope.namespace],
       ...guessOf(scope),
-      // A denied caller notices the problem; an allowed one does not.
-      ...((left === "never" || left === "wider") && scope.isCertain
-        ? {}
-        : {
-            onlyWarns: scope.isCertain
-              ? "it rejects more requests, so that nobody gains access"
-              : "it is not known whether the namespace is ambient",
-          }),
+      ...doubtOf(left, judged),
     };
   }
+}
+
+/** Why nobody gets in who should not. A denied caller notices the problem; an allowed one does not. */
+function doubtOf(left: ZtunnelRule, { policy, scope, mesh }: Judged): Pick<Problem, "onlyWarns" | "fix"> {
+  if (!scope.isCertain) return { onlyWarns: "it is not known whether the namespace is ambient" };
+  if (left !== "never" && left !== "wider")
+    return { onlyWarns: "it rejects more requests, so that nobody gains access" };
+  if (left === "wider" || scope.isMeshWide || !mesh.get(refused, scope.namespace).denies(policy)) return {};
+  return {
+    onlyWarns: "ztunnel lets in only waypoints, which refuse these requests",
+    fix: "Delete the policy: those at the waypoint have taken its place. Without sidecars, nothing enforces it.",
+  };
 }
 
 function custom(policy: AuthorizationPolicy, scope: ZtunnelScope, binding: WaypointBinding | undefined): Problem {

@@ -5,6 +5,7 @@ import { proxyConfigOf } from "../../kube/proxy-config.ts";
 import { type NeedsOfMeshConfig, needsOfMeshConfig } from "../../mesh/authorization/needs-of-mesh-config.ts";
 import { captureOf, enrollmentOf, isEnrolled } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
+import { controlPlanesWithClients, ofTheMesh } from "../../mesh/membership/client-revisions.ts";
 import { gatewaysOfNamespace } from "../../mesh/membership/gateways.ts";
 import type { MeshConfig } from "../../mesh/membership/mesh-config.ts";
 import { lossesBetween, type MeshConfigLosses } from "../../mesh/membership/mesh-config-losses.ts";
@@ -23,12 +24,14 @@ import { forWording, type MeshView } from "../../view/view.ts";
 // Only the configuration adds problems, not a workload or a waypoint that comes or goes.
 const capturedNow = forWording(captured);
 const servingNow = forWording(servingWaypoints);
+const withClients = forWording(controlPlanesWithClients);
 const reads = [
   ...readsConfigSteps,
   rootOfNamespace,
   needsOfMeshConfig,
   capturedNow,
   servingNow,
+  withClients,
   gatewaysOfNamespace,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -59,7 +62,7 @@ export const namespaceMeshSettingsWeakened = defineRule({
     wayOut:
       "Apply the previous ConfigMap of the mesh; istiod reads it without a restart. The interception mode of running pods is as it was when they were created.",
     silentWhen:
-      "No policy of the namespace depends on the field, no proxy of the namespace uses this revision, or only ztunnel captures its workloads, which does not read the field.",
+      "No policy of the namespace depends on the field, no proxy of the namespace uses this revision, or only ztunnel captures its workloads, which does not read the field. It only warns of auto mTLS in a revision that no namespace, workload or Gateway uses.",
     page: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/",
   },
 
@@ -72,7 +75,7 @@ export const namespaceMeshSettingsWeakened = defineRule({
     };
     // A mesh config that the view lacks may have existed.
     const isKnown = ({ was }: ConfigStep) => was !== undefined || before.mesh.knowsAll("MeshConfig");
-    for (const step of everyConfigStep(before, after).filter(isKnown)) add(plaintextOf(step, after), step);
+    for (const step of everyConfigStep(before, after).filter(isKnown)) add(plaintextOf(step, before, after), step);
     for (const step of configSteps(before, after).filter(isKnown)) add(problemsOf(step, after), step);
     yield* found.values();
   },
@@ -86,7 +89,7 @@ interface Side {
 const fieldsOf = (config: MeshConfig | undefined): MeshConfigFields => config?.mesh ?? noMeshConfig;
 
 /** Whether clients use mTLS is decided by their control plane, which can be another one than that of the namespace. */
-function* plaintextOf({ revision, was, is }: ConfigStep, { object, mesh }: Side): Iterable<Problem> {
+function* plaintextOf({ revision, was, is }: ConfigStep, before: Side, { object, mesh }: Side): Iterable<Problem> {
   if (fieldsOf(was).enableAutoMtls === false || fieldsOf(is).enableAutoMtls !== false || !hasInjected(object, mesh))
     return;
   const [where, clients] =
@@ -96,7 +99,15 @@ function* plaintextOf({ revision, was, is }: ConfigStep, { object, mesh }: Side)
     message: `Auto mTLS is disabled${where}: ${clients} send plaintext to namespace ${object.metadata.name} unless a DestinationRule sets TLS`,
     key: `auto mTLS${where}`,
     fix: "Keep auto mTLS, or give every host a DestinationRule with ISTIO_MUTUAL before disabling it.",
+    ...([before.mesh, mesh].some((side) => mayHaveClients(revision, side))
+      ? {}
+      : { onlyWarns: "no namespace, workload or Gateway uses this revision" }),
   };
+}
+
+function mayHaveClients(revision: string, mesh: View): boolean {
+  const used = mesh.get(withClients, ofTheMesh);
+  return used.has(revision) || used.has(undefined) || !mesh.knowsAll("Workload");
 }
 
 function* problemsOf({ was, is }: ConfigStep, { object: namespace, mesh }: Side): Iterable<Problem> {
