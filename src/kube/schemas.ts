@@ -141,6 +141,7 @@ const trafficPolicy = optional(
     connectionPool,
     outlierDetection,
     loadBalancer,
+    proxyProtocol: optional(record({})),
   }),
 );
 const peerMtls = optional(record({ mode: text }));

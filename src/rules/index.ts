@@ -130,6 +130,7 @@ import { proxyTrustsForwardedHeaders } from "./proxy/trusts-forwarded-headers.ts
 import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts";
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
+import { requestAuthenticationTokenWithheld } from "./request-authentication/token-withheld.ts";
 import { routesGatewayAdmitsMore } from "./routes/gateway-admits-more.ts";
 import { routesGatewayRefused } from "./routes/gateway-refused.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
@@ -328,6 +329,7 @@ export const rules: readonly BuiltInRule[] = [
   referenceGrantSharesSecrets,
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
+  requestAuthenticationTokenWithheld,
   routesGatewayAdmitsMore,
   routesGatewayRefused,
   routesNeedWaypoint,

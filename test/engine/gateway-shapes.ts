@@ -76,6 +76,12 @@ const kubernetesIngress = (name: string, rules: number): Raw =>
   );
 const noRoute = { parentRefs: [{ name: "g" }], rules: [{ backendRefs: [{ name: "s-0", port: 1000 }] }] };
 
+const toOne = (host: string) => ({ gateways: ["g"], http: [{ route: [{ destination: { host } }] }] });
+const authentication = (name: string, matchLabels: object): Raw =>
+  manifest("security.istio.io/v1", "RequestAuthentication", named(name), {
+    spec: { selector: { matchLabels }, jwtRules: [{ issuer: "https://login.example.com" }] },
+  });
+
 /** Worlds with many gateways, servers, listeners and routes. */
 export const gatewayShapes: readonly CostShape[] = [
   {
@@ -941,6 +947,27 @@ export const gatewayShapes: readonly CostShape[] = [
     world: (n) => ({
       objects: [namespace({ "meshward.io/protected": "true" }), ...list(n, (i) => kubernetesIngress(`other-${i}`, 1))],
       change: { object: kubernetesIngress("many", n) },
+    }),
+  },
+  {
+    title: "a gateway of n routes and Services keeps the tokens that each of them needs",
+    world: (n) => ({
+      objects: [
+        enrolled,
+        ingress,
+        gateway("g", [plain(0, ["*"])]),
+        ...list(n, (i) => virtualService(`v-${i}`, { ...toOne(`s-${i}`), hosts: [`h-${i}.example.com`] })),
+        ...list(n, service),
+        manifest("apps/v1", "Deployment", named("app"), {
+          spec: { template: { metadata: { labels: { app: "app" } } } },
+        }),
+        policy("tokens", {
+          selector: { matchLabels: { app: "app" } },
+          rules: [{ from: [{ source: { requestPrincipals: ["*"] } }] }],
+        }),
+        authentication("server", { app: "app" }),
+      ],
+      change: { object: authentication("gateway", { istio: "shapes" }) },
     }),
   },
 ];

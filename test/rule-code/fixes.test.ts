@@ -186,7 +186,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^No connection .* is for server name ("\S+") too/,
       "Remove hostname $1 from one of the two: istiod leaves out the later rule with all its hostnames.",
     ],
-    [/^No connection .* at Service(Entry)? /, "Write the backends of both into one rule, or delete one of the two."],
+    [/^No connection .* at Service .*; of several hostnames/, "Write a TLSRoute with one hostname for each of them."],
+    [
+      /^No connection .* at Service(Entry)? [^;]*$/,
+      "Write the backends of both into one rule, or delete one of the two.",
+    ],
   ],
   "policy-target-not-found": [
     [/^(\S+ \S+) does not exist/, "Create $1 first, or correct the name of the target."],

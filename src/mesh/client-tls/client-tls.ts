@@ -32,6 +32,8 @@ export interface ClientTlsChoice {
   readonly policy?: BackendTlsPolicy;
   /** The name that the setting asks for in TLS; undefined: it sets none. */
   readonly sni?: string;
+  /** Connections begin with a header of the PROXY protocol, in front of TLS, too. */
+  readonly beginsWithProxyHeader?: true;
 }
 
 type TrafficPolicy = NonNullable<DestinationRule["spec"]["trafficPolicy"]>;
@@ -70,8 +72,22 @@ export function clientTlsOf(
   if (merged === undefined) return nobody;
   const ofRule = placedRule(merged);
   const ofSubset = subset?.trafficPolicy === undefined ? undefined : placedSubset(merged, subset);
+  const choice = withoutHeader({ ofRule, ofSubset }, port, merged.selector !== undefined || isGateway);
+  const hasHeader = setsHeader(ofSubset, port) || setsHeader(ofRule, port);
+  return hasHeader ? { ...choice, beginsWithProxyHeader: true } : choice;
+}
+
+/** An entry for the port has no such setting, and replaces that of its policy (Istio pilot/pkg/networking/util/util.go GetPortLevelTrafficPolicy). */
+const setsHeader = (placed: Placed | undefined, port: number): boolean =>
+  placed?.policy?.proxyProtocol !== undefined && entryOf(placed, port) < 0;
+
+function withoutHeader(
+  { ofRule, ofSubset }: { readonly ofRule: Placed; readonly ofSubset: Placed | undefined },
+  port: number,
+  mayReadCredentials: boolean,
+): ClientTlsChoice {
   const { tls, place } = ofCluster(ofRule, ofSubset, port);
-  if (tls !== undefined) return sentBy(tls, place, merged.selector !== undefined || isGateway);
+  if (tls !== undefined) return sentBy(tls, place, mayReadCredentials);
   const endpoint = (ofSubset && ofEndpoint(ofSubset, port)) ?? ofEndpoint(ofRule, port);
   return endpoint === undefined ? nobody : withoutCluster(sentBy(endpoint, place, true), place);
 }

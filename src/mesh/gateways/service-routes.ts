@@ -2,6 +2,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { oldestStreamFirst } from "../objects/creation-order.ts";
 import { isServed } from "../objects/revision.ts";
+import { hostOfServiceNamed, overlaps } from "../traffic/hosts.ts";
 import { converted, dropped, type RouteOrigin } from "./converted-rules.ts";
 import { rulesTaking, type StreamRule } from "./listener-streams.ts";
 import { isOfRequests, type KubernetesRoute, parentOf } from "./routes.ts";
@@ -108,7 +109,7 @@ export const streamsTakenAtService = fact(
     for (const route of routes.filter((one) => !isOfRequests(one)).sort(oldestStreamFirst)) {
       const [rule] = rulesTaking(route);
       if (rule === undefined) continue;
-      const names = namesOf(route);
+      const names = namesOf(route, key, mesh.settings.domain);
       const takers = [...portsAt(route, key)].map((port) => {
         const by = first.get(`all ${names}`) ?? (port === undefined ? undefined : first.get(`${port} ${names}`));
         if (by === undefined) first.set(`${port ?? "all"} ${names}`, rule);
@@ -121,8 +122,21 @@ export const streamsTakenAtService = fact(
   },
 );
 
-/** The list of server names of a TLSRoute, as it is written. */
-function namesOf({ originKind, spec }: KubernetesRoute): string {
+/**
+ * The list of server names that istiod makes of the hostnames of a TLSRoute. Without any, it is the host of the Service; of several, those
+ * alone that the host of the Service matches are left, most often none, which is a list of its own (Istio
+ * pilot/pkg/config/kube/gateway/conversion.go augmentTLSPortMatch, compatibleRoutesForHost). The hosts of a ServiceEntry are not looked up.
+ */
+function namesOf({ originKind, spec }: KubernetesRoute, key: string, domain: string): string {
   if (originKind !== "TLSRoute") return "";
-  return spec.hostnames.join() === "*" ? "" : spec.hostnames.join();
+  const host = hostOfParent(key, domain);
+  const names = spec.hostnames.length === 0 ? ["*"] : spec.hostnames;
+  if (names.length === 1) return names[0] === "*" ? (host ?? "") : names.join();
+  return (host === undefined ? names : names.filter((name) => overlaps(host, name))).join();
+}
+
+function hostOfParent(key: string, domain: string): string | undefined {
+  const [kind, path = ""] = key.split(" ");
+  const [namespace = "", name = ""] = path.split("/");
+  return kind === "Service" ? hostOfServiceNamed({ namespace, name }, domain) : undefined;
 }

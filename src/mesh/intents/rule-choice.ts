@@ -41,4 +41,5 @@ function decisiveOf(merged: readonly { readonly from: readonly DestinationRule[]
 const setsNothing = ({ spec: { subsets, trafficPolicy } }: DestinationRule): boolean =>
   subsets.length === 0 &&
   trafficPolicy?.tls === undefined &&
+  trafficPolicy?.proxyProtocol === undefined &&
   trafficPolicy?.portLevelSettings.every(({ tls }) => tls === undefined) !== false;

@@ -292,7 +292,7 @@ function filterEnds({ entry, arrival }: Asked, { before, after }: Sides): boolea
   return pods.some(({ pod: { labels } }) => was.unclear(labels, "sidecar") !== is.unclear(labels, "sidecar"));
 }
 
-/** Nothing but the TLS of clients and their subsets follows from DestinationRules; requests to addresses of pods use none. */
+/** Nothing but the TLS of clients, what goes before it, and their subsets follows from DestinationRules; requests to addresses of pods use none. */
 function ruleChoiceEnds({ to }: Asked, { before, after }: Sides): boolean {
   return to.kind === "service" && !hasSameRules(to, before, after);
 }

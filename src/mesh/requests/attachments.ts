@@ -162,6 +162,11 @@ export class ProxyAttachments {
     return use;
   }
 
+  /** The RequestAuthentications that are attached to pods with these labels. The list is the same one for all labels that the same select. */
+  tokenRulesOfPods(labels: Labels): readonly { readonly members: readonly RequestAuthentication[] }[] {
+    return this.#tokens.atPods(labels);
+  }
+
   /** The same of a gateway. `others`: RequestAuthentications that count there, too. */
   tokensAtGateway(
     labels: Labels,

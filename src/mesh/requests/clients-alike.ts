@@ -7,6 +7,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { revisionLabel } from "../objects/labels.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
+import { outboundCaptureOf } from "./outbound-capture.ts";
 import { type Sidecar, selectorOfSidecar, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 
 /** Workloads of a namespace that send in the same way: through the same data plane, selected by the same configuration. */
@@ -31,7 +32,8 @@ export function clientsAlike(
       return [{ sender: senderOf(only, namespace, settings), workloads: some }];
     const sent = Map.groupBy(
       some,
-      (one) => `${senderOf(one, namespace, settings)} ${one.pod.labels[revisionLabel]} ${dnsCaptureOf(one)}`,
+      (one) =>
+        `${senderOf(one, namespace, settings)} ${one.pod.labels[revisionLabel]} ${dnsCaptureOf(one)} ${outboundCaptureOf(one)}`,
     );
     return [...sent.values()].map((group) => {
       const [first] = group;

@@ -73,11 +73,38 @@ export class Connections {
     if (isProxy(workload)) return { ...of, result: "undecided", because: "the Gateway of the proxy sets its TLS" };
     if (server.capture === "unknown") return { ...of, result: "undecided", because: unknownCapture(this.#namespace) };
     if (this.#isMetTwice(workload, port)) return { ...of, result: "undecided", because: metTwice };
+    const header = this.#withHeader(workload, port, sender, choice);
+    if (header !== undefined) return { ...of, ...header };
     const { fit } = fitAt({ sender, tls: sent.tls }, server, at, this.#autoMtls);
     if (fit !== "passed on") return { ...of, result: fit, because: fit === "refused" ? undefined : sent.because };
-    if (server.capture === "sidecar" && at.passedBy === undefined && this.#protocols.at(workload, port) === "HTTP")
+    if (at.passedBy === undefined && this.#isReadAsHttp(workload, port))
       return { ...of, result: "refused", because: "the sidecar reads this port as HTTP, and terminates only mTLS" };
     return { ...of, result: "undecided", because: "the application itself has to terminate the TLS of the client" };
+  }
+
+  /**
+   * What becomes of a connection that begins with a header of the PROXY protocol, which stands before TLS (Istio
+   * pilot/pkg/networking/core/cluster_traffic_policy.go applyUpstreamProxyProtocol). Listeners of gateways alone can read it
+   * (listener.go buildGatewayListener): a sidecar takes the connection for plaintext that is no HTTP. Undefined: no proxy is there.
+   */
+  #withHeader(
+    workload: Workload,
+    port: number,
+    sender: Sender,
+    { beginsWithProxyHeader }: ClientTlsChoice,
+  ): Pick<TransportOutcome, "result" | "because"> | undefined {
+    if (sender !== "proxy" || beginsWithProxyHeader !== true) return undefined;
+    const { capture } = this.serverOf(workload);
+    const { passedBy, byPlane } = this.#at(workload, port);
+    if (capture === "none" || passedBy !== undefined) return undefined;
+    const isStrict = weakestOf(byPlane.map(({ mode }) => mode))?.mode === "STRICT";
+    return this.#isReadAsHttp(workload, port) || (capture === "sidecar" && isStrict)
+      ? { result: "refused", because: "begins with a PROXY header, which the sidecar of the server does not read" }
+      : { result: "undecided", because: "the application itself has to read the PROXY header of the client" };
+  }
+
+  #isReadAsHttp(workload: Workload, port: number): boolean {
+    return this.serverOf(workload).capture === "sidecar" && this.#protocols.at(workload, port) === "HTTP";
   }
 
   /**

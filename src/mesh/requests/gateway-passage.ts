@@ -93,11 +93,11 @@ export class GatewayPassage {
     // The proxy of a client tells requests apart by their host, too.
     const isKnown = (host: string | undefined): host is string =>
       host !== undefined && (!isDirect || host === to?.host || client.sender !== "proxy");
-    const areTooMany = hops.filter(({ waypoint }) => waypoint === undefined).length >= mostGateways;
-    const because = areTooMany ? tooManyGateways : isDirect ? otherHosts : unknownHost;
+    const unclear = unclearArrival(way, tls);
+    const because = unclear ?? (isDirect ? otherHosts : unknownHost);
     for (const { box, host } of namingsAt(way, isDirect, this.#means.work)) {
       const own = { ...way, box };
-      if (areTooMany || !isKnown(host)) yield this.#hopEnded(own, proxy, unknownStage(because));
+      if (unclear !== undefined || !isKnown(host)) yield this.#hopEnded(own, proxy, unknownStage(because));
       else {
         const ports = { service: destination.port, pod: port };
         const arriving = { proxy, ports, destination, host, payload, client, tls };
@@ -174,9 +174,16 @@ function atHop(view: ServerView, { port, sni, isMtls, doubt }: AtHop): ServerVie
   return doubt.length > 0 ? view.with(fixed, doubt) : view.with([...fixed, noIdentity]);
 }
 
+/** Why nothing is known of what a gateway within the mesh does, whatever the host is. */
+function unclearArrival({ hops }: Way, { beginsWithProxyHeader }: ClientTlsChoice): string | undefined {
+  if (hops.filter(({ waypoint }) => waypoint === undefined).length >= mostGateways) return tooManyGateways;
+  return beginsWithProxyHeader === true ? proxyHeader : undefined;
+}
+
 /** So many gateways are followed. */
 const mostGateways = 4;
 const tooManyGateways = `the requests pass more than ${mostGateways} gateways, and perhaps never arrive`;
+const proxyHeader = "the connection begins with a PROXY header, which not every gateway reads";
 const otherHosts =
   "its pods are gateways, which tell requests apart by the host that they name, and proxies of clients do so, too; ask for the host itself, or name it in the conditions";
 const unknownHost = "its pods are gateways, which tell requests apart by the host that they name, and it is not known";

@@ -4,15 +4,18 @@ import { podsBehind, unguardedPods } from "../authorization/closed-pods.ts";
 import { authorization } from "../authorization/effective-authorization.ts";
 import { Admissions } from "../authorization/requests/admitted.ts";
 import type { Applied } from "../authorization/requests/applied.ts";
+import type { Clause } from "../authorization/requests/boxes.ts";
 import { anyCallers, type Callers } from "../authorization/requests/gains.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
+import { anyText, Pattern } from "../authorization/requests/patterns.ts";
 import { Texts } from "../authorization/requests/texts.ts";
+import { absent } from "../authorization/requests/values.ts";
 import type { Sender } from "../gateways/gateway-senders.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
 import { podsNearService, selectsPods, type Service } from "../membership/services.ts";
 import { portsOf } from "../membership/target-ports.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { isForGateways } from "../waypoints/bindings.ts";
+import { isForGateways, type WaypointBinding } from "../waypoints/bindings.ts";
 import { throughWaypoint } from "../waypoints/new-ways.ts";
 import { servedPolicies } from "../waypoints/served-places.ts";
 import { usedWaypoints } from "../waypoints/served-traffic.ts";
@@ -36,6 +39,15 @@ interface Decider {
   readonly applied: Applied;
   readonly callers: Callers;
   readonly at: Clauses;
+  /** Pods with a sidecar or ztunnel, or a waypoint. */
+  readonly proxies: (Workload | WaypointBinding)[];
+}
+
+/** Policies that let requests of a gateway in with a token alone. */
+export interface TokenDemand {
+  readonly proxies: readonly (Workload | WaypointBinding)[];
+  /** What becomes of requests with a token of an issuer, or of any. */
+  isMetBy(issuer: string | undefined): Fate;
 }
 
 /** What becomes of the requests of a gateway to a Service: `refused` if its policies allow others, and none of them. */
@@ -67,6 +79,19 @@ export class GatewayRefusals {
     return fates.has("unknown") ? "unknown" : "refused";
   }
 
+  /**
+   * Where every request of a gateway is refused that carries no token, and one that carries one may be let in. Empty: a request without
+   * one may be let in somewhere, or this is not known. ztunnel reads no tokens.
+   */
+  tokenDemands(service: Service, { identity }: Sender): readonly TokenDemand[] {
+    const found: TokenDemand[] = [];
+    for (const decider of this.#decidersOf(service, {}) ?? []) {
+      if (decider.applied.place !== "http" || this.#withoutToken(decider, identity) !== "refused") return [];
+      found.push({ proxies: decider.proxies, isMetBy: (issuer) => this.#withToken(decider, identity, issuer) });
+    }
+    return found;
+  }
+
   /** The policies on the way of a gateway's requests; undefined: some pod is not in the mesh, or this is not known. */
   #decidersOf(service: Service, labels: Labels): readonly Decider[] | undefined {
     const { object, mesh } = this.#side;
@@ -82,7 +107,7 @@ export class GatewayRefusals {
     if (waypoints.length === 0) return undefined;
     return waypoints.flatMap((waypoint) => {
       const at = policies.at(waypoint, "Service", service.metadata.name);
-      return at === undefined ? [] : [{ applied: at.applied, callers: throughWaypoint, at: [] }];
+      return at === undefined ? [] : [{ applied: at.applied, callers: throughWaypoint, at: [], proxies: [waypoint] }];
     });
   }
 
@@ -96,34 +121,61 @@ export class GatewayRefusals {
     const found = new Map<Applied, Decider>();
     for (const pod of pods) {
       const policies = applied.toWorkload(pod);
-      if (!found.has(policies))
-        found.set(policies, { applied: policies, callers: anyCallers, at: atPorts(service, pod) });
+      const known = found.get(policies);
+      if (known !== undefined) known.proxies.push(pod);
+      else found.set(policies, { applied: policies, callers: anyCallers, at: atPorts(service, pod), proxies: [pod] });
     }
     return [...found.values()];
   }
 
   #fateAt({ applied, callers, at }: Decider, identity: Sender["identity"]): Fate {
-    const key = JSON.stringify([
-      identity,
-      ...at.map(({ values }) => (values instanceof Texts ? [...values.exact.keys()] : [])),
-    ]);
+    return this.#once(applied, ["any", identity, at], () => {
+      const own = this.#admissions.any(applied, callers, [this.#from(identity), ...at]);
+      if (own !== false) return own ? "admitted" : "unknown";
+      // Where nobody is allowed, that is not about gateways.
+      return this.#admissions.any(applied, callers, at) === true ? "refused" : "unknown";
+    });
+  }
+
+  #withoutToken({ applied, callers, at }: Decider, identity: Sender["identity"]): Fate {
+    return this.#once(applied, ["without token", identity, at], () => {
+      const among = [this.#from(identity), ...at];
+      const own = this.#admissions.any(applied, { ...callers, haveNoToken: true }, among);
+      if (own !== false) return own ? "admitted" : "unknown";
+      return this.#admissions.any(applied, callers, among) === true ? "refused" : "unknown";
+    });
+  }
+
+  #withToken({ applied, callers, at }: Decider, identity: Sender["identity"], issuer: string | undefined): Fate {
+    return this.#once(applied, [["with token", issuer], identity, at], () => {
+      const own = this.#admissions.any(applied, callers, [this.#from(identity), ...at, tokenOf(issuer)]);
+      if (own === undefined) return "unknown";
+      return own ? "admitted" : "refused";
+    });
+  }
+
+  #from([, namespace, account]: Sender["identity"]): Clause {
+    return identityIn(this.#side.mesh.settings, namespace, account);
+  }
+
+  #once(applied: Applied, [what, identity, at]: Question, ask: () => Fate): Fate {
+    const ports = at.map(({ values }) => (values instanceof Texts ? [...values.exact.keys()] : []));
+    const key = JSON.stringify([what, identity, ports]);
     let known = this.#known.get(applied);
     if (known === undefined) this.#known.set(applied, (known = new Map()));
     let fate = known.get(key);
-    if (fate === undefined) known.set(key, (fate = this.#ask({ applied, callers, at }, identity)));
+    if (fate === undefined) known.set(key, (fate = ask()));
     return fate;
   }
-
-  #ask({ applied, callers, at }: Decider, [, namespace, account]: Sender["identity"]): Fate {
-    const own = this.#admissions.any(applied, callers, [
-      identityIn(this.#side.mesh.settings, namespace, account),
-      ...at,
-    ]);
-    if (own !== false) return own ? "admitted" : "unknown";
-    // Where nobody is allowed, that is not about gateways.
-    return this.#admissions.any(applied, callers, at) === true ? "refused" : "unknown";
-  }
 }
+
+type Question = readonly [what: unknown, identity: Sender["identity"], at: Clauses];
+
+/** Requests with a token of this issuer, or of any. */
+const tokenOf = (issuer: string | undefined): Clause =>
+  issuer === undefined
+    ? { attribute: "token", values: absent, not: true }
+    : { attribute: "token", values: new Texts([[issuer, new Pattern([anyText])]]), not: false };
 
 /** Requests to the ports of a pod to which the Service leads; none, if not all of them are known. */
 function atPorts(service: Service, pod: Workload): Clauses {

@@ -40,6 +40,8 @@ export interface Source {
   readonly waypoint?: KubernetesGateway | undefined;
   /** Their sidecars do not use the waypoint that the host has. */
   readonly isPastWaypoint?: true;
+  /** Their pods have a sidecar, past which they send. */
+  readonly isPastSidecar?: true;
   /** Conditions on the identity in their certificate. */
   readonly identity: Clauses;
 }

@@ -1,3 +1,4 @@
+import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView, setting } from "../../view/view.ts";
 import type { Box, Clause } from "../authorization/requests/boxes.ts";
 import { type Memory, Undecided, Work } from "../authorization/requests/work.ts";
@@ -24,6 +25,7 @@ import { type Decide, decisionsOf } from "./decisions.ts";
 import type { Means } from "./guarded.ts";
 import { Journey, journeyReads, undecided } from "./journey.ts";
 import type { Outcome, Source } from "./outcome.ts";
+import { departureOf, redirected } from "./outbound-capture.ts";
 import type { Question, Target } from "./question.ts";
 import { virtualServicesOfEntry, virtualServicesOfService } from "./route-table.ts";
 import { apartReads, type ClientsApart, clientsApartBy, type HostConfiguration } from "./clients-apart.ts";
@@ -107,8 +109,16 @@ export function* outcomesOf(
 ): Generator<Outcome, undefined> {
   const means = { work: new Work(limit, memory), decide };
   const { caller, to, requests } = question;
-  for (const source of sourcesOf(caller, clientConfigurationOf(to, mesh), mesh))
-    yield* outcomesFrom(source, { to, requests }, mesh, means);
+  for (const source of sourcesOf(caller, clientConfigurationOf(to, mesh), mesh)) {
+    // Who has a certificate in the mesh does not send past its sidecar.
+    const { kind, by } = caller.kind === "mesh" ? redirected : departureOf(source, to);
+    if (kind === "past") yield* outcomesFrom(pastSidecar(source), { to, requests }, mesh, means);
+    else if (by === undefined) yield* outcomesFrom(source, { to, requests }, mesh, means);
+    else {
+      const because = `it is not known whether ${nameOf(source)} sends requests past its sidecar: ${by}`;
+      yield* uncertainly(source, { to, requests }, mesh, { ...means, possible: ["proxy", "nothing"], because });
+    }
+  }
 }
 
 /** Whether some callers can send in several ways, so that their requests are decided only if all of these have one result. */
@@ -203,8 +213,10 @@ function* outcomesFrom(
   try {
     box = requests.withAll(source.identity, means.work);
     if (box === undefined) return;
-    if (source.sender === "unknown") yield* uncertainly(source, { to, requests }, mesh, means);
-    else yield* new Journey(source, mesh, means).to(to, box);
+    if (source.sender === "unknown") {
+      const because = `it is not known how pods of namespace ${source.namespace?.metadata.name ?? ""} send requests, because its labels are not known`;
+      yield* uncertainly(source, { to, requests }, mesh, { ...means, possible: senders, because });
+    } else yield* new Journey(source, mesh, means).to(to, box);
   } catch (error) {
     if (!(error instanceof Undecided)) throw error;
     yield tooMuch(box ?? requests, source);
@@ -213,16 +225,22 @@ function* outcomesFrom(
 
 const senders: readonly Sender[] = ["proxy", "ztunnel", "nothing"];
 
+/** The ways in which a source may send, and why it is not known which one it is. */
+interface Uncertain extends Means {
+  readonly possible: readonly Sender[];
+  readonly because: string;
+}
+
 /** What is the same whichever way the requests are sent; else they are undecided. */
 function* uncertainly(
   source: Source,
   question: Omit<Question, "caller">,
   mesh: View,
-  means: Means,
+  { possible: ways, because, ...means }: Uncertain,
 ): Generator<Outcome, undefined> {
-  const possible = senders.map((sender) => {
-    const identity = sender === "nothing" ? withoutIdentity : source.identity;
-    return [...outcomesFrom({ ...source, sender, identity }, question, mesh, means)];
+  const possible = ways.map((sender) => {
+    const one = sender === "nothing" ? withoutProxy(source) : { ...source, sender };
+    return [...outcomesFrom(one, question, mesh, means)];
   });
   const results = new Set(possible.flat().map(({ result }) => result));
   const isSure = results.size === 1 || !(results.has("accepted") || results.has("undecided"));
@@ -231,10 +249,14 @@ function* uncertainly(
     return;
   }
   const box = question.requests.withAll(source.identity, means.work) ?? question.requests;
-  const name = source.namespace?.metadata.name ?? "";
-  const because = `it is not known how pods of namespace ${name} send requests, because its labels are not known`;
   yield undecided(box, source, because);
 }
+
+const withoutProxy = (source: Source): Source => ({ ...source, sender: "nothing", identity: withoutIdentity });
+const pastSidecar = (source: Source): Source => ({ ...withoutProxy(source), isPastSidecar: true });
+
+const nameOf = ({ workloads: [first], namespace }: Source): string =>
+  first === undefined ? `namespace ${namespace?.metadata.name ?? ""}` : idOf(first);
 
 const waypointIdentities = (
   definition: Definition,

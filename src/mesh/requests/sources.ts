@@ -15,6 +15,7 @@ import { type ClientsAlike, clientsAlike, clientsOfNamespace } from "./clients-a
 import { serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { apartReads, type ClientsApart, type HostConfiguration } from "./clients-apart.ts";
 import type { Source } from "./outcome.ts";
+import { outboundCaptureOf } from "./outbound-capture.ts";
 import type { Caller } from "./question.ts";
 
 /** What `sourcesOf` reads. */
@@ -200,9 +201,10 @@ class Sources {
       ...destinationRules.map(({ spec }) => new Set(spec.exportTo)),
     ];
     const keyOf = (group: Group): unknown => {
-      const { namespace, sender } = group;
+      const { namespace, sender, workloads } = group;
       if (sender === "unknown" || homes.has(namespace.metadata.name)) return group;
       if (this.#mesh.get(clientsOfNamespace, namespace).hasSidecars) return group;
+      if (workloads.some((one) => outboundCaptureOf(one) !== "")) return group;
       return `${sender} ${this.#readerOf(group)} ${exports.map((to) => to.has(namespace.metadata.name)).join()}`;
     };
     return [...Map.groupBy(all, keyOf).values()].flatMap((some) => this.#joinedOf(some));

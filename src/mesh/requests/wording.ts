@@ -1,7 +1,14 @@
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
 import { formatRequest, formatRule } from "../authorization/gain-wording.ts";
-import { type AuthorizationOutcome, type Outcome, reasonOfWay, type Result, type TransportOutcome } from "./outcome.ts";
+import {
+  type AuthorizationOutcome,
+  type Outcome,
+  reasonOfWay,
+  type Result,
+  type Source,
+  type TransportOutcome,
+} from "./outcome.ts";
 
 /** How a result is said of a request, as it is or as it would be after a change. */
 export type Tense = "is" | "would be";
@@ -24,8 +31,12 @@ export const formatOutcome = (outcome: Outcome, tense: Tense = "is"): string =>
 /** The example of an outcome in words. */
 export function formatExample({ example, authorization, source }: Outcome): string {
   const isHttp = authorization.every(({ place }) => place !== "tcp");
-  const past = source.isPastWaypoint === true ? " through a sidecar, which does not use the waypoint," : "";
-  return `${formatRequest(example, isHttp ? "http" : "tcp")}${past}`;
+  return `${formatRequest(example, isHttp ? "http" : "tcp")}${formatPast(source)}`;
+}
+
+function formatPast({ sender, isPastWaypoint, isPastSidecar, workloads: [first] }: Source): string {
+  if (isPastWaypoint === true && sender === "proxy") return " through a sidecar, which does not use the waypoint,";
+  return isPastSidecar === true && first !== undefined ? ` past the sidecar of ${idOf(first)}` : "";
 }
 
 /** Why requests have their outcome, to follow its verb: `, by AuthorizationPolicy a/p rule 1`. */

@@ -64,6 +64,7 @@ function filled(own: Fields, other: Fields): TrafficPolicy {
     connectionPool: own.connectionPool ?? other.connectionPool,
     outlierDetection: own.outlierDetection ?? other.outlierDetection,
     loadBalancer: own.loadBalancer ?? other.loadBalancer,
+    proxyProtocol: own.proxyProtocol ?? other.proxyProtocol,
     portLevelSettings: [],
   };
 }

@@ -120,4 +120,9 @@ const multiCluster = ".svc.clusterset.local";
 
 /** The host name of a Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ServiceHostname). */
 export const hostOfService = ({ metadata }: ObjectOf<"Service">, domain: string): string =>
-  `${metadata.name}.${metadata.namespace}.svc.${domain}`;
+  hostOfServiceNamed(metadata, domain);
+/** The same of a Service that something names. */
+export const hostOfServiceNamed = (
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  domain: string,
+): string => `${name}.${namespace}.svc.${domain}`;

@@ -223,6 +223,17 @@ export const workloadsOfGateway = relation(
   index("Gateway", ({ spec }) => keysOfSelector(spec.selector)),
   index("Workload", (workload) => (isOwned(workload) ? [] : labelKeys(workload.pod.labels))),
 );
+/** A workload and the Gateways that have one of its labels in their selectors. */
+export const gatewaysOfWorkload = relation("gatewaysOfWorkload", workloadsOfGateway.to, workloadsOfGateway.from);
+/** The Gateways that select a workload. */
+export const gatewaysSelecting = (
+  workload: ObjectOf<"Workload">,
+  mesh: MeshView<typeof gatewaysOfWorkload>,
+): readonly ObjectOf<"Gateway">[] =>
+  mesh
+    .related(gatewaysOfWorkload, workload)
+    .filter(({ spec }) => Object.keys(spec.selector).length > 0 && selects(spec.selector, workload.pod.labels));
+
 /** The pods (templates) of a gateway, and the Gateway that selects them. */
 export interface GatewayPods {
   readonly gateway: ObjectOf<"Gateway">;

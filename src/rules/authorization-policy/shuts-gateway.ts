@@ -26,6 +26,8 @@ import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { matchLabelsOf, selects } from "../../mesh/objects/selectors.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
 import {
+  gatewaysOfWorkload,
+  gatewaysSelecting,
   keysOfSelector,
   labelKeys,
   virtualServicesOfGateway,
@@ -69,8 +71,6 @@ const gatewaysOfHostPolicy = relation(
   meshWideHostPolicyByLabel,
   index("KubernetesGateway", (gateway) => labelKeys(labelsOfGatewayPods(gateway))),
 );
-/** A workload and the Gateways that have one of its labels in their selectors. */
-const gatewaysOfWorkload = relation("gatewaysOfWorkload", workloadsOfGateway.to, workloadsOfGateway.from);
 
 const reads = [
   namespaceOfHostPolicy,
@@ -270,11 +270,6 @@ interface Closed {
   readonly hosts: readonly string[];
   readonly virtualServices: readonly VirtualService[];
 }
-
-const gatewaysSelecting = (workload: Workload, mesh: View): readonly Gateway[] =>
-  mesh
-    .related(gatewaysOfWorkload, workload)
-    .filter(({ spec }) => Object.keys(spec.selector).length > 0 && selects(spec.selector, workload.pod.labels));
 
 /** The hosts of VirtualServices at a workload's gateways that no ALLOW rule can match. */
 function closedHosts(

@@ -48,7 +48,7 @@ export const httpRouteRuleUnreachable = defineRule({
   stage: "trial",
   tags: ["gateway", "canary"],
   summary: "No request or connection reaches a rule of a route, because another rule takes all of them.",
-  why: "The rules of all routes with one hostname at a listener are sorted: exact paths, then prefixes, then regular expressions, at each the longer first, and of equal ones that of the oldest route. istiod leaves out everything behind a rule for all requests, so that no expression counts beside a rule for the prefix `/` or without a match (Istio pilot/pkg/config/kube/gateway/conversion.go sortHTTPRoutes, pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes, pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService). A listener for TCP, and one that ends TLS for no HTTP, has one rule alone, whatever the hostnames are: the first of the oldest TCPRoute or TLSRoute, those of the Gateway's namespace before all others. One that passes TLS on leaves out a rule of a TLSRoute with all its hostnames, if an earlier one has one of them (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes, pilot/pkg/model/push_context.go VirtualServicesForGateway). Of routes of one namespace with a Service as their parent, sidecars and waypoints use the rules in the same order, and for TCP, or one list of server names, the first alone (pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts). The status of the route does not tell.",
+  why: "The rules of all routes with one hostname at a listener are sorted: exact paths, then prefixes, then regular expressions, at each the longer first, and of equal ones that of the oldest route. istiod leaves out everything behind a rule for all requests, so that no expression counts beside a rule for the prefix `/` or without a match (Istio pilot/pkg/config/kube/gateway/conversion.go sortHTTPRoutes, pilot/pkg/config/kube/gateway/route_collections.go mergeHTTPRoutes, pilot/pkg/networking/core/route/route.go BuildHTTPRoutesForVirtualService). A listener for TCP, and one that ends TLS for no HTTP, has one rule alone, whatever the hostnames are: the first of the oldest TCPRoute or TLSRoute, those of the Gateway's namespace before all others. One that passes TLS on leaves out a rule of a TLSRoute with all its hostnames, if an earlier one has one of them (pilot/pkg/networking/core/gateway.go buildGatewayNetworkFiltersFromTCPRoutes, buildGatewayNetworkFiltersFromTLSRoutes, pilot/pkg/model/push_context.go VirtualServicesForGateway). Of routes of one namespace with a Service as their parent, sidecars and waypoints use the rules in the same order, and for TCP, or one list of server names, the first alone (pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts, buildSidecarOutboundTLSFilterChainOpts). There, a TLSRoute with several hostnames keeps those alone that are the host of the Service, most often none (pilot/pkg/config/kube/gateway/conversion.go compatibleRoutesForHost). The status of the route does not tell.",
   fix: "Write the paths as prefixes or exact paths instead of regular expressions, give the other rule a narrower match, or remove one of the two. Give each TCPRoute a listener of its own, and each TLSRoute hostnames of its own.",
   incident: {
     symptoms: ["no-effect", "other-destination"],
@@ -139,10 +139,14 @@ function* ofStreams(
 function ofStreamAtService(route: KubernetesRoute, parent: string, by: StreamRule): Problem {
   const [own] = rulesTaking(route);
   const i = own?.i ?? 0;
+  const isOfOneList = by.route.spec.hostnames.join() === route.spec.hostnames.join();
+  const why = isOfOneList ? "" : "; of several hostnames, istiod keeps those that are the host of the Service alone";
   return {
     at: ["spec", "rules", i],
-    message: `No connection reaches rule ${i} at ${parent}: rule ${by.i} of ${idOf(by.route)} takes them, which ${precedence(by.route, route)}`,
-    fix: "Write the backends of both into one rule, or delete one of the two.",
+    message: `No connection reaches rule ${i} at ${parent}: rule ${by.i} of ${idOf(by.route)} takes them, which ${precedence(by.route, route)}${why}`,
+    fix: isOfOneList
+      ? "Write the backends of both into one rule, or delete one of the two."
+      : "Write a TLSRoute with one hostname for each of them.",
     key: JSON.stringify([parent, idOf(by.route)]),
     related: [by.route],
     evidence: [by.route],
