@@ -1,7 +1,6 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { byId, idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-
 import { authorization } from "../../mesh/authorization/effective-authorization.ts";
 import { targetRefsOf } from "../../mesh/authorization/policies.ts";
 import type { Applied } from "../../mesh/authorization/requests/applied.ts";
