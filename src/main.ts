@@ -10,7 +10,7 @@ const isServer = argv[0] === "serve";
 
 /** A server without a terminal writes only lines of JSON, because something collects its streams as one log. */
 const errorLines = isServer && !process.stderr.isTTY ? jsonErrorLines() : undefined;
-const tell = errorLines?.tell ?? ((text: string): void => void process.stderr.write(text));
+const tell = errorLines?.tell ?? ((text: string): void => write(process.stderr, text));
 
 const stop = new AbortController();
 // A listener runs only when the program waits, while Ctrl-C without one ends a command that is busy at once. But the first
@@ -42,19 +42,30 @@ if (errorLines !== undefined) {
   });
 }
 
-// A reader such as `| head` may close the pipe early, which is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-  tell(outputProblem(error));
+/** A reader such as `| head` may close its pipe early, which is no error. */
+const closed = new Set<NodeJS.WriteStream>();
+/**
+ * A command goes on without its reader, because its exit code, which a shell with pipefail reads, is only known at its end: that of
+ * `check | head` must not hide a denial. A server whose log nobody reads has no end of its own.
+ */
+function onFailure(stream: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE" && !isServer) return void closed.add(stream);
+  if (stream !== process.stderr) tell(outputProblem(error));
   process.exit(2);
-});
+}
+const streams = errorLines === undefined ? [process.stdout, process.stderr] : [process.stdout];
+for (const stream of streams) stream.on("error", (error: NodeJS.ErrnoException) => onFailure(stream, error));
+
+function write(stream: NodeJS.WriteStream, text: string): void {
+  if (!closed.has(stream)) stream.write(text);
+}
 
 /** Without line editing, so that Ctrl-C reaches the process. */
 async function ask(question: string): Promise<string | undefined> {
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: false });
-  const closed = new Promise<undefined>((resolve) => lines.once("close", () => resolve(undefined)));
+  const end = new Promise<undefined>((resolve) => lines.once("close", () => resolve(undefined)));
   try {
-    return await Promise.race([lines.question(question, { signal: stop.signal }), closed]);
+    return await Promise.race([lines.question(question, { signal: stop.signal }), end]);
   } catch {
     return undefined;
   } finally {
@@ -66,7 +77,7 @@ async function ask(question: string): Promise<string | undefined> {
 async function main(): Promise<void> {
   process.exitCode = await run(argv, {
     input: process.stdin,
-    out: (text) => void process.stdout.write(text),
+    out: (text) => write(process.stdout, text),
     error: tell,
     // Node's own detection: FORCE_COLOR, NO_COLOR, NODE_DISABLE_COLORS, TERM, and what kind of terminal it is.
     colour: styleText("bold", "?", { stream: process.stdout }) !== "?",
@@ -74,7 +85,7 @@ async function main(): Promise<void> {
     columns: process.stdout.columns || undefined,
     errorColumns: process.stderr.columns || undefined,
     env: process.env,
-    hint: process.stderr.isTTY ? (text) => void process.stderr.write(text) : undefined,
+    hint: process.stderr.isTTY ? (text) => write(process.stderr, text) : undefined,
     ask: process.stdin.isTTY && process.stdout.isTTY ? ask : undefined,
     stop: stop.signal,
     onReload: (listener) => reload.addEventListener("reload", listener),

@@ -18,9 +18,9 @@ import { tellAbsentNamespaces, tellExceptions, tellUnselective } from "./policy-
 import { clusterDomainOption, meshOption } from "./mesh-option.ts";
 import { outputsOf } from "./outputs.ts";
 import { docsUrlOption, policiesFromClusterOption, policiesOption, profileOption } from "./policy-options.ts";
-import { exitCode, failOnOption, reportOutputOptions, writeReport } from "./report-output.ts";
+import { exitCode, failOnOption, passingNotes, reportOutputOptions, writeReport } from "./report-output.ts";
 import { expiresOption, writeExceptions, writeExceptionsOption } from "./audit/write-exceptions.ts";
-import { type ExitCode, type Terminal } from "./terminal.ts";
+import { type ExitCode, tellNote, type Terminal } from "./terminal.ts";
 
 /** The labels and annotations that usually name the owner of an object. */
 const ownerLabels = ["meshward.io/owner", "owner", "team", "app.kubernetes.io/part-of"];
@@ -93,6 +93,7 @@ export async function audit(options: AuditOptions, terminal: Terminal): Promise<
   tellExceptions(policies, { mesh: files.mesh, used }, terminal);
   tellAbsentNamespaces(policies, files.mesh, terminal);
   await tellUnselective(policies, files.mesh, terminal);
+  for (const note of passingNotes(report, options)) tellNote(note, terminal);
   writeExceptions({ rulings, policies, mesh: files.mesh }, options, terminal);
   return exitCode(report, options);
 }

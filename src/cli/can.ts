@@ -132,8 +132,12 @@ function writtenIn(options: CanOptions): WrittenRequests {
   };
 }
 
-const methodFault = (text: string): string | undefined =>
-  /^[A-Za-z*][A-Za-z0-9*_-]*$/.test(text) ? undefined : "a method is a word such as GET";
+function methodFault(text: string): string | undefined {
+  if (!/^[A-Za-z*][A-Za-z0-9*_-]*$/.test(text)) return "a method is a word such as GET";
+  // As intents have it: a policy for GET is not for a request with the method get.
+  const meant = text.toUpperCase();
+  return text === meant ? undefined : `methods are compared with their case: write ${meant}`;
+}
 
 /** What is wrong with a value of an option. */
 const faults = {

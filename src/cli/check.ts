@@ -28,6 +28,7 @@ import { notesOf } from "./check/notes.ts";
 import { type CountedFindings, onceAFile, unknownValues } from "./check/once-a-file.ts";
 import { UnknownValues } from "./check/unknown-values.ts";
 import { giveIntents } from "./given-intents.ts";
+import { intentRemarks, type IntentRemarks } from "./check/intents-of-policies.ts";
 import { judgeChanges } from "./check/judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
@@ -59,6 +60,7 @@ import {
   failedRule,
   failOnOption,
   guessed,
+  passingNotes,
   placesOf,
   reportOutputOptions,
   type ReportOptions,
@@ -177,12 +179,18 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const { change, unread, policies, notes } = await readChanges(paths, { ...options, onFile: progress.read }, terminal);
   progress.doing(`checking ${counted(change.found.files.objects.length, "object")}`);
   const isCompared = outputs.some(({ format }) => showsChanges(format));
-  const { report: whole, unknown } = reportFor(change, unread, { ...options, policies, isCompared });
+  const { report: whole, unknown, intents } = reportFor(change, unread, { ...options, policies, isCompared });
   const report = baseline.compared(whole);
   progress.end();
-  for (const error of unread) tellProblem(shownError(error), terminal);
+  for (const error of [...unread, ...intents.errors]) tellProblem(shownError(error), terminal);
   writeReport(report, outputs, terminal);
-  for (const note of [...notes, ...unknownValues(unknown), ...baselineNotes(report)])
+  for (const note of [
+    ...notes,
+    ...intents.notes,
+    ...unknownValues(unknown),
+    ...baselineNotes(report),
+    ...passingNotes(report, options),
+  ])
     tellNote(printableLine(note, 2000), terminal);
   tellPolicies(policies, change, options, terminal);
   const written = baseline.write();
@@ -301,7 +309,7 @@ function reportFor(
   { found, base, given, ...deletions }: Changes,
   unread: readonly SourceError[],
   { policies, profile, docsUrl, settingsFile, isCompared, connections, verbose, ...who }: ReportedBy,
-): { readonly report: Report; readonly unknown: CountedFindings | undefined } {
+): { readonly report: Report; readonly unknown: CountedFindings | undefined; readonly intents: IntentRemarks } {
   const requester = requesterFrom(who);
   const selection = selectionOf(policies, requester);
   const inForce = rulesInForce(rules, policies);
@@ -322,6 +330,9 @@ function reportFor(
   });
   const places = placesOf(changed, [...(base?.objects ?? []), ...given]);
   const unasked = unaskedRules({ rules: inForce, selection, mesh: after }, howToAsk({ base, request }));
+  // Without a mesh, they are in the set that is judged as a whole.
+  const asked = base === undefined ? [] : given;
+  const intents = intentRemarks(asked, { after, selection, rulings: judged.rulings, files: files.objects });
   const left = [...skips(skipped), ...guessed(guesses), ...unasked];
   const report = reportOf({
     basis: basisOf({
@@ -332,12 +343,12 @@ function reportFor(
     }),
     ...reportedRulings(rulings, { places, docsUrl }),
     skipped: left,
-    errors: [...unread.map(reportedError), ...errors.map((error) => failedRule(error, places))],
+    errors: [...[...unread, ...intents.errors].map(reportedError), ...errors.map((error) => failedRule(error, places))],
     objects: checked.length,
     changes: base && isCompared ? effectsIn(sides, policies) : undefined,
     connections: base && connections ? connectionsIn(sides) : undefined,
   });
-  return { report, unknown };
+  return { report, unknown, intents };
 }
 
 /**

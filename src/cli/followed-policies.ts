@@ -19,9 +19,10 @@ import { treeSignatures } from "../sources/manifests/tree-signature.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../tls/clock.ts";
-import { objectsIn } from "./given-intents.ts";
+import { continuedIntents, type Intent, intentsOf, tellFaults, tellIntents } from "./followed-intents.ts";
 import { documentsOf, type PolicyOptions, profileOf, type Remembering } from "./policy-options.ts";
 import { defaultsOf, keptMessage, messageFor, some, tellReload, warnOfLongExceptions } from "./policy-reload-log.ts";
+import type { MeshSettings } from "../view/settings.ts";
 import { definitionFor, loadedDefinition } from "./rule-definition.ts";
 import { shownError } from "./source-errors.ts";
 
@@ -47,6 +48,8 @@ export interface Following {
   readonly log: Log;
   readonly metrics: Pick<Metrics, "policyReload" | "watchPolicies" | "policyObjects">;
   readonly clock: Clock;
+  /** Those of the mesh, on which it depends what an intent may be about. */
+  readonly settings?: () => MeshSettings;
   /** Follows MeshwardPolicy and MeshwardException objects too. */
   readonly cluster?: { readonly connection: ClusterConnection; readonly pace?: Pace } | undefined;
 }
@@ -62,8 +65,8 @@ export interface PoliciesAtStart {
 /**
  * Follows the files of `--policies` and the objects of a cluster, without a restart. Always a whole set is in force.
  *
- * - Files: if one cannot be read or is invalid, the documents of all files stay as they were. A MeshwardPolicy that is
- *   missing stays in force if less would be protected without it.
+ * - Files: if one cannot be read or is invalid, the documents of all files stay as they were. A MeshwardPolicy or a MeshwardIntent
+ *   that is missing stays in force if less would be protected without it.
  * - Objects: an invalid one stays as it was in its last valid generation, and does not keep others from changing, because not
  *   everybody who may write exceptions should be able to stop the policies of a cluster.
  *
@@ -82,7 +85,8 @@ class Followed implements FollowedPolicies {
   #current: Policies;
   /** The documents of all files as they were last read without an error. */
   #files: readonly Manifest[];
-  #intents: readonly AnyObject[];
+  #intents: readonly Intent[];
+  #keptIntents: readonly Intent[] = [];
   #signature: string | undefined;
   /** The number of times that a look is left out. */
   #left = 0;
@@ -107,9 +111,10 @@ class Followed implements FollowedPolicies {
     this.#following = following;
     this.#current = policies;
     this.#files = documents;
-    this.#intents = objectsIn(documents);
+    this.#intents = intentsOf(documents);
     this.#lastRead = fingerprint(policies);
     warnOfLongExceptions(policies, following);
+    tellFaults(this.#intents, following);
     this.#loadedAtMs = following.clock.now();
     following.metrics.watchPolicies(() => this.#counts());
     this.#stop = following.clock.every(pollMs, () => this.#look(false));
@@ -151,7 +156,7 @@ class Followed implements FollowedPolicies {
     const now = new Date(this.#following.clock.now());
     const expired = exceptions.filter((exception) => isExpired(exception, now)).length;
     return {
-      policies: { loaded: documents.length - this.#keptCount, kept: this.#keptCount },
+      policies: { loaded: documents.length - this.#keptCount, kept: this.#keptCount + this.#keptIntents.length },
       exceptions: { active: exceptions.length - expired, expired },
       loadedAtMs: this.#loadedAtMs,
     };
@@ -201,9 +206,17 @@ class Followed implements FollowedPolicies {
       log.info({}, "the files of the policies are valid again");
     this.#fileProblem = problem;
     if (problem !== undefined) return;
-    this.#intents = objectsIn(documents);
+    this.#takeIntents(intentsOf(documents));
     this.#loadedAtMs = this.#following.clock.now();
     this.#take(built);
+  }
+
+  #takeIntents(read: readonly Intent[]): void {
+    const previous = this.#intents;
+    const { intents, kept } = continuedIntents(previous, read, this.#following);
+    tellIntents({ previous, intents, kept, keptBefore: this.#keptIntents }, this.#following);
+    this.#keptIntents = kept;
+    this.#intents = intents;
   }
 
   /** All documents; of an invalid object, its last valid generation. */

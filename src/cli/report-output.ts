@@ -8,9 +8,10 @@ import type { MeshPicture } from "../report/mesh-picture.ts";
 import type { Report, ReportedError } from "../report/report.ts";
 import type { Places } from "../report/reported-finding.ts";
 import type { FileObject } from "../sources/manifests/file-mesh.ts";
-import { listed } from "../text/phrases.ts";
+import { counted, listed } from "../text/phrases.ts";
 import { UsageError } from "../text/usage-error.ts";
 import { type OutputOptions, outputOptions, writeOutputs, type Written } from "./outputs.ts";
+import type { ProjectOptions } from "./project-options.ts";
 import type { ExitCode, Terminal } from "./terminal.ts";
 
 /** The options of every command that prints a report on findings. */
@@ -71,6 +72,16 @@ export const writeReport = (
   picture?: () => MeshPicture,
 ): void =>
   writeOutputs(report, { formats: reportFormats, outputs, ...(picture === undefined ? {} : { picture }) }, terminal);
+
+/** Says that a denial lets the step pass, because the file that a change may edit can ask for that. */
+export function passingNotes(
+  { errors, summary }: Report,
+  { failOn, settingsFile }: Pick<ReportOptions, "failOn"> & ProjectOptions,
+): readonly string[] {
+  if (failOn !== "never" || summary.deny === 0 || errors.length > 0) return [];
+  const file = settingsFile === undefined ? "" : `, which ${settingsFile} may set`;
+  return [`the exit code is 0 in spite of ${counted(summary.deny, "denial")}, because of --fail-on never${file}`];
+}
 
 export function exitCode({ errors, summary }: Report, { failOn }: ReportOptions): ExitCode {
   if (errors.length > 0) return 2;

@@ -8,7 +8,6 @@ import { pageOf } from "../config/rule-page.ts";
 import { defaultNames } from "../controllers/permissions.ts";
 import { everyAddress } from "../http/listen.ts";
 import { allKinds } from "../kube/kinds.ts";
-import type { Policies } from "../policy/policies.ts";
 import type { ClusterConnection } from "../sources/cluster/connection.ts";
 import { createLog, type Log, type LogLevel, logLevels } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -176,7 +175,8 @@ export async function serve(options: ServeOptions, terminal: Terminal): Promise<
     const certificates = await startCertificates({ connection, namespace, election: controllers.election, metrics });
     closing.push(() => certificates.close());
     watchControllers(metrics, controllers, certificates.sample);
-    const following = { log, metrics, clock: systemClock, cluster: sourceOf(options, connection) };
+    const settings = () => mesh.current().settings;
+    const following = { log, metrics, clock: systemClock, settings, cluster: sourceOf(options, connection) };
     const policies = followPolicies(options, inForce, following);
     closing.push(() => policies.close());
     mesh.give(policies.intents());
@@ -255,7 +255,7 @@ async function answerReviews(options: ServeOptions, terminal: Terminal, running:
     else log.warn(warmedUp, "warm-up did not finish");
     stopLooking = keepMemorySmall(() => mesh.checks.every((check) => check.problem() === undefined));
     const listening = { port: webhook.port, opsPort: webhook.opsPort, objects: objectsIn(mesh.current()) };
-    log.info({ ...listening, ...inForceNow(policies.current(), options) }, "serving");
+    log.info({ ...listening, ...inForceNow(policies, options) }, "serving");
     isStarted = true;
     void controllers.selfTest?.run();
     if (!terminal.stop.aborted) await once(terminal.stop, "abort");
@@ -289,13 +289,15 @@ async function policiesAtStart(options: ServeOptions) {
 }
 
 /** What decides about reviews. The namespaces of a cluster may not be known yet, so what protects them is logged. */
-function inForceNow(policies: Policies, { profile }: ServeOptions) {
+function inForceNow({ current, intents }: FollowedPolicies, { profile }: ServeOptions) {
+  const policies = current();
   const protecting = policies.documents.flatMap(({ spec }) => spec.protectedNamespaces ?? []);
   return {
     version: packageJson.version,
     profile,
     policies: titlesOf(policies),
     exceptions: policies.exceptions.length,
+    intents: intents().length,
     protectedNames: [...new Set(protecting.flatMap(({ names = [] }) => names))],
     protectedLabels: protecting.map(({ labels }) => labels).filter((labels) => labels !== undefined),
   };

@@ -12,6 +12,7 @@ export const policyProblems = (raw: unknown, rules: readonly RuleMetadata[]): re
   ...namesNoRule(raw, rules),
   ...withdrawnAndMore(raw),
   ...limitsOfMore(raw),
+  ...limitsToNoRule(raw, rules),
 ];
 
 const entriesIn = (raw: unknown): readonly unknown[] => {
@@ -81,6 +82,19 @@ function namesNoRule(raw: unknown, rules: readonly RuleMetadata[]): readonly Sch
         rules.map((one) => one.id),
       ) || "; `meshward rules` lists them";
     return [{ at: ["spec", "rules", i, "id"], message: `spec.rules[${i}].id: no rule matches ${describe(id)}${hint}` }];
+  });
+}
+
+/** A limit of exceptions that names no rule, so that it would forbid those of every rule. */
+function limitsToNoRule(raw: unknown, rules: readonly RuleMetadata[]): readonly SchemaProblem[] {
+  const limits = member(member(member(raw, "spec"), "exceptions"), "rules");
+  return (Array.isArray(limits) ? limits : []).flatMap((id: unknown, i) => {
+    // Ids of rules that policies define are known later.
+    if (typeof id !== "string" || id.includes("/") || rules.some(compileSelector({ id }))) return [];
+    const ids = rules.map((rule) => rule.id);
+    const hint = suggestion(id.replaceAll("*", ""), ids) || "; `meshward rules` lists them";
+    const message = `spec.exceptions.rules[${i}]: no rule matches ${describe(id)}${hint}`;
+    return [{ at: ["spec", "exceptions", "rules", i], message }];
   });
 }
 

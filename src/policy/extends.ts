@@ -41,14 +41,10 @@ export function extendDocuments(
 
   /** What `extends` names; a text says why it cannot be taken. */
   const take = (name: string, path: readonly string[]): readonly Extended[] | string => {
-    const profile = name.includes("@") || profileNames.some((known) => known === name) ? findProfile(name) : undefined;
-    if (profile !== undefined)
-      return "problem" in profile
-        ? profile.problem
-        : profileDocuments(profile.profile)
-            .filter(({ spec }) => spec.match === undefined)
-            .toReversed()
-            .map(({ title, spec }) => ({ title, spec, pin: profile.pin }));
+    const profile = namesProfile(name) ? findProfile(name) : undefined;
+    if (profile !== undefined && byName.has(name) && path.at(-1) !== name)
+      return `${name} is the name of a profile and of a MeshwardPolicy; rename the policy`;
+    if (profile !== undefined) return ofProfile(profile, profileDocuments);
     const other = byName.get(name);
     if (other === undefined) {
       const hint = suggestion(name, [...profileNames, ...byName.keys()]);
@@ -71,4 +67,17 @@ export function extendDocuments(
     return [found.length === 0 ? document : { ...document, extended: found }];
   });
   return { extended, problems };
+}
+
+const namesProfile = (name: string): boolean => name.includes("@") || profileNames.some((known) => known === name);
+
+function ofProfile(
+  found: ReturnType<typeof findProfile>,
+  profileDocuments: (name: ProfileName) => readonly PolicyDocument[],
+): readonly Extended[] | string {
+  if ("problem" in found) return found.problem;
+  return profileDocuments(found.profile)
+    .filter(({ spec }) => spec.match === undefined)
+    .toReversed()
+    .map(({ title, spec }) => ({ title, spec, pin: found.pin }));
 }

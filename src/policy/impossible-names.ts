@@ -29,6 +29,14 @@ const objectName: Syntax = {
   rule: "at most 253 lower-case letters, digits, - and ., of which the first and the last are letters or digits",
 };
 
+/** metadata.name of a Gateway that fits into a label. */
+const waypointName: Syntax = {
+  ...objectName,
+  noun: "waypoint",
+  longest: 63,
+  rule: "at most 63 lower-case letters, digits, - and ., of which the first and the last are letters or digits",
+};
+
 /** What is wrong with the names and labels of a document that its schema accepts, in any order. */
 export function impossibleNames(raw: unknown): readonly SchemaProblem[] {
   const spec = member(raw, "spec");
@@ -49,10 +57,20 @@ export function impossibleNames(raw: unknown): readonly SchemaProblem[] {
       ["spec", "mutations", "namespaceAmbientEnrollment", "except"],
       namespaceName,
     ),
+    ...waypoint(member(enrollment, "useWaypoint")),
     ...(Array.isArray(owners) ? owners : []).flatMap((owner, i) =>
       inNames(member(owner, "namespaces"), ["spec", "hostOwners", i, "namespaces"], namespaceName),
     ),
   ];
+}
+
+/** The name of a Gateway as the value of a label, without which the API server refuses every namespace that gets it. */
+function waypoint(name: unknown): readonly SchemaProblem[] {
+  const at = ["spec", "mutations", "namespaceAmbientEnrollment", "useWaypoint"];
+  if (typeof name !== "string") return [];
+  if (name.includes("*"))
+    return [problem(at, `no waypoint can have the name ${JSON.stringify(name)}: it is one name, without *`)];
+  return inNames([name], at, waypointName, false);
 }
 
 /** The API server drops it without a word, and whoever wrote it believes that the policy is limited. */

@@ -44,10 +44,13 @@ const match = record(
   },
 );
 
-const protectedNamespaces = record(
-  "Namespaces whose protection must not be reduced: those with one of the names, and those with the labels (either is enough). The lists of all documents are combined.",
-  { names: names("Names of namespaces"), labels },
-);
+const protectedNamespaces = {
+  ...record(
+    "Namespaces whose protection must not be reduced: those with one of the names, and those with the labels (either is enough). The lists of all documents are combined.",
+    { names: names("Names of namespaces"), labels },
+  ),
+  minProperties: 1,
+};
 
 const reconcilers = record(
   "Writers that apply a set of objects in their own order (GitOps controllers, Helm, progressive delivery). Findings that depend on an object that may be applied later warn these writers where they would deny other users. The lists of all documents are combined.",

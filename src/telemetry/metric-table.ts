@@ -118,7 +118,7 @@ export const table = {
   policies: {
     name: "meshward_policies",
     type: "gauge",
-    help: "MeshwardPolicy documents in force; state is loaded (its source contains it) or kept (its source no longer does, and less would be protected without it)",
+    help: "MeshwardPolicy documents in force; state is loaded (its source contains it) or kept (its source no longer does, and less would be protected without it; MeshwardIntents too)",
     labels: ["state"],
     values: { state: ["loaded", "kept"] },
   },

@@ -351,6 +351,7 @@ describe("bad input says what was found and what to do", () => {
     [["--from", "mesh", "--to", "x.shop", "--path", "a"], /--path "a": a path starts with \//],
     [["--from", "mesh", "--to", "x.shop", "--path", "/a?b"], /--path "\/a\?b": a path has no query/],
     [["--from", "mesh", "--to", "x.shop", "--method", "GET /"], /--method "GET \/": a method is a word such as GET/],
+    [["--from", "mesh", "--to", "x.shop", "--method", "get"], /--method "get": methods .* case: write GET/],
     [["--from", "mesh", "--to", "x.shop", "--header", "x-a"], /--header "x-a": write name=value/],
     [["--from", "mesh", "--to", "x.shop", "--source-ip", "10.0.0.256"], /--source-ip "10\.0\.0\.256": give an address/],
     [["--from", "mesh", "--to", "x.shop", "--remote-ip", "here"], /--remote-ip "here": give an address/],

@@ -246,3 +246,64 @@ test("what was read at the start is not read again before it changes", limit, as
   assert.match(String(lines[0]), /policies were not reloaded/);
   await other.close();
 });
+
+const intent = (requests: string, name = "i") =>
+  `apiVersion: meshward.io/v1alpha1\nkind: MeshwardIntent\nmetadata: { name: ${name}, namespace: pay }\n` +
+  `spec: { to: { service: api }, requests: [${requests}] }\n`;
+const guarded = "{ from: [outside, mesh], expect: denied, paths: [/a] }";
+const shop = { "a.yaml": document("a", protecting("shop")) };
+const lostEntry = "MeshwardIntent pay/i: Requests (/a) from outside, mesh must be denied: no longer expected";
+for (const [what, requests] of [
+  ["another expectation", guarded.replace("denied", "allowed")],
+  ["fewer callers", guarded.replace(", mesh", "")],
+  ["other paths", guarded.replace("/a", "/b")],
+  ["a mistake", guarded.replace("paths", "methods: [get], paths")],
+] as const)
+  test(`an intent that gets ${what} is taken, and is an error that says what is lost`, limit, async () => {
+    const it = await following({ ...shop, "i.yaml": intent(guarded) });
+    it.write("i.yaml", intent(requests));
+    await it.lookAndLog();
+    const line = it.lines.find(({ level }) => level === "error");
+    assert.equal(line?.msg, "intents were reloaded and expect less than before");
+    assert.deepEqual(line.lost, [lostEntry]);
+    assert.match(await it.metrics.text(), /^meshward_policy_reloads_total\{result="weaker"\} 1$/m);
+  });
+
+for (const [what, requests] of [
+  ["more callers", guarded.replace("mesh", "mesh, ingress")],
+  ["no conditions", guarded.replace(", paths: [/a]", "")],
+  ["another entry", `${guarded}, { from: [mesh], expect: encrypted }`],
+] as const)
+  test(`an intent that gets ${what} is taken without an error`, limit, async () => {
+    const it = await following({ ...shop, "i.yaml": intent(guarded) });
+    it.write("i.yaml", intent(requests));
+    const { level, msg, documents } = await it.lookAndLog();
+    assert.deepEqual([level, msg, documents], ["info", "intents were reloaded", ["MeshwardIntent pay/i"]]);
+  });
+
+test(
+  "an intent that is missing stays in force, and one of another name that expects the same replaces it",
+  limit,
+  async () => {
+    const it = await following({ ...shop, "i.yaml": intent(guarded) });
+    it.remove("i.yaml");
+    const { level, msg } = await it.lookAndLog();
+    assert.deepEqual([level, /^intents are missing .* a restart reads/.test(String(msg))], ["error", true]);
+    assert.deepEqual(
+      it.followed.intents().map(({ metadata }) => metadata.name),
+      ["i"],
+    );
+    assert.match(await it.metrics.text(), /^meshward_policies\{state="kept"\} 1$/m);
+    it.write("j.yaml", intent(guarded, "j"));
+    await it.look(() => it.followed.intents().some(({ metadata }) => metadata.name === "j"));
+    assert.deepEqual(
+      it.followed.intents().map(({ metadata }) => metadata.name),
+      ["j"],
+    );
+  },
+);
+
+test("an intent that is wrong from the start is an error of the log", limit, async () => {
+  const it = await following({ ...shop, "i.yaml": intent("{ from: [mesh], expect: denied, methods: [get] }") });
+  assert.match(String(it.lines.at(-1)?.problems), /MeshwardIntent pay\/i: The method "get"/);
+});

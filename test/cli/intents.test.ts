@@ -44,6 +44,37 @@ describe("intents in files", () => {
     assert.deepEqual(twin.found, []);
   });
 
+  test("one in --policies that is wrong is an error, as a policy is; one that holds nothing is a note", async () => {
+    const [entry] = (first as Raw)["spec"].requests;
+    const wrong = structuredClone(first) as Raw;
+    wrong["spec"].requests = [{ ...entry, methods: ["get"] }];
+    const inLowerCase = written("lower-case.json", [wrong]);
+    const { code, error } = await reported("check", harmless, "--mesh", mesh, "--policies", inLowerCase);
+    assert.equal(code, 2);
+    assert.match(error, /lower-case\.json:\d+:\d+: MeshwardIntent \S+ keeps less than it says: The method "get"/);
+    // Also where it is among the checked files, in which it counts as one that was there before.
+    const both = await reported("check", harmless, inLowerCase, "--mesh", mesh, "--policies", inLowerCase);
+    assert.deepEqual([both.code, both.found.map(({ rule }) => rule)], [2, ["intent-invalid"]]);
+
+    const misspelt = structuredClone(first) as Raw;
+    misspelt["spec"].to = { service: "nothing-like-it" };
+    const unheld = written("unheld.json", [
+      never,
+      { ...misspelt, metadata: { ...misspelt["metadata"], name: "misspelt" } },
+    ]);
+    const noted = await reported("check", harmless, "--mesh", mesh, "--policies", unheld);
+    assert.equal(noted.code, 0);
+    assert.match(
+      noted.error,
+      /note: \S+unheld\.json:\d+: MeshwardIntent \S+ keeps less than it says: Requests from namespace\/web must be allowed/,
+    );
+    assert.match(noted.error, /There is no Service "nothing-like-it"/);
+    assert.doesNotMatch(noted.error, /cannot be decided/);
+    // What the change ends is its own finding, and no note besides.
+    const ended = await reported("check", breaking, "--mesh", mesh, "--policies", policies);
+    assert.doesNotMatch(ended.error, /keeps less/);
+  });
+
   test("one among the manifests of the mesh counts, too", async () => {
     const whole = written("whole.json", [...world, ...intents]);
     const { found } = await reported("check", breaking, "--mesh", whole);

@@ -34,6 +34,13 @@ describe("names that no object can have", () => {
     ]);
   });
 
+  test("the waypoint of an enrollment is the name of a Gateway that fits into a label", () => {
+    const of = (useWaypoint: string) => found({ mutations: { namespaceAmbientEnrollment: { useWaypoint } } });
+    for (const name of ["waypoint", "none", "a.b"]) assert.deepEqual(of(name), []);
+    for (const name of ["Bad Name", "a".repeat(64), "way*"])
+      assert.match(of(name).join(), /namespaceAmbientEnrollment\.useWaypoint: no waypoint can have the name/);
+  });
+
   test("the document itself", () => {
     const of = (metadata: unknown) =>
       impossibleNames({ metadata, spec: {} }).map(({ message }) => message.split(":")[0]);

@@ -33,6 +33,12 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
     "{rules: [{id: 'peer-authentication-permisive*'}]}",
     'spec.rules[0].id: no rule matches "peer-authentication-permisive*"; did you mean "peer-authentication-permissive"?',
   ],
+  ["{protectedNamespaces: {}}", "spec.protectedNamespaces: is empty; remove it, or add an entry"],
+  [
+    "{exceptions: {rules: [virtual-service-weights-not-100, 'virtualservice-*', no-such-thing-at-all, a/b]}}",
+    'spec.exceptions.rules[1]: no rule matches "virtualservice-*"; `meshward rules` lists them',
+    'spec.exceptions.rules[2]: no rule matches "no-such-thing-at-all"; `meshward rules` lists them',
+  ],
   ["{rules: [{tag: mtsl}]}", 'spec.rules[0].tag: there is no tag "mtsl"; did you mean "mtls"?'],
   ["{rules: [{tag: mtls}, {tag: mtls}]}", "spec.rules[1].tag: mtls is in spec.rules[0] already; merge the two entries"],
   ["{rules: [{tag: mtls, id: '*'}]}", "spec.rules[0].id: either id or tag selects rules; remove one of the two"],
@@ -227,6 +233,15 @@ test("of two documents with one name the first counts; the other names it", () =
     ["two.yaml MeshwardPolicy a is not in force: another document has this name, in one.yaml:7; rename one of the two"],
   );
   assert.deepEqual([policies.protectsByName("one"), policies.protectsByName("two")], [true, false]);
+});
+
+test("what extends a name that a profile and a policy have is ambiguous, unless it is that policy itself", () => {
+  const named = (name: string) =>
+    `apiVersion: meshward.io/v1alpha1\nkind: MeshwardPolicy\nmetadata: { name: ${name} }\nspec: { extends: [strict] }\n`;
+  assert.deepEqual(messagesOf(named("strict")), []);
+  assert.deepEqual(messagesOf(`${named("strict")}---\n${named("a")}`), [
+    "MeshwardPolicy a is not in force: spec.extends[0]: strict is the name of a profile and of a MeshwardPolicy; rename the policy",
+  ]);
 });
 
 test("exceptions of one name in two namespaces are two", () => {

@@ -1,7 +1,9 @@
 import type { Change } from "../../view/overlay.ts";
 import { SmallMap } from "../../view/small-map.ts";
 import { fact, type MeshView } from "../../view/view.ts";
+import { Callers } from "./callers.ts";
 import { canEnd, type Effect } from "./effects.ts";
+import { faultsOf } from "./faults.ts";
 import { clusterIntentsOfNamespace, type Entry, type Intent, isAbout, isClusterWide } from "./intents.ts";
 import { type Targets, targetsIn, targetsOf } from "./targets.ts";
 import { isUntouched } from "./untouched.ts";
@@ -24,6 +26,18 @@ export class IntentJudgement {
   /** See verdictsOf. */
   verdicts(limits?: Limits): Generator<Verdict | undefined, undefined> {
     return verdictsOf(this.intent, this.targets, this.#mesh, limits);
+  }
+
+  /** The entries that intent-invalid reports as wrong, by their positions. Yields where a review can pause. */
+  *wrongEntries(): Generator<undefined, ReadonlySet<number>> {
+    const wrong = new Set<number>();
+    const { runningOf } = new Callers(this.intent, this.#mesh);
+    for (const fault of faultsOf(this.intent, this.#mesh.settings, runningOf)) {
+      const [, list, i] = fault === undefined || fault.isGuess === true ? [] : fault.at;
+      if (list === "requests" && typeof i === "number") wrong.add(i);
+      yield;
+    }
+    return wrong;
   }
 
   /** What a change can end; without `change`, there are several. `was`: the same intent before it. */

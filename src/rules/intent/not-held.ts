@@ -27,15 +27,20 @@ export const intentNotHeld = defineRule({
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "What the intent expects is not so: the example request in the message shows it.",
     wayOut: "Nothing has changed now. Ask the owner of the intent which of the two is meant, the intent or the mesh.",
-    silentWhen: "The intent was not written with this change; then audits report it.",
+    silentWhen:
+      "The intent was not written with this change; then audits report it. The entry is wrong: then intent-invalid does.",
     page: "https://istio.io/latest/docs/ops/best-practices/security/",
   },
 
   *check(object, mesh) {
-    for (const judgement of judgementsOf(object, mesh))
+    for (const judgement of judgementsOf(object, mesh)) {
+      // What a wrong entry would expect is not what is meant, and intent-invalid says what is wrong.
+      const wrong = yield* judgement.wrongEntries();
       for (const verdict of judgement.verdicts())
         if (verdict === undefined) yield;
-        else if (verdict.state !== "held") yield problemOf(verdict, judgement, object.kind === "Namespace");
+        else if (verdict.state !== "held" && !wrong.has(verdict.index))
+          yield problemOf(verdict, judgement, object.kind === "Namespace");
+    }
   },
 });
 
