@@ -30,6 +30,8 @@ import { apartReads, type ClientsApart, clientsApartBy, type HostConfiguration }
 import {
   areSendersOpen,
   type ClientConfiguration,
+  type Distinguished,
+  distinguishedBy,
   identityIn,
   sourceReads,
   sourcesOf,
@@ -103,17 +105,21 @@ const mostWork = 200_000;
 export function* outcomesOf(
   question: Question,
   mesh: View,
-  { limit = mostWork, decide = decisionsOf, memory }: Examination = {},
+  { limit = mostWork, decide = decisionsOf, memory, compared }: Examination = {},
 ): Generator<Outcome, undefined> {
   const means = { work: new Work(limit, memory), decide };
   const { caller, to, requests } = question;
-  for (const source of sourcesOf(caller, clientConfigurationOf(to, mesh), mesh))
+  for (const source of sourcesOf(caller, { ...clientConfigurationOf(to, mesh), compared }, mesh))
     yield* outcomesFrom(source, { to, requests }, mesh, means);
 }
 
 /** Whether some callers can send in several ways, so that their requests are decided only if all of these have one result. */
 export const isOfOpenSenders = ({ caller, to }: Question, mesh: View): boolean =>
   areSendersOpen(caller, () => clientConfigurationOf(to, mesh), mesh);
+
+/** Which clients the configuration of a target tells apart, for the other side of a change (`compared`). */
+export const clientsDistinguished = (to: Target, mesh: View): Distinguished =>
+  distinguishedBy(clientConfigurationOf(to, mesh), mesh);
 
 function clientConfigurationOf(to: Target, mesh: View): ClientConfiguration {
   const { host, apart, waypoints } = configurationOf(to, mesh);
@@ -191,6 +197,8 @@ export interface Examination {
   readonly decide?: Decide;
   /** What other questions have found. */
   readonly memory?: Memory;
+  /** What the other side of a change tells apart. */
+  readonly compared?: Distinguished | undefined;
 }
 
 function* outcomesFrom(
