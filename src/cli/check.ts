@@ -187,10 +187,16 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   tellPolicies(policies, change, options, terminal);
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
-  if (options.writeTest !== undefined)
+  if (options.writeTest !== undefined) {
     await writeTest(paths, options.writeTest, options, rendererOf(options, terminal));
+    if (report.findings.some(({ rule, mode }) => rule === "object-invalid" && mode === "deny"))
+      tellNote(`${options.writeTest} says nothing of object-invalid: ${refusedElsewhere}`, terminal);
+  }
   return exitCode(report, options);
 }
+
+const refusedElsewhere =
+  "it has what Meshward answers to the API server, and such an object is refused by the API server itself, or by istiod's webhook";
 
 /** Files are rarely all namespaces, so that only a cluster tells whether one is missing. */
 function tellPolicies(policies: Policies, { found, base }: Changes, { mesh }: CheckOptions, terminal: Terminal): void {
@@ -250,7 +256,12 @@ async function readChanges(
   const deleted = await deletionsOf(checked.files, base, options, terminal);
   const change: Changes = { found: checked, base, deleted, isPruned, given };
   const unread = eachOnce([...set.errors, ...empty, ...errors, ...documents, ...ofSchemas]);
-  return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
+  return {
+    change,
+    unread,
+    policies,
+    notes: [...notes, ...notesOf(set, options, new Set(deleted.map(({ manifest }) => manifest)))],
+  };
 }
 
 /** Files of `--policies` are often among those that are checked, and are then read twice. */
