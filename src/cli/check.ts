@@ -187,16 +187,10 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   tellPolicies(policies, change, options, terminal);
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
-  if (options.writeTest !== undefined) {
-    await writeTest(paths, options.writeTest, options, rendererOf(options, terminal));
-    if (report.findings.some(({ rule, mode }) => rule === "object-invalid" && mode === "deny"))
-      tellNote(`${options.writeTest} says nothing of object-invalid: ${refusedElsewhere}`, terminal);
-  }
+  if (options.writeTest !== undefined)
+    await writeTest(paths, options.writeTest, options, { renderer: rendererOf(options, terminal), report, terminal });
   return exitCode(report, options);
 }
-
-const refusedElsewhere =
-  "it has what Meshward answers to the API server, and such an object is refused by the API server itself, or by istiod's webhook";
 
 /** Files are rarely all namespaces, so that only a cluster tells whether one is missing. */
 function tellPolicies(policies: Policies, { found, base }: Changes, { mesh }: CheckOptions, terminal: Terminal): void {
