@@ -77,9 +77,10 @@ export async function can(options: CanOptions, terminal: Terminal): Promise<Exit
   const reading = { defaultNamespace: options.namespace, knowledge: knowledgeOfMesh };
   const read = await readMesh(options, terminal, reading);
   const after = await meshAfterChange(read.mesh, options, terminal);
-  const answer = answerIn(after ?? read.mesh, { ...options, requests });
+  const question = { ...options, requests };
+  const answer = answerIn(after ?? read.mesh, question, after && read.mesh);
   if ("problem" in answer) throw new UsageError(answer.problem);
-  const before = after === undefined ? undefined : answerIn(read.mesh, { ...options, requests });
+  const before = after === undefined ? undefined : answerIn(read.mesh, question, after);
   terminal.out(printed({ ...answer, ...beforeIt(before) }, options, terminal));
   return codes[answer.verdict];
 }
@@ -87,11 +88,12 @@ export async function can(options: CanOptions, terminal: Terminal): Promise<Exit
 function answerIn(
   read: Mesh,
   { from, to, namespace, requests }: CanOptions & { readonly requests: Box },
+  otherSide: Mesh | undefined,
 ): Answer | { readonly problem: string } {
   const mesh = sideOf(read);
   const caller = findCaller(from, namespace, mesh);
   if ("problem" in caller) return caller;
-  const server = isUrl(to) ? findEntry(to) : findServerFor(caller.caller, { to, namespace }, mesh);
+  const server = isUrl(to) ? findEntry(to) : findServerFor(caller.caller, { to, namespace, otherSide }, mesh);
   if ("problem" in server) return server;
   if (server.target.kind === "entry" && caller.caller.kind !== "outside")
     return {
@@ -167,10 +169,12 @@ function pairsOf(option: string, all: readonly string[] = []): Readonly<Record<s
   return Object.fromEntries(pairs);
 }
 
+type ServerName = Pick<CanOptions, "to" | "namespace"> & { readonly otherSide: Mesh | undefined };
+
 /** A name without a namespace is one of the namespace of the options, or else of that of the caller, where DNS looks for it. */
-function findServerFor(caller: Caller, { to, namespace }: Pick<CanOptions, "to" | "namespace">, mesh: Mesh) {
-  const found = findServer(to, namespace, mesh);
+function findServerFor(caller: Caller, { to, namespace, otherSide }: ServerName, mesh: Mesh) {
+  const found = findServer(to, namespace, mesh, otherSide);
   if (!("problem" in found && "namespace" in caller)) return found;
-  const own = findServer(to, caller.namespace.metadata.name, mesh);
+  const own = findServer(to, caller.namespace.metadata.name, mesh, otherSide);
   return "problem" in own ? found : own;
 }

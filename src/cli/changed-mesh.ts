@@ -8,7 +8,7 @@ import { type FileMesh, fileMeshOf } from "../sources/manifests/file-mesh.ts";
 import { readManifests } from "../sources/manifests/manifests.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Mesh } from "../view/view.ts";
-import { contentsOf } from "./deletions.ts";
+import { contentsOf, emptiedConfigs } from "./deletions.ts";
 import { settingsIn } from "./mesh-option.ts";
 import { shownErrors } from "./source-errors.ts";
 import type { Terminal } from "./terminal.ts";
@@ -34,7 +34,7 @@ export async function meshAfterChange(
   terminal: Pick<Terminal, "input">,
 ): Promise<Mesh | undefined> {
   if (options.change === undefined && options.delete === undefined) return undefined;
-  const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal);
+  const applied = options.change === undefined ? nothing : await objectsIn(options.change, options, terminal, mesh);
   const several = severalDefinitions(applied);
   if (several !== undefined)
     throw new UsageError(`--change ${options.change}: ${several}; give the path of one environment`);
@@ -47,6 +47,7 @@ export async function meshAfterChange(
       `--delete ${options.delete}: the mesh has no ${object.originKind} ${keyOf(object)}; correct the file or the mesh`,
     );
   });
+  removed.push(...emptiedConfigs(mesh, applied, options.namespace));
   const kept = new Set(written.map(identityOf));
   const contents = contentsOf(removed, mesh).filter(({ object }) => !kept.has(identityOf(object)));
   const changes = [
@@ -71,6 +72,7 @@ async function objectsIn(
   path: string,
   { namespace, clusterDomain }: MeshChangeOptions,
   terminal: Pick<Terminal, "input">,
+  base?: Mesh,
 ): Promise<FileMesh> {
   const { manifests, errors } = await readManifests([path], { input: terminal.input });
   if (errors.length > 0) throw new UsageError(`${path} cannot be read completely:\n${shownErrors(errors)}`);
@@ -79,7 +81,9 @@ async function objectsIn(
     defaultNamespace: namespace,
     settings: settingsIn(clusterDomain),
   });
-  if (files.objects.length === 0) throw new UsageError(`${path} contains no object of a kind that Meshward reads`);
+  const isEmptying = base !== undefined && emptiedConfigs(base, files, namespace).length > 0;
+  if (files.objects.length === 0 && !isEmptying)
+    throw new UsageError(`${path} contains no object of a kind that Meshward reads`);
   return files;
 }
 

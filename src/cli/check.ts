@@ -196,7 +196,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
   const written = baseline.write();
   if (written !== undefined) tellNote(printableLine(written, 2000), terminal);
   if (options.writeTest !== undefined)
-    await writeTest(paths, options.writeTest, options, rendererOf(options, terminal));
+    await writeTest(paths, options.writeTest, options, { renderer: rendererOf(options, terminal), report, terminal });
   return exitCode(report, options);
 }
 
@@ -258,7 +258,12 @@ async function readChanges(
   const deleted = await deletionsOf(checked.files, base, options, terminal);
   const change: Changes = { found: checked, base, deleted, isPruned, given };
   const unread = eachOnce([...set.errors, ...empty, ...errors, ...documents, ...ofSchemas]);
-  return { change, unread, policies, notes: [...notes, ...notesOf(set, options)] };
+  return {
+    change,
+    unread,
+    policies,
+    notes: [...notes, ...notesOf(set, options, new Set(deleted.map(({ manifest }) => manifest)))],
+  };
 }
 
 /** Files of `--policies` are often among those that are checked, and are then read twice. */

@@ -43,16 +43,12 @@ export async function deletionsOf(
   terminal: Pick<Terminal, "input">,
 ): Promise<readonly FileObject[]> {
   if (base === undefined) return [];
-  const emptied = emptiedConfigs(base, files, options);
+  const emptied = emptiedConfigs(base.mesh, files, options.namespace);
   return options.delete === undefined ? emptied : [...emptied, ...(await deletedFrom(base, files, options, terminal))];
 }
 
 /** The mesh configs and injectors' configurations of which the files write the ConfigMap without its key, which istiod takes for gone. */
-function emptiedConfigs(
-  { mesh }: FileMesh,
-  { others }: FileMesh,
-  { namespace: defaultNamespace }: DeletionOptions,
-): readonly FileObject[] {
+export function emptiedConfigs(mesh: Mesh, { others }: FileMesh, defaultNamespace: string): readonly FileObject[] {
   return others.flatMap((manifest) => {
     if (manifest.apiVersion !== "v1" || manifest.kind !== "ConfigMap") return [];
     const { name, namespace } = readObject("MeshConfig", manifest.raw, defaultNamespace).metadata;

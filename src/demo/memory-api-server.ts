@@ -65,8 +65,11 @@ export class MemoryApiServer {
 
   /** Stores an object without calling the webhook. */
   put(raw: KubernetesObject): void {
-    this.#stored.set(storedAs(raw), raw);
+    const key = storedAs(raw);
+    const old = this.#stored.get(key);
+    this.#stored.set(key, raw);
     const object = readAny(raw, "default", this.#keep);
+    if (old !== undefined && object === undefined) this.#forget(old);
     if (object === undefined) return;
     this.#mesh.set(object);
     this.#followSettings(object);
@@ -106,6 +109,10 @@ export class MemoryApiServer {
   #remove(raw: KubernetesObject): void {
     this.#stored.delete(storedAs(raw));
     this.#applied.delete(storedAs(raw));
+    this.#forget(raw);
+  }
+
+  #forget(raw: KubernetesObject): void {
     const object = readAny(raw, "default");
     if (object === undefined) return;
     this.#mesh.delete(object.kind, keyOf(object));
@@ -162,7 +169,12 @@ const unchanged = ({ oldObject = {} }: Submission): Admission => ({
   ...{ allowed: true, object: oldObject, patch: [], warnings: [], auditAnnotations: {}, failedOpen: [] },
 });
 
+/** A ConfigMap of Istio stays the same one without its key, with which alone it is an object of the mesh. */
 function storedAs(raw: KubernetesObject): string {
+  if (raw.kind === "ConfigMap") {
+    const { name, namespace = "default" } = metadataOf(raw);
+    return JSON.stringify([raw.kind, namespace, name]);
+  }
   const object = readAny(raw, "default");
   return object === undefined ? JSON.stringify([raw.kind, metadataOf(raw)]) : identityOf(object);
 }

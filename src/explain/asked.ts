@@ -119,14 +119,19 @@ function findTcpEntry({ hostname, host, port }: URL, text: string): Found<{ read
 
 /**
  * The target that `--to` names: a Service as `api.payments:8080`, by its host, or as `service/payments/api:http`, or a workload as
- * `deployment/payments/api:8080`.
+ * `deployment/payments/api:8080`. `otherSide`: of a change, where the same name can be that of a Service.
  */
-export function findServer(text: string, home: string, mesh: Mesh): Found<{ readonly target: Target }> {
+export function findServer(
+  text: string,
+  home: string,
+  mesh: Mesh,
+  otherSide?: Mesh,
+): Found<{ readonly target: Target }> {
   const [name = "", port, ...more] = text.split(":");
   const parts = name.split("/");
   if (more.length > 0 || parts.includes("") || parts.length > 3)
     return { problem: `--to: ${JSON.stringify(text)} is no destination; ${targetExamples}` };
-  if (parts.length === 1) return findService(serviceNamed(name, home, mesh), port, mesh);
+  if (parts.length === 1) return findService({ ...serviceNamed(name, home, mesh), otherSide }, port, mesh);
   if (isService(parts)) return findService(namedBy(parts.slice(1), home), port, mesh);
   const caller = readCaller(name, home);
   if (caller.kind === "workload") return findPods(caller, port, mesh);
@@ -149,6 +154,7 @@ interface ServiceName {
   readonly text?: string;
   /** The same with a dot at its end. */
   readonly written?: string;
+  readonly otherSide?: Mesh | undefined;
 }
 
 /** A name that ends with a dot is whole. Proxies of clients know it, too (Istio pilot/pkg/networking/core/httproute.go GenerateAltVirtualHosts). */
@@ -200,16 +206,37 @@ function findHost(
 }
 
 /** Without a ServiceEntry, a name with a namespace of this mesh is a misspelt Service. */
-function isOutside(
-  { namespace, name, host, text }: ServiceName & { readonly text: string },
-  port: string | undefined,
-  mesh: Mesh,
-): boolean {
-  const isService = mesh.find("Service", keyFor("Service", { originKind: "Service", namespace, name })) !== undefined;
-  if (isService && host === undefined) return false;
+function isOutside(asked: ServiceName & { readonly text: string }, port: string | undefined, mesh: Mesh): boolean {
+  const { host, text } = asked;
+  if (host === undefined && [mesh, asked.otherSide].some((one) => one !== undefined && hasService(asked, one)))
+    return false;
   if (hostIn(mesh, text).entries.length > 0) return true;
-  const isNamespaced = host === undefined ? mesh.population(namespace) > 0 : /\.svc\./.test(text);
+  const isNamespaced = host === undefined ? isMeantForService(asked, mesh) : /\.svc\./.test(text);
   return !isNamespaced && text.includes(".") && isNumber(port);
+}
+
+const hasService = ({ namespace, name }: ServiceName, mesh: Mesh): boolean =>
+  mesh.find("Service", keyFor("Service", { originKind: "Service", namespace, name })) !== undefined;
+
+/**
+ * Whether a short name that no Service has is meant for one: its namespace exists, or is misspelt. A dot at the end says that the name is
+ * whole, and so that of a host outside.
+ */
+function isMeantForService(asked: ServiceName & { readonly text: string }, mesh: Mesh): boolean {
+  if (asked.text.endsWith(".svc") || mesh.population(asked.namespace) > 0) return true;
+  return asked.written?.endsWith(".") !== true && misspelt(asked, mesh) !== undefined;
+}
+
+/** The Service whose namespace is written like this one, and whose name is this one or is written like it. */
+function misspelt({ namespace, name }: ServiceName, mesh: Mesh): string | undefined {
+  const namespaces = new Set([...mesh.all("Service")].map(({ metadata }) => metadata.namespace));
+  const meant = nearest(namespace, namespaces);
+  if (meant === undefined) return undefined;
+  const near = nearest(
+    name,
+    mesh.related(servicesOfNamespace, namespaceIn(mesh, meant)).map(({ metadata }) => metadata.name),
+  );
+  return near === undefined ? undefined : `${near}.${meant}`;
 }
 
 type OutsidePorts = readonly { readonly port: number | undefined; readonly name: string | undefined }[];
@@ -224,7 +251,8 @@ function portOutside(ports: OutsidePorts, asked: string | undefined): number | u
 const isNumber = (port: string | undefined): port is string =>
   port !== undefined && /^\d{1,5}$/.test(port) && Number(port) > 0 && Number(port) <= 65535;
 
-function missingService({ namespace, name, host }: ServiceName, mesh: Mesh): string {
+function missingService(asked: ServiceName, mesh: Mesh): string {
+  const { namespace, name, host } = asked;
   const full = host ?? name;
   const missing =
     host === undefined
@@ -233,7 +261,10 @@ function missingService({ namespace, name, host }: ServiceName, mesh: Mesh): str
   const here = mesh.related(servicesOfNamespace, namespaceIn(mesh, namespace)).map(({ metadata }) => metadata.name);
   const near = nearest(name, here);
   if (near !== undefined) return `${missing}; did you mean ${near}.${namespace}?`;
-  const meant = sameName(name, mesh) ?? nearest(`${name}.${namespace}`, shortHosts(mesh));
+  const meant =
+    (host === undefined ? misspelt(asked, mesh) : undefined) ??
+    sameName(name, mesh) ??
+    nearest(`${name}.${namespace}`, shortHosts(mesh));
   return meant === undefined
     ? `${missing}; meshward explain namespace/${namespace} shows what is there`
     : `${missing}; did you mean ${meant}?`;

@@ -100,7 +100,8 @@ class Comparison {
   }
 
   of({ old, now }: PortPair): ComparedPort {
-    const [before, after] = [this.#sides[0].to(old), this.#sides[1].to(now)];
+    const [was, is] = this.#sides;
+    const [before, after] = [was.to(old, is.distinguished(now)), is.to(now, was.distinguished(old))];
     try {
       const changes = this.#changes(before, after, (now ?? old)?.target);
       return { changes, doubts: before.doubts.length === 0 ? [] : after.doubts };
@@ -115,10 +116,12 @@ class Comparison {
     const key = `${before.shape(host)}\n${after.shape(host)}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const found = accessChanges(before, after, new Work(2 * workForWords, this.#words.lists.memory));
+    const found = accessChanges(before, after, new Work(2 * workForWords, this.#words.lists.memory)).filter(
+      ({ callers, ways }) => this.#words.canSend(callers, ways),
+    );
     const changes = found.map((change) => reportedChange(change, target, this.#words)).sort(byCallers);
     // Where routes change, names of destinations are told.
-    if (found.every(({ change }) => change.kind === "status")) this.#known.set(key, changes);
+    if (found.every(({ change }) => change.kind !== "route")) this.#known.set(key, changes);
     return changes;
   }
 }
@@ -145,6 +148,8 @@ function reportedChange(
     const routes = { was: shares(change.from), is: shares(change.to) };
     return { kind: "route", ...common, was: null, is: null, routes };
   }
+  if (change.kind === "partly")
+    return { kind: change.isNow ? "partly" : "wholly", ...common, was: null, is: null, routes: null };
   const { from: was, to: is } = change;
   const kind = was === undefined ? "appeared" : is === undefined ? "gone" : "status";
   return { kind, ...common, was: was ?? null, is: is ?? null, routes: null };

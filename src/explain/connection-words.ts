@@ -6,8 +6,10 @@ import type { ReachablePort, Scope } from "../mesh/connections/targets.ts";
 import { allRequests, type RequestSet } from "../mesh/authorization/requests/sets.ts";
 import { Work } from "../mesh/authorization/requests/work.ts";
 import { type WrittenClause, writtenClause } from "../mesh/authorization/requests/written.ts";
-import { senderOf } from "../mesh/membership/clients.ts";
+import { type Sender, senderOf } from "../mesh/membership/clients.ts";
+import { namespaceIn } from "../mesh/membership/namespaces.ts";
 import { formatCallers, type KnownAccounts, writtenCallers } from "../mesh/requests/caller-wording.ts";
+import { clientsOfNamespace } from "../mesh/requests/clients-alike.ts";
 import type { RouteDestination } from "../mesh/requests/outcome.ts";
 import type { Caller } from "../mesh/requests/question.ts";
 import { everything, formatSet, type WordingLimits } from "../mesh/requests/set-wording.ts";
@@ -117,12 +119,14 @@ export function shareOf(
 /** Sets in words and for programs. What several ports share is written once. */
 export class Words {
   readonly lists: SharedLists;
+  readonly #meshes: readonly Mesh[];
   readonly #settings: AllMeshSettings;
   readonly #known: KnownAccounts;
   readonly #withoutCertificate: ReadonlySet<string>;
 
   constructor(...meshes: readonly [Mesh, ...Mesh[]]) {
     const [{ settings }] = meshes;
+    this.#meshes = meshes;
     this.#settings = settings;
     this.lists = new SharedLists(settings);
     this.#known = knownAccounts(meshes);
@@ -148,6 +152,28 @@ export class Words {
       alternatives: writtenCallers(callers, this.#settings),
       ways: ways.map(({ sender, workloads }) => ({ sender, workloads })),
     };
+  }
+
+  /**
+   * Whether some of the callers can send in one of these ways. Of the rest of the mesh it is not known through which data plane it sends,
+   * so that all are considered, and a policy may name callers of a namespace in which nothing sends in that way.
+   */
+  canSend(callers: RequestSet, ways: readonly Way[]): boolean {
+    if (ways.length === 0 || ways.some(({ workloads }) => workloads.length > 0)) return true;
+    const named = writtenCallers(callers, this.#settings);
+    return named.some(({ kind, accounts, namespaces, patterns }) => {
+      if (kind !== "named" || patterns.length > 0) return true;
+      const names = [...namespaces, ...accounts.map((account) => account.slice(0, account.indexOf("/")))];
+      return names.some((name) => ways.some(({ sender }) => this.#hasSender(name, sender)));
+    });
+  }
+
+  #hasSender(name: string, sender: Sender): boolean {
+    const found = this.#meshes.flatMap((mesh) => {
+      const namespace = namespaceIn(mesh, name);
+      return namespace.implied === true ? [] : [mesh.get(clientsOfNamespace, namespace).senders];
+    });
+    return found.length === 0 || found.some((senders) => senders.has(sender) || senders.has("unknown"));
   }
 
   /** Everything is undecided. */

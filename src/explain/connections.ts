@@ -94,7 +94,7 @@ function describedAccess(find: () => Access, { host, isPlain }: Shown, words: Wo
   const work = new Work(workForWords, words.lists.memory);
   try {
     const access = find();
-    const rows = acceptedRows(access, work);
+    const rows = acceptedRows(access, work).filter(({ callers, ways }) => words.canSend(callers, ways));
     return {
       connections: rows.map((row) => connectionOf(row, access, words)).sort(byCallers),
       because: rows.length === 0 ? access.refusals.slice(0, mostReasons) : [],

@@ -7,7 +7,7 @@ import type { Ruling } from "../engine/ruling.ts";
 import type { Policies } from "../policy/policies.ts";
 import { readAny } from "../kube/object.ts";
 import { idOf } from "../kube/identity.ts";
-import { describe } from "../kube/read.ts";
+import { describe, member } from "../kube/read.ts";
 import type { Mesh } from "../view/view.ts";
 import type { TestCase } from "./test-file.ts";
 
@@ -90,7 +90,11 @@ function groupsOfAccount(username: string): readonly string[] {
 /** The name of an object for a message. */
 export function nameOf(raw: KubernetesObject): string {
   const object = readAny(raw, "default");
-  return object === undefined ? String(raw.kind) : idOf(object);
+  if (object !== undefined) return idOf(object);
+  const names = ["namespace", "name"]
+    .map((field) => member(raw.metadata, field))
+    .filter((one) => typeof one === "string");
+  return [String(raw.kind), names.join("/")].filter((part) => part !== "").join(" ");
 }
 
 function summary(

@@ -1,5 +1,5 @@
 import { printableLine } from "../text/printable.ts";
-import type { ConnectionChanges, Connections, ReportedPort } from "./connections.ts";
+import type { ConnectionChange, ConnectionChanges, Connections, ReportedPort } from "./connections.ts";
 import { routeText, sharesText } from "./connections-text.ts";
 
 const columnsOfPort = ["to_kind", "to_namespace", "to_name", "to_port"];
@@ -29,13 +29,19 @@ export function csvConnections({ groups }: Connections): string {
 export function csvConnectionChanges({ groups }: ConnectionChanges): string {
   const rows = groups.flatMap(({ ports, changes }) =>
     ports.flatMap((port) =>
-      changes.map(({ kind, from, requests, was, is, routes }) => [
-        ...[kind, ...cellsOfPort(port), from.text, requestsAt(port, requests.text)],
-        ...(routes === null ? [was ?? "none", is ?? "none"] : [sharesText(routes.was), sharesText(routes.is)]),
+      changes.map((change) => [
+        ...[change.kind, ...cellsOfPort(port), change.from.text, requestsAt(port, change.requests.text)],
+        ...cellsOfSides(change),
       ]),
     ),
   );
   return table([["change", ...columnsOfPort, "from", "requests", "was", "is"], ...rows]);
+}
+
+function cellsOfSides({ kind, was, is, routes }: ConnectionChange): readonly string[] {
+  if (kind === "partly") return ["all", "some"];
+  if (kind === "wholly") return ["some", "all"];
+  return routes === null ? [was ?? "none", is ?? "none"] : [sharesText(routes.was), sharesText(routes.is)];
 }
 
 const cellsOfPort = ({ kind, namespace, name, port }: ReportedPort): readonly string[] => [

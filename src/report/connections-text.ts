@@ -117,6 +117,8 @@ export function changeText({ kind, from, requests, was, is, routes }: Connection
   const what = `from ${from.short}: ${requests.short}`;
   if (kind === "route")
     return { mark: "~", text: `${what}: ${sharesText(routes?.was ?? [])} -> ${sharesText(routes?.is ?? [])}` };
+  if (kind === "partly") return { mark: "~", text: `${what}: some destinations refuse them now` };
+  if (kind === "wholly") return { mark: "~", text: `${what}: no destination refuses them any more` };
   if (kind === "status") return { mark: "~", text: `${statusName(was)} -> ${statusName(is)} ${what}` };
   return kind === "appeared"
     ? { mark: "+", text: `${statusName(is)} ${what}` }

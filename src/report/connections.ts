@@ -185,8 +185,11 @@ export interface ChangeGroup extends PortGroup {
 
 /** Requests that arrive where they did not, no longer arrive, or arrive in another way or at other destinations. */
 export interface ConnectionChange {
-  /** What changes: they arrive now, no longer, in another way (`was`, `is`), or at other destinations (`routes`). */
-  readonly kind: "appeared" | "gone" | "status" | "route";
+  /**
+   * What changes: they arrive now, no longer, in another way (`was`, `is`), or at other destinations (`routes`); `partly`: some
+   * destinations, or some pods, refuse them now; `wholly`: none of them does so any more.
+   */
+  readonly kind: "appeared" | "gone" | "status" | "route" | "partly" | "wholly";
   /** Who sends them. */
   readonly from: ReportedCallers;
   /** The requests. */

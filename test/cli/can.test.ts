@@ -6,8 +6,10 @@ import {
   authorizationPolicy,
   deployment,
   destinationRule,
+  namespace,
   peerAuthentication,
   requestAuthentication,
+  service,
   shop,
   virtualService,
   waypoint,
@@ -258,6 +260,16 @@ describe("a change", () => {
     assert.match(answer.before ?? "", /--from: there is no Deployment web\/fresh in this mesh/);
   });
 
+  test("that brings the Service: before it, the name was none of a host outside", async () => {
+    const added = fileWith(
+      `${namespace("news", "sidecar")}---\n${deployment("news", "paper")}${service("news", "paper")}`,
+    );
+    const { out, error } = await ask("--from", "mesh", "--to", "paper.news:80", "--change", added);
+    assert.match(out, /Before the change: .*there is no Service news\/paper in this mesh/, error);
+    const outside = await ask("--from", "mesh", "--to", "x.shpo.:80");
+    assert.match(outside.out, /to x\.shpo:80: yes/, "a name that ends with a dot is whole");
+  });
+
   test("of something that the mesh does not have is an error", async () => {
     const { code, error } = await ask(...fromClient, "--delete", fileWith(authorizationPolicy("shop/other", "{}")));
     assert.equal(code, 2);
@@ -320,6 +332,8 @@ describe("bad input says what was found and what to do", () => {
       /--to: there is no Service shop\/nothing in this mesh; meshward explain namespace\/shop shows what is there/,
     ],
     [["--from", "mesh", "--to", "x.shpo"], /--to: there is no Service shpo\/x in this mesh; did you mean x\.shop\?/],
+    [["--from", "mesh", "--to", "x.shpo:80"], /--to: there is no Service shpo\/x in this mesh; did you mean x\.shop\?/],
+    [["--from", "mesh", "--to", "x.other.svc:80"], /--to: there is no Service other\/x in this mesh/],
     [["--from", "mesh", "--to", "x.shop:81"], /--to: Service shop\/x has no port "81"; its ports are 80 \(http\)/],
     [["--from", "mesh", "--to", "a/b/c/d"], /--to: "a\/b\/c\/d" is no destination; use api\.payments:8080/],
     [["--from", "mesh", "--to", "namespace/shop"], /--to: "namespace\/shop" is neither a Service nor a workload/],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { ConnectionChanges, Connections } from "../../src/report/connections.ts";
@@ -316,6 +316,48 @@ describe("connections of callers that send in different ways", () => {
     );
   });
 
+  test("callers that a change only tells apart from others lose and win nothing", async () => {
+    const nothing = "The change has no effect on who can reach what.\n";
+    const change = async (text: string, before = mixed) =>
+      (await meshward(["connections", "--mesh", before, "--change", fileWith(text)])).out;
+    for (const at of ["web", "shop", "old"])
+      assert.equal(
+        await change(
+          object(
+            "networking",
+            "DestinationRule",
+            `${at}/calm`,
+            "{ host: cart.shop.svc.cluster.local, trafficPolicy: { connectionPool: { tcp: { maxConnections: 9 } } } }",
+          ),
+        ),
+        nothing,
+        at,
+      );
+    const route = (at: string) =>
+      `---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: slow, namespace: ${at} }\nspec: { parentRefs: [{ group: "", kind: Service, name: cart, namespace: shop }], rules: [{ timeouts: { request: 3s }, backendRefs: [{ name: cart, namespace: shop, port: 80 }] }] }\n`;
+    assert.equal(await change(route("shop")), nothing);
+    // A waypoint that no longer stands in front is nobody who comes: ztunnel let it in before.
+    const freed = fileWith(ambient.replace("istio.io/use-waypoint: waypoint", "x: y"));
+    const both = await Promise.all([change(ambient, freed), change(namespace("shop", "ambient"))]);
+    for (const text of both) assert.doesNotMatch(text, /from (namespace shop|shop\/waypoint)/);
+  });
+
+  test("a named caller that can only send through ztunnel is no caller with a sidecar", async () => {
+    const only = (...names: readonly string[]) =>
+      security(
+        "AuthorizationPolicy",
+        "shop/only",
+        `{ selector: { matchLabels: { app: cart } }, rules: [{ from: [{ source: { principals: [${names.map((name) => `cluster.local/ns/${name}`).join(", ")}] } }] }] }`,
+      );
+    const closed = fileWith(ambient + only("shop/sa/waypoint"));
+    const change = async (name: string) => {
+      const file = fileWith(only("shop/sa/waypoint", name));
+      return (await meshward(["connections", "--mesh", closed, "--change", file])).out;
+    };
+    assert.equal(await change("web/sa/other"), "The change has no effect on who can reach what.\n");
+    assert.match(await change("old/sa/other"), /\+ +mTLS from old\/other \(with a sidecar\): all requests/);
+  });
+
   test("a namespace instead of each of its ports, and instead of each of its service accounts", async () => {
     const many = ["one", "two", "three"];
     const principals = many.map((name) => `cluster.local/ns/web/sa/${name}`).join(", ");
@@ -389,6 +431,32 @@ describe("connections of a change", () => {
 ~   from everybody in the mesh: all requests: 90 % subset v1, 10 % subset v2 -> 50 % subset v1, 50 % subset v2
 `,
     );
+  });
+
+  test("requests of which some destinations or pods refuse some", async () => {
+    const missing = object(
+      "networking",
+      "DestinationRule",
+      "payments/api",
+      "{ host: api, subsets: [{ name: v1, labels: { version: v1 } }] }",
+    );
+    assert.match(
+      await told("--change", fileWith(missing)),
+      /~ {3}from everybody in the mesh: all requests: 90 % subset v1, 10 % subset v2 -> 90 % subset v1, 10 % subset v2, which reach nothing/,
+    );
+    const closed = fileWith(
+      security(
+        "AuthorizationPolicy",
+        "payments/closed",
+        "{ selector: { matchLabels: { version: v2 } }, action: DENY, rules: [{ to: [{ operation: { paths: [/healthz] } }] }] }",
+      ),
+    );
+    const line = "from everybody: GET on /healthz: some destinations refuse them now";
+    assert.match(await told("--change", closed), new RegExp(`^~ {3}${line}$`, "m"));
+    assert.match(await told("--change", closed, "--format", "csv"), /^partly,.*,all,some\r?$/m);
+    const mesh = fileWith(`${shop}---\n${readFileSync(closed, "utf8")}`);
+    const { out } = await meshward(["connections", "--mesh", mesh, "--delete", closed]);
+    assert.match(out, /^~ {3}from everybody: GET on \/healthz: no destination refuses them any more$/m);
   });
 
   test("a Service that comes, and one that goes", async () => {

@@ -510,6 +510,40 @@ describe("check --write-test", () => {
     assert.equal(names[1], `${names[0]} (2)`);
   });
 
+  test("a ConfigMap of the mesh config that loses its key is denied by both, and known to connections", async () => {
+    const configMap = (data: string) =>
+      `---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: istio, namespace: istio-system }\ndata: { ${data} }\n`;
+    const folder = folderWith({
+      "mesh.yaml": `apiVersion: v1\nkind: Namespace\nmetadata: { name: shop, labels: { istio-injection: enabled, meshward.io/protected: "true" } }\n---\napiVersion: v1\nkind: Service\nmetadata: { name: cart, namespace: shop }\nspec: { ports: [{ port: 80 }] }\n${configMap('mesh: "defaultConfig: {}"')}`,
+      "change.yaml": configMap('Mesh: "{}"'),
+    });
+    const [base, change, file] = ["mesh.yaml", "change.yaml", "t.meshward-test.yaml"].map((name) => join(folder, name));
+    const checked = await meshward(["check", `${change}`, "--mesh", `${base}`, "--write-test", `${file}`]);
+    assert.equal(checked.code, 1, checked.out);
+    assert.doesNotMatch(checked.error, /not checked/);
+    assert.match(
+      readFileSync(`${file}`, "utf8"),
+      /name: "ConfigMap istio-system\/istio: denied by .*\n(.*\n)*.*allowed: false/,
+    );
+    assert.deepEqual(statuses((await tested(`${file}`)).report), ["passed"]);
+    const { code, error } = await meshward(["connections", "--mesh", `${base}`, "--change", `${change}`]);
+    assert.equal(code, 0, error);
+  });
+
+  test("says that a test has nothing of what the API server or istiod refuses", async () => {
+    const folder = folderWith({
+      ...files,
+      "bad.yaml":
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: bad, namespace: shop }\nspec: { rules: [{ from: [{ source: { ipBlocks: [10.0.0.300] } }] }] }\n",
+    });
+    const bad = await meshward([
+      ...["check", join(folder, "bad.yaml"), "--mesh", join(folder, "mesh.yaml")],
+      ...["--write-test", join(folder, "bad.meshward-test.yaml")],
+    ]);
+    assert.match(bad.out, /object-invalid/);
+    assert.match(bad.error, /bad\.meshward-test\.yaml says nothing of object-invalid/);
+  });
+
   test("what a test could not repeat is refused", async () => {
     const folder = folderWith({ ...files, "there.yaml": "" });
     const wrongFile = join(folder, "wrong.yaml");

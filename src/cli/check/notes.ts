@@ -4,16 +4,20 @@ import type { Manifest, ManifestSet } from "../../sources/manifests/manifests.ts
 import { isKnownGroup } from "../../schemas/definitions.ts";
 import { isPolicy } from "../policy-options.ts";
 
-/** Notes about files that were left out on purpose, and about objects that the files define more than once. */
+/**
+ * Notes about files that were left out on purpose, and about objects that the files define more than once. `judged`: manifests of no kind
+ * that rules read, which count as deletions all the same.
+ */
 export function notesOf(
   set: ManifestSet,
   { namespace, verbose = false }: { readonly namespace: string; readonly verbose?: boolean },
+  judged: ReadonlySet<Manifest>,
 ): readonly string[] {
   const { replaced, others } = fileMeshOf(set.manifests, { defaultNamespace: namespace });
   const reasons = new Map<string, number>();
   for (const { reason } of set.ignored) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   const unread = Map.groupBy(
-    others.filter((manifest) => !isPolicy(manifest)),
+    others.filter((manifest) => !isPolicy(manifest) && !judged.has(manifest)),
     ({ apiVersion }) => isKnownGroup(apiVersion.split("/")[0] ?? ""),
   );
   return [

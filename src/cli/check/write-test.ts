@@ -8,12 +8,14 @@ import type { TestCase, TestFile } from "../../policy-tests/test-file.ts";
 import { prepareTests } from "../../policy-tests/test-files.ts";
 import { defaultProfile } from "../../policy/profiles.ts";
 import { rules } from "../../rules/index.ts";
+import type { Report } from "../../report/report.ts";
 import type { Renderer } from "../../sources/manifests/render.ts";
 import { unwritable } from "../../text/file-errors.ts";
 import { UsageError } from "../../text/usage-error.ts";
 import { policiesOf, type PolicyOptions } from "../policy-options.ts";
 import type { RequesterOptions } from "./requester-options.ts";
 import { shownErrors } from "../source-errors.ts";
+import { tellNote, type Terminal } from "../terminal.ts";
 
 export const writeTestOption = (): Option =>
   new Option(
@@ -39,12 +41,22 @@ export function assertTestable(paths: readonly string[], { writeTest: file, mesh
   if (paths.includes("-")) throw refused("a test cannot read standard input: write the manifests to a file");
 }
 
+const refusedElsewhere =
+  "it has what Meshward answers to the API server, and such an object is refused by the API server itself, or by istiod's webhook";
+
+interface Checked {
+  readonly renderer: Renderer | undefined;
+  /** What the check has found, some of which a test cannot have. */
+  readonly report: Pick<Report, "findings">;
+  readonly terminal: Terminal;
+}
+
 /** Asks the admission path of `serve` for the decision, and writes it. Throws a UsageError if that is not possible. */
 export async function writeTest(
   paths: readonly string[],
   file: string,
   options: WriteTestOptions,
-  renderer: Renderer | undefined,
+  { renderer, report, terminal }: Checked,
 ): Promise<void> {
   const { policies, profile, mesh } = options;
   const fromFile = (path: string) => relative(dirname(file), path).replaceAll(sep, "/") || ".";
@@ -73,6 +85,8 @@ export async function writeTest(
   } catch (error) {
     throw new UsageError(`--write-test ${file} cannot be written: ${unwritable(error)}`);
   }
+  if (report.findings.some(({ rule, mode }) => rule === "object-invalid" && mode === "deny"))
+    tellNote(`${file} says nothing of object-invalid: ${refusedElsewhere}`, terminal);
 }
 
 /** Without a mesh, the paths are applied one after the other, because they are usually one set. */

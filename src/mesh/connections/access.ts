@@ -89,7 +89,8 @@ export class Access {
    * before and after a change have the same changes, unless routes change. `host`: of the port; undefined: it has none.
    */
   shape(host: string | undefined): string {
-    return JSON.stringify(this.#parts.map((part) => shapeOfPart(part, host)).sort());
+    const ways = [...Map.groupBy(this.#parts, ({ way }) => way.key)].map(([key, parts]) => [key, isDivided(parts)]);
+    return JSON.stringify([ways.map(String).sort(), this.#parts.map((part) => shapeOfPart(part, host)).sort()]);
   }
 
   /** Why requests are not accepted; sorted. */
@@ -142,7 +143,9 @@ const shapeOfPart = (
   JSON.stringify([
     ...[way.key, keyOfSet([callers]), keyOfSet([requests]), status, route.result],
     ...hops.map((hop) => keyOfRoute(hop.route)),
-    ...route.destinations.map(({ host, port, subset, share }) => [host === own ? "" : host, port, subset, share]),
+    ...route.destinations.map((one) => [
+      ...[one.host === own ? "" : one.host, one.port, one.subset, one.share, leadsNowhere(one)],
+    ]),
   ]);
 
 const reasonsOf = (parts: readonly Part[]): readonly string[] =>
@@ -193,18 +196,19 @@ function acceptedOf(way: Way, parts: readonly Part[], work: Work): Accepted {
   const of = (status: Status | undefined) =>
     parts.filter((part) => part.status === status).map(({ requests }) => requests);
   const sets = setsOf(of);
-  const endpoints = new Set(
-    parts.map(({ outcome }) => `${outcome.destination?.host} ${outcome.workloads.map(idOf).join()}`),
-  );
   const taken = taking.reduce((all: RequestSet, status) => union(all, sets[status]), noRequests);
   return {
     way,
     callers: [...new Set(parts.map(({ callers }) => callers))],
     sets,
-    partly: endpoints.size < 2 ? noRequests : both(taken, of(undefined), work),
+    partly: isDivided(parts) ? both(taken, of(undefined), work) : noRequests,
     routes: routedIn(parts),
   };
 }
+
+/** Whether there are several destinations, or groups of pods, of which one can accept what another one refuses. */
+const isDivided = (parts: readonly Part[]): boolean =>
+  new Set(parts.map(({ outcome }) => `${outcome.destination?.host} ${outcome.workloads.map(idOf).join()}`)).size > 1;
 
 /** In which requests are accepted for certain. */
 const taking = statuses.filter((status) => status !== "undecided");
@@ -230,12 +234,15 @@ function routedIn(parts: readonly Part[]): readonly Routed[] {
   }));
 }
 
-/** Where a route leads to, whatever it is called. */
+/** Where a route leads to, and whether anything is there, whatever it is called. */
 const keyOfRoute = ({ destinations }: RouteOutcome): string =>
   destinations
-    .map(({ host, port, subset, share }) => JSON.stringify([host, port, subset ?? "", share]))
+    .map((one) => JSON.stringify([one.host, one.port, one.subset ?? "", one.share, leadsNowhere(one)]))
     .sort()
     .join();
+
+/** Whether requests reach nothing at this destination. */
+export const leadsNowhere = ({ because }: RouteDestination): boolean => because !== undefined;
 
 /** Everything that is accepted in some way. */
 function together(ways: readonly Accepted[]): Accepted {

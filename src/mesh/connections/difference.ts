@@ -9,7 +9,16 @@ import {
   without,
 } from "../authorization/requests/sets.ts";
 import type { Work } from "../authorization/requests/work.ts";
-import { type Accepted, type Access, type Routed, type Status, setsOf, statuses, type Way } from "./access.ts";
+import {
+  type Accepted,
+  type Access,
+  leadsNowhere,
+  type Routed,
+  type Status,
+  setsOf,
+  statuses,
+  type Way,
+} from "./access.ts";
 import { byCallers, type CallersRequests } from "./callers.ts";
 
 /** Requests whose outcome a change changes. Undefined: they were, or are, not accepted. */
@@ -26,15 +35,23 @@ interface RouteChange {
   readonly to: Routed;
 }
 
+/** Requests that are accepted before and after a change, of which some destinations or pods refuse some now, or no longer do. */
+interface PartlyChange {
+  readonly kind: "partly";
+  readonly isNow: boolean;
+}
+
+type Change = StatusChange | RouteChange | PartlyChange;
+
 /** A change for requests of some callers of one port. */
 export interface AccessChange extends CallersRequests {
   /** In which ways of sending; empty: in every way in which these callers send. */
   readonly ways: readonly Way[];
-  readonly change: StatusChange | RouteChange;
+  readonly change: Change;
 }
 
 interface Changed {
-  readonly change: StatusChange | RouteChange;
+  readonly change: Change;
   /** With the identities of the callers. */
   readonly set: RequestSet;
 }
@@ -57,34 +74,61 @@ export function accessChanges(before: Access, after: Access, work: Work): readon
 }
 
 const keyOf = ({ callers, requests, change }: AccessChange): string => {
-  const what = change.kind === "status" ? [change.from ?? "", change.to ?? ""] : [change.from.key, change.to.key];
-  return JSON.stringify([change.kind, what, keyOfSet(callers), keyOfSet(requests)]);
+  return JSON.stringify([change.kind, whatChanges(change), keyOfSet(callers), keyOfSet(requests)]);
 };
+
+function whatChanges(change: Change): readonly unknown[] {
+  if (change.kind === "partly") return [change.isNow];
+  return change.kind === "status" ? [change.from ?? "", change.to ?? ""] : [change.from.key, change.to.key];
+}
 
 type Pair = readonly [before: Accepted, after: Accepted];
 
-/** What is compared: everything, or each way of sending with what it was before. */
+/** What is compared: everything, or each way of sending with what it was before, each for the callers that both have. */
 function layerPairs(before: Access, after: Access, work: Work): readonly Pair[] {
   const [was, is] = [before.whole(work), after.whole(work)];
   if (was !== undefined && is !== undefined) return [[was, is]];
   const pairs = new Map<string, Pair>();
-  const add = (old: Accepted, now: Accepted) => pairs.set(`${old.way?.key}\0${now.way?.key}`, [old, now]);
+  const add = (old: Accepted, now: Accepted, callers: RequestSet) =>
+    pairs.set(`${old.way?.key}\0${now.way?.key}\0${keyOfSet(callers)}`, [
+      limited(old, callers, work),
+      limited(now, callers, work),
+    ]);
   for (const now of after.byWay(work))
-    for (const old of partnersOf(now, before.byWay(work), work)) add(limited(old, now, work), now);
+    for (const { partner, callers } of partnersOf(now, before.byWay(work), work)) add(partner, now, callers);
   for (const old of before.byWay(work))
-    for (const now of partnersOf(old, after.byWay(work), work)) add(old, limited(now, old, work));
+    for (const { partner, callers } of partnersOf(old, after.byWay(work), work)) add(old, partner, callers);
   return [...pairs.values()];
 }
 
-/** The ways in which the same callers send on the other side: with the same workloads, else through the same data plane. */
-function partnersOf({ way, callers }: Accepted, others: readonly Accepted[], work: Work): readonly Accepted[] {
+interface Partner {
+  readonly partner: Accepted;
+  /** Of those that send in both ways. */
+  readonly callers: RequestSet;
+}
+
+/**
+ * The ways in which the same callers send on the other side: with the same workloads, else through the same data plane, else in any
+ * way. The two sides can divide callers differently, so that some of them have another partner than others, or none.
+ */
+function partnersOf({ way, callers }: Accepted, others: readonly Accepted[], work: Work): readonly Partner[] {
   const own = new Set(way?.workloads);
-  const sameCallers = others.filter((other) => both(callers, other.callers, work).length > 0);
-  const sharing = sameCallers.filter((other) => other.way?.workloads.some((workload) => own.has(workload)));
-  if (sharing.length > 0) return sharing;
-  const alike = sameCallers.filter((other) => other.way?.sender === way?.sender);
-  if (alike.length > 0) return alike;
-  return sameCallers.length > 0 ? sameCallers : [{ ...nothing, callers }];
+  const closest: readonly ((other: Accepted) => boolean)[] = [
+    (other) => other.way?.workloads.some((workload) => own.has(workload)) === true,
+    (other) => other.way?.sender === way?.sender,
+    () => true,
+  ];
+  const found: Partner[] = [];
+  let left = callers;
+  for (const isClose of closest) {
+    const some = others
+      .filter(isClose)
+      .map((partner): Partner => ({ partner, callers: both(left, partner.callers, work) }))
+      .filter((one) => one.callers.length > 0);
+    found.push(...some);
+    left = some.reduce((rest: RequestSet, { partner }) => without(rest, partner.callers, work), left);
+  }
+  return left.length === 0 ? found : [...found, { partner: { ...nothing, callers: left }, callers: left }];
 }
 
 const nothing: Accepted = {
@@ -95,21 +139,47 @@ const nothing: Accepted = {
   routes: [],
 };
 
-/** What is accepted of the callers of the other side only. */
-function limited(one: Accepted, { callers }: Accepted, work: Work): Accepted {
+/** What is accepted of these callers only. */
+function limited(one: Accepted, callers: RequestSet, work: Work): Accepted {
   const of = (set: RequestSet) => both(set, callers, work);
   return {
     ...one,
     callers: of(one.callers),
     sets: setsOf((status) => of(one.sets[status])),
+    partly: of(one.partly),
     routes: one.routes.map((route) => ({ ...route, requests: of(route.requests) })),
   };
 }
 
-const changesBetween = (was: Accepted, is: Accepted, work: Work): readonly Changed[] => [
-  ...statusChanges(was, is, work),
-  ...routeChanges(was, is, work),
-];
+function changesBetween(was: Accepted, is: Accepted, work: Work): readonly Changed[] {
+  const routes = routeChanges(was, is, work);
+  const saysSo = (from: Routed, to: Routed) =>
+    to.destinations.some(leadsNowhere) && !from.destinations.some(leadsNowhere);
+  const told = (isNow: boolean) =>
+    routes.flatMap(({ change, set }) => {
+      if (change.kind !== "route") return [];
+      return (isNow ? saysSo(change.from, change.to) : saysSo(change.to, change.from)) ? set : [];
+    });
+  return [
+    ...statusChanges(was, is, work),
+    ...routes,
+    ...partlyChanges(true, [was, is], told(true), work),
+    ...partlyChanges(false, [is, was], told(false), work),
+  ];
+}
+
+/** Of two sides, the second one refuses some of what the first one accepts as a whole. `told`: routes say so already. */
+function partlyChanges(
+  isNow: boolean,
+  [whole, some]: readonly [Accepted, Accepted],
+  told: RequestSet,
+  work: Work,
+): readonly Changed[] {
+  const more = some.partly.length === 0 ? noRequests : without(without(some.partly, whole.partly, work), told, work);
+  if (more.length === 0) return [];
+  const set = both(more, allOf({ ...whole.sets, undecided: noRequests }), work);
+  return set.length === 0 ? [] : [{ change: { kind: "partly", isNow }, set: simplified(set, work) }];
+}
 
 function statusChanges({ sets: was }: Accepted, { sets: is }: Accepted, work: Work): readonly Changed[] {
   const [old, now] = [allOf(was), allOf(is)];

@@ -4,7 +4,9 @@ import { type Box, everyRequest } from "../authorization/requests/boxes.ts";
 import { keyOfSet } from "../authorization/requests/sets.ts";
 import type { Work } from "../authorization/requests/work.ts";
 import { decisionsBy, type Decision, decisionsOf, type Enforcement } from "../requests/decisions.ts";
-import { outcomesOf } from "../requests/outcomes.ts";
+import { clientsDistinguished, outcomesOf } from "../requests/outcomes.ts";
+import type { Distinguished } from "../requests/sources.ts";
+import { type Namespace, namespaceIn } from "../membership/namespaces.ts";
 import { hasProxy } from "../membership/workload-entries.ts";
 import type { Caller, Target } from "../requests/question.ts";
 import { Access } from "./access.ts";
@@ -88,15 +90,31 @@ export class PortAccess {
     this.#callers = callers;
   }
 
-  /** Undefined: a port that does not exist, to which nobody sends anything. */
-  to(port: ReachablePort | undefined): Access {
+  /** Which callers of a port are told apart here from those of the rest of the mesh. */
+  distinguished(port: ReachablePort | undefined): Distinguished | undefined {
+    return port && clientsDistinguished(port.target, this.#mesh);
+  }
+
+  /**
+   * Undefined: a port that does not exist, to which nobody sends anything. `others`: whom the other side of a change tells apart. Who
+   * is one of "everybody in the mesh" on one side alone would seem to come or go.
+   */
+  to(port: ReachablePort | undefined, others?: Distinguished): Access {
     if (port === undefined) return new Access([], this.#lists);
+    const compared = others && { ...others, namespaces: others.namespaces.flatMap((one) => this.#own(one) ?? []) };
     const question = { to: port.target, requests: everyRequest };
     const decide = this.#decisions.of.bind(this.#decisions);
+    const means = { limit: workForPort, decide, memory: this.#lists.memory };
     const callers = this.#callers.filter((caller) => caller !== outside || isInMesh(port.target));
     const outcomes = callers.flatMap((caller) => [
-      ...outcomesOf({ caller, ...question }, this.#mesh, { limit: workForPort, decide, memory: this.#lists.memory }),
+      ...outcomesOf({ caller, ...question }, this.#mesh, { ...means, compared }),
     ]);
     return new Access(outcomes, this.#lists);
+  }
+
+  /** The namespace on this side; undefined: it does not exist, so that nobody in it has sent anything. */
+  #own(other: Namespace): Namespace | undefined {
+    const found = namespaceIn(this.#mesh, other.metadata.name);
+    return found.implied === true && other.implied !== true ? undefined : found;
   }
 }

@@ -32,6 +32,8 @@ import { apartReads, type ClientsApart, clientsApartBy, type HostConfiguration }
 import {
   areSendersOpen,
   type ClientConfiguration,
+  type Distinguished,
+  distinguishedBy,
   identityIn,
   sourceReads,
   sourcesOf,
@@ -105,11 +107,11 @@ const mostWork = 200_000;
 export function* outcomesOf(
   question: Question,
   mesh: View,
-  { limit = mostWork, decide = decisionsOf, memory }: Examination = {},
+  { limit = mostWork, decide = decisionsOf, memory, compared }: Examination = {},
 ): Generator<Outcome, undefined> {
   const means = { work: new Work(limit, memory), decide };
   const { caller, to, requests } = question;
-  for (const source of sourcesOf(caller, clientConfigurationOf(to, mesh), mesh)) {
+  for (const source of sourcesOf(caller, { ...clientConfigurationOf(to, mesh), compared }, mesh)) {
     // Who has a certificate in the mesh does not send past its sidecar.
     const { kind, by } = caller.kind === "mesh" ? redirected : departureOf(source, to);
     if (kind === "past") yield* outcomesFrom(pastSidecar(source), { to, requests }, mesh, means);
@@ -124,6 +126,10 @@ export function* outcomesOf(
 /** Whether some callers can send in several ways, so that their requests are decided only if all of these have one result. */
 export const isOfOpenSenders = ({ caller, to }: Question, mesh: View): boolean =>
   areSendersOpen(caller, () => clientConfigurationOf(to, mesh), mesh);
+
+/** Which clients the configuration of a target tells apart, for the other side of a change (`compared`). */
+export const clientsDistinguished = (to: Target, mesh: View): Distinguished =>
+  distinguishedBy(clientConfigurationOf(to, mesh), mesh);
 
 function clientConfigurationOf(to: Target, mesh: View): ClientConfiguration {
   const { host, apart, waypoints } = configurationOf(to, mesh);
@@ -201,6 +207,8 @@ export interface Examination {
   readonly decide?: Decide;
   /** What other questions have found. */
   readonly memory?: Memory;
+  /** What the other side of a change tells apart. */
+  readonly compared?: Distinguished | undefined;
 }
 
 function* outcomesFrom(

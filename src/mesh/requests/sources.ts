@@ -31,7 +31,22 @@ export interface ClientConfiguration {
   readonly waypoints: readonly Clause[];
   /** Whether ambient clients have to be considered among those of the whole mesh. */
   readonly isAmbientUsed: boolean;
+  /** What the other side of a change distinguishes, which must be told apart on this side, too; undefined: nothing is compared. */
+  readonly compared?: Distinguished | undefined;
 }
+
+/** Which clients of a target are told apart from all others of the mesh. */
+export interface Distinguished {
+  readonly namespaces: readonly Namespace[];
+  /** The identities of the waypoints in front of the target. */
+  readonly waypoints: readonly Clause[];
+}
+
+/** Those that the configuration tells apart. */
+export const distinguishedBy = (configuration: ClientConfiguration, mesh: View): Distinguished => ({
+  namespaces: [...namespacesApart(configuration, mesh).values()],
+  waypoints: configuration.waypoints,
+});
 
 /**
  * The callers in groups that send in the same way: through the same data plane, with labels that the same configuration
@@ -265,8 +280,9 @@ class Sources {
 
   /** Any account of a namespace does not mean that of a waypoint. */
   #apart(account: Part): Clauses {
-    const { waypoints } = this.#configuration;
-    return account === anything ? waypoints.map((waypoint) => ({ ...waypoint, not: true })) : [];
+    const { waypoints, compared } = this.#configuration;
+    const all = [...waypoints, ...(compared?.waypoints ?? [])];
+    return account === anything ? all.map((waypoint) => ({ ...waypoint, not: true })) : [];
   }
 
   /** The selectors that distinguish clients of a namespace, without those of Sidecars. */
@@ -278,12 +294,13 @@ class Sources {
 }
 
 /** By name, the namespaces whose clients the configuration of a host distinguishes from those of all others. */
-function namespacesApart({ apart }: ClientConfiguration, mesh: View): ReadonlyMap<string, Namespace> {
+function namespacesApart({ apart, compared }: ClientConfiguration, mesh: View): ReadonlyMap<string, Namespace> {
   const named = new Map<string, Namespace>();
   const kinds = Math.max(...apart.map(({ namespaces }) => namespaces.length));
   for (let kind = 0; kind < kinds; kind++)
     for (const { namespaces } of apart)
       for (const namespace of namespaces[kind] ?? []) named.set(namespace.metadata.name, namespace);
+  for (const namespace of compared?.namespaces ?? []) named.set(namespace.metadata.name, namespace);
   mesh.visited(named.size);
   return named;
 }
