@@ -1,3 +1,4 @@
+import type { ObjectOf } from "../../kube/object.ts";
 import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 import type { MeshConfig } from "../membership/mesh-config.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
@@ -9,7 +10,7 @@ import {
   parsedProtocol,
   portByNumber,
 } from "../membership/service-protocol.ts";
-import { isExternalName } from "../membership/services.ts";
+import { isExternalName, type Service } from "../membership/services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { type Definition, entryByHost, serviceByHost, serviceVisibleTo } from "./definition-choice.ts";
 import { destinationRuleByHost } from "./destination-rules.ts";
@@ -17,6 +18,7 @@ import { includesNamespace } from "./export-to.ts";
 import { coveringHostsOfAll, hostOfService, namespaceOfHost } from "./hosts.ts";
 import { isRegistryComplete } from "./registry.ts";
 
+type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Provider = MeshConfig["mesh"]["extensionProviders"][number];
 
 /** The fields of a provider that istiod calls for AuthorizationPolicies. */
@@ -122,7 +124,10 @@ interface Missing {
 }
 
 /** What a provider calls: what defines it, or why it is not reached from anywhere. */
-type Target = { readonly definitions: readonly Definition[] } | LostService;
+type Target = Found | LostService;
+interface Found {
+  readonly definitions: readonly Definition[];
+}
 
 /**
  * What extension providers call, by the key of that. istiod compares whole hosts and completes no names; without a namespace,
@@ -135,42 +140,55 @@ const providerTargets = fact(
   [servicesOfProviders, entriesOfProviders, destinationRulesOfProviders],
   (config, mesh): ReadonlyMap<string, Target> => {
     const { domain } = mesh.settings;
-    const definitionsOf = new Map<string, Definition[]>();
-    const add = (host: string, one: Definition) => {
-      const known = definitionsOf.get(host);
-      if (known === undefined) definitionsOf.set(host, [one]);
-      else known.push(one);
-    };
-    for (const service of mesh.related(servicesOfProviders, config)) add(hostOfService(service, domain), service);
-    for (const entry of mesh.related(entriesOfProviders, config)) for (const host of entry.spec.hosts) add(host, entry);
+    const definitionsOf = new DefinitionsByHost(
+      mesh.related(servicesOfProviders, config),
+      mesh.related(entriesOfProviders, config),
+      domain,
+    );
     // Whether they are for the same host, and change the protocol, is not asked.
-    const mayUpgrade =
-      !mesh.knowsAll("DestinationRule") || mesh.related(destinationRulesOfProviders, config).length > 0;
+    const isUpgraded =
+      config.mesh.h2UpgradePolicy === "UPGRADE" ||
+      !mesh.knowsAll("DestinationRule") ||
+      mesh.related(destinationRulesOfProviders, config).length > 0;
     const targets = new Map<string, Target>();
-    for (const provider of config.mesh.extensionProviders) {
-      const called = calledBy(provider);
+    for (const called of config.mesh.extensionProviders.map(calledBy)) {
       if (called === undefined || targets.has(keyOf(called))) continue;
       const target = targetOf(called, definitionsOf, domain);
-      const unusable = "what" in target ? undefined : unusablePort(called, target.definitions);
-      const isCertain = unusable?.isCertain === true || !(mayUpgrade || config.mesh.h2UpgradePolicy === "UPGRADE");
-      targets.set(keyOf(called), unusable !== undefined && isCertain ? unusable.lost : target);
+      targets.set(keyOf(called), isLost(target) ? target : (unusablePort(called, target, isUpgraded) ?? target));
     }
     return targets;
   },
 );
 
+class DefinitionsByHost {
+  readonly #all = new Map<string, Definition[]>();
+
+  constructor(services: readonly Service[], entries: readonly ServiceEntry[], domain: string) {
+    for (const service of services) this.#add(hostOfService(service, domain), service);
+    for (const entry of entries) for (const host of entry.spec.hosts) this.#add(host, entry);
+  }
+
+  #add(host: string, one: Definition): void {
+    const known = this.#all.get(host);
+    if (known === undefined) this.#all.set(host, [one]);
+    else known.push(one);
+  }
+
+  of(host: string): readonly Definition[] {
+    return this.#all.get(host) ?? [];
+  }
+}
+
+const isLost = (target: Target): target is LostService => "what" in target;
+
 const keyOf = ({ service, port, isGrpc }: Called): string => `${service} ${port ?? ""} ${isGrpc}`;
 
-function targetOf(
-  { service }: Called,
-  definitionsOf: ReadonlyMap<string, readonly Definition[]>,
-  domain: string,
-): Target {
+function targetOf({ service }: Called, definitionsOf: DefinitionsByHost, domain: string): Target {
   const { host, namespace } = partsOf(service);
   const what = JSON.stringify(service);
   // Hosts of a cluster set may be in another cluster.
   if (host.endsWith(".svc.clusterset.local")) return { definitions: [] };
-  const all = definitionsOf.get(host) ?? [];
+  const all = definitionsOf.of(host);
   const there = new Set(all.map(({ metadata }) => metadata.namespace));
   if (namespace === undefined ? there.size === 1 : there.has(namespace))
     return { definitions: all.filter(({ metadata }) => metadata.namespace === (namespace ?? metadata.namespace)) };
@@ -203,33 +221,24 @@ function targetOf(
  */
 function unusablePort(
   { service, port, isGrpc }: Called,
-  definitions: readonly Definition[],
-): { readonly lost: LostService; readonly isCertain: boolean } | undefined {
+  { definitions }: Found,
+  isUpgraded: boolean,
+): LostService | undefined {
   const isOpen = definitions.some((one) => one.kind === "Service" && isExternalName(one));
   if (port === undefined || definitions.length === 0 || isOpen) return undefined;
   const transports = definitions.flatMap((one) => transportOf(one, port) ?? []);
-  const [what, evidence] = [JSON.stringify(service), definitions];
+  const [what, rest] = [JSON.stringify(service), { evidence: definitions, namespace: undefined, isTried: true }];
   if (transports.length === 0)
     return {
-      isCertain: true,
-      lost: {
-        what: `port ${port} of ${what}, which has no such port`,
-        fix: "Set `port` of the provider to a port of the Service, which is not the port of its pods.",
-        evidence,
-        namespace: undefined,
-        isTried: true,
-      },
+      ...rest,
+      what: `port ${port} of ${what}, which has no such port`,
+      fix: "Set `port` of the provider to a port of the Service, which is not the port of its pods.",
     };
-  if (!isGrpc || !transports.every((one) => one === "other")) return undefined;
+  if (!isGrpc || isUpgraded || !transports.every((one) => one === "other")) return undefined;
   return {
-    isCertain: false,
-    lost: {
-      what: `port ${port} of ${what} by gRPC, and the port is declared for another protocol than HTTP/2`,
-      fix: 'Begin the name of the port with "grpc", or set its appProtocol to grpc.',
-      evidence,
-      namespace: undefined,
-      isTried: true,
-    },
+    ...rest,
+    what: `port ${port} of ${what} by gRPC, and the port is declared for another protocol than HTTP/2`,
+    fix: 'Begin the name of the port with "grpc", or set its appProtocol to grpc.',
   };
 }
 
@@ -282,17 +291,23 @@ export function lostServiceOf(
   client: string | undefined,
 ): (LostService & { readonly guess: string | undefined }) | undefined {
   if (!isRegistryComplete(mesh)) return undefined;
-  let first: ReturnType<typeof lostServiceOf>;
-  for (const { config, provider } of defined) {
-    const called = calledBy(provider);
-    const target = called && mesh.get(providerTargets, config).get(keyOf(called));
-    if (called === undefined || target === undefined) return undefined;
-    const lost = "what" in target ? target : hiddenFrom(client, called, target.definitions, mesh.settings);
-    if (lost === undefined) return undefined;
-    const isNear = lost.namespace === undefined || mesh.get(knownNearProviders, config).has(lost.namespace);
-    first ??= { ...lost, guess: isNear ? undefined : `the Services of namespace ${lost.namespace}` };
-  }
-  return first;
+  const all = defined.map((one) => lostBy(one, mesh, client));
+  const [first] = all;
+  return all.includes(undefined) ? undefined : first;
+}
+
+function lostBy(
+  { config, provider }: DefinedProvider,
+  mesh: MeshView<(typeof providerServiceReads)[number]>,
+  client: string | undefined,
+): ReturnType<typeof lostServiceOf> {
+  const called = calledBy(provider);
+  const target = called && mesh.get(providerTargets, config).get(keyOf(called));
+  if (called === undefined || target === undefined) return undefined;
+  const lost = isLost(target) ? target : hiddenFrom(client, called, target.definitions, mesh.settings);
+  if (lost === undefined) return undefined;
+  const isNear = lost.namespace === undefined || mesh.get(knownNearProviders, config).has(lost.namespace);
+  return { ...lost, guess: isNear ? undefined : `the Services of namespace ${lost.namespace}` };
 }
 
 /** Proxies have clusters for what their namespace sees (Istio pilot/pkg/networking/core/cluster.go BuildClusters, pilot/pkg/model/push_context.go servicesExportedToNamespace). */

@@ -42,11 +42,11 @@ export const authorizationPolicyProviderUnknown = defineRule({
     for (const { message, fix } of wrongIn({ quoted, denied }, providers))
       yield { at, message, related: configs, evidence: configs, ...(fix === undefined ? {} : { fix }) };
     const asked = defined.filter(({ provider }) => isForAuthorization(provider) && refusalOf(provider) === undefined);
-    const lost = asked.length === 0 ? undefined : lostServiceOf(asked, mesh, clientOf(policy, mesh.settings));
+    const lost = lostServiceOf(asked, mesh, clientOf(policy, mesh.settings));
     if (lost === undefined) return;
     yield {
       at,
-      message: `Extension provider ${quoted} calls ${lost.what}: ${lost.isTried && areOpen(providers) ? passedOn(policy) : denied}`,
+      message: `Extension provider ${quoted} calls ${lost.what}: ${lost.isTried ? unanswered(policy, providers) : denied}`,
       fix: lost.fix,
       related: configs,
       evidence: [...configs, ...lost.evidence],
@@ -68,11 +68,11 @@ const areKnown = (configs: readonly MeshConfig[]): boolean =>
 /** Of a dry run, istiod makes no rules that deny (builder.go selectProviderRuleSet, buildHTTP). */
 const denialOf = (policy: AuthorizationPolicy): string =>
   `requests that the rules match are denied${isDryRun(policy) ? " once the policy is no dry run" : ""}`;
-/** What fails to be called lets requests through (builder/extauthz.go generateHTTPConfig, generateGRPCConfig). */
-const areOpen = (providers: readonly ExtensionProvider[]): boolean =>
-  providers.every(({ envoyExtAuthzHttp, envoyExtAuthzGrpc }) => (envoyExtAuthzHttp ?? envoyExtAuthzGrpc)?.failOpen);
-const passedOn = (policy: AuthorizationPolicy): string =>
-  `nobody decides about requests that the rules match${isDryRun(policy) ? " once the policy is no dry run" : ""}`;
+/** What fails to be called lets requests through with `failOpen` (builder/extauthz.go generateHTTPConfig, generateGRPCConfig). */
+const unanswered = (policy: AuthorizationPolicy, providers: readonly ExtensionProvider[]): string =>
+  providers.every(({ envoyExtAuthzHttp, envoyExtAuthzGrpc }) => (envoyExtAuthzHttp ?? envoyExtAuthzGrpc)?.failOpen)
+    ? `nobody decides about requests that the rules match${isDryRun(policy) ? " once the policy is no dry run" : ""}`
+    : denialOf(policy);
 const refused = "istiod refuses the whole mesh config, and knows none of its providers after a restart";
 
 /** What is wrong with the definitions of a provider in the mesh configs of all revisions; `quoted`: its name. */
