@@ -24,10 +24,11 @@ const quoted =
   (raw, malformed) =>
     read(typeof raw === "string" && /^-?\d+$/.test(raw) ? Number(raw) : raw, malformed);
 
+/** What providers that are called have in common. */
+const calledFields = { service: text, port: fingerprint };
 /** What providers of CUSTOM policies have in common. */
 const calledForChecks = {
-  service: text,
-  port: fingerprint,
+  ...calledFields,
   statusOnError: text,
   failOpen: flag,
   includeRequestBodyInCheck: fingerprint,
@@ -45,7 +46,7 @@ const httpAuthorization = optional(
 );
 
 /** An extension provider that is called: the field of each sort has the service. */
-const calledProvider = optional(record({ service: text }));
+const calledProvider = optional(record(calledFields));
 
 // istio.io/api mesh/v1alpha1 proxy.pb.go, config.pb.go
 const interceptionMode = enumeration({ 0: "REDIRECT", 1: "TPROXY", 2: "NONE" });
@@ -98,6 +99,8 @@ export const proxyConfigFields = {
   connectionSettings: optional(record({ httpMergeSlashes: flag, httpPathWithEscapedSlashesAction: escapedSlashes })),
 };
 
+const h2UpgradePolicy = enumeration({ 0: "DO_NOT_UPGRADE", 1: "UPGRADE" });
+
 /** The fields of a mesh config by their JSON names. */
 export const meshConfig = record({
   rootNamespace: text,
@@ -124,7 +127,7 @@ export const meshConfig = record({
       zipkin: calledProvider,
       datadog: calledProvider,
       skywalking: calledProvider,
-      opentelemetry: calledProvider,
+      opentelemetry: optional(record({ ...calledFields, http: optional(record({})) })),
       envoyTcpAls: calledProvider,
       envoyHttpAls: calledProvider,
       envoyOtelAls: calledProvider,
@@ -138,6 +141,7 @@ export const meshConfig = record({
   ca: optional(record({ address: text })),
   configSources: list(record({ address: text })),
   outboundTrafficPolicy: optional(record({ mode: outboundMode })),
+  h2UpgradePolicy,
   defaultHttpRetryPolicy: optional(record({ attempts: quoted(int32), perTryTimeout: text, retryOn: text })),
   localityLbSetting: optional(record({ enabled: flag, distribute: list(record({ from: text })) })),
   ingressControllerMode,

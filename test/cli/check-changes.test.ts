@@ -187,6 +187,35 @@ spec: { selector: { matchLabels: { ${label}: cart } }, rules: [{ from: [{ source
     assert.deepEqual(moved, []);
   });
 
+  test("a Service and the policies of its pods may get another port at once", async () => {
+    const cart = (port: number) => `${denyAll}---
+apiVersion: v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec: { selector: { app: cart }, ports: [{ name: http, port: 80, targetPort: ${port} }] }
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: cart, namespace: shop }
+spec: { selector: { matchLabels: { app: cart } }, mtls: { mode: PERMISSIVE }, portLevelMtls: { ${port}: { mode: STRICT } } }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: callers, namespace: shop }
+spec: { selector: { matchLabels: { app: cart } }, rules: [{ from: [{ source: { principals: [cluster.local/ns/shop/sa/web] } }], to: [{ operation: { ports: ["${port}"] } }] }] }
+`;
+    const workload = `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: cart, namespace: shop }
+spec: { template: { metadata: { labels: { app: cart } }, spec: { containers: [{ name: app, image: app }] } } }
+`;
+    const base = folderWith({ "ns.yaml": `${namespace}---\n${strict}${workload}`, "cart.yaml": cart(8080) });
+    const { report: found } = await report(folderWith({ "cart.yaml": cart(9090) }), "--mesh", base);
+    const moved = found.findings.filter(({ rule }) => rule.startsWith("kubernetes-service-"));
+    assert.deepEqual(moved, []);
+  });
+
   test("related objects have file and line", async () => {
     const base = folderWith(all);
     const { report: found } = await report(folderWith(kept), "--mesh", base, "--prune");

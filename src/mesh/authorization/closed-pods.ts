@@ -9,6 +9,7 @@ import type { Workload } from "../membership/workloads.ts";
 import { bypassesProxy, sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import { fact, type MeshView, reachedBy } from "../../view/view.ts";
 import { authorization } from "./effective-authorization.ts";
+import { appliedAtPort } from "./policies-at-port.ts";
 import { Admissions } from "./requests/admitted.ts";
 import type { Applied } from "./requests/applied.ts";
 
@@ -57,9 +58,14 @@ export function podsBehind(
 /**
  * The pods behind a Service whose policies allow nobody, at each of its ports: every request that it sends them is denied (Istio
  * pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). Pods outside the mesh are not among them, nor those of which a port
- * bypasses the proxy. Ordered by name; empty if not all policies are known.
+ * bypasses the proxy. Ordered by name; empty if not all policies are known. `portOf`: what they allow at this port of each pod alone.
  */
-export function closedPods(service: Service, pods: readonly Workload[], mesh: View): readonly Workload[] {
+export function closedPods(
+  service: Service,
+  pods: readonly Workload[],
+  mesh: View,
+  portOf?: PortOfPod,
+): readonly Workload[] {
   const [namespace] = mesh.related(namespaceOfService, service);
   if (pods.length === 0 || namespace === undefined || isTerminating(namespace)) return [];
   if (!mesh.knowsAll("AuthorizationPolicy")) return [];
@@ -67,18 +73,32 @@ export function closedPods(service: Service, pods: readonly Workload[], mesh: Vi
   const { applied } = mesh.get(authorization, namespace);
   const admissions = new Admissions((values) => mesh.visited(Math.ceil(values / 100)));
   // Most pods have the same policies.
-  const known = new Map<Applied, boolean>();
-  const isClosed = (policies: Applied): boolean => {
-    let answer = known.get(policies);
-    if (answer === undefined) known.set(policies, (answer = admissions.any(policies) === false));
+  const known = new Map<Applied, Map<number | undefined, boolean>>();
+  const isClosed = (policies: Applied, port?: number): boolean => {
+    let answers = known.get(policies);
+    if (answers === undefined) known.set(policies, (answers = new Map()));
+    let answer = answers.get(port);
+    if (answer === undefined) {
+      const asked = port === undefined ? policies : appliedAtPort(policies, port);
+      answers.set(port, (answer = admissions.any(asked) === false));
+    }
     return answer;
   };
-  const closed = pods.filter((one) => isClosed(applied.toWorkload(one)));
+  const isClosedAtPort = (pod: Workload, of: PortOfPod): boolean => {
+    const port = of(pod);
+    return port !== undefined && isClosed(applied.toWorkload(pod), port);
+  };
+  const closed = pods.filter((one) =>
+    portOf === undefined ? isClosed(applied.toWorkload(one)) : isClosedAtPort(one, portOf),
+  );
   // Most pods allow somebody, so that it does not matter what else is true of them.
   if (closed.length === 0) return closed;
   const unguarded = mesh.get(unguardedPods, service);
   return closed.filter((one) => !unguarded.has(one)).sort(byId);
 }
+
+/** The number of a port of a pod; undefined: it is not known. */
+type PortOfPod = (pod: Workload) => number | undefined;
 
 /** Names one of them, and how many others there are. */
 export const formatClosed = (one: Workload, { length }: readonly Workload[]): string =>

@@ -130,6 +130,9 @@ export const whatRunsAsAccount = [
 /** A workload and the policies that name its service account in full. */
 export const policiesOfAccount = relation("policiesOfAccount", workloadsOfAccount.to, policyByAccount);
 
+/** A Gateway and the policies that name a service account which its pods can have. */
+export const policiesOfGatewayAccount = relation("policiesOfGatewayAccount", gatewaysOfAccount.to, policyByAccount);
+
 /** Whether a policy names a caller with this account, or all those of its namespace. */
 export const namesAccount = (
   policy: AuthorizationPolicy,

@@ -1,7 +1,7 @@
 import { idOf } from "../../kube/identity.ts";
 import { counted } from "../../text/phrases.ts";
 import { fact, type MeshView, relation } from "../../view/view.ts";
-import { hasClassOfIstio, isDeployedByHand, serviceAccountOf } from "../membership/gateways.ts";
+import { hasClassOfIstio, isDeployedByHand, type KubernetesGateway, serviceAccountOf } from "../membership/gateways.ts";
 import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { includesNamespace } from "../traffic/export-to.ts";
 import { fullHost, hostOfService } from "../traffic/hosts.ts";
@@ -19,6 +19,8 @@ import {
   workloadsOfGateway,
 } from "../traffic/virtual-service-clients.ts";
 import { trafficOf, type VirtualService } from "../traffic/virtual-services.ts";
+import type { ListenerSet } from "./listener-gateways.ts";
+import { allowsListenerSet, gatewayOfListenerSet, namespaceOfListenerSet } from "./listener-sets.ts";
 import { routeAcceptances } from "./route-acceptance.ts";
 import { backendOf, backendsOf, type KubernetesRoute, servicesOfRoute } from "./routes.ts";
 
@@ -52,6 +54,8 @@ export const readsSenders = [
   rootsOfDelegate,
   handedOver,
   routeAcceptances,
+  gatewayOfListenerSet,
+  namespaceOfListenerSet,
 ] as const;
 type View = MeshView<(typeof readsSenders)[number]>;
 
@@ -136,12 +140,19 @@ export function* sentByRoute(route: KubernetesRoute, mesh: View): Iterable<Sent<
 function sendersOfRoute(route: KubernetesRoute, mesh: View): readonly Sender[] {
   const found: Sender[] = [];
   for (const { parent, offered } of mesh.get(routeAcceptances, route)) {
-    if (parent.kind !== "KubernetesGateway" || offered.size === 0 || found.length >= mostSenders) continue;
-    if (!hasClassOfIstio(parent) || isDeployedByHand(parent)) continue;
-    const identity = [mesh.settings.trustDomain, parent.metadata.namespace, serviceAccountOf(parent)] as const;
-    found.push({ name: idOf(parent), identity });
+    if (offered.size === 0 || found.length >= mostSenders) continue;
+    const gateway = parent.kind === "KubernetesGateway" ? parent : gatewayOfSet(parent, mesh);
+    if (gateway === undefined || !hasClassOfIstio(gateway) || isDeployedByHand(gateway)) continue;
+    const identity = [mesh.settings.trustDomain, gateway.metadata.namespace, serviceAccountOf(gateway)] as const;
+    found.push({ name: idOf(gateway), identity });
   }
   return found;
+}
+
+/** The Gateway that certainly has the listeners of a set. */
+function gatewayOfSet(set: ListenerSet, mesh: View): KubernetesGateway | undefined {
+  const [gateway] = mesh.related(gatewayOfListenerSet, set);
+  return gateway !== undefined && allowsListenerSet(gateway, set, mesh) === true ? gateway : undefined;
 }
 
 /** A Service and the VirtualServices that route its host or send requests to it. */

@@ -26,6 +26,10 @@ export const declaredProtocol = (port: ServicePort): DeclaredProtocol =>
 /** Whether clients route the connections of a port by the name that TLS asks for (Istio pkg/config/protocol/instance.go IsTLS). */
 export const isTlsPort = (port: ServicePort): boolean => ["https", "tls"].includes(nameOfProtocol(port));
 
+/** Whether proxies talk HTTP/2 to a port, whatever their clients do (Istio pkg/config/protocol/instance.go IsHTTP2). */
+export const isHttp2Port = (port: ServicePort): boolean => isHttp2(nameOfProtocol(port));
+export const isHttp2 = (protocol: string): boolean => ["http2", "grpc", "grpc-web"].includes(protocol.toLowerCase());
+
 /** The protocol of a listener in a Sidecar or of a port of a ServiceEntry (Istio pkg/config/protocol/instance.go Parse). */
 export const parsedProtocol = (text: string): DeclaredProtocol => protocolNamed(text.toLowerCase()) ?? "undeclared";
 

@@ -27,6 +27,27 @@ export function portsOf({ spec }: Service): TargetPorts {
   };
 }
 
+/** A port of a Service by which requests come to another port of the pods from now on, by a number or a name. */
+export interface MovedTarget {
+  /** Among the ports of the Service of now. */
+  readonly index: number;
+  readonly port: number;
+}
+
+/** The ports of a Service that have another target than before. A port that is new moves no requests. */
+export function targetsMoved(before: Service, after: Service): readonly MovedTarget[] {
+  if (before.spec.ports === after.spec.ports) return [];
+  const targets = new Map(before.spec.ports.filter(isOfTcp).map((one) => [one.port, targetOf(one)]));
+  return after.spec.ports.flatMap((one, index) => {
+    const { port } = one;
+    const old = targets.get(port);
+    return port === undefined || old === undefined || old === targetOf(one) || !isOfTcp(one) ? [] : [{ index, port }];
+  });
+}
+type ServicePort = Service["spec"]["ports"][number];
+const isOfTcp = ({ protocol = "TCP" }: ServicePort): boolean => protocol === "TCP";
+const targetOf = ({ port, targetPort }: ServicePort): number | string | undefined => targetPort || port;
+
 export function portsOfEntry({ spec }: ServiceEntry): TargetPorts {
   let targets: ReadonlyMap<number | undefined, number | undefined> | undefined;
   return {

@@ -10,7 +10,10 @@ import { acceptingTokensInNamespace, type RequestAuthentication } from "../../me
 import { captureOf } from "../../mesh/membership/capture.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfService, podsNearService, selectsPods, type Service } from "../../mesh/membership/services.ts";
+import { type MovedTarget, portsOf, targetsMoved } from "../../mesh/membership/target-ports.ts";
 import { portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
+import { mtls } from "../../mesh/mtls/effective-mtls.ts";
+import { isCaptured, type MovedPort, PortLosses, type WorkloadAtSide } from "../../mesh/mtls/port-losses.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { selects } from "../../mesh/objects/selectors.ts";
 import { bypassesProxy, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
@@ -34,6 +37,7 @@ const reads = [
   sidecarsOfPassing,
   reachedBy(protections, []),
   reachedBy(authorization, []),
+  reachedBy(mtls, []),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 interface Side {
@@ -51,16 +55,16 @@ export const kubernetesServiceMoved = defineRule({
   stage: "trial",
   tags: ["mtls", "authorization"],
   summary:
-    "A Service leads to another host, to endpoints that anybody may write, or to pods that are less protected than those before, such as those of a canary that comes behind it.",
-  why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name for a host: clients reach what answers there, which can be another Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go resolveServiceAliases). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture, such as any port of UDP, has none (tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude).",
-  fix: "Give the new pods the labels that the policies select, and enroll them in the mesh, before the Service selects them. Create another Service for an external host.",
+    "A Service leads to another host, to endpoints that anybody may write, or to pods or a port of them that are less protected than those before, such as those of a canary that comes behind it.",
+  why: "Clients address the Service, and policies protect the pods behind it. An ExternalName is another name for a host: clients reach what answers there, which can be another Service (Istio pilot/pkg/serviceregistry/kube/conversion.go ConvertService, pilot/pkg/model/push_context.go resolveServiceAliases). Without a selector, EndpointSlices decide where the requests go. Pods with other labels have other policies, and a port that the proxy does not capture, such as any port of UDP, has none (tools/istio-iptables/pkg/capture/run.go handleInboundPortsInclude). portLevelMtls and the `ports` of AuthorizationPolicies are numbers of the pod, so that another `targetPort` leaves them behind (pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/model/generator.go destPortGenerator).",
+  fix: "Give the new pods the labels that the policies select, and enroll them in the mesh, before the Service selects them. Write a new targetPort into portLevelMtls and the ports of policies first. Create another Service for an external host.",
   incident: {
     symptoms: ["other-destination", "open-access"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "Requests to the Service reach other pods or another host, and the policies of the workloads do not decide about them.",
     wayOut: "Apply the previous version of the Service: its endpoints are the old pods again within seconds.",
     silentWhen:
-      "The Service is new, or selected nothing before; or every new pod has the policies that all old pods had, and admits nobody else. Pods with more than eight combinations of policies are not compared. Mesh-wide policies are the same for all pods. EndpointSlices are not read.",
+      "The Service is new, or selected nothing before; or every new pod has the policies that all old pods had, and admits nobody else. Pods with more than eight combinations of policies are not compared, and neither are more than eight ports that move at once. A port that is new moves no requests: only whether it bypasses the proxy is asked. Mesh-wide policies are the same for all pods. EndpointSlices are not read.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
   },
 
@@ -83,6 +87,7 @@ export const kubernetesServiceMoved = defineRule({
     else {
       yield* newPods(before, after, namespace);
       yield* newPorts(before.object, after, namespace);
+      yield* movedPorts(before, after);
     }
   },
 });
@@ -175,6 +180,75 @@ function* lost(
     const workload = added.all.find(({ pod }) => !selects(labels, pod.labels));
     if (workload !== undefined) yield { policy, workload };
   }
+}
+
+/** Few changes move more ports. */
+const mostMoved = 8;
+
+/** What requests lose whose port of the Service leads to another port of the pods; with one pod as an example of each loss. */
+function* movedPorts(before: Side, after: Side): Iterable<Problem | undefined> {
+  const moved = targetsMoved(before.object, after.object).slice(0, mostMoved);
+  if (moved.length === 0) return;
+  const pods = podsOnBothSides(before, after);
+  for (const target of moved) {
+    const losses = new PortLosses();
+    const found = new Set<string>(["past"]); // newPorts reports that for any port.
+    for (const pair of pods) {
+      yield;
+      const problems = [...problemsOf(target, pair, losses)].filter(({ key }) => !found.has(key));
+      for (const problem of problems) {
+        found.add(problem.key);
+        yield { ...problem, key: `${target.port} ${problem.key}` };
+      }
+    }
+  }
+}
+
+interface Pair {
+  readonly before: WorkloadAtSide;
+  readonly after: WorkloadAtSide;
+  portsOf(port: number): { readonly [K in keyof MovedPort]: number | undefined };
+}
+
+function* problemsOf(
+  { index, port }: MovedTarget,
+  { before, after, portsOf: portsAt }: Pair,
+  losses: PortLosses,
+): Iterable<Problem & { readonly key: string }> {
+  const { was, is } = portsAt(port);
+  if (was === undefined || is === undefined || was === is) return;
+  const { workload } = after;
+  for (const { message, key, objects } of losses.of({ was, is }, before, after))
+    yield {
+      at: ["spec", "ports", index, "targetPort"],
+      message: `Port ${port} of the Service leads to port ${is} of ${idOf(workload)}, and not to port ${was} any more: ${message}`,
+      key,
+      related: [workload, ...objects],
+      evidence: [workload, ...objects],
+    };
+}
+
+/** The pods that are behind a Service before and after a change, where a proxy certainly decides. */
+function podsOnBothSides(before: Side, after: Side): readonly Pair[] {
+  const [was] = before.mesh.related(namespaceOfService, before.object);
+  const [is] = after.mesh.related(namespaceOfService, after.object);
+  if (was === undefined || is === undefined) return [];
+  const [old, now] = [podsOf(before), podsOf(after)];
+  after.mesh.visited(old.length + now.length);
+  const former = new Map(old.map((workload) => [idOf(workload), workload]));
+  const [portsWere, portsAre] = [portsOf(before.object), portsOf(after.object)];
+  return now.flatMap((workload): readonly Pair[] => {
+    const one = former.get(idOf(workload));
+    const place = { workload, namespace: is, mesh: after.mesh };
+    if (one === undefined || !isCaptured(place)) return [];
+    return [
+      {
+        before: { workload: one, namespace: was, mesh: before.mesh },
+        after: place,
+        portsOf: (port) => ({ was: portsWere.workloadPort(port, one), is: portsAre.workloadPort(port, workload) }),
+      },
+    ];
+  });
 }
 
 function* newPorts(before: Service, after: Side, namespace: Namespace): Iterable<Problem> {

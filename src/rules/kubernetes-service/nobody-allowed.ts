@@ -1,6 +1,15 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { closedPods, formatClosed, podsBehind, readsClosedPods } from "../../mesh/authorization/closed-pods.ts";
+import type { Service } from "../../mesh/membership/services.ts";
+import { portsOf, targetsMoved } from "../../mesh/membership/target-ports.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
+import type { MeshView } from "../../view/view.ts";
+
+interface Side {
+  readonly object: Service;
+  readonly mesh: MeshView<(typeof readsClosedPods)[number]>;
+}
 
 export const kubernetesServiceNobodyAllowed = defineRule({
   id: "kubernetes-service-nobody-allowed",
@@ -12,9 +21,9 @@ export const kubernetesServiceNobodyAllowed = defineRule({
   since: "0.1.0",
   stage: "trial",
   tags: ["authorization"],
-  summary: "A Service begins to send requests to pods whose policies allow nobody.",
-  why: "Policies select pods by their labels, and not the Service that clients call. Where a namespace has a default deny, pods with other labels, such as those of a canary, of the other colour of a blue-green release or of a copy that a controller makes, need an ALLOW policy of their own: until there is one, each request that the Service sends them gets 403, and ztunnel closes its connections (Istio pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs).",
-  fix: "Apply the ALLOW policies of the old pods to the new ones first, such as by a label that both have.",
+  summary: "A Service begins to send requests to pods, or to a port of them, whose policies allow nobody.",
+  why: "Policies select pods by their labels, and not the Service that clients call. Where a namespace has a default deny, pods with other labels, such as those of a canary, of the other colour of a blue-green release or of a copy that a controller makes, need an ALLOW policy of their own: until there is one, each request that the Service sends them gets 403, and ztunnel closes its connections (Istio pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). The `ports` of a policy are those of the pod (pilot/pkg/security/authz/model/generator.go destPortGenerator), so that another `targetPort` can be one that no rule allows.",
+  fix: "Apply the ALLOW policies of the old pods to the new ones first, such as by a label that both have. Add a new `targetPort` to the ports that they allow.",
   incident: {
     symptoms: ["access-denied"],
     proxies: ["sidecar", "ztunnel"],
@@ -26,6 +35,7 @@ export const kubernetesServiceNobodyAllowed = defineRule({
   },
 
   *compare(before, after) {
+    yield* closedByPort(before, after);
     const [old, now] = [podsBehind(before.object, before.mesh), podsBehind(after.object, after.mesh)];
     if (old === now || old.length === 0) return;
     after.mesh.visited(old.length + now.length);
@@ -43,3 +53,34 @@ export const kubernetesServiceNobodyAllowed = defineRule({
     };
   },
 });
+
+/** Few changes move more ports. */
+const mostMoved = 8;
+
+/** A port that leads to another one of the pods that are behind the Service already, where their policies allow nobody. */
+function* closedByPort(before: Side, after: Side): Iterable<Problem> {
+  const moved = targetsMoved(before.object, after.object).slice(0, mostMoved);
+  if (moved.length === 0) return;
+  const [was, is] = [portsOf(before.object), portsOf(after.object)];
+  const old = new Map(podsBehind(before.object, before.mesh).map((one) => [idOf(one), one]));
+  const now = podsBehind(after.object, after.mesh).filter((one) => old.has(idOf(one)));
+  after.mesh.visited(old.size + now.length);
+  for (const { index, port } of moved) {
+    const former = (pod: Workload) => was.workloadPort(port, pod);
+    const closed = closedPods(after.object, now, after.mesh, (pod) => is.workloadPort(port, pod));
+    const olds = closed.flatMap((one) => old.get(idOf(one)) ?? []);
+    const wereClosed = new Set(closedPods(before.object, olds, before.mesh, former).map(idOf));
+    // What policies do to the port of before is reported for their namespace.
+    const areClosed = new Set(closedPods(after.object, closed, after.mesh, former).map(idOf));
+    const found = closed.filter((one) => !wereClosed.has(idOf(one)) && !areClosed.has(idOf(one)));
+    const [first] = found;
+    if (first === undefined) continue;
+    yield {
+      at: ["spec", "ports", index, "targetPort"],
+      message: `Port ${port} of the Service leads to port ${is.workloadPort(port, first) ?? port} of ${formatClosed(first, found)}, where the policies allow nobody, so requests are denied there`,
+      key: `port ${port}`,
+      related: [first],
+      evidence: [first],
+    };
+  }
+}

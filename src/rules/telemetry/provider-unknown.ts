@@ -3,6 +3,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { builtInProviders } from "../../mesh/telemetry/merged-telemetry.ts";
 import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 
 const everyMesh = "mesh";
@@ -18,12 +19,12 @@ export const telemetryProviderUnknown = defineRule({
   id: "telemetry-provider-unknown",
   subject: "Telemetry",
   reads: [meshConfigsOfTelemetry, ...providerServiceReads],
-  worksWithout: ["Service", "ServiceEntry"],
+  worksWithout: ["DestinationRule", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   summary:
-    "A Telemetry names a provider that the mesh config does not define, or whose service does not exist, so nothing is reported to it.",
-  why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider), and also one whose `service` the registry does not have (pilot/pkg/model/telemetry_logging.go LookupCluster). It uses the first provider only for tracing, so spans are not sent anywhere then. The name replaces providers that other Telemetries or the mesh config name, so that these are not used either (mergeLogs, mergeMetrics).",
+    "A Telemetry names a provider that the mesh config does not define, or whose service does not exist or cannot be called, so nothing is reported to it.",
+  why: "Istio looks a provider up by its name in `extensionProviders` of the mesh config, and ignores a name that it does not find (Istio pilot/pkg/model/telemetry.go fetchProvider), and also one whose `service` the registry does not have (pilot/pkg/model/telemetry_logging.go LookupCluster). It does not ask whether the service has the port: where it has none, or is not exported to the namespace of the proxies, they have no cluster to call, and a port that is declared for another protocol than HTTP/2 is called by HTTP/1.1, which is no gRPC (pilot/pkg/networking/core/cluster.go BuildClusters, pilot/pkg/networking/core/cluster_builder.go setUpstreamProtocol). It uses the first provider only for tracing, so spans are not sent anywhere then. The name replaces providers that other Telemetries or the mesh config name, so that these are not used either (mergeLogs, mergeMetrics).",
   fix: "Correct the name of the provider, or define it in `extensionProviders` of the mesh config first, with the whole host of its service.",
   incident: {
     symptoms: ["no-telemetry"],
@@ -31,7 +32,7 @@ export const telemetryProviderUnknown = defineRule({
     seen: "Logs, spans or metrics do not arrive at the provider.",
     wayOut: "Apply the previous version of the Telemetry or of the mesh config.",
     silentWhen:
-      "No mesh config is known, or one that istiod cannot read; and the providers that are part of Istio, `envoy`, `prometheus` and `stackdriver`. That a service does not exist is not said if some Services or ServiceEntries are not known.",
+      "No mesh config is known, or one that istiod cannot read; and the providers that are part of Istio, `envoy`, `prometheus` and `stackdriver`. That a service does not exist is not said if some Services or ServiceEntries are not known; nothing is said of the protocol of a port without a declared one, or if a DestinationRule is for a host that a provider calls.",
     page: "https://istio.io/latest/docs/reference/config/telemetry/",
   },
 
@@ -55,7 +56,7 @@ export const telemetryProviderUnknown = defineRule({
         };
         continue;
       }
-      const lost = lostServiceOf(providers, mesh);
+      const lost = lostServiceOf(providers, mesh, clientOf(telemetry, mesh.settings));
       if (lost !== undefined)
         yield {
           at,
@@ -68,6 +69,10 @@ export const telemetryProviderUnknown = defineRule({
     }
   },
 });
+
+/** The namespace of the proxies that a Telemetry is for; undefined: they may be in any, as those of a waypoint. */
+const clientOf = ({ metadata, spec }: ObjectOf<"Telemetry">, { rootNamespace }: MeshSettings): string | undefined =>
+  metadata.namespace === rootNamespace || spec.targetRefs.length > 0 ? undefined : metadata.namespace;
 
 const providersOf = ({ spec }: ObjectOf<"Telemetry">) =>
   (["accessLogging", "metrics", "tracing"] as const).flatMap((field) =>

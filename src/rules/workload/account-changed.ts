@@ -1,18 +1,33 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { byId, idOf } from "../../kube/identity.ts";
+import type { AnyObject } from "../../kube/object.ts";
+import type { Path } from "../../kube/read.ts";
 import {
   accountKey,
   namesAccount,
   policiesOfAccount,
+  policiesOfGatewayAccount,
   whatRunsAsAccount,
 } from "../../mesh/authorization/named-accounts.ts";
-import { isOwned } from "../../mesh/membership/workloads.ts";
+import {
+  hasClassOfIstio,
+  isDeployedByHand,
+  isForIngress,
+  type KubernetesGateway,
+  serviceAccountOf,
+} from "../../mesh/membership/gateways.ts";
+import { isOwned, owningGateway, type Workload } from "../../mesh/membership/workloads.ts";
+import type { MeshView } from "../../view/view.ts";
+
+const reads = [policiesOfAccount, policiesOfGatewayAccount, ...whatRunsAsAccount] as const;
+type View = MeshView<(typeof reads)[number]>;
+type Subject = Workload | KubernetesGateway;
 
 export const workloadAccountChanged = defineRule({
   id: "workload-account-changed",
-  subject: "Workload",
-  reads: [policiesOfAccount, ...whatRunsAsAccount],
+  subject: ["Workload", "KubernetesGateway"],
+  reads,
   worksWithout: ["WorkloadEntry", "ServiceEntry", "KubernetesGateway"],
   mode: "warn",
   onlyOwnChanges: true,
@@ -20,14 +35,15 @@ export const workloadAccountChanged = defineRule({
   stage: "trial",
   tags: ["authorization"],
   summary:
-    "A workload gets another service account, and policies still name the one that it had, as which nothing runs any more.",
-  why: "The identity of a caller is that of the service account of its pods, and policies compare it as text (Istio pilot/pkg/security/authz/model/generator.go). An ALLOW rule for the former account lets the caller in no more, and a DENY rule for it refuses nobody.",
+    "A workload or an ingress gateway gets another service account, and policies still name the one that it had, as which nothing runs any more.",
+  why: "The identity of a caller is that of the service account of its pods, and policies compare it as text (Istio pilot/pkg/security/authz/model/generator.go). The proxies that istiod runs for a Gateway of the Gateway API have the account `<name>-<class>`, or that of the annotation `gateway.istio.io/service-account` (pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway). An ALLOW rule for the former account lets the caller in no more, and a DENY rule for it refuses nobody.",
   fix: "Add the new account to the rules first, and remove the former one when all pods are new.",
   incident: {
     symptoms: ["access-denied", "open-access"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "As the pods are replaced, requests of this workload get 403 from the workloads that these policies protect. Nobody changed a policy.",
-    wayOut: "`kubectl rollout undo` the workload, or add the new account to the policies.",
+    wayOut:
+      "`kubectl rollout undo` the workload, or apply the previous version of the Gateway, or add the new account to the policies.",
     silentWhen:
       "Something else in the namespace runs as the former account; the policy names the new account too, or its namespace, or a pattern of namespaces; or it names accounts by patterns or conditions. Ways by which requests of the workload reach the protected ones are not followed.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
@@ -35,26 +51,68 @@ export const workloadAccountChanged = defineRule({
 
   *compare({ object: old }, { object: now, mesh }) {
     const { namespace } = now.metadata;
-    const [was, is] = [old, now].map(({ pod }) => ({ namespace, account: pod.serviceAccountName }));
-    if (was === undefined || is === undefined || was.account === is.account || isOwned(now)) return;
-    const key = accountKey(was);
-    const named = mesh.under(policiesOfAccount, [key]);
+    const change = changeOf(old, now);
+    if (change === undefined || change.was === change.is) return;
+    const key = accountKey({ namespace, account: change.was });
+    const named = mesh.under(now.kind === "Workload" ? policiesOfAccount : policiesOfGatewayAccount, [key]);
+    const is = { namespace, account: change.is };
     const policies = named.filter((policy) => !namesAccount(policy, is, mesh.settings)).sort(byId);
     const [first, ...others] = policies;
-    if (first === undefined) return;
-    const isUsed = whatRunsAsAccount
-      .flatMap((relation) => mesh.under(relation, [key]))
-      .some((one) => one.kind !== "Workload" || !isOwned(one));
-    if (isUsed) return;
+    if (first === undefined || isUsed(key, now, mesh)) return;
     const names =
       others.length === 0
         ? "names"
         : `and ${others.length} other ${others.length === 1 ? "policy name" : "policies name"}`;
     yield {
-      at: [...now.podAt, "spec", "serviceAccountName"],
-      message: `${idOf(first)} ${names} service account ${JSON.stringify(was.account)}, as which nothing in namespace ${JSON.stringify(namespace)} runs any more: this workload runs as ${JSON.stringify(is.account)} now`,
+      at: change.at,
+      message: `${idOf(first)} ${names} service account ${JSON.stringify(change.was)}, as which nothing in namespace ${JSON.stringify(namespace)} runs any more: ${change.now}`,
       related: policies.slice(0, 3),
       evidence: [first, absent("Workload", namespace)],
     };
   },
 });
+
+interface AccountChange {
+  readonly was: string;
+  readonly is: string;
+  readonly at: Path;
+  /** What is so now, at the end of a sentence. */
+  readonly now: string;
+}
+
+function changeOf(old: Subject, now: Subject): AccountChange | undefined {
+  if (old.kind === "KubernetesGateway") return now.kind === old.kind ? changeOfGateway(old, now) : undefined;
+  if (now.kind !== "Workload" || isOwned(now)) return undefined;
+  const [was, is] = [old.pod.serviceAccountName, now.pod.serviceAccountName];
+  const at = [...now.podAt, "spec", "serviceAccountName"];
+  return { was, is, at, now: `this workload runs as ${JSON.stringify(is)} now` };
+}
+
+/** A waypoint is a caller at ztunnel alone, which authorization-policy-waypoint-locked-out is about. */
+function changeOfGateway(old: KubernetesGateway, now: KubernetesGateway): AccountChange | undefined {
+  if (!isForIngress(old) || isDeployedByHand(old) || isDeployedByHand(now)) return undefined;
+  const [was, is] = [old, now].map(serviceAccountOf);
+  if (was === undefined || is === undefined) return undefined;
+  const isOfClass = old.spec.gatewayClassName !== now.spec.gatewayClassName;
+  return {
+    was,
+    is,
+    at: isOfClass ? ["spec", "gatewayClassName"] : ["metadata", "annotations"],
+    // Which controller has another class is not known.
+    now: hasClassOfIstio(now)
+      ? `the proxies of this Gateway run as ${JSON.stringify(is)} now`
+      : `this Gateway has class ${JSON.stringify(now.spec.gatewayClassName)} now`,
+  };
+}
+
+/** Whether anything else runs as an account, besides what istiod runs for the Gateway itself and changes with it. */
+function isUsed(key: string, now: Subject, mesh: View): boolean {
+  const { namespace, name } = now.metadata;
+  const isItself = (one: AnyObject): boolean =>
+    now.kind === "KubernetesGateway" &&
+    one.metadata.namespace === namespace &&
+    (one.kind === "Workload" ? owningGateway(one)?.name === name : one.kind === now.kind && one.metadata.name === name);
+  return whatRunsAsAccount
+    .flatMap((relation): readonly AnyObject[] => mesh.under(relation, [key]))
+    .some((one) => !isItself(one) && (one.kind !== "Workload" || !isOwned(one)));
+}

@@ -1,20 +1,23 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { authorization } from "../../mesh/authorization/effective-authorization.ts";
-import { formatGain, policiesOfGain } from "../../mesh/authorization/gain-wording.ts";
-import { appliedAtPort } from "../../mesh/authorization/policies-at-port.ts";
-import { Asked, Questions } from "../../mesh/authorization/requests/gains.ts";
-import { captureOf } from "../../mesh/membership/capture.ts";
-import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
+import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { type Service, servicesOfNamespace, servicesOfWorkload } from "../../mesh/membership/services.ts";
 import { isOwned, isProxy, namespaceOfWorkload, portsNamed, type Workload } from "../../mesh/membership/workloads.ts";
-import { acceptsPlaintext, atPort, mtls, planesOf } from "../../mesh/mtls/effective-mtls.ts";
-import type { EffectiveMode } from "../../mesh/mtls/peer-authentications.ts";
-import { bypassesProxy, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
+import {
+  isCaptured,
+  type MovedPort,
+  PortLosses,
+  readsPortLosses,
+  type WorkloadAtSide,
+} from "../../mesh/mtls/port-losses.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [namespaceOfWorkload, servicesOfNamespace, sidecarsOfPassing, mtls, authorization] as const;
+const reads = [namespaceOfWorkload, servicesOfNamespace, ...readsPortLosses] as const;
 type View = MeshView<(typeof reads)[number]>;
+interface Side {
+  readonly object: Workload;
+  readonly mesh: View;
+}
 
 export const workloadNamedPortMoved = defineRule({
   id: "workload-named-port-moved",
@@ -44,29 +47,34 @@ export const workloadNamedPortMoved = defineRule({
     const [old, now] = [before.object, after.object];
     if (old === now || isProxy(now) || isOwned(now)) return;
     const moved = portsMoved(old, now);
-    const [namespace] = after.mesh.related(namespaceOfWorkload, now);
-    if (moved.length === 0 || namespace === undefined || isTerminating(namespace)) return;
-    if (!isCaptured(now, namespace, after.mesh)) return;
-    const services = servicesByName(servicesOfWorkload(now, namespace, after.mesh));
+    if (moved.length === 0) return;
+    const [was, is] = [placeOf(before), placeOf(after)];
+    if (was === undefined || is === undefined || isTerminating(is.namespace) || !isCaptured(is)) return;
+    const services = servicesByName(servicesOfWorkload(now, is.namespace, after.mesh));
     const followed = moved.flatMap((port) => {
       const service = services.get(port.name);
       return service === undefined ? [] : [{ ...port, service }];
     });
     for (const port of followed.slice(0, mostCompared)) {
       yield;
-      yield* problemsAt(port, now, { namespace, mesh: after.mesh });
+      yield* problemsAt(port, was, is);
     }
   },
 });
 
-function isCaptured(workload: Workload, namespace: Namespace, { settings }: View): boolean {
-  const capture = captureOf(workload, namespace, settings);
-  return capture === "sidecar" || capture === "ambient";
+function placeOf({ object, mesh }: Side): WorkloadAtSide | undefined {
+  const [namespace] = mesh.related(namespaceOfWorkload, object);
+  return namespace && { workload: object, namespace, mesh };
 }
 
-function* problemsAt(port: Moved & { readonly service: Service }, workload: Workload, place: Place): Iterable<Problem> {
+function* problemsAt(
+  port: Moved & { readonly service: Service },
+  before: WorkloadAtSide,
+  after: WorkloadAtSide,
+): Iterable<Problem> {
   const { name, was, is, service } = port;
-  for (const { message, key, objects } of lossesAt(port, workload, place))
+  const { workload } = after;
+  for (const { message, key, objects } of new PortLosses().of(port, before, after))
     yield {
       at: [...workload.podAt, "spec", "containers"],
       message: `${idOf(service)} leads to port ${is} of ${idOf(workload)} by the name "${name}", and not to port ${was} any more: ${message}`,
@@ -77,10 +85,8 @@ function* problemsAt(port: Moved & { readonly service: Service }, workload: Work
 }
 
 /** A name that stands for another port of the pods. */
-interface Moved {
+interface Moved extends MovedPort {
   readonly name: string;
-  readonly was: number;
-  readonly is: number;
 }
 
 function portsMoved(old: Workload, now: Workload): readonly Moved[] {
@@ -102,58 +108,4 @@ function servicesByName(services: readonly Service[]): ReadonlyMap<string, Servi
       if (typeof targetPort === "string" && protocol === "TCP" && !byName.has(targetPort))
         byName.set(targetPort, service);
   return byName;
-}
-
-interface Place {
-  readonly namespace: Namespace;
-  readonly mesh: View;
-}
-
-interface Loss {
-  /** The rest of a sentence after a colon. */
-  readonly message: string;
-  readonly key: string;
-  readonly objects: NonNullable<Problem["related"]>;
-}
-
-function* lossesAt(port: Moved, workload: Workload, place: Place): Iterable<Loss> {
-  if (isPast(port.is, workload, place)) {
-    if (!isPast(port.was, workload, place))
-      yield { message: "no proxy enforces mTLS and policies there", key: "past", objects: [] };
-    return;
-  }
-  if (isPast(port.was, workload, place)) return;
-  yield* weakerMode(port, workload, place);
-  yield* moreRequests(port, workload, place);
-}
-
-const isPast = (port: number, workload: Workload, { namespace, mesh }: Place): boolean =>
-  bypassesProxy(workload, port, namespace, mesh);
-
-function* weakerMode({ was, is }: Moved, workload: Workload, { namespace, mesh }: Place): Iterable<Loss> {
-  const [plane] = planesOf(workload, namespace, mesh.settings).planes;
-  if (plane === undefined) return;
-  const modes = mesh.get(mtls, namespace).of(workload.pod.labels, plane);
-  const [old, now] = [atPort(modes, was), atPort(modes, is)];
-  if (acceptsPlaintext(old) || !acceptsPlaintext(now)) return;
-  yield {
-    message: `its mTLS mode is ${shown(now)}, and was ${shown(old)}`,
-    key: "mode",
-    objects: [old.by, now.by].filter((policy) => policy !== undefined),
-  };
-}
-
-const shown = ({ mode, by }: EffectiveMode): string => (by === undefined ? mode : `${mode} by ${idOf(by)}`);
-
-/** What the policies allow or do not deny at the new port, and did not allow or denied at the old one. */
-function* moreRequests({ was, is }: Moved, workload: Workload, { namespace, mesh }: Place): Iterable<Loss> {
-  if (!mesh.knowsAll("AuthorizationPolicy")) return;
-  const applied = mesh.get(authorization, namespace).applied.toWorkload(workload);
-  const asked = new Asked(appliedAtPort(applied, was), appliedAtPort(applied, is), workload);
-  const questions = new Questions((values) => mesh.visited(Math.ceil(values / 100)));
-  const gain = questions.widened(asked).gain ?? questions.denyLost(asked).gain;
-  if (gain === undefined) return;
-  const named = new Set(policiesOfGain(gain).map(idOf));
-  const policies = applied.lists.flatMap((list) => list.policies.filter((policy) => named.has(idOf(policy))));
-  yield { message: formatGain(gain), key: "gain", objects: policies };
 }
