@@ -1,5 +1,5 @@
 import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
-import type { MeshConfig } from "../membership/mesh-config.ts";
+import { type MeshConfig, partsOfService } from "../membership/mesh-config.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
 import { hostOfService, namespaceOfHost } from "./hosts.ts";
@@ -29,19 +29,11 @@ function serviceCalledBy(provider: Provider): string | undefined {
   return undefined;
 }
 
-/** The host and, if it is written, the namespace. Of more than two parts, all are the host. */
-function partsOf(service: string): { readonly host: string; readonly namespace: string | undefined } {
-  const [first = "", second, ...more] = service.split("/");
-  return second === undefined || more.length > 0
-    ? { host: service, namespace: undefined }
-    : { host: second, namespace: first };
-}
-
 const hostsCalled = ({ mesh }: MeshConfig): ReadonlySet<string> =>
   new Set(
     mesh.extensionProviders.flatMap((provider) => {
       const service = serviceCalledBy(provider);
-      return service === undefined ? [] : [partsOf(service).host];
+      return service === undefined ? [] : [partsOfService(service).host];
     }),
   );
 /** MeshConfigs by the hosts that their extension providers call. */
@@ -107,7 +99,7 @@ function lostService(
   namespacesOf: ReadonlyMap<string, ReadonlySet<string>>,
   domain: string,
 ): LostService | undefined {
-  const { host, namespace } = partsOf(service);
+  const { host, namespace } = partsOfService(service);
   const what = JSON.stringify(service);
   // Hosts of a cluster set may be in another cluster.
   if (host.endsWith(".svc.clusterset.local")) return undefined;
