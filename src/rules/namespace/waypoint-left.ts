@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { isHeadless } from "../../mesh/membership/services.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { gatewayNameLabel, ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
 import { admittedInFull } from "../../mesh/waypoints/admitted-callers.ts";
@@ -155,6 +156,7 @@ function unlabelledReason(object: Departure["is"]["object"]): string {
   if (!isPods && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
   const named = waypointNamed(labels, object.metadata.namespace);
   if (named === "none") return `label ${useWaypoint} is "none"`;
+  if (object.kind === "Service" && isHeadless(object)) return "it is headless, so that clients connect to its pods";
   if (!isPods || labels[gatewayNameLabel] === undefined) return none;
   return `label ${gatewayNameLabel} makes ${object.kind === "Workload" ? "its pods those" : "it one"} of a Gateway`;
 }
