@@ -9,6 +9,7 @@ import { conditionsBeyond, formatConditions } from "../mesh/requests/box-wording
 import type { Outcome } from "../mesh/requests/outcome.ts";
 import { hostSentTo, outcomesOfEntry } from "../mesh/requests/entry.ts";
 import { type EntryHost, frontOf } from "../mesh/requests/front.ts";
+import { outcomeByIngress } from "../mesh/requests/ingress-routes.ts";
 import { outcomesOf } from "../mesh/requests/outcomes.ts";
 import type { Caller, Question, Target } from "../mesh/requests/question.ts";
 import { formatExample, formatReason } from "../mesh/requests/wording.ts";
@@ -16,7 +17,6 @@ import type { Answer, AnswerPart, Verdict } from "../report/answer.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { knowledgeLines } from "./explanation.ts";
-import { outcomeByIngress } from "./ingresses.ts";
 import { shareInWords, wayOf } from "./way-of-requests.ts";
 import { listed, listedNames } from "./wording.ts";
 

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readObject } from "../../src/kube/object.ts";
-import { everyRequest } from "../../src/mesh/authorization/requests/boxes.ts";
-import { ingressLines, outcomeByIngress } from "../../src/explain/ingresses.ts";
+import { ingressLines } from "../../src/explain/ingresses.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
 import { sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
@@ -20,7 +19,6 @@ for (const [name, className] of [["cart", "istio"] as const, ["other", "nginx"] 
     }),
   );
 const side = sideOf(mesh);
-const to = (host: string, port = 80) => ({ kind: "entry", host, port, scheme: "http" }) as const;
 
 test("explain shows the routes of Ingresses that istiod serves", () => {
   const [line, ...others] = ingressLines("a.cart.example.com", side);
@@ -31,11 +29,4 @@ test("explain shows the routes of Ingresses that istiod serves", () => {
     ["paths below /: to port 80 of Service shop/cart, by Ingress shop/cart"],
   );
   assert.deepEqual(ingressLines("a.other.example.com", side), []);
-});
-
-test("requests that an Ingress may route are undecided", () => {
-  assert.equal(outcomeByIngress(to("a.cart.example.com"), everyRequest, side)?.result, "undecided");
-  assert.equal(outcomeByIngress(to("a.cart.example.com", 8080), everyRequest, side), undefined);
-  assert.equal(outcomeByIngress(to("a.other.example.com"), everyRequest, side), undefined);
-  assert.equal(outcomeByIngress(to("cart.example.com"), everyRequest, side), undefined);
 });

@@ -1,4 +1,4 @@
-import type { KubernetesRoute } from "./routes.ts";
+import { isOfRequests, type KubernetesRoute } from "./routes.ts";
 
 /** What becomes of requests if a backend cannot be used, in words. */
 export interface BackendEffects {
@@ -10,11 +10,13 @@ export interface BackendEffects {
 
 /**
  * A mirror that does not work is left out of an HTTPRoute, and takes all rules of a GRPCRoute with it (Istio
- * pilot/pkg/config/kube/gateway/conversion.go convertHTTPRoute, convertGRPCRoute).
+ * pilot/pkg/config/kube/gateway/conversion.go convertHTTPRoute, convertGRPCRoute). Connections of TCP and TLS are sent to a cluster that does
+ * not exist (buildTCPDestination).
  */
-export function backendEffects({ originKind }: KubernetesRoute, isMirror: boolean): BackendEffects {
-  if (!isMirror) return { lost: "requests to it get 500", invalid: allRules };
-  const effect = originKind === "GRPCRoute" ? allRules : notMirrored;
+export function backendEffects(route: KubernetesRoute, isMirror: boolean): BackendEffects {
+  if (!isMirror)
+    return { lost: isOfRequests(route) ? "requests to it get 500" : "connections to it are closed", invalid: allRules };
+  const effect = route.originKind === "GRPCRoute" ? allRules : notMirrored;
   return { lost: effect, invalid: effect };
 }
 export const notMirrored = "requests are not mirrored";

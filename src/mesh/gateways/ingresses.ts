@@ -135,7 +135,8 @@ const ingressByService = index("Ingress", (ingress, settings) =>
 /** An Ingress that istiod may serve, and the Services that it names. */
 export const servicesOfIngress = relation("servicesOfIngress", ingressByService, serviceByName);
 
-const ingressByHost = index("Ingress", (ingress, settings) =>
+/** Ingresses that istiod may serve, by their hosts. */
+export const ingressByHost = index("Ingress", (ingress, settings) =>
   isPossiblyServed(ingress, settings) ? new Set(hostsOfIngress(ingress).map(({ host }) => host)) : [],
 );
 /** An Ingress and all Ingresses that istiod may serve with one of its hosts, itself among them. */

@@ -1,16 +1,17 @@
 import type { MeshView } from "../../view/view.ts";
 import { entrancesOf } from "../requests/entrances.ts";
 import { entryReads, outcomesOfEntry } from "../requests/entry.ts";
+import { outcomeByIngress } from "../requests/ingress-routes.ts";
 import type { Outcome, RouteDestination } from "../requests/outcome.ts";
 import type { Caller, GatewayProxy, Target } from "../requests/question.ts";
 import type { Known } from "./callers.ts";
 import { mostWork, requestsOf } from "./conditions.ts";
 import type { Expectation } from "./expectations.ts";
 import type { Entry, Intent } from "./intents.ts";
-import { entriesFor, frontOfIntent, frontReads, publicHosts } from "./public-hosts.ts";
+import { entriesFor, entryReads as readsOfEntries, frontOfIntent, frontReads, publicHosts } from "./public-hosts.ts";
 
 /** What `askEntries` reads. */
-export const entryVerdictReads = [...entryReads, ...frontReads] as const;
+export const entryVerdictReads = [...entryReads, ...frontReads, ...readsOfEntries] as const;
 
 /** Whether what an entry expects of callers outside is judged by the gateways alone: they get in by them. */
 export const isJudgedAtGateways = (entry: Entry, { kind }: Caller, hosts: readonly unknown[]): boolean =>
@@ -46,9 +47,17 @@ export function* askEntries(
     if (requests === undefined) continue;
     expectation.held();
     if (requests === "too much") expectation.unknown("the conditions of the entry take too much work");
-    else judge(expectation, outcomesOfEntry({ to, front }, requests, mesh, { limit: mostWork, through }), targets);
+    else if (followsBeside(expectation, outcomeByIngress(to, requests, mesh)))
+      judge(expectation, outcomesOfEntry({ to, front }, requests, mesh, { limit: mostWork, through }), targets);
     yield;
   }
+}
+
+/** Whether the Gateways count too, where an Ingress may route the requests: they can end a denial, and what the Ingress routes may arrive. */
+function followsBeside(expectation: Expectation, byIngress: Outcome | undefined): boolean {
+  if (byIngress === undefined) return true;
+  expectation.add(byIngress);
+  return !expectsArrival(expectation.entry);
 }
 
 function proxiesOfCaller(caller: Caller, notBy: readonly GatewayProxy[]): (proxy: GatewayProxy) => boolean {

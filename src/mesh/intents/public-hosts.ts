@@ -1,8 +1,10 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
+import { ingressByHost, ingressHost } from "../gateways/ingresses.ts";
 import { isOverTls, isPlainHttp, type Server } from "../gateways/servers.ts";
 import { listenersOfGateway } from "../gateways/listener-sets.ts";
 import { usualPort } from "../requests/entry.ts";
+import { entriesByIngress } from "../requests/ingress-routes.ts";
 import {
   type EntryHost,
   type Front,
@@ -66,6 +68,9 @@ export const virtualServicesOfIntentHosts = relation(
 /** An intent and the routes of the Gateway API with one of its public hosts, or with none. */
 export const routesOfIntentHosts = relation("routesOfIntentHosts", hostsOfIntent, routeByHostname);
 
+/** An intent and the Ingresses with one of its public hosts, or with none. */
+export const ingressesOfIntentHosts = relation("ingressesOfIntentHosts", hostsOfIntent, ingressByHost);
+
 /** What `frontOfIntent` reads. */
 export const frontReads = [
   gatewaysOfIntentHosts,
@@ -82,15 +87,18 @@ export const frontOfIntent = (intent: Intent, mesh: MeshView<(typeof frontReads)
   routes: mesh.related(routesOfIntentHosts, intent),
 });
 
+/** What `entriesFor` reads. */
+export const entryReads = [listenersOfGateway, ingressHost] as const;
+
 /**
- * The ports and schemes by which clients can ask for a host: all that some Gateway offers, or what is usual if none does.
+ * The ports and schemes by which clients can ask for a host: all that some Gateway or Ingress offers, or what is usual if none does.
  * `isPreferred`: clients use HTTPS where it is offered.
  */
 export function entriesFor(
   { host, port }: PublicHost,
   front: Front,
   isPreferred: boolean,
-  mesh: MeshView<typeof listenersOfGateway>,
+  mesh: MeshView<(typeof entryReads)[number]>,
 ): readonly EntryHost[] {
   const servers = [
     ...front.gateways.flatMap(({ spec }) => spec.servers),
@@ -98,12 +106,13 @@ export function entriesFor(
       .flatMap((gateway) => mesh.get(listenersOfGateway, gateway).all)
       .flatMap(({ generated }) => generated.spec.servers),
   ];
-  const all = servers.flatMap((server): readonly EntryHost[] => {
+  const offered = servers.flatMap((server): readonly EntryHost[] => {
     const scheme = schemeOf(server);
     const number = server.port?.number;
     if (scheme === undefined || number === undefined || (port ?? number) !== number) return [];
     return offersHost(server, host) ? [{ kind: "entry", host, port: number, scheme }] : [];
   });
+  const all = [...offered, ...[...entriesByIngress(host, mesh)].filter((one) => (port ?? one.port) === one.port)];
   if (all.length === 0) return [{ kind: "entry", host, port: port ?? usualPort.https, scheme: "https" }];
   const distinct = new Map(all.map((one) => [`${one.scheme} ${one.port}`, one]));
   const inOrder = [...distinct.values()].sort((a, b) => a.port - b.port || Number(a.scheme < b.scheme));

@@ -28,6 +28,7 @@ import {
 } from "../requests/every-address.ts";
 import { namespaceOfWaypoint } from "../requests/enforcement.ts";
 import { gatewayByHost, kubernetesGatewayByHost, routeByHostname } from "../requests/front.ts";
+import { classesOfIngress, servicesOfIngress } from "../gateways/ingresses.ts";
 import { streamsOfGateway } from "../gateways/stream-routes.ts";
 import { authoritiesOf } from "../requests/header-changes.ts";
 import { ingressWorkloads } from "../requests/ingress.ts";
@@ -79,7 +80,7 @@ import {
 } from "../waypoints/bindings.ts";
 import { ingressGatewaysOfIntent, ingressWorkloadsOfIntent } from "./callers.ts";
 import { callersOfIntent, clusterIntentsOfNamespace, type Intent, namespaceOfIntent } from "./intents.ts";
-import { frontReads } from "./public-hosts.ts";
+import { frontReads, ingressesOfIntentHosts } from "./public-hosts.ts";
 import { entriesOfIntent, hostOfIntent, openEntriesOfIntent } from "./targets.ts";
 
 // The relations by which a change reaches intents. What becomes of a request is composed of so many facts that their relations
@@ -231,6 +232,9 @@ const ofIntents = [
 /** What decides about requests that come in by the public hosts of intents, beside what decides about other requests. */
 const ofFronts = [
   ...frontReads,
+  ingressesOfIntentHosts,
+  classesOfIngress,
+  servicesOfIngress,
   gatewaysAtListener,
   workloadsOfGateway,
   workloadsOfKubernetesGateway,

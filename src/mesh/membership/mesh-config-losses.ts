@@ -103,9 +103,13 @@ const fixOfMissing =
 
 /** The most severe change of a provider; its text is a predicate. */
 function changeOf(was: AuthorizationProvider, is: AuthorizationProvider): ProviderChange | undefined {
-  if (is.calls !== was.calls)
-    return { text: `calls ${JSON.stringify(is.calls)} instead of ${JSON.stringify(was.calls)}` };
   if (is.failsOpen && !was.failsOpen) return { text: "lets requests pass when it does not answer" };
+  if (is.cluster !== was.cluster)
+    return {
+      text: `calls ${JSON.stringify(is.calls)} instead of ${JSON.stringify(was.calls)}`,
+      onlyWarns: "it is not known whether the other service decides differently",
+      fix: "Check that the other service refuses what the one before refused, and show the change to the owner of the namespace.",
+    };
   const [written] = was.writes.difference(is.writes);
   if (written !== undefined)
     return {
@@ -113,11 +117,16 @@ function changeOf(was: AuthorizationProvider, is: AuthorizationProvider): Provid
       onlyWarns: "it is not known whether an application or a policy trusts the header",
       fix: `Keep ${JSON.stringify(written)} in headersToUpstreamOnAllow of the provider as long as an application or a policy trusts the header.`,
     };
-  const [seen] = was.sees.difference(is.sees);
+  const seen = lostOfRequest(was, is);
   if (seen === undefined) return undefined;
   return {
     text: `no longer sees ${seen} of a request`,
     onlyWarns: "it is not known whether the provider needs it",
     fix: "Keep showing it to the provider, unless its decisions do not depend on it.",
   };
+}
+
+function lostOfRequest(was: AuthorizationProvider, is: AuthorizationProvider): string | undefined {
+  if (was.seesAllHeaders && !is.seesAllHeaders) return "all headers";
+  return [...was.sees.difference(is.sees)].find((seen) => !is.seesAllHeaders || !seen.startsWith("header "));
 }

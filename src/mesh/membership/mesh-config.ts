@@ -72,14 +72,18 @@ export function providersOf(fields: MeshConfigFields): ReadonlyMap<string, Exten
 
 /** An extension provider that decides about requests for AuthorizationPolicies with action CUSTOM. */
 export interface AuthorizationProvider {
-  /** The service that is called, with port and path. */
+  /** The service that is called, with port and path, as it is written. */
   readonly calls: string;
+  /** The same without the namespace, which the name of Envoy's cluster does not have (pilot/pkg/model/telemetry_logging.go LookupCluster). */
+  readonly cluster: string;
   /** Whether requests pass if the service does not answer. */
   readonly failsOpen: boolean;
   /** The headers of its answer that replace those of the request, in lower case. */
   readonly writes: ReadonlySet<string>;
   /** What it is shown of a request: `header "x-user"`, `the body`. */
   readonly sees: ReadonlySet<string>;
+  /** Over gRPC, a provider gets every header (pilot/pkg/security/authz/builder/extauthz.go generateGRPCConfig). */
+  readonly seesAllHeaders: boolean;
 }
 export function authorizationProvidersOf(fields: MeshConfigFields): ReadonlyMap<string, AuthorizationProvider> {
   return new Map(
@@ -97,10 +101,21 @@ function authorizationProviderOf(provider: ExtensionProvider): AuthorizationProv
   const { service = "", port, failOpen = false } = called;
   const shown = http === undefined ? [] : [...http.includeRequestHeadersInCheck, ...http.includeHeadersInCheck];
   const body = called.includeRequestBodyInCheck === "" ? [] : ["the body"];
+  const address = `:${port.replaceAll('"', "")}${http?.pathPrefix ?? ""}`;
   return {
-    calls: `${service}:${port.replaceAll('"', "")}${http?.pathPrefix ?? ""}`,
+    calls: `${service}${address}`,
+    cluster: `${partsOfService(service).host}${address}`,
     failsOpen: failOpen,
     writes: new Set(http?.headersToUpstreamOnAllow.map((header) => header.toLowerCase())),
     sees: new Set([...shown.map((header) => `header ${JSON.stringify(header.toLowerCase())}`), ...body]),
+    seesAllHeaders: http === undefined,
   };
+}
+
+/** The host of the `service` of a provider and, if it is written, the namespace. Of more than two parts, all are the host. */
+export function partsOfService(service: string): { readonly host: string; readonly namespace: string | undefined } {
+  const [first = "", second, ...more] = service.split("/");
+  return second === undefined || more.length > 0
+    ? { host: service, namespace: undefined }
+    : { host: second, namespace: first };
 }

@@ -1,6 +1,6 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
-import type { MeshConfig } from "../membership/mesh-config.ts";
+import { type MeshConfig, partsOfService } from "../membership/mesh-config.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
 import {
   type DeclaredProtocol,
@@ -65,19 +65,11 @@ function calledBy(provider: Provider): Called | undefined {
   return undefined;
 }
 
-/** The host and, if it is written, the namespace. Of more than two parts, all are the host. */
-function partsOf(service: string): { readonly host: string; readonly namespace: string | undefined } {
-  const [first = "", second, ...more] = service.split("/");
-  return second === undefined || more.length > 0
-    ? { host: service, namespace: undefined }
-    : { host: second, namespace: first };
-}
-
 const hostsCalled = ({ mesh }: MeshConfig): ReadonlySet<string> =>
   new Set(
     mesh.extensionProviders.flatMap((provider) => {
       const called = calledBy(provider);
-      return called === undefined ? [] : [partsOf(called.service).host];
+      return called === undefined ? [] : [partsOfService(called.service).host];
     }),
   );
 /** MeshConfigs by the hosts that their extension providers call. */
@@ -184,7 +176,7 @@ const isLost = (target: Target): target is LostService => "what" in target;
 const keyOf = ({ service, port, isGrpc }: Called): string => `${service} ${port ?? ""} ${isGrpc}`;
 
 function targetOf({ service }: Called, definitionsOf: DefinitionsByHost, domain: string): Target {
-  const { host, namespace } = partsOf(service);
+  const { host, namespace } = partsOfService(service);
   const what = JSON.stringify(service);
   // Hosts of a cluster set may be in another cluster.
   if (host.endsWith(".svc.clusterset.local")) return { definitions: [] };

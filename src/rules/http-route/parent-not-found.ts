@@ -3,14 +3,16 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
-import type { Service } from "../../mesh/membership/services.ts";
+import { isExternalName, type Service } from "../../mesh/membership/services.ts";
 import { portsOf } from "../../mesh/traffic/aliased-hosts.ts";
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { listenersOf } from "../../mesh/gateways/route-acceptance.ts";
+import { routePortsOfDefinition } from "../../mesh/gateways/route-ports.ts";
 import {
   gatewaysOfRoute,
+  isOfRequests,
   listenerSetsOfRoute,
   type KubernetesRoute,
   type ParentRef,
@@ -68,15 +70,16 @@ export const httpRouteParentNotFound = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A parent of a route does not exist, is of a kind that has no routes, or has no listener or port of this name or number, so the route has no effect there.",
-  why: "A route of the Gateway API applies only to listeners of its parents. One that names a missing Gateway, ListenerSet, Service, ServiceEntry, sectionName or port is not accepted (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed); at the gateway its requests get 404. The group of a parent is that of the Gateway API unless it is written, and other kinds of it are ignored without a status (toInternalParentReference).",
+    "A parent of a route does not exist, is of a kind that has no routes, or has no listener or port of this name, number or protocol, so the route has no effect there.",
+  why: "A route of the Gateway API applies only to listeners of its parents. One that names a missing Gateway, ListenerSet, Service, ServiceEntry, sectionName or port is not accepted (Istio pilot/pkg/config/kube/gateway/conversion.go referenceAllowed); at the gateway its requests get 404. The group of a parent is that of the Gateway API unless it is written, and other kinds of it are ignored without a status (toInternalParentReference). At a port of a Service or ServiceEntry that is declared as TCP or TLS, sidecars and waypoints use no routes for HTTP, and at one for HTTP none for TCP and TLS (pilot/pkg/networking/core/listener.go buildSidecarOutboundListener, pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).",
   fix: "Correct the name, the namespace, the sectionName or the port of the parent, or create the parent first.",
   incident: {
     symptoms: ["no-route"],
-    proxies: ["gateway", "waypoint"],
+    proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Requests get 404 at the gateway, or do not follow the route. The status of the route has no parent, or its condition `Accepted` is False.",
     wayOut: "Apply the Gateway again if it was deleted, or the previous version of the route.",
-    silentWhen: "Parents of other kinds, and kinds that are not known.",
+    silentWhen:
+      "Parents of other kinds, kinds that are not known, ports of a Service without a declared protocol or without an address of its own, and a TLSRoute at a port for TCP or a TCPRoute at one for TLS, which waypoints use.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -108,7 +111,7 @@ function* withoutPlace(
   route: KubernetesRoute,
   at: Path,
 ): Iterable<Problem> {
-  if (parent.kind === "Service" || parent.kind === "ServiceEntry") yield* withoutPort(parent, ref, at);
+  if (parent.kind === "Service" || parent.kind === "ServiceEntry") yield* withoutPort(parent, ref, route, at);
   else yield* withoutListener(parent, ref, route, at);
 }
 
@@ -136,14 +139,33 @@ function* withoutListener(
 }
 
 /** Istio does not compare the port of a service, and no client sends requests to one that does not exist. */
-function* withoutPort(parent: Definition, { port }: ParentRef, at: Path): Iterable<Problem> {
-  if (!port || portsOf([parent]).has(port)) return;
-  yield {
-    at,
-    message: `${idOf(parent)} has no port ${port}, so the route has no effect there`,
-    related: [parent],
-    evidence: [parent],
-  };
+function* withoutPort(parent: Definition, ref: ParentRef, route: KubernetesRoute, at: Path): Iterable<Problem> {
+  const { port } = ref;
+  const known = { at, related: [parent], evidence: [parent] };
+  if (port && !portsOf([parent]).has(port)) {
+    yield { ...known, message: `${idOf(parent)} has no port ${port}, so the route has no effect there` };
+    return;
+  }
+  const mismatch = ofOtherProtocol(parent, ref, route);
+  if (mismatch !== undefined)
+    yield {
+      ...known,
+      message: `${mismatch}, so this ${route.originKind} has no effect there`,
+      fix: "Declare the protocol of the port, by appProtocol or by its name, or write a route of its protocol.",
+    };
+}
+
+/** What keeps the ports of a parent from using the route, as a sentence. Of TCP and TLS, waypoints use the routes of both at both. */
+function ofOtherProtocol(parent: Definition, { port }: ParentRef, route: KubernetesRoute): string | undefined {
+  if (parent.kind === "Service" && isExternalName(parent)) return undefined;
+  const isForRequests = isOfRequests(route);
+  const all = [...routePortsOfDefinition(parent)].filter(
+    ([number, uses]) => (!port || number === port) && (isForRequests || uses.size > 0),
+  );
+  if (all.length === 0 || all.some(([, uses]) => [...uses].some((use) => (use === "http") === isForRequests)))
+    return undefined;
+  if (port) return `Port ${port} of ${idOf(parent)} is ${isForRequests ? "not HTTP" : "HTTP"}`;
+  return `${idOf(parent)} has ${isForRequests ? "no port for HTTP" : "only ports for HTTP"}`;
 }
 
 /** The kinds that can be parents, with their groups. Others can belong to other controllers. */

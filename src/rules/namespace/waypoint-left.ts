@@ -1,6 +1,8 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
+import type { Labels } from "../../kube/object.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
+import { isHeadless } from "../../mesh/membership/services.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { gatewayNameLabel, ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
 import { admittedInFull } from "../../mesh/waypoints/admitted-callers.ts";
@@ -155,8 +157,13 @@ function unlabelledReason(object: Departure["is"]["object"]): string {
   if (!isPods && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
   const named = waypointNamed(labels, object.metadata.namespace);
   if (named === "none") return `label ${useWaypoint} is "none"`;
-  if (!isPods || labels[gatewayNameLabel] === undefined) return none;
-  return `label ${gatewayNameLabel} makes ${object.kind === "Workload" ? "its pods those" : "it one"} of a Gateway`;
+  if (isPods) return ownGatewayReason(object.kind, labels) ?? none;
+  return object.kind === "Service" && isHeadless(object) ? "it is headless, so that clients connect to its pods" : none;
+}
+
+function ownGatewayReason(kind: "Workload" | "WorkloadEntry", labels: Labels): string | undefined {
+  if (labels[gatewayNameLabel] === undefined) return undefined;
+  return `label ${gatewayNameLabel} makes ${kind === "Workload" ? "its pods those" : "it one"} of a Gateway`;
 }
 
 function labelsOf(object: Addressed): Readonly<Record<string, string>> {

@@ -1,6 +1,7 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isGenerated } from "../../mesh/gateways/attachment.ts";
+import { kubernetesGatewayByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import {
   fullGatewayName,
@@ -26,7 +27,23 @@ const gatewayNamesakes = fact("gatewayNamesakes", "key", [gatewaysOfSameName], (
   mesh.under(gatewaysOfSameName, [name]).map(nameOf).sort().slice(0, mostNamed),
 );
 const namesakes = forWording(gatewayNamesakes);
-const reads = [gatewaysOfVirtualService, namesakes] as const;
+
+/** A VirtualService and the Gateways of the Gateway API with the names of those that it is bound to. */
+const kubernetesGatewaysOfSameName = relation(
+  "kubernetesGatewaysOfSameName",
+  gatewaysOfVirtualService.from,
+  kubernetesGatewayByName,
+  "identity",
+);
+/** Whether a name is that of a Gateway of the Gateway API. */
+const kubernetesGatewayNamesake = fact(
+  "kubernetesGatewayNamesake",
+  "key",
+  [kubernetesGatewaysOfSameName],
+  (name, mesh) => mesh.hasUnder(kubernetesGatewaysOfSameName, name),
+);
+const otherNamesake = forWording(kubernetesGatewayNamesake);
+const reads = [gatewaysOfVirtualService, namesakes, otherNamesake] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceGatewayNotFound = defineRule({
@@ -34,13 +51,13 @@ export const virtualServiceGatewayNotFound = defineRule({
   subject: "VirtualService",
   reads,
   onlyWithFields: ["spec.gateways", "spec.http.match.gateways", "spec.tls.match.gateways", "spec.tcp.match.gateways"],
-  worksWithout: ["Gateway"],
+  worksWithout: ["Gateway", "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
     "A VirtualService names a Gateway that does not exist, or a match names one that the VirtualService is not bound to.",
-  why: "A VirtualService applies only to the proxies of the gateways that it names (Istio pilot/pkg/model/push_context.go VirtualServicesForGateway), and a match with gateways only to those of them (pilot/pkg/networking/core/route/route.go sourceMatchHTTP). With a wrong name there is no route, and the gateway answers 404.",
+  why: "A VirtualService applies only to the proxies of the gateways that it names (Istio pilot/pkg/model/push_context.go VirtualServicesForGateway), and a match with gateways only to those of them (pilot/pkg/networking/core/route/route.go sourceMatchHTTP). With a wrong name there is no route, and the gateway answers 404. Of a Gateway of the Gateway API, istiod makes one for each listener, with a name of its own (pilot/pkg/config/kube/gateway/gateway_collection.go GatewayCollection), so that its own name is that of none.",
   fix: "Write the name of the Gateway as `namespace/name`, or create the Gateway first.",
   incident: {
     symptoms: ["no-route"],
@@ -66,17 +83,26 @@ function* missingGateways(virtualService: VirtualService, mesh: View): Iterable<
     const name = fullGatewayName(gateway, metadata.namespace);
     if (name === meshGateway || existing.has(name) || isGenerated(name)) continue;
     const [namespace = "", own = ""] = name.split("/");
-    const meant = mesh.get(namesakes, own).map((one) => JSON.stringify(one));
     yield {
       at: ["spec", "gateways", i],
-      message: `Gateway ${name} does not exist, so this VirtualService has no effect there`,
+      ...wordingOf(name, own, mesh),
+      key: name,
       evidence: [absent("Gateway", namespace, own)],
-      ...(meant.length === 0
-        ? {}
-        : { fix: `Write the namespace of the Gateway, too. Did you mean ${meant.join(" or ")}?` }),
       ...guess,
     };
   }
+}
+
+function wordingOf(name: string, own: string, mesh: View): Pick<Problem, "message" | "fix"> {
+  if (mesh.get(otherNamesake, name))
+    return {
+      message: `Gateway ${name} is one of the Gateway API, which a VirtualService cannot name, so this VirtualService has no effect there`,
+      fix: "Write an HTTPRoute whose parentRef names the Gateway.",
+    };
+  const message = `Gateway ${name} does not exist, so this VirtualService has no effect there`;
+  const meant = mesh.get(namesakes, own).map((one) => JSON.stringify(one));
+  if (meant.length === 0) return { message };
+  return { message, fix: `Write the namespace of the Gateway, too. Did you mean ${meant.join(" or ")}?` };
 }
 
 /** Matches that name gateways, and none to which the VirtualService is bound. */
