@@ -2,6 +2,7 @@ import { fact, forWording, index, type MeshView, relation } from "../../view/vie
 import type { MeshConfig } from "../membership/mesh-config.ts";
 import { serviceByNamespace } from "../objects/indexes.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
+import { gatewayByGeneratedHost } from "./generated-services.ts";
 import { hostOfService, namespaceOfHost } from "./hosts.ts";
 import { isRegistryComplete } from "./registry.ts";
 
@@ -51,6 +52,13 @@ export const hostOfProvider = index("MeshConfig", hostsCalled);
 const servicesOfProviders = relation("servicesOfProviders", hostOfProvider, serviceByHost);
 /** A MeshConfig and the ServiceEntries with the hosts that its extension providers call. */
 const entriesOfProviders = relation("entriesOfProviders", hostOfProvider, entryByHost);
+/** A MeshConfig and the Gateways for which istiod may create a Service that its extension providers call. */
+const gatewaysGeneratingForProviders = relation(
+  "gatewaysGeneratingForProviders",
+  hostOfProvider,
+  gatewayByGeneratedHost,
+  "identity",
+);
 /** A MeshConfig and all Services of the namespaces of these hosts. */
 const servicesNearProviders = relation(
   "servicesNearProviders",
@@ -85,7 +93,7 @@ interface Missing {
 const lostServices = fact(
   "lostServices",
   "MeshConfig",
-  [servicesOfProviders, entriesOfProviders],
+  [servicesOfProviders, entriesOfProviders, gatewaysGeneratingForProviders],
   (config, mesh): ReadonlyMap<string, LostService> => {
     const { domain } = mesh.settings;
     const namespacesOf = new Map<string, Set<string>>();
@@ -93,9 +101,11 @@ const lostServices = fact(
       namespacesOf.set(host, (namespacesOf.get(host) ?? new Set()).add(metadata.namespace));
     for (const service of mesh.related(servicesOfProviders, config)) add(hostOfService(service, domain), service);
     for (const entry of mesh.related(entriesOfProviders, config)) for (const host of entry.spec.hosts) add(host, entry);
+    const isGenerated = (host: string) =>
+      !namespacesOf.has(host) && mesh.hasUnder(gatewaysGeneratingForProviders, host);
     const lost = new Map<string, LostService>();
     for (const service of new Set(config.mesh.extensionProviders.flatMap((one) => serviceCalledBy(one) ?? []))) {
-      const found = lostService(service, namespacesOf, domain);
+      const found = isGenerated(partsOf(service).host) ? undefined : lostService(service, namespacesOf, domain);
       if (found !== undefined) lost.set(service, found);
     }
     return lost;

@@ -10,6 +10,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import type { ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { listenersOf } from "../../mesh/gateways/route-acceptance.ts";
 import {
+  gatewaysGeneratingForRoute,
   gatewaysOfRoute,
   listenerSetsOfRoute,
   type KubernetesRoute,
@@ -56,7 +57,10 @@ const parentNamesakes = fact("parentNamesakes", "key", [gatewaysNamedLikeParent]
 );
 const namesakes = forWording(parentNamesakes);
 
-const reads = [gatewaysOfRoute, listenerSetsOfRoute, servicesOfRoute, serviceEntriesOfRoute, namesakes] as const;
+const reads = [
+  ...[gatewaysOfRoute, listenerSetsOfRoute, servicesOfRoute, serviceEntriesOfRoute, gatewaysGeneratingForRoute],
+  namesakes,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteParentNotFound = defineRule({
@@ -95,9 +99,11 @@ export const httpRouteParentNotFound = defineRule({
         continue;
       }
       const kind = parent.kind === "Gateway" ? "KubernetesGateway" : parent.kind;
-      const object = found[parent.kind].get(`${parent.namespace}/${parent.name}`);
+      const name = `${parent.namespace}/${parent.name}`;
+      const object = found[parent.kind].get(name);
       if (object !== undefined) yield* withoutPlace(object, ref, route, at);
-      else if (mesh.knows(kind)) yield missing(kind, parent, at, mesh);
+      else if (mesh.knows(kind) && !(kind === "Service" && mesh.hasUnder(gatewaysGeneratingForRoute, name)))
+        yield missing(kind, parent, at, mesh);
     }
   },
 });
