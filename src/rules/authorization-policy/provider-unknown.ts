@@ -8,7 +8,7 @@ export const authorizationPolicyProviderUnknown = defineRule({
   id: "authorization-policy-provider-unknown",
   subject: "AuthorizationPolicy",
   reads: [meshConfigsOfProvider, ...providerServiceReads],
-  worksWithout: ["Service", "ServiceEntry"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],

@@ -18,7 +18,7 @@ export const telemetryProviderUnknown = defineRule({
   id: "telemetry-provider-unknown",
   subject: "Telemetry",
   reads: [meshConfigsOfTelemetry, ...providerServiceReads],
-  worksWithout: ["Service", "ServiceEntry"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   summary:

@@ -13,7 +13,7 @@ export const workloadAccountChanged = defineRule({
   id: "workload-account-changed",
   subject: "Workload",
   reads: [policiesOfAccount, ...whatRunsAsAccount],
-  worksWithout: ["WorkloadEntry", "ServiceEntry", "KubernetesGateway"],
+  worksWithout: ["WorkloadEntry", "WorkloadGroup", "ServiceEntry", "KubernetesGateway"],
   mode: "warn",
   onlyOwnChanges: true,
   since: "0.1.0",
