@@ -155,6 +155,16 @@ export const whatRunsAsAccount = [
 
 /** A workload and the policies that name its service account in full. */
 export const policiesOfAccount = relation("policiesOfAccount", workloadsOfAccount.to, policyByAccount);
+/** A WorkloadEntry and the policies that name its service account in full. */
+export const policiesOfEntryAccount = relation("policiesOfEntryAccount", workloadEntriesOfAccount.to, policyByAccount);
+/** A WorkloadGroup and the policies that name the service account of its machines in full. */
+export const policiesOfGroupAccount = relation("policiesOfGroupAccount", workloadGroupsOfAccount.to, policyByAccount);
+
+/** The service account of a workload, or the one that machines outside of Kubernetes are said to have. */
+export function accountOf(of: ObjectOf<"Workload"> | ObjectOf<"WorkloadEntry"> | ObjectOf<"WorkloadGroup">): string {
+  if (of.kind === "Workload") return of.pod.serviceAccountName;
+  return of.kind === "WorkloadEntry" ? accountOfEntry(of) : accountOfGroup(of);
+}
 
 /** Whether a policy names a caller with this account, or all those of its namespace. */
 export const namesAccount = (
