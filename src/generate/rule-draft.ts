@@ -255,4 +255,7 @@ const bodies: Partial<Record<Kind, string>> = {
   WorkloadEntry: `spec:
   address: 192.0.2.1
   labels: { app: cart }`,
+  WorkloadGroup: `spec:
+  metadata: { labels: { app: cart } }
+  template: { serviceAccount: cart }`,
 };

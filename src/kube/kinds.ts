@@ -28,6 +28,7 @@ import {
   virtualService,
   wasmPlugin,
   workloadEntry,
+  workloadGroup,
 } from "./schemas.ts";
 import { readWorkload } from "./workload.ts";
 
@@ -151,6 +152,8 @@ export const kinds = {
   Sidecar: entry([networking("Sidecar", "sidecars")], sidecar),
   ProxyConfig: entry([{ ...networking("ProxyConfig", "proxyconfigs"), versions: ["v1beta1"] }], proxyConfig),
   WorkloadEntry: entry([networking("WorkloadEntry", "workloadentries")], workloadEntry),
+  /** What istiod makes WorkloadEntries of, for machines that register themselves. */
+  WorkloadGroup: entry([networking("WorkloadGroup", "workloadgroups")], workloadGroup),
   Service: entry([core("Service", "services", true)], service),
   NetworkPolicy: entry([kubernetesNetworking("NetworkPolicy", "networkpolicies", true)], networkPolicy),
   /** Routes that istiod serves at its ingress gateway, if their class is Istio's. */

@@ -214,6 +214,13 @@ export const workloadEntry = record({
   spec: record({ address: text, labels: map(text), network: text, serviceAccount: text, ports: map(uint32) }),
 });
 
+export const workloadGroup = record({
+  spec: record({
+    metadata: record({ labels: map(text) }),
+    template: record({ labels: map(text), serviceAccount: text }),
+  }),
+});
+
 export const networkPolicy = record({
   spec: record({
     podSelector: labelSelector,

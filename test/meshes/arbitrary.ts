@@ -337,6 +337,10 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     labels: podLabels,
     serviceAccount: fc.constantFrom(undefined, undefined, "vm"),
   }),
+  WorkloadGroup: fc.record({
+    metadata: fc.record({ labels: podLabels }),
+    template: fc.record({ labels: podLabels, serviceAccount: fc.constantFrom(undefined, "vm", "x") }),
+  }),
   MeshwardIntent: fc.record({
     to: fc.constantFrom<unknown>(
       { service: "x" },

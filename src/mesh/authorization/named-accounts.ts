@@ -40,6 +40,16 @@ const workloadEntriesOfAccount = relation(
       : [],
   ),
 );
+/** A policy and the WorkloadGroups whose machines have a service account that it names. */
+const workloadGroupsOfAccount = relation(
+  "workloadGroupsOfAccount",
+  policyByAccount,
+  index("WorkloadGroup", (group, settings) =>
+    isServed(group, settings)
+      ? [accountKey({ namespace: group.metadata.namespace, account: accountOfGroup(group) })]
+      : [],
+  ),
+);
 /** A policy and the ServiceEntries with an endpoint that has a service account that it names. */
 const serviceEntriesOfAccount = relation(
   "serviceEntriesOfAccount",
@@ -73,6 +83,12 @@ const workloadEntriesBesideAccount = relation(
   policyByNamespaceOfAccount,
   index("WorkloadEntry", (entry, settings) => (isServed(entry, settings) ? [entry.metadata.namespace] : [])),
 );
+/** A policy and the WorkloadGroups there. */
+const workloadGroupsBesideAccount = relation(
+  "workloadGroupsBesideAccount",
+  policyByNamespaceOfAccount,
+  index("WorkloadGroup", (group, settings) => (isServed(group, settings) ? [group.metadata.namespace] : [])),
+);
 /** A policy and the ServiceEntries there with accounts of endpoints. */
 const serviceEntriesBesideAccount = relation(
   "serviceEntriesBesideAccount",
@@ -90,11 +106,15 @@ const gatewaysBesideAccount = relation(
 const accountsOfNamespace = fact(
   "accountsOfNamespace",
   "key",
-  [workloadsBesideAccount, workloadEntriesBesideAccount, serviceEntriesBesideAccount, gatewaysBesideAccount],
+  [
+    ...[workloadsBesideAccount, workloadEntriesBesideAccount, workloadGroupsBesideAccount],
+    ...[serviceEntriesBesideAccount, gatewaysBesideAccount],
+  ],
   (namespace, mesh): ReadonlySet<string> =>
     new Set([
       ...mesh.under(workloadsBesideAccount, [namespace]).map(({ pod }) => pod.serviceAccountName),
       ...mesh.under(workloadEntriesBesideAccount, [namespace]).map(accountOfEntry),
+      ...mesh.under(workloadGroupsBesideAccount, [namespace]).map(accountOfGroup),
       ...mesh.under(serviceEntriesBesideAccount, [namespace]).flatMap(accountsOfEndpoints),
       ...mesh.under(gatewaysBesideAccount, [namespace]).flatMap(accountsOfGateway),
     ]),
@@ -102,6 +122,11 @@ const accountsOfNamespace = fact(
 
 function accountOfEntry({ spec }: ObjectOf<"WorkloadEntry">): string {
   return spec.serviceAccount || "default";
+}
+
+/** That of the WorkloadEntries that istiod makes of it (pilot/pkg/autoregistration/controller.go workloadEntryFromGroup). */
+function accountOfGroup({ spec }: ObjectOf<"WorkloadGroup">): string {
+  return spec.template.serviceAccount || "default";
 }
 
 function accountsOfEndpoints({ spec }: ObjectOf<"ServiceEntry">): readonly string[] {
@@ -123,12 +148,23 @@ function accountsOfGateway({
 export const whatRunsAsAccount = [
   workloadsOfAccount,
   workloadEntriesOfAccount,
+  workloadGroupsOfAccount,
   serviceEntriesOfAccount,
   gatewaysOfAccount,
 ] as const;
 
 /** A workload and the policies that name its service account in full. */
 export const policiesOfAccount = relation("policiesOfAccount", workloadsOfAccount.to, policyByAccount);
+/** A WorkloadEntry and the policies that name its service account in full. */
+export const policiesOfEntryAccount = relation("policiesOfEntryAccount", workloadEntriesOfAccount.to, policyByAccount);
+/** A WorkloadGroup and the policies that name the service account of its machines in full. */
+export const policiesOfGroupAccount = relation("policiesOfGroupAccount", workloadGroupsOfAccount.to, policyByAccount);
+
+/** The service account of a workload, or the one that machines outside of Kubernetes are said to have. */
+export function accountOf(of: ObjectOf<"Workload"> | ObjectOf<"WorkloadEntry"> | ObjectOf<"WorkloadGroup">): string {
+  if (of.kind === "Workload") return of.pod.serviceAccountName;
+  return of.kind === "WorkloadEntry" ? accountOfEntry(of) : accountOfGroup(of);
+}
 
 /** A Gateway and the policies that name a service account which its pods can have. */
 export const policiesOfGatewayAccount = relation("policiesOfGatewayAccount", gatewaysOfAccount.to, policyByAccount);

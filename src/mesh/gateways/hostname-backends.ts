@@ -2,6 +2,7 @@ import type { Path } from "../../kube/read.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { isExternalName, portsOf } from "../traffic/aliased-hosts.ts";
 import { type Definition, entryByHost, serviceByHost } from "../traffic/definition-choice.ts";
+import { gatewayByGeneratedHost } from "../traffic/generated-services.ts";
 import { type BackendObject, backendsOf, type KubernetesRoute } from "./routes.ts";
 
 /** A backend that names a host. */
@@ -28,6 +29,14 @@ export const servicesOfHostnames = relation("servicesOfHostnames", routeByBacken
 
 /** A route of the Gateway API and the ServiceEntries, of any namespace, with a host that it names as a backend. */
 export const entriesOfHostnames = relation("entriesOfHostnames", routeByBackendHost, entryByHost);
+
+/** A route of the Gateway API and the Gateways for which istiod may create a Service with a host that it names as a backend. */
+export const gatewaysGeneratingForHostname = relation(
+  "gatewaysGeneratingForHostname",
+  routeByBackendHost,
+  gatewayByGeneratedHost,
+  "identity",
+);
 
 /** What defines a host. */
 export interface DefinedHost {

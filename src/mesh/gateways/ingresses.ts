@@ -5,6 +5,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Service } from "../membership/services.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { serviceByName } from "../objects/indexes.ts";
+import { gatewayByGeneratedService } from "../traffic/generated-services.ts";
 import { coveringHosts } from "../traffic/hosts.ts";
 
 // What istiod makes of Ingresses: a Gateway of each, and a VirtualService for each host of all of them together (Istio
@@ -134,6 +135,13 @@ const ingressByService = index("Ingress", (ingress, settings) =>
 );
 /** An Ingress that istiod may serve, and the Services that it names. */
 export const servicesOfIngress = relation("servicesOfIngress", ingressByService, serviceByName);
+/** An Ingress that istiod may serve, and the Gateways for which istiod may create a Service that it names. */
+export const gatewaysGeneratingForIngress = relation(
+  "gatewaysGeneratingForIngress",
+  ingressByService,
+  gatewayByGeneratedService,
+  "identity",
+);
 
 /** Ingresses that istiod may serve, by their hosts. */
 export const ingressByHost = index("Ingress", (ingress, settings) =>

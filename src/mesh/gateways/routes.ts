@@ -1,6 +1,7 @@
 import type { ObjectOf } from "../../kube/object.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
+import { gatewayByGeneratedService } from "../traffic/generated-services.ts";
 
 export type KubernetesRoute = ObjectOf<"KubernetesRoute">;
 /** Whether a route is for requests of HTTP, as opposed to connections. */
@@ -143,13 +144,17 @@ export const listenerSetsOfStream = relation(
   streamRoutesOfListenerSet.from,
 );
 
+const routeByService = index("KubernetesRoute", (route) =>
+  namesOf([...parentsOf(route), ...[...backendsOf(route)].map(({ ref }) => backendOf(ref, route))], "Service"),
+);
 /** A route of the Gateway API and the Services that it names as its parents or as its backends. */
-export const servicesOfRoute = relation(
-  "servicesOfRoute",
-  index("KubernetesRoute", (route) =>
-    namesOf([...parentsOf(route), ...[...backendsOf(route)].map(({ ref }) => backendOf(ref, route))], "Service"),
-  ),
-  serviceByName,
+export const servicesOfRoute = relation("servicesOfRoute", routeByService, serviceByName);
+/** A route of the Gateway API and the Gateways for which istiod may create a Service that it names as a parent or as a backend. */
+export const gatewaysGeneratingForRoute = relation(
+  "gatewaysGeneratingForRoute",
+  routeByService,
+  gatewayByGeneratedService,
+  "identity",
 );
 
 /** A Service and the routes of the Gateway API that name it as their parent, so that they route requests to it. */

@@ -67,12 +67,27 @@ export const nameOverride = "gateway.istio.io/name-override";
  * pilot/pkg/config/kube/gateway/gateway_collection.go, gatewaycommon/gateway_utils.go GetDefaultName). The classes for
  * waypoints and east-west gateways get no suffix (classinfo.go DisableNameSuffix).
  */
-export function serviceAccountOf({ metadata, spec }: KubernetesGateway): string {
-  const { name, annotations } = metadata;
-  const suffix = withoutSuffix.has(spec.gatewayClassName) ? "" : `-${spec.gatewayClassName}`;
-  return annotations[gatewayServiceAccount] || `${name}${suffix}`;
+export const serviceAccountOf = (gateway: KubernetesGateway): string =>
+  gateway.metadata.annotations[gatewayServiceAccount] || defaultNameOf(gateway);
+
+function defaultNameOf({ metadata: { name }, spec: { gatewayClassName } }: KubernetesGateway): string {
+  return withoutSuffix.has(gatewayClassName) ? name : `${name}-${gatewayClassName}`;
 }
 const withoutSuffix: ReadonlySet<string> = new Set([waypointClass, "istio-east-west"]);
+
+/**
+ * The names that the Service may have which istiod creates for a Gateway beside the Deployment, if it is in no file (Istio
+ * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway,
+ * manifests/charts/istio-control/istio-discovery/files/kube-gateway.yaml, waypoint.yaml). Which controller a class that is not Istio's
+ * belongs to is not known here, so it may be that of ingress gateways, of waypoints, or another one, which often do the same.
+ */
+export function namesOfGeneratedService(gateway: KubernetesGateway): readonly string[] {
+  if (gateway.spec.gatewayClassName === "istio-remote" || isDeployedByHand(gateway)) return [];
+  const { name, annotations } = gateway.metadata;
+  const chosen = annotations[nameOverride];
+  if (chosen) return [chosen];
+  return hasClassOfIstio(gateway) ? [defaultNameOf(gateway)] : [defaultNameOf(gateway), name];
+}
 
 /**
  * Whether istiod could have created this workload for the Gateway: it is the one that the workload names, and would have

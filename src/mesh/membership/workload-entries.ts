@@ -1,6 +1,7 @@
 import { type ObjectOf, readObject, type Labels } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
+import { keysOfLabels } from "../objects/label-keys.ts";
 import { isServed } from "../objects/revision.ts";
 import type { MachineKind } from "./capture.ts";
 import type { Workload } from "./workloads.ts";
@@ -15,6 +16,26 @@ export const labelsOfWorkloadEntry = ({ metadata, spec }: WorkloadEntry): Labels
   ...spec.labels,
   ...metadata.labels,
 });
+
+type WorkloadGroup = ObjectOf<"WorkloadGroup">;
+
+/**
+ * The labels of the WorkloadEntry that istiod makes for each machine that registers with a WorkloadGroup. The machine can add others
+ * (Istio pilot/pkg/autoregistration/controller.go workloadEntryFromGroup).
+ */
+export const labelsOfWorkloadGroup = ({ spec }: WorkloadGroup): Labels => ({
+  ...spec.template.labels,
+  ...spec.metadata.labels,
+});
+
+/** The labels of machines outside of Kubernetes: those of one that is registered, or of those that may register. */
+export const labelsOfMachines = (of: WorkloadEntry | WorkloadGroup): Labels =>
+  of.kind === "WorkloadEntry" ? labelsOfWorkloadEntry(of) : labelsOfWorkloadGroup(of);
+
+/** WorkloadGroups by the labels of their machines. */
+export const workloadGroupByLabel = index("WorkloadGroup", (group, settings) =>
+  isServed(group, settings) ? keysOfLabels(group.metadata.namespace, labelsOfWorkloadGroup(group)) : [],
+);
 
 /** A namespace and its WorkloadEntries, which ServiceEntries in it select. */
 export const workloadEntriesOfNamespace = relation(

@@ -5,6 +5,7 @@ import type { MeshView } from "../../view/view.ts";
 import { listens } from "../authorization/enforcement.ts";
 import { captureOf, isEnrolled } from "../membership/capture.ts";
 import { captured } from "../membership/captured.ts";
+import { isNeverRedirected, portsOfProbes } from "../membership/interception.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { formerOf, type Workload } from "../membership/workloads.ts";
 import {
@@ -77,6 +78,8 @@ interface Known {
 /** Workloads with these labels, as one data plane captures them. */
 interface Asked {
   readonly labels: Labels;
+  /** Undefined: workloads that are created later. */
+  readonly pod?: Workload["pod"];
   readonly plane: Plane;
   readonly who: AcceptedPlaintext["who"];
   readonly known: Known | undefined;
@@ -129,7 +132,7 @@ class Search {
       const planes = planesOf(workload, this.#after);
       const known = before === undefined ? undefined : this.#known(before);
       const who = planes.length === 1 ? "existing" : "possible";
-      for (const plane of planes) this.#add({ labels: workload.pod.labels, plane, who, known });
+      for (const plane of planes) this.#add({ labels: workload.pod.labels, pod: workload.pod, plane, who, known });
     }
   }
 
@@ -184,12 +187,13 @@ class Search {
     const modes = this.#is.of(asked.labels, asked.plane);
     // Workloads with the same modes before and after the change accept the same.
     const alike = this.#seen.next(modes).next(asked.known ?? isNew);
-    const by = `${asked.who} ${asked.plane}`;
+    const unread = portsOfProxy(asked, modes);
+    const by = `${asked.who} ${asked.plane} ${unread.join(" ")}`;
     if (alike.value?.has(by)) return;
     (alike.value ??= new Set()).add(by);
     if (acceptsPlaintext(modes.mode)) this.#addPlace(asked, undefined, modes.mode);
     for (const [port, mode] of modes.ports)
-      if (acceptsPlaintext(mode) && !(acceptsPlaintext(modes.mode) && mode.by === modes.mode.by))
+      if (acceptsPlaintext(mode) && !isOfWhole(mode, modes) && !unread.includes(port))
         this.#addPlace(asked, port, mode);
   }
 
@@ -213,6 +217,19 @@ class Search {
     return acceptsPlaintext(port === undefined ? other.mode : atPort(other, port)) ? undefined : plane;
   }
 }
+
+/** Whether the policy that decides about all other ports accepts plaintext there too. */
+const isOfWhole = (mode: EffectiveMode, modes: Modes): boolean =>
+  acceptsPlaintext(modes.mode) && mode.by === modes.mode.by;
+
+/**
+ * The ports with a mode at which the sidecar itself answers probes, whatever the mode is: peer-authentication-port-unknown reports that it
+ * has no effect.
+ */
+const portsOfProxy = ({ plane, pod }: Asked, { ports }: Modes): readonly number[] =>
+  plane === "ambient" || ports.size === 0
+    ? []
+    : [...portsOfProbes].filter((port) => ports.has(port) && (pod === undefined || isNeverRedirected(pod, port)));
 
 /** Stands for what is known of a workload that did not exist. */
 const isNew: Known = { modes: [] };

@@ -3,12 +3,21 @@ import { clientProxies } from "../membership/clients.ts";
 import { namespaceByName, serviceByNamespace } from "../objects/indexes.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
 import { type DestinationRule, destinationRuleByHost, hostOfRule } from "./destination-rules.ts";
+import { gatewayByGeneratedHost } from "./generated-services.ts";
 import { namespaceOfHost } from "./hosts.ts";
 
 /** A DestinationRule and the Service of its host. */
 export const servicesOfDestinationRule = relation("servicesOfDestinationRule", destinationRuleByHost, serviceByHost);
 /** A DestinationRule and the ServiceEntries that define its host, exactly as written. */
 export const entriesOfDestinationRule = relation("entriesOfDestinationRule", destinationRuleByHost, entryByHost);
+
+/** A DestinationRule and the Gateways for which istiod may create a Service with its host. */
+export const gatewaysGeneratingForDestinationRule = relation(
+  "gatewaysGeneratingForDestinationRule",
+  destinationRuleByHost,
+  gatewayByGeneratedHost,
+  "identity",
+);
 
 /** What defines the host of a DestinationRule; empty for a wildcard. */
 export const definitionsOfRule = (

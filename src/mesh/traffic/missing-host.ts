@@ -4,6 +4,7 @@ import { isWildcard, namespaceOfHost } from "./hosts.ts";
 import {
   isCoveredByWildcard,
   isRegistryComplete,
+  isUndefinedHost,
   mostNamesakes,
   namesNearby,
   neighbours,
@@ -16,7 +17,7 @@ export const isLookedUp = (host: string): boolean =>
   host !== "" && !isWildcard(host) && !host.endsWith(".svc.clusterset.local");
 
 const isMissing = (host: string, mesh: MeshView<typeof registeredHost>): boolean =>
-  isLookedUp(host) && mesh.get(registeredHost, host).definitions.length === 0;
+  isLookedUp(host) && isUndefinedHost(mesh.get(registeredHost, host));
 
 /** What to say of a host that nothing defines. */
 export interface MissingHost {

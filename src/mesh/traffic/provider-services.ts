@@ -15,6 +15,7 @@ import type { MeshSettings } from "../../view/settings.ts";
 import { type Definition, entryByHost, serviceByHost, serviceVisibleTo } from "./definition-choice.ts";
 import { destinationRuleByHost } from "./destination-rules.ts";
 import { includesNamespace } from "./export-to.ts";
+import { gatewayByGeneratedHost } from "./generated-services.ts";
 import { coveringHostsOfAll, hostOfService, namespaceOfHost } from "./hosts.ts";
 import { isRegistryComplete } from "./registry.ts";
 
@@ -79,6 +80,13 @@ export const hostOfProvider = index("MeshConfig", hostsCalled);
 const servicesOfProviders = relation("servicesOfProviders", hostOfProvider, serviceByHost);
 /** A MeshConfig and the ServiceEntries with the hosts that its extension providers call. */
 const entriesOfProviders = relation("entriesOfProviders", hostOfProvider, entryByHost);
+/** A MeshConfig and the Gateways for which istiod may create a Service that its extension providers call. */
+const gatewaysGeneratingForProviders = relation(
+  "gatewaysGeneratingForProviders",
+  hostOfProvider,
+  gatewayByGeneratedHost,
+  "identity",
+);
 /** A MeshConfig and all Services of the namespaces of these hosts. */
 const servicesNearProviders = relation(
   "servicesNearProviders",
@@ -129,7 +137,7 @@ interface Found {
 const providerTargets = fact(
   "providerTargets",
   "MeshConfig",
-  [servicesOfProviders, entriesOfProviders, destinationRulesOfProviders],
+  [servicesOfProviders, entriesOfProviders, destinationRulesOfProviders, gatewaysGeneratingForProviders],
   (config, mesh): ReadonlyMap<string, Target> => {
     const { domain } = mesh.settings;
     const definitionsOf = new DefinitionsByHost(
@@ -145,7 +153,9 @@ const providerTargets = fact(
     const targets = new Map<string, Target>();
     for (const called of config.mesh.extensionProviders.map(calledBy)) {
       if (called === undefined || targets.has(keyOf(called))) continue;
-      const target = targetOf(called, definitionsOf, domain);
+      const { host } = partsOfService(called.service);
+      const isGenerated = definitionsOf.of(host).length === 0 && mesh.hasUnder(gatewaysGeneratingForProviders, host);
+      const target = isGenerated ? { definitions: [] } : targetOf(called, definitionsOf, domain);
       targets.set(keyOf(called), isLost(target) ? target : (unusablePort(called, target, isUpgraded) ?? target));
     }
     return targets;

@@ -4,6 +4,7 @@ import { Candidates } from "../../text/nearest.ts";
 import { isServed } from "../objects/revision.ts";
 import { isAlias, isExternalName, portsOf, type RoutedAlias, routedAlias } from "./aliased-hosts.ts";
 import { type Definition, entryByHost, serviceByHost } from "./definition-choice.ts";
+import { gatewayByGeneratedHost } from "./generated-services.ts";
 import { coveringHosts, fullHost, hostKey, isWildcard, namespaceOfHost } from "./hosts.ts";
 import { trafficOf, type VirtualService } from "./virtual-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -34,6 +35,14 @@ export const servicesOfVirtualService = relation("servicesOfVirtualService", hos
 /** A VirtualService and the ServiceEntries that define hosts which it routes or sends requests to. */
 export const entriesOfVirtualService = relation("entriesOfVirtualService", hostsOfVirtualService, entryByHost);
 
+/** A VirtualService and the Gateways for which istiod may create a Service whose host it routes or sends requests to. */
+const gatewaysGeneratingForVirtualService = relation(
+  "gatewaysGeneratingForVirtualService",
+  hostsOfVirtualService,
+  gatewayByGeneratedHost,
+  "identity",
+);
+
 /** A VirtualService and the ServiceEntries with a wildcard that covers a host which it sends requests to. */
 const wildcardsOverVirtualService = relation(
   "wildcardsOverVirtualService",
@@ -50,6 +59,8 @@ const wildcardsOverVirtualService = relation(
 /** What the registry has for a host. */
 export interface RegisteredHost {
   readonly definitions: readonly Definition[];
+  /** Whether istiod may create a Service for it, that of a Gateway, which is not known. */
+  readonly mayBeGenerated: boolean;
   /** All ports of the definitions; undefined: they are not decided by them, as for an ExternalName. */
   readonly ports: ReadonlySet<number> | undefined;
   /** Where routes to the host lead, if it is that of an ExternalName alone. */
@@ -60,18 +71,25 @@ export interface RegisteredHost {
 export const registeredHost = fact(
   "registeredHost",
   "key",
-  [servicesOfVirtualService, entriesOfVirtualService, routedAlias],
+  [servicesOfVirtualService, entriesOfVirtualService, gatewaysGeneratingForVirtualService, routedAlias],
   (host, mesh): RegisteredHost => {
     const definitions = [
       ...mesh.under(servicesOfVirtualService, [host]),
       ...mesh.under(entriesOfVirtualService, [host]),
     ];
     const [only, ...others] = definitions;
+    if (only === undefined && mesh.hasUnder(gatewaysGeneratingForVirtualService, host))
+      return { definitions, mayBeGenerated: true, ports: undefined };
+    const mayBeGenerated = false;
     if (only?.kind === "Service" && isAlias(only) && others.length === 0)
-      return { definitions, ports: undefined, alias: mesh.get(routedAlias, only) };
-    return { definitions, ports: definitions.some(isExternalName) ? undefined : portsOf(definitions) };
+      return { definitions, mayBeGenerated, ports: undefined, alias: mesh.get(routedAlias, only) };
+    return { definitions, mayBeGenerated, ports: definitions.some(isExternalName) ? undefined : portsOf(definitions) };
   },
 );
+
+/** Whether nothing that is known defines a host or will do so. */
+export const isUndefinedHost = ({ definitions, mayBeGenerated }: RegisteredHost): boolean =>
+  definitions.length === 0 && !mayBeGenerated;
 
 /** Whether a ServiceEntry covers a host by a wildcard only. Envoy then has no cluster for the host itself. */
 export const isCoveredByWildcard = (host: string, mesh: MeshView<typeof wildcardsOverVirtualService>): boolean =>

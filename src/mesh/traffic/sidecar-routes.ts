@@ -112,10 +112,11 @@ class SidecarRoutes {
     return owner !== undefined && isImported && this.#sees(this.#mesh.get(registeredHost, host)) === true;
   }
 
-  /** Undefined: not all kinds are known that could define the host. */
-  #sees({ definitions }: RegisteredHost): boolean | undefined {
+  /** Undefined: not all kinds are known that could define the host, or istiod may create a Service for it. */
+  #sees({ definitions, mayBeGenerated }: RegisteredHost): boolean | undefined {
     const { name } = this.#namespace.metadata;
     if (definitions.some((one) => includesNamespace(serviceVisibleTo(one, this.#mesh.settings), name))) return true;
+    if (mayBeGenerated) return undefined;
     return this.#mesh.knows("Service") && this.#mesh.knows("ServiceEntry") ? false : undefined;
   }
 

@@ -11,7 +11,7 @@ export const authorizationPolicyAccountUnknown = defineRule({
   id: "authorization-policy-account-unknown",
   subject: "AuthorizationPolicy",
   reads: [...whatRunsAsAccount, similarAccounts],
-  worksWithout: ["WorkloadEntry", "ServiceEntry", "KubernetesGateway"],
+  worksWithout: ["WorkloadEntry", "WorkloadGroup", "ServiceEntry", "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",

@@ -9,7 +9,7 @@ export const authorizationPolicyProviderUnknown = defineRule({
   id: "authorization-policy-provider-unknown",
   subject: "AuthorizationPolicy",
   reads: [meshConfigsOfProvider, ...providerServiceReads],
-  worksWithout: ["DestinationRule", "Service", "ServiceEntry"],
+  worksWithout: ["DestinationRule", "KubernetesGateway", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],

@@ -10,6 +10,7 @@ import { type Definition, serviceVisibleTo } from "../../mesh/traffic/definition
 import {
   definitionsOfRule,
   entriesOfDestinationRule,
+  gatewaysGeneratingForDestinationRule,
   hasOwnClients,
   hasServicesNear,
   namespaceOfClientRule,
@@ -24,6 +25,7 @@ import { forWording, type MeshView } from "../../view/view.ts";
 const reads = [
   servicesOfDestinationRule,
   entriesOfDestinationRule,
+  gatewaysGeneratingForDestinationRule,
   namespaceOfClientRule,
   clientProxies,
   hiddenFromOwnClients,
@@ -36,7 +38,7 @@ export const destinationRuleNeverUsed = defineRule({
   id: "destination-rule-never-used",
   subject: "DestinationRule",
   reads,
-  worksWithout: ["Workload"],
+  worksWithout: ["KubernetesGateway", "Workload"],
   partlyWithout: { kind: "Service", isDecided: isOutsideCluster },
   mode: "warn",
   since: "0.1.0",
@@ -49,7 +51,8 @@ export const destinationRuleNeverUsed = defineRule({
     proxies: ["sidecar", "gateway", "waypoint"],
     seen: "Clients use other TLS, other limits or no subset of this DestinationRule. `istioctl proxy-config clusters` shows another object, or none, in the column DESTINATION RULE.",
     wayOut: "Nothing is broken by this object. If clients need its settings, move it to the namespace of the service.",
-    silentWhen: "The host is a wildcard or for a cluster set.",
+    silentWhen:
+      "The host is a wildcard or for a cluster set, or that of the Service `NAME-CLASS` that istiod creates for a Gateway of the Gateway API.",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
@@ -60,7 +63,7 @@ export const destinationRuleNeverUsed = defineRule({
     const [only, ...others] = definitions;
     if (only?.kind === "Service" && isAlias(only) && others.length === 0) yield otherName(host, only);
     else if (definitions.length > 0) yield* elsewhere(rule, host, definitions, mesh);
-    else yield unknownHost(rule, host, mesh);
+    else if (!mesh.hasUnder(gatewaysGeneratingForDestinationRule, host)) yield unknownHost(rule, host, mesh);
   },
 });
 

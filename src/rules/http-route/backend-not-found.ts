@@ -7,6 +7,7 @@ import {
   anyNamespace,
   type DefinedHost,
   definitionsOfBackendHost,
+  gatewaysGeneratingForHostname,
   isHostname,
 } from "../../mesh/gateways/hostname-backends.ts";
 import { hasClassOfIstio, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
@@ -15,6 +16,7 @@ import {
   type BackendObject,
   backendOf,
   backendsOf,
+  gatewaysGeneratingForRoute,
   gatewaysOfRoute,
   type KubernetesRoute,
   servicesOfRoute,
@@ -26,7 +28,10 @@ import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import { isForOtherControllers } from "../../mesh/waypoints/other-controllers.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [servicesOfRoute, definitionsOfBackendHost, isForOtherControllers, gatewaysOfRoute, routedAlias] as const;
+const reads = [
+  ...[servicesOfRoute, definitionsOfBackendHost, isForOtherControllers, gatewaysOfRoute, routedAlias],
+  ...[gatewaysGeneratingForRoute, gatewaysGeneratingForHostname],
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteBackendNotFound = defineRule({
@@ -47,7 +52,7 @@ export const httpRouteBackendNotFound = defineRule({
     seen: "Requests for this backend get 500, so its share of the requests fails; if the whole route is invalid, all of them. If the Service does not exist, the condition `ResolvedRefs` of the route is False, with reason `BackendNotFound`.",
     wayOut: "Apply the previous version of the route, or give the backend weight 0.",
     silentWhen:
-      "The backend has weight 0 and is not a mirror, or the Services are not known. The backend is of a kind that istiod reads if it is set to, such as InferencePool, or of a group that is not Istio's, and no parent is known to be a Gateway of Istio's classes. A host of another namespace that is not exported to the clients. All parents are Gateways of classes other than Istio's, or Services with waypoints of such classes.",
+      "The backend has weight 0 and is not a mirror, or the Services are not known. A Gateway exists for which istiod creates a Service of that name, `NAME-CLASS`. The backend is of a kind that istiod reads if it is set to, such as InferencePool, or of a group that is not Istio's, and no parent is known to be a Gateway of Istio's classes. A host of another namespace that is not exported to the clients. All parents are Gateways of classes other than Istio's, or Services with waypoints of such classes.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -97,14 +102,15 @@ interface Wanted {
 
 function* ofService(service: Service | undefined, wanted: Wanted, mesh: View): Iterable<Problem> {
   const { namespace, name, port, at, isMirror, lost } = wanted;
-  if (service === undefined)
+  if (service === undefined) {
+    if (mesh.hasUnder(gatewaysGeneratingForRoute, `${namespace}/${name}`)) return;
     yield {
       at,
       message: `Service ${namespace}/${name} does not exist: ${lost}`,
       evidence: [absent("Service", namespace, name)],
       ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
     };
-  else if (service.spec.type === "ExternalName") yield* ofAlias(service, wanted, mesh);
+  } else if (service.spec.type === "ExternalName") yield* ofAlias(service, wanted, mesh);
   else if (!service.spec.ports.some((one) => one.port === port)) {
     const meant = portMeant([service], port);
     yield {
@@ -174,7 +180,7 @@ function* undefinedHost(
   const host = JSON.stringify(name);
   if (defined === undefined) {
     const namespace = namespaceOfHost(name, mesh.settings.domain);
-    if (mesh.knows("ServiceEntry"))
+    if (mesh.knows("ServiceEntry") && !mesh.hasUnder(gatewaysGeneratingForHostname, name))
       yield {
         at: [...at, "name"],
         message: `Host ${host} is no Service and no ServiceEntry${isMirror ? " of the namespace of the route" : ""}: ${lost}`,

@@ -11,6 +11,7 @@ import type { ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { listenersOf } from "../../mesh/gateways/route-acceptance.ts";
 import { routePortsOfDefinition } from "../../mesh/gateways/route-ports.ts";
 import {
+  gatewaysGeneratingForRoute,
   gatewaysOfRoute,
   isOfRequests,
   listenerSetsOfRoute,
@@ -58,7 +59,10 @@ const parentNamesakes = fact("parentNamesakes", "key", [gatewaysNamedLikeParent]
 );
 const namesakes = forWording(parentNamesakes);
 
-const reads = [gatewaysOfRoute, listenerSetsOfRoute, servicesOfRoute, serviceEntriesOfRoute, namesakes] as const;
+const reads = [
+  ...[gatewaysOfRoute, listenerSetsOfRoute, servicesOfRoute, serviceEntriesOfRoute, gatewaysGeneratingForRoute],
+  namesakes,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const httpRouteParentNotFound = defineRule({
@@ -98,9 +102,11 @@ export const httpRouteParentNotFound = defineRule({
         continue;
       }
       const kind = parent.kind === "Gateway" ? "KubernetesGateway" : parent.kind;
-      const object = found[parent.kind].get(`${parent.namespace}/${parent.name}`);
+      const name = `${parent.namespace}/${parent.name}`;
+      const object = found[parent.kind].get(name);
       if (object !== undefined) yield* withoutPlace(object, ref, route, at);
-      else if (mesh.knows(kind)) yield missing(kind, parent, at, mesh);
+      else if (mesh.knows(kind) && !(kind === "Service" && mesh.hasUnder(gatewaysGeneratingForRoute, name)))
+        yield missing(kind, parent, at, mesh);
     }
   },
 });

@@ -3,6 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
 import {
+  gatewaysGeneratingForIngress,
   type Ingress,
   type IngressRule,
   isServedByIstio,
@@ -11,13 +12,14 @@ import {
   servicesOfIngress,
 } from "../../mesh/gateways/ingresses.ts";
 import type { Service } from "../../mesh/membership/services.ts";
+import type { MeshView } from "../../view/view.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
 
 export const ingressBackendNotFound = defineRule({
   id: "ingress-backend-not-found",
   subject: "Ingress",
-  reads: [isServedByIstio, servicesOfIngress],
-  worksWithout: ["IngressClass"],
+  reads: [isServedByIstio, servicesOfIngress, gatewaysGeneratingForIngress],
+  worksWithout: ["IngressClass", "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -47,7 +49,7 @@ export const ingressBackendNotFound = defineRule({
     for (const rule of rulesOfIngress(ingress)) {
       yield;
       const service = services.get(rule.backend.service?.name ?? "");
-      const problem = problemOf(rule, ingress, service);
+      const problem = problemOf(rule, ingress, service, mesh);
       if (problem === undefined) continue;
       const isGuess = service === undefined && !mesh.knowsAll("Service") && rule.backend.service !== undefined;
       yield isGuess ? { ...problem, guess: "all Services" } : problem;
@@ -59,12 +61,14 @@ function problemOf(
   { at, backend }: IngressRule,
   { metadata: { namespace } }: Ingress,
   service: Service | undefined,
+  mesh: MeshView<typeof gatewaysGeneratingForIngress>,
 ): Problem | undefined {
   const place = [...at, "backend"];
   if (backend.service === undefined)
     return { at: place, message: "The backend is no Service, so istiod ignores this path", fix: "Name a Service." };
   const { name } = backend.service;
   if (service !== undefined) return portProblem(backend, service, [...place, "service", "port"]);
+  if (mesh.hasUnder(gatewaysGeneratingForIngress, `${namespace}/${name}`)) return undefined;
   return {
     at: [...place, "service", "name"],
     message: `Service ${namespace}/${name} does not exist, so ${lost(backend)}`,

@@ -4,7 +4,11 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
-import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
+import {
+  labelsOfMachines,
+  labelsOfWorkloadEntry,
+  workloadGroupByLabel,
+} from "../../mesh/membership/workload-entries.ts";
 import { keysOfLabels } from "../../mesh/objects/label-keys.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { givenLabels } from "../../mesh/objects/labels.ts";
@@ -21,17 +25,28 @@ const workloadEntriesNearService = relation(
   ),
 );
 
-type Endpoint = Workload | ObjectOf<"WorkloadEntry">;
+/** A Service and the WorkloadGroups of its namespace whose machines have one label of its selector. */
+const workloadGroupsNearService = relation(
+  "workloadGroupsNearService",
+  workloadsNearService.from,
+  workloadGroupByLabel,
+);
+
+type Endpoint = Workload | ObjectOf<"WorkloadEntry"> | ObjectOf<"WorkloadGroup">;
 
 /** What has one label of the selectors of some Services, gateways included, by its labels. */
 const endpointsNearServices = fact(
   "endpointsNearServices",
   "key",
-  [workloadsNearService, workloadEntriesNearService],
+  [workloadsNearService, workloadEntriesNearService, workloadGroupsNearService],
   (key, mesh): Labelled<Endpoint> =>
     new Labelled<Endpoint>(
-      [...mesh.under(workloadsNearService, [key]), ...mesh.under(workloadEntriesNearService, [key])],
-      (one) => (one.kind === "WorkloadEntry" ? labelsOfWorkloadEntry(one) : one.pod.labels),
+      [
+        ...mesh.under(workloadsNearService, [key]),
+        ...mesh.under(workloadEntriesNearService, [key]),
+        ...mesh.under(workloadGroupsNearService, [key]),
+      ],
+      (one) => (one.kind === "Workload" ? one.pod.labels : labelsOfMachines(one)),
     ),
 );
 type View = MeshView<typeof endpointsNearServices>;
@@ -40,7 +55,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
   id: "kubernetes-service-without-endpoints",
   subject: "Service",
   reads: [endpointsNearServices],
-  worksWithout: ["WorkloadEntry"],
+  worksWithout: ["WorkloadEntry", "WorkloadGroup"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -54,7 +69,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
     seen: "Every request to the Service fails, and `kubectl get endpointslices` shows none with addresses.",
     wayOut: "Correct the selector or the targetPort, or apply the workload again that had these labels and this port.",
     silentWhen:
-      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero.",
+      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry or a WorkloadGroup is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
   },
 
@@ -134,12 +149,12 @@ const ofInjector: ReadonlySet<string> = new Set(["http-envoy-prom", "mesh-metric
 
 const declaredBy = new WeakMap<readonly Endpoint[], ReadonlySet<string> | "unknown">();
 
-/** The protocols and names of the ports of workloads; undefined: a WorkloadEntry is among them. Many Services can select the same. */
+/** The protocols and names of the ports of workloads; undefined: a WorkloadEntry or a WorkloadGroup is among them. Many Services can select the same. */
 function portsDeclared(all: readonly Endpoint[], mesh: View): ReadonlySet<string> | undefined {
   let found = declaredBy.get(all);
   if (found === undefined) {
     mesh.visited(all.length);
-    found = all.some(({ kind }) => kind === "WorkloadEntry")
+    found = all.some(({ kind }) => kind !== "Workload")
       ? "unknown"
       : new Set(all.flatMap((one) => ("pod" in one ? one.pod.ports.map(portNamed) : [])));
     declaredBy.set(all, found);

@@ -21,7 +21,7 @@ export const namespaceFollowsBrokenRoute = defineRule({
   id: "namespace-follows-broken-route",
   subject: "Namespace",
   reads,
-  worksWithout: ["Gateway", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["Gateway", "KubernetesGateway", "Service", "ServiceEntry", "Workload"],
   onlyWith: "Sidecar",
   mode: "warn",
   since: "0.1.0",

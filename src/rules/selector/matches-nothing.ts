@@ -3,7 +3,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
-import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
+import { labelsOfMachines } from "../../mesh/membership/workload-entries.ts";
 import { workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { keysOfSelector } from "../../mesh/objects/label-keys.ts";
@@ -201,6 +201,12 @@ const workloadEntriesOfNamespace = relation(
   namespaceByName,
   index("WorkloadEntry", (entry, settings) => (isServed(entry, settings) ? [entry.metadata.namespace] : [])),
 );
+/** A namespace and its WorkloadGroups. */
+const workloadGroupsOfNamespace = relation(
+  "workloadGroupsOfNamespace",
+  namespaceByName,
+  index("WorkloadGroup", (group, settings) => (isServed(group, settings) ? [group.metadata.namespace] : [])),
+);
 
 /** The pods that have one label of a selector, by the key of this label. */
 const podsWithLabel = fact(
@@ -213,13 +219,19 @@ const podsWithLabel = fact(
       (labels) => labels,
     ),
 );
-/** The labels of everything in a namespace that may run outside of Kubernetes. */
+/** The labels of everything in a namespace that may run outside of Kubernetes, also of machines that may register later. */
 const labelsOfEntries = fact(
   "labelsOfEntries",
   "Namespace",
-  [workloadEntriesOfNamespace],
+  [workloadEntriesOfNamespace, workloadGroupsOfNamespace],
   (namespace, mesh): Labelled<Labels> =>
-    new Labelled(mesh.related(workloadEntriesOfNamespace, namespace).map(labelsOfWorkloadEntry), (labels) => labels),
+    new Labelled(
+      [
+        ...mesh.related(workloadEntriesOfNamespace, namespace),
+        ...mesh.related(workloadGroupsOfNamespace, namespace),
+      ].map(labelsOfMachines),
+      (labels) => labels,
+    ),
 );
 /** Whether a namespace is known to have workloads. */
 const hasWorkloads = fact("hasWorkloads", "Namespace", [workloadsOfNamespace], ({ metadata }, mesh): boolean =>
@@ -258,7 +270,7 @@ export const selectorMatchesNothing = defineRule({
   id: "selector-matches-nothing",
   subject: [...kinds, "Gateway"],
   reads,
-  worksWithout: ["WorkloadEntry", ...kinds, "Gateway"],
+  worksWithout: ["WorkloadEntry", "WorkloadGroup", ...kinds, "Gateway"],
   mode: "warn",
   since: "0.1.0",
   // Policies are often applied before the workloads that they are for.

@@ -1,7 +1,11 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
-import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
+import {
+  labelsOfWorkloadEntry,
+  labelsOfWorkloadGroup,
+  workloadGroupByLabel,
+} from "../../mesh/membership/workload-entries.ts";
 import { workloadByLabel } from "../../mesh/membership/workloads.ts";
 import { keysOfLabels, keysOfSelector } from "../../mesh/objects/label-keys.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
@@ -43,16 +47,19 @@ const workloadEntriesNearServiceEntry = relation(
     isServed(entry, settings) ? keysOfLabels(entry.metadata.namespace, labelsOfWorkloadEntry(entry)) : [],
   ),
 );
+/** A ServiceEntry with a workloadSelector, and the WorkloadGroups of its namespace whose machines have one label of it. */
+const workloadGroupsNearServiceEntry = relation("workloadGroupsNearServiceEntry", oneLabel, workloadGroupByLabel);
 /** The labels of what has one label of the selectors of some ServiceEntries. */
 const labelsNearServiceEntries = fact(
   "labelsNearServiceEntries",
   "key",
-  [workloadsNearServiceEntry, workloadEntriesNearServiceEntry],
+  [workloadsNearServiceEntry, workloadEntriesNearServiceEntry, workloadGroupsNearServiceEntry],
   (key, mesh): Labelled<Labels> =>
     new Labelled(
       [
         ...mesh.under(workloadsNearServiceEntry, [key]).map(({ pod }) => pod.labels),
         ...mesh.under(workloadEntriesNearServiceEntry, [key]).map(labelsOfWorkloadEntry),
+        ...mesh.under(workloadGroupsNearServiceEntry, [key]).map(labelsOfWorkloadGroup),
       ],
       (labels) => labels,
     ),
@@ -70,7 +77,7 @@ export const serviceEntryWithoutEndpoints = defineRule({
   id: "service-entry-without-endpoints",
   subject: "ServiceEntry",
   reads,
-  worksWithout: ["Service", "Workload", "WorkloadEntry"],
+  worksWithout: ["Service", "Workload", "WorkloadEntry", "WorkloadGroup"],
   mode: "warn",
   since: "0.1.0",
   // Machines outside of Kubernetes may register later.

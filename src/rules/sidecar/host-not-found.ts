@@ -5,6 +5,7 @@ import { namespacesNotShown } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName, serviceByNamespace } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { entryByHost, serviceByHost } from "../../mesh/traffic/definition-choice.ts";
+import { gatewayByGeneratedHost } from "../../mesh/traffic/generated-services.ts";
 import { everyNamespace } from "../../mesh/traffic/export-to.ts";
 import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
@@ -52,17 +53,25 @@ const virtualServicesOfSidecar = relation(
     isServed(virtualService, settings) ? new Set(hostsAsWritten(virtualService, settings)) : [],
   ),
 );
+/** A Sidecar and the Gateways for which istiod may create a Service with a host that it imports by name. */
+const gatewaysGeneratingForSidecar = relation(
+  "gatewaysGeneratingForSidecar",
+  exactHosts,
+  gatewayByGeneratedHost,
+  "identity",
+);
 /** The namespaces in which a host is defined or routed. */
 const placesOfHost = fact(
   "placesOfHost",
   "key",
-  [servicesOfSidecar, serviceEntriesOfSidecar, virtualServicesOfSidecar],
+  [servicesOfSidecar, serviceEntriesOfSidecar, virtualServicesOfSidecar, gatewaysGeneratingForSidecar],
   (host, mesh): ReadonlySet<string> =>
     new Set(
       [
         ...mesh.under(servicesOfSidecar, [host]),
         ...mesh.under(serviceEntriesOfSidecar, [host]),
         ...mesh.under(virtualServicesOfSidecar, [host]),
+        ...mesh.under(gatewaysGeneratingForSidecar, [host]),
       ].map(({ metadata }) => metadata.namespace),
     ),
 );
@@ -87,6 +96,7 @@ const reads = [
   servicesOfSidecar,
   serviceEntriesOfSidecar,
   virtualServicesOfSidecar,
+  gatewaysGeneratingForSidecar,
   placesOfHost,
   namespacesOfSidecarHosts,
   namespaceOfSidecar,
@@ -100,7 +110,7 @@ export const sidecarHostNotFound = defineRule({
   id: "sidecar-host-not-found",
   subject: "Sidecar",
   reads,
-  worksWithout: ["VirtualService", "Workload"],
+  worksWithout: ["KubernetesGateway", "VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // A Sidecar is often applied before what its workloads call.

@@ -19,7 +19,7 @@ export const telemetryProviderUnknown = defineRule({
   id: "telemetry-provider-unknown",
   subject: "Telemetry",
   reads: [meshConfigsOfTelemetry, ...providerServiceReads],
-  worksWithout: ["DestinationRule", "Service", "ServiceEntry"],
+  worksWithout: ["DestinationRule", "KubernetesGateway", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   summary:

@@ -14,7 +14,13 @@ import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/a
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";
 import { fullHost } from "../../mesh/traffic/hosts.ts";
 import { isLookedUp, type MissingHost, missingHost } from "../../mesh/traffic/missing-host.ts";
-import { isRegistryComplete, type RegisteredHost, registeredHost, registryReads } from "../../mesh/traffic/registry.ts";
+import {
+  isRegistryComplete,
+  isUndefinedHost,
+  type RegisteredHost,
+  registeredHost,
+  registryReads,
+} from "../../mesh/traffic/registry.ts";
 import { portMeant } from "../../mesh/traffic/port-meant.ts";
 import { hostsWithoutSubset } from "../../mesh/traffic/subsets-nowhere.ts";
 import { subsetsOfHost } from "../../mesh/traffic/subset-targets.ts";
@@ -72,7 +78,7 @@ export const virtualServiceDestinationNotFound = defineRule({
     wayOut:
       "Set the weight of the destination to 0, or apply the previous version. If the Service was deleted, apply it again.",
     silentWhen:
-      "The host is a wildcard or for a cluster set, nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so. Or the destination names no port, its host has one port only, and sidecars are injected neither in the namespace of the VirtualService nor in those of its hosts.",
+      "The host is a wildcard or for a cluster set, or that of the Service `NAME-CLASS` that istiod creates for a Gateway of the Gateway API; nothing is routed to the destination, or no DestinationRule defines the subset that it names: then virtual-service-subset-not-found says so. Or the destination names no port, its host has one port only, and sidecars are injected neither in the namespace of the VirtualService nor in those of its hosts.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -181,7 +187,7 @@ interface Asked {
   readonly host: string;
   readonly registered: RegisteredHost;
 }
-const isMissing = ({ registered }: Asked): boolean => registered.definitions.length === 0;
+const isMissing = ({ registered }: Asked): boolean => isUndefinedHost(registered);
 
 /** A host that destinations of a VirtualService name, and their problems by what these depend on. */
 interface Destinations extends Asked {
@@ -252,7 +258,7 @@ const isTaken = (
   isMissing(asked) &&
   wasDefined?.(asked.host) === true &&
   !(destination.subset && mesh.get(subsetsOfHost, asked.host).isNowhere(destination.subset));
-const nothingRegistered: RegisteredHost = { definitions: [], ports: undefined };
+const nothingRegistered: RegisteredHost = { definitions: [], mayBeGenerated: false, ports: undefined };
 
 /** What the problem of a destination depends on, beside its host. */
 function keyOf({ destination, route, protocol, at }: Traffic, asked: Destinations, isOfDelegate: boolean): string {
@@ -273,7 +279,7 @@ function problemAt(
   mesh: View,
 ): Problem | undefined {
   const { definitions, ports } = registered;
-  if (definitions.length === 0) return mesh.get(missingDestination, host);
+  if (definitions.length === 0) return registered.mayBeGenerated ? undefined : mesh.get(missingDestination, host);
   const hidden = hiddenFrom(virtualService, traffic, registered, mesh);
   if (hidden !== undefined) return hiddenProblem(host, definitions, hidden);
   if (registered.alias !== undefined) return aliasProblem(traffic, { host, registered }, registered.alias, mesh);

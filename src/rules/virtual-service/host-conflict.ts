@@ -46,7 +46,7 @@ export const virtualServiceHostConflict = defineRule({
   id: "virtual-service-host-conflict",
   subject: "VirtualService",
   reads,
-  worksWithout: ["KubernetesRoute", "Service", "ServiceEntry", "Workload"],
+  worksWithout: ["KubernetesGateway", "KubernetesRoute", "Service", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["canary"],

@@ -77,7 +77,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
   id: "virtual-service-http-to-tls-port",
   subject: "VirtualService",
   reads,
-  worksWithout: ["BackendTLSPolicy", "DestinationRule", "Gateway", "ServiceEntry", "Workload"],
+  worksWithout: ["BackendTLSPolicy", "DestinationRule", "Gateway", "KubernetesGateway", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // The name of a port can say https, although the application speaks HTTP there.

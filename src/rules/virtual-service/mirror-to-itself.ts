@@ -9,7 +9,7 @@ export const virtualServiceMirrorToItself = defineRule({
   id: "virtual-service-mirror-to-itself",
   subject: "VirtualService",
   reads: [registeredHost],
-  worksWithout: ["Service", "ServiceEntry"],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry"],
   onlyWithFields: ["spec.http.mirror", "spec.http.mirrors"],
   mode: "warn",
   since: "0.1.0",

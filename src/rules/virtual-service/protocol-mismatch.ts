@@ -19,7 +19,7 @@ export const virtualServiceProtocolMismatch = defineRule({
   id: "virtual-service-protocol-mismatch",
   subject: "VirtualService",
   reads,
-  worksWithout: ["Gateway"],
+  worksWithout: ["Gateway", "KubernetesGateway"],
   mode: "warn",
   since: "0.1.0",
   // A Sidecar can give clients another port than that of the Service.

@@ -43,7 +43,7 @@ export const virtualServiceSubsetNotRead = defineRule({
   id: "virtual-service-subset-not-read",
   subject: "VirtualService",
   reads,
-  worksWithout: ["Gateway", "Service", "ServiceEntry"],
+  worksWithout: ["Gateway", "KubernetesGateway", "Service", "ServiceEntry"],
   mode: "deny",
   since: "0.1.0",
   tags: ["canary", "revisions"],

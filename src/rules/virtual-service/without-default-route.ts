@@ -17,7 +17,7 @@ export const virtualServiceWithoutDefaultRoute = defineRule({
   subject: "VirtualService",
   reads,
   onlyWithFields: ["spec.http.match"],
-  worksWithout: ["Gateway", "ServiceEntry", "Sidecar"],
+  worksWithout: ["Gateway", "KubernetesGateway", "ServiceEntry", "Sidecar"],
   mode: "warn",
   since: "0.1.0",
   // A host that is to answer some paths to the mesh and no others is written in the same way.

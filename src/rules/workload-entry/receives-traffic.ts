@@ -1,4 +1,4 @@
-import { defineRule } from "../../engine/rule.ts";
+import { defineRule, type Problem } from "../../engine/rule.ts";
 import { byId, idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { type Namespace, isTerminating } from "../../mesh/membership/namespaces.ts";
@@ -10,7 +10,7 @@ import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { portOfService } from "../../mesh/requests/entry-endpoints.ts";
 import { SelectorGroups } from "../../mesh/objects/selector-groups.ts";
-import { fact, index, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type Selecting = ObjectOf<"Service"> | ObjectOf<"ServiceEntry">;
 
@@ -59,10 +59,12 @@ const selectorsOfNamespace = fact(
 const hasPortFor = (entry: ObjectOf<"WorkloadEntry">, one: Selecting): boolean =>
   one.kind === "ServiceEntry" || one.spec.ports.some((port) => portOfService(port, entry.spec.ports) !== undefined);
 
+const reads = [namespaceOfWorkloadEntry, selectorsOfNamespace] as const;
+
 export const workloadEntryReceivesTraffic = defineRule({
   id: "workload-entry-receives-traffic",
   subject: "WorkloadEntry",
-  reads: [namespaceOfWorkloadEntry, selectorsOfNamespace],
+  reads,
   worksWithout: ["ServiceEntry", "WorkloadEntry"],
   mode: { protected: "warn", elsewhere: "off" },
   since: "0.1.0",
@@ -81,22 +83,40 @@ export const workloadEntryReceivesTraffic = defineRule({
   },
 
   *check(entry, mesh) {
-    const [namespace] = mesh.related(namespaceOfWorkloadEntry, entry);
-    if (namespace === undefined || isTerminating(namespace)) return;
-    const labels = labelsOfWorkloadEntry(entry);
-    const [first, ...others] = mesh
-      .get(selectorsOfNamespace, namespace)
-      .selecting(labels)
-      .flatMap(({ members }) => members)
-      .filter((one) => hasPortFor(entry, one))
-      .toSorted(byId);
-    if (first === undefined) return;
-    const address = entry.spec.address ?? "";
-    yield {
-      at: ["spec", "address"],
-      message: `${idOf(first)} sends requests to ${JSON.stringify(address)}, the address of this WorkloadEntry${hasProxy({ labels, serviceAccount: entry.spec.serviceAccount }) ? "" : ", in plaintext"}`,
-      key: `receives traffic at ${address}`,
-      related: [first, ...others],
-    };
+    const found = receiving(entry, mesh);
+    if (found !== undefined) yield found.problem;
+  },
+
+  *compare(before, after) {
+    const now = receiving(after.object, after.mesh);
+    if (now === undefined) return;
+    const was = receiving(before.object, before.mesh);
+    const isSame = was !== undefined && was.problem.key === now.problem.key && (was.isPlaintext || !now.isPlaintext);
+    yield { ...now.problem, ...(isSame ? { existed: true } : {}) };
   },
 });
+
+function receiving(
+  entry: ObjectOf<"WorkloadEntry">,
+  mesh: MeshView<(typeof reads)[number]>,
+): { readonly problem: Problem; readonly isPlaintext: boolean } | undefined {
+  const [namespace] = mesh.related(namespaceOfWorkloadEntry, entry);
+  if (namespace === undefined || isTerminating(namespace)) return undefined;
+  const labels = labelsOfWorkloadEntry(entry);
+  const [first, ...others] = mesh
+    .get(selectorsOfNamespace, namespace)
+    .selecting(labels)
+    .flatMap(({ members }) => members)
+    .filter((one) => hasPortFor(entry, one))
+    .toSorted(byId);
+  if (first === undefined) return undefined;
+  const address = entry.spec.address ?? "";
+  const isPlaintext = !hasProxy({ labels, serviceAccount: entry.spec.serviceAccount });
+  const problem = {
+    at: ["spec", "address"],
+    message: `${idOf(first)} sends requests to ${JSON.stringify(address)}, the address of this WorkloadEntry${isPlaintext ? ", in plaintext" : ""}`,
+    key: `receives traffic at ${address}`,
+    related: [first, ...others],
+  };
+  return { problem, isPlaintext };
+}

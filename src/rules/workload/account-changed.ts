@@ -1,13 +1,16 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { byId, idOf } from "../../kube/identity.ts";
-import type { AnyObject } from "../../kube/object.ts";
+import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import {
   accountKey,
+  accountOf,
   namesAccount,
   policiesOfAccount,
+  policiesOfEntryAccount,
   policiesOfGatewayAccount,
+  policiesOfGroupAccount,
   whatRunsAsAccount,
 } from "../../mesh/authorization/named-accounts.ts";
 import {
@@ -20,22 +23,41 @@ import {
 import { isOwned, owningGateway, type Workload } from "../../mesh/membership/workloads.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [policiesOfAccount, policiesOfGatewayAccount, ...whatRunsAsAccount] as const;
+const policiesNaming = {
+  Workload: policiesOfAccount,
+  KubernetesGateway: policiesOfGatewayAccount,
+  WorkloadEntry: policiesOfEntryAccount,
+  WorkloadGroup: policiesOfGroupAccount,
+} as const;
+const reads = [...Object.values(policiesNaming), ...whatRunsAsAccount] as const;
 type View = MeshView<(typeof reads)[number]>;
-type Subject = Workload | KubernetesGateway;
+type Runner = Workload | ObjectOf<"WorkloadEntry"> | ObjectOf<"WorkloadGroup">;
+type Subject = Runner | KubernetesGateway;
+
+function placeOf(of: Runner): Path {
+  if (of.kind === "Workload") return [...of.podAt, "spec", "serviceAccountName"];
+  return of.kind === "WorkloadEntry" ? ["spec", "serviceAccount"] : ["spec", "template", "serviceAccount"];
+}
+
+/** Machines have the account of the token that they are given with this one (istioctl/pkg/workload/workload.go). */
+const runs = {
+  Workload: "this workload runs",
+  WorkloadEntry: "this machine is to run",
+  WorkloadGroup: "machines that register with this group are to run",
+} as const;
 
 export const workloadAccountChanged = defineRule({
   id: "workload-account-changed",
-  subject: ["Workload", "KubernetesGateway"],
+  subject: ["Workload", "KubernetesGateway", "WorkloadEntry", "WorkloadGroup"],
   reads,
-  worksWithout: ["WorkloadEntry", "ServiceEntry", "KubernetesGateway"],
+  worksWithout: ["WorkloadEntry", "WorkloadGroup", "ServiceEntry", "KubernetesGateway"],
   mode: "warn",
   onlyOwnChanges: true,
   since: "0.1.0",
   stage: "trial",
   tags: ["authorization"],
   summary:
-    "A workload or an ingress gateway gets another service account, and policies still name the one that it had, as which nothing runs any more.",
+    "A workload, a machine outside of Kubernetes or an ingress gateway gets another service account, and policies still name the one that it had, as which nothing runs any more.",
   why: "The identity of a caller is that of the service account of its pods, and policies compare it as text (Istio pilot/pkg/security/authz/model/generator.go). The proxies that istiod runs for a Gateway of the Gateway API have the account `<name>-<class>`, or that of the annotation `gateway.istio.io/service-account` (pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway). An ALLOW rule for the former account lets the caller in no more, and a DENY rule for it refuses nobody.",
   fix: "Add the new account to the rules first, and remove the former one when all pods are new.",
   incident: {
@@ -45,7 +67,7 @@ export const workloadAccountChanged = defineRule({
     wayOut:
       "`kubectl rollout undo` the workload, or apply the previous version of the Gateway, or add the new account to the policies.",
     silentWhen:
-      "Something else in the namespace runs as the former account; the policy names the new account too, or its namespace, or a pattern of namespaces; or it names accounts by patterns or conditions. Ways by which requests of the workload reach the protected ones are not followed.",
+      "Something else in the namespace runs as the former account; the policy names the new account too, or its namespace, or a pattern of namespaces; or it names accounts by patterns or conditions. Machines keep the identity of their certificates until they get a token of the new account. Ways by which requests of the workload reach the protected ones are not followed.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -54,7 +76,7 @@ export const workloadAccountChanged = defineRule({
     const change = changeOf(old, now);
     if (change === undefined || change.was === change.is) return;
     const key = accountKey({ namespace, account: change.was });
-    const named = mesh.under(now.kind === "Workload" ? policiesOfAccount : policiesOfGatewayAccount, [key]);
+    const named = mesh.under(policiesNaming[now.kind], [key]);
     const is = { namespace, account: change.is };
     const policies = named.filter((policy) => !namesAccount(policy, is, mesh.settings)).sort(byId);
     const [first, ...others] = policies;
@@ -82,10 +104,9 @@ interface AccountChange {
 
 function changeOf(old: Subject, now: Subject): AccountChange | undefined {
   if (old.kind === "KubernetesGateway") return now.kind === old.kind ? changeOfGateway(old, now) : undefined;
-  if (now.kind !== "Workload" || isOwned(now)) return undefined;
-  const [was, is] = [old.pod.serviceAccountName, now.pod.serviceAccountName];
-  const at = [...now.podAt, "spec", "serviceAccountName"];
-  return { was, is, at, now: `this workload runs as ${JSON.stringify(is)} now` };
+  if (now.kind === "KubernetesGateway" || (now.kind === "Workload" && isOwned(now))) return undefined;
+  const [was, is] = [accountOf(old), accountOf(now)];
+  return { was, is, at: placeOf(now), now: `${runs[now.kind]} as ${JSON.stringify(is)} now` };
 }
 
 /** A waypoint is a caller at ztunnel alone, which authorization-policy-waypoint-locked-out is about. */

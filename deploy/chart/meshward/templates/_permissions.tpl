@@ -108,6 +108,7 @@
     - sidecars
     - virtualservices
     - workloadentries
+    - workloadgroups
   verbs:
     - get
     - list
@@ -319,6 +320,7 @@
     - sidecars
     - virtualservices
     - workloadentries
+    - workloadgroups
   verbs:
     - get
     - list

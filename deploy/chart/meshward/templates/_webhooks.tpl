@@ -47,6 +47,7 @@
     - sidecars
     - virtualservices
     - workloadentries
+    - workloadgroups
   scope: Namespaced
 - apiGroups:
     - security.istio.io
