@@ -25,7 +25,9 @@ export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh)
     proxiesLine(
       proxiesOfKubernetesGateway(gateway, mesh),
       "that istiod runs for it",
-      "istiod creates them with the Gateway, if its class is one of Istio",
+      isOfIstio
+        ? "istiod creates them with the Gateway"
+        : "istiod creates them, if the class is for one of its controllers",
       mesh,
     ),
     ...listeners.all.map((one) => listenerLine(one, isOfIstio, mesh)),

@@ -525,3 +525,16 @@ test("a rule that two listeners bring to one host is there once", () => {
     "  HTTPRoute ingress/cart rules[0]: 100% to cart.ingress.svc.cluster.local:80 (no such host: 500)",
   ]);
 });
+
+test("the listener of a waypoint is one that istiod accepts", () => {
+  const listenerOf = (gatewayClassName: string) =>
+    explained(
+      readObject("KubernetesGateway", {
+        metadata: { name: "public", namespace: "ingress" },
+        spec: { gatewayClassName, listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }] },
+      }),
+    ).some((line) => line.includes("istiod leaves it out"));
+  assert.equal(listenerOf("istio-waypoint"), false);
+  assert.equal(listenerOf("istio-east-west"), false);
+  assert.equal(listenerOf("istio"), true);
+});

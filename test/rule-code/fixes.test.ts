@@ -130,6 +130,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^(?!.* is not ready;)(?!.*: ztunnel does not know )Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
       "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
     ],
+    [
+      /^Requests to .* may bypass .* has class .* may no longer apply to (?:them|pods)$/,
+      "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
+    ],
   ],
   "kubernetes-service-routes-taken-over": [
     [

@@ -52,6 +52,10 @@ test("ztunnel admits nobody, or only the waypoint, or denies everybody: a warnin
   assert.deepEqual(judged([policy("nobody", {})]), ["warn"]);
   assert.deepEqual(judged([policy("nobody", {}), policy("waypoint", callers(waypoint))]), ["warn"]);
   assert.deepEqual(judged([policy("deny", { action: "DENY", rules: [{}] })]), ["warn"]);
+  const others = (...notPrincipals: string[]) =>
+    policy("others", { action: "DENY", rules: [{ from: [{ source: { notPrincipals } }] }] });
+  assert.deepEqual(judged([others(waypoint)]), ["warn"]);
+  assert.deepEqual(judged([others(waypoint, "cluster.local/ns/web/sa/other")]), ["deny"]);
 });
 
 test("ztunnel admits somebody else as well, whom the policies at the waypoint may refuse: denied", () => {
@@ -65,4 +69,18 @@ test("ztunnel is not in front of a machine outside the cluster: denied", () => {
     inBank("networking.istio.io/v1", "WorkloadEntry", { name }, { spec: { address: "192.0.2.1", labels } });
   assert.deepEqual(judged([policy("nobody", {}), machine("ledger", { app: "ledger" })]), ["deny"]);
   assert.deepEqual(judged([policy("nobody", {}), machine("web", { app: "web" })]), ["warn"]);
+});
+
+test("a Gateway whose class becomes one of somebody else may be a waypoint still: a warning", () => {
+  const gatewayOf = (gatewayClassName: string) =>
+    inBank("gateway.networking.k8s.io/v1", "Gateway", { name: "waypoint" }, { spec: { gatewayClassName } });
+  const modes = (gatewayClassName: string) => {
+    const store = new MeshStore(defaultMeshSettings);
+    for (const object of [...mesh, service()]) store.set(object);
+    const change = { old: gatewayOf("istio-waypoint"), object: gatewayOf(gatewayClassName) };
+    const { findings } = judge([namespaceWaypointLeft], store, [change]);
+    return findings.map((finding) => (finding.onlyWarns === undefined ? "deny" : "warn"));
+  };
+  assert.deepEqual(modes("waypoints-of-bank"), ["warn"]);
+  assert.deepEqual(modes("istio"), ["deny"]);
 });

@@ -160,13 +160,18 @@ const authorityName = ({ kind, name, namespace }: AuthorityRef, of: KubernetesGa
   `${kind ?? "ConfigMap"} ${namespace ?? of.metadata.namespace}/${name}`;
 
 const protocols: ReadonlySet<string> = new Set(["HTTP", "HTTPS", "TLS", "TCP"]);
-/** Istio pilot/pkg/config/kube/gateway/conversion.go listenerProtocolToIstio. */
-export const isSupported = ({ protocol }: Listener): boolean => protocols.has(protocol ?? "");
+/**
+ * HBONE is for waypoints and east-west gateways (Istio pilot/pkg/config/kube/gateway/conversion.go listenerProtocolToIstio). Which
+ * controller has a class that somebody else makes is not known.
+ */
+export const isSupported = ({ protocol = "" }: Listener, { spec }: KubernetesGateway): boolean =>
+  protocols.has(protocol) || (protocol === "HBONE" && !withoutHbone.has(spec.gatewayClassName));
+const withoutHbone: ReadonlySet<string> = new Set(["istio", "istio-remote"]);
 
 /** Why istiod accepts no such listener; undefined: it does, or another one has its place. */
 export function unusable(listener: Listener, gateway: KubernetesGateway): string | undefined {
   const { protocol, tls } = listener;
-  if (!isSupported(listener)) return `Istio does not support protocol ${JSON.stringify(protocol ?? "")} there`;
+  if (!isSupported(listener, gateway)) return `Istio does not support protocol ${JSON.stringify(protocol ?? "")} there`;
   if (tls === undefined) return protocol === "HTTPS" || protocol === "TLS" ? "it has no TLS settings" : undefined;
   return tooManyCertificates(listener, gateway);
 }

@@ -48,7 +48,7 @@ function accountsAlone(source: Source, namespace: string, settings: MeshSettings
 
 /** What a source names, as `<namespace>/<name>`. A principal of another form, or of another trust domain, is left as it is. */
 export function accountsOf(
-  { principals, serviceAccounts }: Source,
+  { principals, serviceAccounts }: Pick<Source, "principals" | "serviceAccounts">,
   namespace: string,
   { trustDomain }: MeshSettings,
 ): readonly string[] {

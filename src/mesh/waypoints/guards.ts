@@ -17,7 +17,8 @@ import { enrollmentOf } from "../membership/capture.ts";
 import { captured } from "../membership/captured.ts";
 import { isForIngress, type KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import type { Service } from "../membership/services.ts";
+import { type Service, servicesOfNamespace } from "../membership/services.ts";
+import { selectingEntriesOfNamespace } from "../membership/workload-entries.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
 import type { Labelled } from "../objects/labelled.ts";
@@ -33,10 +34,13 @@ import {
   namespacesByWaypoint,
   servicesByWaypoint,
   waypointBinding,
+  takesPods,
   waypointBindingOfService,
+  waypointBindingOfServiceEntry,
   type WaypointName,
   waypointNamed,
   waypointOfService,
+  waypointOfServiceEntry,
 } from "./bindings.ts";
 
 /** The gateways in its namespace that a policy targets (Istio pilot/pkg/model/policyattachment.go). */
@@ -264,16 +268,68 @@ export const guardsOfPolicy = fact(
   },
 );
 
+/**
+ * The pods that are reached through Services and ServiceEntries, none of which uses the waypoint of the namespace: their own label names another
+ * one, or none (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget).
+ */
+const podsPastWaypoint = fact(
+  "podsPastWaypoint",
+  "Namespace",
+  [
+    servicesOfNamespace,
+    selectingEntriesOfNamespace,
+    waypointBinding,
+    waypointOfService,
+    waypointOfServiceEntry,
+    captured,
+  ],
+  (namespace, mesh): ReadonlySet<Workload> => {
+    const { ambient } = mesh.get(captured, namespace);
+    const services = mesh.related(servicesOfNamespace, namespace).filter(({ spec }) => !isEmpty(spec.selector));
+    const ways = [
+      ...services.map((one) => [one.spec.selector, waypointBindingOfService(one, namespace, mesh)] as const),
+      ...mesh
+        .related(selectingEntriesOfNamespace, namespace)
+        .map(
+          (one) =>
+            [one.spec.workloadSelector?.labels ?? {}, waypointBindingOfServiceEntry(one, namespace, mesh)] as const,
+        ),
+    ];
+    const [past, through] = [new Set<Workload>(), new Set<Workload>()];
+    for (const [selector, binding] of ways) {
+      const pods = ambient.selected(selector);
+      mesh.visited(1 + pods.length);
+      for (const pod of pods) (binding?.by === "namespace" ? through : past).add(pod);
+    }
+    return past.difference(through);
+  },
+);
+const isEmpty = (labels: Labels): boolean => Object.keys(labels).length === 0;
+
+/** Whether requests to some of the pods that a selector selects go through the waypoint of the namespace, as far as is known. */
+function mayComeThrough(
+  gateway: KubernetesGateway | undefined,
+  selector: Labels,
+  namespace: Namespace,
+  mesh: MeshView<typeof podsPastWaypoint | typeof captured>,
+): boolean {
+  if (gateway === undefined || takesPods(gateway) || !mesh.knowsAll("Service")) return true;
+  const past = mesh.get(podsPastWaypoint, namespace);
+  const pods = mesh.get(captured, namespace).ambient.selected(selector);
+  return pods.length === 0 || past.size === 0 || pods.some((pod) => !past.has(pod));
+}
+
 /** The workloads behind a waypoint that a policy without targetRefs selects. */
 export const guardsOfCallers = fact(
   "guardsOfCallers",
   "AuthorizationPolicy",
-  [namespaceOfCallers, waypointBinding, behindWaypoints],
+  [namespaceOfCallers, waypointBinding, behindWaypoints, podsPastWaypoint, captured],
   (policy, mesh): Guards => {
     const fronts = mesh.related(namespaceOfCallers, policy).flatMap((namespace): readonly Front[] => {
       const binding = mesh.get(waypointBinding, namespace);
       if (!isUsable(binding)) return [];
       const selector = policy.spec.selector?.matchLabels ?? {};
+      if (!mayComeThrough(binding.gateway, selector, namespace, mesh)) return [];
       const front = { waypoint: binding.named, gateway: binding.gateway, namespace, selector };
       const labels = formatLabels(selector);
       return [labels === "" ? front : { ...front, shown: labels.replaceAll(", ", ",") }];

@@ -1,12 +1,10 @@
-import { idOf } from "../../kube/identity.ts";
 import type { Labels } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { type MeshView, reachedBy } from "../../view/view.ts";
-import type { ChangedPlace } from "../authorization/changed-places.ts";
-import { authorization, hasDefaultDeny } from "../authorization/effective-authorization.ts";
+import { authorization, isDeniedByDefault } from "../authorization/effective-authorization.ts";
 import { Admissions } from "../authorization/requests/admitted.ts";
 import { allowsAny, type Applied } from "../authorization/requests/applied.ts";
-import { Asked, type Callers } from "../authorization/requests/gains.ts";
+import type { Callers } from "../authorization/requests/gains.ts";
 import type { Clause } from "../authorization/requests/boxes.ts";
 import { trustDomainsOf } from "../authorization/requests/identities.ts";
 import { Texts } from "../authorization/requests/texts.ts";
@@ -18,7 +16,7 @@ import { gatewayNameLabel } from "../objects/labels.ts";
 import { formatLabels } from "../objects/selectors.ts";
 import { formatWaypoint, identityOfWaypoint, type WaypointBinding } from "./bindings.ts";
 import { accountOf, waypointAccountsNamed } from "./guarded-traffic.ts";
-import { concernedDestinations, readsConcerned, waypointsOf } from "./opened-waypoints.ts";
+import { concernedDestinations, destinations, readsConcerned, waypointsOf } from "./opened-waypoints.ts";
 import { readsServedPlaces, type ServedPolicies, servedPolicies } from "./served-places.ts";
 import { type Addressed, nameOfDestination, servingWaypoints } from "./served-traffic.ts";
 import { keptByZtunnel, podsBehind } from "./ztunnel-behind.ts";
@@ -37,53 +35,13 @@ export const readsNewWays = [
   reachedBy(waypointAccountsNamed, []),
 ] as const;
 
-interface Side {
+export interface Side {
   readonly object: Namespace;
   readonly mesh: MeshView<(typeof readsNewWays)[number]>;
 }
 
 /** Only workloads of the mesh use waypoints. */
 export const throughWaypoint: Callers = { haveIdentity: true, haveNoToken: false, passSidecar: false };
-
-/** An object to which requests go another way since a change. */
-interface NewWay {
-  readonly object: Addressed;
-  readonly from: readonly WaypointBinding[];
-  readonly to: readonly WaypointBinding[];
-}
-
-function* newWays(before: Side, after: Side): Generator<NewWay, undefined> {
-  if (isTerminating(before.object) || isTerminating(after.object)) return;
-  // A namespace can have thousands of objects, and most have no waypoint.
-  if ([before, after].every(({ object, mesh }) => mesh.get(servingWaypoints, object).areNone)) return;
-  for (const { now, was } of concernedDestinations(before, after))
-    for (const object of now) {
-      const former = was(object);
-      if (former === undefined) continue;
-      const [from, to] = [waypointsOf(former, before), waypointsOf(object, after)];
-      if (namesOf(from) !== namesOf(to)) yield { object, from, to };
-    }
-}
-
-const namesOf = (waypoints: readonly WaypointBinding[]): string =>
-  waypoints.map(({ named }) => formatWaypoint(named)).join();
-
-/**
- * The places where callers gain what a waypoint allows them, because requests begin to go through it and ztunnel or a sidecar lets it in. Those without a
- * default deny are left out, see opened-waypoints.ts.
- */
-export function* joinedPlaces(before: Side, after: Side): Generator<ChangedPlace | undefined, undefined> {
-  for (const joined of joinedWaypoints(before, after))
-    yield joined !== undefined && hasDefaultDeny(joined.place.coverageAfter()) ? joined.place : undefined;
-}
-
-/** A place that is reached through a waypoint from now on. */
-export interface JoinedWaypoint {
-  readonly place: ChangedPlace;
-  readonly waypoint: WaypointBinding;
-  /** Whether its pods are behind ztunnel from now on, and had sidecars before. */
-  readonly isMigrated: boolean;
-}
 
 /** All but the callers that waypoints are themselves. */
 export function notWaypoints(waypoints: readonly WaypointBinding[], settings: MeshSettings): Clause {
@@ -94,95 +52,67 @@ export function notWaypoints(waypoints: readonly WaypointBinding[], settings: Me
   return { attribute: "identity", values: new Texts(identities), not: true };
 }
 
-/** All of them. */
-export function* joinedWaypoints(before: Side, after: Side): Generator<JoinedWaypoint | undefined, undefined> {
-  const policies = after.mesh.get(servedPolicies, after.object);
-  const targeted = targetedNames(policies);
-  const [was, is] = [new Pods(before), new Pods(after)];
-  const compared = new Map<Applied, Set<string>>();
-  for (const way of newWays(before, after)) {
-    yield undefined;
-    for (const joined of joinedBy(way, was, is)) {
-      if (!isNew(joined, targeted, compared)) continue;
-      const { object, waypoint, isMigrated } = joined;
-      const at = policies.at(waypoint, object.kind, targetedNameOf(object, targeted));
-      if (at !== undefined) yield { place: placeOf(joined, at, before, after), waypoint, isMigrated };
-    }
-  }
-}
-
-/** Pods, and the waypoint in front of them. */
-interface Joined {
+/** An object to which requests go another way since a change. */
+export interface NewWay {
   readonly object: Addressed;
-  readonly waypoint: WaypointBinding;
-  readonly was: Applied;
-  readonly workload: Workload;
-  readonly isMigrated: boolean;
+  readonly from: readonly WaypointBinding[];
+  readonly to: readonly WaypointBinding[];
+  /** What the object was before; undefined: it was not there. */
+  readonly former: Addressed | undefined;
 }
 
-function* joinedBy({ object, from, to }: NewWay, before: Pods, after: Pods): Generator<Joined, undefined> {
-  const behind = podsBehind({ kind: object.kind, object });
-  if (from.length > 0 || behind === undefined) return;
-  for (const capture of protections) {
-    const old = before.protectedBy(capture, behind);
-    for (const waypoint of old.size === 0 ? [] : to) {
-      const now = protections.find(
-        (one) => after.protectedBy(one, behind).size > 0 && after.letIn(waypoint, behind, one),
-      );
-      const isMigrated = capture === "sidecar" && now === "ambient";
-      if (now !== undefined)
-        yield* [...old].map(([was, workload]) => ({ object, waypoint, was, workload, isMigrated }));
+export function* newWays(before: Side, after: Side): Generator<NewWay, undefined> {
+  if (isTerminating(before.object) || isTerminating(after.object)) return;
+  // A namespace can have thousands of objects, and most have no waypoint.
+  if ([before, after].every(({ object, mesh }) => mesh.get(servingWaypoints, object).areNone)) return;
+  for (const { now, was } of concernedDestinations(before, after))
+    for (const object of now) {
+      const former = was(object);
+      const from = former === undefined ? [] : waypointsOf(former, before);
+      const to = waypointsOf(object, after);
+      if (namesOf(from) !== namesOf(to)) yield { object, from, to, former };
     }
-  }
 }
 
-/** A namespace can have thousands of Services that no policy targets. */
-function isNew(
-  { object, waypoint, was }: Joined,
-  targeted: TargetedNames,
-  compared: Map<Applied, Set<string>>,
-): boolean {
-  const own = targetedNameOf(object, targeted);
-  const key = `${formatWaypoint(waypoint.named)} ${own === undefined ? "" : `${object.kind} ${own}`}`;
-  const known = compared.get(was) ?? new Set();
-  compared.set(was, known);
-  if (known.has(key)) return false;
-  known.add(key);
-  return true;
+/** Those that go the same way through waypoints, where policies changed which may let a waypoint in at the pods. */
+export function* sameWays(before: Side, after: Side): Generator<NewWay, undefined> {
+  const [old, now] = [before, after].map(({ object, mesh }) => mesh.get(authorization, object));
+  if (old === undefined || now === undefined || now.hasSamePolicies(old)) return;
+  if (after.mesh.get(servingWaypoints, after.object).areNone) return;
+  for (const relation of destinations)
+    for (const object of after.mesh.related(relation, after.object)) {
+      const [from, to] = [waypointsOf(object, before), waypointsOf(object, after)];
+      if (to.length > 0 && namesOf(from) === namesOf(to)) yield { object, from, to, former: object };
+    }
 }
 
-type TargetedNames = (kind: Addressed["kind"]) => ReadonlySet<string>;
+const namesOf = (waypoints: readonly WaypointBinding[]): string =>
+  waypoints.map(({ named }) => formatWaypoint(named)).join();
+
+export type TargetedNames = (kind: Addressed["kind"]) => ReadonlySet<string>;
 const noNames: ReadonlySet<string> = new Set();
 
-function targetedNames(policies: ServedPolicies): TargetedNames {
+export function targetedNames(policies: ServedPolicies): TargetedNames {
   const [services, entries] = [policies.targeted("Service"), policies.targeted("ServiceEntry")];
   return (kind) => (kind === "Service" ? services : kind === "ServiceEntry" ? entries : noNames);
 }
 
+/** The labels of the pods that get what is sent to an object; undefined: they are not known. */
+export const podsThatGet = (object: Addressed): Labels | undefined =>
+  object.kind === "ServiceEntry" ? object.spec.workloadSelector?.labels : podsBehind({ kind: object.kind, object });
+
 /** The name of an object that policies target. */
-function targetedNameOf(object: Addressed, targeted: TargetedNames): string | undefined {
+export function targetedNameOf(object: Addressed, targeted: TargetedNames): string | undefined {
   const name = nameOfDestination(object);
   return targeted(object.kind).has(name) ? name : undefined;
 }
 
 type At = NonNullable<ReturnType<ServedPolicies["at"]>>;
 
-const placeOf = ({ object, waypoint, was, workload }: Joined, at: At, before: Side, after: Side): ChangedPlace => ({
-  name: `${idOf(object)}, at waypoint ${formatWaypoint(waypoint.named)}`,
-  namespace: after.object.metadata.name,
-  workload: undefined,
-  isIngress: false,
-  future: undefined,
-  asked: new Asked(was, at.applied),
-  coverageBefore: () => before.mesh.get(authorization, before.object).ofWorkload(workload),
-  coverageAfter: () => at.coverage(),
-});
-
-const protections = ["ambient", "sidecar"] as const;
-type Protection = (typeof protections)[number];
+type Protection = "ambient" | "sidecar";
 
 /** The pods of one side, by the labels that select them: those of many Services can be the same. */
-class Pods {
+export class Pods {
   readonly #side: Side;
   readonly #admissions: Admissions;
   readonly #protected = new Map<string, ReadonlyMap<Applied, Workload>>();
@@ -214,6 +144,12 @@ class Pods {
       if (isProtected && !found.has(applied)) found.set(applied, workload);
     }
     return found;
+  }
+
+  /** Whether the policies at the pods deny nothing by default, so that no caller needs the waypoint. */
+  isOpen(workload: Workload): boolean {
+    const { object, mesh } = this.#side;
+    return !isDeniedByDefault(mesh.get(authorization, object).ofWorkload(workload));
   }
 
   /** Whether ztunnel, or some sidecar, lets a waypoint in. */
@@ -258,7 +194,7 @@ export function closedWays(before: Side, after: Side): Iterable<ClosedWay> {
   const found = new Map<string, { readonly objects: Addressed[]; readonly waypoint: WaypointBinding | undefined }>();
   const [was, is] = [new AdmittedRequests(before), new AdmittedRequests(after)];
   for (const way of newWays(before, after)) {
-    if (isOfGateway(way.object)) continue;
+    if (way.former === undefined || isOfGateway(way.object)) continue;
     const closed = is.closedAmong(way);
     // Few ways are closed, and what got in before is asked about these alone.
     if (closed.length === 0 || !was.mayReach(way)) continue;

@@ -12,7 +12,8 @@ import { type Addressed, nameOfDestination, servingWaypoints, usedWaypoints } fr
 import { coverageAt, waypointAt } from "./shared-waypoints.ts";
 import { isUnusedWaypoint } from "./users.ts";
 
-const destinations = [
+/** A namespace, and what requests can be sent to in it. */
+export const destinations = [
   servicesOfNamespace,
   selectingEntriesOfNamespace,
   workloadsOfNamespace,

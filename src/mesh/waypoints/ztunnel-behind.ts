@@ -47,10 +47,27 @@ class KeptByZtunnel {
   #admitsOnly(isExpected: (account: string) => boolean, attached: Attached): boolean {
     const policies = attached.flat();
     const denies = policies.some(
-      (policy) => actionOf(policy) === "DENY" && reachOf(policy, "ztunnel", this.#settings) === "everyone",
+      (policy) =>
+        actionOf(policy) === "DENY" &&
+        (reachOf(policy, "ztunnel", this.#settings) === "everyone" || this.#deniesOthers(policy, isExpected)),
     );
     const allowing = policies.filter((policy) => actionOf(policy) === "ALLOW");
     return denies || (allowing.length > 0 && allowing.every((policy) => this.#names(policy, isExpected)));
+  }
+
+  /** Whether a rule of a DENY policy leaves out such accounts and nobody else. */
+  #deniesOthers({ metadata, spec }: AuthorizationPolicy, isExpected: (account: string) => boolean): boolean {
+    return spec.rules.some(
+      ({ from, to, when }) =>
+        to.length === 0 &&
+        when.length === 0 &&
+        from.some(({ source: { notPrincipals, notServiceAccounts, ...others } }) => {
+          if (Object.values(others).some((values) => values.length > 0)) return false;
+          const named = { principals: notPrincipals, serviceAccounts: notServiceAccounts };
+          const accounts = accountsOf(named, metadata.namespace, this.#settings);
+          return accounts.length > 0 && accounts.every(isExpected);
+        }),
+    );
   }
 
   /** Whether all rules of an ALLOW policy name such accounts and nobody else. ztunnel ignores rules that ask for HTTP. */

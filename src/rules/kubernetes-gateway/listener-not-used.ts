@@ -98,7 +98,7 @@ function* kindsOfListener(listener: Listener, i: number): Iterable<Problem> {
 /** A listener for HTTPS without TLS settings may stand for those of ListenerSets, unless another one has its place. */
 const isLeftToOthers = ({ listener, leftOut }: ListenerGateway, gateway: KubernetesGateway): boolean =>
   listener.tls === undefined &&
-  isSupported(listener) &&
+  isSupported(listener, gateway) &&
   leftOut === unusable(listener, gateway) &&
   canHaveListenerSets(gateway);
 
@@ -111,7 +111,7 @@ function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View)
   const { listener, leftOut } = one;
   if (leftOut !== undefined) {
     const isTaken = leftOut !== unusable(listener, gateway);
-    return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener)) };
+    return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener, gateway)) };
   }
   const open = mesh.get(portsOfAddresses, gateway);
   if (open !== undefined && listener.port !== undefined && !open.ports.has(listener.port))
@@ -130,8 +130,8 @@ const elsewhere = {
   fix: "Use another port: one for TCP or UDP is left to nothing else, and a hostname is on a port once.",
 } as const;
 
-function placeAndFix(listener: Listener): Pick<Refusal, "field" | "fix"> {
-  if (!isSupported(listener))
+function placeAndFix(listener: Listener, gateway: KubernetesGateway): Pick<Refusal, "field" | "fix"> {
+  if (!isSupported(listener, gateway))
     return { field: "protocol", fix: "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case." };
   if (listener.tls === undefined)
     return { field: "protocol", fix: "Give the listener `tls` with a Secret in `certificateRefs`." };

@@ -8,7 +8,8 @@ import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { type Harmless, usuallyHarmless } from "../../mesh/authorization/requests/strangers.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
-import { joinedPlaces, readsNewWays, throughWaypoint } from "../../mesh/waypoints/new-ways.ts";
+import { joinedWaypoints } from "../../mesh/waypoints/joined-waypoints.ts";
+import { readsNewWays, throughWaypoint } from "../../mesh/waypoints/new-ways.ts";
 import { changedPlacesAndServed } from "../../mesh/waypoints/served-places.ts";
 
 export const namespaceAuthorizationOpened = defineRule({
@@ -39,7 +40,7 @@ export const namespaceAuthorizationOpened = defineRule({
     seen: "Requests without a certificate, or from every workload of the mesh, get answers.",
     wayOut: "Delete the policy that the message names, or apply its previous version.",
     silentWhen:
-      "The paths are listed in harmlessPaths, only callers without an identity gain something and mTLS is STRICT, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, for a Service without one, and for requests that begin to go through a waypoint, it only warns.",
+      "The paths are listed in harmlessPaths, only callers without an identity gain something and mTLS is STRICT, or the default deny is lost altogether, which namespace-default-deny-removed reports. At an ingress gateway, which expects callers from outside, at a waypoint that nothing uses, for a Service without one, and for pods with sidecars that a waypoint begins to reach, it only warns.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -91,23 +92,23 @@ function* ofTcp(
   }
 }
 
-/** What begins to be reached through a waypoint whose policies allow everybody something. */
+/** What begins to be reached through a waypoint that has no policies, or whose policies allow everybody something. */
 function* joined(
   before: Side,
   after: Side,
   ask: (place: ChangedPlace) => Opened | undefined,
 ): Generator<Problem | undefined, undefined> {
   const reported = new Set<string>();
-  for (const place of joinedPlaces(before, after)) {
+  for (const joined of joinedWaypoints(before, after)) {
     yield;
-    const opened = place && ask(place);
-    if (place === undefined || opened === undefined) continue;
-    const key = `joined ${opened.gain === undefined ? place.name : keyOfGain(opened.gain, place)}`;
-    if (!reported.has(key)) yield problemOf(opened, place, { key, doubt: samePolicies });
+    const opened = joined && ask(joined.place);
+    if (joined === undefined || opened === undefined) continue;
+    const { place, doubt } = joined;
+    const key = `joined ${doubt === undefined ? "" : "warn "}${opened.gain === undefined ? place.name : keyOfGain(opened.gain, place)}`;
+    if (!reported.has(key)) yield problemOf(opened, place, { key, doubt });
     reported.add(key);
   }
 }
-const samePolicies = "the policies of the waypoint are the same as before";
 
 interface Opened {
   readonly who: "Anybody" | "Every workload of the mesh";

@@ -11,13 +11,8 @@ import {
 import type { Gain } from "../../mesh/authorization/requests/policy-change.ts";
 import { CertainCallers, kindsOfCertainCallers, readsCertainCallers } from "../../mesh/mtls/certain-callers.ts";
 import { type IdleSide, idleReason, readsIdlePlaces } from "../../mesh/waypoints/idle-places.ts";
-import {
-  type JoinedWaypoint,
-  joinedWaypoints,
-  notWaypoints,
-  readsNewWays,
-  throughWaypoint,
-} from "../../mesh/waypoints/new-ways.ts";
+import { type JoinedWaypoint, joinedWaypoints } from "../../mesh/waypoints/joined-waypoints.ts";
+import { notWaypoints, readsNewWays, throughWaypoint } from "../../mesh/waypoints/new-ways.ts";
 import { changedPlacesAndServed } from "../../mesh/waypoints/served-places.ts";
 
 const reads = [...readsNewWays, ...readsIdlePlaces, ...readsCertainCallers] as const;
@@ -40,7 +35,7 @@ export const namespaceDenyWeakened = defineRule({
     seen: "The requests in the message, which got 403 before, get answers.",
     wayOut: "Apply the previous DENY policy; the message names it.",
     silentWhen:
-      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, they cannot come (without an identity under STRICT, with a token that no RequestAuthentication accepts, to ports of the sidecar itself), the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports. It only warns of a waypoint that nothing uses, and of a Service without one.",
+      "Another policy still denies these requests, no ALLOW policy and no missing default deny lets them in, they cannot come (without an identity under STRICT, with a token that no RequestAuthentication accepts, to ports of the sidecar itself), the loss is part of a lost default deny, which namespace-default-deny-removed reports, or a policy no longer applies at a waypoint of another namespace, which namespace-waypoint-left reports. It only warns of a waypoint that nothing uses, of a Service without one, and of pods with sidecars that a waypoint begins to reach.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -48,8 +43,11 @@ export const namespaceDenyWeakened = defineRule({
     const questions = new Questions((values) => after.mesh.visited(Math.ceil(values / 100)));
     const callers = new CertainCallers(after);
     const reported = new Set<string>();
-    const migrated = migratedTo(before, after);
-    const apart = apartFrom(migrated, after);
+    const joined = [...joinedWaypoints(before, after)].filter((one) => one !== undefined);
+    const apart = apartFrom(
+      joined.filter(({ isMigrated }) => isMigrated),
+      after,
+    );
     for (const place of changedPlacesAndServed(before, after)) {
       yield;
       if (place === undefined || place.future === "none") continue;
@@ -60,22 +58,23 @@ export const namespaceDenyWeakened = defineRule({
       if (!reported.has(key)) yield problemOf(gain, place, { key, doubt });
       reported.add(key);
     }
-    yield* atWaypoints(migrated, questions);
+    yield* atWaypoints(joined, questions);
   },
 });
 
-/** What waypoints let through that the sidecars of the pods denied. */
+/** What waypoints let through that the sidecars of the pods, or ztunnel, denied. Where these let only waypoints in, no caller was denied of his own. */
 function* atWaypoints(
-  migrated: readonly JoinedWaypoint[],
+  joined: readonly JoinedWaypoint[],
   questions: Questions,
 ): Generator<Problem | undefined, undefined> {
   const reported = new Set<string>();
-  for (const { place } of migrated) {
+  for (const { place, doubt, isForWaypointsAlone } of joined) {
     yield;
+    if (isForWaypointsAlone()) continue;
     const { gain } = questions.denyLost(place.asked, throughWaypoint);
     if (gain?.lost === undefined) continue;
-    const key = `joined ${keyOfGain(gain, place)}`;
-    if (!reported.has(key)) yield problemOf(gain, place, { key, doubt: undefined });
+    const key = `joined ${keyIn(doubt, keyOfGain(gain, place))}`;
+    if (!reported.has(key)) yield problemOf(gain, place, { key, doubt });
     reported.add(key);
   }
 }
@@ -87,10 +86,6 @@ function apartFrom(migrated: readonly JoinedWaypoint[], { mesh }: Side): (place:
   const apart = notWaypoints(waypoints, mesh.settings);
   return ({ asked: { was, is } }) => (was.place !== "ztunnel" && is.place === "ztunnel" ? { among: apart } : {});
 }
-
-/** The waypoints behind which pods come that had sidecars: what they let through is decided by their own policies. */
-const migratedTo = (before: Side, after: Side): readonly JoinedWaypoint[] =>
-  [...joinedWaypoints(before, after)].filter((one) => one?.isMigrated === true) as readonly JoinedWaypoint[];
 
 /** At a port that is TCP, proxies leave out the attributes of HTTP, so that a DENY rule denies more there. */
 function lostAt(questions: Questions, asked: Asked, callers: Callers | undefined): Answer {

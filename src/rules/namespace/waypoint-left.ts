@@ -6,7 +6,13 @@ import { isHeadless } from "../../mesh/membership/services.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { gatewayNameLabel, ingressUseWaypoint, managedGateway, useWaypoint } from "../../mesh/objects/labels.ts";
 import { admittedInFull } from "../../mesh/waypoints/admitted-callers.ts";
-import { formatWaypoint, isOfMeshGateway, waypointNamed, waypointTraffic } from "../../mesh/waypoints/bindings.ts";
+import {
+  formatWaypoint,
+  isOfMeshGateway,
+  isUsable,
+  waypointNamed,
+  waypointTraffic,
+} from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { type Addressed, servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
 import { accountOf, usedWays, waypointAccountsNamed, waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
@@ -69,6 +75,7 @@ function problemOf(departure: Departure, side: Side): Problem {
 function warningOf(departure: Departure, side: Side): string | undefined {
   const { lost, isOpened, isOfShare, gone } = departure;
   if (gone !== undefined) return "it is not known whether anybody still calls it";
+  if (isOfUnknownClass(departure)) return "it is not known which controller has the class of the Gateway";
   if (lost === undefined) return isOpened ? undefined : "it is not known who gains access";
   const kept = keptReason(departure, side);
   if (kept !== undefined) return kept;
@@ -121,7 +128,19 @@ function leavingOf({ was, is, isStaying, isOfIngress, share, gone }: Departure):
   const { binding } = is;
   if (binding !== undefined && binding.trouble === undefined && !isAnotherClass(was.binding, binding))
     return `go through waypoint ${formatWaypoint(binding.named)} instead of ${formatWaypoint(was.binding.named)}`;
-  return `bypass ${waypoint}: ${reasonOf(was.binding, is)}`;
+  return bypassing(was, is);
+}
+
+const bypassing = (was: Departure["was"], is: Departure["is"]): string =>
+  `${isOfUnknownClass({ was, is }) ? "may bypass" : "bypass"} waypoint ${formatWaypoint(was.binding.named)}: ${reasonOf(was.binding, is)}`;
+
+/**
+ * Whether the waypoint is still there, with a class that is none of Istio's own. istiod takes every Gateway with an address for a waypoint (Istio
+ * pilot/pkg/serviceregistry/ambient/waypoints.go gatewayToWaypointTransform), and deploys one for each class of its controller
+ * (pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go); GatewayClasses are not read.
+ */
+function isOfUnknownClass({ was, is: { binding } }: Pick<Departure, "was" | "is">): boolean {
+  return binding !== undefined && isUsable(binding) && isAnotherClass(was.binding, binding);
 }
 
 /** ztunnel passes connections to an address that it does not know on as they are. */
@@ -171,14 +190,14 @@ function labelsOf(object: Addressed): Readonly<Record<string, string>> {
   return object.kind === "WorkloadEntry" ? labelsOfWorkloadEntry(object) : object.metadata.labels;
 }
 
-function lossOf({ lost, wider, isOpened, was }: Departure): string {
+function lossOf({ lost, wider, isOpened, was, is }: Departure): string {
   if (lost === undefined && wider !== undefined)
     return isOpened ? `${idOf(wider)} allows everyone` : `${idOf(wider)} may allow more callers`;
   if (lost === undefined) return "more callers are allowed";
   const who = was.kind === "Workload" ? "pods" : "them";
   return isOpened && wider !== undefined
     ? `${idOf(lost)} no longer restricts ${who}, and ${idOf(wider)} allows everyone`
-    : `${idOf(lost)} no longer applies to ${who}`;
+    : `${idOf(lost)} ${isOfUnknownClass({ was, is }) ? "may no longer apply" : "no longer applies"} to ${who}`;
 }
 
 function fixOfReadiness({ binding }: Departure["is"]): { readonly fix: string } | undefined {
