@@ -4,7 +4,7 @@ import { keptFieldsOf, rulesInForce } from "../custom-rules/in-force.ts";
 import { selectionOf } from "../engine/setting.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { Policies } from "../policy/policies.ts";
-import { formatsWithConnections, showsChanges } from "../report/formats.ts";
+import { showsChanges } from "../report/formats.ts";
 import { type Report, type ReportedError, reportOf } from "../report/report.ts";
 import { reportedRulings } from "../report/reported-finding.ts";
 import { rules } from "../rules/index.ts";
@@ -16,7 +16,7 @@ import {
   knowledgeOfSet,
 } from "../sources/manifests/file-mesh.ts";
 import { type Manifest, type ReadOptions, readManifests, type SourceError } from "../sources/manifests/manifests.ts";
-import { counted, listed } from "../text/phrases.ts";
+import { counted } from "../text/phrases.ts";
 import { printableLine } from "../text/printable.ts";
 import { UsageError } from "../text/usage-error.ts";
 import type { Knowledge } from "../view/view.ts";
@@ -29,6 +29,7 @@ import { type CountedFindings, onceAFile, unknownValues } from "./check/once-a-f
 import { UnknownValues } from "./check/unknown-values.ts";
 import { giveIntents } from "./given-intents.ts";
 import { intentRemarks, type IntentRemarks } from "./check/intents-of-policies.ts";
+import { assertConnections, assertKindsOnce } from "./check/contradicting-options.ts";
 import { judgeChanges } from "./check/judge-changes.ts";
 import { judgeSet } from "./judge-files.ts";
 import { kindList } from "./kind-list.ts";
@@ -43,7 +44,7 @@ import {
 } from "./mesh-option.ts";
 import { policiesFor } from "./cluster-policies.ts";
 import { Placeholders } from "./placeholders.ts";
-import { outputsOf, type Written } from "./outputs.ts";
+import { outputsOf } from "./outputs.ts";
 import { tellAbsentNamespaces, tellExceptions } from "./policy-notes.ts";
 import {
   docsUrlOption,
@@ -204,23 +205,6 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
 function tellPolicies(policies: Policies, { found, base }: Changes, { mesh }: CheckOptions, terminal: Terminal): void {
   tellExceptions(policies, { mesh: found.files.mesh }, terminal);
   if (mesh === clusterWord && base !== undefined) tellAbsentNamespaces(policies, base.mesh, terminal);
-}
-
-/** Throws a UsageError for a kind of which the files contain only a part, and everything. */
-function assertKindsOnce({ partial, complete }: CheckOptions): void {
-  const both = partial.find((kind) => complete.includes(kind));
-  if (both !== undefined)
-    throw new UsageError(`--partial and --complete contradict each other for ${both}; give one of the two`);
-}
-
-/** Throws a UsageError if `--connections` has nothing to compare with, or nowhere to be shown. */
-function assertConnections({ connections, mesh, since }: CheckOptions, outputs: readonly Written[]): void {
-  if (connections !== true) return;
-  if (mesh === undefined && since === undefined)
-    throw new UsageError("--connections compares the mesh before and after the change; give --mesh or --since");
-  const names: readonly string[] = formatsWithConnections;
-  if (!outputs.some(({ format }) => names.includes(format)))
-    throw new UsageError(`--connections is shown as ${listed(names, "or")}; add one of these outputs`);
 }
 
 /** What is checked, what of it could not be read, and the policies that decide. */
