@@ -60,7 +60,7 @@ describe("explain --policy of what is not there", () => {
   for (const [asked, says] of [
     [
       "Foo/a/b",
-      /no rule reads objects of kind "Foo"; rules read APIService, AuthorizationPolicy, .* and WorkloadEntry$/,
+      /no rule reads objects of kind "Foo"; rules read APIService, AuthorizationPolicy, .* and WorkloadGroup$/,
     ],
     ["VirtualServise/shop/cart", /did you mean "VirtualService"\?$/],
     [

@@ -388,9 +388,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "A policy whose provider does not exist denies every request that it asks about. Delete the policy first, or keep the provider.",
     ],
     [
-      /(?:instead of "\S+"|does not answer)$/,
-      "Ask the owner of the namespace, and accept the change with a MeshwardException.",
+      /instead of "\S+"$/,
+      "Check that the other service refuses what the one before refused, and show the change to the owner of the namespace.",
     ],
+    [/does not answer$/, "Ask the owner of the namespace, and accept the change with a MeshwardException."],
   ],
   "namespace-dataplane-conflict": [
     [

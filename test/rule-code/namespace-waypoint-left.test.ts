@@ -71,7 +71,7 @@ test("ztunnel is not in front of a machine outside the cluster: denied", () => {
   assert.deepEqual(judged([policy("nobody", {}), machine("web", { app: "web" })]), ["warn"]);
 });
 
-test("a Gateway whose class becomes one of somebody else may be a waypoint still: a warning", () => {
+test("a Gateway whose class becomes one of somebody else may be a waypoint still, but its writer alone says so: denied", () => {
   const gatewayOf = (gatewayClassName: string) =>
     inBank("gateway.networking.k8s.io/v1", "Gateway", { name: "waypoint" }, { spec: { gatewayClassName } });
   const modes = (gatewayClassName: string) => {
@@ -81,6 +81,6 @@ test("a Gateway whose class becomes one of somebody else may be a waypoint still
     const { findings } = judge([namespaceWaypointLeft], store, [change]);
     return findings.map((finding) => (finding.onlyWarns === undefined ? "deny" : "warn"));
   };
-  assert.deepEqual(modes("waypoints-of-bank"), ["warn"]);
+  assert.deepEqual(modes("waypoints-of-bank"), ["deny"]);
   assert.deepEqual(modes("istio"), ["deny"]);
 });

@@ -75,7 +75,6 @@ function problemOf(departure: Departure, side: Side): Problem {
 function warningOf(departure: Departure, side: Side): string | undefined {
   const { lost, isOpened, isOfShare, gone } = departure;
   if (gone !== undefined) return "it is not known whether anybody still calls it";
-  if (isOfUnknownClass(departure)) return "it is not known which controller has the class of the Gateway";
   if (lost === undefined) return isOpened ? undefined : "it is not known who gains access";
   const kept = keptReason(departure, side);
   if (kept !== undefined) return kept;
