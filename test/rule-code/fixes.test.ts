@@ -55,6 +55,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Choose one of the operations that istiod applies there: ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, REPLACE, REMOVE.",
     ],
   ],
+  "object-istio-key-misspelt": [
+    [/: did you mean | from (?:annotations|labels) only$/, "Write the name that is read."],
+    [/ is "true", and not /, 'Write "true", in lower case.'],
+  ],
   "object-malformed": [
     [/ as YAML, not /, "Correct the YAML inside of the field."],
     [/ named after a port, /, "Write the port as a number, such as 8080."],
