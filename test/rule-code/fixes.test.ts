@@ -731,6 +731,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Waypoint (\S+) is for .* not for the contents of a namespace/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `service` or `all`, or use another waypoint.",
     ],
+    [
+      /^A ServiceEntry without an address/,
+      'Write `addresses`, or let istiod give the hosts some: with a resolution other than NONE, and without the label `networking.istio.io/enable-autoallocate-ip: "false"`. Or remove the label.',
+    ],
     [/^A Service with an external name/, "Remove the label. A ServiceEntry for the external host can have a waypoint."],
     [
       /^A headless Service/,
