@@ -232,6 +232,13 @@ export function kindOf(apiVersion: string, kind: string): Kind | undefined {
   return servedKinds.get(`${slash < 0 ? "" : apiVersion.slice(0, slash)}/${kind}`);
 }
 
+/** The groups in which the API server has a kind of this name that is read here; the core group is empty. */
+export const groupsWith = (name: string): readonly string[] => [
+  ...new Set(
+    Object.values(kinds).flatMap(({ served }) => served.flatMap((one) => (one.kind === name ? one.group : []))),
+  ),
+];
+
 /** Whether a group of the API is that of Istio or of the Gateway API. */
 export const isMeshGroup = (group: string): boolean =>
   group.endsWith(".istio.io") || group === "gateway.networking.k8s.io";

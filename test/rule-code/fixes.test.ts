@@ -55,6 +55,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Choose one of the operations that istiod applies there: ADD, INSERT_FIRST, INSERT_BEFORE, INSERT_AFTER, MERGE, REPLACE, REMOVE.",
     ],
   ],
+  "object-istio-key-misspelt": [
+    [/: did you mean | from (?:annotations|labels) only$/, "Write the name that is read."],
+    [/ is "true", and not /, 'Write "true", in lower case.'],
+  ],
   "object-malformed": [
     [/ as YAML, not /, "Correct the YAML inside of the field."],
     [/ named after a port, /, "Write the port as a number, such as 8080."],
@@ -726,6 +730,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
     [
       /^Waypoint (\S+) is for .* not for the contents of a namespace/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `service` or `all`, or use another waypoint.",
+    ],
+    [
+      /^A ServiceEntry without an address/,
+      'Write `addresses`, or let istiod give the hosts some: with a resolution other than NONE, and without the label `networking.istio.io/enable-autoallocate-ip: "false"`. Or remove the label.',
     ],
     [/^A Service with an external name/, "Remove the label. A ServiceEntry for the external host can have a waypoint."],
     [

@@ -1,6 +1,7 @@
+import { ownMetadata, protectedLabel } from "../../kube/meshward-metadata.ts";
 import { nearest } from "../../text/nearest.ts";
 
-/** A key of labels or annotations that Istio does not read, because it is misspelt or in the wrong place. */
+/** A key of labels or annotations that Istio or Meshward does not read, because it is misspelt or in the wrong place. */
 export interface WrongKey {
   readonly in: "labels" | "annotations";
   readonly key: string;
@@ -9,7 +10,7 @@ export interface WrongKey {
 }
 
 /** The labels that Istio reads from objects of users, or sets (istio.io/api label/labels.gen.go, and those of the injector). */
-const labels = keysOf({
+const istioLabels = keysOf({
   "": "istio-injection istio-locality",
   "gateway.istio.io": "managed tls-terminate-mode",
   "gateway.networking.k8s.io": "gateway-class-name gateway-name",
@@ -24,7 +25,7 @@ const labels = keysOf({
 });
 
 /** The annotations (istio.io/api annotation/annotations.gen.go, and those that Istio reads without listing them there). */
-const annotations = keysOf({
+const istioAnnotations = keysOf({
   "alpha.istio.io": "canonical-serviceaccounts kubernetes-serviceaccounts",
   "ambient.istio.io":
     "bypass-inbound-capture dns-capture redirection waypoint-inbound-binding xfcc-include-client-identity",
@@ -46,9 +47,15 @@ const annotations = keysOf({
     "excludeInboundPorts excludeInterfaces excludeOutboundIPRanges excludeOutboundPorts includeInboundPorts includeOutboundIPRanges includeOutboundPorts kubevirtInterfaces",
 });
 
+const ownKeys = (type: "label" | "annotation"): readonly string[] =>
+  ownMetadata.filter((one) => one.type === type).map(({ key }) => key);
+const labels: ReadonlySet<string> = new Set([...istioLabels, ...ownKeys("label")]);
+const annotations: ReadonlySet<string> = new Set([...istioAnnotations, ...ownKeys("annotation")]);
+
 /** Labels that have no effect as annotations, where somebody may write them. Others are copied by tools. */
 const onlyLabels: ReadonlySet<string> = new Set([
   "istio-injection",
+  protectedLabel.key,
   ...["dataplane-mode", "use-waypoint", "use-waypoint-namespace", "ingress-use-waypoint", "waypoint-for"].map(
     (name) => `istio.io/${name}`,
   ),
@@ -61,7 +68,7 @@ const domainsOf = grouped([...known].map(partsOf).map(([domain, name]) => [name,
 
 type Values = Readonly<Record<string, string>>;
 
-/** The keys of an object that Istio would read if they were written differently. */
+/** The keys of an object that Istio or Meshward would read if they were written differently. */
 export function* wrongKeys(object: { readonly labels: Values; readonly annotations: Values }): Generator<WrongKey> {
   for (const place of ["labels", "annotations"] as const)
     for (const key of Object.keys(object[place])) {

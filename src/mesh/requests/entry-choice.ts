@@ -2,7 +2,8 @@ import { idOf } from "../../kube/identity.ts";
 import { isSameAge, oldestFirst } from "../objects/creation-order.ts";
 import { everyNamespace } from "../traffic/export-to.ts";
 import { differenceBetween, serviceVisibleTo } from "../traffic/definition-choice.ts";
-import { covers, isWildcard, mostSpecificFirst } from "../traffic/hosts.ts";
+import { covers, mostSpecificFirst } from "../traffic/hosts.ts";
+import { hasAddress } from "../traffic/service-entry-hosts.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { portOfDefinition, type ServiceEntry } from "./definitions.ts";
 import type { Source } from "./outcome.ts";
@@ -154,10 +155,4 @@ function elsewhere({ name, all, byNamespace }: Named, port: number, { sender, na
   if (portOfDefinition(entry, port) !== undefined) return { kind: "defined", name, entry };
   const because = `${idOf(entry)} has no port ${port}`;
   return { kind: sender === "ztunnel" ? "nowhere" : "unknown", because };
-}
-
-/** istiod gives hosts without one an address, but not for resolution NONE, and for wildcards only with DYNAMIC_DNS. */
-function hasAddress(name: string, { spec }: ServiceEntry): boolean {
-  if (spec.addresses.length > 0) return true;
-  return isWildcard(name) ? spec.resolution === "DYNAMIC_DNS" : !["", "NONE"].includes(spec.resolution ?? "");
 }

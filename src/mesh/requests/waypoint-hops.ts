@@ -6,7 +6,7 @@ import { namespaceOfService } from "../membership/services.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { type Definition, namespaceOfEntry } from "../traffic/definition-choice.ts";
-import { isWildcard } from "../traffic/hosts.ts";
+import { hasAddress } from "../traffic/service-entry-hosts.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
@@ -130,14 +130,7 @@ const isBeforeEndpoints = (definition: Definition, namespace: Namespace, name: s
 
 /**
  * Whether a gateway gets the endpoints of a host from istiod, which puts the waypoint in their place, and does so only for hosts with an
- * address: one that is written, or one that istiod gives them (Istio pilot/pkg/networking/core/cluster.go convertResolution,
- * pilot/pkg/networking/serviceentry/ip_autoallocation.go shouldV2AutoAllocateIPFromPieces).
+ * address (Istio pilot/pkg/networking/core/cluster.go convertResolution).
  */
-function isLoadBalanced({ metadata, spec }: ObjectOf<"ServiceEntry">, name: string): boolean {
-  const resolution = spec.resolution || "NONE";
-  if (resolution !== "STATIC" && resolution !== "NONE") return false;
-  if (spec.addresses.length > 0) return true;
-  const isAllocated = metadata.labels[autoAllocation]?.toLowerCase() !== "false";
-  return resolution === "STATIC" && isAllocated && !isWildcard(name);
-}
-const autoAllocation = "networking.istio.io/enable-autoallocate-ip";
+const isLoadBalanced = (entry: ObjectOf<"ServiceEntry">, name: string): boolean =>
+  ["", "STATIC", "NONE"].includes(entry.spec.resolution ?? "") && hasAddress(name, entry);

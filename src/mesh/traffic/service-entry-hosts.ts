@@ -65,3 +65,16 @@ export function portsBehind(
   if (endpoints.length === 0) return [own];
   return endpoints.map(({ address, ports }) => (address?.startsWith("unix://") ? undefined : ports[name] || own));
 }
+
+/**
+ * Whether ztunnel and waypoints know an address of a host: one that is written, or one that istiod gives it. istiod gives none for resolution
+ * NONE, none where a label forbids it, and one for a wildcard only with DYNAMIC_DNS (Istio pilot/pkg/serviceregistry/ambient/services.go
+ * constructServiceEntries, pilot/pkg/networking/serviceentry/ip_autoallocation.go shouldV2AutoAllocateIPFromPieces).
+ */
+export function hasAddress(host: string, { metadata, spec }: ServiceEntry): boolean {
+  if (spec.addresses.length > 0) return true;
+  const isAllocated = metadata.labels[autoAllocation]?.toLowerCase() !== "false";
+  const resolution = spec.resolution || "NONE";
+  return isAllocated && resolution !== "NONE" && (!isWildcard(host) || resolution === "DYNAMIC_DNS");
+}
+const autoAllocation = "networking.istio.io/enable-autoallocate-ip";

@@ -10,6 +10,7 @@ import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { isServed } from "../objects/revision.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
+import { hasAddress } from "../traffic/service-entry-hosts.ts";
 import {
   gatewayNameLabel,
   gatewayServiceAccount,
@@ -168,19 +169,27 @@ export function waypointBindingOfService(
   return inherited(namespace, mesh, "service");
 }
 
-/** The waypoint for requests to the hosts of a ServiceEntry, which Istio finds as that of a Service. */
+/**
+ * The waypoint for requests to the hosts of a ServiceEntry, which Istio finds as that of a Service; none without an address, by which ztunnel
+ * would know what is sent there, and the waypoint what arrives (Istio pilot/pkg/networking/core/listener_waypoint.go).
+ */
 export function waypointBindingOfServiceEntry(
   entry: ObjectOf<"ServiceEntry">,
   namespace: Namespace | undefined,
   mesh: MeshView<typeof waypointBinding | typeof waypointOfServiceEntry>,
 ): WaypointBinding | undefined {
   if (!isServed(entry, mesh.settings) || isOfMeshGateway(entry.metadata.labels)) return undefined;
+  if (isWithoutAddress(entry)) return undefined;
   const named = waypointNamed(entry.metadata.labels, entry.metadata.namespace);
   if (named === "none") return undefined;
   const request = { of: namespace, name: entry.metadata.namespace, traffic: "service", mesh } as const;
   if (named !== undefined) return bound(named, "own", mesh.related(waypointOfServiceEntry, entry), request);
   return inherited(namespace, mesh, "service");
 }
+
+/** Whether none of its hosts has one. */
+export const isWithoutAddress = (entry: ObjectOf<"ServiceEntry">): boolean =>
+  entry.spec.hosts.every((host) => !hasAddress(host, entry));
 
 /** The waypoint for requests to what defines a host. */
 export const waypointBindingOfDefinition = (

@@ -10,6 +10,7 @@ import {
   formatWaypoint,
   isOfMeshGateway,
   isUsable,
+  isWithoutAddress,
   waypointNamed,
   waypointTraffic,
 } from "../../mesh/waypoints/bindings.ts";
@@ -176,7 +177,9 @@ function unlabelledReason(object: Departure["is"]["object"]): string {
   const named = waypointNamed(labels, object.metadata.namespace);
   if (named === "none") return `label ${useWaypoint} is "none"`;
   if (isPods) return ownGatewayReason(object.kind, labels) ?? none;
-  return object.kind === "Service" && isHeadless(object) ? "it is headless, so that clients connect to its pods" : none;
+  if (object.kind === "ServiceEntry")
+    return isWithoutAddress(object) ? "it has no address any more, by which ztunnel would know its hosts" : none;
+  return isHeadless(object) ? "it is headless, so that clients connect to its pods" : none;
 }
 
 function ownGatewayReason(kind: "Workload" | "WorkloadEntry", labels: Labels): string | undefined {

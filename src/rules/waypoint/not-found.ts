@@ -10,6 +10,7 @@ import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { useWaypoint } from "../../mesh/objects/labels.ts";
 import {
   formatWaypoint,
+  isWithoutAddress,
   type WaypointBinding,
   waypointBinding,
   waypointBindingOfService,
@@ -88,7 +89,7 @@ export const waypointNotFound = defineRule({
   },
 
   *check(object, mesh) {
-    const without = object.kind === "Service" ? problemOfNone(object) : undefined;
+    const without = object.kind === "Service" || object.kind === "ServiceEntry" ? problemOfNone(object) : undefined;
     if (without !== undefined) yield without;
     // Problems that come from the label of a namespace are reported for the namespace.
     const labelled = labelledIn(object, mesh);
@@ -100,12 +101,20 @@ type Labelable = ObjectOf<"Namespace" | "Service" | "ServiceEntry" | "Workload" 
 
 const labelAt: Path = ["metadata", "labels", useWaypoint];
 
-/** A Service that has no waypoint, whatever its label names. */
-function problemOfNone(service: ObjectOf<"Service">): Problem | undefined {
-  if ((service.metadata.labels[useWaypoint] ?? "none") === "none") return undefined;
-  if (isExternalName(service)) return ofExternalName;
-  return isHeadless(service) ? ofHeadless : undefined;
+/** A Service or a ServiceEntry that has no waypoint, whatever its label names. */
+function problemOfNone(object: ObjectOf<"Service" | "ServiceEntry">): Problem | undefined {
+  if ((object.metadata.labels[useWaypoint] ?? "none") === "none") return undefined;
+  if (object.kind === "ServiceEntry") return isWithoutAddress(object) ? ofNoAddress : undefined;
+  if (isExternalName(object)) return ofExternalName;
+  return isHeadless(object) ? ofHeadless : undefined;
 }
+
+const ofNoAddress: Problem = {
+  at: labelAt,
+  message:
+    "A ServiceEntry without an address has no waypoint, because ztunnel does not know what is sent to its hosts: the label has no effect",
+  fix: 'Write `addresses`, or let istiod give the hosts some: with a resolution other than NONE, and without the label `networking.istio.io/enable-autoallocate-ip: "false"`. Or remove the label.',
+};
 
 const ofExternalName: Problem = {
   at: labelAt,

@@ -18,7 +18,7 @@ const service = (at: string, name: string, labels: Labels = {}, more: object = {
   readObject("Service", { metadata: { namespace: at, name, labels }, spec: { ports: [{ port: 80 }], ...more } });
 const entry = readObject("ServiceEntry", {
   metadata: { namespace: "shop", name: "card" },
-  spec: { hosts: ["card.example.org"], ports: [{ number: 80, name: "http", protocol: "HTTP" }] },
+  spec: { hosts: ["card.example.org"], resolution: "DNS", ports: [{ number: 80, name: "http", protocol: "HTTP" }] },
 });
 const waypoint = (at: string, name: string, gatewayClassName = "istio-waypoint", labels: Labels = {}) =>
   readObject("KubernetesGateway", {
