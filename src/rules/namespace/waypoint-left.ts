@@ -176,10 +176,16 @@ function unlabelledReason(object: Departure["is"]["object"]): string {
   if (!isPods && isOfMeshGateway(labels)) return `label ${managedGateway} makes it a gateway's own`;
   const named = waypointNamed(labels, object.metadata.namespace);
   if (named === "none") return `label ${useWaypoint} is "none"`;
-  if (isPods) return ownGatewayReason(object.kind, labels) ?? none;
-  if (object.kind === "ServiceEntry")
-    return isWithoutAddress(object) ? "it has no address any more, by which ztunnel would know its hosts" : none;
-  return isHeadless(object) ? "it is headless, so that clients connect to its pods" : none;
+  return (isPods ? ownGatewayReason(object.kind, labels) : unaddressedReason(object)) ?? none;
+}
+
+/** ztunnel finds a waypoint by the address that a client connects to. */
+function unaddressedReason(
+  object: Extract<Addressed, { readonly kind: "Service" | "ServiceEntry" }>,
+): string | undefined {
+  if (object.kind === "Service")
+    return isHeadless(object) ? "it is headless, so that clients connect to its pods" : undefined;
+  return isWithoutAddress(object) ? "it has no address any more, by which ztunnel would know its hosts" : undefined;
 }
 
 function ownGatewayReason(kind: "Workload" | "WorkloadEntry", labels: Labels): string | undefined {
