@@ -39,9 +39,10 @@ const cases: readonly Case[] = [
 
 interface Failure {
   readonly why: string;
-  /** When the review was sent, and when it failed, by performance.now(). */
-  readonly sentMs: number;
+  /** By performance.now(). */
   readonly failedMs: number;
+  /** The port from which the connection of the review came. */
+  readonly clientPort: number | undefined;
 }
 
 export interface LoadResult {
@@ -89,7 +90,7 @@ export async function underLoad(options: LoadOptions, task: () => Promise<void>)
       );
       result.sent++;
       const now = performance.now();
-      if (why !== undefined) failed.push({ why, sentMs: began, failedMs: now });
+      if (why !== undefined) failed.push({ why, failedMs: now, clientPort: agents.clientPort });
       else result.latencies.push(now - began);
       await elapsed(Math.max(0, began + everyMs - performance.now()));
     }
@@ -124,6 +125,8 @@ class Agents {
   readonly #serials: Set<string>;
   #agent: Agent | undefined;
   #used = 0;
+  /** The port of the connection that was begun last. */
+  clientPort: number | undefined;
   constructor(options: LoadOptions, serials: Set<string>) {
     this.#options = options;
     this.#serials = serials;
@@ -137,6 +140,11 @@ class Agents {
       const secureContext = trusting(caBundle());
       const agent = new Agent({ keepAlive: true, maxSockets: 1, maxCachedSessions: 0, secureContext });
       const known = new WeakSet();
+      const createConnection = agent.createConnection.bind(agent);
+      agent.createConnection = (...args) => {
+        const socket = createConnection(...args) as Socket;
+        return socket.once("connect", () => (this.clientPort = socket.localPort));
+      };
       agent.on("free", (socket: { getPeerX509Certificate(): { serialNumber: string } | undefined }) => {
         if (known.has(socket)) return;
         known.add(socket);
@@ -208,6 +216,8 @@ function post(port: number, body: string, agent: Agent): Promise<Answer> {
 /** A Service: it forwards each new connection to one of the endpoints, which change when the test or `follow` says so. */
 export class Service {
   endpoints: readonly number[] = [];
+  /** Where the connection from a port of a client was forwarded to, and when, by performance.now(). */
+  readonly forwarded = new Map<number | undefined, { readonly endpoint: number; readonly ms: number }>();
   readonly #server: TcpServer;
   readonly #sockets = new Set<Socket>();
   #next = 0;
@@ -219,6 +229,7 @@ export class Service {
         client.destroy();
         return;
       }
+      this.forwarded.set(client.remotePort, { endpoint: port, ms: performance.now() });
       const server = connect(port, "127.0.0.1");
       for (const [one, other] of [
         [client, server],
