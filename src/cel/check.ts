@@ -199,7 +199,7 @@ class Checker {
     const given = args.map((arg) => this.typeOf(arg, scope));
     const found = special(given, args.map(constantText));
     if (typeof found === "string") return this.#wrong(at, found);
-    for (const { text, values } of impossibleTexts(name, args, given)) this.#wrong(text, neverSo(text, values));
+    for (const impossible of impossibleTexts(name, args, given)) this.#wrong(impossible.text, neverSo(impossible));
     return found;
   }
 
@@ -251,6 +251,7 @@ class Checker {
 interface Impossible {
   readonly text: Expression;
   readonly values: readonly string[];
+  readonly why: string | undefined;
 }
 
 /** Constants that are compared with something which can never be them. */
@@ -274,16 +275,18 @@ function notAmong(texts: readonly (Expression | undefined)[], type: ExpressionTy
   return texts.flatMap((text) => {
     // Whether a text is empty is a usual question about what may be absent.
     const constant = (text && constantText(text)) || undefined;
-    return text === undefined || constant === undefined || values.includes(constant) ? [] : [{ text, values }];
+    if (text === undefined || constant === undefined || values.includes(constant)) return [];
+    return [{ text, values, why: type?.kind === "scalar" ? type.neverIs?.get(constant) : undefined }];
   });
 }
 
-function neverSo(text: Expression, values: readonly string[]): string {
+function neverSo({ text, values, why }: Impossible): string {
   const constant = constantText(text) ?? "";
   const near = values.find((value) => value.toLowerCase() === constant.toLowerCase()) ?? nearest(constant, values);
   const meant = near === undefined ? "" : `: did you mean ${JSON.stringify(near)}?`;
+  const hint = why === undefined ? meant : `: ${why}`;
   const all = values.map((value) => JSON.stringify(value));
-  return `what is compared with ${JSON.stringify(constant.slice(0, 100))} is always one of ${all.join(", ")}${meant}`;
+  return `what is compared with ${JSON.stringify(constant.slice(0, 100))} is always one of ${all.join(", ")}${hint}`;
 }
 
 /** The parser replaces a macro that is written like this; what is left is none. */

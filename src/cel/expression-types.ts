@@ -23,6 +23,8 @@ interface ScalarType {
   readonly name: ScalarName;
   /** The only texts that it can be; absent: any. */
   readonly values?: readonly string[];
+  /** Why it is none of some texts which somebody may expect. */
+  readonly neverIs?: ReadonlyMap<string, string>;
 }
 export interface RecordType {
   readonly kind: "record";
@@ -49,7 +51,12 @@ export const types = {
   type: scalar("type"),
 } as const satisfies Record<string, ExpressionType>;
 /** A text that is one of these. */
-export const textOf = (values: readonly string[]): ExpressionType => ({ kind: "scalar", name: "string", values });
+export const textOf = (values: readonly string[], neverIs?: ReadonlyMap<string, string>): ExpressionType => ({
+  kind: "scalar",
+  name: "string",
+  values,
+  ...(neverIs === undefined ? {} : { neverIs }),
+});
 export const listOf = (item: ExpressionType): ExpressionType => ({ kind: "list", item });
 export const mapOf = (value: ExpressionType): ExpressionType => ({ kind: "map", value });
 

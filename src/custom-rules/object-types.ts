@@ -92,8 +92,8 @@ export function typeOfObject(schema: Schema | undefined, use: FieldUse): Express
   return typeOfSchema({ type: "object", properties }, { title: "", use });
 }
 
-const plain = (properties: NonNullable<Schema["properties"]>, title: string): ExpressionType =>
-  typeOfSchema({ type: "object", properties }, { title, use: undefined });
+const plain = (properties: NonNullable<Schema["properties"]>, title: string): RecordType =>
+  recordOf(properties, { title, use: undefined });
 
 /** What is known of the Namespace of an object. */
 export const typeOfNamespace: ExpressionType = plain(
@@ -105,9 +105,9 @@ export const typeOfNamespace: ExpressionType = plain(
 );
 
 /** What is known of a request (k8s.io/api admission/v1 AdmissionRequest). */
-export const typeOfRequest: ExpressionType = plain(
+const requestFields = plain(
   {
-    operation: { type: "string", enum: ["CREATE", "UPDATE", "DELETE", "CONNECT"] },
+    operation: text,
     name: text,
     namespace: text,
     kind: { type: "object", properties: { group: text, version: text, kind: text } },
@@ -115,3 +115,17 @@ export const typeOfRequest: ExpressionType = plain(
   },
   "request",
 );
+
+/** An expression that compares with an operation which no rule is asked about would never do what it says. */
+const operation = textOf(
+  ["CREATE", "UPDATE"],
+  new Map([
+    ["DELETE", "rules of policies are not asked about deletions"],
+    ["CONNECT", "rules of policies are not asked about connections"],
+  ]),
+);
+
+export const typeOfRequest: ExpressionType = {
+  ...requestFields,
+  field: (name) => (name === "operation" ? operation : requestFields.field(name)),
+};

@@ -138,11 +138,17 @@ function inWords(outcomes: readonly Outcome[], question: AskedQuestion): string 
   }
   const names = [...shares].map(([of, share]) => {
     const isAll = share > 0.9999;
-    return isAll ? of || "any request" : `${shareInWords(share)} of ${of || "all of them"}`;
+    return isAll ? of || "any request" : `${shareInWords(share)} of ${asRequests(of)}`;
   });
   return names.length > mostNamed
     ? `${names.slice(0, mostNamed).join("; ")} and ${names.length - mostNamed} other sets of requests`
     : names.join("; ");
+}
+
+/** What comes after "of": who sends requests, or where they go, does not say that they are requests. */
+function asRequests(of: string): string {
+  if (of === "") return "all of them";
+  return /^(?:from|at) /.test(of) ? `the requests ${of}` : of;
 }
 
 /** The conditions of an outcome that the question does not have already. */

@@ -53,6 +53,14 @@ describe("a Service", () => {
 });
 
 describe("the answer and its exit code", () => {
+  test("a share of the requests of some callers is said in whole words", async () => {
+    const half =
+      "hosts: [x]\nhttp:\n- route: [{ destination: { host: x }, weight: 50 }, { destination: { host: none }, weight: 50 }]";
+    const { out } = await ask("--from", "mesh", "--to", "x.shop:80", ...asMesh(shop + virtualService("shop/x", half)));
+    assert.match(out, /: some: 50% of the requests from .* only\n/);
+    assert.doesNotMatch(out.split("\n")[0] ?? "", /of from/);
+  });
+
   test("yes, no, some and undecided", async () => {
     const yes = await ask(...fromClient, "--method", "GET");
     assert.deepEqual([yes.code, yes.out.split("\n")[0]], [0, "GET from Deployment web/client to x.shop:80: yes"]);

@@ -97,6 +97,15 @@ describe("what is wrong with a rule is said with its place", () => {
       /a result of mesh\.routes\(\) has no field weight; known are host, subset, share/,
     ],
     ["kinds: [VirtualService], expression: 'request.operation == \"create\"'", /did you mean "CREATE"\?/],
+    [
+      "kinds: [VirtualService], expression: 'request.operation != \"DELETE\"'",
+      /"DELETE" is always one of "CREATE", "UPDATE": rules of policies are not asked about deletions \(line 1, column 22/,
+    ],
+    [
+      'kinds: [VirtualService], expression: \'request.operation in ["DELETE", "CONNECT"]\'',
+      /rules of policies are not asked about deletions/,
+    ],
+    ["kinds: [VirtualService], expression: '\"DELETE\" == request.operation'", /not asked about deletions/],
     ["kinds: [Deployment], expression: 'mesh.mtls(object) == \"\"'", /there is no function mesh\.mtls\(\)/],
     ["kinds: [Deployment], expression: 'request.user == \"\"'", /request has no field user/],
     ["kinds: [Deployment], expression: 'namespaceObject.spec == null'", /namespaceObject has no field spec/],

@@ -52,6 +52,8 @@ export interface EffectiveMode {
   readonly by?: PeerAuthentication;
   /** istiod sends ztunnel neither the policy's own modes nor the inherited ones, so that ztunnel refuses nobody. */
   readonly isDropped?: true;
+  /** What clients do, who send plaintext although the workload refuses it. */
+  readonly isRefused?: true;
 }
 
 /** The modes of one workload: at the ports that a policy lists, and at all other ports. */

@@ -51,7 +51,8 @@ const isWeakened: IsLost = (was, is) => !acceptsPlaintext(was) && acceptsPlainte
  * Whether a mode that left mTLS to the clients ends it: for endpoints with mode DISABLE, sidecars and gateways send plaintext (Istio
  * pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled). ztunnel has no such mode.
  */
-const isSwitchedOff: IsLost = (was, is) => was.mode === "PERMISSIVE" && is.mode === "DISABLE";
+const isSwitchedOff: IsLost = (was, is) =>
+  is.mode === "DISABLE" && (was.mode === "PERMISSIVE" || (was.mode === "STRICT" && is.isRefused === true));
 
 /** What a comparison looks for: which step is a loss, and between which modes. */
 export interface Loss {
@@ -69,6 +70,8 @@ const plaintextAccepted: Loss = { isLost: isWeakened, was: ({ of }) => of, is: (
 export interface ClientsMtls {
   readonly autoMtls: boolean;
   readonly isSet: (labels: Labels) => boolean;
+  /** For pods with these labels, there are Services whose clients send plaintext to them even if they refuse it. */
+  readonly isRefused?: (labels: Labels) => boolean;
 }
 
 /** Clients that used mTLS send plaintext. `isChanged`: what they use can differ although all policies are the same. */
@@ -82,22 +85,29 @@ export const mtlsSwitchedOff = (was: ClientsMtls, is: ClientsMtls, isChanged: bo
 /**
  * Without auto mTLS, or with mode DISABLE for the namespace, clients use mTLS for none of its services unless a DestinationRule sets it
  * (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/model/push_context.go
- * BestEffortInferServiceMTLSMode), so that PERMISSIVE of one workload or port is of no use to them.
+ * BestEffortInferServiceMTLSMode), so that PERMISSIVE of one workload or port is of no use to them, and STRICT refuses them.
  */
-function modesForClients(modes: NamespaceMtls, { autoMtls, isSet }: ClientsMtls): NamespaceMtls["of"] {
+function modesForClients(modes: NamespaceMtls, { autoMtls, isSet, isRefused }: ClientsMtls): NamespaceMtls["of"] {
   const wide: EffectiveMode = autoMtls ? modes.wide("sidecar") : { mode: "DISABLE" };
   if (wide.mode !== "DISABLE") return modes.of;
-  const forClients = (mode: EffectiveMode): EffectiveMode => (mode.mode === "PERMISSIVE" ? wide : mode);
-  const known = new Map<Modes, Modes>();
+  const refused: EffectiveMode = { ...wide, isRefused: true };
+  const open = new Map<Modes, Modes>();
+  const closed = new Map<Modes, Modes>();
   return (labels, plane) => {
     const own = modes.of(labels, plane);
     if (plane !== "sidecar" || isSet(labels)) return own;
-    const found = known.get(own) ?? {
-      mode: forClients(own.mode),
-      ports: new Map([...own.ports].map(([port, mode]) => [port, forClients(mode)])),
-    };
+    const known = isRefused?.(labels) === true ? closed : open;
+    const found = known.get(own) ?? mapped(own, { PERMISSIVE: wide, ...(known === closed ? { STRICT: refused } : {}) });
     known.set(own, found);
     return found;
+  };
+}
+
+function mapped(modes: Modes, others: { readonly [mode in EffectiveMode["mode"]]?: EffectiveMode }): Modes {
+  const forClients = (mode: EffectiveMode): EffectiveMode => others[mode.mode] ?? mode;
+  return {
+    mode: forClients(modes.mode),
+    ports: new Map([...modes.ports].map(([port, mode]) => [port, forClients(mode)])),
   };
 }
 

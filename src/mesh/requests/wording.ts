@@ -87,12 +87,21 @@ const sent = {
 
 /** What becomes of a connection: `the client sends plaintext, and the server requires mTLS (PeerAuthentication a/strict)`. */
 export function formatTransport({ to, result, tls, mode, rule, because }: TransportOutcome): string {
-  const client = `the client sends ${sent[tls]}${inBrackets(rule)}`;
+  const client = `the client sends ${sentTo(mode, tls, because)}${inBrackets(rule)}`;
   if (result === "undecided") return because ?? client;
   if (result === "refused") return `${client}, and ${because ?? `the server ${refusal(mode)}`}`;
   if (to === "outside") return `${leaving[result]}${result === "passed" ? "" : bySetting(rule)}`;
   if (result === "tls") return `TLS${bySetting(rule)}`;
   return `${result === "mtls" ? "mTLS" : "plaintext"}${because === undefined ? "" : `, because ${because}`}`;
+}
+
+/**
+ * Auto mTLS suits what requires mTLS, so that it is off where a client is refused there; a port that bypasses the proxy of the server gets
+ * the mTLS which the pod supports.
+ */
+function sentTo(mode: TransportOutcome["mode"], tls: TransportOutcome["tls"], because: string | undefined): string {
+  if (tls !== "auto" || because !== undefined) return sent[tls];
+  return mode?.mode === "STRICT" ? "plaintext, because auto mTLS is disabled" : sent.mtls;
 }
 
 const leaving = {

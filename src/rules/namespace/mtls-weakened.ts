@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { keyOf } from "../../kube/identity.ts";
-import { isSetByRules, isSetForSome, mutualByRule } from "../../mesh/client-tls/services-by-tls.ts";
+import type { Labels } from "../../kube/object.ts";
+import { isSetByRules, isSetForSome, mutualByRule, servicesWithoutTls } from "../../mesh/client-tls/services-by-tls.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { disabledBy, mtls, type PeerAuthentication } from "../../mesh/mtls/effective-mtls.ts";
@@ -17,7 +18,7 @@ import { formatLabels } from "../../mesh/objects/selectors.ts";
 import { type MeshView, setting } from "../../view/view.ts";
 
 /** Which TLS clients of a namespace use. */
-const clientReads = [mtls, mutualByRule, setting("autoMtls")] as const;
+const clientReads = [mtls, mutualByRule, servicesWithoutTls, setting("autoMtls")] as const;
 
 export const namespaceMtlsWeakened = defineRule({
   id: "namespace-mtls-weakened",
@@ -28,15 +29,15 @@ export const namespaceMtlsWeakened = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary:
-    "A workload or port that refused plaintext accepts it after the change, or clients no longer use mTLS for it.",
-  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. With DISABLE instead of PERMISSIVE, clients that used mTLS send plaintext (pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled; with DISABLE for the namespace, whatever mode a workload has: pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode), and policies that name callers match none. peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
+    "A workload or port that refused plaintext accepts it after the change, or clients no longer use mTLS for it, also where it refuses them then.",
+  why: "At each level (mesh, namespace, workload) the oldest PeerAuthentication applies, and unset modes are inherited (pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication; for ambient pods pilot/pkg/serviceregistry/ambient/authorization.go): deleting or adding a policy or changing the labels of a workload can make other objects accept callers without a certificate. With DISABLE instead of PERMISSIVE, clients that used mTLS send plaintext (pilot/pkg/xds/endpoints/mtls_checker.go checkMtlsEnabled; with DISABLE for the namespace, whatever mode a workload has: pilot/pkg/model/push_context.go BestEffortInferServiceMTLSMode), and policies that name callers match none. If only DestinationRules made clients use mTLS (without auto mTLS, or with DISABLE for the namespace), workloads that are STRICT refuse all of them without these rules (pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). peer-authentication-permissive checks the modes that a policy of the namespace itself sets.",
   fix: "Keep a PeerAuthentication with mode STRICT in force for the namespace and its workloads, or write a MeshwardException with an end date.",
   incident: {
-    symptoms: ["plaintext"],
+    symptoms: ["plaintext", "reset"],
     proxies: ["sidecar", "ztunnel"],
-    seen: "A call without a certificate, which was reset before the change, gets an answer.",
+    seen: "A call without a certificate, which was reset before the change, gets an answer. Or, where clients no longer use mTLS for a workload that is STRICT, every call is reset.",
     wayOut:
-      "Apply the policy that required mTLS again; the message names it. Callers in plaintext that appeared meanwhile fail then.",
+      "Apply the policy that required mTLS again; the message names it; or the DestinationRule that set ISTIO_MUTUAL. Callers in plaintext that appeared meanwhile fail then.",
     silentWhen:
       "Workloads or ports accepted plaintext before and clients still use mTLS or used none, they are outside the mesh, or a policy of the namespace itself is the cause, which peer-authentication-permissive reports at its field.",
     page: "https://istio.io/latest/docs/reference/config/security/peer_authentication/",
@@ -65,9 +66,11 @@ function lossOfClients(before: Side, after: Side): Loss {
   const { autoMtls } = after.mesh.settings;
   const isByRules = !autoMtls || disabledBy(before.mesh.get(mtls, before.object)) !== undefined;
   const isKept = isByRules ? isSetForSome : isSetByRules;
+  // Other rules report another TLS that a DestinationRule sets.
+  const isRefused = (labels: Labels) => isByRules && after.mesh.get(servicesWithoutTls, after.object).meet(labels);
   return mtlsSwitchedOff(
-    { autoMtls, isSet: (labels) => isSetByRules(was, labels) },
-    { autoMtls, isSet: (labels) => isKept(is, labels) },
+    { autoMtls, isSet: (labels) => isSetByRules(was, labels), isRefused: () => true },
+    { autoMtls, isSet: (labels) => isKept(is, labels), isRefused },
     isByRules && was !== is,
   );
 }
@@ -119,14 +122,15 @@ function problemOf(weakening: Weakening): Problem {
 
 /** Callers without mTLS have no identity, so that no policy that names callers matches them. */
 function switchedOff(weakening: Weakening, { metadata }: Namespace): Problem {
-  const { by } = weakening.is;
+  const { by, isRefused } = weakening.is;
   const who = subjectOf(weakening);
+  const effect = isRefused ? " and are refused" : ", which then know no caller";
   return {
     at: [],
-    message: `Clients no longer use mTLS for ${who}${modeOf(weakening)}, which then know no caller: ${by === undefined ? "auto mTLS is disabled, and no DestinationRule that they use sets ISTIO_MUTUAL" : plaintextCause(weakening.is, weakening.port)}`,
+    message: `Clients no longer use mTLS for ${who}${modeOf(weakening)}${effect}: ${by === undefined ? "auto mTLS is disabled, and no DestinationRule that they use sets ISTIO_MUTUAL" : plaintextCause(weakening.is, weakening.port)}`,
     key: `no mTLS for ${who}`,
     fix:
-      by === undefined
+      by === undefined || isRefused
         ? "Keep a DestinationRule with tls mode ISTIO_MUTUAL for the Services of these workloads."
         : "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
     ...(by === undefined ? {} : { related: [by] }),

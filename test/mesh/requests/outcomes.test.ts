@@ -31,6 +31,20 @@ describe("transport", () => {
     assert.deepEqual(told(mesh, "web/client", "shop/x:80"), [`GET / from ${client} ${open}`]);
   });
 
+  test("without auto mTLS, a client sends plaintext, also where mTLS is required", () => {
+    const off = `---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: istio, namespace: istio-system }
+data: { mesh: "enableAutoMtls: false" }
+`;
+    const because = `the client sends plaintext, because auto mTLS is disabled, and the server requires mTLS (PeerAuthentication shop/strict)`;
+    assert.deepEqual(told(meshOf(shop + strict + off), "web/client", "shop/x:80"), [
+      `GET / from ${client} is refused: ${because} [x]`,
+    ]);
+    assert.deepEqual(told(meshOf(shop + off), "web/client", "shop/x:80"), [`GET / from ${client} ${open}`]);
+  });
+
   test("a DestinationRule that disables TLS counts for the clients that use it only", () => {
     const mesh = meshOf(
       shop + strict + destinationRule("web/off", `${host}\ntrafficPolicy: { tls: { mode: DISABLE } }`),
