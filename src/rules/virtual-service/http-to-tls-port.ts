@@ -1,17 +1,21 @@
 import { absent, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { Path } from "../../kube/read.ts";
-import { backendTlsOfEntry, backendTlsOfService } from "../../mesh/traffic/backend-tls-policies.ts";
-import { gatewayService } from "../../mesh/gateways/gateway-services.ts";
+import {
+  getsTlsByPolicy,
+  isForTls,
+  plainHttpOfIngress,
+  plainHttpOfRoute,
+  plainHttpReads,
+  type TlsDestination,
+} from "../../mesh/client-tls/plain-http-backends.ts";
 import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
-import { isTlsPort } from "../../mesh/membership/service-protocol.ts";
 import { clientTlsOf } from "../../mesh/client-tls/client-tls.ts";
 import { keysOfHosts, originatesTls, originatingRuleByHost } from "../../mesh/client-tls/originating-rules.ts";
 import { clientProxies, hasNoMeshRoutes, hasSidecars } from "../../mesh/membership/clients.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
-import { type Definition, definitionsFor } from "../../mesh/traffic/definition-choice.ts";
+import { definitionsFor } from "../../mesh/traffic/definition-choice.ts";
 import { DestinationRulesByHost } from "../../mesh/traffic/destination-rule-lookup.ts";
 import type { MergedDestinationRule } from "../../mesh/traffic/destination-rule-merge.ts";
 import type { RulesOverHost } from "../../mesh/traffic/destination-rules-of-host.ts";
@@ -19,7 +23,6 @@ import type { DestinationRule } from "../../mesh/traffic/destination-rules.ts";
 import { includesNamespace } from "../../mesh/traffic/export-to.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { registeredHost } from "../../mesh/traffic/registry.ts";
-import { isTlsProtocol } from "../../mesh/traffic/service-entry-hosts.ts";
 import {
   clientsMatching,
   clientsOf,
@@ -67,50 +70,68 @@ const reads = [
   hasSidecars,
   gatewaysOfVirtualService,
   workloadsOfGateway,
-  gatewayService,
-  backendTlsOfService,
-  backendTlsOfEntry,
+  ...plainHttpReads,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const virtualServiceHttpToTlsPort = defineRule({
   id: "virtual-service-http-to-tls-port",
-  subject: "VirtualService",
+  subject: ["VirtualService", "KubernetesRoute", "Ingress"],
   reads,
-  worksWithout: ["BackendTLSPolicy", "DestinationRule", "Gateway", "KubernetesGateway", "ServiceEntry", "Workload"],
+  worksWithout: [
+    "BackendTLSPolicy",
+    "DestinationRule",
+    "Gateway",
+    "Ingress",
+    "IngressClass",
+    "KubernetesGateway",
+    "KubernetesRoute",
+    "ListenerSet",
+    "ServiceEntry",
+    "VirtualService",
+    "Workload",
+  ],
   mode: "warn",
   since: "0.1.0",
   // The name of a port can say https, although the application speaks HTTP there.
   stage: "trial",
   tags: ["gateway"],
-  summary: "An http route sends requests to a port for TLS, and no DestinationRule makes TLS of them.",
-  why: "The proxy sends plain HTTP, whatever the name of the port says, and Istio's own mTLS ends at the sidecar of the server. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). Sidecars leave it out for a DestinationRule with credentialName and without workloadSelector (buildUpstreamClusterTLSContext).",
-  fix: "Add a DestinationRule for the host with `portLevelSettings` for this port and tls mode SIMPLE, or route to a port for HTTP. If the server shall end the TLS of the clients itself, use PASSTHROUGH at the Gateway and a tls route. If the application speaks HTTP there, name the port http.",
+  summary:
+    "An http route of a VirtualService, an HTTPRoute, a GRPCRoute or an Ingress sends requests to a port for TLS, and no DestinationRule makes TLS of them.",
+  why: "The proxy sends plain HTTP, whatever the name of the port says, and Istio's own mTLS ends at the sidecar of the server. Only a DestinationRule with tls mode SIMPLE or MUTUAL adds the TLS that the application expects (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings). Sidecars leave it out for a DestinationRule with credentialName and without workloadSelector (buildUpstreamClusterTLSContext). istiod makes VirtualServices of routes of the Gateway API and of Ingresses (pilot/pkg/config/kube/gateway/conversion.go, pilot/pkg/config/kube/ingress/virtualservices.go).",
+  fix: "Add a DestinationRule for the host with `portLevelSettings` for this port and tls mode SIMPLE, or a BackendTLSPolicy, or route to a port for HTTP. If the server shall end the TLS of the clients itself, use PASSTHROUGH at the Gateway and a tls route. If the application speaks HTTP there, name the port http.",
   incident: {
     symptoms: ["reset"],
     proxies: ["gateway", "sidecar", "waypoint"],
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "Only clients outside the namespaces of the VirtualService and its gateways lack such a DestinationRule, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or its pods are a gateway, no port of the hosts uses http routes (virtual-service-protocol-mismatch), or the protocol of the port is not declared as HTTPS or TLS.",
+      "Only clients outside the namespaces of the VirtualService and its gateways lack such a DestinationRule, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or its pods are a gateway, no port of the hosts uses http routes (virtual-service-protocol-mismatch), or the protocol of the port is not declared as HTTPS or TLS. For routes of the Gateway API and Ingresses, any DestinationRule with TLS for the host counts, whichever clients use it, and an ExternalName is not followed.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
-  *check(virtualService, mesh) {
-    if (!isServed(virtualService, mesh.settings)) return;
-    let rules: DestinationRulesByHost | undefined;
-    for (const found of tlsPortsOf(virtualService, mesh)) {
-      yield;
-      // Few VirtualServices send HTTP to a port for TLS, and only those need the ports at which requests arrive.
-      if (rules === undefined && !usesHttpRoutes(virtualService, mesh)) return;
-      rules ??= new DestinationRulesByHost(mesh.related(rulesOfHttpDestinations, virtualService), mesh.settings);
-      if (found.definitions.some((one) => getsTlsByPolicy(one, found.port, mesh))) continue;
-      const over = rules.over(found.host);
-      if (!over.rules.some(originatesTls)) yield problemOf(found, mesh);
-      else yield* withoutRule(found, over, virtualService, mesh);
-    }
+  *check(object, mesh) {
+    if (object.kind === "VirtualService") yield* ofVirtualService(object, mesh);
+    else
+      for (const found of object.kind === "Ingress" ? plainHttpOfIngress(object, mesh) : plainHttpOfRoute(object, mesh))
+        yield found && problemOf(found, mesh);
   },
 });
+
+function* ofVirtualService(virtualService: VirtualService, mesh: View): Iterable<Problem | undefined> {
+  if (!isServed(virtualService, mesh.settings)) return;
+  let rules: DestinationRulesByHost | undefined;
+  for (const found of tlsPortsOf(virtualService, mesh)) {
+    yield;
+    // Few VirtualServices send HTTP to a port for TLS, and only those need the ports at which requests arrive.
+    if (rules === undefined && !usesHttpRoutes(virtualService, mesh)) return;
+    rules ??= new DestinationRulesByHost(mesh.related(rulesOfHttpDestinations, virtualService), mesh.settings);
+    if (found.definitions.some((one) => getsTlsByPolicy(one, found.port, mesh))) continue;
+    const over = rules.over(found.host);
+    if (!over.rules.some(originatesTls)) yield problemOf(found, mesh);
+    else yield* withoutRule(found, over, virtualService, mesh);
+  }
+}
 
 /** Whether some proxy may use the http routes: a port of the hosts for TLS has none (virtual-service-protocol-mismatch). */
 const usesHttpRoutes = (virtualService: VirtualService, mesh: View): boolean => {
@@ -143,20 +164,8 @@ function* tlsPortsOf(virtualService: VirtualService, mesh: View): Generator<Foun
   }
 }
 
-const isForTls = (definitions: readonly Definition[], port: number, mesh: View): boolean =>
-  definitions.length > 0 &&
-  definitions.every((one) => hasTlsPort(one, port)) &&
-  !definitions.some((one) => one.kind === "Service" && mesh.get(gatewayService, one));
-
 const onlyOf = (ports: ReadonlySet<number> | undefined): number | undefined =>
   ports?.size === 1 ? [...ports][0] : undefined;
-
-/** Whether a BackendTLSPolicy makes TLS of what is sent to a port. */
-function getsTlsByPolicy(definition: Definition, port: number, mesh: View): boolean {
-  const policies =
-    definition.kind === "Service" ? mesh.get(backendTlsOfService, definition) : mesh.get(backendTlsOfEntry, definition);
-  return policies !== undefined && (policies.wide !== undefined || policies.byPort.has(port));
-}
 
 /** If only other clients use the DestinationRules with TLS: the first namespace whose clients follow the route and use none of them. */
 function* withoutRule(
@@ -232,18 +241,14 @@ function ownClientOf(virtualService: VirtualService, mesh: View): Client | undef
     : undefined;
 }
 
-interface Found {
-  readonly at: Path;
-  readonly host: string;
-  readonly port: number;
-  readonly definitions: readonly Definition[];
+interface Found extends TlsDestination {
   readonly subset: string | undefined;
   readonly match: Traffic["route"]["match"];
 }
 
 /** `why`: no TLS is made; `used`: what clients use instead of a DestinationRule with TLS. */
 function problemOf(
-  { at, host, port, definitions }: Found,
+  { at, host, port, definitions }: TlsDestination,
   { settings }: View,
   why = noTls(""),
   used: readonly DestinationRule[] = [],
@@ -258,17 +263,3 @@ function problemOf(
     evidence: [...definitions, ...(used.length > 0 ? used : rules)],
   };
 }
-
-const tlsPorts = new WeakMap<Definition, ReadonlySet<number | undefined>>();
-
-/** Many VirtualServices can ask for the ports of one definition, of which it can have many. */
-function hasTlsPort(definition: Definition, number: number): boolean {
-  let known = tlsPorts.get(definition);
-  if (known === undefined) tlsPorts.set(definition, (known = new Set(tlsPortsOfDefinition(definition))));
-  return known.has(number);
-}
-
-const tlsPortsOfDefinition = (definition: Definition): readonly (number | undefined)[] =>
-  definition.kind === "Service"
-    ? definition.spec.ports.filter(isTlsPort).map(({ port }) => port)
-    : definition.spec.ports.filter(({ protocol }) => isTlsProtocol(protocol)).map(({ number }) => number);
