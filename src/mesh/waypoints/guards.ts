@@ -131,7 +131,7 @@ function frontsOfCanary(gateway: KubernetesGateway, mesh: MeshView<(typeof canar
 }
 
 /** One for each waypoint that gets connections to a Service, or with `service` undefined to those without a label of their own. */
-function frontsOf(
+export function frontsOf(
   service: Service | undefined,
   namespace: Namespace,
   primary: WaypointBinding | undefined,
@@ -208,12 +208,20 @@ export const guardsOfPolicy = fact(
   },
 );
 
+/** The pods of a namespace by the waypoints of the Services and ServiceEntries that lead to them. */
+export interface PodsByWay {
+  /** None of them uses the waypoint of the namespace. */
+  readonly past: ReadonlySet<Workload>;
+  /** All of them do. */
+  readonly through: ReadonlySet<Workload>;
+}
+
 /**
- * The pods that are reached through Services and ServiceEntries, none of which uses the waypoint of the namespace: their own label names another
- * one, or none (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget).
+ * The pods that are reached through Services and ServiceEntries. These do not use the waypoint of the namespace if their own label names
+ * another one, or none (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget).
  */
-const podsPastWaypoint = fact(
-  "podsPastWaypoint",
+export const podsByWay = fact(
+  "podsByWay",
   "Namespace",
   [
     servicesOfNamespace,
@@ -223,7 +231,7 @@ const podsPastWaypoint = fact(
     waypointOfServiceEntry,
     captured,
   ],
-  (namespace, mesh): ReadonlySet<Workload> => {
+  (namespace, mesh): PodsByWay => {
     const { ambient } = mesh.get(captured, namespace);
     const services = mesh.related(servicesOfNamespace, namespace).filter(({ spec }) => !isEmpty(spec.selector));
     const ways = [
@@ -241,7 +249,7 @@ const podsPastWaypoint = fact(
       mesh.visited(1 + pods.length);
       for (const pod of pods) (binding?.by === "namespace" ? through : past).add(pod);
     }
-    return past.difference(through);
+    return { past: past.difference(through), through: through.difference(past) };
   },
 );
 const isEmpty = (labels: Labels): boolean => Object.keys(labels).length === 0;
@@ -251,10 +259,10 @@ function mayComeThrough(
   gateway: KubernetesGateway | undefined,
   selector: Labels,
   namespace: Namespace,
-  mesh: MeshView<typeof podsPastWaypoint | typeof captured>,
+  mesh: MeshView<typeof podsByWay | typeof captured>,
 ): boolean {
   if (gateway === undefined || takesPods(gateway) || !mesh.knowsAll("Service")) return true;
-  const past = mesh.get(podsPastWaypoint, namespace);
+  const { past } = mesh.get(podsByWay, namespace);
   const pods = mesh.get(captured, namespace).ambient.selected(selector);
   return pods.length === 0 || past.size === 0 || pods.some((pod) => !past.has(pod));
 }
@@ -263,7 +271,7 @@ function mayComeThrough(
 export const guardsOfCallers = fact(
   "guardsOfCallers",
   "AuthorizationPolicy",
-  [namespaceOfCallers, waypointBinding, ...serviceCanaryReads, behindWaypoints, podsPastWaypoint, captured],
+  [namespaceOfCallers, waypointBinding, ...serviceCanaryReads, behindWaypoints, podsByWay, captured],
   (policy, mesh): Guards => {
     const fronts = mesh.related(namespaceOfCallers, policy).flatMap((namespace): readonly Front[] => {
       const selector = policy.spec.selector?.matchLabels ?? {};
