@@ -142,6 +142,12 @@ function sayingOf(policies: readonly AuthorizationPolicy[], caller: Caller, sett
   };
 }
 
+/** Whether a rule of a DENY policy matches no request of a caller at ztunnel. */
+export function passesDenyRule(rule: Rule, caller: Caller, policyNamespace: string, settings: MeshSettings): boolean {
+  const judged = { ...caller, principal: formatCaller(caller, settings), policyNamespace };
+  return shareOf(rule, judged, "DENY") === none;
+}
+
 const isDeny = (policy: AuthorizationPolicy): boolean => actionOf(policy) === "DENY";
 
 function shareOf(rule: Rule, caller: Judged, action: string): Share {

@@ -3,15 +3,35 @@ import { gatewayService } from "./gateway-services.ts";
 import type { Gateway } from "./servers.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Namespace } from "../membership/namespaces.ts";
-import { declaredProtocol, portByNumber } from "../membership/service-protocol.ts";
+import { declaredProtocol, parsedProtocol, portByNumber } from "../membership/service-protocol.ts";
 import { selectsWorkload, type Service, servicesOfNamespace, workloadsNearService } from "../membership/services.ts";
 import { isProxy } from "../membership/workloads.ts";
+import type { ObjectOf } from "../../kube/object.ts";
+import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import type { MeshView } from "../../view/view.ts";
-import { type AuthorizationPolicy, servicesTargeted, targetRefsOf } from "../authorization/policies.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
+import {
+  type AuthorizationPolicy,
+  entriesTargeted,
+  servicesTargeted,
+  targetRefsOf,
+} from "../authorization/policies.ts";
 
-/** What `servicesOf` and `tcpPortsOf` read. */
-export const readsTcpPorts = [servicesOfNamespace, gatewayService, workloadsNearService] as const;
+type ServiceEntry = ObjectOf<"ServiceEntry">;
+
+/** A policy and the ServiceEntries that it targets, at their waypoint. */
+const entriesOfPolicy = relation(
+  "entriesOfPolicy",
+  index("AuthorizationPolicy", (policy) =>
+    entriesTargeted(policy).map((name) => `${policy.metadata.namespace}/${name}`),
+  ),
+  index("ServiceEntry", (entry, settings) =>
+    isServed(entry, settings) ? [`${entry.metadata.namespace}/${entry.metadata.name}`] : [],
+  ),
+);
+
+/** What `servedBy` and `tcpPortsOf` read. */
+export const readsTcpPorts = [servicesOfNamespace, entriesOfPolicy, gatewayService, workloadsNearService] as const;
 type View = MeshView<(typeof readsTcpPorts)[number]>;
 
 /**
@@ -25,12 +45,23 @@ function gatewaysAt(service: Service, mesh: View): readonly Gateway[] | undefine
   return pods.length > 0 && pods.every(isProxy) ? [] : undefined;
 }
 
-/** The Services whose ports the policy is for: those that it targets, or those of the workloads that it selects. */
-export function servicesOf(policy: AuthorizationPolicy, namespace: Namespace, mesh: View): readonly Service[] {
+/** Whether a policy is for workloads, or for Services or ServiceEntries at their waypoint, so that it has ports to ask for. */
+export const isForPorts = (policy: AuthorizationPolicy): boolean =>
+  targetRefsOf(policy).length === 0 || servicesTargeted(policy).length > 0 || entriesTargeted(policy).length > 0;
+
+/**
+ * The Services whose ports the policy is for: those of the workloads that it selects, or those that it targets, with the
+ * ServiceEntries, whose ports a waypoint treats alike (Istio pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).
+ */
+export function servedBy(
+  policy: AuthorizationPolicy,
+  namespace: Namespace,
+  mesh: View,
+): readonly (Service | ServiceEntry)[] {
   const all = mesh.related(servicesOfNamespace, namespace);
   if (targetRefsOf(policy).length > 0) {
     const targeted = new Set(servicesTargeted(policy));
-    return all.filter(({ metadata }) => targeted.has(metadata.name));
+    return [...all.filter(({ metadata }) => targeted.has(metadata.name)), ...mesh.related(entriesOfPolicy, policy)];
   }
   const selected = all.filter((one) => isForSame(one, policy));
   // ztunnel knows HTTP at no port, which another rule reports, but the pods of a gateway are proxies.
@@ -45,27 +76,45 @@ const isForSame = ({ spec }: Service, policy: AuthorizationPolicy): boolean =>
 type Port = Service["spec"]["ports"][number];
 const isOfTcp = (port: Port): boolean => declaredProtocol(port) === "TCP" && port.protocol !== "UDP";
 
-/** What makes a port of pods one of TCP: the Service that declares it, or the Gateway with its server. */
-export type Declaring = Service | Gateway;
+/** Whether a port of a ServiceEntry is declared as one; nothing listens at those of UDP. */
+export const isEntryPortOfTcp = ({ protocol = "" }: ServiceEntry["spec"]["ports"][number]): boolean =>
+  parsedProtocol(protocol) === "TCP" && protocol.toUpperCase() !== "UDP";
 
-/** Whether every port of a Service is declared as TCP, and its pods are no gateway, whose servers decide. */
-export const hasOnlyTcp = (service: Service, mesh: View): boolean =>
-  gatewaysAt(service, mesh) === undefined && service.spec.ports.every(isOfTcp);
+/** What makes a port one of TCP: the Service or the ServiceEntry that declares it, or the Gateway with its server. */
+export type Declaring = Service | ServiceEntry | Gateway;
+
+/** Whether every port is declared as TCP, and the pods of a Service are no gateway, whose servers decide. */
+export const hasOnlyTcp = (one: Service | ServiceEntry, mesh: View): boolean =>
+  one.kind === "ServiceEntry"
+    ? one.spec.ports.every(isEntryPortOfTcp)
+    : gatewaysAt(one, mesh) === undefined && one.spec.ports.every(isOfTcp);
 
 /**
  * The ports that are declared as TCP: those of pods, or those of the Services themselves, which a waypoint sees (Istio
  * pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).
  */
 export function tcpPortsOf(
-  services: readonly Service[],
+  services: readonly (Service | ServiceEntry)[],
   isAtWaypoint: boolean,
   mesh: View,
 ): ReadonlyMap<number, Declaring> {
   const found = new Map<number, Declaring>();
   for (const service of services)
-    for (const [port, declaring] of isAtWaypoint ? declaredOfService(service) : tcpPortsOfService(service, mesh))
+    for (const [port, declaring] of portsDeclaredBy(service, isAtWaypoint, mesh))
       if (!found.has(port)) found.set(port, declaring);
   return found;
+}
+
+function portsDeclaredBy(
+  one: Service | ServiceEntry,
+  isAtWaypoint: boolean,
+  mesh: View,
+): Iterable<readonly [number, Declaring]> {
+  if (one.kind === "ServiceEntry")
+    return one.spec.ports.flatMap((port) =>
+      port.number !== undefined && isEntryPortOfTcp(port) ? [[port.number, one] as const] : [],
+    );
+  return isAtWaypoint ? declaredOfService(one) : tcpPortsOfService(one, mesh);
 }
 
 const declaredOfService = (service: Service): readonly (readonly [number, Declaring])[] =>

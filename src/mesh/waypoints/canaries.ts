@@ -3,7 +3,7 @@ import { index, type MeshView, relation } from "../../view/view.ts";
 import type { KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Service } from "../membership/services.ts";
-import { kubernetesGatewayByName } from "../objects/indexes.ts";
+import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import { canaryWeight, useWaypoint, useWaypointCanary, useWaypointCanaryNamespace } from "../objects/labels.ts";
 import { bound, formatWaypoint, isUsable, keysNamed, type WaypointBinding, type WaypointName } from "./bindings.ts";
 
@@ -37,18 +37,22 @@ export const serviceEntriesNamingWaypoint = index("ServiceEntry", ({ metadata })
   ...keysNamed(metadata.labels, metadata.namespace),
   ...canaryKeys(metadata, metadata.namespace),
 ]);
+/** Namespaces by the canary that their labels name. */
+export const namespacesByCanary = index("Namespace", ({ metadata }) => canaryKeys(metadata, metadata.name));
+/** Services by the canary that their own labels name. */
+export const servicesByCanary = index("Service", ({ metadata }) => canaryKeys(metadata, metadata.namespace));
+/** A Service that names a canary itself, and its namespace. */
+export const namespaceOfCanaryService = relation(
+  "namespaceOfCanaryService",
+  index("Service", ({ metadata }) =>
+    canaryKeys(metadata, metadata.namespace).length === 0 ? [] : [metadata.namespace],
+  ),
+  namespaceByName,
+);
 /** A namespace and the gateway that its labels name as a canary waypoint. */
-export const canaryOfNamespace = relation(
-  "canaryOfNamespace",
-  index("Namespace", ({ metadata }) => canaryKeys(metadata, metadata.name)),
-  kubernetesGatewayByName,
-);
+export const canaryOfNamespace = relation("canaryOfNamespace", namespacesByCanary, kubernetesGatewayByName);
 /** A Service and the gateway that its own labels name as a canary waypoint. */
-export const canaryOfService = relation(
-  "canaryOfService",
-  index("Service", ({ metadata }) => canaryKeys(metadata, metadata.namespace)),
-  kubernetesGatewayByName,
-);
+export const canaryOfService = relation("canaryOfService", servicesByCanary, kubernetesGatewayByName);
 /** A ServiceEntry and the gateway that its own labels name as a canary waypoint. */
 export const canaryOfServiceEntry = relation(
   "canaryOfServiceEntry",
@@ -59,11 +63,20 @@ export const canaryOfServiceEntry = relation(
 /** What the functions of this file read. */
 export const canaryReads = [canaryOfNamespace, canaryOfService, canaryOfServiceEntry] as const;
 type View = MeshView<(typeof canaryReads)[number]>;
+/** What `waypointsUsedForService` reads. */
+export const serviceCanaryReads = [canaryOfNamespace, canaryOfService] as const;
+type ServiceView = MeshView<(typeof serviceCanaryReads)[number]>;
 
 /** A canary, and the percentage of the connections that it gets, 0 to 100. */
 interface Weighted {
   readonly binding: WaypointBinding;
   readonly weight: number;
+}
+
+/** How the gateway is found that the labels of an object name as a canary, or those of the namespace. */
+interface LookUp {
+  readonly mesh: MeshView;
+  readonly named: (object: Front | undefined, namespace: Namespace) => readonly KubernetesGateway[];
 }
 
 /**
@@ -75,7 +88,7 @@ function weightedCanary(
   object: Front | undefined,
   namespace: Namespace,
   primary: WaypointBinding | undefined,
-  mesh: View,
+  { mesh, named: found }: LookUp,
 ): Weighted | undefined {
   if (!isUsable(primary)) return undefined;
   const { marked, weight, isOwn } = canaryMarks(object, namespace);
@@ -84,7 +97,7 @@ function weightedCanary(
   const isSame = named === undefined || formatWaypoint(named) === formatWaypoint(primary.named);
   if (isSame || !isPercentage.test(weight)) return undefined;
   const request = { of: namespace, name, traffic: "service", mesh } as const;
-  const gateways = gatewaysOfCanary(isOwn ? object : undefined, namespace, mesh);
+  const gateways = found(isOwn ? object : undefined, namespace);
   return { binding: bound(named, isOwn ? "own" : "namespace", gateways, request), weight: Number(weight) };
 }
 
@@ -95,9 +108,11 @@ export function canaryBindingOf(
   primary: WaypointBinding | undefined,
   mesh: View,
 ): WaypointBinding | undefined {
-  const found = weightedCanary(object, namespace, primary, mesh);
-  return found === undefined || found.weight === 0 ? undefined : { ...found.binding, share: found.weight / 100 };
+  return withConnections(weightedCanary(object, namespace, primary, lookUp(mesh)));
 }
+
+const withConnections = (found: Weighted | undefined): WaypointBinding | undefined =>
+  found === undefined || found.weight === 0 ? undefined : { ...found.binding, share: found.weight / 100 };
 
 /**
  * The waypoints that connections to a Service or a ServiceEntry go through, each with its share: its waypoint and its canary. None if
@@ -110,8 +125,22 @@ export function waypointsUsed(
   primary: WaypointBinding | undefined,
   mesh: View,
 ): readonly WaypointBinding[] {
+  return usedOf(primary, canaryBindingOf(object, namespace, primary, mesh));
+}
+
+/** The same of a Service, or with `service` undefined of what has no waypoint label of its own. */
+export function waypointsUsedForService(
+  service: Service | undefined,
+  namespace: Namespace,
+  primary: WaypointBinding | undefined,
+  mesh: ServiceView,
+): readonly WaypointBinding[] {
+  const named: LookUp["named"] = (own) => gatewaysOfService(own === undefined ? undefined : service, namespace, mesh);
+  return usedOf(primary, withConnections(weightedCanary(service, namespace, primary, { mesh, named })));
+}
+
+function usedOf(primary: WaypointBinding | undefined, canary: WaypointBinding | undefined): readonly WaypointBinding[] {
   if (!isUsable(primary)) return [];
-  const canary = canaryBindingOf(object, namespace, primary, mesh);
   if (!isUsable(canary)) return [primary];
   const { share = 1 } = canary;
   return share === 1 ? [canary] : [{ ...primary, share: 1 - share }, canary];
@@ -125,7 +154,7 @@ export function waypointsConfigured(
   mesh: View,
 ): readonly WaypointBinding[] {
   if (!isUsable(primary)) return [];
-  const canary = weightedCanary(object, namespace, primary, mesh)?.binding;
+  const canary = weightedCanary(object, namespace, primary, lookUp(mesh))?.binding;
   return isUsable(canary) ? [primary, canary] : [primary];
 }
 
@@ -141,7 +170,17 @@ const noMarks: Marked = { labels: {}, annotations: {} };
 /** 0 to 100, as Go's strconv.Atoi reads it. Another number than a percentage makes istiod ignore the canary. */
 const isPercentage = /^(?:\+?0*(?:100|[1-9]?[0-9])|-0+)$/;
 
-function gatewaysOfCanary(object: Front | undefined, namespace: Namespace, mesh: View): readonly KubernetesGateway[] {
-  if (object === undefined) return mesh.related(canaryOfNamespace, namespace);
-  return object.kind === "Service" ? mesh.related(canaryOfService, object) : mesh.related(canaryOfServiceEntry, object);
-}
+const lookUp = (mesh: View): LookUp => ({
+  mesh,
+  named: (object, namespace) =>
+    object?.kind === "ServiceEntry"
+      ? mesh.related(canaryOfServiceEntry, object)
+      : gatewaysOfService(object, namespace, mesh),
+});
+
+const gatewaysOfService = (
+  service: Service | undefined,
+  namespace: Namespace,
+  mesh: ServiceView,
+): readonly KubernetesGateway[] =>
+  service === undefined ? mesh.related(canaryOfNamespace, namespace) : mesh.related(canaryOfService, service);

@@ -2,7 +2,6 @@ import type { Labels } from "../../kube/object.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { policyLevelsAtZtunnel } from "../authorization/policy-levels.ts";
 import {
   actionOf,
   type AuthorizationPolicy,
@@ -12,8 +11,6 @@ import {
   targetRefsOf,
 } from "../authorization/policies.ts";
 import { asksForHttp } from "../authorization/rules.ts";
-import { type Answer, type Attached, type Caller, ZtunnelAnswers } from "../authorization/ztunnel-callers.ts";
-import { enrollmentOf } from "../membership/capture.ts";
 import { captured } from "../membership/captured.ts";
 import { isForIngress, type KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
@@ -21,20 +18,19 @@ import { type Service, servicesOfNamespace } from "../membership/services.ts";
 import { selectingEntriesOfNamespace } from "../membership/workload-entries.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { kubernetesGatewayByName, namespaceByName, serviceByName } from "../objects/indexes.ts";
-import type { Labelled } from "../objects/labelled.ts";
 import { gatewayApiGroup } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
 import { formatLabels } from "../objects/selectors.ts";
+import { behindWaypoints, type Front, Guards } from "./behind-waypoints.ts";
 import {
   formatWaypoint,
-  identityOfWaypoint,
-  isUsable,
   namespaceOfBoundService,
   namespaceOfGateway,
   namespacesByWaypoint,
   servicesByWaypoint,
   waypointBinding,
   takesPods,
+  type WaypointBinding,
   waypointBindingOfService,
   waypointBindingOfServiceEntry,
   type WaypointName,
@@ -42,6 +38,13 @@ import {
   waypointOfService,
   waypointOfServiceEntry,
 } from "./bindings.ts";
+import {
+  serviceCanaryReads,
+  namespaceOfCanaryService,
+  namespacesByCanary,
+  servicesByCanary,
+  waypointsUsedForService,
+} from "./canaries.ts";
 
 /** The gateways in its namespace that a policy targets (Istio pilot/pkg/model/policyattachment.go). */
 const gatewaysNamed = (policy: AuthorizationPolicy): readonly WaypointName[] =>
@@ -82,6 +85,10 @@ const namespaceOfServicesOfPolicy = relation(
 const namespacesOfWaypoint = relation("namespacesOfWaypoint", kubernetesGatewayByName, namespacesByWaypoint);
 /** A gateway and the Services whose own labels name it. */
 const servicesOfWaypoint = relation("servicesOfWaypoint", kubernetesGatewayByName, servicesByWaypoint);
+/** A gateway and the namespaces whose labels name it as a canary. */
+const namespacesOfCanary = relation("namespacesOfCanary", kubernetesGatewayByName, namespacesByCanary);
+/** A gateway and the Services whose own labels name it as a canary. */
+const servicesOfCanary = relation("servicesOfCanary", kubernetesGatewayByName, servicesByCanary);
 
 /** An ALLOW policy at ztunnel that is intended to allow somebody; one without rules is a default deny. */
 const isForCallers = (policy: AuthorizationPolicy): boolean =>
@@ -98,126 +105,58 @@ const namespaceOfCallers = relation(
   namespaceByName,
 );
 
-/** A part of a namespace whose traffic goes through a waypoint. */
-interface Front {
-  readonly waypoint: WaypointName;
-  readonly gateway: KubernetesGateway | undefined;
-  readonly namespace: Namespace;
-  /** The labels of the pods behind the waypoint. */
-  readonly selector: Labels;
-  /** Their name in messages; undefined: the whole namespace. */
-  readonly shown?: string;
+/** What `frontsOfCanary` reads. */
+const canariesRead = [
+  namespacesOfCanary,
+  servicesOfCanary,
+  namespaceOfCanaryService,
+  waypointBinding,
+  waypointOfService,
+  ...serviceCanaryReads,
+] as const;
+
+/** The parts of namespaces for which a gateway is a canary that gets connections. */
+function frontsOfCanary(gateway: KubernetesGateway, mesh: MeshView<(typeof canariesRead)[number]>): readonly Front[] {
+  const { name, namespace } = gateway.metadata;
+  const isIt = ({ waypoint }: Front): boolean => waypoint.name === name && waypoint.namespace === namespace;
+  const ofNamespaces = mesh
+    .related(namespacesOfCanary, gateway)
+    .flatMap((one) => frontsOf(undefined, one, mesh.get(waypointBinding, one), mesh));
+  const ofServices = mesh
+    .related(servicesOfCanary, gateway)
+    .flatMap((service) =>
+      mesh.related(namespaceOfCanaryService, service).flatMap((one) => frontsOfService(service, one, mesh)),
+    );
+  return [...ofNamespaces, ...ofServices].filter(isIt);
 }
 
-/** How ztunnel at the pods behind a waypoint treats requests from the waypoint, and requests that bypass it. */
-export interface Guard {
-  readonly waypoint: WaypointName;
-  readonly caller: Caller;
-  readonly namespace: Namespace;
-  /** For messages: all workloads behind the waypoint if they have the same result, or one workload. */
-  readonly behind: string;
-  readonly answer: Answer;
+/** One for each waypoint that gets connections to a Service, or with `service` undefined to those without a label of their own. */
+export function frontsOf(
+  service: Service | undefined,
+  namespace: Namespace,
+  primary: WaypointBinding | undefined,
+  mesh: MeshView<(typeof serviceCanaryReads)[number]>,
+): readonly Front[] {
+  const selector = service?.spec.selector ?? {};
+  const shown = service === undefined ? {} : { shown: shownService(service) };
+  return waypointsUsedForService(service, namespace, primary, mesh).map((one) => ({
+    ...{ waypoint: one.named, gateway: one.gateway, namespace, selector, ...shown },
+    isOfShare: one.share !== undefined && one.share < 1 && one.named !== primary?.named,
+  }));
 }
-
-/** The guards of several parts of namespaces, each part once, by key. */
-class Guards {
-  readonly fronts: readonly (readonly [key: string, guards: readonly Guard[]])[];
-  readonly #answering = new Map<Answer, readonly Guard[]>();
-
-  constructor(fronts: Guards["fronts"]) {
-    this.fronts = fronts;
-  }
-
-  answering(answer: Answer): readonly Guard[] {
-    let found = this.#answering.get(answer);
-    if (found === undefined) {
-      found = this.fronts.flatMap(([, guards]) => guards.filter((guard) => guard.answer === answer));
-      this.#answering.set(answer, found);
-    }
-    return found;
-  }
-}
-
-/** How ztunnel at the pods of one namespace treats waypoints. */
-class BehindWaypoints {
-  readonly #namespace: Namespace;
-  readonly #pods: Labelled<Workload>;
-  readonly #answers: ZtunnelAnswers;
-  readonly #isGuessing: boolean;
-  readonly #guards = new Map<string, readonly Guard[]>();
-  readonly #attached = new Map<readonly Workload[], AttachedPolicies>();
-
-  /** `isGuessing`: the namespace is ambient, and there may be pods that the view does not contain. */
-  constructor(namespace: Namespace, pods: Labelled<Workload>, answers: ZtunnelAnswers, isGuessing: boolean) {
-    this.#namespace = namespace;
-    this.#pods = pods;
-    this.#answers = answers;
-    this.#isGuessing = isGuessing;
-  }
-
-  /** The workloads behind one waypoint. */
-  at(front: Front, key: string): readonly Guard[] {
-    const shownKey = `${key} ${front.shown ?? ""}`;
-    let found = this.#guards.get(shownKey);
-    if (found === undefined) this.#guards.set(shownKey, (found = this.#look(front)));
-    return found;
-  }
-
-  /** If they are not known, imaginary pods with exactly the selected labels represent them. */
-  #look({ waypoint, gateway, selector, shown }: Front): readonly Guard[] {
-    const namespace = this.#namespace;
-    const caller = identityOfWaypoint(waypoint, gateway);
-    const guard = { waypoint, caller, namespace };
-    const behind = shown ?? `the workloads of ${namespace.metadata.name}`;
-    const there = this.#pods.selected(selector);
-    if (there.length === 0) {
-      return this.#isGuessing
-        ? [{ ...guard, behind, answer: this.#answers.to(caller, this.#answers.attachedTo(selector)) }]
-        : [];
-    }
-    const { attached, distinct } = this.#policiesOf(there);
-    const answers = distinct.map((policies) => this.#answers.to(caller, policies));
-    const [answer] = new Set(answers);
-    if (answer !== undefined && answers.every((other) => other === answer)) return [{ ...guard, behind, answer }];
-    const known = new Map(distinct.map((policies, i) => [policies, answers[i] as Answer]));
-    return there.map((workload, i) => ({
-      ...guard,
-      behind: idOf(workload),
-      answer: known.get(attached[i] as Attached) as Answer,
-    }));
-  }
-
-  /** The policies for each of the pods, which do not depend on the caller. */
-  #policiesOf(pods: readonly Workload[]): AttachedPolicies {
-    let found = this.#attached.get(pods);
-    if (found === undefined) {
-      const attached = pods.map(({ pod }) => this.#answers.attachedTo(pod.labels));
-      this.#attached.set(pods, (found = { attached, distinct: [...new Set(attached)] }));
-    }
-    return found;
-  }
-}
-
-/** The policies that ztunnel enforces on each of several pods, and the distinct ones among them. */
-interface AttachedPolicies {
-  readonly attached: readonly Attached[];
-  readonly distinct: readonly Attached[];
-}
-
-/** How ztunnel at the pods of a namespace treats waypoints. */
-const behindWaypoints = fact("behindWaypoints", "Namespace", [policyLevelsAtZtunnel, captured], (namespace, mesh) => {
-  const policies = mesh.get(policyLevelsAtZtunnel, namespace);
-  const { own, meshWide } = policies.readBy(policies.readers.ofZtunnel);
-  const answers = new ZtunnelAnswers(meshWide === undefined ? [own] : [own, meshWide], mesh.settings);
-  const isGuessing = !mesh.knowsAll("Workload") && enrollmentOf(namespace, mesh.settings) === "ambient";
-  return new BehindWaypoints(namespace, mesh.get(captured, namespace).ambient, answers, isGuessing);
-});
 
 /** The workloads behind a waypoint: those of objects that name it, and for one that nothing names yet those of its own namespace. */
 const guardsOfWaypoint = fact(
   "guardsOfWaypoint",
   "KubernetesGateway",
-  [namespaceOfGateway, namespacesOfWaypoint, servicesOfWaypoint, namespaceOfBoundService, behindWaypoints],
+  [
+    namespaceOfGateway,
+    namespacesOfWaypoint,
+    servicesOfWaypoint,
+    namespaceOfBoundService,
+    ...canariesRead,
+    behindWaypoints,
+  ],
   (gateway, mesh) => {
     if (isForIngress(gateway)) return { named: noGuards, withOwn: noGuards };
     const waypoint = { name: gateway.metadata.name, namespace: gateway.metadata.namespace };
@@ -230,7 +169,7 @@ const guardsOfWaypoint = fact(
         shown: shownService(service),
       })),
     );
-    const fronts = [...named, ...services];
+    const fronts = [...named, ...services, ...frontsOfCanary(gateway, mesh)];
     const guards = guardsAt(fronts, mesh);
     if (fronts.length > 0) return { named: guards, withOwn: guards };
     // If it names no other waypoint, because its label may be set last.
@@ -251,6 +190,7 @@ export const guardsOfPolicy = fact(
     namespaceOfServicesOfPolicy,
     waypointBinding,
     waypointOfService,
+    ...serviceCanaryReads,
     guardsOfWaypoint,
     behindWaypoints,
   ],
@@ -262,18 +202,26 @@ export const guardsOfPolicy = fact(
     const fronts = mesh
       .related(namespaceOfServicesOfPolicy, policy)
       .flatMap((namespace) =>
-        mesh.related(servicesOfPolicy, policy).flatMap((service) => frontOfService(service, namespace, mesh)),
+        mesh.related(servicesOfPolicy, policy).flatMap((service) => frontsOfService(service, namespace, mesh)),
       );
     return union(fronts.length === 0 ? ofGateways : [...ofGateways, guardsAt(fronts, mesh)]);
   },
 );
 
+/** The pods of a namespace by the waypoints of the Services and ServiceEntries that lead to them. */
+export interface PodsByWay {
+  /** None of them uses the waypoint of the namespace. */
+  readonly past: ReadonlySet<Workload>;
+  /** All of them do. */
+  readonly through: ReadonlySet<Workload>;
+}
+
 /**
- * The pods that are reached through Services and ServiceEntries, none of which uses the waypoint of the namespace: their own label names another
- * one, or none (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget).
+ * The pods that are reached through Services and ServiceEntries. These do not use the waypoint of the namespace if their own label names
+ * another one, or none (Istio pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForTarget).
  */
-const podsPastWaypoint = fact(
-  "podsPastWaypoint",
+export const podsByWay = fact(
+  "podsByWay",
   "Namespace",
   [
     servicesOfNamespace,
@@ -283,7 +231,7 @@ const podsPastWaypoint = fact(
     waypointOfServiceEntry,
     captured,
   ],
-  (namespace, mesh): ReadonlySet<Workload> => {
+  (namespace, mesh): PodsByWay => {
     const { ambient } = mesh.get(captured, namespace);
     const services = mesh.related(servicesOfNamespace, namespace).filter(({ spec }) => !isEmpty(spec.selector));
     const ways = [
@@ -301,7 +249,7 @@ const podsPastWaypoint = fact(
       mesh.visited(1 + pods.length);
       for (const pod of pods) (binding?.by === "namespace" ? through : past).add(pod);
     }
-    return past.difference(through);
+    return { past: past.difference(through), through: through.difference(past) };
   },
 );
 const isEmpty = (labels: Labels): boolean => Object.keys(labels).length === 0;
@@ -311,10 +259,10 @@ function mayComeThrough(
   gateway: KubernetesGateway | undefined,
   selector: Labels,
   namespace: Namespace,
-  mesh: MeshView<typeof podsPastWaypoint | typeof captured>,
+  mesh: MeshView<typeof podsByWay | typeof captured>,
 ): boolean {
   if (gateway === undefined || takesPods(gateway) || !mesh.knowsAll("Service")) return true;
-  const past = mesh.get(podsPastWaypoint, namespace);
+  const { past } = mesh.get(podsByWay, namespace);
   const pods = mesh.get(captured, namespace).ambient.selected(selector);
   return pods.length === 0 || past.size === 0 || pods.some((pod) => !past.has(pod));
 }
@@ -323,16 +271,15 @@ function mayComeThrough(
 export const guardsOfCallers = fact(
   "guardsOfCallers",
   "AuthorizationPolicy",
-  [namespaceOfCallers, waypointBinding, behindWaypoints, podsPastWaypoint, captured],
+  [namespaceOfCallers, waypointBinding, ...serviceCanaryReads, behindWaypoints, podsByWay, captured],
   (policy, mesh): Guards => {
     const fronts = mesh.related(namespaceOfCallers, policy).flatMap((namespace): readonly Front[] => {
-      const binding = mesh.get(waypointBinding, namespace);
-      if (!isUsable(binding)) return [];
       const selector = policy.spec.selector?.matchLabels ?? {};
-      if (!mayComeThrough(binding.gateway, selector, namespace, mesh)) return [];
-      const front = { waypoint: binding.named, gateway: binding.gateway, namespace, selector };
       const labels = formatLabels(selector);
-      return [labels === "" ? front : { ...front, shown: labels.replaceAll(", ", ",") }];
+      const shown = labels === "" ? {} : { shown: labels.replaceAll(", ", ",") };
+      return frontsOf(undefined, namespace, mesh.get(waypointBinding, namespace), mesh)
+        .filter(({ gateway }) => mayComeThrough(gateway, selector, namespace, mesh))
+        .map((front) => ({ ...front, selector, ...shown }));
     });
     return fronts.length === 0 ? noGuards : guardsAt(fronts, mesh);
   },
@@ -358,13 +305,8 @@ const keyOf = ({ waypoint, namespace, selector }: Front): string =>
 
 const shownService = (service: Service): string => `the workloads of ${idOf(service)}`;
 
-function frontOfService(
+const frontsOfService = (
   service: Service,
   namespace: Namespace,
-  mesh: MeshView<typeof waypointBinding | typeof waypointOfService>,
-): readonly Front[] {
-  const binding = waypointBindingOfService(service, namespace, mesh);
-  if (!isUsable(binding)) return [];
-  const front = { waypoint: binding.named, gateway: binding.gateway, namespace };
-  return [{ ...front, selector: service.spec.selector, shown: shownService(service) }];
-}
+  mesh: MeshView<typeof waypointBinding | typeof waypointOfService | (typeof serviceCanaryReads)[number]>,
+): readonly Front[] => frontsOf(service, namespace, waypointBindingOfService(service, namespace, mesh), mesh);

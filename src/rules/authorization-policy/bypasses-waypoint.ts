@@ -3,7 +3,8 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { actionOf, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
 import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
-import { type Guard, guardsOfPolicy } from "../../mesh/waypoints/guards.ts";
+import type { Guard } from "../../mesh/waypoints/behind-waypoints.ts";
+import { guardsOfPolicy } from "../../mesh/waypoints/guards.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 export const authorizationPolicyBypassesWaypoint = defineRule({
@@ -31,8 +32,9 @@ export const authorizationPolicyBypassesWaypoint = defineRule({
   *check(policy, mesh) {
     if (actionOf(policy) === "AUDIT") return;
     const isList = targetRefsOf(policy) === policy.spec.targetRefs;
+    // What bypasses a waypoint bypasses its canary, too.
     for (const guard of mesh.get(guardsOfPolicy, policy).answering("open"))
-      yield problemOf(guard, isList, mesh.settings);
+      if (!guard.isOfShare) yield problemOf(guard, isList, mesh.settings);
   },
 });
 

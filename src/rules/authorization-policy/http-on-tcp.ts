@@ -1,29 +1,29 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import {
-  actionOf,
-  type AuthorizationPolicy,
-  isEnforced,
-  servicesTargeted,
-  targetRefsOf,
-} from "../../mesh/authorization/policies.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { isForPort, isRuleForPort, portsNamedBy } from "../../mesh/authorization/rule-ports.ts";
 import { asksForRequest, httpFields } from "../../mesh/authorization/rules.ts";
-import { type Declaring, hasOnlyTcp, readsTcpPorts, servicesOf, tcpPortsOf } from "../../mesh/gateways/tcp-ports.ts";
+import {
+  type Declaring,
+  hasOnlyTcp,
+  isForPorts,
+  readsTcpPorts,
+  servedBy,
+  tcpPortsOf,
+} from "../../mesh/gateways/tcp-ports.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { index, relation } from "../../view/view.ts";
 
 type Rule = AuthorizationPolicy["spec"]["rules"][number];
 
-/** An ALLOW or DENY policy for workloads or for Services at their waypoint, with attributes of HTTP, and its namespace. */
+/** An ALLOW or DENY policy for workloads, or for Services or ServiceEntries at their waypoint, with attributes of HTTP, and its namespace. */
 const namespaceOfHttpPolicy = relation(
   "namespaceOfHttpPolicy",
-  index("AuthorizationPolicy", (policy, settings) => {
-    const isForServices = targetRefsOf(policy).length === 0 || servicesTargeted(policy).length > 0;
-    return isForServices && isEnforced(policy, settings) && policy.spec.rules.some(asksForRequest)
+  index("AuthorizationPolicy", (policy, settings) =>
+    isForPorts(policy) && isEnforced(policy, settings) && policy.spec.rules.some(asksForRequest)
       ? [policy.metadata.namespace]
-      : [];
-  }),
+      : [],
+  ),
   namespaceByName,
 );
 
@@ -31,15 +31,15 @@ export const authorizationPolicyHttpOnTcp = defineRule({
   id: "authorization-policy-http-on-tcp",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfHttpPolicy, ...readsTcpPorts],
-  worksWithout: ["Gateway", "Workload"],
+  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   onlyOwnChanges: true,
   tags: ["authorization"],
   summary:
     "A rule with attributes of HTTP applies to a port that is declared as TCP, where it denies more or allows nothing.",
-  why: "A proxy does not parse HTTP on a port whose Service declares TCP, TLS or a database protocol, at a waypoint too, and a gateway does not where a server of its Gateways is for TCP, or for TLS that it does not end as HTTPS. There it leaves attributes of HTTP out of DENY rules, so that a rule with methods or paths alone denies every connection, and drops ALLOW rules that have one (Istio pilot/pkg/security/authz/builder/builder.go, pilot/pkg/security/authz/model/model.go Generate).",
-  fix: "List the HTTP ports in `ports` of the operation, and write a rule without attributes of HTTP for the TCP ports. If the port serves HTTP, correct the name or the appProtocol of the Service's port.",
+  why: "A proxy does not parse HTTP on a port whose Service or ServiceEntry declares TCP, TLS or a database protocol, at a waypoint too, and a gateway does not where a server of its Gateways is for TCP, or for TLS that it does not end as HTTPS. There it leaves attributes of HTTP out of DENY rules, so that a rule with methods or paths alone denies every connection, and drops ALLOW rules that have one (Istio pilot/pkg/security/authz/builder/builder.go, pilot/pkg/security/authz/model/model.go Generate).",
+  fix: "List the HTTP ports in `ports` of the operation, and write a rule without attributes of HTTP for the TCP ports. If the port serves HTTP, correct the name or the appProtocol of the Service's port, or the protocol of the ServiceEntry's.",
   incident: {
     symptoms: ["access-denied"],
     proxies: ["sidecar", "gateway", "waypoint"],
@@ -55,7 +55,7 @@ export const authorizationPolicyHttpOnTcp = defineRule({
     const [namespace] = mesh.related(namespaceOfHttpPolicy, policy);
     // The root namespace has policies for other namespaces.
     if (namespace === undefined || policy.metadata.namespace === mesh.settings.rootNamespace) return;
-    const services = servicesOf(policy, namespace, mesh);
+    const services = servedBy(policy, namespace, mesh);
     const ports = tcpPortsOf(services, targetRefsOf(policy).length > 0, mesh);
     if (ports.size === 0) return;
     const isAllOfTcp = services.every((one) => hasOnlyTcp(one, mesh));
@@ -66,7 +66,7 @@ export const authorizationPolicyHttpOnTcp = defineRule({
       else if (isAllOfTcp && isForAnyPort(rule))
         yield {
           at,
-          ...droppedEverywhere(ports),
+          ...(services.some(({ kind }) => kind === "ServiceEntry") ? droppedAtTargets : droppedEverywhere)(ports),
           related: services.slice(0, mostShown),
           evidence: services.slice(0, mostShown),
         };
@@ -113,6 +113,12 @@ const isForAnyPort = ({ to, when }: Rule): boolean =>
  */
 const droppedEverywhere = (ports: ReadonlyMap<number, Declaring>): Said => ({
   message: `This rule allows nothing on the ports of these workloads, which Services declare as TCP (${portsShown(ports)}): it has attributes of HTTP. It counts at ports that no Service declares, where proxies detect HTTP`,
+  key: "dropped everywhere",
+});
+
+/** A waypoint serves no other ports than those that its Services and ServiceEntries declare. */
+const droppedAtTargets = (ports: ReadonlyMap<number, Declaring>): Said => ({
+  message: `This rule allows nothing on the ports of its targets, which are declared as TCP (${portsShown(ports)}): it has attributes of HTTP`,
   key: "dropped everywhere",
 });
 

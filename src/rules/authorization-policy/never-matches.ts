@@ -1,6 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import type { AuthorizationPolicy } from "../../mesh/authorization/policies.ts";
+import { formatLabels } from "../../mesh/objects/selectors.ts";
+import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
+import { type UnseenCallers, unseenCallers } from "../../mesh/waypoints/unseen-callers.ts";
 
 type Operation = AuthorizationPolicy["spec"]["rules"][number]["to"][number]["operation"];
 
@@ -67,25 +70,29 @@ const fields = [
 export const authorizationPolicyNeverMatches = defineRule({
   id: "authorization-policy-never-matches",
   subject: "AuthorizationPolicy",
-  reads: [],
+  reads: [unseenCallers],
+  worksWithout: ["KubernetesGateway", "Service", "ServiceEntry", "Workload", "WorkloadEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "A rule names a method, a path or a host that no request has.",
-  why: "Values are compared as text: methods with their case, paths from the first slash to the query, and a `*` only at one end (Istio pilot/pkg/security/authz/model/generator.go, pilot/pkg/security/authz/matcher/string.go). A value that is written differently matches no request. Then an ALLOW rule allows nothing by it, a DENY rule denies nothing, and `notPaths` excludes nothing.",
-  fix: "Write the value as requests have it: `GET`, `/orders/*`, `shop.example.com`. A `*` is allowed at one end; in a path, `{*}` stands for one segment and `{**}` for any number at the end.",
+  summary: "A rule names a method, a path or a host that no request has, or callers whom ztunnel does not see.",
+  why: "Values are compared as text: methods with their case, paths from the first slash to the query, and a `*` only at one end (Istio pilot/pkg/security/authz/model/generator.go, pilot/pkg/security/authz/matcher/string.go). A value that is written differently matches no request. Then an ALLOW rule allows nothing by it, a DENY rule denies nothing, and `notPaths` excludes nothing. ztunnel at pods behind a waypoint sees the identity of the waypoint, not that of the caller (pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService), so that a DENY rule for callers denies nothing that comes through it.",
+  fix: "Write the value as requests have it: `GET`, `/orders/*`, `shop.example.com`. A `*` is allowed at one end; in a path, `{*}` stands for one segment and `{**}` for any number at the end. To deny callers of a Service with a waypoint, attach the policy to it with `targetRefs`.",
   incident: {
     symptoms: ["access-denied", "open-access"],
-    proxies: ["sidecar", "gateway", "waypoint"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "With an ALLOW rule, requests that the policy seems to allow get 403 `RBAC: access denied`. With a DENY rule, nothing is denied.",
     wayOut:
       "Apply the previous version of the policy, or write the value as the access log of the server's proxy shows it.",
     silentWhen:
-      "Values of headers and claims, methods that no standard has, and paths that the application does not serve.",
+      "Values of headers and claims, methods that no standard has, and paths that the application does not serve. Callers at ztunnel, if some are not known to be ambient, if a pod is reached past the waypoint of its namespace as well, or if a policy at a waypoint denies the same ones.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
-  *check({ spec }) {
+  *check(policy, mesh) {
+    const { spec } = policy;
+    const unseen = mesh.get(unseenCallers, policy);
+    if (unseen !== undefined) yield* notSeen(unseen, policy);
     for (const [i, { to, when }] of spec.rules.entries()) {
       for (const [j, { operation }] of to.entries())
         for (const [field, what, doubt] of fields)
@@ -99,6 +106,21 @@ export const authorizationPolicyNeverMatches = defineRule({
     }
   },
 });
+
+function* notSeen(
+  { rules, waypoint, namespace }: UnseenCallers,
+  { spec: { selector } }: AuthorizationPolicy,
+): Iterable<Problem> {
+  const labels = formatLabels(selector?.matchLabels ?? {});
+  const behind = labels === "" ? `the workloads of ${namespace.metadata.name}` : labels.replaceAll(", ", ",");
+  for (const i of rules)
+    yield {
+      at: ["spec", "rules", i, "from"],
+      message: `Requests to ${behind} come through waypoint ${formatWaypoint(waypoint)}, whose identity ztunnel sees in place of these callers, so this rule does not deny them`,
+      fix: "Attach a DENY policy with this rule to the Service or to the waypoint with `targetRefs`. This one counts only for connections to the addresses of the pods.",
+      evidence: [namespace],
+    };
+}
 
 function* doubtful(values: readonly string[], what: string, doubt: Doubt, at: Path): Iterable<Problem> {
   for (const [i, value] of values.entries()) {

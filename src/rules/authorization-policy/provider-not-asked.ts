@@ -1,28 +1,22 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import {
-  actionOf,
-  type AuthorizationPolicy,
-  servicesTargeted,
-  targetRefsOf,
-} from "../../mesh/authorization/policies.ts";
+import { actionOf, type AuthorizationPolicy, targetRefsOf } from "../../mesh/authorization/policies.ts";
 import { meshConfigsOfProvider, providerUse } from "../../mesh/authorization/providers.ts";
 import { isRuleForPort, portsNamedBy } from "../../mesh/authorization/rule-ports.ts";
 import { asksForRequest } from "../../mesh/authorization/rules.ts";
-import { type Declaring, readsTcpPorts, servicesOf, tcpPortsOf } from "../../mesh/gateways/tcp-ports.ts";
+import { type Declaring, isForPorts, readsTcpPorts, servedBy, tcpPortsOf } from "../../mesh/gateways/tcp-ports.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { index, relation } from "../../view/view.ts";
 
-/** A CUSTOM policy for workloads or for Services at their waypoint, and its namespace. */
+/** A CUSTOM policy for workloads, or for Services or ServiceEntries at their waypoint, and its namespace. */
 const namespaceOfCustomPolicy = relation(
   "namespaceOfCustomPolicy",
-  index("AuthorizationPolicy", (policy, settings) => {
-    const isForServices = targetRefsOf(policy).length === 0 || servicesTargeted(policy).length > 0;
-    return isForServices && actionOf(policy) === "CUSTOM" && isServed(policy, settings)
+  index("AuthorizationPolicy", (policy, settings) =>
+    isForPorts(policy) && actionOf(policy) === "CUSTOM" && isServed(policy, settings)
       ? [policy.metadata.namespace]
-      : [];
-  }),
+      : [],
+  ),
   namespaceByName,
 );
 
@@ -30,7 +24,7 @@ export const authorizationPolicyProviderNotAsked = defineRule({
   id: "authorization-policy-provider-not-asked",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfCustomPolicy, meshConfigsOfProvider, providerUse, ...readsTcpPorts],
-  worksWithout: ["Gateway", "Workload"],
+  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -57,7 +51,7 @@ export const authorizationPolicyProviderNotAsked = defineRule({
     const { provider, rules } = policy.spec;
     if (!mesh.get(providerUse, policy).isOfRequestsAlone) return;
     const configs = mesh.related(meshConfigsOfProvider, policy);
-    const ports = tcpPortsOf(servicesOf(policy, namespace, mesh), targetRefsOf(policy).length > 0, mesh);
+    const ports = tcpPortsOf(servedBy(policy, namespace, mesh), targetRefsOf(policy).length > 0, mesh);
     for (const [port, place] of placesOf(rules, ports.keys())) {
       const declaring = ports.get(port) as Declaring;
       yield {

@@ -4,7 +4,8 @@ import type { Path } from "../../kube/read.ts";
 import { formatCaller } from "../../mesh/authorization/ztunnel-callers.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { formatWaypoint } from "../../mesh/waypoints/bindings.ts";
-import { type Guard, guardsOfCallers, guardsOfPolicy } from "../../mesh/waypoints/guards.ts";
+import type { Guard } from "../../mesh/waypoints/behind-waypoints.ts";
+import { guardsOfCallers, guardsOfPolicy } from "../../mesh/waypoints/guards.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
 export const authorizationPolicyWaypointLockedOut = defineRule({
@@ -16,7 +17,7 @@ export const authorizationPolicyWaypointLockedOut = defineRule({
   since: "0.1.0",
   tags: ["ambient"],
   summary:
-    "A policy is attached to a waypoint, and no policy allows the waypoint itself to reach the workloads behind it.",
+    "A policy is attached to a waypoint, and no policy allows the waypoint itself, or its canary, to reach the workloads behind it.",
   why: "Behind a waypoint ztunnel sees the waypoint's identity, not the caller's: ALLOW policies without targetRefs, a default deny among them, deny it as long as none of them names it (Istio pilot/pkg/serviceregistry/ambient/authorization.go; PILOT_AUTO_ALLOW_WAYPOINT_POLICY is off by default). Then ztunnel denies every request that the waypoint allows.",
   fix: "Apply an ALLOW policy without targetRefs that names the waypoint's principal and selects the workloads.",
   incident: {
@@ -38,21 +39,25 @@ export const authorizationPolicyWaypointLockedOut = defineRule({
   },
 });
 
-function boundProblem({ waypoint, caller, namespace, behind }: Guard, at: Path, settings: MeshSettings): Problem {
+function boundProblem(
+  { waypoint, caller, namespace, behind, isOfShare }: Guard,
+  at: Path,
+  settings: MeshSettings,
+): Problem {
   const principal = formatCaller(caller, settings);
   return {
     at,
-    message: `ztunnel denies waypoint ${formatWaypoint(waypoint)}: no policy allows ${principal} to reach ${behind}, so every request is denied`,
+    message: `ztunnel denies waypoint ${formatWaypoint(waypoint)}: no policy allows ${principal} to reach ${behind}, so every request ${isOfShare ? "through it " : ""}is denied`,
     fix: fixOf(namespace, principal),
     evidence: [absent("AuthorizationPolicy", namespace.metadata.name)],
   };
 }
 
-function selectedProblem({ waypoint, caller, namespace, behind }: Guard, settings: MeshSettings): Problem {
+function selectedProblem({ waypoint, caller, namespace, behind, isOfShare }: Guard, settings: MeshSettings): Problem {
   const principal = formatCaller(caller, settings);
   return {
     at: ["spec", "rules"],
-    message: `Requests to ${behind} come from waypoint ${formatWaypoint(waypoint)}, and no policy allows ${principal}: the callers that this policy allows are denied`,
+    message: `${isOfShare ? "A share of the requests" : "Requests"} to ${behind} come${isOfShare ? "s" : ""} from waypoint ${formatWaypoint(waypoint)}, and no policy allows ${principal}: ${isOfShare ? "ztunnel denies them" : "the callers that this policy allows are denied"}`,
     fix: fixOf(namespace, principal),
     evidence: [absent("AuthorizationPolicy", namespace.metadata.name)],
   };
