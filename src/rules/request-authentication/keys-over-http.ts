@@ -18,7 +18,7 @@ export const requestAuthenticationKeysOverHttp = defineRule({
   incident: {
     symptoms: ["open-access", "access-denied"],
     proxies: ["sidecar", "gateway", "waypoint"],
-    seen: "Tokens that the issuer did not sign are accepted. Without any keys, all of its tokens get 401 `Jwt verification fails`.",
+    seen: "Tokens that the issuer did not sign are accepted. Without any keys, all tokens of the issuer get 401.",
     wayOut:
       "Put the keys of the issuer into `jwks`, and remove `jwksUri`. If the change took `jwksUri` or `jwks` away, apply the previous version.",
     silentWhen:
