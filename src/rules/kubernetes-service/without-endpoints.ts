@@ -114,10 +114,22 @@ function missingIn({ object, mesh }: Side): Missing | undefined {
   if (near === undefined) return undefined;
   const { selector } = object.spec;
   const selected = near.selected(selector);
-  mesh.visited(selected.length);
-  if (selected.some((one) => one.kind !== "WorkloadEntry" || !isOnlyForDns(one))) return undefined;
+  if (hasEndpoint(selected, mesh)) return undefined;
   if (mayGetRole(selector, (some) => near.selected(some), mesh)) return undefined;
   return { labels: formatLabels(selector), near: near.all.length, unusable: selected };
+}
+
+const withEndpoint = new WeakMap<readonly Endpoint[], boolean>();
+
+/** Whether one of them is an endpoint of Services. Many Services can select the same. */
+function hasEndpoint(all: readonly Endpoint[], mesh: View): boolean {
+  let found = withEndpoint.get(all);
+  if (found === undefined) {
+    const first = all.findIndex((one) => one.kind !== "WorkloadEntry" || !isOnlyForDns(one));
+    mesh.visited(first < 0 ? all.length : first + 1);
+    withEndpoint.set(all, (found = first >= 0));
+  }
+  return found;
 }
 
 /** What may be selected; undefined: that is not known. */

@@ -146,10 +146,9 @@ function unselecting(entry: ServiceEntry, mesh: View): Found | undefined {
   const labels = labelsOf(entry);
   const near = mesh.get(nearServiceEntries, key);
   const selected = near.selected(labels);
-  mesh.visited(selected.length);
   const isByDns = entry.spec.resolution?.startsWith("DNS") === true;
-  const unusable = isByDns ? [] : selected.flatMap(({ onlyForDns }) => onlyForDns ?? []);
-  if (unusable.length < selected.length) return undefined;
+  if (selected.length > 0 && (isByDns || hasEndpoint(selected, mesh))) return undefined;
+  const unusable = selected.flatMap(({ onlyForDns }) => onlyForDns ?? []);
   const { namespace } = entry.metadata;
   const who =
     unusable.length === 0
@@ -164,6 +163,19 @@ function unselecting(entry: ServiceEntry, mesh: View): Found | undefined {
     },
     isLikely: near.all.length > 0,
   };
+}
+
+const withEndpoint = new WeakMap<readonly Selectable[], boolean>();
+
+/** Whether one of them is an endpoint without DNS. Many ServiceEntries can select the same. */
+function hasEndpoint(all: readonly Selectable[], mesh: View): boolean {
+  let found = withEndpoint.get(all);
+  if (found === undefined) {
+    const first = all.findIndex(({ onlyForDns }) => onlyForDns === undefined);
+    mesh.visited(first < 0 ? all.length : first + 1);
+    withEndpoint.set(all, (found = first >= 0));
+  }
+  return found;
 }
 
 const fixOfAddresses = "Write the IP addresses of the machines into the WorkloadEntries, or use resolution DNS.";
