@@ -148,20 +148,23 @@ function unselecting(entry: ServiceEntry, mesh: View): Found | undefined {
   const selected = near.selected(labels);
   const isByDns = entry.spec.resolution?.startsWith("DNS") === true;
   if (selected.length > 0 && (isByDns || hasEndpoint(selected, mesh))) return undefined;
+  return { problem: unselected(entry, selected), isLikely: near.all.length > 0 };
+}
+
+/** `selected`: what has the labels and is no endpoint. */
+function unselected(entry: ServiceEntry, selected: readonly Selectable[]): Problem {
   const unusable = selected.flatMap(({ onlyForDns }) => onlyForDns ?? []);
   const { namespace } = entry.metadata;
+  const labels = formatLabels(labelsOf(entry));
   const who =
     unusable.length === 0
-      ? `nothing in "${namespace}" has ${formatLabels(labels)}`
-      : `only WorkloadEntries whose address is no IP address have ${formatLabels(labels)} in "${namespace}"`;
+      ? `nothing in "${namespace}" has ${labels}`
+      : `only WorkloadEntries whose address is no IP address have ${labels} in "${namespace}"`;
   return {
-    problem: {
-      at: ["spec", "workloadSelector"],
-      message: `Every request to these hosts fails: ${who}`,
-      evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace), ...unusable],
-      ...(unusable.length === 0 ? {} : { related: unusable.slice(0, 4), fix: fixOfAddresses }),
-    },
-    isLikely: near.all.length > 0,
+    at: ["spec", "workloadSelector"],
+    message: `Every request to these hosts fails: ${who}`,
+    evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace), ...unusable],
+    ...(unusable.length === 0 ? {} : { related: unusable.slice(0, 4), fix: fixOfAddresses }),
   };
 }
 
