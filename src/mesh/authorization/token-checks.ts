@@ -22,3 +22,11 @@ export const acceptingTokensIn = fact(
   [acceptingTokensInNamespace],
   (namespace, mesh): readonly RequestAuthentication[] => mesh.related(acceptingTokensInNamespace, namespace),
 );
+
+/**
+ * Whether there may be keys for the tokens of a rule. Without `jwks` and `jwksUri`, istiod asks the issuer over HTTP; if that is no
+ * URL, it gives the proxies a key that nobody can sign with, and every token is refused (Istio pilot/pkg/model/jwks_resolver.go
+ * resolveJwksURIUsingOpenID, BuildLocalJwks).
+ */
+export const mayHaveKeys = ({ issuer, jwksUri, jwks }: RequestAuthentication["spec"]["jwtRules"][number]): boolean =>
+  Boolean(jwksUri || jwks) || /^https?:\/\/[^/]/i.test(issuer ?? "");

@@ -1,6 +1,7 @@
 import { type ObjectOf, readObject, type Labels } from "../../kube/object.ts";
 import { index, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
+import { isAddress } from "../objects/ip-address.ts";
 import { keysOfLabels } from "../objects/label-keys.ts";
 import { isServed } from "../objects/revision.ts";
 import type { MachineKind } from "./capture.ts";
@@ -16,6 +17,15 @@ export const labelsOfWorkloadEntry = ({ metadata, spec }: WorkloadEntry): Labels
   ...spec.labels,
   ...metadata.labels,
 });
+
+/**
+ * Whether the address of a WorkloadEntry is a host name or a socket, so that only ServiceEntries with DNS have it as an endpoint: no
+ * Service of Kubernetes has, and no other ServiceEntry (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go
+ * convertWorkloadEntryToWorkloadInstance and selectedWorkloads, pilot/pkg/serviceregistry/serviceentry/controller.go
+ * pushWorkloadUpdates). Without an address, the gateway of its network is the endpoint.
+ */
+export const isOnlyForDns = ({ spec: { address = "" } }: WorkloadEntry): boolean =>
+  address !== "" && !isAddress(address);
 
 type WorkloadGroup = ObjectOf<"WorkloadGroup">;
 

@@ -1,9 +1,9 @@
 import { keyOf } from "../../kube/identity.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import type { AnyObject, Labels, ObjectOf } from "../../kube/object.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { keysOfLabels } from "../objects/label-keys.ts";
-import { gatewayApiGroup, managedGateway } from "../objects/labels.ts";
+import { gatewayApiGroup, managedGateway, roleLabel, rolesAtRunTime } from "../objects/labels.ts";
 import { refusesInjection } from "./capture.ts";
 import { injectedProxy } from "./injection-templates.ts";
 import { confirmedBy, groupOf, isOwned, type OwnerReference } from "./owners.ts";
@@ -20,6 +20,23 @@ export const tcpPortsOf = ({ pod }: Workload): Workload["pod"]["ports"] =>
  */
 export const portsNamed = ({ pod }: Workload, name: string): readonly number[] =>
   pod.ports.flatMap((port) => (port.name === name && port.protocol === undefined ? [port.number] : []));
+
+/**
+ * Whether pods of a StatefulSet that have the other labels of a selector may get the role in it when they run; `selected` gives what has
+ * some labels.
+ */
+export function mayGetRole(
+  { [roleLabel]: role, ...others }: Labels,
+  selected: (labels: Labels) => readonly AnyObject[],
+  mesh: Pick<MeshView, "visited">,
+): boolean {
+  if (role === undefined || !rolesAtRunTime.has(role)) return false;
+  const found = selected(others);
+  mesh.visited(found.length);
+  return found.some(
+    (one) => one.kind === "Workload" && one.originKind === "StatefulSet" && one.pod.labels[roleLabel] === undefined,
+  );
+}
 
 export { isOwned } from "./owners.ts";
 

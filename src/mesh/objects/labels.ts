@@ -37,7 +37,10 @@ export const managedGateway = "gateway.istio.io/managed";
 export const routeSemantics = "internal.istio.io/route-semantics";
 export const gatewayNameLabel = "gateway.networking.k8s.io/gateway-name";
 
-/** Labels that Kubernetes' controllers, Argo Rollouts and Istio's injector (pkg/kube/inject) set on pods, and no template has. */
+/**
+ * Labels that no template has: Kubernetes' controllers, Argo Rollouts and Istio's injector (pkg/kube/inject) set them on pods, and so
+ * do the operator of Postgres by Zalando, that of Redis by Spotahome, and Vault, which say with them what a pod is at the moment.
+ */
 export const givenLabels: ReadonlySet<string> = new Set([
   "apps.kubernetes.io/pod-index",
   "batch.kubernetes.io/controller-uid",
@@ -46,9 +49,22 @@ export const givenLabels: ReadonlySet<string> = new Set([
   "controller-uid",
   "job-name",
   "pod-template-hash",
+  "redisfailovers-role",
   "rollouts-pod-template-hash",
   "security.istio.io/tlsMode",
   "service.istio.io/canonical-name",
   "service.istio.io/canonical-revision",
+  "spilo-role",
   "statefulset.kubernetes.io/pod-name",
+  "vault-active",
+  "vault-initialized",
+  "vault-perf-standby",
+  "vault-sealed",
 ]);
+
+/**
+ * The label by which Patroni says what a pod of its StatefulSet is at the moment. Applications have labels of this name in their
+ * templates, too, so that others than these values are theirs.
+ */
+export const roleLabel = "role";
+export const rolesAtRunTime: ReadonlySet<string> = new Set(["master", "primary", "replica", "standby_leader"]);

@@ -3,8 +3,9 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isHeadless, podsNearService, type Service } from "../../mesh/membership/services.ts";
-import type { Workload } from "../../mesh/membership/workloads.ts";
+import { mayGetRole, type Workload } from "../../mesh/membership/workloads.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
+import { givenLabels } from "../../mesh/objects/labels.ts";
 import { areMisspelt } from "../../mesh/objects/misspelt-labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
@@ -53,7 +54,7 @@ export const destinationRuleSubsetEmpty = defineRule({
     wayOut:
       "Set the weight of the subset to 0, or remove the route to it. Requests that are already routed elsewhere are not touched.",
     silentWhen:
-      "No request is routed to the subset, the DestinationRule is for a wildcard and there is a rule or a BackendTLSPolicy for the host itself, or a rule for a narrower wildcard, a route names an ExternalName for a host of a wildcard, a delegate names an ExternalName, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod, the Service is headless and only sidecars follow the route, the load balancer is PASSTHROUGH, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
+      "No request is routed to the subset, the DestinationRule is for a wildcard and there is a rule or a BackendTLSPolicy for the host itself, or a rule for a narrower wildcard, a route names an ExternalName for a host of a wildcard, a delegate names an ExternalName, no workload of the Service has such a label at all and it gets only a share or some of the requests, the subset is managed by Argo Rollouts, it selects by the place of a pod or by the role that an operator or Patroni gives to pods, the Service is headless and only sidecars follow the route, the load balancer is PASSTHROUGH, or not all workloads are known. Of a ServiceEntry, one with a workloadSelector or without a fixed list of endpoints (resolution NONE).",
     page: "https://istio.io/latest/docs/reference/config/networking/destination-rule/",
   },
 
@@ -135,6 +136,7 @@ function* amongPods(
     yield;
     const subset = target.rule.spec.subsets[i] as Subset;
     if (isPlaced(subset) || known.pods.selected(subset.labels).length > 0) continue;
+    if (mayGetRole(subset.labels, (some) => known.pods.selected(some), mesh)) continue;
     const isWhole = !areVersions(subset, known, mesh);
     yield* problemOf(target, { i, of: "workload", evidence, isWhole, atGatewaysOnly });
   }
@@ -241,12 +243,11 @@ const isLeftAlone = ({ metadata, spec }: DestinationRule): boolean =>
   spec.subsets.every(isPlaced) || Object.keys(metadata.annotations).some((key) => key.startsWith(rollouts));
 const rollouts = "argo-rollouts.argoproj.io/";
 
-/** Labels that istiod or a controller adds to pods. */
+/** Labels that istiod, a controller or an operator adds to pods. */
 const isPlaced = ({ labels }: Subset): boolean =>
   Object.keys(labels).some(
     (key) =>
-      key === "rollouts-pod-template-hash" ||
-      key === "pod-template-hash" ||
+      givenLabels.has(key) ||
       key.startsWith("topology.") ||
       key.startsWith("statefulset.kubernetes.io/") ||
       key.startsWith("apps.kubernetes.io/"),

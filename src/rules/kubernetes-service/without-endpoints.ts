@@ -3,8 +3,9 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
-import type { Workload } from "../../mesh/membership/workloads.ts";
+import { mayGetRole, type Workload } from "../../mesh/membership/workloads.ts";
 import {
+  isOnlyForDns,
   labelsOfMachines,
   labelsOfWorkloadEntry,
   workloadGroupByLabel,
@@ -61,7 +62,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
   stage: "trial",
   summary:
     "No known workload has the labels that a Service selects, or none of them has a port of the name that it leads to, so it has no endpoints.",
-  why: "The endpoints of a Service are the pods that have every label of its selector. Without any, a sidecar or a waypoint answers 503 (`no healthy upstream`), and ztunnel refuses the connections. A label that is misspelt, or a version that was removed, leaves nothing that reports it. A targetPort that is a name is looked up among the ports that the containers declare, and a pod without it is no endpoint of that port (Kubernetes pkg/api/v1/pod FindPort).",
+  why: "The endpoints of a Service are the pods that have every label of its selector. Without any, a sidecar or a waypoint answers 503 (`no healthy upstream`), and ztunnel refuses the connections. A label that is misspelt, or a version that was removed, leaves nothing that reports it. A targetPort that is a name is looked up among the ports that the containers declare, and a pod without it is no endpoint of that port (Kubernetes pkg/api/v1/pod FindPort). A WorkloadEntry whose address is a host name is an endpoint of ServiceEntries with resolution DNS alone; only ztunnel sends requests for a Service to it (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertWorkloadEntryToWorkloadInstance).",
   fix: "Correct the labels of the selector: they are those of the pod template, not of the Deployment.",
   incident: {
     symptoms: ["no-endpoints"],
@@ -69,7 +70,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
     seen: "Every request to the Service fails, and `kubectl get endpointslices` shows none with addresses.",
     wayOut: "Correct the selector or the targetPort, or apply the workload again that had these labels and this port.",
     silentWhen:
-      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry or a WorkloadGroup is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero.",
+      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway, or by the role that Patroni gives to pods of a StatefulSet; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry or a WorkloadGroup is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
   },
 
@@ -77,7 +78,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
     // A Service is often applied before its workload, and it has a version only when it is stored.
     const isStored = service.metadata.resourceVersion !== undefined;
     const missing = missingIn({ object: service, mesh });
-    if (missing !== undefined && (isStored || missing.near > 0)) yield problemOf(service);
+    if (missing !== undefined && (isStored || missing.near > 0)) yield problemOf(service, missing);
     yield* portsWithout(service, mesh);
   },
 
@@ -85,7 +86,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
     const missing = missingIn(after);
     if (missing !== undefined) {
       const isKnown = missingIn(before)?.labels === missing.labels;
-      yield { ...problemOf(after.object), ...(isKnown ? { existed: true } : {}) };
+      yield { ...problemOf(after.object, missing), ...(isKnown ? { existed: true } : {}) };
     }
     const now = [...portsWithout(after.object, after.mesh)];
     if (now.length === 0) return;
@@ -99,12 +100,36 @@ interface Side {
   readonly mesh: View;
 }
 
-/** The labels that no workload has, and how many have a part of them; undefined: some workload has them, or may have them. */
-function missingIn(side: Side): { readonly labels: string; readonly near: number } | undefined {
-  const near = nearTo(side);
-  const { selector } = side.object.spec;
-  if (near === undefined || near.selected(selector).length > 0) return undefined;
-  return { labels: formatLabels(selector), near: near.all.length };
+interface Missing {
+  readonly labels: string;
+  /** How many have a part of the labels. */
+  readonly near: number;
+  /** What has them and is no endpoint. */
+  readonly unusable: readonly Endpoint[];
+}
+
+/** The labels that no workload has; undefined: some workload has them, or may have them. */
+function missingIn({ object, mesh }: Side): Missing | undefined {
+  const near = nearTo({ object, mesh });
+  if (near === undefined) return undefined;
+  const { selector } = object.spec;
+  const selected = near.selected(selector);
+  if (hasEndpoint(selected, mesh)) return undefined;
+  if (mayGetRole(selector, (some) => near.selected(some), mesh)) return undefined;
+  return { labels: formatLabels(selector), near: near.all.length, unusable: selected };
+}
+
+const withEndpoint = new WeakMap<readonly Endpoint[], boolean>();
+
+/** Whether one of them is an endpoint of Services. Many Services can select the same. */
+function hasEndpoint(all: readonly Endpoint[], mesh: View): boolean {
+  let found = withEndpoint.get(all);
+  if (found === undefined) {
+    const first = all.findIndex((one) => one.kind !== "WorkloadEntry" || !isOnlyForDns(one));
+    mesh.visited(first < 0 ? all.length : first + 1);
+    withEndpoint.set(all, (found = first >= 0));
+  }
+  return found;
 }
 
 /** What may be selected; undefined: that is not known. */
@@ -163,11 +188,18 @@ function portsDeclared(all: readonly Endpoint[], mesh: View): ReadonlySet<string
 }
 const portNamed = ({ name, protocol = "TCP" }: Workload["pod"]["ports"][number]): string => `${protocol} ${name}`;
 
-const problemOf = ({ metadata: { namespace }, spec: { selector } }: Service): Problem => ({
+const problemOf = ({ metadata: { namespace } }: Service, { labels, unusable }: Missing): Problem => ({
   at: ["spec", "selector"],
-  message: `No workload in "${namespace}" has ${formatLabels(selector)}, so the Service has no endpoints`,
-  evidence: [absent("Workload", namespace)],
+  message:
+    unusable.length === 0
+      ? `No workload in "${namespace}" has ${labels}, so the Service has no endpoints`
+      : `Only WorkloadEntries whose address is no IP address have ${labels} in "${namespace}", so the Service has no endpoints`,
+  evidence: [absent("Workload", namespace), ...unusable],
+  ...(unusable.length === 0 ? {} : { related: unusable.slice(0, 4), fix: fixOfAddresses }),
 });
+
+const fixOfAddresses =
+  "Write the IP address of the machine into the WorkloadEntry, or define its host with a ServiceEntry of resolution DNS that selects it.";
 
 /**
  * Pods that operators make have labels under a domain of the operator, and their kinds are not known. A headless Service often

@@ -4,7 +4,7 @@ import { type AddedEffect, addedEffects, byLabelsOf } from "../../mesh/authoriza
 import { namespacesInForce, possibleReach } from "../../mesh/authorization/proxy-attachments.ts";
 import { EffectScopes, policyScope, type ProxyScope } from "../../mesh/authorization/proxy-scope.ts";
 import { type AuthorizationPolicy, isEnforced } from "../../mesh/authorization/policies.ts";
-import { acceptingTokensIn, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
+import { acceptingTokensIn, mayHaveKeys, type RequestAuthentication } from "../../mesh/authorization/token-checks.ts";
 import { readers } from "../../mesh/membership/control-plane.ts";
 import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
@@ -60,7 +60,7 @@ export const namespaceTokenIssuerAdded = defineRule({
     wayOut:
       "Delete the RequestAuthentication or apply its previous version: requests with tokens of the issuer are refused again.",
     silentWhen:
-      "Policies name their issuers, no policy of the namespace asked for a token before the change, or the same issuer with the same keys, or any issuer with these keys, was accepted for the audience before, by an object for the same proxies or for all of them.",
+      "Policies name their issuers, no policy of the namespace asked for a token before the change, or the same issuer with the same keys, or any issuer with these keys, was accepted for the audience before, by an object for the same proxies or for all of them. No tokens are accepted of an issuer whose keys cannot be found (request-authentication-keys-over-http).",
     page: "https://istio.io/latest/docs/reference/config/security/request_authentication/",
   },
 
@@ -144,7 +144,7 @@ class AcceptedTokens {
   readonly #issuers: Issuer[] = [];
 
   readonly effectsOf = ({ spec }: RequestAuthentication): readonly string[] =>
-    spec.jwtRules.flatMap(({ issuer = "", jwksUri = "", jwks, audiences }) => {
+    spec.jwtRules.filter(mayHaveKeys).flatMap(({ issuer = "", jwksUri = "", jwks, audiences }) => {
       const keys = keysFrom(jwksUri, jwks);
       const number = this.#numberOf({ issuer, keys, ofAnyIssuer: nameOf("", keys, jwks) }, jwks);
       return audiences.length === 0 ? [String(number)] : audiences.map((audience) => `${number} ${audience}`);

@@ -4,10 +4,10 @@ import type { Kind } from "../../kube/kinds.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { labelsOfMachines } from "../../mesh/membership/workload-entries.ts";
-import { workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
+import { mayGetRole, type Workload, workloadByLabel, workloadsOfNamespace } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { keysOfSelector } from "../../mesh/objects/label-keys.ts";
-import { gatewayApiGroup } from "../../mesh/objects/labels.ts";
+import { gatewayApiGroup, givenLabels } from "../../mesh/objects/labels.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
@@ -213,11 +213,8 @@ const podsWithLabel = fact(
   "podsWithLabel",
   "key",
   [workloadsNearSelectingAuthorizationPolicy],
-  (key, mesh): Labelled<Labels> =>
-    new Labelled(
-      mesh.under(workloadsNearSelectingAuthorizationPolicy, [key]).map(({ pod }) => pod.labels),
-      (labels) => labels,
-    ),
+  (key, mesh): Labelled<Workload> =>
+    new Labelled(mesh.under(workloadsNearSelectingAuthorizationPolicy, [key]), ({ pod }) => pod.labels),
 );
 /** The labels of everything in a namespace that may run outside of Kubernetes, also of machines that may register later. */
 const labelsOfEntries = fact(
@@ -285,7 +282,7 @@ export const selectorMatchesNothing = defineRule({
     wayOut:
       "Correct the labels. Before you do so for a policy that denies, look with `meshward explain --change` what it will deny.",
     silentWhen:
-      "Not all workloads are known, the object is in the root namespace and selects in the whole mesh, or it is a Gateway and the files contain no gateway pods. Of ServiceEntries, service-entry-without-endpoints reports it.",
+      "Not all workloads are known, the selector has a label that a controller, an operator or the injector gives to pods, or the role that Patroni gives to pods of a StatefulSet, the object is in the root namespace and selects in the whole mesh, or it is a Gateway and the files contain no gateway pods. Of ServiceEntries, service-entry-without-endpoints reports it.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
@@ -298,7 +295,7 @@ export const selectorMatchesNothing = defineRule({
 
 function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
   const labels = selectorOf(object);
-  if (labels === undefined) return;
+  if (labels === undefined || Object.keys(labels).some((name) => givenLabels.has(name))) return;
   for (const namespace of namespacesOf(object, mesh)) {
     if (isTerminating(namespace) || isSelecting(labels, namespace, mesh)) continue;
     const { name } = namespace.metadata;
@@ -316,7 +313,8 @@ function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
 
 function isSelecting(labels: Labels, namespace: ObjectOf<"Namespace">, mesh: View): boolean {
   const [key = ""] = keysOfSelector(namespace.metadata.name, labels);
-  if (mesh.get(podsWithLabel, key).selected(labels).length > 0) return true;
+  const pods = mesh.get(podsWithLabel, key);
+  if (pods.selected(labels).length > 0 || mayGetRole(labels, (some) => pods.selected(some), mesh)) return true;
   return mesh.get(labelsOfEntries, namespace).selected(labels).length > 0;
 }
 

@@ -2,6 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import {
+  isOnlyForDns,
   labelsOfWorkloadEntry,
   labelsOfWorkloadGroup,
   workloadGroupByLabel,
@@ -49,19 +50,27 @@ const workloadEntriesNearServiceEntry = relation(
 );
 /** A ServiceEntry with a workloadSelector, and the WorkloadGroups of its namespace whose machines have one label of it. */
 const workloadGroupsNearServiceEntry = relation("workloadGroupsNearServiceEntry", oneLabel, workloadGroupByLabel);
-/** The labels of what has one label of the selectors of some ServiceEntries. */
-const labelsNearServiceEntries = fact(
-  "labelsNearServiceEntries",
+interface Selectable {
+  readonly labels: Labels;
+  /** What has a host name or a socket as its address. */
+  readonly onlyForDns?: ObjectOf<"WorkloadEntry">;
+}
+/** What has one label of the selectors of some ServiceEntries, by its labels. */
+const nearServiceEntries = fact(
+  "nearServiceEntries",
   "key",
   [workloadsNearServiceEntry, workloadEntriesNearServiceEntry, workloadGroupsNearServiceEntry],
-  (key, mesh): Labelled<Labels> =>
-    new Labelled(
+  (key, mesh): Labelled<Selectable> =>
+    new Labelled<Selectable>(
       [
-        ...mesh.under(workloadsNearServiceEntry, [key]).map(({ pod }) => pod.labels),
-        ...mesh.under(workloadEntriesNearServiceEntry, [key]).map(labelsOfWorkloadEntry),
-        ...mesh.under(workloadGroupsNearServiceEntry, [key]).map(labelsOfWorkloadGroup),
+        ...mesh.under(workloadsNearServiceEntry, [key]).map(({ pod }) => pod),
+        ...mesh.under(workloadEntriesNearServiceEntry, [key]).map((entry) => {
+          const labels = labelsOfWorkloadEntry(entry);
+          return isOnlyForDns(entry) ? { labels, onlyForDns: entry } : { labels };
+        }),
+        ...mesh.under(workloadGroupsNearServiceEntry, [key]).map((group) => ({ labels: labelsOfWorkloadGroup(group) })),
       ],
-      (labels) => labels,
+      ({ labels }) => labels,
     ),
 );
 
@@ -69,7 +78,7 @@ const reads = [
   serviceEntriesBesideServiceEntry,
   servicesBesideServiceEntry,
   definersOfHost,
-  labelsNearServiceEntries,
+  nearServiceEntries,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -83,7 +92,7 @@ export const serviceEntryWithoutEndpoints = defineRule({
   // Machines outside of Kubernetes may register later.
   stage: "trial",
   summary: "A ServiceEntry has no endpoint, and its resolution finds none either.",
-  why: "With resolution STATIC, or with a workloadSelector, clients use only the endpoints that the ServiceEntry lists or selects (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertServiceEntryToInstances). Without any, a sidecar answers 503 (`no healthy upstream`) or closes the connection, while without the ServiceEntry the traffic would have passed by its address. istiod accepts it.",
+  why: "With resolution STATIC, or with a workloadSelector, clients use only the endpoints that the ServiceEntry lists or selects (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertServiceEntryToInstances). A WorkloadEntry whose address is a host name is one with resolution DNS only (convertWorkloadEntryToWorkloadInstance). Without any, a sidecar answers 503 (`no healthy upstream`) or closes the connection, while without the ServiceEntry the traffic would have passed by its address. istiod accepts it.",
   fix: "List the endpoints, correct the labels of workloadSelector, or use resolution DNS or NONE.",
   incident: {
     symptoms: ["no-endpoints"],
@@ -135,15 +144,41 @@ function unselecting(entry: ServiceEntry, mesh: View): Found | undefined {
   const [key] = oneLabel.keys(entry, mesh.settings);
   if (key === undefined) return undefined;
   const labels = labelsOf(entry);
-  const near = mesh.get(labelsNearServiceEntries, key);
-  if (near.selected(labels).length > 0) return undefined;
+  const near = mesh.get(nearServiceEntries, key);
+  const selected = near.selected(labels);
+  const isByDns = entry.spec.resolution?.startsWith("DNS") === true;
+  if (selected.length > 0 && (isByDns || hasEndpoint(selected, mesh))) return undefined;
+  return { problem: unselected(entry, selected), isLikely: near.all.length > 0 };
+}
+
+/** `selected`: what has the labels and is no endpoint. */
+function unselected(entry: ServiceEntry, selected: readonly Selectable[]): Problem {
+  const unusable = selected.flatMap(({ onlyForDns }) => onlyForDns ?? []);
   const { namespace } = entry.metadata;
+  const labels = formatLabels(labelsOf(entry));
+  const who =
+    unusable.length === 0
+      ? `nothing in "${namespace}" has ${labels}`
+      : `only WorkloadEntries whose address is no IP address have ${labels} in "${namespace}"`;
   return {
-    problem: {
-      at: ["spec", "workloadSelector"],
-      message: `Every request to these hosts fails: nothing in "${namespace}" has ${formatLabels(labels)}`,
-      evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace)],
-    },
-    isLikely: near.all.length > 0,
+    at: ["spec", "workloadSelector"],
+    message: `Every request to these hosts fails: ${who}`,
+    evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace), ...unusable],
+    ...(unusable.length === 0 ? {} : { related: unusable.slice(0, 4), fix: fixOfAddresses }),
   };
 }
+
+const withEndpoint = new WeakMap<readonly Selectable[], boolean>();
+
+/** Whether one of them is an endpoint without DNS. Many ServiceEntries can select the same. */
+function hasEndpoint(all: readonly Selectable[], mesh: View): boolean {
+  let found = withEndpoint.get(all);
+  if (found === undefined) {
+    const first = all.findIndex(({ onlyForDns }) => onlyForDns === undefined);
+    mesh.visited(first < 0 ? all.length : first + 1);
+    withEndpoint.set(all, (found = first >= 0));
+  }
+  return found;
+}
+
+const fixOfAddresses = "Write the IP addresses of the machines into the WorkloadEntries, or use resolution DNS.";
