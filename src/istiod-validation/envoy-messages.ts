@@ -38,7 +38,7 @@ export const fieldsByTarget: ReadonlyMap<string, ReadonlySet<string>> = new Map(
       "metadata",
     // FilterChain
     FILTER_CHAIN:
-      "filter_chain_match filters use_proxy_proto metadata transport_socket transport_socket_connect_timeout " + "name",
+      "filter_chain_match filters use_proxy_proto metadata transport_socket transport_socket_connect_timeout name",
     // HttpFilter
     HTTP_FILTER: "name is_optional disabled typed_config config_discovery",
     // Filter

@@ -36,9 +36,10 @@ function refusedIn(part: unknown): string | undefined {
 function refusedMacro({ function: name, target, args }: Record<string, unknown>): string | undefined {
   if (typeof name !== "string" || !Array.isArray(args)) return undefined;
   if (name === "has" && target === undefined && args.length === 1) return "has() needs a field, such as has(a.b)";
-  const isMacro = target !== undefined && (args.length === 2 || (name === "map" && args.length === 3));
-  return isMacro && overLists.has(name) ? `${quoted(name)} needs the name of a variable first` : undefined;
+  const isRefused = target !== undefined && overLists.has(name) && isCountOfMacro(name, args.length);
+  return isRefused ? `${quoted(name)} needs the name of a variable first` : undefined;
 }
+const isCountOfMacro = (name: string, count: number): boolean => count === 2 || (name === "map" && count === 3);
 const overLists: ReadonlySet<string> = new Set(["all", "exists", "exists_one", "map", "filter"]);
 
 /** `- 9223372036854775808` with a space is one literal for cel-go. */
@@ -51,12 +52,13 @@ const inside = (part: unknown, field: string): unknown => (isObject(part) ? part
 
 /** A number that its type does not have (cel-go parser/parser.go VisitInt, VisitUint, VisitDouble). */
 function refusedNumber({ case: kind, value }: Record<string, unknown>): string | undefined {
-  const isBeyond =
-    (kind === "int64Value" && typeof value === "bigint" && (value >= 2n ** 63n || value < -(2n ** 63n))) ||
-    (kind === "uint64Value" && typeof value === "bigint" && value >= 2n ** 64n) ||
-    (kind === "doubleValue" && (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY));
-  return isBeyond ? "it has a number that is too large" : undefined;
+  const isHeld = kind === "doubleValue" ? Number.isFinite(value) : integers.get(kind)?.(value as bigint);
+  return isHeld === false ? "it has a number that is too large" : undefined;
 }
+const integers: ReadonlyMap<unknown, (value: bigint) => boolean> = new Map([
+  ["int64Value", (value: bigint) => BigInt.asIntN(64, value) === value],
+  ["uint64Value", (value: bigint) => BigInt.asUintN(64, value) === value],
+]);
 
 /**
  * The library does not read comments, which end with the line, nor names that begin with `true` or `false`, nor fields in

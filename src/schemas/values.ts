@@ -122,11 +122,14 @@ function textBound(schema: Schema, value: string): Beyond | undefined {
   if (hasDurationRule(schema) && !isDuration(value)) return beyond(notDuration);
   const length = lengthBound(schema, value);
   if (length !== undefined) return beyond(length);
-  return pattern === undefined || fits(pattern, value) ? undefined : beyond(`must match the pattern ${pattern}`);
+  return pattern === undefined ? undefined : patternBound(pattern, value);
 }
 
-const fits = (pattern: string, value: string): boolean =>
-  pattern === messageDuration ? isMessageDuration(value) : matches(pattern, value);
+function patternBound(pattern: string, value: string): Beyond | undefined {
+  if (pattern === messageDuration)
+    return isMessageDuration(value) ? undefined : beyond("must be a duration, such as 10s or 1h30m");
+  return matches(pattern, value) ? undefined : beyond(`must match the pattern ${pattern}`);
+}
 
 /** The pattern does not say how long a duration can be. */
 export const isMessageDuration = (value: string): boolean => nanosecondsOf(value) !== undefined;
