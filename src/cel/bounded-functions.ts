@@ -53,9 +53,13 @@ const sizeOfEqual = ([, a, b]: readonly unknown[]): number =>
 /** The same function, which does not accept an empty text: Go reads no number, time or duration in it. */
 function ofFilledText(func: CelFunc): CelFunc {
   const call = (id: number, target: CelValue | undefined, args: CelValue[]) =>
-    args[0] === "" ? celError(`${func.name}("") has no value`, id) : func.call(id, target, args);
+    args[0] === "" ? celError(`${func.name}("") has no value`, id) : func.call(id, target, args.map(withMicroSign));
   return Object.create(func, { call: { value: call } }) as CelFunc;
 }
+
+/** Go reads the Greek letter in a unit of durations, too; no number and no time has it. */
+const withMicroSign = (value: CelValue): CelValue =>
+  typeof value === "string" ? value.replaceAll("\u03bc", "\u00b5") : value;
 
 const unsafe = new Set(["replace", "join", "indexOf", "lastIndexOf"]);
 

@@ -1,5 +1,5 @@
 import type { Path } from "../kube/read.ts";
-import { durationMs } from "../mesh/traffic/durations.ts";
+import { nanosecondsOf } from "../text/go-durations.ts";
 import { refusedDuration } from "./durations.ts";
 import { type Fields, fieldsOf, isSet, numberOf, type Refused, textOf } from "./raw.ts";
 
@@ -45,7 +45,8 @@ function* refusedHttp(http: Fields, at: Path): Refused {
 function* refusedTcp(tcp: Fields, at: Path): Refused {
   for (const field of ["connectTimeout", "maxConnectionDuration"]) yield* refusedDuration(tcp[field], [...at, field]);
   // istiod reads less than a millisecond as 0s, with which connections never time out.
-  if ((durationMs(textOf(tcp["idleTimeout"])) ?? 1) >= 1)
+  const idle = nanosecondsOf(textOf(tcp["idleTimeout"]));
+  if (idle === undefined || idle / 1_000_000n !== 0n)
     yield* refusedDuration(tcp["idleTimeout"], [...at, "idleTimeout"]);
   const keepalive = fieldsOf(tcp["tcpKeepalive"]);
   for (const field of ["time", "interval"]) yield* refusedDuration(keepalive[field], [...at, "tcpKeepalive", field]);

@@ -3,7 +3,7 @@ import { isAddress } from "../mesh/objects/ip-address.ts";
 import { isDomain, isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
 import { quoted } from "../text/printable.ts";
 import { refusedPool } from "./connection-pool.ts";
-import { refusedDuration } from "./durations.ts";
+import { refusedDuration, refusedReading } from "./durations.ts";
 import { refusedLabels } from "./labels.ts";
 import { refusedBalancing } from "./load-balancing.ts";
 import { countOf, type Fields, fieldsOf, isSet, itemsOf, numberOf, type Refused, textOf, type Written } from "./raw.ts";
@@ -60,6 +60,7 @@ function* refusedPolicy(policy: Fields, namespace: string | undefined, at: Path)
   if (isSet(policy["tunnel"]) && isSet(policy["proxyProtocol"]))
     yield { at, message: "A traffic policy has tunnel or proxyProtocol, not both" };
   yield* refusedSettings(policy, namespace, at);
+  yield* refusedReading(fieldsOf(policy["retryBudget"])["budgetInterval"], [...at, "retryBudget", "budgetInterval"]);
   if (isSet(policy["tunnel"])) yield* refusedTunnel(fieldsOf(policy["tunnel"]), [...at, "tunnel"]);
   for (const port of itemsOf(policy["portLevelSettings"], [...at, "portLevelSettings"])) {
     if (!isSet(port.fields["port"])) yield { at: port.at, message: "Settings of a port need the port" };

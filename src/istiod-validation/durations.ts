@@ -1,21 +1,26 @@
 import type { Path } from "../kube/read.ts";
-import { durationMs } from "../mesh/traffic/durations.ts";
+import { nanosecondsOf } from "../text/go-durations.ts";
 import { quoted } from "../text/printable.ts";
 import { isSet, type Refused, textOf } from "./raw.ts";
+
+const millisecond = 1_000_000n;
 
 /** Istio pkg/config/validation/agent/validation.go ValidateDuration, for a duration that may be absent. */
 export function* refusedDuration(value: unknown, at: Path): Refused {
   if (!isSet(value)) return;
   const shown = quoted(textOf(value));
-  const ms = durationMs(textOf(value));
-  if (ms === undefined) yield { at, message: `${shown} is no duration, such as 10s or 1m30s` };
-  else if (ms < 1) yield { at, message: `A duration is at least 1ms, and ${shown} is less` };
-  else if (!isWhole(ms)) yield { at, message: `A duration has whole milliseconds, and ${shown} does not` };
+  const nanoseconds = nanosecondsOf(textOf(value));
+  if (nanoseconds === undefined) yield* refusedReading(value, at);
+  else if (nanoseconds < millisecond) yield { at, message: `A duration is at least 1ms, and ${shown} is less` };
+  else if (nanoseconds % millisecond !== 0n)
+    yield { at, message: `A duration has whole milliseconds, and ${shown} does not` };
 }
 
-/** The sum of fractions of seconds is not exact: `1.001s` is 1000.9999999999999 ms. */
-const isWhole = (ms: number): boolean => Math.abs(ms - Math.round(ms)) < 1e-7 * Math.max(1, ms / 1e6);
-
-/** Whether Go reads a text as a duration, 0 and negative ones too (time.ParseDuration). */
-export const isDurationText = (text: string): boolean =>
-  /^[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:h|ms|m|s|us|\u00b5s|\u03bcs|ns))+)$/.test(text);
+/**
+ * A duration that istiod does not validate has to be one still: reading the object fails otherwise (Istio
+ * pkg/webhooks/validation/server/server.go, with golang/protobuf jsonpb).
+ */
+export function* refusedReading(value: unknown, at: Path): Refused {
+  if (isSet(value) && nanosecondsOf(textOf(value)) === undefined)
+    yield { at, message: `${quoted(textOf(value))} is no duration, such as 10s or 1m30s` };
+}

@@ -1,6 +1,7 @@
 import { isObject, type Path } from "../kube/read.ts";
+import { nanosecondsOf } from "../text/go-durations.ts";
 import { quoted } from "../text/printable.ts";
-import { isDurationText } from "./durations.ts";
+import { fieldsByTarget } from "./envoy-messages.ts";
 import { entriesOf, isSet, type Refused, textOf } from "./raw.ts";
 
 /** Fields of Envoy's API, as all of its messages use these names. */
@@ -13,17 +14,29 @@ const anything =
   /^(?:metadata|filter_metadata|dynamic_metadata|json_format|typed_json_format|filter_context|layer|static_layer|labels|match|value)$/;
 
 /**
- * What istiod cannot read in the value of a patch (Istio pkg/config/xds BuildXDSObjectFromStruct): messages without a type,
- * types of Envoy's API before v3, and durations. The definitions of Envoy's messages are not known here: only the names of
- * fields tell what they are. istiod ignores fields that it does not know.
+ * What istiod cannot read in the value of a patch (Istio pkg/config/xds/xds.go BuildXDSObjectFromStruct): messages without a
+ * type, types of Envoy's API before v3, and durations. istiod discards fields that the message does not have, and warns
+ * (pkg/config/validation/envoyfilter/envoyfilter.go).
  */
-export function* refusedContents(value: unknown, at: Path): Refused {
+export function* refusedValue(value: unknown, applyTo: string, at: Path): Refused {
+  const known = fieldsByTarget.get(applyTo);
+  for (const { key, value: inner, at: place } of entriesOf(value, at)) {
+    const name = protoName(key);
+    if (known?.has(name) !== true) continue;
+    if (name === "name" && isSet(inner) && typeof inner !== "string")
+      yield { at: place, message: "The name is a text, in quotes if it looks like a number or like true or false" };
+    yield* refusedContents({ [key]: inner }, at);
+  }
+}
+
+/** Of the messages within, the definitions are not known here: only the names of fields tell what they are. */
+function* refusedContents(value: unknown, at: Path): Refused {
   if (Array.isArray(value)) {
     for (const [i, item] of value.entries()) yield* refusedContents(item, [...at, i]);
     return;
   }
   for (const { key, value: inner, at: place } of entriesOf(value, at)) {
-    const name = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const name = protoName(key);
     if (messages.test(name)) yield* refusedMessage(inner, place);
     else if (mapsOfMessages.test(name))
       for (const entry of entriesOf(inner, place)) yield* refusedMessage(entry.value, entry.at);
@@ -32,12 +45,17 @@ export function* refusedContents(value: unknown, at: Path): Refused {
   }
 }
 
+const protoName = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
 /** Go reads what follows the last slash. */
 const isType = /(?:^|\/)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$/;
 
 /** A google.protobuf.Any; in a TypedExtensionConfig, as matchers have, it is a level deeper. */
 function* refusedMessage(message: unknown, at: Path): Refused {
-  if (!isObject(message)) return;
+  if (!isObject(message)) {
+    if (isSet(message)) yield { at, message: 'A typed message is an object with "@type"' };
+    return;
+  }
   if (Object.hasOwn(message, "typed_config") || Object.hasOwn(message, "typedConfig")) {
     yield* refusedContents(message, at);
     return;
@@ -58,7 +76,8 @@ function* refusedMessage(message: unknown, at: Path): Refused {
 }
 
 function* refusedTime(value: unknown, name: string, at: Path): Refused {
-  if (!isSet(value) || typeof value === "boolean" || (typeof value === "string" && isDurationText(value))) return;
+  if (!isSet(value) || typeof value === "boolean" || (typeof value === "string" && nanosecondsOf(value) !== undefined))
+    return;
   const shown = typeof value === "string" ? quoted(value) : `${typeof value === "number" ? value : "this value"}`;
   yield { at, message: `${name} is a duration, such as "5s", and ${shown} is none` };
 }

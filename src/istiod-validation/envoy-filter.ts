@@ -1,5 +1,5 @@
 import type { Path } from "../kube/read.ts";
-import { refusedContents } from "./envoy-contents.ts";
+import { refusedValue } from "./envoy-contents.ts";
 import { type Fields, fieldsOf, isSet, itemsOf, type Refused, textOf, type Written } from "./raw.ts";
 import { refusedPattern } from "./regular-expressions.ts";
 import { refusedSelector } from "./selectors.ts";
@@ -20,19 +20,19 @@ export function* refuseEnvoyFilter({ spec }: Written): Refused {
     if (match["context"] === "WAYPOINT") continue;
     const applyTo = textOf(fields["applyTo"]);
     if (applyTo === "" || applyTo === "INVALID") yield { at, message: "A patch needs applyTo" };
-    yield* refusedPatch(fields["patch"], at);
+    yield* refusedPatch(fields["patch"], applyTo, at);
     yield* refusedMatch(match, applyTo, [...at, "match"]);
   }
 }
 
-function* refusedPatch(patch: unknown, at: Path): Refused {
+function* refusedPatch(patch: unknown, applyTo: string, at: Path): Refused {
   const { operation, value } = fieldsOf(patch);
   const place = [...at, "patch"];
   if (!isSet(patch)) yield { at, message: "A patch needs the field patch" };
   else if (!isSet(operation) || operation === "INVALID") yield { at: place, message: "A patch needs an operation" };
   else if (!isSet(value) && operation !== "REMOVE")
     yield { at: place, message: "A patch needs a value, unless its operation is REMOVE" };
-  else yield* refusedContents(value, [...place, "value"]);
+  else yield* refusedValue(value, applyTo, [...place, "value"]);
 }
 
 function* refusedMatch(match: Fields, applyTo: string, at: Path): Refused {

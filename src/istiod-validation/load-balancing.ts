@@ -1,6 +1,6 @@
 import type { Path } from "../kube/read.ts";
 import { quoted } from "../text/printable.ts";
-import { isDurationText, refusedDuration } from "./durations.ts";
+import { refusedDuration, refusedReading } from "./durations.ts";
 import { refusedDistribution } from "./localities.ts";
 import { countOf, type Fields, fieldsOf, isSet, itemsOf, numberOf, type Refused, textOf, textsOf } from "./raw.ts";
 
@@ -27,9 +27,7 @@ function* refusedHash(hash: Fields, at: Path): Refused {
 
 function* refusedCookie(cookie: Fields, at: Path): Refused {
   if (textOf(cookie["name"]) === "") yield { at, message: "A cookie needs a name" };
-  const ttl = textOf(cookie["ttl"]);
-  if (ttl !== "" && !isDurationText(ttl))
-    yield { at: [...at, "ttl"], message: `${quoted(ttl)} is no duration, such as 10s or 1m30s` };
+  yield* refusedReading(cookie["ttl"], [...at, "ttl"]);
   const names = new Set<string>();
   for (const { fields, at: place } of itemsOf(cookie["attributes"], [...at, "attributes"])) {
     const name = textOf(fields["name"]);

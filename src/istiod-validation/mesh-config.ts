@@ -6,6 +6,7 @@ import type { Path } from "../kube/read.ts";
 import { durationMs } from "../mesh/traffic/durations.ts";
 import { isDomain, isLabel, isWildcardDomain } from "../mesh/traffic/host-syntax.ts";
 import { decodedMeshConfig, notUsed, placeOfMeshConfig } from "../schemas/mesh-config.ts";
+import { nanosecondsOf } from "../text/go-durations.ts";
 import { quoted } from "../text/printable.ts";
 import { refusedPool } from "./connection-pool.ts";
 import { refusedOutliers } from "./destination-rule.ts";
@@ -111,7 +112,8 @@ function* refusedProxyConfig(config: Fields, at: Path): Refused {
 /** ValidateDrainDuration. */
 function* refusedDrain(value: unknown, at: Path): Refused {
   yield* refusedDuration(value, at);
-  if ((durationMs(textOf(value)) ?? 0) % 1_000 !== 0) yield { at, message: "The drainDuration has whole seconds" };
+  if ((nanosecondsOf(textOf(value)) ?? 0n) % 1_000_000_000n !== 0n)
+    yield { at, message: "The drainDuration has whole seconds" };
 }
 
 /** validatePrivateKeyProvider. */
@@ -120,7 +122,7 @@ function* refusedKeyProvider(provider: unknown, at: Path): Refused {
   const [name] = ["cryptomb", "qat"].filter((one) => isSet(fieldsOf(provider)[one]));
   const delay = name === undefined ? undefined : fieldsOf(fieldsOf(provider)[name])["pollDelay"];
   if (name === undefined) yield { at, message: "A privateKeyProvider needs cryptomb or qat" };
-  else if ((durationMs(textOf(delay)) ?? 0) === 0)
+  else if ((nanosecondsOf(textOf(delay)) ?? 0n) === 0n)
     yield { at: [...at, name], message: `${name} needs a pollDelay above 0` };
 }
 

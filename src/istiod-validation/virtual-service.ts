@@ -1,5 +1,5 @@
 import type { Path } from "../kube/read.ts";
-import { durationMs } from "../mesh/traffic/durations.ts";
+import { nanosecondsOf } from "../text/go-durations.ts";
 import { quoted } from "../text/printable.ts";
 import { isAddressOrBlock } from "./addresses.ts";
 import { refusedDuration } from "./durations.ts";
@@ -120,7 +120,7 @@ function* refusedCors(policy: Fields, at: Path): Refused {
 function* refusedAge(age: unknown, at: Path): Refused {
   const faults = [...refusedDuration(age, at)];
   yield* faults;
-  if (faults.length === 0 && (durationMs(textOf(age)) ?? 0) % 1000 !== 0)
+  if (faults.length === 0 && (nanosecondsOf(textOf(age)) ?? 0n) % 1_000_000_000n !== 0n)
     yield { at, message: `maxAge has whole seconds, and ${quoted(textOf(age))} does not` };
 }
 

@@ -1,6 +1,6 @@
 import { isObject } from "../kube/read.ts";
 import type { Schema } from "./schema.ts";
-import { messageDuration } from "./values.ts";
+import { isMessageDuration, messageDuration } from "./values.ts";
 
 // Which values of a message istiod decodes (github.com/golang/protobuf jsonpb/decode.go, which Istio pkg/util/protomarshal ApplyYAML uses).
 
@@ -90,10 +90,9 @@ export function isDecoded(value: unknown, { type, enum: values, format, pattern 
   if (values !== undefined) return values.includes(value) || (typeof value === "number" && isWhole(value, int32));
   if (type === "integer") return isWhole(value, rangeOf(format));
   if (type === "number") return numberOf(value) !== undefined || nonFinite.has(value);
-  return typeof value === type && (pattern !== messageDuration || isDuration.test(value as string));
+  return typeof value === type && (pattern !== messageDuration || isMessageDuration(value as string));
 }
 
-const isDuration = new RegExp(messageDuration);
 const nonFinite: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity"]);
 
 type Range = readonly [min: number, max: number];

@@ -1,6 +1,7 @@
 import { isBase64 } from "../text/base64.ts";
 import { isIP, isIPv6 } from "node:net";
 import { durationNamed, isObject } from "../kube/read.ts";
+import { nanosecondsOf } from "../text/go-durations.ts";
 import { counted } from "../text/phrases.ts";
 import { matches } from "./pattern.ts";
 import type { Schema } from "./schema.ts";
@@ -121,14 +122,20 @@ function textBound(schema: Schema, value: string): Beyond | undefined {
   if (hasDurationRule(schema) && !isDuration(value)) return beyond(notDuration);
   const length = lengthBound(schema, value);
   if (length !== undefined) return beyond(length);
-  return pattern === undefined || matches(pattern, value) ? undefined : beyond(`must match the pattern ${pattern}`);
+  return pattern === undefined ? undefined : patternBound(pattern, value);
 }
 
-/** `ParseDuration` of Go's time package, without negative ones and zero. What is shorter than 1ms is found by the rule itself. */
-const isDuration = (value: string): boolean =>
-  value.length <= 100 &&
-  /^\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:h|m|s|ms|us|\u00b5s|ns))+$/.test(value) &&
-  /[1-9]/.test(value);
+function patternBound(pattern: string, value: string): Beyond | undefined {
+  if (pattern === messageDuration)
+    return isMessageDuration(value) ? undefined : beyond("must be a duration, such as 10s or 1h30m");
+  return matches(pattern, value) ? undefined : beyond(`must match the pattern ${pattern}`);
+}
+
+/** The pattern does not say how long a duration can be. */
+export const isMessageDuration = (value: string): boolean => nanosecondsOf(value) !== undefined;
+
+/** What is shorter than 1ms is found by the rule itself. */
+const isDuration = (value: string): boolean => (nanosecondsOf(value) ?? 0n) > 0n;
 const notDuration = "must be a duration of at least 1ms, such as 10s or 1h30m";
 
 /** Lengths are counted in characters, as Go counts runes. */

@@ -29,6 +29,7 @@ describe("values and functions", () => {
     ["isIP('10.0.0.1') && !isIP('10.0.0.01') && !isIP('::1%eth0')", true],
     ["isCIDR('10.0.0.0/8') && !isCIDR('10.0.0.0/33') && !isCIDR('10.0.0.0')", true],
     ["url('https://a.example.com:8080/b?c=d').getHost()", "a.example.com:8080"],
+    ["duration('1000\u03bcs') == duration('1000\u00b5s')", true],
     ["duration('1h') > duration('59m')", true],
     ["'%s has %d'.format(['a', 1])", "a has 1"],
     ["object.spec.weight == 50 && object.spec.weight < 50.5 && object.spec.rate == 0.5", true],

@@ -33,6 +33,11 @@ const cases: readonly (readonly [mesh: string, ...found: readonly string[]])[] =
     "protocolDetectionTimeout: 5",
     'protocolDetectionTimeout: The field must be a duration, which is a string such as "10s", not 5',
   ],
+  ["protocolDetectionTimeout: .5s"],
+  [
+    "protocolDetectionTimeout: 2562048h",
+    "protocolDetectionTimeout: The field must be a duration, such as 10s or 1h30m",
+  ],
   ["accessLogFil: /dev/stdout", 'ignored accessLogFil: Unknown field "accessLogFil": did you mean "accessLogFile"?'],
   ["default_config: { statusPort: 15020 }", 'ignored default_config: istiod reads this field only as "defaultConfig"'],
   [
