@@ -15,6 +15,8 @@ export function* refusedBalancing(balancer: Fields, at: Path): Refused {
   const place = [...at, "zoneAwareLbSetting"];
   yield* refusedTopology(zoneAware, place);
   yield* refusedFailovers(zoneAware, place);
+  for (const period of ["weightStabilizationPeriod", "weightExpirationPeriod", "weightUpdatePeriod"])
+    yield* refusedReading(fieldsOf(balancer["backendUtilization"])[period], [...at, "backendUtilization", period]);
   if (isSet(balancer["warmup"])) yield* refusedWarmup(fieldsOf(balancer["warmup"]), [...at, "warmup"]);
 }
 
