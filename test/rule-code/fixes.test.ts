@@ -29,6 +29,34 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       /^Port \d+ has no endpoints: /,
       "Write the number of the port, or a name that a container declares in `ports`. To rename a port, change the workload and the Service together.",
     ],
+    [
+      /^Only WorkloadEntries whose address is no IP address/,
+      "Write the IP address of the machine into the WorkloadEntry, or define its host with a ServiceEntry of resolution DNS that selects it.",
+    ],
+  ],
+  "service-entry-without-endpoints": [
+    [
+      /: only WorkloadEntries whose address is no IP address/,
+      "Write the IP addresses of the machines into the WorkloadEntries, or use resolution DNS.",
+    ],
+    [
+      /^(?!.*: only WorkloadEntries)/,
+      "List the endpoints, correct the labels of workloadSelector, or use resolution DNS or NONE.",
+    ],
+  ],
+  "request-authentication-keys-over-http": [
+    [/^Every token of issuer /, "Set `jwksUri` to the place of the keys of the issuer, or put them into `jwks`."],
+    [/ over plain HTTP/, "Use `https` in `jwksUri`, or put the keys into `jwks`."],
+  ],
+  "authorization-policy-never-matches": [
+    [
+      /^Requests to .* come through waypoint /,
+      "Attach a DENY policy with this rule to the Service or to the waypoint with `targetRefs`. This one counts only for connections to the addresses of the pods.",
+    ],
+    [
+      /^(?!Requests to )/,
+      "Write the value as requests have it: `GET`, `/orders/*`, `shop.example.com`. A `*` is allowed at one end; in a path, `{*}` stands for one segment and `{**}` for any number at the end.",
+    ],
   ],
   "envoy-filter-patch-ignored": [
     [/its proxyVersion has more than 1024 bytes/, "Write a shorter regular expression."],
@@ -570,11 +598,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "namespace-mtls-weakened": [
     [
-      /^Clients no longer use mTLS for.*: auto mTLS is disabled/,
+      /^Clients no longer use mTLS for.*(?: and are refused: |: auto mTLS is disabled)/,
       "Keep a DestinationRule with tls mode ISTIO_MUTUAL for the Services of these workloads.",
     ],
     [
-      /^Clients no longer use mTLS for(?!.*: auto mTLS is disabled)/,
+      /^Clients no longer use mTLS for(?!.*(?: and are refused: |: auto mTLS is disabled))/,
       "Use mode PERMISSIVE instead of DISABLE: it accepts plaintext too, and clients of the mesh use mTLS.",
     ],
     [

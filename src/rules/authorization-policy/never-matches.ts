@@ -77,7 +77,7 @@ export const authorizationPolicyNeverMatches = defineRule({
   tags: ["authorization"],
   summary: "A rule names a method, a path or a host that no request has, or callers whom ztunnel does not see.",
   why: "Values are compared as text: methods with their case, paths from the first slash to the query, and a `*` only at one end (Istio pilot/pkg/security/authz/model/generator.go, pilot/pkg/security/authz/matcher/string.go). A value that is written differently matches no request. Then an ALLOW rule allows nothing by it, a DENY rule denies nothing, and `notPaths` excludes nothing. ztunnel at pods behind a waypoint sees the identity of the waypoint, not that of the caller (pilot/pkg/serviceregistry/ambient/waypoints.go fetchWaypointForService), so that a DENY rule for callers denies nothing that comes through it.",
-  fix: "Write the value as requests have it: `GET`, `/orders/*`, `shop.example.com`. A `*` is allowed at one end; in a path, `{*}` stands for one segment and `{**}` for any number at the end. To deny callers of a Service with a waypoint, attach the policy to it with `targetRefs`.",
+  fix: "Write the value as requests have it: `GET`, `/orders/*`, `shop.example.com`. A `*` is allowed at one end; in a path, `{*}` stands for one segment and `{**}` for any number at the end.",
   incident: {
     symptoms: ["access-denied", "open-access"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
