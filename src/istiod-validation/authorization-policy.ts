@@ -53,10 +53,12 @@ const isServiceAccount: Check = (value) => {
     : `A service account is written as "name" or "namespace/name", not as ${quoted(value)}`;
 };
 
-const isTrustDomain: Check = (value) => {
-  if (value.includes("/")) return `A trust domain has no "/", as in ${quoted(value)}`;
-  return value === "" || /^[^*]+\*?$|^\*[^*]*$/.test(value) ? isPresent(value) : "A * is allowed at one end only";
-};
+/** CheckWildcardValues. */
+const isWithWildcard: Check = (value) =>
+  value === "" || /^[^*]+\*?$|^\*[^*]*$/.test(value) ? isPresent(value) : "A * is allowed at one end only";
+
+const isTrustDomain: Check = (value) =>
+  value.includes("/") ? `A trust domain has no "/", as in ${quoted(value)}` : isWithWildcard(value);
 
 /** CheckValidPathTemplate: `{*}` is one segment, `{**}` any number of them, once and after all `{*}`. */
 const isPath: Check = (value) => {
@@ -141,7 +143,8 @@ const keys: ReadonlyMap<string, Check> = new Map([
   ["source.namespace", isPresent],
   ["source.serviceAccount", isServiceAccount],
   ["source.principal", isPresent],
-  ["source.trustDomain", isTrustDomain],
+  // ValidateAttribute, other than for the trustDomains of a source.
+  ["source.trustDomain", isWithWildcard],
   ["request.auth.principal", isPresent],
   ["request.auth.audiences", isPresent],
   ["request.auth.presenter", isPresent],
