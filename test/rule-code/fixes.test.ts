@@ -96,6 +96,14 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "kubernetes-gateway-listener-not-used": [
     [
+      /^No proxy serves this Gateway.*: istiod reads only addresses of type Hostname/,
+      "Write the name of the Service of the proxies as an address of type Hostname, or remove spec.addresses, so that istiod runs the proxies.",
+    ],
+    [
+      /^No proxy serves this Gateway.*: no Service of namespace \S+ has the name /,
+      "Correct the name, or create the Service of the proxies in the namespace of the Gateway. Without spec.addresses, istiod runs the proxies.",
+    ],
+    [
       / cannot have/,
       "Allow kinds of routes that the protocol can have, or change the protocol: HTTP and HTTPS have HTTPRoutes and GRPCRoutes, TLS has TLSRoutes, TCP has TCPRoutes.",
     ],

@@ -1,10 +1,10 @@
 import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
-import { index, relation } from "../../view/view.ts";
-import { gatewayOfProxy, isDeployedByHand, type KubernetesGateway } from "../membership/gateways.ts";
+import { relation } from "../../view/view.ts";
+import { gatewayOfProxy, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestSetFirst } from "../objects/creation-order.ts";
-import { kubernetesGatewayByName, serviceByName } from "../objects/indexes.ts";
+import { kubernetesGatewayByName } from "../objects/indexes.ts";
 import {
   type AuthorityRef,
   type ClientValidation,
@@ -198,25 +198,6 @@ function allowsEveryNamespace({ allowedRoutes }: Listener): boolean {
 }
 
 const nameLabel = "kubernetes.io/metadata.name";
-
-/** A Gateway of the Gateway API with the Services that its addresses name: then istiod creates no Deployment for it. */
-export const servicesOfAddresses = relation(
-  "servicesOfAddresses",
-  index("KubernetesGateway", (gateway, { domain }) => serviceNames(gateway, domain)),
-  serviceByName,
-);
-
-/** The Services of its own namespace, as `namespace/name` (conversion.go extractGatewayServices; pilot/pkg/model/push_context.go mergeGateways). */
-function serviceNames(gateway: KubernetesGateway, domain: string): readonly string[] {
-  if (!isDeployedByHand(gateway)) return [];
-  const { namespace } = gateway.metadata;
-  return gateway.spec.addresses.flatMap(({ type, value }) => {
-    if (type !== undefined && type !== "Hostname") return [];
-    const end = `.${namespace}.svc.${domain}`;
-    if (value.includes(".") && !value.endsWith(end)) return [];
-    return [`${namespace}/${value.includes(".") ? value.slice(0, -end.length) : value}`];
-  });
-}
 
 /** A Gateway of the Gateway API and the workloads that look like its proxy. */
 export const workloadsOfKubernetesGateway = relation(

@@ -58,7 +58,8 @@ import { delegatesOfRoot, gatewaysOf, meshGateway, workloadsOfGateway } from "..
 import { trafficOf } from "../traffic/virtual-services.ts";
 import { gatewayOfListenerSet, listenerSetsOfGateway, namespaceOfListenerSet } from "../gateways/listener-sets.ts";
 import { certificateGrants } from "../gateways/listener-certificates.ts";
-import { servicesOfAddresses, workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
+import { servicesOfAddresses } from "../gateways/gateway-addresses.ts";
+import { workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
 import {
   backendOf,
   backendsOf,

@@ -1,11 +1,8 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView } from "../../view/view.ts";
+import { servicesOfAddresses } from "../gateways/gateway-addresses.ts";
 import { certificateReads, grantsOf, missingCertificate } from "../gateways/listener-certificates.ts";
-import {
-  type ListenerOwner,
-  servicesOfAddresses,
-  workloadsOfKubernetesGateway,
-} from "../gateways/listener-gateways.ts";
+import { type ListenerOwner, workloadsOfKubernetesGateway } from "../gateways/listener-gateways.ts";
 import { canHaveListenerSets, listenersOfGateway } from "../gateways/listener-sets.ts";
 import { readsOfConflicts, serverConflictsOf } from "../gateways/server-conflicts.ts";
 import {

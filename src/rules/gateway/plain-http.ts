@@ -1,12 +1,9 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isOfferedBy, redirectsAll } from "../../mesh/gateways/attachment.ts";
 import { attachedRoutes } from "../../mesh/gateways/attached-routes.ts";
+import { addressesOfGateway, servicesOfAddresses } from "../../mesh/gateways/gateway-addresses.ts";
 import { areInternal, isGatewayInternal } from "../../mesh/gateways/gateway-services.ts";
-import {
-  type ListenerGateway,
-  type ListenerOwner,
-  servicesOfAddresses,
-} from "../../mesh/gateways/listener-gateways.ts";
+import { type ListenerGateway, type ListenerOwner } from "../../mesh/gateways/listener-gateways.ts";
 import { gatewayOfListenerSet, listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
 import {
   type KubernetesRoute,
@@ -34,6 +31,7 @@ const reads = [
   hasTlsListener,
   isGatewayInternal,
   servicesOfAddresses,
+  addressesOfGateway,
   routesOfKubernetesGateway,
   routesOfListenerSet,
   gatewayOfListenerSet,
@@ -49,7 +47,7 @@ export const gatewayPlainHttp = defineRule({
   reads,
   worksWithout: [
     ...(["Gateway", "KubernetesGateway", "KubernetesRoute", "ListenerSet"] as const),
-    ...(["Namespace", "Service", "VirtualService", "Workload"] as const),
+    ...(["Namespace", "Service", "ServiceEntry", "VirtualService", "Workload"] as const),
   ],
   mode: "warn",
   since: "0.1.0",
@@ -165,9 +163,10 @@ function* ofListeners(owner: ListenerOwner, mesh: View): Iterable<Problem | unde
 const acceptsPlainHttp = ({ listener, leftOut }: ListenerGateway): boolean =>
   listener.protocol === "HTTP" && leftOut === undefined;
 
-/** Whether a Gateway of the Gateway API is for ingress, and not reached from inside the cluster only. */
+/** Whether a Gateway of the Gateway API is for ingress, has servers, and is not reached from inside the cluster only. */
 function isForClientsOutside(gateway: KubernetesGateway, mesh: View): boolean {
   if (!isForIngress(gateway) || gateway.metadata.annotations[serviceType] === "ClusterIP") return false;
+  if (mesh.get(addressesOfGateway, gateway).unserved?.lacks === "hostname") return false;
   const services = mesh.related(servicesOfAddresses, gateway);
   return services.length < gateway.spec.addresses.length || !areInternal(services);
 }

@@ -1,5 +1,6 @@
+import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { idOf } from "../../kube/identity.ts";
+import { addressesOfGateway, closedPort, type Unserved } from "../../mesh/gateways/gateway-addresses.ts";
 import {
   grantsForGateway,
   type MissingCertificate,
@@ -10,52 +11,27 @@ import {
   type Listener,
   type ListenerGateway,
   listenerGateways,
-  servicesOfAddresses,
   unusable,
 } from "../../mesh/gateways/listener-gateways.ts";
 import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
 import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
-import { fact, type MeshView } from "../../view/view.ts";
+import type { MeshView } from "../../view/view.ts";
 
-/** The ports of Services that the addresses of a Gateway name. */
-interface OpenPorts {
-  readonly names: string;
-  readonly ports: ReadonlySet<number>;
-  /** Some of them. */
-  readonly shown: string;
-}
-const maxShown = 10;
-
-/** The ports of the Services that the addresses name; undefined if there are none, or one is not known. */
-const portsOfAddresses = fact(
-  "portsOfAddresses",
-  "KubernetesGateway",
-  [servicesOfAddresses],
-  (gateway, mesh): OpenPorts | undefined => {
-    const services = mesh.related(servicesOfAddresses, gateway);
-    if (services.length === 0 || services.length < gateway.spec.addresses.length) return undefined;
-    const ports = new Set(services.flatMap(({ spec }) => spec.ports.flatMap(({ port }) => port ?? [])));
-    const sorted = [...ports].sort((a, b) => a - b);
-    const shown = [...sorted.slice(0, maxShown), ...(sorted.length > maxShown ? ["…"] : [])].join(", ");
-    return { names: services.map(idOf).sort().join(" or "), ports, shown };
-  },
-);
-
-const reads = [grantsForGateway, portsOfAddresses] as const;
+const reads = [grantsForGateway, addressesOfGateway] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const kubernetesGatewayListenerNotUsed = defineRule({
   id: "kubernetes-gateway-listener-not-used",
   subject: "KubernetesGateway",
   reads,
-  worksWithout: ["ReferenceGrant", "Service"],
+  worksWithout: ["ReferenceGrant", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A listener of a Gateway does not work: its protocol is not supported, another listener takes its port, the Services that the Gateway names as its addresses do not have its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
-  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). A Gateway with `spec.addresses` is served by the pods behind these Services, and a listener is opened only at the target of the Service port with its number (pilot/pkg/model/gateway.go resolvePorts). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
+    "A listener of a Gateway does not work: no proxy serves the Gateway, its protocol is not supported, another listener takes its port, the Services that the Gateway names as its addresses do not have its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). A Gateway with `spec.addresses` is served by the pods behind these Services, and a listener is opened only at the target of the Service port with its number (pilot/pkg/model/gateway.go resolvePorts). Addresses of other types than Hostname are ignored (extractGatewayServices). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
   fix: "Correct the protocol, the port, the certificates or the kinds of the listener, or create the ReferenceGrant.",
   incident: {
     symptoms: ["no-route"],
@@ -63,12 +39,14 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
     seen: "The gateway refuses connections to the port, or does not know the host. The condition `Accepted` or `Programmed` of the listener is False.",
     wayOut: "Apply the previous version of the Gateway, or the ReferenceGrant again.",
     silentWhen:
-      "The class of the Gateway is not `istio`. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
+      "The class of the Gateway is not `istio`. A ServiceEntry of the namespace has the host of an address. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
   *check(gateway, mesh) {
     if (gateway.spec.gatewayClassName !== "istio") return;
+    const { unserved } = mesh.get(addressesOfGateway, gateway);
+    if (unserved !== undefined) yield withoutProxies(unserved, gateway, mesh);
     for (const [i, one] of listenerGateways(gateway).entries()) {
       const { name } = one.listener;
       if (one.leftOut === undefined) yield* kindsOfListener(one.listener, i);
@@ -84,6 +62,31 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
     }
   },
 });
+
+function withoutProxies({ lacks, names }: Unserved, { metadata }: KubernetesGateway, mesh: View): Problem {
+  const shown = names
+    .slice(0, mostShown)
+    .map((name) => JSON.stringify(name))
+    .join(", ");
+  const at = ["spec", "addresses"];
+  const none = "No proxy serves this Gateway, and no listener works";
+  if (lacks === "hostname")
+    return {
+      at,
+      message: `${none}: istiod reads only addresses of type Hostname, which ${shown} is not`,
+      key: "no hostname",
+      fix: "Write the name of the Service of the proxies as an address of type Hostname, or remove spec.addresses, so that istiod runs the proxies.",
+    };
+  return {
+    at,
+    message: `${none}: no Service of namespace ${metadata.namespace} has the name ${shown}`,
+    key: "no service",
+    fix: "Correct the name, or create the Service of the proxies in the namespace of the Gateway. Without spec.addresses, istiod runs the proxies.",
+    evidence: [absent("Service", metadata.namespace)],
+    ...(mesh.knowsAll("Service") ? {} : { guess: "all Services" }),
+  };
+}
+const mostShown = 3;
 
 function* kindsOfListener(listener: Listener, i: number): Iterable<Problem> {
   for (const { i: place, kind, words } of unsupportedKinds(listener))
@@ -113,13 +116,8 @@ function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View)
     const isTaken = leftOut !== unusable(listener, gateway);
     return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener, gateway)) };
   }
-  const open = mesh.get(portsOfAddresses, gateway);
-  if (open !== undefined && listener.port !== undefined && !open.ports.has(listener.port))
-    return {
-      because: `${open.names}, which spec.addresses names, has no port ${listener.port}`,
-      field: "port",
-      fix: `Use a port of the Service (${open.shown}), not one of its pods, or add the port to it.`,
-    };
+  const closed = closedPort(listener.port, mesh.get(addressesOfGateway, gateway));
+  if (closed !== undefined) return { ...closed, field: "port" };
   const missing = missingCertificate(one, mesh.get(grantsForGateway, gateway));
   if (missing === undefined || (missing.needsGrant && !mesh.knows("ReferenceGrant"))) return undefined;
   return { because: missing.because, field: "tls", ...grantOf(missing, mesh) };

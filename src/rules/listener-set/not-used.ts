@@ -2,6 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { grantsForListenerSet, missingCertificate } from "../../mesh/gateways/listener-certificates.ts";
+import { addressesOfGateway, closedPort } from "../../mesh/gateways/gateway-addresses.ts";
 import type { ListenerGateway, ListenerSet } from "../../mesh/gateways/listener-gateways.ts";
 import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import {
@@ -14,19 +15,25 @@ import {
 import { hasClassOfIstio, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [gatewayOfListenerSet, namespaceOfListenerSet, listenersOfGateway, grantsForListenerSet] as const;
+const reads = [
+  gatewayOfListenerSet,
+  namespaceOfListenerSet,
+  listenersOfGateway,
+  addressesOfGateway,
+  grantsForListenerSet,
+] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const listenerSetNotUsed = defineRule({
   id: "listener-set-not-used",
   subject: "ListenerSet",
   reads,
-  worksWithout: ["KubernetesGateway", "ReferenceGrant"],
+  worksWithout: ["KubernetesGateway", "ReferenceGrant", "Service", "ServiceEntry"],
   mode: "warn",
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A ListenerSet, or one of its listeners, has no effect: its Gateway is missing or does not allow it, another listener comes first, its certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
+    "A ListenerSet, or one of its listeners, has no effect: its Gateway is missing or does not allow it, another listener comes first, the Services that the Gateway names as its addresses do not have its port, its certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
   why: "A Gateway has the listeners of a ListenerSet only if `allowedListeners` allows the namespace of the set, which is none by default (Istio pilot/pkg/config/kube/gateway/gateway_collection.go ListenerSetCollection, pilot/pkg/config/kube/gatewaycommon/gateway_utils.go NamespaceAcceptedByAllowListeners). A listener whose port and host the Gateway or an older ListenerSet has is left out (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go ComputeGatewayListenerConflicts), and so is one whose certificate is in another namespace without a ReferenceGrant for ListenerSets (pilot/pkg/config/kube/gateway/conversion.go buildTLS). Only Gateways of class `istio` have ListenerSets (pilot/pkg/config/kube/gatewaycommon/classinfo.go).",
   fix: "Correct `parentRef`, allow the namespace in `spec.allowedListeners` of the Gateway, choose a host that no other listener has, or create the ReferenceGrant.",
   incident: {
@@ -81,18 +88,22 @@ function notAllowed(gateway: KubernetesGateway, { metadata }: ListenerSet): Prob
 
 function* ofListeners(gateway: KubernetesGateway, set: ListenerSet, mesh: View): Iterable<Problem> {
   const own = mesh.get(listenersOfGateway, gateway).byOwner.get(set) ?? [];
+  const addresses = mesh.get(addressesOfGateway, gateway);
   for (const [i, one] of own.entries()) {
     if (one.leftOut === undefined) yield* unsupportedIn(one, i, gateway);
-    const found = one.leftOut === undefined ? missingIn(one, set, mesh) : { because: one.leftOut };
+    const found =
+      one.leftOut === undefined
+        ? (closedPort(one.listener.port, addresses) ?? missingIn(one, set, mesh))
+        : { because: one.leftOut };
     if (found === undefined) continue;
-    const { because, ...guess } = found;
+    const { because, ...more } = found;
     yield {
       at: ["spec", "listeners", i],
       message: `${idOf(gateway)} does not have listener ${one.listener.name}: ${because}`,
       key: `${one.listener.name} ${because}`,
       related: [gateway],
       evidence: [gateway],
-      ...guess,
+      ...more,
     };
   }
 }
