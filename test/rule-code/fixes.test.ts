@@ -34,6 +34,31 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Write the IP address of the machine into the WorkloadEntry, or define its host with a ServiceEntry of resolution DNS that selects it.",
     ],
   ],
+  "backend-tls-policy-without-effect": [
+    [
+      /^Clients do not use the TLS of this policy .* without tls$/,
+      "Write `tls` into the entry of `portLevelSettings`, or name the port in `sectionName` of the policy.",
+    ],
+    [/^Clients use the TLS of DestinationRule /, "Remove `tls` from the DestinationRule, or delete the policy."],
+    [
+      /^(?!Clients )/,
+      "Correct the name, the kind or the section of the target, or delete the policy that is not needed. Keep the certificate of the authority in a ConfigMap, under the key `ca.crt`.",
+    ],
+  ],
+  "authorization-policy-shuts-gateway": [
+    [
+      / because its servers ask for no client certificate$/,
+      "Name the callers by something that they have here: remoteIpBlocks, or requestPrincipals of a token. Or ask for client certificates, with tls mode MUTUAL or ISTIO_MUTUAL.",
+    ],
+    [
+      / because its servers pass connections on and ask for no client certificate$/,
+      "Write the policy for the workloads behind the gateway, which end the TLS of the callers and know them, or name the callers by ipBlocks.",
+    ],
+    [
+      / no ALLOW policy there is for these hosts$/,
+      "Use action DENY with notPaths, notMethods or other negative values for this host, or add rules for the other hosts of the gateway.",
+    ],
+  ],
   "service-entry-without-endpoints": [
     [
       /: only WorkloadEntries whose address is no IP address/,

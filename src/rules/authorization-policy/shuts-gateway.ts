@@ -13,7 +13,15 @@ import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/rou
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
 import { routesNaming, routesNamingReads } from "../../mesh/gateways/routes-at-gateway.ts";
 import { listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
-import { type Gateway, isOverTls, isPlainHttp, type Server } from "../../mesh/gateways/servers.ts";
+import {
+  type Gateway,
+  hasKnownProtocol,
+  isOverTls,
+  isPlainHttp,
+  passesThrough,
+  readsHttp,
+  type Server,
+} from "../../mesh/gateways/servers.ts";
 import {
   gatewaysOfNamespace,
   isForIngress,
@@ -99,7 +107,7 @@ export const authorizationPolicyShutsGateway = defineRule({
   tags: ["authorization", "gateway"],
   summary:
     "An ALLOW policy at an ingress gateway is for some hosts, so requests for all its other hosts are denied, or a policy there is for callers with an identity of the mesh, which none has.",
-  why: "Once a workload has an ALLOW policy, every request that no rule matches is denied (Istio pilot/pkg/security/authz/builder/builder.go). At a gateway, the first policy for one host closes the gateway for the hosts of all other teams. The identity of a caller (principals, namespaces, service accounts) comes from its client certificate, for which a server asks with tls mode MUTUAL or ISTIO_MUTUAL alone (pilot/pkg/security/authz/model/generator.go, pilot/pkg/networking/core/gateway.go): at other servers, an ALLOW policy that names identities allows nobody, and a DENY rule that leaves some out denies everybody.",
+  why: "Once a workload has an ALLOW policy, every request that no rule matches is denied (Istio pilot/pkg/security/authz/builder/builder.go). At a gateway, the first policy for one host closes the gateway for the hosts of all other teams. The identity of a caller (principals, namespaces, service accounts) comes from its client certificate, for which a server asks with tls mode MUTUAL, OPTIONAL_MUTUAL or ISTIO_MUTUAL alone (pilot/pkg/security/authz/model/generator.go, pilot/pkg/networking/core/gateway.go): at other servers, an ALLOW policy that names identities allows nobody, and a DENY rule that leaves some out denies everybody.",
   fix: "Use action DENY with notPaths, notMethods or other negative values for this host, or add rules for the other hosts of the gateway.",
   incident: {
     symptoms: ["access-denied"],
@@ -107,7 +115,7 @@ export const authorizationPolicyShutsGateway = defineRule({
     seen: "Requests for hosts of other teams, or all requests, get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
     wayOut: "Delete the policy or apply its previous version: the gateway accepts the other hosts again at once.",
     silentWhen:
-      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, the hosts of the rules have other ports than 80 and 443, some server asks for client certificates, passes TLS on or is for plain TCP, the DENY rule has other conditions, or the policy is in the root namespace without a selector and the gateway is in another one.",
+      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, the hosts of the rules have other ports than 80 and 443, some server asks for client certificates, the DENY rule has other conditions, or the policy is in the root namespace without a selector and the gateway is in another one.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-ingress/",
   },
 
@@ -250,10 +258,11 @@ function* closedToUnnamed(
   { servers, applied }: Unnamed,
 ): Iterable<Problem> {
   if (servers.length === 0 || !servers.every(asksForNoCertificate)) return;
-  const because = `no caller of ${idOf(place)} has an identity, because its servers ask for no client certificate`;
+  const isOfHttp = servers.some(readsHttp);
+  const reason = isOfHttp ? "ask for no client certificate" : "pass connections on and ask for no client certificate";
+  const because = `no caller of ${idOf(place)} has an identity, because its servers ${reason}`;
   const key = JSON.stringify([idOf(place), "no identity"]);
-  const fix =
-    "Name the callers by something that they have here: remoteIpBlocks, or requestPrincipals of a token. Or ask for client certificates, with tls mode MUTUAL or ISTIO_MUTUAL.";
+  const fix = isOfHttp ? fixOfHttp : fixOfStreams;
   if (actionOf(policy) === "DENY") {
     for (const [i, rule] of policy.spec.rules.entries())
       if (matchesAllUnnamed(rule))
@@ -262,9 +271,17 @@ function* closedToUnnamed(
     yield { at: ["spec", "rules"], message: `Every request is denied: ${because}`, key, fix };
 }
 
-/** Servers that pass TLS on, and those for plain TCP, are not asked. */
-const asksForNoCertificate = (server: Server): boolean =>
-  isPlainHttp(server) || (isOverTls(server) && server.tls?.mode === "SIMPLE");
+const fixOfHttp =
+  "Name the callers by something that they have here: remoteIpBlocks, or requestPrincipals of a token. Or ask for client certificates, with tls mode MUTUAL or ISTIO_MUTUAL.";
+const fixOfStreams =
+  "Write the policy for the workloads behind the gateway, which end the TLS of the callers and know them, or name the callers by ipBlocks.";
+
+/** Nor do servers that pass TLS on, and those for plain TCP: policies are enforced there too (pilot/pkg/networking/core/networkfilter.go). */
+function asksForNoCertificate(server: Server): boolean {
+  const { tls } = server;
+  if (isPlainHttp(server) || !hasKnownProtocol(server)) return isPlainHttp(server);
+  return tls === undefined ? !isOverTls(server) : passesThrough(server) || tls.mode === "SIMPLE";
+}
 
 interface Closed {
   readonly hosts: readonly string[];

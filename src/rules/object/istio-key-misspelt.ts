@@ -6,22 +6,23 @@ import { dataplaneMode, injectionLabel } from "../../mesh/objects/labels.ts";
 
 export const objectIstioKeyMisspelt = defineRule({
   id: "object-istio-key-misspelt",
-  subject: ["Namespace", "Workload", "Service", "ServiceEntry", "KubernetesGateway"],
+  subject: ["Namespace", "Workload", "Service", "ServiceEntry", "KubernetesGateway", "AuthorizationPolicy"],
   reads: [],
-  worksWithout: ["Workload", "Service", "ServiceEntry", "KubernetesGateway"],
+  worksWithout: ["Workload", "Service", "ServiceEntry", "KubernetesGateway", "AuthorizationPolicy"],
   onlyOwnChanges: true,
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
   summary:
     "A label or annotation is nearly one of Istio's or of Meshward's, or is one in the wrong place, so it is not read.",
-  why: "Istio looks its labels and annotations up by their whole name, and nothing reports one that it does not know (Istio pkg/kube/inject/webhook.go, istio.io/api annotation/annotations.gen.go and label/labels.gen.go). What it would have turned on or off stays as it is. The profiles of Meshward protect the namespaces that have the label `meshward.io/protected` with the value `true`, and no others.",
+  why: "Istio looks its labels and annotations up by their whole name, and nothing reports one that it does not know (Istio pkg/kube/inject/webhook.go, istio.io/api annotation/annotations.gen.go and label/labels.gen.go). What it would have turned on or off stays as it is: an AuthorizationPolicy, for example, is enforced without the annotation `istio.io/dry-run` (pilot/pkg/security/authz/builder/builder.go isDryRun). The profiles of Meshward protect the namespaces that have the label `meshward.io/protected` with the value `true`, and no others.",
   fix: "Write the name that is read.",
   incident: {
-    symptoms: ["no-effect", "outside-mesh"],
+    symptoms: ["no-effect", "outside-mesh", "access-denied"],
     proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "The object has the setting, and pods or proxies behave as if it had not.",
-    wayOut: "Nothing fails because of it. Correct the name; the setting takes effect when the pods start again.",
+    wayOut:
+      "Correct the name. Annotations and labels of pods take effect when they start again, and those of other objects within seconds.",
     silentWhen:
       "The name is not near one that Istio knows, the correct one is there too, or the annotation is on a Deployment and not on its pods, which workload-annotation-invalid reports.",
     page: "https://istio.io/latest/docs/reference/config/annotations/",
