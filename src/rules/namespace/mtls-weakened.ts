@@ -66,8 +66,9 @@ function lossOfClients(before: Side, after: Side): Loss {
   const { autoMtls } = after.mesh.settings;
   const isByRules = !autoMtls || disabledBy(before.mesh.get(mtls, before.object)) !== undefined;
   const isKept = isByRules ? isSetForSome : isSetByRules;
-  // Other rules report another TLS that a DestinationRule sets.
-  const isRefused = (labels: Labels) => isByRules && after.mesh.get(servicesWithoutTls, after.object).meet(labels);
+  // Other rules report another TLS that a DestinationRule sets. Where none has set mTLS, STRICT is refused for another reason.
+  const isRefused = (labels: Labels) =>
+    isByRules && isSetByRules(was, labels) && after.mesh.get(servicesWithoutTls, after.object).meet(labels);
   return mtlsSwitchedOff(
     { autoMtls, isSet: (labels) => isSetByRules(was, labels), isRefused: () => true },
     { autoMtls, isSet: (labels) => isKept(is, labels), isRefused },
