@@ -196,7 +196,9 @@ function outcomesOf(
 
 /**
  * The result of a request at one workload. Proxies and ztunnel use HBONE for workloads that ztunnel captures, regardless of
- * DestinationRules (Istio pilot/pkg/networking/core/cluster_tls.go applyHBONETransportSocketMatches). Auto mTLS depends on
+ * DestinationRules (Istio pilot/pkg/networking/core/cluster_tls.go applyHBONETransportSocketMatches). ztunnel uses it for sidecars too,
+ * which accept it on a port of its own where the mesh is installed for ambient, whatever mode they have and whichever ports bypass them
+ * (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, listener_inbound.go buildInboundHBONEListeners). Auto mTLS depends on
  * the pod and its mode, not on its ports: a port that bypasses the sidecar receives TLS that nothing terminates.
  */
 export function fitAt(
@@ -208,10 +210,14 @@ export function fitAt(
   const isAuto = autoMtls || sender === "ztunnel";
   const mode = port === undefined ? server.mode : weakestOf(port.byPlane.map((one) => one.mode));
   const fit = fitOf(tls, mode?.mode, isAuto);
-  if (server.capture === "ambient" && sender !== "nothing") return { fit: "mtls", isTunnelled: fit !== "mtls" };
+  if (acceptsHbone(server, sender)) return { fit: "mtls", isTunnelled: fit !== "mtls" };
   if (port?.passedBy === undefined) return { fit, isTunnelled: false };
   return { fit: fitOf(tls === "auto" ? chosenTls(sender, fit) : tls, undefined, isAuto), isTunnelled: false };
 }
 
 const chosenTls = (sender: Sender, fit: Fit): ClientTls =>
   fit === "mtls" && sender !== "ztunnel" ? "mtls" : "plaintext";
+
+/** Whether a client reaches a pod by HBONE. */
+export const acceptsHbone = ({ capture }: Pick<WorkloadMtls, "capture">, sender: Sender): boolean =>
+  capture === "ambient" ? sender !== "nothing" : capture === "sidecar" && sender === "ztunnel";

@@ -1,7 +1,7 @@
 import { fact, type MeshView, setting } from "../../view/view.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import { type Place, places } from "../authorization/requests/matches.ts";
-import { fitAt } from "../client-tls/requests.ts";
+import { acceptsHbone, fitAt } from "../client-tls/requests.ts";
 import type { Sender } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
 import { isNeverRedirected } from "../membership/interception.ts";
@@ -17,6 +17,15 @@ import { type ServerProtocols, serverProtocols } from "./server-protocols.ts";
 
 /** What `Connections` reads. */
 const connectionReads = [peerAuthenticationsOfNamespace, readers, serverProtocols, setting("autoMtls")] as const;
+
+/** Who connects. `isWaypoint`: the waypoint of what the pods are behind, which sends to them by HBONE as ztunnel does. */
+export interface Connecting {
+  readonly sender: Sender;
+  readonly isWaypoint: boolean;
+}
+/** The TLS that an application terminates is inside of HBONE. */
+const connectingAs = ({ sender, isWaypoint }: Connecting, { tls }: ClientTlsChoice): Sender =>
+  isWaypoint && tls !== "tls" ? "ztunnel" : sender;
 
 /** The connections to the pods of one namespace. */
 export class Connections {
@@ -35,9 +44,13 @@ export class Connections {
     this.#protocols = mesh.get(serverProtocols, namespace);
   }
 
-  /** Whether the port of a pod bypasses the mesh. */
-  isBypassed(workload: Workload, port: number): boolean {
-    return this.#at(workload, port).passedBy !== undefined;
+  /** Whether the port of a pod bypasses the mesh for a client. HBONE is no connection to this port. */
+  isBypassed(workload: Workload, port: number, client: Connecting): boolean {
+    return !this.#isTunnelled(workload, client) && this.#at(workload, port).passedBy !== undefined;
+  }
+
+  #isTunnelled(workload: Workload, client: Connecting): boolean {
+    return acceptsHbone(this.serverOf(workload), client.isWaypoint ? "ztunnel" : client.sender);
   }
 
   #at(workload: Workload, port: number): PortMtls {
@@ -64,16 +77,17 @@ export class Connections {
   }
 
   /** The TLS of a connection from a client to a port of a pod. */
-  to(workload: Workload, port: number, sender: Sender, choice: ClientTlsChoice): TransportOutcome {
+  to(workload: Workload, port: number, client: Connecting, choice: ClientTlsChoice): TransportOutcome {
     const server = this.serverOf(workload);
     const at = this.#at(workload, port);
+    const sender = connectingAs(client, choice);
     const sent = this.#sentBy(sender, choice);
     const mode = at.passedBy === undefined ? weakestOf(at.byPlane.map((one) => one.mode)) : undefined;
     const of = { to: "workload", tls: sent.tls, mode, rule: sent.rule, waypoint: undefined } as const;
     if (isProxy(workload)) return { ...of, result: "undecided", because: "the Gateway of the proxy sets its TLS" };
     if (server.capture === "unknown") return { ...of, result: "undecided", because: unknownCapture(this.#namespace) };
     if (this.#isMetTwice(workload, port)) return { ...of, result: "undecided", because: metTwice };
-    const header = this.#withHeader(workload, port, sender, choice);
+    const header = this.#withHeader(workload, port, client.sender, choice);
     if (header !== undefined) return { ...of, ...header };
     const { fit } = fitAt({ sender, tls: sent.tls }, server, at, this.#autoMtls);
     if (fit !== "passed on") return { ...of, result: fit, because: fit === "refused" ? undefined : sent.because };

@@ -4,14 +4,15 @@ import type { Work } from "../authorization/requests/work.ts";
 import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { connections } from "./connections.ts";
+import { type Connecting, connections } from "./connections.ts";
 import type { Backend } from "./arrival.ts";
 import { type Guard, guardReads, guards } from "./enforcement.ts";
 import type { Source, TransportOutcome } from "./outcome.ts";
 import type { Way } from "./way.ts";
+import { isWaypointOf, waypointHopReads } from "./waypoint-hops.ts";
 
 /** What `PodsAlike` reads. */
-export const podReads = [connections, ...guardReads] as const;
+export const podReads = [connections, ...guardReads, ...waypointHopReads] as const;
 type View = MeshView<(typeof podReads)[number]>;
 
 /** Pods with the same connection and the same guard. */
@@ -36,10 +37,10 @@ export class PodsAlike {
     this.#mesh = mesh;
   }
 
-  of({ namespace, pods }: Backend, client: Source, sent: Sent, work: Work): Iterable<Pods> {
+  of({ namespace, pods, object }: Backend, client: Source, sent: Sent, work: Work): Iterable<Pods> {
     if (namespace === undefined) return [];
     work.spend(pods.length);
-    const podsOf = this.#podsIn(namespace, client, sent);
+    const podsOf = this.#podsIn(namespace, this.#connecting(client, object), sent);
     const [only] = pods;
     if (only !== undefined && pods.length === 1) return [podsOf(only)];
     const found = new Map<Guard, Map<string, Pods>>();
@@ -55,13 +56,22 @@ export class PodsAlike {
     return [...found.values()].flatMap((byGuard) => [...byGuard.values()]);
   }
 
+  /**
+   * A waypoint sends by HBONE to the pods of what it is the waypoint of, and as another proxy to those of other routes (Istio
+   * pilot/pkg/networking/core/listener_waypoint.go getWaypointDestinationCluster, pilot/pkg/xds/endpoints/endpoint_builder.go
+   * buildEnvoyLbEndpoint).
+   */
+  #connecting(client: Source, to: Backend["object"]): Connecting {
+    return { sender: client.sender, isWaypoint: to !== undefined && isWaypointOf(client, to, this.#mesh) };
+  }
+
   /** What becomes of the connections to one of the pods. */
-  #podsIn(namespace: Namespace, client: Source, { sentAs, tls }: Sent): (pod: Backend["pods"][number]) => Pods {
+  #podsIn(namespace: Namespace, client: Connecting, { sentAs, tls }: Sent): (pod: Backend["pods"][number]) => Pods {
     const [guarded, connected] = [this.#mesh.get(guards, namespace), this.#mesh.get(connections, namespace)];
     return ({ workload, port }) => {
-      const transport = connected.to(workload, port, client.sender, tls);
+      const transport = connected.to(workload, port, client, tls);
       const protocol = connected.protocolOf(workload, port, transport, sentAs);
-      const guard = guarded.ofWorkload(workload, protocol, connected.isBypassed(workload, port));
+      const guard = guarded.ofWorkload(workload, protocol, connected.isBypassed(workload, port, client));
       return { workloads: [workload], port, transport, guard };
     };
   }
