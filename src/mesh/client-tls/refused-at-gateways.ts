@@ -42,11 +42,7 @@ const virtualServicesToTlsHost = relation(
   }),
   index("VirtualService", (virtualService, settings) =>
     isServed(virtualService, settings) && gatewaysOf(virtualService).has(meshGateway)
-      ? new Set(
-          trafficOf(virtualService).map(({ destination }) =>
-            fullHost(destination.host, virtualService.metadata.namespace, settings.domain),
-          ),
-        )
+      ? [...routesOfSidecars(virtualService, settings).keys()]
       : [],
   ),
 );
@@ -115,17 +111,35 @@ function sentTo(rule: DestinationRule, mesh: View): readonly Sent[] {
   const found = new Map<string, Sent>();
   for (const virtualService of mesh.related(virtualServicesToTlsHost, rule)) {
     if (!isUsedIn(virtualService.metadata.namespace, rule, mesh.settings)) continue;
-    for (const traffic of trafficOf(virtualService)) {
-      const { destination } = traffic;
-      const number = destination.port?.number;
-      const full = fullHost(destination.host, virtualService.metadata.namespace, mesh.settings.domain);
-      if (number === undefined || full !== host || !isForSidecars(traffic)) continue;
-      const subset = destination.subset ?? "";
-      const key = `${number} ${subset}`;
-      if (!found.has(key)) found.set(key, { virtualService, port: number, subset });
-    }
+    const routes = routesOfSidecars(virtualService, mesh.settings).get(host) ?? new Map<string, Sent>();
+    mesh.visited(routes.size);
+    for (const [key, sent] of routes) if (!found.has(key)) found.set(key, sent);
   }
   return [...found.values()];
+}
+
+/** By the host, and then by the port and the subset. */
+type RoutesOfSidecars = ReadonlyMap<string, ReadonlyMap<string, Sent>>;
+const routes = new WeakMap<VirtualService, { readonly settings: MeshSettings; readonly byHost: RoutesOfSidecars }>();
+
+/** The destinations with a port of routes for sidecars. One VirtualService can name the hosts of very many DestinationRules. */
+function routesOfSidecars(virtualService: VirtualService, settings: MeshSettings): RoutesOfSidecars {
+  const known = routes.get(virtualService);
+  if (known?.settings === settings) return known.byHost;
+  const byHost = new Map<string, Map<string, Sent>>();
+  for (const traffic of trafficOf(virtualService)) {
+    const { destination } = traffic;
+    const number = destination.port?.number;
+    if (number === undefined || !isForSidecars(traffic)) continue;
+    const host = fullHost(destination.host, virtualService.metadata.namespace, settings.domain);
+    const ofHost = byHost.get(host) ?? new Map<string, Sent>();
+    byHost.set(host, ofHost);
+    const subset = destination.subset ?? "";
+    const key = `${number} ${subset}`;
+    if (!ofHost.has(key)) ofHost.set(key, { virtualService, port: number, subset });
+  }
+  routes.set(virtualService, { settings, byHost });
+  return byHost;
 }
 
 /** Clients in the namespace of a route use the DestinationRules there, those of the namespace of the host, and of the root namespace. */
