@@ -242,7 +242,12 @@ export const sidecar = record({
       }),
     ),
     egress: list(record({ port: optional(record({ number: uint32, protocol: text })), hosts: list(name) })),
-    outboundTrafficPolicy: optional(record({ mode: text })),
+    outboundTrafficPolicy: optional(
+      record({
+        mode: text,
+        egressProxy: optional(record({ host: name, subset: text, port: optional(record({ number: uint32 })) })),
+      }),
+    ),
   }),
 });
 

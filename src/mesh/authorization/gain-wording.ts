@@ -57,12 +57,15 @@ function pushLists(request: Request, kind: "header " | "claim ", parts: string[]
 
 function formatCaller(request: Request): string {
   const [issuer, subject] = textsOf(request, "token") ?? [];
-  const addresses = (["source.ip", "remote.ip"] as const)
+  // Behind a gateway, the address of the peer is that of the gateway.
+  const [peer, client] = (["source.ip", "remote.ip"] as const)
     .map((attribute) => request.get(attribute))
-    .filter((address) => typeof address === "bigint")
-    .map((address) => ` at ${formatAddress(address)}`);
+    .map((address) => (typeof address === "bigint" ? formatAddress(address) : undefined));
+  const at = peer ?? client;
+  const forClient = client === undefined || client === at ? "" : ` for a client at ${client}`;
+  const address = at === undefined ? "" : ` at ${at}${forClient}`;
   const token = issuer === undefined ? "" : ` with a token ${issuer}/${subject}`;
-  return formatIdentity(request) + [...new Set(addresses)].join("") + token;
+  return formatIdentity(request) + address + token;
 }
 
 /** Examples call a namespace or a service account `other` if it may be any. */

@@ -1,3 +1,4 @@
+import type { Path } from "../../kube/read.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { type Capture, type Enrollment, hasSidecar, isTooLateForInjection, neverInjected } from "./capture.ts";
 import { refusalText } from "./injection-policy.ts";
@@ -96,4 +97,14 @@ function refusalOf(pod: Workload["pod"]): string | undefined {
     ...(pod.annotations[sidecarStatus] === undefined ? [] : [`annotation ${sidecarStatus}`]),
   ];
   return asked.length === 0 ? undefined : asked.join(" and ");
+}
+
+/** The field of a workload that keeps its pods out of the mesh; empty: it is none of its own. */
+export function reasonAt({ pod, podAt }: Workload): Path {
+  const metadata = [...podAt, "metadata"];
+  if (pod.hostNetwork) return [...podAt, "spec", "hostNetwork"];
+  if (pod.labels[injectSidecar] === "false") return [...metadata, "labels", injectSidecar];
+  if (pod.labels[dataplaneMode] === "none") return [...metadata, "labels", dataplaneMode];
+  if (pod.annotations[injectSidecar] === "false") return [...metadata, "annotations", injectSidecar];
+  return [];
 }

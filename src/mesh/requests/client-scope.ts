@@ -3,14 +3,32 @@ import { type MeshView, setting } from "../../view/view.ts";
 import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { includesNamespace } from "../traffic/export-to.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
+import {
+  definitionsOfEgressProxy,
+  type EgressProxy,
+  egressProxyOf,
+  egressProxyReads,
+} from "../traffic/egress-proxy.ts";
 import { Egress, isRegistryOnly, type Sidecar, sidecarFor, sidecarsOfNamespace } from "../traffic/sidecar-egress.ts";
 import type { VirtualService } from "../traffic/virtual-services.ts";
 import { dnsCaptureOf } from "./clients-alike.ts";
 import type { Source } from "./outcome.ts";
 
 /** What `ClientScope` reads. */
-export const scopeReads = [sidecarsOfNamespace, setting("outboundTrafficPolicy"), setting("dnsCapture")] as const;
+export const scopeReads = [
+  sidecarsOfNamespace,
+  ...egressProxyReads,
+  setting("outboundTrafficPolicy"),
+  setting("dnsCapture"),
+] as const;
 type View = MeshView<(typeof scopeReads)[number]>;
+
+/** The `egressProxy` of the Sidecar of a client. */
+interface ClientEgressProxy extends EgressProxy {
+  readonly sidecar: Sidecar;
+  /** What defines its host; undefined: that is not known. */
+  readonly objects: readonly Definition[] | undefined;
+}
 
 /** Which hosts the proxy of a client knows, and what it does with requests to others. */
 export class ClientScope {
@@ -89,6 +107,13 @@ export class ClientScope {
     const sidecar = this.#sidecarOfClient();
     if (!isRegistryOnly(sidecar, this.#mesh.settings)) return undefined;
     return sidecar?.spec.outboundTrafficPolicy === undefined ? "the mesh config" : idOf(sidecar);
+  }
+
+  /** Where requests to hosts that the proxy does not know are sent; undefined: to their address, or they are refused. */
+  get egressProxy(): ClientEgressProxy | undefined {
+    const sidecar = this.#sidecarOfClient();
+    const proxy = sidecar && egressProxyOf(sidecar);
+    return proxy && { ...proxy, sidecar, objects: definitionsOfEgressProxy(sidecar, this.#mesh) };
   }
 
   /** Gateways and waypoints have none. A namespace that no object names may have none, but that of the root namespace counts there too. */

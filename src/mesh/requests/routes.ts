@@ -176,11 +176,29 @@ class Router {
         result: "nowhere",
         because: `${because}, and ${refusing} refuses requests to other hosts`,
       });
+    const proxied = this.#toEgressProxy(box, because);
+    if (proxied !== undefined) return proxied;
     const { unclearAddress } = this.#to;
     if (unclearAddress !== undefined)
       return this.ended(box, { result: "undecided", because: `${because}, and ${unclearAddress}` });
     const addressed = new Destinations({ ...this.#source, sender: "nothing" }, this.#isWaypoint, this.#mesh);
     return { ...this.direct(box, addressed), isPassedThrough: true };
+  }
+
+  /** Requests to hosts that the proxy does not know, if the Sidecar of the client sends them to another proxy. */
+  #toEgressProxy(box: Box, because: string): Routed | undefined {
+    const proxy = this.#destinations.scope.egressProxy;
+    if (proxy === undefined) return undefined;
+    const { host, port, subset, objects, sidecar } = proxy;
+    const sent = `${because}, and ${idOf(sidecar)} sends requests to other hosts to ${host}:${port}`;
+    const arrival = objects && this.#destinations.arrivalAt({ host, port, subset, share: 1, objects });
+    if (arrival === undefined || arrival.backend !== undefined || arrival.isUnknown)
+      return this.ended(box, {
+        result: "undecided",
+        because: `${sent}, and what becomes of them there is not examined`,
+      });
+    const missing = arrival.destination.because ?? "nothing is there";
+    return this.ended(box, { result: "nowhere", because: `${sent}: ${missing}` });
   }
 
   /**
@@ -189,7 +207,8 @@ class Router {
    */
   #passedOn(box: Box, at: Entry): Routed {
     const { definition, port } = this.#to;
-    if (this.#destinations.scope.refusing !== undefined || definition?.kind !== "ServiceEntry")
+    const { refusing, egressProxy } = this.#destinations.scope;
+    if (refusing !== undefined || egressProxy !== undefined || definition?.kind !== "ServiceEntry")
       return this.#unknownHost(box, otherName);
     if (definition.spec.workloadSelector !== undefined) {
       const because = `${otherName}, and ${unknownAddressOf(definition)}`;

@@ -3,6 +3,11 @@ import { idOf } from "../../kube/identity.ts";
 import type { Labels } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { type Arrival, type ServedHost, Servers } from "../../mesh/client-tls/arrivals.ts";
+import {
+  type GatewayRefusal,
+  readsRefusedAtGateways,
+  refusalsAtGateways,
+} from "../../mesh/client-tls/refused-at-gateways.ts";
 import { portsRefusing, type Refusal, refusalOf, type SetTls, tlsSetBy } from "../../mesh/client-tls/refused-tls.ts";
 import { refusedByWildcards } from "../../mesh/client-tls/wildcard-tls.ts";
 import { portsOf } from "../../mesh/membership/target-ports.ts";
@@ -38,6 +43,7 @@ const reads = [
   readers,
   sidecarsOfPassing,
   refusedByWildcards,
+  ...readsRefusedAtGateways,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -45,15 +51,23 @@ export const destinationRuleTlsNotAccepted = defineRule({
   id: "destination-rule-tls-not-accepted",
   subject: ["DestinationRule", "Namespace"],
   reads,
-  worksWithout: ["BackendTLSPolicy", "PeerAuthentication", "ServiceEntry", "Sidecar", "Workload"],
+  worksWithout: [
+    "BackendTLSPolicy",
+    "Gateway",
+    "PeerAuthentication",
+    "ServiceEntry",
+    "Sidecar",
+    "VirtualService",
+    "Workload",
+  ],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
   tags: ["mtls"],
   summary:
-    "A DestinationRule sets ISTIO_MUTUAL for workloads without a sidecar that accepts it, or SIMPLE or MUTUAL TLS for HTTP ports behind a sidecar.",
-  why: "With ISTIO_MUTUAL, clients start the mesh's mTLS for every endpoint of the host, while auto mTLS leaves it out for endpoints without a proxy (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/xds/endpoints/mtls_checker.go). The application gets a TLS handshake that it does not expect. For ambient workloads, HBONE takes precedence. A sidecar that is not STRICT accepts plaintext and the mesh's own mTLS at a port that is declared as HTTP, and no other TLS (pilot/pkg/networking/core/filterchain_options.go); destination-rule-tls-breaks-strict reports those that are STRICT.",
-  fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set it for a subset that selects only workloads that accept it.",
+    "A DestinationRule sets ISTIO_MUTUAL for workloads without a sidecar that accepts it, or SIMPLE or MUTUAL TLS for HTTP ports behind a sidecar, or TLS that the gateway to which a route leads does not take.",
+  why: "With ISTIO_MUTUAL, clients start the mesh's mTLS for every endpoint of the host, while auto mTLS leaves it out for endpoints without a proxy (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings, pilot/pkg/xds/endpoints/mtls_checker.go). The application gets a TLS handshake that it does not expect. For ambient workloads, HBONE takes precedence. A sidecar that is not STRICT accepts plaintext and the mesh's own mTLS at a port that is declared as HTTP, and no other TLS (pilot/pkg/networking/core/filterchain_options.go); destination-rule-tls-breaks-strict reports those that are STRICT. A gateway takes a connection by the name that TLS asks for, which is `sni`, or for ISTIO_MUTUAL the name of the cluster (buildUpstreamTLSSettings, pilot/pkg/model/gateway.go GetSNIHostsForServer): no server has that one among its hosts. A server with mode ISTIO_MUTUAL asks for a certificate of the mesh, which SIMPLE does not send, and ISTIO_MUTUAL accepts no other.",
+  fix: "Remove `tls` from the DestinationRule, so that auto mTLS applies to each workload, or set it for a subset that selects only workloads that accept it. Towards a gateway, set `sni` to a host of its server, and ISTIO_MUTUAL on both sides.",
   incident: {
     symptoms: ["reset"],
     proxies: ["sidecar", "gateway", "waypoint"],
@@ -61,7 +75,7 @@ export const destinationRuleTlsNotAccepted = defineRule({
     wayOut:
       "Remove `tls` from the DestinationRule: within seconds, clients send plaintext to workloads without a sidecar, and mTLS to the others.",
     silentWhen:
-      "The host is outside the mesh, no workload of it is known, it is not known whether they have a sidecar, their pods run a proxy of their own, or a subset with TLS settings of its own selects them. Of a DestinationRule for a wildcard, the settings of subsets are not followed.",
+      "The host is outside the mesh, no workload of it is known, it is not known whether they have a sidecar, their pods run a proxy of their own, or a subset with TLS settings of its own selects them. Of a DestinationRule for a wildcard, the settings of subsets are not followed. Of gateways, it follows the routes of VirtualServices for sidecars that name a port, to servers of which none passes TLS on; whose clients use the DestinationRule is not asked.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -80,8 +94,10 @@ function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undef
   const named = new Set<Refusal>();
   for (const service of mesh.related(servicesOfDestinationRule, rule)) {
     const refusals = refusalsAt(service, namespace, mesh);
+    const atGateways = refusalsAtGateways(rule, service, mesh);
     for (const place of places) {
       yield undefined;
+      for (const refusal of atGateways({ ...place, tls: place.said })) yield gatewayProblem(refusal, place, service);
       for (const refusal of refusals(place)) {
         const { at, tls } = place;
         const problem = problemOf(refusal, { at, tls, service, rule, namespace }, { hosts: [host], from: "" });
@@ -120,6 +136,8 @@ function alsoFor(refusal: Refusal, named: Set<Refusal>, hosts: readonly string[]
 interface Place {
   readonly at: Path;
   readonly tls: SetTls;
+  readonly said: TlsSettings;
+  readonly name: string | undefined;
   /** Undefined: all ports but those in `except`. */
   readonly port: number | undefined;
   readonly except: ReadonlySet<number | undefined>;
@@ -128,12 +146,14 @@ interface Place {
   readonly apart: readonly Labels[];
 }
 
+type TlsSettings = NonNullable<NonNullable<TrafficPolicy>["tls"]>;
+
 /** An entry for a port replaces the other settings, also without tls (clientTlsOf). */
 function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule): Generator<Place, void> {
   const apart = subsets.flatMap(({ trafficPolicy: own, labels }) => (setsTls(own) ? [labels] : []));
-  yield* placesIn(trafficPolicy, ["spec", "trafficPolicy"], { subset: undefined, apart });
-  for (const [i, { trafficPolicy: own, labels }] of subsets.entries())
-    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { subset: labels, apart: [] });
+  yield* placesIn(trafficPolicy, ["spec", "trafficPolicy"], { name: undefined, subset: undefined, apart });
+  for (const [i, { name, trafficPolicy: own, labels }] of subsets.entries())
+    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { name, subset: labels, apart: [] });
 }
 const none: ReadonlySet<never> = new Set();
 const hasPlaces = (rule: DestinationRule): boolean => placesOf(rule).next().done === false;
@@ -143,15 +163,23 @@ type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 const setsTls = (policy: TrafficPolicy): boolean =>
   policy?.tls !== undefined || policy?.portLevelSettings.some(({ tls }) => tls !== undefined) === true;
 
-function* placesIn(policy: TrafficPolicy, at: Path, of: Pick<Place, "subset" | "apart">): Iterable<Place> {
+function* placesIn(policy: TrafficPolicy, at: Path, of: Pick<Place, "name" | "subset" | "apart">): Iterable<Place> {
   if (policy === undefined) return;
   const except = new Set(policy.portLevelSettings.map(({ port }) => port?.number));
   const set = tlsSetBy(policy.tls);
-  if (set !== undefined) yield { at: [...at, "tls", "mode"], tls: set, port: undefined, except, ...of };
+  if (set !== undefined && policy.tls !== undefined)
+    yield { at: [...at, "tls", "mode"], tls: set, said: policy.tls, port: undefined, except, ...of };
   for (const [i, { port, tls }] of policy.portLevelSettings.entries()) {
     const own = tlsSetBy(tls);
-    if (own !== undefined && port?.number !== undefined)
-      yield { at: [...at, "portLevelSettings", i, "tls", "mode"], tls: own, port: port.number, except: none, ...of };
+    if (own !== undefined && tls !== undefined && port?.number !== undefined)
+      yield {
+        at: [...at, "portLevelSettings", i, "tls", "mode"],
+        tls: own,
+        said: tls,
+        port: port.number,
+        except: none,
+        ...of,
+      };
   }
 }
 
@@ -232,5 +260,19 @@ function problemOf(
     key: JSON.stringify([at, why, ...policies.map(idOf)]),
     evidence: [service, ...(namespace.implied ? [] : [namespace]), ...policies, workload],
     related: [...policies, workload],
+  };
+}
+
+function gatewayProblem(
+  { gateway, workload, virtualService, port, because, why }: GatewayRefusal,
+  { at, said }: Place,
+  service: Service,
+): Problem {
+  return {
+    at: why === "name" && said.sni ? [...at.slice(0, -1), "sni"] : at,
+    message: `${idOf(gateway)} refuses what ${idOf(virtualService)} sends to port ${port}: clients ${because}`,
+    key: JSON.stringify([at, "gateway", why, port]),
+    related: [gateway, virtualService],
+    evidence: [service, gateway, virtualService, workload],
   };
 }

@@ -10,6 +10,14 @@ import { everyNamespace } from "../../mesh/traffic/export-to.ts";
 import { isWildcard, namespaceOfHost } from "../../mesh/traffic/hosts.ts";
 import { isRegistryComplete } from "../../mesh/traffic/registry.ts";
 import {
+  definitionsOfEgressProxy,
+  type EgressProxy,
+  egressProxyOf,
+  egressProxyReads,
+  rulesOfEgressProxy,
+} from "../../mesh/traffic/egress-proxy.ts";
+import { isExternalName, portsOf } from "../../mesh/traffic/aliased-hosts.ts";
+import {
   type EgressHost,
   egressHost,
   isForNoSidecar,
@@ -101,6 +109,8 @@ const reads = [
   namespacesOfSidecarHosts,
   namespaceOfSidecar,
   captured,
+  ...egressProxyReads,
+  rulesOfEgressProxy,
   forWording(hasServices),
   setting("outboundTrafficPolicy"),
 ] as const;
@@ -110,27 +120,31 @@ export const sidecarHostNotFound = defineRule({
   id: "sidecar-host-not-found",
   subject: "Sidecar",
   reads,
-  worksWithout: ["KubernetesGateway", "VirtualService", "Workload"],
+  worksWithout: ["DestinationRule", "KubernetesGateway", "VirtualService", "Workload"],
   mode: "warn",
   since: "0.1.0",
   // A Sidecar is often applied before what its workloads call.
   stage: "trial",
-  summary: "A Sidecar imports a host that does not exist in the namespace that it names.",
-  why: "In `namespace/host`, the namespace is that of the Service or the ServiceEntry, and not of its clients (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, hostClassification). An entry with another namespace, or with a host that is misspelt, imports nothing: the workloads do not get the destination that it was written for.",
-  fix: "Write the namespace in which the host is defined, and its full name; `*` stands for every namespace.",
+  summary:
+    "A Sidecar imports a host that does not exist in the namespace that it names, or its egressProxy is a destination that does not exist.",
+  why: "In `namespace/host`, the namespace is that of the Service or the ServiceEntry, and not of its clients (Istio pilot/pkg/model/sidecar.go convertIstioListenerToWrapper, hostClassification). An entry with another namespace, or with a host that is misspelt, imports nothing: the workloads do not get the destination that it was written for. `outboundTrafficPolicy.egressProxy` gets all connections to hosts that proxies do not know, whether there is such a cluster or not (pilot/pkg/networking/core/listener_builder.go buildOutboundCatchAllNetworkFiltersOnly, pilot/pkg/networking/core/route/route.go GetDestinationCluster).",
+  fix: "Write the namespace in which the host is defined, and its full name; `*` stands for every namespace. Of an egressProxy, write the full host of a Service or a ServiceEntry, a port that it has, and a subset that a DestinationRule defines, or none.",
   incident: {
     symptoms: ["not-imported"],
     proxies: ["sidecar"],
-    seen: "Requests to the intended host get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, routes and load balancing.",
+    seen: "Requests to the intended host get 502 with REGISTRY_ONLY. Otherwise they go to the address that DNS gives, without mTLS, routes and load balancing. With a missing egressProxy, every connection to a host that is not in the mesh fails.",
     wayOut: 'Write the entry as `"*/HOST"`, or delete the Sidecar: its workloads then import everything again.',
     silentWhen:
-      "The entry is a wildcard in a namespace that exists, the Sidecar is in the root namespace, or no workload that it is for has a sidecar.",
+      "The entry is a wildcard in a namespace that exists, the Sidecar is in the root namespace, or no workload that it is for has a sidecar. Of an egressProxy, it does not say that clients see or import the host.",
     page: "https://istio.io/latest/docs/reference/config/networking/sidecar/",
   },
 
   *check(sidecar, mesh) {
     const entries = entriesOf(sidecar, mesh.settings);
-    if (entries.length === 0 || isForNoSidecar(sidecar, mesh)) return;
+    const proxy = isServed(sidecar, mesh.settings) ? egressProxyOf(sidecar) : undefined;
+    if ((entries.length === 0 && proxy === undefined) || isForNoSidecar(sidecar, mesh)) return;
+    const missing = proxy && missingProxy(proxy, sidecar, mesh);
+    if (missing !== undefined) yield missing;
     const namespaces = new Set(mesh.related(namespacesOfSidecarHosts, sidecar).map(({ metadata }) => metadata.name));
     for (const entry of entries) {
       yield;
@@ -187,3 +201,36 @@ function knownOf(
   const isGuess = where !== undefined && !mesh.get(hasServices, where);
   return { evidence, ...(isGuess ? { guess: `the Services of namespace ${where}` } : {}) };
 }
+
+/** Connections to an egressProxy without a cluster fail. */
+function missingProxy({ host, port, subset }: EgressProxy, sidecar: Sidecar, mesh: View): Problem | undefined {
+  const at = ["spec", "outboundTrafficPolicy", "egressProxy"];
+  const definitions = definitionsOfEgressProxy(sidecar, mesh);
+  const fails = "so connections to hosts that sidecars do not know fail";
+  if (definitions === undefined) return undefined;
+  if (definitions.length === 0)
+    return {
+      at: [...at, "host"],
+      message: `There is no Service and no ServiceEntry for host "${host}", ${fails}`,
+      key: JSON.stringify(["egressProxy", host]),
+      ...knownOf(host, noPlaces, mesh),
+    };
+  if (!definitions.some(isExternalName) && !portsOf(definitions).has(port))
+    return {
+      at: [...at, "port", "number"],
+      message: `"${host}" has no port ${port}, ${fails}`,
+      key: JSON.stringify(["egressProxy", host, port]),
+      evidence: definitions,
+    };
+  const isDefined = mesh
+    .related(rulesOfEgressProxy, sidecar)
+    .some(({ spec }) => spec.subsets.some(({ name }) => name === subset));
+  if (subset === undefined || isDefined || !mesh.knowsAll("DestinationRule")) return undefined;
+  return {
+    at: [...at, "subset"],
+    message: `No DestinationRule for "${host}" defines subset "${subset}", ${fails}`,
+    key: JSON.stringify(["egressProxy", host, port, subset]),
+    evidence: [absent("DestinationRule", "")],
+  };
+}
+const noPlaces: ReadonlySet<string> = new Set();

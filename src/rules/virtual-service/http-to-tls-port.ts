@@ -13,6 +13,7 @@ import { routePortsOf } from "../../mesh/gateways/route-ports.ts";
 import { clientTlsOf } from "../../mesh/client-tls/client-tls.ts";
 import { keysOfHosts, originatesTls, originatingRuleByHost } from "../../mesh/client-tls/originating-rules.ts";
 import { clientProxies, hasNoMeshRoutes, hasSidecars } from "../../mesh/membership/clients.ts";
+import { podsNearService } from "../../mesh/membership/services.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { definitionsFor } from "../../mesh/traffic/definition-choice.ts";
@@ -70,6 +71,7 @@ const reads = [
   hasSidecars,
   gatewaysOfVirtualService,
   workloadsOfGateway,
+  podsNearService,
   ...plainHttpReads,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
@@ -106,7 +108,7 @@ export const virtualServiceHttpToTlsPort = defineRule({
     seen: 'Clients get 400 with "Client sent an HTTP request to an HTTPS server" or "The plain HTTP request was sent to HTTPS port", or 502 and 503 with a reset.',
     wayOut: "Apply a DestinationRule with tls mode SIMPLE for the host: proxies use it within seconds.",
     silentWhen:
-      "Only clients outside the namespaces of the VirtualService and its gateways lack such a DestinationRule, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or its pods are a gateway, no port of the hosts uses http routes (virtual-service-protocol-mismatch), or the protocol of the port is not declared as HTTPS or TLS. For routes of the Gateway API and Ingresses, any DestinationRule with TLS for the host counts, whichever clients use it, and an ExternalName is not followed.",
+      "Only clients outside the namespaces of the VirtualService and its gateways lack such a DestinationRule, a BackendTLSPolicy counts for the port, the destination names no port of a host that has several, or its pods are a gateway, or a DestinationRule sets ISTIO_MUTUAL with sni for a Service of which no pods are known, no port of the hosts uses http routes (virtual-service-protocol-mismatch), or the protocol of the port is not declared as HTTPS or TLS. For routes of the Gateway API and Ingresses, any DestinationRule with TLS for the host counts, whichever clients use it, and an ExternalName is not followed.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -128,6 +130,7 @@ function* ofVirtualService(virtualService: VirtualService, mesh: View): Iterable
     rules ??= new DestinationRulesByHost(mesh.related(rulesOfHttpDestinations, virtualService), mesh.settings);
     if (found.definitions.some((one) => getsTlsByPolicy(one, found.port, mesh))) continue;
     const over = rules.over(found.host);
+    if (isForGateway(found, over, virtualService, mesh)) continue;
     if (!over.rules.some(originatesTls)) yield problemOf(found, mesh);
     else yield* withoutRule(found, over, virtualService, mesh);
   }
@@ -196,6 +199,29 @@ const usedBy = (client: string, { definitions }: Found, over: RulesOverHost, { s
   const owners = new Set(definitionsFor(client, definitions, settings).map(({ metadata }) => metadata.namespace));
   return [...owners].flatMap((owner) => over.usedBy(client, owner));
 };
+
+/**
+ * Whether the clients in the namespace of the VirtualService send the mTLS of the mesh because a DestinationRule says so, whatever is behind
+ * the port (Istio pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings), and that is for a gateway: it names the server by `sni`,
+ * for which no sidecar asks, and no pod is known at whose sidecar the TLS ends.
+ */
+function isForGateway(
+  found: Found,
+  over: RulesOverHost,
+  { metadata: { namespace } }: VirtualService,
+  mesh: View,
+): boolean {
+  const { port, definitions } = found;
+  const isSent = usedBy(namespace, found, over, mesh).some((used) => {
+    const subset = used?.subsets.find(({ name }) => name === found.subset);
+    const { tls, sni } = clientTlsOf(used, port, subset, true);
+    return tls === "mtls" && sni !== undefined;
+  });
+  if (!isSent || !mesh.knowsAll("Workload")) return false;
+  return definitions.every(
+    (one) => one.kind === "Service" && mesh.get(podsNearService, one)?.selected(one.spec.selector).length === 0,
+  );
+}
 
 /** Proxies of one kind in a namespace. */
 interface Client {

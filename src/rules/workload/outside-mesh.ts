@@ -1,12 +1,10 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import type { Path } from "../../kube/read.ts";
 import { type Capture, captureOf, staysOut, unknownCapture } from "../../mesh/membership/capture.ts";
-import { captureEvidence } from "../../mesh/membership/capture-evidence.ts";
+import { captureEvidence, reasonAt } from "../../mesh/membership/capture-evidence.ts";
 import { interceptionOf, portsPassed, withBound } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import { isOwned, isProxy, namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
-import { dataplaneMode, injectSidecar } from "../../mesh/objects/labels.ts";
 import { boundPorts, sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 
@@ -68,15 +66,6 @@ const common = (workload: Workload): Pick<Problem, "topic" | "acceptedWith"> => 
   topic: "outside the mesh",
   acceptedWith: [{ rule: "workload-leaves-mesh", object: workload }],
 });
-
-function reasonAt({ pod, podAt }: Workload): Path {
-  const metadata = [...podAt, "metadata"];
-  if (pod.hostNetwork) return [...podAt, "spec", "hostNetwork"];
-  if (pod.labels[injectSidecar] === "false") return [...metadata, "labels", injectSidecar];
-  if (pod.labels[dataplaneMode] === "none") return [...metadata, "labels", dataplaneMode];
-  if (pod.annotations[injectSidecar] === "false") return [...metadata, "annotations", injectSidecar];
-  return [];
-}
 
 /** If the namespace is not known, the pod's annotations count as soon as some data plane captures it. */
 function* portsOutside(workload: Workload, capture: Capture, bound: ReadonlySet<number>): Iterable<Problem> {

@@ -59,6 +59,24 @@ describe("a host outside the mesh", () => {
     assert.deepEqual(results(meshOf(shop + registryOnly), "outside", "api.stripe.com:443"), ["accepted"]);
   });
 
+  test("that nothing defines goes to the egressProxy of the Sidecar, whether that exists or not", () => {
+    const through = (host: string, rest = "") =>
+      sidecar(
+        "web/default",
+        `outboundTrafficPolicy: { mode: ALLOW_ANY, egressProxy: { host: ${host}, port: { number: 80 }${rest} } }`,
+      );
+    const sent = `${client} reaches nothing: no ServiceEntry defines host api.stripe.com, and Sidecar web/default sends requests to other hosts to`;
+    assert.deepEqual(told(meshOf(shop + through("no.web.svc.cluster.local")), "web/client", "api.stripe.com:443"), [
+      `GET / from ${sent} no.web.svc.cluster.local:80: there is no Service and no ServiceEntry for host no.web.svc.cluster.local`,
+    ]);
+    const there = "x.shop.svc.cluster.local";
+    assert.deepEqual(told(meshOf(shop + through(there, ", subset: no")), "web/client", "api.stripe.com:443"), [
+      `GET / from ${sent} ${there}:80: subset "no" is not defined: no DestinationRule applies to these clients`,
+    ]);
+    assert.deepEqual(results(meshOf(shop + through(there)), "web/client", "api.stripe.com:443"), ["undecided"]);
+    assert.deepEqual(results(meshOf(shop + through(there)), "shop/x", "api.stripe.com:443"), ["accepted"]);
+  });
+
   test("that a ServiceEntry defines is reached by those who know it, where other hosts are refused", () => {
     const mesh = meshOf(shop + registryOnly + stripe("exportTo: ['.']"));
     assert.deepEqual(told(mesh, "web/client", "api.stripe.com:443"), [`GET / from ${client} ${leaves}`]);
