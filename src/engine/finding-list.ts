@@ -73,15 +73,15 @@ const standingFor = (finding: Finding, others: number): Finding =>
       };
 
 /** Problems of one rule and object with the same key get the same ruling, if both or none of them are introduced. */
-function rulingKeyOf({ onlyWarns, topic, evidence, acceptedWith }: Problem): string {
+function rulingKeyOf({ onlyWarns, harmsNobody, topic, evidence, acceptedWith }: Problem): string {
   const accepted = acceptedWith?.map(({ rule, object }) => `${rule} ${identityOf(object)}`).join();
   // Findings about one topic include each other by the objects of their evidence.
   const of = topic === undefined ? evidence && kindsOf(evidence) : evidence?.map(identityOfEvidence).join();
-  return `${onlyWarns} ${topic} ${accepted} ${of}`;
+  return `${onlyWarns} ${harmsNobody} ${topic} ${accepted} ${of}`;
 }
 
 const identityOfEvidence = (one: Evidence): string =>
-  "absent" in one ? `no ${one.absent} ${one.namespace}/${one.name ?? ""}` : identityOf(one);
+  "absent" in one ? `${kindOf(one)} ${one.namespace}/${one.name ?? ""}` : identityOf(one);
 
 const known = new WeakMap<readonly Evidence[], string>();
 /** The kinds of a short list are not stored. */
@@ -95,4 +95,5 @@ function kindsOf(evidence: readonly Evidence[]): string {
   return kinds;
 }
 
-const kindOf = (one: Evidence): string => ("absent" in one ? `no ${one.absent}` : one.kind);
+const kindOf = (one: Evidence): string =>
+  "absent" in one ? `no ${one.absent}${one.isJoined === true ? " in any cluster" : ""}` : one.kind;

@@ -33,7 +33,12 @@ export const ladderTable: Readonly<Record<StepName, StepDescription>> = {
   },
   trial: { to: "a warning", when: "the rule is in its trial stage" },
   limitedEffect: { to: "a warning", when: "the effect is uncertain or limited in this case" },
+  nobodyThere: { to: "no finding", when: "nobody is there whom the problem could concern" },
   incompleteEvidence: { to: "a warning", when: "other objects that are not known may resolve it" },
+  otherClusters: {
+    to: "a warning",
+    when: "another cluster of the mesh may have what is missing in this one; a warning becomes no finding",
+  },
   placeholder: { to: "a warning", when: "in files: a value is replaced before the file is applied" },
   alternative: {
     to: "a warning",

@@ -56,6 +56,11 @@ export interface Problem {
    * is uncertain or limited.
    */
   readonly onlyWarns?: string;
+  /**
+   * Why the problem, which is one, is no finding: the rest of a sentence that begins with "because". Nobody is there whom it could concern,
+   * and whether somebody is decides nothing else, so that a rule may read it for the wording alone.
+   */
+  readonly harmsNobody?: string;
   /** The fix for this case, if the fix of the rule is too general. A function where the message is one. */
   readonly fix?: string | (() => string);
   /** Other objects that the report lists. */

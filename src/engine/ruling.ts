@@ -87,6 +87,13 @@ interface Step {
 const lowers = (name: string, lower: Step["lower"]): Step => ({ name, lower });
 const when = (isSo: boolean | undefined, to: Mode, reason: string) => (isSo === true ? { to, reason } : undefined);
 
+/** A change that introduces a problem on an object that it leaves as it is took away what was known to be there. */
+const isTakenAway = ({ introduced, subject }: Finding, before: Mesh | undefined): boolean =>
+  introduced && before?.find(subject.kind, keyOf(subject)) === subject;
+
+const restsOnJoined = ({ evidence = [] }: Finding): boolean =>
+  evidence.some((one) => "absent" in one && one.isJoined === true);
+
 /** The most severe mode for each class of finding and writer. istiod does not read warnings. */
 const most: Readonly<Record<FindingClass, Readonly<Record<Writer, Mode>>>> = {
   intrinsic: { person: "deny", reconciler: "deny", "control plane": "deny", "garbage collector": "deny" },
@@ -133,13 +140,18 @@ export const ladder = {
   limitedEffect: lowers("limitedEffect", ({ onlyWarns }) =>
     onlyWarns === undefined ? undefined : { to: "warn", reason: onlyWarns },
   ),
+  nobodyThere: lowers("nobodyThere", ({ harmsNobody }) =>
+    harmsNobody === undefined ? undefined : { to: "off", reason: harmsNobody },
+  ),
   incompleteEvidence: lowers("incompleteEvidence", (finding, mode, { before, after }) => {
-    const { introduced, subject } = finding;
-    // A change that introduces a problem on an object that it leaves as it is took away what was known to be there.
-    const isTaken = introduced && before?.find(subject.kind, keyOf(subject)) === subject;
-    const kinds = mode === "deny" ? uncertainEvidence(finding, after, isTaken) : [];
+    const kinds = mode === "deny" ? uncertainEvidence(finding, after, isTakenAway(finding, before)) : [];
     if (kinds.length === 0) return undefined;
     return { to: "warn", reason: `other objects of kind ${kinds.join(", ")} may exist elsewhere` };
+  }),
+  otherClusters: lowers("otherClusters", (finding, mode, { before, after }) => {
+    if (!after.settings.hasOtherClusters || !restsOnJoined(finding) || isTakenAway(finding, before)) return undefined;
+    const reason = "another cluster of the mesh may have what is missing in this one";
+    return { to: mode === "deny" ? "warn" : "off", reason };
   }),
   placeholder: lowers("placeholder", (finding, mode, { files }) => {
     const reason = mode === "deny" ? files?.placeholderFor(finding) : undefined;

@@ -42,6 +42,7 @@ export type ParseProblem = (expression: string) => string | undefined;
 /** One object: its spec, the namespace that it is in, if it is written, and a parser for expressions. */
 export interface Written {
   readonly spec: Fields;
+  readonly labels: Fields;
   readonly namespace: string | undefined;
   readonly expressionProblem: ParseProblem;
 }

@@ -52,9 +52,10 @@ export function refusedByIstiod(
   if (isMeshConfig(raw)) return refusedMeshConfig(raw);
   const refuse = kinds.get(`${group}/${String(raw["kind"])}`);
   if (refuse === undefined) return [];
-  const { namespace } = fieldsOf(raw["metadata"]);
+  const { namespace, labels } = fieldsOf(raw["metadata"]);
   const written: Written = {
     spec: fieldsOf(raw["spec"]),
+    labels: fieldsOf(labels),
     namespace: typeof namespace === "string" ? namespace : undefined,
     expressionProblem,
   };

@@ -40,16 +40,27 @@ export const protocolOf = (port: Fields): string => textOf(port["protocol"]).toU
 const withHosts: ReadonlySet<string> = new Set(["GRPC", "GRPC-WEB", "HTTP", "HTTP_PROXY", "HTTP2", "HTTPS", "TLS"]);
 
 /** Istio pkg/config/validation/validation.go ValidateServiceEntry, without the hosts, for which there is a rule. */
-export function* refuseServiceEntry({ spec, namespace }: Written): Refused {
+export function* refuseServiceEntry({ spec, labels, namespace }: Written): Refused {
   const resolution = textOf(spec["resolution"]) || "NONE";
   yield* refusedSelector(fieldsOf(spec["workloadSelector"])["labels"], ["spec", "workloadSelector", "labels"]);
   if (isSet(spec["workloadSelector"]) && countOf(spec["endpoints"]) > 0)
     yield { at: ["spec", "endpoints"], message: "A ServiceEntry has a workloadSelector or endpoints, not both" };
   yield* refusedAddresses(spec, resolution);
   yield* refusedPorts(spec, resolution);
+  if (resolution === "DYNAMIC_DNS" && textOf(spec["location"]) === "MESH_INTERNAL" && namesWaypoint(labels))
+    yield {
+      at: ["spec", "location"],
+      message: "With resolution DYNAMIC_DNS and a waypoint, the location is MESH_EXTERNAL",
+    };
   yield* refusedEndpoints(spec, resolution);
   if (resolution !== "NONE" && countOf(spec["hosts"]) > 1) yield* withoutHosts(spec);
   yield* refusedExportTo(spec, namespace, true);
+}
+
+/** Istio pkg/config/validation/validation.go usesWaypoint. */
+function namesWaypoint(labels: Fields): boolean {
+  const name = textOf(labels["istio.io/use-waypoint"]);
+  return name !== "" && name.toLowerCase() !== "none";
 }
 
 function* refusedAddresses(spec: Fields, resolution: string): Refused {

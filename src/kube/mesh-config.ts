@@ -156,6 +156,8 @@ export type MeshConfigFields = ReturnType<typeof meshConfig>;
 /** The fields of a mesh config that sets none. */
 export const noMeshConfig: MeshConfigFields = meshConfig(undefined, []);
 
+const meshNetworks = record({ networks: map(record({ endpoints: list(record({ fromRegistry: text })) })) });
+
 /** A mesh config longer than this is not read: istiod's own are a few kilobytes. */
 const maxBytes = 1 << 20;
 
@@ -163,15 +165,28 @@ const maxBytes = 1 << 20;
  * The mesh config inside the ConfigMap `istio`: YAML text under `data.mesh` (Istio pkg/config/mesh/mesh.go
  * ApplyMeshConfig).
  */
-export const readMeshConfig: Read<{ readonly mesh: MeshConfigFields }> = (raw, malformed) => {
+export const readMeshConfig: Read<{
+  readonly mesh: MeshConfigFields;
+  /** Whether `data.meshNetworks` names several networks or clusters (Istio pkg/config/mesh/mesh.go ParseMeshNetworks). */
+  readonly joinsClusters: boolean;
+}> = (raw, malformed) => {
   const data = member(member(raw, "data"), "mesh");
   const inner: Malformed[] = [];
   const mesh = meshConfig(typeof data === "string" ? parseFields(data, "mesh config", inner) : undefined, inner);
   for (const { at, expected, found } of inner) malformed.push({ at: ["data", "mesh", ...at], expected, found });
   if (data !== undefined && typeof data !== "string")
     malformed.push({ at: ["data", "mesh"], expected: "a string", found: typeof data });
-  return { mesh };
+  return { mesh, joinsClusters: namesSeveral(member(member(raw, "data"), "meshNetworks")) };
 };
+
+/** A text that istiod cannot read names none. */
+function namesSeveral(data: unknown): boolean {
+  if (typeof data !== "string" || data === "") return false;
+  const parsed = parseYaml(data, "mesh networks", []);
+  const networks = Object.values(meshNetworks(camelCased(parsed), []).networks);
+  const clusters = new Set(networks.flatMap(({ endpoints }) => endpoints.map(({ fromRegistry }) => fromRegistry)));
+  return networks.length > 1 || [...clusters].filter(Boolean).length > 1;
+}
 
 /**
  * Parses YAML or JSON inside of an object as Istio's library does (sigs.k8s.io/yaml YAMLToJSON): `no` is false, merge keys are read, the

@@ -1,4 +1,4 @@
-import { keyFor } from "../kube/identity.ts";
+import { keyFor, namespaceKey } from "../kube/identity.ts";
 import type { Kind } from "../kube/kinds.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 
@@ -55,6 +55,22 @@ export const revisionLabel = "istio.io/rev";
 const tagLabel = "istio.io/tag";
 const ztunnel = { originKind: "DaemonSet", namespace: istioNamespace, name: "ztunnel" };
 const ztunnelKey = keyFor("Workload", ztunnel);
+/**
+ * What a mesh with several networks has by Istio's instructions: the network of this cluster, and the Gateway for requests from the others
+ * (samples/multicluster/expose-services.yaml).
+ */
+const networkLabel = "topology.istio.io/network";
+const networkKey = namespaceKey(istioNamespace);
+const crossNetwork = { originKind: "Gateway", namespace: istioNamespace, name: "cross-network-gateway" };
+const crossNetworkKey = keyFor("Gateway", crossNetwork);
+
+function joinsClusters(object: AnyObject): boolean {
+  const { name, namespace, labels } = object.metadata;
+  if (object.kind === "MeshConfig") return revisionOfConfig(object) !== undefined && object.joinsClusters;
+  if (object.kind === "Namespace") return name === istioNamespace && networkLabel in labels;
+  if (object.kind !== "Gateway" || name !== crossNetwork.name || namespace !== istioNamespace) return false;
+  return object.spec.servers.some(({ tls }) => tls?.mode === "AUTO_PASSTHROUGH");
+}
 
 /** The revision of a mesh config, by the name that istiod's chart gives it (templates/configmap.yaml). */
 export function revisionOfConfig({ metadata: { namespace, name } }: MeshConfig): string | undefined {
@@ -101,12 +117,12 @@ export function injectionPolicyOf({ config, malformed }: InjectorConfig): Inject
 const isZtunnel = ({ originKind, metadata: { namespace, name } }: ObjectOf<"Workload">): boolean =>
   originKind === ztunnel.originKind && namespace === ztunnel.namespace && name === ztunnel.name;
 
-/** Whether the settings depend on this object: a mesh config, an injector and its configuration, a revision tag, or ztunnel. */
+/** Whether the settings depend on this object: a mesh config, an injector and its configuration, a revision tag, ztunnel, or what joins clusters. */
 export function decidesSettings(object: AnyObject): boolean {
   if (object.kind === "MeshConfig") return revisionOfConfig(object) !== undefined;
   if (object.kind === "InjectorConfig") return revisionOfInjectorConfig(object) !== undefined;
   if (object.kind === "AdmissionWebhook") return injectorOf(object) !== undefined;
-  return object.kind === "Workload" && isZtunnel(object);
+  return object.kind === "Workload" ? isZtunnel(object) : joinsClusters(object);
 }
 
 /** A mesh, as far as its settings need it. */
@@ -120,17 +136,31 @@ export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
   yield* mesh.all("MeshConfig");
   yield* mesh.all("InjectorConfig");
   yield* mesh.all("AdmissionWebhook");
-  const found = mesh.find("Workload", ztunnelKey);
-  if (found !== undefined) yield found;
+  for (const [kind, key] of [
+    ["Workload", ztunnelKey],
+    ["Namespace", networkKey],
+    ["Gateway", crossNetworkKey],
+  ] as const) {
+    const found = mesh.find(kind, key);
+    if (found !== undefined) yield found;
+  }
 }
 
 /** The control planes, and the mesh config from which the other settings come. `base` is for what no object shows. */
 export function controlPlanesOf(
   objects: Iterable<AnyObject>,
   base: ControlPlanes & { readonly injection: KnownInjectors },
-): ControlPlanes & { readonly injection: KnownInjectors; readonly config: MeshConfig | undefined } {
+): ControlPlanes & {
+  readonly injection: KnownInjectors;
+  readonly joinsClusters: boolean;
+  readonly config: MeshConfig | undefined;
+} {
   const found = new Found(base);
-  for (const object of objects) found.add(object);
+  let isJoined = false;
+  for (const object of objects) {
+    found.add(object);
+    isJoined ||= joinsClusters(object);
+  }
   const { configs, injected, injectors, tags, ztunnelRevision } = found;
   const revisions = new Set([...(configs.size === 0 ? base.revisions : configs.keys()), ...injected]);
   return {
@@ -141,6 +171,7 @@ export function controlPlanesOf(
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
+    joinsClusters: isJoined,
     config: configs.get(mainRevision(configs, tags.get(defaultRevision)) ?? ""),
   };
 }

@@ -56,6 +56,8 @@ export interface DeclaredSettings extends ControlPlanes {
   readonly localityBalancing: MeshConfigFields["localityLbSetting"];
   /** The limits and the outlier detection of clients where no DestinationRule sets them; undefined: Istio's defaults. */
   readonly defaultTrafficPolicy: MeshConfigFields["defaultTrafficPolicy"];
+  /** Whether the mesh certainly has other clusters, of which a view has no objects. */
+  readonly hasOtherClusters: boolean;
 }
 export type AllMeshSettings = MeshSettings & DeclaredSettings;
 /** No object contains the domain of the cluster, so that no change changes it. */
@@ -90,10 +92,11 @@ export const defaultMeshSettings: AllMeshSettings = {
   ztunnelRevision: "",
   discovery: {},
   seen: false,
+  hasOtherClusters: false,
 };
 
 /**
- * Derives the settings from mesh configs, injectors, revision tags and ztunnel; other objects are ignored. Every mesh config
+ * Derives the settings from mesh configs, injectors, revision tags, ztunnel and what joins clusters; other objects are ignored. Every mesh config
  * and every injector adds its revision. All other values come from one mesh config, because the view represents one mesh:
  * that of the revision `default`, else that of the default tag, else the one that was there first.
  */
@@ -101,8 +104,9 @@ export function meshSettingsOf(
   objects: Iterable<AnyObject>,
   base: AllMeshSettings = defaultMeshSettings,
 ): AllMeshSettings {
-  const { config, ...controlPlanes } = controlPlanesOf(objects, base);
-  return { ...(config === undefined ? base : withConfig(base, config)), ...controlPlanes };
+  const { config, joinsClusters, ...controlPlanes } = controlPlanesOf(objects, base);
+  const hasOtherClusters = joinsClusters || base.hasOtherClusters;
+  return { ...(config === undefined ? base : withConfig(base, config)), ...controlPlanes, hasOtherClusters };
 }
 
 function withConfig(base: AllMeshSettings, { mesh }: ObjectOf<"MeshConfig">): AllMeshSettings {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { absent } from "../../src/engine/evidence.ts";
+import { absent, absentHere } from "../../src/engine/evidence.ts";
 import { type Finding, findingOf } from "../../src/engine/finding.ts";
 import { defineRule, type Mode, type Problem, type Rule } from "../../src/engine/rule.ts";
 import {
@@ -47,6 +47,7 @@ const destinationRule = read({
   metadata: { name: "shop", namespace: "payments" },
 });
 const missing = absent("DestinationRule", "payments");
+const service = absentHere("Service", "payments", "ledger");
 
 interface Case {
   readonly says: string;
@@ -63,6 +64,7 @@ interface Case {
   readonly namespace?: AnyObject;
   readonly files?: FilesContext;
   readonly policies?: string;
+  readonly hasOtherClusters?: boolean;
 }
 
 const namespaceIn = (phase: string): AnyObject =>
@@ -85,6 +87,11 @@ const cases: readonly Case[] = [
     says: "at most a warning, says the rule",
     problem: { onlyWarns: "it is uncertain" },
     expected: "warn limitedEffect",
+  },
+  {
+    says: "a problem that concerns nobody is no finding",
+    problem: { onlyWarns: "it is uncertain", harmsNobody: "nobody is there" },
+    expected: "off limitedEffect nobodyThere",
   },
   {
     says: "what is milder stays so",
@@ -191,6 +198,33 @@ const cases: readonly Case[] = [
     knowledge: "partial",
     expected: "warn incompleteEvidence",
   },
+  { says: "a missing Service denies in a mesh of one cluster", problem: { evidence: [service] }, expected: "deny" },
+  {
+    says: "a missing Service, which another cluster may have, warns",
+    problem: { evidence: [service] },
+    hasOtherClusters: true,
+    expected: "warn otherClusters",
+  },
+  {
+    says: "a warning because of one is nothing",
+    problem: { evidence: [service] },
+    rule: { ...rule, mode: "warn" },
+    hasOtherClusters: true,
+    expected: "off otherClusters",
+  },
+  {
+    says: "one that the change took from an object that stays as it is denies",
+    problem: { evidence: [service] },
+    hasOtherClusters: true,
+    before: withSubject,
+    expected: "deny",
+  },
+  {
+    says: "what each cluster has for itself denies",
+    problem: { evidence: [missing] },
+    hasOtherClusters: true,
+    expected: "deny",
+  },
   {
     says: "a rule on trial warns at most, whatever the policy says",
     rule: { ...rule, stage: "trial" },
@@ -226,7 +260,8 @@ function findingIn({ problem, introduced = true, rule: by = rule }: Case, select
 function contextIn(one: Case, { exceptionFor }: PolicySelection): RulingContext {
   const knowledge = new Map<Kind, Knowledge>([["DestinationRule", one.knowledge ?? "complete"]]);
   const changed = "changed" in one ? one.changed : itself;
-  const after = new MeshStore(defaultMeshSettings, knowledge);
+  const { hasOtherClusters = false } = one;
+  const after = new MeshStore({ ...defaultMeshSettings, hasOtherClusters }, knowledge);
   if (one.namespace !== undefined) after.set(one.namespace);
   return {
     ...(one.before === undefined ? {} : { before: one.before }),

@@ -54,6 +54,28 @@ describe("what istiod's webhook refuses", () => {
   });
 });
 
+test("a wildcard within the mesh that DNS resolves for each request has no waypoint", () => {
+  const of = (location: string, labels: object) =>
+    shown(
+      written(
+        "ServiceEntry",
+        {
+          hosts: ["*.int.example"],
+          location,
+          ports: [{ number: 80, name: "http", protocol: "HTTP" }],
+          resolution: "DYNAMIC_DNS",
+        },
+        { name: "x", namespace: "ns", labels },
+      ),
+    );
+  assert.deepEqual(of("MESH_INTERNAL", { "istio.io/use-waypoint": "w" }), [
+    "spec.location: With resolution DYNAMIC_DNS and a waypoint, the location is MESH_EXTERNAL",
+  ]);
+  for (const name of ["", "none", "None"]) assert.deepEqual(of("MESH_INTERNAL", { "istio.io/use-waypoint": name }), []);
+  assert.deepEqual(of("MESH_INTERNAL", {}), []);
+  assert.deepEqual(of("MESH_EXTERNAL", { "istio.io/use-waypoint": "w" }), []);
+});
+
 test("a namespace that exportTo names twice, with and without its name", () => {
   const rule = { host: "a", exportTo: [".", "ns"] };
   assert.deepEqual(shown(written("DestinationRule", rule)), ['spec.exportTo.1: exportTo names "ns" twice']);

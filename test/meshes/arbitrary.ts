@@ -486,23 +486,24 @@ export const someMeshConfigFields = fc.record(
 );
 type Fields = typeof someMeshConfigFields extends fc.Arbitrary<infer T> ? T : never;
 /** What readObject makes of the fields as YAML. Laws make up thousands, and to parse each as YAML takes twenty times as long. */
-export function meshConfigOf(name: string, fields: Fields): AnyObject {
+export function meshConfigOf(name: string, fields: Fields, joinsClusters = false): AnyObject {
   const malformed: Malformed[] = [];
   const mesh = meshConfig(fields, malformed);
   if (malformed.length > 0) throw new Error(`a mesh config is malformed: ${JSON.stringify(malformed)}`);
-  return { ...readObject("MeshConfig", { kind: "ConfigMap", metadata: { name, namespace: "istio-system" } }), mesh };
+  const read = readObject("MeshConfig", { kind: "ConfigMap", metadata: { name, namespace: "istio-system" } });
+  return { ...read, mesh, joinsClusters };
 }
 export const aMeshConfig = (name: "istio" | "istio-other" = "istio"): fc.Arbitrary<AnyObject> =>
   someMeshConfigFields.map((mesh) => meshConfigOf(name, mesh));
 
 /** Two versions of a mesh config, of which many differ in one field. */
 const meshConfigVersions = fc
-  .tuple(someMeshConfigFields, someMeshConfigFields, fc.nat(20))
-  .map(([first, second, at]) => {
+  .tuple(someMeshConfigFields, someMeshConfigFields, fc.nat(20), fc.tuple(fc.boolean(), fc.boolean()))
+  .map(([first, second, at, joinsClusters]) => {
     const names = [...new Set([...Object.keys(first), ...Object.keys(second)])] as (keyof Fields)[];
     const only = names[at];
     const next = only === undefined ? second : { ...first, [only]: second[only] };
-    return [meshConfigOf("istio", first), meshConfigOf("istio", next)] as const;
+    return [meshConfigOf("istio", first, joinsClusters[0]), meshConfigOf("istio", next, joinsClusters[1])] as const;
   });
 
 const webhook = (name: string, labels: Readonly<Record<string, string>>, webhooks: readonly object[] = []) =>

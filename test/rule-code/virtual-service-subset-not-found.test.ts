@@ -5,7 +5,7 @@ import { judge } from "../../src/engine/evaluate.ts";
 import { uncertainEvidence } from "../../src/engine/finding.ts";
 import { keyOf } from "../../src/kube/identity.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
-import type { Rule } from "../../src/engine/rule.ts";
+import type { Problem, Rule } from "../../src/engine/rule.ts";
 import { virtualServiceSubsetHiddenFromWaypoint } from "../../src/rules/virtual-service/subset-hidden-from-waypoint.ts";
 import { virtualServiceSubsetNotFound } from "../../src/rules/virtual-service/subset-not-found.ts";
 import { defaultMeshSettings } from "../../src/view/settings.ts";
@@ -46,8 +46,11 @@ function introduced(view: readonly AnyObject[], changed: AnyObject, isDeleted = 
   assert.deepEqual(errors, []);
   return findings
     .filter((finding) => finding.introduced)
-    .map(({ message, onlyWarns, class: kind }) => `${onlyWarns === undefined ? "deny" : "warn"} ${kind}: ${message}`);
+    .map(({ message, class: kind, ...of }) => `${modeOf(of)} ${kind}: ${message}`);
 }
+
+const modeOf = ({ onlyWarns, harmsNobody }: Pick<Problem, "onlyWarns" | "harmsNobody">): string =>
+  harmsNobody !== undefined ? "off" : onlyWarns === undefined ? "deny" : "warn";
 
 test("a subset is taken from the DestinationRule while traffic goes there", () => {
   const view = [rule("shop", "v1", "v2"), weighted(90, 10)];
@@ -432,7 +435,7 @@ test("the namespace of an egress gateway has no sidecars that could miss a subse
     return introduced([...view, pods], through).filter((one) => one.includes('clients in "egress"'));
   };
   const missing = `No DestinationRule that clients in "egress" use for "${host}" defines subset "partner"`;
-  assert.deepEqual(ofPods({ "inject.istio.io/templates": "gateway" }), [`warn relational: ${missing}`]);
+  assert.deepEqual(ofPods({ "inject.istio.io/templates": "gateway" }), [`off relational: ${missing}`]);
   assert.deepEqual(ofPods({}), [`deny relational: ${missing}`]);
 });
 
@@ -457,9 +460,9 @@ test("a namespace outside the mesh has no sidecars that could miss a subset", ()
   const metadata = { labels: { "sidecar.istio.io/inject": "false" } };
   const gateway = object("Deployment", "legacy", { template: { metadata, spec } }, "apps/v1");
   const injected = { "istio-injection": "enabled" };
-  assert.deepEqual(found({}, routed("shop", "v1"), pods), ["warn"]);
-  assert.deepEqual(found({ "istio-injection": "disabled" }, routed("shop", "v1"), pods), ["warn"]);
-  assert.deepEqual(found({}, routed("shop", "v1"), gateway), ["warn"], "a gateway of the chart gateways/istio-egress");
+  assert.deepEqual(found({}, routed("shop", "v1"), pods), ["off"]);
+  assert.deepEqual(found({ "istio-injection": "disabled" }, routed("shop", "v1"), pods), ["off"]);
+  assert.deepEqual(found({}, routed("shop", "v1"), gateway), ["off"], "a gateway of the chart gateways/istio-egress");
   assert.deepEqual(found({}, routed("shop", "v1")), ["deny"], "no workload yet");
   assert.deepEqual(found(injected, routed("shop", "v1")), ["deny"], "the next one gets a sidecar");
   assert.deepEqual(found(injected, routed("shop", "v1"), pods), ["deny"]);

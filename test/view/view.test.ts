@@ -6,7 +6,13 @@ import { oldestFirst } from "../../src/mesh/objects/creation-order.ts";
 import { isServed } from "../../src/mesh/objects/revision.ts";
 import { selects } from "../../src/mesh/objects/selectors.ts";
 import { overlay } from "../../src/view/overlay.ts";
-import { defaultMeshSettings, type AllMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
+import {
+  type AllMeshSettings,
+  decidesSettings,
+  defaultMeshSettings,
+  meshSettingsOf,
+  settingsObjects,
+} from "../../src/view/settings.ts";
 import { sideOf } from "../../src/view/side.ts";
 import { MeshStore } from "../../src/view/store.ts";
 import { index, type Mesh, relation } from "../../src/view/view.ts";
@@ -149,6 +155,36 @@ describe("mesh settings", () => {
     assert.deepEqual(settings.defaultServiceExportTo, ["*"]);
     assert.equal(meshSettingsOf([config("istio", "rootNamespace: elsewhere", "shop")]).rootNamespace, "istio-system");
   });
+
+  const networks = (meshNetworks: unknown, namespace = "istio-system") =>
+    readObject("MeshConfig", { metadata: { name: "istio", namespace }, data: { mesh: "", meshNetworks } });
+  const crossNetwork = (mode: string, name = "cross-network-gateway") =>
+    readObject("Gateway", {
+      metadata: { name, namespace: "istio-system" },
+      spec: { servers: [{ port: { number: 15443 }, tls: { mode }, hosts: ["*.local"] }] },
+    });
+  const ofNetwork = (name: string) =>
+    object("Namespace", "", name, { labels: { "topology.istio.io/network": "network1" } });
+  const clusters: [string, AnyObject, boolean][] = [
+    ["several networks", networks("networks: {n1: {}, n2: {}}"), true],
+    ["several clusters in one", networks("networks: {n1: {endpoints: [{fromRegistry: a}, {from_registry: b}]}}"), true],
+    ["one cluster in one", networks("networks: {n1: {endpoints: [{fromRegistry: a}, {fromCidr: 10.0.0.0/8}]}}"), false],
+    ["no networks", networks("networks: {}"), false],
+    ["a text that istiod cannot read", networks("networks: {n1: ["), false],
+    ["no text", networks({}), false],
+    ["the ConfigMap of somebody else", networks("networks: {n1: {}, n2: {}}", "shop"), false],
+    ["the network of the cluster", ofNetwork("istio-system"), true],
+    ["a network of another namespace", ofNetwork("shop"), false],
+    ["the Gateway between networks", crossNetwork("AUTO_PASSTHROUGH"), true],
+    ["the Gateway with another mode", crossNetwork("PASSTHROUGH"), false],
+    ["a Gateway with another name", crossNetwork("AUTO_PASSTHROUGH", "main"), false],
+  ];
+  for (const [what, one, expected] of clusters) {
+    test(`whether there are other clusters: ${what}`, () => {
+      assert.equal(meshSettingsOf(settingsObjects(storeOf(one))).hasOtherClusters, expected);
+      assert.ok(!expected || decidesSettings(one));
+    });
+  }
 
   const injector = (name: string, labels: Record<string, string>, kind = "MutatingWebhookConfiguration") =>
     readObject("AdmissionWebhook", { kind, metadata: { name, labels } });

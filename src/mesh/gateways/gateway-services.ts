@@ -9,7 +9,11 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Gateway } from "./servers.ts";
 
 /** A workload and the Services of its namespace that select one of its labels. */
-const servicesNearWorkload = relation("servicesNearWorkload", workloadsNearService.to, workloadsNearService.from);
+export const servicesNearWorkload = relation(
+  "servicesNearWorkload",
+  workloadsNearService.to,
+  workloadsNearService.from,
+);
 
 /** What `podsOfGateway` and `servicesOfProxies` read. */
 export const gatewayServiceReads = [workloadsOfGateway, servicesNearWorkload] as const;

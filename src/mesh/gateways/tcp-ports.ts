@@ -1,12 +1,16 @@
 import { protocolsOf } from "./attachment.ts";
-import { gatewayService } from "./gateway-services.ts";
-import type { Gateway } from "./servers.ts";
+import { servicesOfAddresses } from "./gateway-addresses.ts";
+import { gatewayService, servicesNearWorkload } from "./gateway-services.ts";
+import { servedByConfig } from "./ingresses.ts";
+import { type Gateway, readsHttp } from "./servers.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { declaredProtocol, parsedProtocol, portByNumber } from "../membership/service-protocol.ts";
 import { selectsWorkload, type Service, servicesOfNamespace, workloadsNearService } from "../membership/services.ts";
-import { isProxy } from "../membership/workloads.ts";
-import type { ObjectOf } from "../../kube/object.ts";
+import { isProxy, workloadByLabel } from "../membership/workloads.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
+import { keysOfSelector } from "../objects/label-keys.ts";
+import { gatewayNameLabel } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
@@ -30,8 +34,40 @@ const entriesOfPolicy = relation(
   ),
 );
 
+/** A policy with a selector and the workloads of its namespace that have one label of it. */
+const workloadsNearPolicy = relation(
+  "workloadsNearPolicy",
+  index("AuthorizationPolicy", (policy) => keysOfSelector(policy.metadata.namespace, selectorOf(policy))),
+  workloadByLabel,
+);
+/** A Service and the Gateways of the Gateway API whose addresses name it, so that its pods have their listeners. */
+const gatewaysNamingService = relation(
+  "gatewaysNamingService",
+  servicesOfAddresses.to,
+  servicesOfAddresses.from,
+  "identity",
+);
+/** The pods that serve Ingresses by their label, and the Ingresses that they may serve. */
+const ingressesOfPods = relation(
+  "ingressesOfPods",
+  index("Workload", ({ pod }) => (pod.labels["istio"] === undefined ? [] : [pod.labels["istio"]])),
+  index("Ingress", (ingress, settings) =>
+    servedByConfig(ingress, settings) === false ? [] : [settings.ingress.proxies],
+  ),
+  "identity",
+);
+
 /** What `servedBy` and `tcpPortsOf` read. */
-export const readsTcpPorts = [servicesOfNamespace, entriesOfPolicy, gatewayService, workloadsNearService] as const;
+export const readsTcpPorts = [
+  servicesOfNamespace,
+  entriesOfPolicy,
+  gatewayService,
+  workloadsNearService,
+  workloadsNearPolicy,
+  servicesNearWorkload,
+  gatewaysNamingService,
+  ingressesOfPods,
+] as const;
 type View = MeshView<(typeof readsTcpPorts)[number]>;
 
 /**
@@ -53,25 +89,42 @@ export const isForPorts = (policy: AuthorizationPolicy): boolean =>
  * The Services whose ports the policy is for: those of the workloads that it selects, or those that it targets, with the
  * ServiceEntries, whose ports a waypoint treats alike (Istio pilot/pkg/networking/core/listener_waypoint.go buildWaypointInternal).
  */
-export function servedBy(
+export function* servedBy(
   policy: AuthorizationPolicy,
   namespace: Namespace,
   mesh: View,
-): readonly (Service | ServiceEntry)[] {
+): Generator<undefined, readonly (Service | ServiceEntry)[]> {
   const all = mesh.related(servicesOfNamespace, namespace);
   if (targetRefsOf(policy).length > 0) {
     const targeted = new Set(servicesTargeted(policy));
     return [...all.filter(({ metadata }) => targeted.has(metadata.name)), ...mesh.related(entriesOfPolicy, policy)];
   }
-  const selected = all.filter((one) => isForSame(one, policy));
+  const ofPods = yield* servicesOfSelected(policy, mesh);
+  const selected = all.filter((one) => isForSame(one, policy) || ofPods.has(one));
   // ztunnel knows HTTP at no port, which another rule reports, but the pods of a gateway are proxies.
   return enrollmentOf(namespace, mesh.settings) === "ambient"
     ? selected.filter((one) => gatewaysAt(one, mesh) !== undefined)
     : selected;
 }
 
+/** A policy and a Service can select the same pods by different labels. */
+function* servicesOfSelected(policy: AuthorizationPolicy, mesh: View): Generator<undefined, ReadonlySet<Service>> {
+  const found = new Set<Service>();
+  const selector = selectorOf(policy);
+  for (const workload of mesh.related(workloadsNearPolicy, policy)) {
+    yield;
+    if (!selects(selector, workload.pod.labels)) continue;
+    for (const service of mesh.related(servicesNearWorkload, workload))
+      if (selectsWorkload(service, workload)) found.add(service);
+  }
+  return found;
+}
+
+const selectorOf = (policy: AuthorizationPolicy): Labels =>
+  targetRefsOf(policy).length > 0 ? {} : (policy.spec.selector?.matchLabels ?? {});
+
 const isForSame = ({ spec }: Service, policy: AuthorizationPolicy): boolean =>
-  selectsSame(spec.selector, policy.spec.selector?.matchLabels ?? {});
+  selectsSame(spec.selector, selectorOf(policy));
 
 type Port = Service["spec"]["ports"][number];
 const isOfTcp = (port: Port): boolean => declaredProtocol(port) === "TCP" && port.protocol !== "UDP";
@@ -83,11 +136,22 @@ export const isEntryPortOfTcp = ({ protocol = "" }: ServiceEntry["spec"]["ports"
 /** What makes a port one of TCP: the Service or the ServiceEntry that declares it, or the Gateway with its server. */
 export type Declaring = Service | ServiceEntry | Gateway;
 
-/** Whether every port is declared as TCP, and the pods of a Service are no gateway, whose servers decide. */
-export const hasOnlyTcp = (one: Service | ServiceEntry, mesh: View): boolean =>
-  one.kind === "ServiceEntry"
-    ? one.spec.ports.every(isEntryPortOfTcp)
-    : gatewaysAt(one, mesh) === undefined && one.spec.ports.every(isOfTcp);
+/** Whether every port is declared as TCP: by the Service or ServiceEntry, or by all servers of the gateway that its pods are. */
+export function hasOnlyTcp(one: Service | ServiceEntry, mesh: View): boolean {
+  if (one.kind === "ServiceEntry") return one.spec.ports.every(isEntryPortOfTcp);
+  const gateways = gatewaysAt(one, mesh);
+  if (gateways === undefined) return one.spec.ports.every(isOfTcp);
+  return hasOnlyGateways(one, mesh) && gateways.every(({ spec }) => spec.servers.every((server) => !readsHttp(server)));
+}
+
+/** Whether the pods of a gateway are known, and have no listener of a Gateway of the Gateway API and no server for Ingresses. */
+function hasOnlyGateways(service: Service, mesh: View): boolean {
+  if (gatewayNameLabel in service.spec.selector || mesh.related(gatewaysNamingService, service).length > 0)
+    return false;
+  if (!mesh.knowsAll("Gateway") || !mesh.knowsAll("KubernetesGateway")) return false;
+  const pods = mesh.related(workloadsNearService, service).filter((one) => selectsWorkload(service, one));
+  return pods.length > 0 && pods.every((one) => mesh.related(ingressesOfPods, one).length === 0);
+}
 
 /**
  * The ports that are declared as TCP: those of pods, or those of the Services themselves, which a waypoint sees (Istio

@@ -8,12 +8,13 @@ import { isHeadless, selectsWorkload, type Service } from "../membership/service
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { formatLabels, selects } from "../objects/selectors.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
+import { isLookedUpWhole } from "../traffic/service-entry-hosts.ts";
 import { type Arrival, nowhere, outsideMesh, unknown, unsaid } from "./arrival.ts";
 import { portOfDefinition, sentTo, type ServiceEntry } from "./definitions.ts";
 import { endpointReads, endpointsOf, haveSidecars, machinesOfService } from "./entry-endpoints.ts";
 import { ingressReads, isGatewayProxy, proxiesOf } from "./ingress.ts";
 import type { RouteDestination, Source } from "./outcome.ts";
-import { waypointHopReads, waypointsBehind } from "./waypoint-hops.ts";
+import { waypointHopReads, waypointsBefore, waypointsBehind } from "./waypoint-hops.ts";
 
 /** What `BehindPort` reads. */
 export const behindPortReads = [
@@ -67,6 +68,8 @@ export class BehindPort {
   }
 
   #arrivalAtEndpoints({ of, object, namespace, labels, tls }: Sent<ServiceEntry>, name: string): Arrival {
+    if (this.#isLookedUpWhole(object, name))
+      return unknown(of, `ztunnel has no waypoint for ${name}, and would ask DNS for this name itself`);
     const finding = { name, port: of.port, labels, isGateway: this.#source.isGateway };
     const found = endpointsOf(object, namespace, finding, this.#mesh);
     if (found.missing !== undefined)
@@ -86,6 +89,12 @@ export class BehindPort {
       },
       tls: this.#tlsTo(object, tls, haveSidecars(pods, namespace, this.#mesh.settings)),
     };
+  }
+
+  /** Whether it is a wildcard with DYNAMIC_DNS that has an address, and no waypoint (mesh/traffic/service-entry-hosts.ts). */
+  #isLookedUpWhole(entry: ServiceEntry, name: string): boolean {
+    if (this.#source.sender !== "ztunnel" || !isLookedUpWhole(name, entry)) return false;
+    return waypointsBefore(this.#source, { definition: entry, name }, this.#mesh).bindings.length === 0;
   }
 
   /**

@@ -121,6 +121,8 @@ interface Missing {
   readonly absent: "Service" | "ServiceEntry";
   readonly namespace: string;
   readonly name: string | undefined;
+  /** Another cluster of the mesh may have it (engine/evidence.ts). */
+  readonly isJoined?: true;
 }
 
 /** What a provider calls: what defines it, or why it is not reached from anywhere. */
@@ -210,7 +212,7 @@ function targetOf({ service }: Called, definitionsOf: DefinitionsByHost, domain:
     evidence: [
       ofService === undefined
         ? { absent: "ServiceEntry", namespace: "", name: undefined }
-        : { absent: "Service", namespace: ofService, name: host.split(".")[0] },
+        : { absent: "Service", namespace: ofService, name: host.split(".")[0], isJoined: true },
     ],
     namespace: ofService,
     isTried: false,

@@ -78,3 +78,11 @@ export function hasAddress(host: string, { metadata, spec }: ServiceEntry): bool
   return isAllocated && resolution !== "NONE" && (!isWildcard(host) || resolution === "DYNAMIC_DNS");
 }
 const autoAllocation = "networking.istio.io/enable-autoallocate-ip";
+
+/**
+ * Whether ztunnel, where it has no waypoint for a host, looks up the host itself in DNS, which has none of that name: a wildcard with
+ * DYNAMIC_DNS has an address, which ztunnel answers for its names, and the host as its endpoint (Istio
+ * pilot/pkg/serviceregistry/ambient/workloads.go serviceEntryWorkloadBuilder; ztunnel src/dns/server.rs find_server, src/state.rs).
+ */
+export const isLookedUpWhole = (host: string, entry: ServiceEntry): boolean =>
+  entry.spec.resolution === "DYNAMIC_DNS" && isWildcard(host) && hasAddress(host, entry);

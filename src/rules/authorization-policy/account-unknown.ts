@@ -1,4 +1,4 @@
-import { absent } from "../../engine/evidence.ts";
+import { absentHere } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import {
   accountKey,
@@ -45,7 +45,7 @@ export const authorizationPolicyAccountUnknown = defineRule({
       yield {
         at,
         message: `No workload of namespace ${JSON.stringify(namespace)} runs as service account ${JSON.stringify(account)}, so this entry matches no caller; did you mean ${JSON.stringify(meant)}?`,
-        evidence: [absent("Workload", namespace)],
+        evidence: [absentHere("Workload", namespace)],
         // Files rarely contain every workload of a namespace.
         guess: `the workloads of namespace ${namespace}`,
       };

@@ -31,7 +31,7 @@ export const authorizationPolicyHttpOnTcp = defineRule({
   id: "authorization-policy-http-on-tcp",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfHttpPolicy, ...readsTcpPorts],
-  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
+  worksWithout: ["Gateway", "Ingress", "KubernetesGateway", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   onlyOwnChanges: true,
@@ -55,7 +55,7 @@ export const authorizationPolicyHttpOnTcp = defineRule({
     const [namespace] = mesh.related(namespaceOfHttpPolicy, policy);
     // The root namespace has policies for other namespaces.
     if (namespace === undefined || policy.metadata.namespace === mesh.settings.rootNamespace) return;
-    const services = servedBy(policy, namespace, mesh);
+    const services = yield* servedBy(policy, namespace, mesh);
     const ports = tcpPortsOf(services, targetRefsOf(policy).length > 0, mesh);
     if (ports.size === 0) return;
     const isAllOfTcp = services.every((one) => hasOnlyTcp(one, mesh));
@@ -111,10 +111,16 @@ const isForAnyPort = ({ to, when }: Rule): boolean =>
  * A rule for any port is often meant for the HTTP ports beside this one, but no Service declares one. At other ports of the pods, a proxy
  * detects HTTP (Istio pilot/pkg/networking/core/listener_inbound.go buildInboundPassthroughChains).
  */
-const droppedEverywhere = (ports: ReadonlyMap<number, Declaring>): Said => ({
-  message: `This rule allows nothing on the ports of these workloads, which Services declare as TCP (${portsShown(ports)}): it has attributes of HTTP. It counts at ports that no Service declares, where proxies detect HTTP`,
-  key: "dropped everywhere",
-});
+const droppedEverywhere = (ports: ReadonlyMap<number, Declaring>): Said => {
+  const kinds = new Set([...ports.values()].map(({ kind }) => kind));
+  const isAtGateways = kinds.size === 1 && kinds.has("Gateway");
+  return {
+    message: `This rule allows nothing on the ports of these workloads, which ${[...kinds].sort().join("s and ")}s declare as TCP (${portsShown(ports)}): it has attributes of HTTP${isAtGateways ? "" : countsElsewhere}`,
+    key: "dropped everywhere",
+  };
+};
+/** A gateway listens at the ports of its servers alone. */
+const countsElsewhere = ". It counts at ports that no Service declares, where proxies detect HTTP";
 
 /** A waypoint serves no other ports than those that its Services and ServiceEntries declare. */
 const droppedAtTargets = (ports: ReadonlyMap<number, Declaring>): Said => ({

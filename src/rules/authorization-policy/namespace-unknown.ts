@@ -1,4 +1,4 @@
-import { absent } from "../../engine/evidence.ts";
+import { absentHere } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import { callersNamed, isNamespaceThere, namespaceReads } from "../../mesh/authorization/named-callers.ts";
 import { namespacesNotShown } from "../../mesh/membership/namespaces.ts";
@@ -34,12 +34,12 @@ export const authorizationPolicyNamespaceUnknown = defineRule({
           ? {
               at,
               message: `No namespace has a name like ${JSON.stringify(name)}, so this entry matches no caller`,
-              evidence: [absent("Namespace", "")],
+              evidence: [absentHere("Namespace", "")],
             }
           : {
               at,
               message: `Namespace ${JSON.stringify(name)} does not exist, so this entry matches no caller`,
-              evidence: [absent("Namespace", "", name)],
+              evidence: [absentHere("Namespace", "", name)],
             };
   },
 });

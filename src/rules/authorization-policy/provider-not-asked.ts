@@ -24,7 +24,7 @@ export const authorizationPolicyProviderNotAsked = defineRule({
   id: "authorization-policy-provider-not-asked",
   subject: "AuthorizationPolicy",
   reads: [namespaceOfCustomPolicy, meshConfigsOfProvider, providerUse, ...readsTcpPorts],
-  worksWithout: ["Gateway", "ServiceEntry", "Workload"],
+  worksWithout: ["Gateway", "Ingress", "KubernetesGateway", "ServiceEntry", "Workload"],
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
@@ -51,7 +51,8 @@ export const authorizationPolicyProviderNotAsked = defineRule({
     const { provider, rules } = policy.spec;
     if (!mesh.get(providerUse, policy).isOfRequestsAlone) return;
     const configs = mesh.related(meshConfigsOfProvider, policy);
-    const ports = tcpPortsOf(servedBy(policy, namespace, mesh), targetRefsOf(policy).length > 0, mesh);
+    const services = yield* servedBy(policy, namespace, mesh);
+    const ports = tcpPortsOf(services, targetRefsOf(policy).length > 0, mesh);
     for (const [port, place] of placesOf(rules, ports.keys())) {
       const declaring = ports.get(port) as Declaring;
       yield {

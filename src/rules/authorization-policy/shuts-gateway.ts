@@ -115,7 +115,7 @@ export const authorizationPolicyShutsGateway = defineRule({
     seen: "Requests for hosts of other teams, or all requests, get 403 from the ingress gateway since the policy was applied, and the host that it is for works.",
     wayOut: "Delete the policy or apply its previous version: the gateway accepts the other hosts again at once.",
     silentWhen:
-      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, the hosts of the rules have other ports than 80 and 443, some server asks for client certificates, the DENY rule has other conditions, or the policy is in the root namespace without a selector and the gateway is in another one.",
+      "No VirtualService or route with a full host name is known for the gateway, some ALLOW rule there is for every host, the hosts of the rules have other ports than 80 and 443, some server asks for client certificates, all servers have tls mode AUTO_PASSTHROUGH, where no policy is enforced, the DENY rule has other conditions, or the policy is in the root namespace without a selector and the gateway is in another one.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-ingress/",
   },
 
@@ -255,8 +255,10 @@ interface Unnamed {
 function* closedToUnnamed(
   policy: AuthorizationPolicy,
   place: Workload | KubernetesGateway,
-  { servers, applied }: Unnamed,
+  { servers: all, applied }: Unnamed,
 ): Iterable<Problem> {
+  // No policy is enforced between networks, as at an east-west gateway (gateway.go builtAutoPassthroughFilterChains).
+  const servers = all.filter(({ tls }) => tls?.mode !== "AUTO_PASSTHROUGH");
   if (servers.length === 0 || !servers.every(asksForNoCertificate)) return;
   const isOfHttp = servers.some(readsHttp);
   const reason = isOfHttp ? "ask for no client certificate" : "pass connections on and ask for no client certificate";

@@ -1,4 +1,4 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, absentHere } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { hiddenFromOwnClients } from "../../mesh/client-tls/hidden-clients.ts";
@@ -122,7 +122,7 @@ function unknownHost(rule: DestinationRule, host: string, mesh: View): Problem {
     at: ["spec", "host"],
     message: `No client uses this DestinationRule: "${host}" is no Service and no ServiceEntry`,
     key: JSON.stringify([host, "unknown"]),
-    evidence: [namespace === undefined ? absent("ServiceEntry", "") : absent("Service", namespace, name)],
+    evidence: [namespace === undefined ? absent("ServiceEntry", "") : absentHere("Service", namespace, name)],
     ...guessOf(namespace, rule, mesh),
     ...(isShort
       ? {

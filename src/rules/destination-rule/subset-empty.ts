@@ -1,4 +1,4 @@
-import { absent, type Evidence, present } from "../../engine/evidence.ts";
+import { absentHere, type Evidence, present } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
@@ -130,7 +130,7 @@ function* amongPods(
   service: Service,
   mesh: MeshView,
 ): Iterable<Problem | undefined> {
-  const evidence = absent("Workload", service.metadata.namespace);
+  const evidence = absentHere("Workload", service.metadata.namespace);
   const atGatewaysOnly = isHeadless(service);
   for (const i of target.subsets) {
     yield;

@@ -1,4 +1,4 @@
-import { absent } from "../../engine/evidence.ts";
+import { absentHere } from "../../engine/evidence.ts";
 import { defineRule } from "../../engine/rule.ts";
 import type { Path } from "../../kube/read.ts";
 import type { ObjectOf } from "../../kube/object.ts";
@@ -97,7 +97,7 @@ export const exportNamespaceUnknown = defineRule({
           at,
           message: `Namespace ${JSON.stringify(name)} in exportTo does not exist${isUsed ? "" : `, so no proxy uses this ${object.kind}`}`,
           key: name,
-          evidence: [absent("Namespace", "", name)],
+          evidence: [absentHere("Namespace", "", name)],
         };
   },
 });

@@ -1,4 +1,4 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, absentHere } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Path } from "../../kube/read.ts";
@@ -72,7 +72,8 @@ function problemOf(
   return {
     at: [...place, "service", "name"],
     message: `Service ${namespace}/${name} does not exist, so ${lost(backend)}`,
-    evidence: [absent("Service", namespace, name)],
+    // The port of a Service is looked up by its name in this cluster alone (Istio pilot/pkg/config/kube/ingress/virtualservices.go).
+    evidence: [(isByNumber(backend) ? absentHere : absent)("Service", namespace, name)],
   };
 }
 

@@ -1,6 +1,6 @@
 import { byId, idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { absent } from "../../engine/evidence.ts";
+import { absentHere } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
 import { mayGetRole, type Workload } from "../../mesh/membership/workloads.ts";
@@ -194,7 +194,7 @@ const problemOf = ({ metadata: { namespace } }: Service, { labels, unusable }: M
     unusable.length === 0
       ? `No workload in "${namespace}" has ${labels}, so the Service has no endpoints`
       : `Only WorkloadEntries whose address is no IP address have ${labels} in "${namespace}", so the Service has no endpoints`,
-  evidence: [absent("Workload", namespace), ...unusable],
+  evidence: [absentHere("Workload", namespace), ...unusable],
   ...(unusable.length === 0 ? {} : { related: unusable.slice(0, 4), fix: fixOfAddresses }),
 });
 

@@ -1,4 +1,4 @@
-import { absent, type Evidence } from "../../engine/evidence.ts";
+import { absent, absentHere, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
@@ -125,5 +125,5 @@ function witnesses(
   if (registered.definitions.length > 0) return registered.definitions;
   return namespace === undefined
     ? [absent("ServiceEntry", "")]
-    : [absent("Service", namespace, host.split(".")[0] ?? "")];
+    : [absentHere("Service", namespace, host.split(".")[0] ?? "")];
 }

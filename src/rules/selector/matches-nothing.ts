@@ -13,7 +13,7 @@ import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
 import { workloadsOfGateway } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, forWording, index, type Index, type MeshView, relation } from "../../view/view.ts";
+import { fact, forWording, index, type Index, type MeshView, relation, setting } from "../../view/view.ts";
 
 const kinds = [
   "AuthorizationPolicy",
@@ -260,6 +260,7 @@ const reads = [
   labelsOfEntries,
   forWording(hasWorkloads),
   workloadsOfGateway,
+  setting("hasOtherClusters"),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -299,9 +300,11 @@ function* ofScoped(object: Scoped, mesh: View): Iterable<Problem> {
   for (const namespace of namespacesOf(object, mesh)) {
     if (isTerminating(namespace) || isSelecting(labels, namespace, mesh)) continue;
     const { name } = namespace.metadata;
+    const key = `No workload in "${name}" has ${formatLabels(labels)}, so the ${object.kind} has no effect`;
     yield {
       at: ["spec", selectorField(object)],
-      message: `No workload in "${name}" has ${formatLabels(labels)}, so the ${object.kind} has no effect`,
+      message: key + here(mesh),
+      key,
       evidence: [absent("Workload", name)],
       ...(name === mesh.settings.rootNamespace
         ? { fix: `Move the ${object.kind} to the namespace of the workloads: here, it selects no others.` }
@@ -346,15 +349,20 @@ function namespacesOf(object: Scoped, mesh: View): readonly ObjectOf<"Namespace"
   }
 }
 
+/** In each cluster of a mesh, the objects there select pods; a control plane of several clusters has those of one for all. */
+const here = ({ settings }: View): string => (settings.hasOtherClusters ? " in this cluster" : "");
+
 /** A Gateway selects pods of every namespace. */
 function* ofGateway(gateway: ObjectOf<"Gateway">, mesh: View): Iterable<Problem> {
   const { selector } = gateway.spec;
   if (Object.keys(selector).length === 0 || !isServed(gateway, mesh.settings)) return;
   if (Object.keys(selector).some((key) => key.startsWith(`${gatewayApiGroup}/`))) return;
   if (mesh.related(workloadsOfGateway, gateway).some(({ pod }) => selects(selector, pod.labels))) return;
+  const key = `No workload has ${formatLabels(selector)}, so nothing serves the Gateway`;
   yield {
     at: ["spec", "selector"],
-    message: `No workload has ${formatLabels(selector)}, so nothing serves the Gateway`,
+    message: key + here(mesh),
+    key,
     evidence: [absent("Workload", "")],
     // Files of an application rarely contain the gateway that it uses.
     guess: "the gateways of the cluster",

@@ -1,4 +1,4 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, absentHere } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import {
@@ -7,13 +7,24 @@ import {
   labelsOfWorkloadGroup,
   workloadGroupByLabel,
 } from "../../mesh/membership/workload-entries.ts";
+import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import { workloadByLabel } from "../../mesh/membership/workloads.ts";
 import { keysOfLabels, keysOfSelector } from "../../mesh/objects/label-keys.ts";
 import { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels } from "../../mesh/objects/selectors.ts";
-import { serviceEntriesBesideServiceEntry, servicesBesideServiceEntry } from "../../mesh/traffic/definition-choice.ts";
+import {
+  namespaceOfEntry,
+  serviceEntriesBesideServiceEntry,
+  servicesBesideServiceEntry,
+} from "../../mesh/traffic/definition-choice.ts";
 import { isWildcard } from "../../mesh/traffic/hosts.ts";
+import { isLookedUpWhole } from "../../mesh/traffic/service-entry-hosts.ts";
+import {
+  waypointBinding,
+  waypointBindingOfServiceEntry,
+  waypointOfServiceEntry,
+} from "../../mesh/waypoints/bindings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
@@ -79,6 +90,9 @@ const reads = [
   servicesBesideServiceEntry,
   definersOfHost,
   nearServiceEntries,
+  namespaceOfEntry,
+  waypointBinding,
+  waypointOfServiceEntry,
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -86,17 +100,17 @@ export const serviceEntryWithoutEndpoints = defineRule({
   id: "service-entry-without-endpoints",
   subject: "ServiceEntry",
   reads,
-  worksWithout: ["Service", "Workload", "WorkloadEntry", "WorkloadGroup"],
+  worksWithout: ["KubernetesGateway", "Service", "Workload", "WorkloadEntry", "WorkloadGroup"],
   mode: "warn",
   since: "0.1.0",
   // Machines outside of Kubernetes may register later.
   stage: "trial",
   summary: "A ServiceEntry has no endpoint, and its resolution finds none either.",
-  why: "With resolution STATIC, or with a workloadSelector, clients use only the endpoints that the ServiceEntry lists or selects (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertServiceEntryToInstances). A WorkloadEntry whose address is a host name is one with resolution DNS only (convertWorkloadEntryToWorkloadInstance). Without any, a sidecar answers 503 (`no healthy upstream`) or closes the connection, while without the ServiceEntry the traffic would have passed by its address. istiod accepts it.",
+  why: "With resolution STATIC, or with a workloadSelector, clients use only the endpoints that the ServiceEntry lists or selects (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertServiceEntryToInstances). A WorkloadEntry whose address is a host name is one with resolution DNS only (convertWorkloadEntryToWorkloadInstance). For a wildcard with resolution DYNAMIC_DNS, ztunnel has the wildcard itself as the endpoint, and needs a waypoint that looks up each name (pilot/pkg/serviceregistry/ambient/workloads.go, pilot/pkg/serviceregistry/ambient/services.go). Without any endpoint, a sidecar answers 503 (`no healthy upstream`) or closes the connection, while without the ServiceEntry the traffic would have passed by its address. istiod accepts it.",
   fix: "List the endpoints, correct the labels of workloadSelector, or use resolution DNS or NONE.",
   incident: {
     symptoms: ["no-endpoints"],
-    proxies: ["sidecar", "gateway", "waypoint"],
+    proxies: ["sidecar", "gateway", "waypoint", "ztunnel"],
     seen: "Every request to the host fails since the ServiceEntry was applied, although the server can be reached from outside of the mesh.",
     wayOut: "Delete the ServiceEntry, or set its resolution to DNS: clients reach the host again within seconds.",
     silentWhen:
@@ -132,10 +146,29 @@ function problemOf(entry: ServiceEntry, mesh: View): Found | undefined {
   const isAlone = (host: string) => isWildcard(host) || mesh.get(definersOfHost, host).get(namespace) === 1;
   if (!hosts.every(isAlone)) return undefined;
   if (workloadSelector !== undefined) return unselecting(entry, mesh);
+  if (resolution === "DYNAMIC_DNS") return withoutWaypoint(entry, mesh);
   if (resolution !== "STATIC") return undefined;
   const message =
     "Every request to these hosts fails: with resolution STATIC, endpoints are not looked up, and none are listed";
   return { problem: { at: ["spec", "resolution"], message }, isLikely: true };
+}
+
+/**
+ * ztunnel resolves no names of a wildcard, only the waypoint does (Istio pilot/pkg/serviceregistry/ambient/services.go
+ * serviceEntriesInfo). The clients are those of an ambient namespace itself; a waypoint that does not work has a rule of its own.
+ */
+function withoutWaypoint(entry: ServiceEntry, mesh: View): Found | undefined {
+  const [namespace] = mesh.related(namespaceOfEntry, entry);
+  if (namespace === undefined || enrollmentOf(namespace, mesh.settings) !== "ambient") return undefined;
+  const host = entry.spec.hosts.find((one) => isLookedUpWhole(one, entry));
+  if (host === undefined || waypointBindingOfServiceEntry(entry, namespace, mesh) !== undefined) return undefined;
+  const problem = {
+    at: ["spec", "resolution"],
+    message: `Requests of ambient clients to ${JSON.stringify(host)} fail: without a waypoint, ztunnel asks DNS for the wildcard itself`,
+    fix: "Set the label istio.io/use-waypoint of the ServiceEntry or of its namespace to a waypoint, which looks up each name.",
+    evidence: [namespace],
+  };
+  return { problem, isLikely: true };
 }
 
 function unselecting(entry: ServiceEntry, mesh: View): Found | undefined {
@@ -163,7 +196,7 @@ function unselected(entry: ServiceEntry, selected: readonly Selectable[]): Probl
   return {
     at: ["spec", "workloadSelector"],
     message: `Every request to these hosts fails: ${who}`,
-    evidence: [absent("Workload", namespace), absent("WorkloadEntry", namespace), ...unusable],
+    evidence: [absentHere("Workload", namespace), absent("WorkloadEntry", namespace), ...unusable],
     ...(unusable.length === 0 ? {} : { related: unusable.slice(0, 4), fix: fixOfAddresses }),
   };
 }

@@ -1,4 +1,4 @@
-import { absent } from "../../engine/evidence.ts";
+import { absent, absentHere } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { namespacesNotShown } from "../../mesh/membership/namespaces.ts";
@@ -162,7 +162,7 @@ function unknownNamespace({ namespace, at }: Entry, known: ReadonlySet<string>, 
   return {
     at,
     message: `Namespace "${namespace}" does not exist, so this entry imports nothing`,
-    evidence: [absent("Namespace", "", namespace)],
+    evidence: [absentHere("Namespace", "", namespace)],
   };
 }
 
@@ -186,7 +186,7 @@ function knownOf(
 ): Pick<Problem, "onlyWarns" | "evidence" | "fix" | "guess" | "guessOf"> {
   const where = namespaceOfHost(host, mesh.settings.domain);
   const evidence = [
-    where === undefined ? absent("ServiceEntry", "") : absent("Service", where, host.split(".")[0] ?? ""),
+    where === undefined ? absent("ServiceEntry", "") : absentHere("Service", where, host.split(".")[0] ?? ""),
   ];
   const [other] = [...places].sort();
   // Only that of a Service is in one namespace alone.

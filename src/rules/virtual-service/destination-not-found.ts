@@ -1,4 +1,4 @@
-import { absent, type Evidence } from "../../engine/evidence.ts";
+import { absent, absentHere, type Evidence } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import {
   arrivalReads,
@@ -386,4 +386,4 @@ function missingPort(
 
 /** The evidence that nothing defines a host. */
 const absentDefinition = (host: string, namespace: string | undefined): Evidence =>
-  namespace === undefined ? absent("ServiceEntry", "") : absent("Service", namespace, host.split(".")[0] ?? "");
+  namespace === undefined ? absent("ServiceEntry", "") : absentHere("Service", namespace, host.split(".")[0] ?? "");

@@ -65,7 +65,7 @@ export const virtualServiceSubsetNotFound = defineRule({
     wayOut:
       "Apply the previous version of the VirtualService or of the DestinationRule, or give the weight of the subset to another one. Meshward admits both.",
     silentWhen:
-      "No client follows the route, the Gateway does not offer its host, nothing is routed to the subset, or the namespaces of the clients are not known.",
+      "No client follows the route, all workloads of the Service's namespace are gateways or outside the mesh while others have the subset, the Gateway does not offer its host, nothing is routed to the subset, or the namespaces of the clients are not known.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -159,11 +159,17 @@ function* problemsOf(found: readonly SubsetFailure[], asked: Asked): Iterable<Pr
     else addOthers(problem, failure, target, isWarning);
     addGateway(problem, failure, target, isWarning);
     if (failure.ownerInstead !== undefined) problem.related = [failure.ownerInstead];
-    if (onlyWarns !== undefined) problem.onlyWarns = onlyWarns;
+    addLimit(problem, onlyWarns, target);
     yield problem;
   }
   yield* coveringAll(failures, target);
   yield* lackedByAll(shown, target, doubt);
+}
+
+function addLimit(problem: Writable, onlyWarns: string | undefined, { subsets, subset }: Target): void {
+  if (onlyWarns === undefined) return;
+  problem.onlyWarns = onlyWarns;
+  if (onlyWarns === noSidecars && !subsets.isNowhere(subset)) problem.harmsNobody = othersHaveIt;
 }
 
 /** What takes a subset that nobody has from nobody. */
@@ -191,6 +197,7 @@ type Writable = { -readonly [Field in keyof Problem]: Problem[Field] };
 
 const notGrave = "the requests for which the route is meant may not fail";
 const noSidecars = "no workload of the namespace has a sidecar, and only sidecars follow the route there";
+const othersHaveIt = "the clients of the route have the subset, and nothing in this namespace follows the route";
 const onlyWaypoints = "the namespace has only ambient clients, and waypoints in other namespaces apply the route";
 
 interface Weight {

@@ -316,6 +316,20 @@ describe("a ServiceEntry behind a waypoint", () => {
     assert.deepEqual([at("MESH_INTERNAL", "GET"), at("MESH_INTERNAL", "POST")], [["nowhere"], ["nowhere"]]);
   });
 
+  test("a wildcard with DYNAMIC_DNS and without a waypoint is undecided for clients of ztunnel", () => {
+    const dynamic = (labels: string) =>
+      serviceEntry(
+        "egress/stripe",
+        `hosts: ["*.stripe.com"]\nresolution: DYNAMIC_DNS\n${http}`,
+        `labels: { ${labels} }`,
+      );
+    const at = (labels: string) => results(meshOf(ambient + dynamic(labels)), "web/client", "api.stripe.com:80");
+    assert.deepEqual(at(""), ["undecided"]);
+    assert.deepEqual(at("istio.io/use-waypoint: w"), ["accepted"]);
+    // ztunnel does not answer for a host without an address.
+    assert.deepEqual(at('networking.istio.io/enable-autoallocate-ip: "false"'), ["accepted"]);
+  });
+
   test("a host without an address passes it by", () => {
     const none = serviceEntry(
       "egress/stripe",
