@@ -195,6 +195,7 @@ import { workloadNamedPortMoved } from "./workload/named-port-moved.ts";
 import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
+import { workloadProbeRefused } from "./workload/probe-refused.ts";
 import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 import { workloadRunsAsWaypoint } from "./workload/runs-as-waypoint.ts";
 
@@ -394,6 +395,7 @@ export const rules: readonly BuiltInRule[] = [
   workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,
+  workloadProbeRefused,
   workloadProxyReplaced,
   workloadRunsAsWaypoint,
 ];
