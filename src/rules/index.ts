@@ -133,6 +133,7 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { requestAuthenticationTokenWithheld } from "./request-authentication/token-withheld.ts";
 import { routesGatewayAdmitsMore } from "./routes/gateway-admits-more.ts";
 import { routesGatewayRefused } from "./routes/gateway-refused.ts";
+import { routesHideDeniedHost } from "./routes/hide-denied-host.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesNobodyAllowed } from "./routes/nobody-allowed.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
@@ -333,6 +334,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationTokenWithheld,
   routesGatewayAdmitsMore,
   routesGatewayRefused,
+  routesHideDeniedHost,
   routesNeedWaypoint,
   routesNobodyAllowed,
   routesPathHasWildcard,
