@@ -1,5 +1,5 @@
 import { parseYaml } from "./mesh-config.ts";
-import { intOrText, list, type Malformed, map, member, optional, type Read, record, text } from "./read.ts";
+import { flag, intOrText, list, type Malformed, map, member, optional, type Read, record, text } from "./read.ts";
 
 /**
  * The injector reads numbers and booleans as text where a string is due: `policy: true` is the policy "true" (sigs.k8s.io/yaml
@@ -26,6 +26,7 @@ const values = record({
       proxy: optional(record({ includeInboundPorts: text, excludeInboundPorts: text, statusPort: intOrText })),
     }),
   ),
+  sidecarInjectorWebhook: optional(record({ rewriteAppHTTPProbe: flag })),
 });
 
 export interface InjectorConfigFields {

@@ -1,6 +1,7 @@
 import {
   flag,
   int32,
+  intOrText,
   list,
   type Malformed,
   map,
@@ -35,6 +36,13 @@ const container = {
   volumeMounts: list(record({ mountPath: text })),
   securityContext,
 };
+const probe = optional(
+  record({
+    httpGet: optional(record({ port: intOrText, host: text })),
+    grpc: optional(record({ port: int32 })),
+  }),
+);
+const probes = { readinessProbe: probe, startupProbe: probe, livenessProbe: probe };
 const containerPorts = list(record({ containerPort: int32, hostPort: int32, name: text, protocol: text }));
 const pod = record({
   metadata: record({ labels: map(text), annotations: map(text) }),
@@ -43,12 +51,13 @@ const pod = record({
     serviceAccount: text,
     hostNetwork: flag,
     securityContext: optional(record({ runAsUser: number, runAsGroup: number })),
-    initContainers: list(record({ ...container, ports: containerPorts, restartPolicy: text })),
+    initContainers: list(record({ ...container, ...probes, ports: containerPorts, restartPolicy: text })),
     /** Only Pods have these, which their subresource adds to a pod that runs. */
     ephemeralContainers: list(record(container)),
     containers: list(
       record({
         ...container,
+        ...probes,
         ports: containerPorts,
       }),
     ),
@@ -63,6 +72,17 @@ export interface PodPort {
   readonly name: string | undefined;
   /** UDP or SCTP; undefined: TCP. */
   readonly protocol?: string;
+}
+
+const probeKinds = ["readinessProbe", "startupProbe", "livenessProbe"] as const;
+
+/** A probe by which the kubelet sends a request to a port of the pod. One that only opens a connection, or asks another host, is none. */
+export interface PodProbe {
+  /** The path in the pod (template): `["spec", "containers", 0, "readinessProbe"]`. */
+  readonly at: Path;
+  readonly container: string;
+  readonly kind: (typeof probeKinds)[number];
+  readonly port: number;
 }
 
 /** A container that has a name or a privilege of Istio's own containers. */
@@ -83,6 +103,8 @@ export interface WorkloadFields {
     readonly hasHostPort: boolean;
     /** Of the containers, and of init containers that run on beside them. */
     readonly ports: readonly PodPort[];
+    /** Of the same containers, without Istio's proxy. */
+    readonly probes: readonly PodProbe[];
     /** Whether a container or init container has the name of Istio's proxy. */
     readonly hasProxyContainer: boolean;
     /** Whether there are containers other than the proxy; init containers do not count. */
@@ -127,6 +149,7 @@ export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
       hostNetwork: spec.hostNetwork ?? false,
       hasHostPort: spec.containers.some(({ ports }) => ports.some(({ hostPort }) => Boolean(hostPort))),
       ports,
+      probes: probesIn(spec),
       hasProxyContainer: spec.containers.some(isProxyContainer) || spec.initContainers.some(isProxyContainer),
       hasOtherContainers: spec.containers.some((container) => !isProxyContainer(container)),
       unusual: unusualIn(spec),
@@ -136,6 +159,37 @@ export const readWorkload: Read<WorkloadFields> = (raw, malformed) => {
 };
 
 const none: readonly never[] = Object.freeze([]);
+
+/** Most pods are read without any, and share one empty list. */
+function probesIn({ containers, initContainers }: PodSpec): readonly PodProbe[] {
+  const found = [
+    ...containers.flatMap((one, i) => probesOf(one, ["spec", "containers", i])),
+    ...initContainers.flatMap((one, i) =>
+      one.restartPolicy === "Always" ? probesOf(one, ["spec", "initContainers", i]) : [],
+    ),
+  ];
+  return found.length === 0 ? none : found;
+}
+
+function probesOf(container: PodSpec["containers"][number], at: Path): readonly PodProbe[] {
+  if (isProxyContainer(container)) return none;
+  return probeKinds.flatMap((kind) => {
+    const port = portOf(container[kind], container.ports);
+    return port === undefined ? [] : [{ at: [...at, kind], container: container.name, kind, port }];
+  });
+}
+
+/** The port of a request. The kubelet looks up a name in the ports of the container (Kubernetes pkg/probe/util.go ResolveContainerPort). */
+function portOf(
+  probe: PodSpec["containers"][number]["livenessProbe"],
+  ports: PodSpec["containers"][number]["ports"],
+): number | undefined {
+  const { httpGet, grpc } = probe ?? {};
+  if (httpGet === undefined) return grpc?.port;
+  if ((httpGet.host ?? "") !== "") return undefined;
+  const { port } = httpGet;
+  return typeof port === "string" ? ports.find(({ name }) => name === port)?.containerPort : port;
+}
 
 /** The names of the containers that the injector adds. */
 const reservedNames: ReadonlySet<string> = new Set(["istio-proxy", "istio-init", "istio-validation"]);

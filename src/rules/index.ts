@@ -133,6 +133,7 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { requestAuthenticationTokenWithheld } from "./request-authentication/token-withheld.ts";
 import { routesGatewayAdmitsMore } from "./routes/gateway-admits-more.ts";
 import { routesGatewayRefused } from "./routes/gateway-refused.ts";
+import { routesHideDeniedHost } from "./routes/hide-denied-host.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesNobodyAllowed } from "./routes/nobody-allowed.ts";
 import { routesPathHasWildcard } from "./routes/path-has-wildcard.ts";
@@ -195,6 +196,7 @@ import { workloadNamedPortMoved } from "./workload/named-port-moved.ts";
 import { workloadOutsideMesh } from "./workload/outside-mesh.ts";
 import { workloadOwnerDiffers } from "./workload/owner-differs.ts";
 import { workloadOwnerNotFound } from "./workload/owner-not-found.ts";
+import { workloadProbeRefused } from "./workload/probe-refused.ts";
 import { workloadProxyReplaced } from "./workload/proxy-replaced.ts";
 import { workloadRunsAsWaypoint } from "./workload/runs-as-waypoint.ts";
 
@@ -332,6 +334,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationTokenWithheld,
   routesGatewayAdmitsMore,
   routesGatewayRefused,
+  routesHideDeniedHost,
   routesNeedWaypoint,
   routesNobodyAllowed,
   routesPathHasWildcard,
@@ -394,6 +397,7 @@ export const rules: readonly BuiltInRule[] = [
   workloadOutsideMesh,
   workloadOwnerDiffers,
   workloadOwnerNotFound,
+  workloadProbeRefused,
   workloadProxyReplaced,
   workloadRunsAsWaypoint,
 ];

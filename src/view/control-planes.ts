@@ -18,11 +18,23 @@ type InjectorConfig = ObjectOf<"InjectorConfig">;
 /** Which pods an injector injects, of those that it is asked about and that do not say it themselves. */
 export type InjectionPolicy = Pick<InjectorConfig["config"], "policy" | "neverInjectSelector" | "alwaysInjectSelector">;
 
+/** What its templates do with pods that do not say it themselves. */
+export interface InjectorValues {
+  /** Whether the agent takes over the probes of the application. */
+  readonly rewritesProbes: boolean;
+  readonly includeInboundPorts: string;
+  readonly excludeInboundPorts: string;
+  /** Empty: the default one. */
+  readonly statusPort: string;
+}
+
 export interface KnownInjector {
   /** The pods that it is asked about; undefined: its webhooks are not known. */
   readonly webhooks: readonly InjectorSelectors[] | undefined;
   /** Undefined: it injects all of them, or its configuration is not known. */
   readonly policy: InjectionPolicy | undefined;
+  /** Undefined: those of Istio's chart, or they are not known. */
+  readonly values?: InjectorValues | undefined;
 }
 
 /** What is known of the injectors, by the names of their revisions or tags. Those of which nothing is known are absent. */
@@ -114,6 +126,26 @@ export function injectionPolicyOf({ config, malformed }: InjectorConfig): Inject
   return isForAll || (malformed?.length ?? 0) > 0 ? undefined : { policy, neverInjectSelector, alwaysInjectSelector };
 }
 
+/**
+ * The values of an injector; a chart always writes them all, so that a part which is not there at all was left out by who wrote the
+ * file. Within `sidecarInjectorWebhook`, what is not written is off (pkg/kube/inject/webhook.go applyRewrite).
+ */
+export function injectorValuesOf({ values }: InjectorConfig): InjectorValues {
+  const { global, sidecarInjectorWebhook: webhook } = values;
+  const { includeInboundPorts = "*", excludeInboundPorts = "", statusPort } = global?.proxy ?? {};
+  const rewritesProbes = webhook === undefined || webhook.rewriteAppHTTPProbe === true;
+  return { rewritesProbes, includeInboundPorts, excludeInboundPorts, statusPort: String(statusPort ?? "") };
+}
+
+/** Undefined: they are those of the chart. A status port is excluded from what sidecars capture, and 15020 always is. */
+function unusualValuesOf(config: InjectorConfig): InjectorValues | undefined {
+  const values = injectorValuesOf(config);
+  const { rewritesProbes, includeInboundPorts, excludeInboundPorts, statusPort } = values;
+  const isUsual = rewritesProbes && includeInboundPorts === "*" && excludeInboundPorts === "";
+  const isRead = (config.malformed?.length ?? 0) === 0;
+  return isRead && !(isUsual && ["", "0", "15020"].includes(statusPort)) ? values : undefined;
+}
+
 const isZtunnel = ({ originKind, metadata: { namespace, name } }: ObjectOf<"Workload">): boolean =>
   originKind === ztunnel.originKind && namespace === ztunnel.namespace && name === ztunnel.name;
 
@@ -182,6 +214,7 @@ class Found {
   readonly injectors: Set<string>;
   readonly #webhooks = new Map<string, readonly InjectorSelectors[]>();
   readonly #policies = new Map<string, InjectionPolicy>();
+  readonly #values = new Map<string, InjectorValues>();
   readonly tags: Map<string, string>;
   ztunnelRevision: string;
 
@@ -195,23 +228,33 @@ class Found {
     if (object.kind === "MeshConfig") {
       const revision = revisionOfConfig(object);
       if (revision !== undefined) this.configs.set(revision, object);
-    } else if (object.kind === "InjectorConfig") {
-      const [revision, policy] = [revisionOfInjectorConfig(object), injectionPolicyOf(object)];
-      if (revision !== undefined && policy !== undefined) this.#policies.set(revision, policy);
-    } else if (object.kind === "AdmissionWebhook") this.#addInjector(injectorOf(object), object);
+    } else if (object.kind === "InjectorConfig") this.#addConfig(revisionOfInjectorConfig(object), object);
+    else if (object.kind === "AdmissionWebhook") this.#addInjector(injectorOf(object), object);
     else if (object.kind === "Workload" && isZtunnel(object))
       this.ztunnelRevision = object.pod.annotations[revisionLabel] ?? "";
   }
 
   /** A tag has the configuration of the revision that it stands for. */
   get injection(): ReadonlyMap<string, KnownInjector> {
-    const names = new Set([...this.#webhooks.keys(), ...this.#policies.keys(), ...this.tags.keys()]);
+    const names = new Set([
+      ...[this.#webhooks, this.#policies, this.#values, this.tags].flatMap((one) => [...one.keys()]),
+    ]);
     const found = new Map<string, KnownInjector>();
     for (const name of names) {
-      const [webhooks, policy] = [this.#webhooks.get(name), this.#policies.get(this.tags.get(name) ?? name)];
-      if (webhooks !== undefined || policy !== undefined) found.set(name, { webhooks, policy });
+      const configured = this.tags.get(name) ?? name;
+      const [webhooks, policy] = [this.#webhooks.get(name), this.#policies.get(configured)];
+      const values = this.#values.get(configured);
+      if (webhooks !== undefined || policy !== undefined || values !== undefined)
+        found.set(name, { webhooks, policy, ...(values === undefined ? {} : { values }) });
     }
     return found;
+  }
+
+  #addConfig(revision: string | undefined, config: InjectorConfig): void {
+    if (revision === undefined) return;
+    const [policy, values] = [injectionPolicyOf(config), unusualValuesOf(config)];
+    if (policy !== undefined) this.#policies.set(revision, policy);
+    if (values !== undefined) this.#values.set(revision, values);
   }
 
   #addInjector(injector: Injector | undefined, { webhooks }: AdmissionWebhook): void {

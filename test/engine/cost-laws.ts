@@ -133,7 +133,7 @@ interface Growth {
 function growthOf(all: readonly Rule[], small: World, large: World): readonly Growth[] {
   const { kind } = subjectOf(large.change);
   // A change of the mesh settings concerns all rules.
-  const concerned = kind === "MeshConfig" ? all : rulesConcerned(all, kind);
+  const concerned = kind === "MeshConfig" || kind === "InjectorConfig" ? all : rulesConcerned(all, kind);
   for (const { mesh, change } of [small, large]) judge(concerned, mesh, [change]);
   return concerned.map((rule) => ({ rule, small: costOf(rule, small), large: costOf(rule, large) }));
 }

@@ -718,6 +718,40 @@ export const gatewayShapes: readonly CostShape[] = [
     }),
   },
   {
+    title: "a VirtualService with n routes that write hosts, before a policy that denies n others and the last one",
+    world: (n) => {
+      const of = (write: boolean) =>
+        virtualService("v", {
+          hosts: ["api.shapes.example.com"],
+          gateways: ["g"],
+          http: list(n, (i) => ({
+            match: [{ uri: { exact: `/${i}` } }],
+            ...(write ? { rewrite: { authority: `written-${i}` } } : {}),
+            route: [{ destination: { host: "s-0" } }],
+          })),
+        });
+      const denied = list(n, (i) => `written-${i + 1}`);
+      return {
+        objects: [
+          enrolled,
+          ingress,
+          gateway("g", [plain(0, ["*"])]),
+          service(0),
+          manifest("apps/v1", "Deployment", named("app"), {
+            spec: { template: { metadata: { labels: { app: "app" } }, spec: { containers: [{ name: "app" }] } } },
+          }),
+          policy("p", {
+            action: "DENY",
+            selector: { matchLabels: { app: "app" } },
+            rules: [{ to: [{ operation: { hosts: ["api.shapes.example.com", ...denied] } }] }],
+          }),
+          of(false),
+        ],
+        change: { old: of(false), object: of(true) },
+      };
+    },
+  },
+  {
     title: "a Gateway with n hosts that no longer demand a client certificate",
     world: (n) => {
       const of = (mode: string) =>

@@ -310,4 +310,55 @@ export const settingsShapes: readonly CostShape[] = [
       return { objects: [...namespaces, old], change: { old, object } };
     },
   },
+  {
+    title: "n probes of a workload are no longer rewritten",
+    world: (n) => {
+      const of = (annotations: object) =>
+        manifest("apps/v1", "Deployment", named("probed"), {
+          spec: {
+            template: {
+              metadata: { labels: { app: "probed" }, annotations },
+              spec: {
+                containers: list(n, (i) => ({ name: `c-${i}`, livenessProbe: { httpGet: { port: 8000 + i } } })),
+              },
+            },
+          },
+        });
+      const strict = manifest("security.istio.io/v1", "PeerAuthentication", named("strict"), {
+        spec: { mtls: { mode: "STRICT" } },
+      });
+      const object = of({ "sidecar.istio.io/rewriteAppHTTPProbers": "false" });
+      return { objects: [injected(), strict, of({})], change: { old: of({}), object } };
+    },
+  },
+  {
+    title: "the injector no longer rewrites the probes of n workloads",
+    isMeshWide: true,
+    world: (n) => {
+      const values = (rewriteAppHTTPProbe: boolean) =>
+        JSON.stringify({ sidecarInjectorWebhook: { rewriteAppHTTPProbe } });
+      const [old, object] = [injector("policy: enabled", values(true)), injector("policy: enabled", values(false))];
+      const strict = manifest(
+        "security.istio.io/v1",
+        "PeerAuthentication",
+        { namespace: "istio-system", name: "default" },
+        { spec: { mtls: { mode: "STRICT" } } },
+      );
+      const probed = (i: number) =>
+        manifest(
+          "apps/v1",
+          "Deployment",
+          { namespace: at, name: `w-${i}` },
+          {
+            spec: {
+              template: {
+                metadata: { labels: { app: `app-${i}` } },
+                spec: { containers: [{ name: "main", readinessProbe: { httpGet: { port: 8080 } } }] },
+              },
+            },
+          },
+        );
+      return { objects: [injected(), strict, old, ...list(n, probed)], change: { old, object } };
+    },
+  },
 ];

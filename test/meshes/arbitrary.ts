@@ -57,6 +57,13 @@ const podMetadata = fc.constantFrom<{ labels?: Record<string, string>; annotatio
   { annotations: { "sidecar.istio.io/status": "{}", "traffic.sidecar.istio.io/excludeInboundPorts": "80" } },
   { annotations: { "traffic.sidecar.istio.io/includeInboundPorts": "" } },
 );
+const readinessProbe = { httpGet: { port: 80 } };
+/** A probe of a pod, and whether the agent takes it over. */
+const probes = fc.constantFrom<{ probe?: object; rewrites?: Record<string, string> }>(
+  {},
+  { probe: { readinessProbe } },
+  { probe: { readinessProbe }, rewrites: { "sidecar.istio.io/rewriteAppHTTPProbers": "false" } },
+);
 const gateways = fc.constantFrom(undefined, ["mesh"], ["w"], ["a/w", "mesh"], ["b/w"]);
 
 const destination = fc.record({ host, subset }, { requiredKeys: ["host"] });
@@ -372,11 +379,11 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     ),
   }),
   Workload: fc
-    .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true))
-    .map(([own, { labels, annotations }, hostNetwork]) => ({
+    .tuple(podLabels, podMetadata, fc.constantFrom(false, false, false, true), probes)
+    .map(([own, { labels, annotations }, hostNetwork, { probe, rewrites }]) => ({
       template: {
-        metadata: { labels: { ...own, ...labels }, annotations },
-        spec: { hostNetwork, containers: [{ name: "c", ports: [{ containerPort: 80 }] }] },
+        metadata: { labels: { ...own, ...labels }, annotations: { ...annotations, ...rewrites } },
+        spec: { hostNetwork, containers: [{ name: "c", ports: [{ containerPort: 80 }], ...probe }] },
       },
     })),
 };
@@ -412,7 +419,11 @@ const anInjectorConfig = (name: "istio-sidecar-injector" | "istio-sidecar-inject
       "{ policy: enabled, neverInjectSelector: [{ matchLabels: { app: x } }] }",
       "{ policy: disabled, alwaysInjectSelector: [{ matchLabels: { app: x } }] }",
     ].flatMap((config) =>
-      ["{}", '{ "global": { "proxy": { "excludeInboundPorts": "80" } } }'].map((values) =>
+      [
+        "{}",
+        '{ "global": { "proxy": { "excludeInboundPorts": "80" } } }',
+        '{ "sidecarInjectorWebhook": { "rewriteAppHTTPProbe": false } }',
+      ].map((values) =>
         readObject("InjectorConfig", {
           kind: "ConfigMap",
           metadata: { name, namespace: "istio-system" },

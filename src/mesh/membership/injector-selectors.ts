@@ -110,7 +110,8 @@ class Webhooks {
 
   constructor(injectors: KnownInjectors) {
     this.#injectors = injectors;
-    this.#names = JSON.stringify(Object.keys(injectors).map((name) => [name, assumedOf(injectorIn(injectors, name))]));
+    const asking = Object.entries(injectors).filter(([, { webhooks, policy }]) => webhooks !== policy);
+    this.#names = JSON.stringify(asking.map(([name, injector]) => [name, assumedOf(injector)]));
     // Those that are switched off for another tag all say the same.
     const all = Object.values(injectors).flatMap(({ webhooks = [], policy }) =>
       webhooks.map((one) => ({ ...one, policy })),

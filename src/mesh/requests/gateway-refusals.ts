@@ -5,7 +5,7 @@ import { authorization } from "../authorization/effective-authorization.ts";
 import { Admissions } from "../authorization/requests/admitted.ts";
 import type { Applied } from "../authorization/requests/applied.ts";
 import type { Clause } from "../authorization/requests/boxes.ts";
-import { anyCallers, type Callers } from "../authorization/requests/gains.ts";
+import { anyCallers, type Callers, conditionsOf } from "../authorization/requests/gains.ts";
 import type { Clauses } from "../authorization/requests/matches.ts";
 import { anyText, Pattern } from "../authorization/requests/patterns.ts";
 import { Texts } from "../authorization/requests/texts.ts";
@@ -19,6 +19,7 @@ import { isForGateways, type WaypointBinding } from "../waypoints/bindings.ts";
 import { throughWaypoint } from "../waypoints/new-ways.ts";
 import { servedPolicies } from "../waypoints/served-places.ts";
 import { usedWaypoints } from "../waypoints/served-traffic.ts";
+import { type Escape, Escapes, type HostChange } from "./hidden-hosts.ts";
 import { identityIn } from "./sources.ts";
 
 /** What `GatewayRefusals` read. A change of pods leads nowhere by it. */
@@ -62,11 +63,14 @@ export type Fate = "refused" | "admitted" | "unknown";
 export class GatewayRefusals {
   readonly #side: Side;
   readonly #admissions: Admissions;
+  readonly #escapes: Escapes;
   readonly #known = new Map<Applied, Map<string, Fate>>();
 
   constructor(side: Side) {
     this.#side = side;
-    this.#admissions = new Admissions((values) => side.mesh.visited(Math.ceil(values / 100)));
+    const visited = (values: number) => side.mesh.visited(Math.ceil(values / 100));
+    this.#admissions = new Admissions(visited);
+    this.#escapes = new Escapes(visited);
   }
 
   /** `labels`: of the pods that count, besides those that the Service selects, such as of a subset. */
@@ -90,6 +94,16 @@ export class GatewayRefusals {
       found.push({ proxies: decider.proxies, isMetBy: (issuer) => this.#withToken(decider, identity, issuer) });
     }
     return found;
+  }
+
+  /** A request of a gateway that a DENY policy would deny by the host that the client has sent, and that is let in with the host which the gateway writes. */
+  escape(service: Service, { identity }: Sender, labels: Labels, change: HostChange): Escape | undefined {
+    for (const { applied, callers, at } of this.#decidersOf(service, labels) ?? []) {
+      const conditions = [...conditionsOf({ callers, place: applied.place }), this.#from(identity), ...at];
+      const found = this.#escapes.of(applied, conditions, change);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** The policies on the way of a gateway's requests; undefined: some pod is not in the mesh, or this is not known. */

@@ -4,22 +4,15 @@ import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
 import { captured } from "../../mesh/membership/captured.ts";
 import { refusalBy, refusalOfAll, refusalText } from "../../mesh/membership/injection-policy.ts";
-import {
-  excludeInboundPorts,
-  includeInboundPorts,
-  interceptionOf,
-  type PortLost,
-  portsLost,
-  statusPort,
-  withBound,
-} from "../../mesh/membership/interception.ts";
+import { asAnnotations } from "../../mesh/membership/injector-values.ts";
+import { interceptionOf, type PortLost, portsLost, withBound } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByNameAndRoot } from "../../mesh/objects/indexes.ts";
 import { injectionLabel, injectSidecar, revisionLabel, sidecarStatus } from "../../mesh/objects/labels.ts";
 import { boundBy } from "../../mesh/traffic/bound-ports.ts";
 import { type Sidecar, sidecarByNamespace } from "../../mesh/traffic/sidecar-egress.ts";
-import { injectionPolicyOf } from "../../view/control-planes.ts";
+import { injectionPolicyOf, injectorValuesOf } from "../../view/control-planes.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, forWording, index, type MeshView, relation } from "../../view/view.ts";
 
@@ -202,12 +195,11 @@ interface PortDefaults {
   readonly shown: string;
 }
 /** The ports that a sidecar captures if the pod has no annotation of its own. */
-function portDefaults({ values }: InjectorConfig): PortDefaults {
-  const proxy = values.global?.proxy;
-  const { includeInboundPorts: included = "*", excludeInboundPorts: excluded = "" } = proxy ?? {};
-  const status = String(proxy?.statusPort ?? "");
+function portDefaults(config: InjectorConfig): PortDefaults {
+  const values = injectorValuesOf(config);
+  const { includeInboundPorts: included, excludeInboundPorts: excluded, statusPort: status } = values;
   return {
-    values: { [includeInboundPorts]: included, [excludeInboundPorts]: excluded, [statusPort]: status },
+    values: asAnnotations(values),
     shown: `global.proxy.includeInboundPorts is ${JSON.stringify(included)} and excludeInboundPorts ${JSON.stringify(excluded)}${status === "" ? "" : `, with statusPort ${status}`}`,
   };
 }
