@@ -17,7 +17,7 @@ import type { BackendTlsPolicy } from "../traffic/backend-tls-policies.ts";
 import { hostIn } from "../traffic/host-definition.ts";
 import { isHiddenFrom } from "./hidden-clients.ts";
 import { policyRulesFor } from "../traffic/policy-rules.ts";
-import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
+import { type ClientTls, clientTlsOf, type Fit, fitOf, withAutoMtls } from "./client-tls.ts";
 
 type Subset = DestinationRule["spec"]["subsets"][number];
 
@@ -75,6 +75,7 @@ export function requestsTo(
   const rules = [...made, ...destinationRulesOfHost(host, mesh)];
   const used = usedDestinationRules(destination, rules, mesh.settings);
   const disabledBy = disabledAutoMtls(backend.namespace, mesh);
+  const isAuto = mesh.settings.autoMtls && disabledBy === undefined;
   const isHidden = used.some((one) => one && isHiddenFrom(client, one, backend.namespace.metadata.name, mesh));
   const call = {
     isHidden,
@@ -83,6 +84,7 @@ export function requestsTo(
     servers,
     backend,
     disabledBy,
+    isAuto,
   };
   const ports = backend.ports.length > 0 ? backend.ports : [anyPort];
   return ports.flatMap((port) => requestsAt(port, call, mesh));
@@ -111,6 +113,8 @@ interface Call {
   readonly servers: readonly Server[];
   readonly backend: Backend;
   readonly disabledBy: PeerAuthentication | undefined;
+  /** Whether proxies use auto mTLS. */
+  readonly isAuto: boolean;
 }
 
 function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
@@ -134,19 +138,26 @@ const withoutAutoMtls = (sent: Sent, { disabledBy }: Call): Sent =>
     : { ...sent, tls: "plaintext", rule: undefined, disabledBy };
 
 /** Each type of client once; those with proxies once for each setting in their DestinationRules. */
-function sentTo(port: number, { senders, used, isHidden }: Call): readonly Sent[] {
+function sentTo(port: number, { senders, used, isHidden, isAuto }: Call): readonly Sent[] {
   const none = { labels: undefined, rule: undefined };
   const sender = proxyAmong(senders);
   return [
-    ...(sender === undefined || isHidden ? [] : distinct(used.map((merged) => sentBy(sender, merged, port)))),
+    ...(sender === undefined || isHidden
+      ? []
+      : distinct(used.map((merged) => sentBy({ sender, isAuto }, merged, port)))),
     ...(sender !== undefined && isHidden ? [{ ...none, sender, tls: "plaintext", isHidden } as const] : []),
     ...(senders.has("ztunnel") ? [{ ...none, sender: "ztunnel", tls: "auto" } as const] : []),
     ...(senders.has("nothing") ? [{ ...none, sender: "nothing", tls: "plaintext" } as const] : []),
   ];
 }
 
-function sentBy(sender: Sender, merged: MergedDestinationRule | undefined, port: number, subset?: Subset): Sent {
-  const { tls, rule, policy } = clientTlsOf(merged, port, subset);
+function sentBy(
+  { sender, isAuto }: { readonly sender: Sender; readonly isAuto: boolean },
+  merged: MergedDestinationRule | undefined,
+  port: number,
+  subset?: Subset,
+): Sent {
+  const { tls, rule, policy } = withAutoMtls(clientTlsOf(merged, port, subset), isAuto);
   return { sender, labels: merged?.selector, tls, rule, ...(policy === undefined ? {} : { policy }) };
 }
 
@@ -165,14 +176,15 @@ function distinct(sent: readonly Sent[]): readonly Sent[] {
 /** The subsets whose own traffic policy changes the TLS of proxies. */
 function sentToSubsets(
   port: number,
-  { senders, used, isHidden }: Call,
+  { senders, used, isHidden, isAuto }: Call,
 ): readonly { readonly subset: Subset; readonly sent: readonly Sent[] }[] {
   const sender = proxyAmong(senders);
   if (sender === undefined || isHidden) return [];
   return used.flatMap((merged) =>
     (merged?.subsets ?? []).flatMap((subset) => {
       if (subset.trafficPolicy === undefined) return [];
-      const [own, whole] = [sentBy(sender, merged, port, subset), sentBy(sender, merged, port)];
+      const client = { sender, isAuto };
+      const [own, whole] = [sentBy(client, merged, port, subset), sentBy(client, merged, port)];
       return own.tls === whole.tls && own.rule === whole.rule ? [] : [{ subset, sent: [own] }];
     }),
   );

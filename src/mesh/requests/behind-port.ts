@@ -1,11 +1,13 @@
-import type { MeshView } from "../../view/view.ts";
-import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import { type MeshView, setting } from "../../view/view.ts";
+import { type ClientTlsChoice, withAutoMtls } from "../client-tls/client-tls.ts";
 import { portsOf } from "../membership/target-ports.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
+import { readers } from "../membership/control-plane.ts";
 import { portByNumber } from "../membership/service-protocol.ts";
 import { isHeadless, selectsWorkload, type Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { disabledAutoMtls, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { formatLabels, selects } from "../objects/selectors.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { type Arrival, nowhere, outsideMesh, unknown, unsaid } from "./arrival.ts";
@@ -22,6 +24,9 @@ export const behindPortReads = [
   ...endpointReads,
   ...ingressReads,
   ...waypointHopReads,
+  peerAuthenticationsOfNamespace,
+  readers,
+  setting("autoMtls"),
 ] as const;
 type View = MeshView<(typeof behindPortReads)[number]>;
 
@@ -48,7 +53,25 @@ export class BehindPort {
 
   /** `name`: by which the client has its configuration for the host. */
   arrivalAt(sent: Sent, name: string): Arrival {
-    return this.#atWaypoint(sent, name) ?? this.#behindPort(sent, name);
+    const { object, namespace } = sent;
+    const tls = this.#isAutoMtlsTo(object) ? this.#withAutoMtls(sent.tls, namespace) : sent.tls;
+    const next = { ...sent, tls };
+    return this.#atWaypoint(next, name) ?? this.#behindPort(next, name);
+  }
+
+  /**
+   * There is no auto mTLS to what is outside the mesh, and where the client chooses the address it depends on all endpoints (Istio
+   * pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings).
+   */
+  #isAutoMtlsTo(object: Definition): boolean {
+    if (this.#isWaypoint) return false;
+    if (object.kind === "Service") return !isHeadless(object);
+    return object.spec.location === "MESH_INTERNAL" && !isByAddress(object);
+  }
+
+  #withAutoMtls(tls: ClientTlsChoice, namespace: Namespace): ClientTlsChoice {
+    if (tls.isSupportTaken !== true || !this.#mesh.settings.autoMtls) return tls;
+    return withAutoMtls(tls, disabledAutoMtls(namespace, this.#mesh) === undefined);
   }
 
   #behindPort({ object, ...sent }: Sent, name: string): Arrival {
@@ -97,7 +120,7 @@ export class BehindPort {
     if (tls.tls === "mtls" && this.#isWaypoint) return { ...tls, tls: "plaintext" };
     if (tls.tls !== "auto" || this.#source.sender !== "proxy") return tls;
     if (spec.location !== "MESH_INTERNAL") return { ...tls, tls: "plaintext" };
-    if ((spec.resolution || "NONE") !== "NONE" || this.#source.isGateway) return tls;
+    if (!isByAddress({ spec }) || this.#source.isGateway) return tls;
     return isAllInMesh ? tls : { ...tls, tls: "plaintext" };
   }
 
@@ -190,3 +213,6 @@ const targetOf = (service: Service, number: number): unknown => portByNumber(ser
 /** Whether no pod can have the labels of both. */
 const contradicts = (a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean =>
   Object.keys(b).some((key) => a[key] !== undefined && a[key] !== b[key]);
+
+/** Whether the client chooses the address of the endpoint. */
+const isByAddress = ({ spec }: Pick<ServiceEntry, "spec">): boolean => (spec.resolution || "NONE") === "NONE";
