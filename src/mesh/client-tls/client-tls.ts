@@ -104,6 +104,10 @@ function withoutCluster(choice: ClientTlsChoice, place: Said["place"]): ClientTl
   return { ...place, ...choice, tls: "plaintext", lost: "no tls at this port" };
 }
 
+/** What a client that leaves it to auto mTLS sends, in words. */
+export const sentByAuto = (isUsed: boolean): string =>
+  isUsed ? "mTLS if the server supports it" : "plaintext, because auto mTLS is disabled";
+
 /** What a client sends to servers for which it uses auto mTLS, or does not (disabledAutoMtls). */
 export const withAutoMtls = (choice: ClientTlsChoice, isUsed: boolean): ClientTlsChoice =>
   isUsed && choice.isSupportTaken === true ? { ...choice, tls: "mtls" } : choice;

@@ -33,6 +33,8 @@ export interface RequestAnswer {
   readonly policy?: BackendTlsPolicy;
   /** Set if auto mTLS is not used, because this policy sets mode DISABLE for the namespace of the service. */
   readonly disabledBy?: PeerAuthentication;
+  /** Set if auto mTLS, to which the clients leave it, is disabled in the mesh config. */
+  readonly isAutoDisabled?: true;
   /** Set if Sidecars hide the host from these clients, whose requests go past the mesh therefore. */
   readonly isHidden?: true;
   /** One entry for each result, in the order of the workloads; never empty. */
@@ -120,7 +122,7 @@ interface Call {
 function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
   const answersOf = (sent: readonly Sent[], servers: readonly Server[]) =>
     sent
-      .map((said) => withoutAutoMtls(said, call))
+      .map((said) => withoutAutoMtls(said, call, mesh.settings.autoMtls))
       .map((one) => ({ ...one, outcomes: outcomesOf(one, port, { ...call, servers }, mesh.settings.autoMtls) }));
   const whole = sentTo(port, call);
   const ofSubsets = sentToSubsets(port, call).map(({ subset, sent }) => {
@@ -132,10 +134,11 @@ function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
 
 type Sent = Omit<RequestAnswer, "outcomes">;
 
-const withoutAutoMtls = (sent: Sent, { disabledBy }: Call): Sent =>
-  disabledBy === undefined || sent.tls !== "auto" || sent.sender === "ztunnel"
-    ? sent
-    : { ...sent, tls: "plaintext", rule: undefined, disabledBy };
+function withoutAutoMtls(sent: Sent, { disabledBy }: Call, autoMtls: boolean): Sent {
+  if (sent.tls !== "auto" || sent.sender === "ztunnel") return sent;
+  if (disabledBy !== undefined) return { ...sent, tls: "plaintext", rule: undefined, disabledBy };
+  return autoMtls ? sent : { ...sent, isAutoDisabled: true };
+}
 
 /** Each type of client once; those with proxies once for each setting in their DestinationRules. */
 function sentTo(port: number, { senders, used, isHidden, isAuto }: Call): readonly Sent[] {
