@@ -90,7 +90,7 @@ export class BehindPort {
   }
 
   #arrivalAtEndpoints({ of, object, namespace, labels, tls }: Sent<ServiceEntry>, name: string): Arrival {
-    const finding = { name, port: of.port, labels, isGateway: this.#source.isGateway };
+    const finding = { name, port: of.port, labels, isGateway: this.#source.isGateway, isProxy: this.#isProxy };
     const found = endpointsOf(object, namespace, finding, this.#mesh);
     if (found.missing !== undefined)
       return found.isUnknown ? unknown(of, `${found.missing}, as far as is known`) : nowhere(of, found.missing);
@@ -197,8 +197,13 @@ export class BehindPort {
     namespace: Namespace,
     of: Pick<Parameters<typeof machinesOfService>[2], "port" | "labels">,
   ) {
-    const isLeftOut = isHeadless(service) && this.#source.sender === "proxy";
-    return isLeftOut ? { pods: [], hasOthers: false } : machinesOfService(service, namespace, of, this.#mesh);
+    const isProxy = this.#isProxy;
+    if (isHeadless(service) && isProxy) return { pods: [], hasOthers: false };
+    return machinesOfService(service, namespace, { ...of, isProxy }, this.#mesh);
+  }
+
+  get #isProxy(): boolean {
+    return this.#source.sender === "proxy";
   }
 
   #proxiesOf(service: Service, namespace: Namespace): readonly Workload[] {
