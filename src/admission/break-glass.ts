@@ -24,7 +24,7 @@ export function breakGlassOf(
 ): BreakGlass | undefined {
   const bearer = change.object ?? namespaceOf(subjectOf(change), before);
   const reason = bearer?.metadata.annotations[annotation];
-  if (reason === undefined) return undefined;
+  if (reason === undefined) return change.object === undefined ? misplaced(change) : undefined;
   const isNew = change.object !== undefined && change.old?.metadata.annotations[annotation] !== reason;
   if (!policies.mayBreakGlass(requester)) {
     const refused = `${annotation} has no effect: ${quoted(requester.user)} is in no group that a policy allows to use break glass`;
@@ -34,6 +34,12 @@ export function breakGlassOf(
     ? { refused: `${annotation} has no effect: its value must be the reason`, isNew }
     : { reason };
 }
+
+/** The annotation of an object that is deleted. */
+const misplaced = ({ old }: Change): BreakGlass | undefined =>
+  old?.metadata.annotations[annotation] === undefined
+    ? undefined
+    : { refused: `${annotation} has no effect on an object that is deleted: set it on its Namespace`, isNew: false };
 
 function namespaceOf(subject: AnyObject, mesh: Mesh): AnyObject | undefined {
   const { kind, metadata } = subject;

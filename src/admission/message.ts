@@ -114,7 +114,7 @@ export function warningLines({ finding, lowered, mode }: Ruling, changed: AnyObj
   const reason = last === undefined ? "" : `It is only a warning because ${last.reason}.`;
   const fix = `Fix: ${fixOf(finding)}`;
   const parts = [reason, fix, ...additionsOf(finding)].filter((part) => part !== "");
-  const line = [`${found}.`, ...parts].join(" ");
+  const line = [found.endsWith("?") ? found : `${found}.`, ...parts].join(" ");
   if (line.length <= longestWarning) return [line];
   const rest = parts.map((part) => noteLine(`[${rule.id}] ${part}`, about));
   return [found, ...rest];

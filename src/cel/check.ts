@@ -266,7 +266,13 @@ function impossibleTexts(
   const ofItems = ofRight?.kind === "list" ? ofRight.item : undefined;
   return isEquality
     ? [...notAmong([right], ofLeft), ...notAmong([left], ofRight)]
-    : [...notAmong(items, ofLeft), ...notAmong([left], ofItems)];
+    : [...notAmongItems(items, ofLeft), ...notAmong([left], ofItems)];
+}
+
+/** A list may name what can never be, and is known, beside what can. */
+function notAmongItems(items: readonly Expression[], type: ExpressionType | undefined): readonly Impossible[] {
+  const all = notAmong(items, type);
+  return all.length < items.length ? all.filter(({ why }) => why === undefined) : all;
 }
 
 function notAmong(texts: readonly (Expression | undefined)[], type: ExpressionType | undefined): readonly Impossible[] {

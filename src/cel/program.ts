@@ -1,7 +1,7 @@
 import { type CelFunc, type CelInput, type CelValue, celEnv, isCelError, parse, plan } from "@bufbuild/cel";
 import { boundedFunctions, internal } from "./bounded-functions.ts";
 import { kubernetesFunctions } from "./kubernetes-functions.ts";
-import { hasOpenText, replaced } from "./tokens.ts";
+import { hasOpenText, openBracketIn, replaced } from "./tokens.ts";
 
 // Imported only where there is an expression, because the CEL library takes a tenth of a second to load.
 
@@ -76,6 +76,8 @@ function syntaxProblem(error: unknown, text: string): ExpressionProblem {
 function meantBy(text: string, offset: number): string {
   const [before, after] = [text.slice(0, offset), text.slice(offset)];
   if (hasOpenText(text)) return "; a text does not end: close its quote";
+  const open = openBracketIn(text);
+  if (open !== undefined) return `; ${open} is not closed at the end`;
   if (/^=[^=]/.test(after)) return "; write == to compare";
   if (/^(?:and|AND)\b/.test(after)) return "; write && for and";
   if (/^(?:or|OR)\b/.test(after)) return "; write || for or";

@@ -20,6 +20,22 @@ export function hasOpenText(expression: string): boolean {
   return texts.some((found) => !found.startsWith("//") && !closedText.test(found));
 }
 
+const closing: ReadonlyMap<string, string> = new Map([
+  ["(", ")"],
+  ["[", "]"],
+  ["{", "}"],
+]);
+
+/** The last bracket that is not closed, if all that are closed match; undefined: there is none, or one is closed that is not open. */
+export function openBracketIn(expression: string): string | undefined {
+  const open: string[] = [];
+  for (const letter of expression.replace(textsAndComments, " ")) {
+    if (closing.has(letter)) open.push(letter);
+    else if (")]}".includes(letter) && closing.get(open.pop() ?? "") !== letter) return undefined;
+  }
+  return open.at(-1);
+}
+
 /** The expression with its code and its comments replaced, and its texts as they are. */
 export function replaced(
   expression: string,

@@ -1,7 +1,7 @@
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
 import { idOf } from "../kube/identity.ts";
 import { isHiddenFrom } from "../mesh/client-tls/hidden-clients.ts";
-import { tlsModeOf } from "../mesh/client-tls/client-tls.ts";
+import { sentByAuto, tlsModeOf } from "../mesh/client-tls/client-tls.ts";
 import { policiesOf, policyRulesFor } from "../mesh/traffic/policy-rules.ts";
 import type { Workload } from "../mesh/membership/workloads.ts";
 import { readers } from "../mesh/membership/control-plane.ts";
@@ -81,7 +81,7 @@ interface Served {
 /** What clients send to a host without settings for TLS. Proxies start no mTLS to hosts outside (pilot/pkg/networking/core/cluster_tls.go). */
 function withoutSettings(isExternal: boolean, autoMtls: boolean): string {
   if (isExternal) return "no TLS is added, because the host is outside of the mesh";
-  return autoMtls ? "mTLS if the server supports it" : "plaintext, because auto mTLS is disabled";
+  return sentByAuto(autoMtls);
 }
 
 function usedLine(

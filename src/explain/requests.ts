@@ -1,5 +1,5 @@
 import { idOf } from "../kube/identity.ts";
-import type { ClientTls, Fit } from "../mesh/client-tls/client-tls.ts";
+import { type ClientTls, type Fit, sentByAuto } from "../mesh/client-tls/client-tls.ts";
 import { anyPort } from "../mesh/client-tls/destinations.ts";
 import type { Request, RequestAnswer, RequestOutcome } from "../mesh/client-tls/requests.ts";
 import type { Sender } from "../mesh/membership/clients.ts";
@@ -14,7 +14,7 @@ const fits: Readonly<Record<Fit, string>> = {
   refused: "refused",
 };
 const sends: Readonly<Record<ClientTls, string>> = {
-  auto: "mTLS if the server supports it",
+  auto: sentByAuto(true),
   plaintext: "plaintext",
   tls: "their own TLS",
   mtls: "mTLS",
@@ -41,13 +41,13 @@ export function requestLine({ port, subset, answers }: Request): ExplanationLine
 }
 
 function shownAnswer(answer: RequestAnswer, isOne: boolean): string {
-  const { sender, labels, tls, outcomes } = answer;
+  const { sender, labels, tls, isAutoDisabled, outcomes } = answer;
   const shown = outcomes.map((outcome) =>
     outcomes.length === 1 ? shownOutcome(outcome) : `${shownOutcome(outcome)} at ${listed(outcome.workloads, 2)}`,
   );
   const which = labels === undefined ? "" : ` with ${formatLabels(labels) || "any labels"}`;
   const who = isOne ? "clients" : shownSenders[sender];
-  return `${shown.join(", ")} (${who}${which} send ${sends[tls]}${because(answer)})`;
+  return `${shown.join(", ")} (${who}${which} send ${isAutoDisabled ? sentByAuto(false) : sends[tls]}${because(answer)})`;
 }
 
 const shownOutcome = ({ fit, isTunnelled }: RequestOutcome): string =>

@@ -159,6 +159,8 @@ function missing(name: string, { properties }: Schema): string {
 function wrongType(type: string, found: unknown, schema: Schema): string {
   // kubectl reads YAML 1.1, in which off is false, and the API server would reject that value.
   if (found === false && schema.enum?.includes("off")) return 'YAML reads off without quotes as false; write "off"';
+  if (typeof found === "boolean" && schema.enum !== undefined)
+    return `expected one of ${schema.enum.join(", ")}, found ${found}`;
   const expected = listed(
     type.split(",").map((one) => nouns.get(one) ?? one),
     "or",

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { breakGlassOf } from "../../src/admission/break-glass.ts";
 import type { Decision } from "../../src/admission/review.ts";
+import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { Policies } from "../../src/policy/policies.ts";
+import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { MeshStore } from "../../src/view/store.ts";
 import type { RequestParts } from "./requests.ts";
 import { policiesOf, type Scene, validate, wishing } from "./wishing-rules.ts";
 
@@ -156,6 +160,23 @@ describe("break glass", () => {
     assert.equal(validate({ object: wishing({}, glass) }, { spec }).warnings.length, 1);
     const met = { oldObject: wishing({}, glass), object: wishing({}, { ...glass, other: "1" }) };
     assert.deepEqual(validate(met, { spec }).warnings, []);
+  });
+
+  test("on an object that is deleted it has no effect, which a denial says", () => {
+    const of = (old: AnyObject) =>
+      breakGlassOf(
+        { object: undefined, old },
+        new MeshStore(defaultMeshSettings),
+        { operation: "DELETE", user: "alice", groups: ["sre"], fieldManager: "" },
+        { mayBreakGlass: () => true },
+      );
+    const service = (annotations: object) =>
+      readObject("Service", { metadata: { name: "web", namespace: "shop", annotations } });
+    assert.deepEqual(of(service(glass)), {
+      refused: "meshward.io/break-glass has no effect on an object that is deleted: set it on its Namespace",
+      isNew: false,
+    });
+    assert.equal(of(service({})), undefined);
   });
 
   test("without a reason it does not count", () => {

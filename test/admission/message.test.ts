@@ -132,6 +132,8 @@ describe("a warning", () => {
   });
 
   test("what does not fit stands on lines of their own, each with the object", () => {
+    const [asking] = warningLines(ruling({ ...weights, at: [], message: 'No "a"; did you mean "b"?' }), changed);
+    assert.match(asking ?? "", /did you mean "b"\? Fix: /);
     assert.deepEqual(warningLines(ruling({ ...weights, at: [], fix: "f".repeat(200) }), changed), [
       "VirtualService payments/shop: [virtual-service-weights-not-100] Weights sum to 110, not to 100: 90 + 20 = 110",
       `VirtualService payments/shop: [virtual-service-weights-not-100] Fix: ${"f".repeat(200)}`,

@@ -74,6 +74,9 @@ describe("what cannot be read", () => {
   for (const [text, error, line] of [
     ["1 +", /syntax error/, 1],
     ["[1,\n 2 3]", /syntax error: it cannot be read from/, 2],
+    ["object.metadata.name.startsWith(", /"\.startsWith\(" on; \( is not closed at the end/, 1],
+    ["f(')'", /\( is not closed at the end/, 1],
+    ["a)", /from "\)" on$/, 1],
     ["", /syntax error|empty/, 1],
     ["object.?spec", /optional fields .* are not supported/, 1],
     ["(".repeat(300) + "1" + ")".repeat(300), /nested more than 200 levels/, 1],

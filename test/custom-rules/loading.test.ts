@@ -105,6 +105,7 @@ describe("what is wrong with a rule is said with its place", () => {
       'kinds: [VirtualService], expression: \'request.operation in ["DELETE", "CONNECT"]\'',
       /rules of policies are not asked about deletions/,
     ],
+    ['kinds: [VirtualService], expression: \'request.operation in ["CREATE", "DELET"]\'', /"DELET" is always one of/],
     ["kinds: [VirtualService], expression: '\"DELETE\" == request.operation'", /not asked about deletions/],
     ["kinds: [Deployment], expression: 'mesh.mtls(object) == \"\"'", /there is no function mesh\.mtls\(\)/],
     ["kinds: [Deployment], expression: 'request.user == \"\"'", /request has no field user/],
@@ -127,6 +128,11 @@ describe("what is wrong with a rule is said with its place", () => {
     ["kinds: [Deployment], expression: 'variables.x'", /there is no variable variables/],
   ] as const)
     test(fields.slice(0, 100), () => assert.match(errorsOf(policyWith(fields)).join("\n"), message));
+
+  test("a list of operations may name deletions beside an operation that rules are asked about", () => {
+    const all = `request.operation in ["CREATE", "UPDATE", "DELETE"]`;
+    assert.deepEqual(errorsOf(policyWith(`kinds: [Service], expression: '${all}'`)), []);
+  });
 
   test("what is wrong with the document besides hides no problem of an expression", () => {
     const rule = (id: string, expression: string, more = "") =>
@@ -151,7 +157,7 @@ describe("what is wrong with a rule is said with its place", () => {
         "spec.customRules[1].mode",
         "spec.customRules[2].id: b is in spec.customRules[1] already; rename one of the two",
         "spec.customRules[3]",
-        'spec.customRules[4].expression: syntax error: it cannot be read from "(" on (line 1, column 5 of the expression)',
+        'spec.customRules[4].expression: syntax error: it cannot be read from "(" on; ( is not closed at the end (line 1, column 5 of the expression)',
       ],
     );
     assert.match(errorsOf(document("own", "{modus: x, customRules: {}}")).join("\n"), /customRules: expected a list/);

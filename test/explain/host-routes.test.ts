@@ -566,3 +566,37 @@ test("to a host outside of the mesh, proxies start only the TLS that a Destinati
     "No DestinationRule is used: mTLS if the server supports it, no subsets",
   ]);
 });
+
+test("without auto mTLS, clients send plaintext", () => {
+  const objects = [
+    readObject("Namespace", {
+      kind: "Namespace",
+      metadata: { name: "shop", labels: { "istio-injection": "enabled" } },
+    }),
+    readObject("Service", {
+      kind: "Service",
+      metadata: { name: "cart", namespace: "shop" },
+      spec: { selector: { app: "cart" }, ports: [{ port: 80 }] },
+    }),
+    readObject("Workload", {
+      kind: "Deployment",
+      metadata: { name: "cart", namespace: "shop" },
+      spec: { template: { metadata: { labels: { app: "cart" } } } },
+    }),
+    readObject("PeerAuthentication", {
+      metadata: { name: "default", namespace: "shop" },
+      spec: { mtls: { mode: "STRICT" } },
+    }),
+  ];
+  const config = (auto: boolean) =>
+    readObject("MeshConfig", {
+      kind: "ConfigMap",
+      metadata: { name: "istio", namespace: "istio-system" },
+      data: { mesh: `enableAutoMtls: ${auto}` },
+    });
+  const shown = (auto: boolean) => explained(host, "shop", [...objects, config(auto)], "request");
+  assert.deepEqual(shown(false), [
+    "A request to port 80: refused (clients send plaintext, because auto mTLS is disabled)",
+  ]);
+  assert.deepEqual(shown(true), ["A request to port 80: mTLS (clients send mTLS if the server supports it)"]);
+});

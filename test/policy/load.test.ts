@@ -92,6 +92,7 @@ const brokenPolicies: readonly (readonly [spec: string, ...messages: string[]])[
     '{rules: [{id: "*", mode: dney}]}',
     'spec.rules[0].mode: expected one of deny, warn, audit, off, found "dney"; did you mean "deny"?',
   ],
+  ['{rules: [{id: "*", mode: true}]}', "spec.rules[0].mode: expected one of deny, warn, audit, off, found true"],
   ['{rules: [{id: "*", mode: false}]}', 'spec.rules[0].mode: YAML reads off without quotes as false; write "off"'],
   [
     '{rules: [{id: "*", mode: block, existing: audit}]}',

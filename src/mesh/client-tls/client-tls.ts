@@ -32,6 +32,8 @@ export interface ClientTlsChoice {
   readonly policy?: BackendTlsPolicy;
   /** The name that the setting asks for in TLS; undefined: it sets none. */
   readonly sni?: string;
+  /** With `auto`: every server counts as one with a proxy that supports mTLS, whatever mode it has, or whether it has one. */
+  readonly isSupportTaken?: true;
   /** Connections begin with a header of the PROXY protocol, in front of TLS, too. */
   readonly beginsWithProxyHeader?: true;
 }
@@ -92,11 +94,23 @@ function withoutHeader(
   return endpoint === undefined ? nobody : withoutCluster(sentBy(endpoint, place, true), place);
 }
 
-/** The cluster has no TLS context that matches the endpoints' setting, so they get auto mTLS or plaintext. */
-const withoutCluster = (choice: ClientTlsChoice, place: Said["place"]): ClientTlsChoice =>
-  choice.tls === "auto" || choice.tls === "mtls"
-    ? { ...choice, tls: "auto" }
-    : { ...place, ...choice, tls: "plaintext", lost: "no tls at this port" };
+/**
+ * The cluster has no TLS context that matches the endpoints' setting, so they get auto mTLS or plaintext. ISTIO_MUTUAL marks all endpoints
+ * as such that support auto mTLS (mtls_checker.go checkMtlsEnabled).
+ */
+function withoutCluster(choice: ClientTlsChoice, place: Said["place"]): ClientTlsChoice {
+  if (choice.tls === "auto") return choice;
+  if (choice.tls === "mtls") return { ...choice, tls: "auto", isSupportTaken: true };
+  return { ...place, ...choice, tls: "plaintext", lost: "no tls at this port" };
+}
+
+/** What a client that leaves it to auto mTLS sends, in words. */
+export const sentByAuto = (isUsed: boolean): string =>
+  isUsed ? "mTLS if the server supports it" : "plaintext, because auto mTLS is disabled";
+
+/** What a client sends to servers for which it uses auto mTLS, or does not (disabledAutoMtls). */
+export const withAutoMtls = (choice: ClientTlsChoice, isUsed: boolean): ClientTlsChoice =>
+  isUsed && choice.isSupportTaken === true ? { ...choice, tls: "mtls" } : choice;
 
 /** A block without a mode means DISABLE, the first value of the enum (Istio networking/v1alpha3 ClientTLSSettings). */
 export const tlsModeOf = ({ mode }: Pick<Tls, "mode">): string => mode || "DISABLE";

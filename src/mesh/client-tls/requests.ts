@@ -17,7 +17,7 @@ import type { BackendTlsPolicy } from "../traffic/backend-tls-policies.ts";
 import { hostIn } from "../traffic/host-definition.ts";
 import { isHiddenFrom } from "./hidden-clients.ts";
 import { policyRulesFor } from "../traffic/policy-rules.ts";
-import { type ClientTls, clientTlsOf, type Fit, fitOf } from "./client-tls.ts";
+import { type ClientTls, clientTlsOf, type Fit, fitOf, withAutoMtls } from "./client-tls.ts";
 
 type Subset = DestinationRule["spec"]["subsets"][number];
 
@@ -33,6 +33,8 @@ export interface RequestAnswer {
   readonly policy?: BackendTlsPolicy;
   /** Set if auto mTLS is not used, because this policy sets mode DISABLE for the namespace of the service. */
   readonly disabledBy?: PeerAuthentication;
+  /** Set if auto mTLS, to which the clients leave it, is disabled in the mesh config. */
+  readonly isAutoDisabled?: true;
   /** Set if Sidecars hide the host from these clients, whose requests go past the mesh therefore. */
   readonly isHidden?: true;
   /** One entry for each result, in the order of the workloads; never empty. */
@@ -75,6 +77,7 @@ export function requestsTo(
   const rules = [...made, ...destinationRulesOfHost(host, mesh)];
   const used = usedDestinationRules(destination, rules, mesh.settings);
   const disabledBy = disabledAutoMtls(backend.namespace, mesh);
+  const isAuto = mesh.settings.autoMtls && disabledBy === undefined;
   const isHidden = used.some((one) => one && isHiddenFrom(client, one, backend.namespace.metadata.name, mesh));
   const call = {
     isHidden,
@@ -83,6 +86,7 @@ export function requestsTo(
     servers,
     backend,
     disabledBy,
+    isAuto,
   };
   const ports = backend.ports.length > 0 ? backend.ports : [anyPort];
   return ports.flatMap((port) => requestsAt(port, call, mesh));
@@ -111,12 +115,14 @@ interface Call {
   readonly servers: readonly Server[];
   readonly backend: Backend;
   readonly disabledBy: PeerAuthentication | undefined;
+  /** Whether proxies use auto mTLS. */
+  readonly isAuto: boolean;
 }
 
 function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
   const answersOf = (sent: readonly Sent[], servers: readonly Server[]) =>
     sent
-      .map((said) => withoutAutoMtls(said, call))
+      .map((said) => withoutAutoMtls(said, call, mesh.settings.autoMtls))
       .map((one) => ({ ...one, outcomes: outcomesOf(one, port, { ...call, servers }, mesh.settings.autoMtls) }));
   const whole = sentTo(port, call);
   const ofSubsets = sentToSubsets(port, call).map(({ subset, sent }) => {
@@ -128,25 +134,33 @@ function requestsAt(port: number, call: Call, mesh: Mesh): readonly Request[] {
 
 type Sent = Omit<RequestAnswer, "outcomes">;
 
-const withoutAutoMtls = (sent: Sent, { disabledBy }: Call): Sent =>
-  disabledBy === undefined || sent.tls !== "auto" || sent.sender === "ztunnel"
-    ? sent
-    : { ...sent, tls: "plaintext", rule: undefined, disabledBy };
+function withoutAutoMtls(sent: Sent, { disabledBy }: Call, autoMtls: boolean): Sent {
+  if (sent.tls !== "auto" || sent.sender === "ztunnel") return sent;
+  if (disabledBy !== undefined) return { ...sent, tls: "plaintext", rule: undefined, disabledBy };
+  return autoMtls ? sent : { ...sent, isAutoDisabled: true };
+}
 
 /** Each type of client once; those with proxies once for each setting in their DestinationRules. */
-function sentTo(port: number, { senders, used, isHidden }: Call): readonly Sent[] {
+function sentTo(port: number, { senders, used, isHidden, isAuto }: Call): readonly Sent[] {
   const none = { labels: undefined, rule: undefined };
   const sender = proxyAmong(senders);
   return [
-    ...(sender === undefined || isHidden ? [] : distinct(used.map((merged) => sentBy(sender, merged, port)))),
+    ...(sender === undefined || isHidden
+      ? []
+      : distinct(used.map((merged) => sentBy({ sender, isAuto }, merged, port)))),
     ...(sender !== undefined && isHidden ? [{ ...none, sender, tls: "plaintext", isHidden } as const] : []),
     ...(senders.has("ztunnel") ? [{ ...none, sender: "ztunnel", tls: "auto" } as const] : []),
     ...(senders.has("nothing") ? [{ ...none, sender: "nothing", tls: "plaintext" } as const] : []),
   ];
 }
 
-function sentBy(sender: Sender, merged: MergedDestinationRule | undefined, port: number, subset?: Subset): Sent {
-  const { tls, rule, policy } = clientTlsOf(merged, port, subset);
+function sentBy(
+  { sender, isAuto }: { readonly sender: Sender; readonly isAuto: boolean },
+  merged: MergedDestinationRule | undefined,
+  port: number,
+  subset?: Subset,
+): Sent {
+  const { tls, rule, policy } = withAutoMtls(clientTlsOf(merged, port, subset), isAuto);
   return { sender, labels: merged?.selector, tls, rule, ...(policy === undefined ? {} : { policy }) };
 }
 
@@ -165,14 +179,15 @@ function distinct(sent: readonly Sent[]): readonly Sent[] {
 /** The subsets whose own traffic policy changes the TLS of proxies. */
 function sentToSubsets(
   port: number,
-  { senders, used, isHidden }: Call,
+  { senders, used, isHidden, isAuto }: Call,
 ): readonly { readonly subset: Subset; readonly sent: readonly Sent[] }[] {
   const sender = proxyAmong(senders);
   if (sender === undefined || isHidden) return [];
   return used.flatMap((merged) =>
     (merged?.subsets ?? []).flatMap((subset) => {
       if (subset.trafficPolicy === undefined) return [];
-      const [own, whole] = [sentBy(sender, merged, port, subset), sentBy(sender, merged, port)];
+      const client = { sender, isAuto };
+      const [own, whole] = [sentBy(client, merged, port, subset), sentBy(client, merged, port)];
       return own.tls === whole.tls && own.rule === whole.rule ? [] : [{ subset, sent: [own] }];
     }),
   );

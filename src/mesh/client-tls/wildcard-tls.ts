@@ -2,13 +2,13 @@ import { keyOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { fact, index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation, setting } from "../../view/view.ts";
 import { clientProxies } from "../membership/clients.ts";
 import { readers } from "../membership/control-plane.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { workloadsByLabels } from "../membership/captured.ts";
 import type { Workload } from "../membership/workloads.ts";
-import { mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
+import { disabledAutoMtls, mtlsOf, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { sidecarsOfPassing } from "../traffic/bound-ports.ts";
 import { rulesReadByEach } from "../traffic/destination-rule-lookup.ts";
 import type { RulesOverHost } from "../traffic/destination-rules-of-host.ts";
@@ -16,7 +16,7 @@ import { hasOwnClients, namespaceOfClientRule } from "../traffic/destination-rul
 import { type DestinationRule, hostOfRule } from "../traffic/destination-rules.ts";
 import { isWildcard } from "../traffic/hosts.ts";
 import { Servers } from "./arrivals.ts";
-import { clientTlsOf, portsApart } from "./client-tls.ts";
+import { clientTlsOf, portsApart, withAutoMtls } from "./client-tls.ts";
 import {
   type Destination,
   namespaceAndAll,
@@ -71,6 +71,7 @@ const reads = [
   readers,
   clientProxies,
   namespaceOfClientRule,
+  setting("autoMtls"),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -176,8 +177,9 @@ function* refusedBy(
   if (!setsTls(used.trafficPolicy)) return;
   const named = portsApart(used.trafficPolicy);
   side.mesh.visited(1 + named.size);
+  const isAuto = side.mesh.settings.autoMtls && disabledAutoMtls(side.namespace, side.mesh) === undefined;
   for (const { port, key, isAsked } of portsIn(named)) {
-    const { rule, at, tls: sent } = clientTlsOf(used, port);
+    const { rule, at, tls: sent } = withAutoMtls(clientTlsOf(used, port), isAuto);
     const tls = kinds.find((kind) => sentFor[kind] === sent);
     if (tls === undefined || rule === undefined || at === undefined || !isUsed(use, rule, side)) continue;
     const refused = isWildcard(hostOfRule(rule, side.mesh.settings)) ? refusing.at(tls, key, isAsked) : [];

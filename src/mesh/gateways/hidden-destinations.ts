@@ -1,6 +1,6 @@
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
-import { serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { isRoutedFrom, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { commonNamespaces, everyNamespace, includesNamespace, visibleTo } from "../traffic/export-to.ts";
 import type { RegisteredHost } from "../traffic/registry.ts";
 import {
@@ -41,7 +41,7 @@ export function hiddenFrom(
   if (isHiddenFromAll(virtualService, defined, mesh.settings)) return { from: "everyone", namespace };
   const without = gatewayWithout(virtualService, traffic, defined, mesh);
   if (without !== undefined) return { from: "gateway", namespace: without };
-  if (isSeenFrom(namespace, defined, mesh.settings) || !isUsedInOwnNamespace(virtualService, traffic, mesh))
+  if (isReachedFrom(namespace, defined, mesh.settings) || !isUsedInOwnNamespace(virtualService, traffic, mesh))
     return undefined;
   return { from: "sidecars", namespace };
 }
@@ -50,8 +50,12 @@ const isSeenByAll = ({ definitions }: Defined, settings: MeshSettings): boolean 
   definitions.some((one) => serviceVisibleTo(one, settings).has(everyNamespace));
 
 /** Whether something that defines a host is exported to a namespace. */
-export const isSeenFrom = (namespace: string, { definitions }: Defined, settings: MeshSettings): boolean =>
+const isSeenFrom = (namespace: string, { definitions }: Defined, settings: MeshSettings): boolean =>
   definitions.some((one) => includesNamespace(serviceVisibleTo(one, settings), namespace));
+
+/** Whether a route of sidecars in a namespace reaches something that defines a host. */
+export const isReachedFrom = (namespace: string, { definitions }: Defined, settings: MeshSettings): boolean =>
+  definitions.some((one) => isRoutedFrom(namespace, one, settings));
 
 /** Which pods serve a gateway is not always known. */
 function isHiddenFromAll(
@@ -63,7 +67,11 @@ function isHiddenFromAll(
   const clients = visibleTo(spec.exportTo, metadata.namespace, settings.defaultVirtualServiceExportTo);
   return (
     clients.size > 0 &&
-    definitions.every((one) => commonNamespaces(clients, serviceVisibleTo(one, settings)).size === 0)
+    definitions.every(
+      (one) =>
+        commonNamespaces(clients, serviceVisibleTo(one, settings)).size === 0 &&
+        !(includesNamespace(clients, one.metadata.namespace) && isRoutedFrom(one.metadata.namespace, one, settings)),
+    )
   );
 }
 

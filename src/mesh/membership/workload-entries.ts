@@ -1,5 +1,5 @@
 import { type ObjectOf, readObject, type Labels } from "../../kube/object.ts";
-import { index, relation } from "../../view/view.ts";
+import { index, type MeshView, relation } from "../../view/view.ts";
 import { namespaceByName } from "../objects/indexes.ts";
 import { isAddress } from "../objects/ip-address.ts";
 import { keysOfLabels } from "../objects/label-keys.ts";
@@ -26,6 +26,22 @@ export const labelsOfWorkloadEntry = ({ metadata, spec }: WorkloadEntry): Labels
  */
 export const isOnlyForDns = ({ spec: { address = "" } }: WorkloadEntry): boolean =>
   address !== "" && !isAddress(address);
+
+const withEndpoint = new WeakMap<readonly object[], boolean>();
+
+/**
+ * Whether one of what a selector selects is an endpoint, also where DNS finds none. `isNone`: those that are only for DNS. Many selectors
+ * select the same list, for which the answer is kept.
+ */
+export function hasEndpoint<T extends object>(all: readonly T[], isNone: (one: T) => boolean, mesh: MeshView): boolean {
+  let found = withEndpoint.get(all);
+  if (found === undefined) {
+    const first = all.findIndex((one) => !isNone(one));
+    mesh.visited(first < 0 ? all.length : first + 1);
+    withEndpoint.set(all, (found = first >= 0));
+  }
+  return found;
+}
 
 type WorkloadGroup = ObjectOf<"WorkloadGroup">;
 

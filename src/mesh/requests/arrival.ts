@@ -46,6 +46,8 @@ export interface Named {
   readonly name?: string;
   /** Why the client has nothing for the host; undefined: it may have something. */
   readonly missing?: string;
+  /** Whether a route names the destination, so that a sidecar has it for this. */
+  readonly isRouted?: boolean;
   /** The VirtualService of the route. */
   readonly by?: VirtualService | undefined;
 }

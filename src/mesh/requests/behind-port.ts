@@ -1,11 +1,13 @@
-import type { MeshView } from "../../view/view.ts";
-import type { ClientTlsChoice } from "../client-tls/client-tls.ts";
+import { type MeshView, setting } from "../../view/view.ts";
+import { type ClientTlsChoice, withAutoMtls } from "../client-tls/client-tls.ts";
 import { portsOf } from "../membership/target-ports.ts";
 import { captured } from "../membership/captured.ts";
 import type { Namespace } from "../membership/namespaces.ts";
+import { readers } from "../membership/control-plane.ts";
 import { portByNumber } from "../membership/service-protocol.ts";
 import { isHeadless, selectsWorkload, type Service } from "../membership/services.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
+import { disabledAutoMtls, peerAuthenticationsOfNamespace } from "../mtls/effective-mtls.ts";
 import { formatLabels, selects } from "../objects/selectors.ts";
 import type { Definition } from "../traffic/definition-choice.ts";
 import { isLookedUpWhole } from "../traffic/service-entry-hosts.ts";
@@ -23,6 +25,9 @@ export const behindPortReads = [
   ...endpointReads,
   ...ingressReads,
   ...waypointHopReads,
+  peerAuthenticationsOfNamespace,
+  readers,
+  setting("autoMtls"),
 ] as const;
 type View = MeshView<(typeof behindPortReads)[number]>;
 
@@ -49,7 +54,25 @@ export class BehindPort {
 
   /** `name`: by which the client has its configuration for the host. */
   arrivalAt(sent: Sent, name: string): Arrival {
-    return this.#atWaypoint(sent, name) ?? this.#behindPort(sent, name);
+    const { object, namespace } = sent;
+    const tls = this.#isAutoMtlsTo(object) ? this.#withAutoMtls(sent.tls, namespace) : sent.tls;
+    const next = { ...sent, tls };
+    return this.#atWaypoint(next, name) ?? this.#behindPort(next, name);
+  }
+
+  /**
+   * There is no auto mTLS to what is outside the mesh, and where the client chooses the address it depends on all endpoints (Istio
+   * pilot/pkg/networking/core/cluster_tls.go buildUpstreamTLSSettings).
+   */
+  #isAutoMtlsTo(object: Definition): boolean {
+    if (this.#isWaypoint) return false;
+    if (object.kind === "Service") return !isHeadless(object);
+    return object.spec.location === "MESH_INTERNAL" && !isByAddress(object);
+  }
+
+  #withAutoMtls(tls: ClientTlsChoice, namespace: Namespace): ClientTlsChoice {
+    if (tls.isSupportTaken !== true || !this.#mesh.settings.autoMtls) return tls;
+    return withAutoMtls(tls, disabledAutoMtls(namespace, this.#mesh) === undefined);
   }
 
   #behindPort({ object, ...sent }: Sent, name: string): Arrival {
@@ -70,7 +93,7 @@ export class BehindPort {
   #arrivalAtEndpoints({ of, object, namespace, labels, tls }: Sent<ServiceEntry>, name: string): Arrival {
     if (this.#isLookedUpWhole(object, name))
       return unknown(of, `ztunnel has no waypoint for ${name}, and would ask DNS for this name itself`);
-    const finding = { name, port: of.port, labels, isGateway: this.#source.isGateway };
+    const finding = { name, port: of.port, labels, isGateway: this.#source.isGateway, isProxy: this.#isProxy };
     const found = endpointsOf(object, namespace, finding, this.#mesh);
     if (found.missing !== undefined)
       return found.isUnknown ? unknown(of, `${found.missing}, as far as is known`) : nowhere(of, found.missing);
@@ -106,7 +129,7 @@ export class BehindPort {
     if (tls.tls === "mtls" && this.#isWaypoint) return { ...tls, tls: "plaintext" };
     if (tls.tls !== "auto" || this.#source.sender !== "proxy") return tls;
     if (spec.location !== "MESH_INTERNAL") return { ...tls, tls: "plaintext" };
-    if ((spec.resolution || "NONE") !== "NONE" || this.#source.isGateway) return tls;
+    if (!isByAddress({ spec }) || this.#source.isGateway) return tls;
     return isAllInMesh ? tls : { ...tls, tls: "plaintext" };
   }
 
@@ -183,8 +206,13 @@ export class BehindPort {
     namespace: Namespace,
     of: Pick<Parameters<typeof machinesOfService>[2], "port" | "labels">,
   ) {
-    const isLeftOut = isHeadless(service) && this.#source.sender === "proxy";
-    return isLeftOut ? { pods: [], hasOthers: false } : machinesOfService(service, namespace, of, this.#mesh);
+    const isProxy = this.#isProxy;
+    if (isHeadless(service) && isProxy) return { pods: [], hasOthers: false };
+    return machinesOfService(service, namespace, { ...of, isProxy }, this.#mesh);
+  }
+
+  get #isProxy(): boolean {
+    return this.#source.sender === "proxy";
   }
 
   #proxiesOf(service: Service, namespace: Namespace): readonly Workload[] {
@@ -199,3 +227,6 @@ const targetOf = (service: Service, number: number): unknown => portByNumber(ser
 /** Whether no pod can have the labels of both. */
 const contradicts = (a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean =>
   Object.keys(b).some((key) => a[key] !== undefined && a[key] !== b[key]);
+
+/** Whether the client chooses the address of the endpoint. */
+const isByAddress = ({ spec }: Pick<ServiceEntry, "spec">): boolean => (spec.resolution || "NONE") === "NONE";

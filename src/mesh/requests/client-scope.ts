@@ -1,6 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import { type MeshView, setting } from "../../view/view.ts";
-import { type Definition, serviceVisibleTo } from "../traffic/definition-choice.ts";
+import { type Definition, isRoutedFrom, serviceVisibleTo } from "../traffic/definition-choice.ts";
 import { includesNamespace } from "../traffic/export-to.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
 import {
@@ -65,6 +65,12 @@ export class ClientScope {
   /** Why something is not visible to the client; undefined: it is. */
   keeps(definition: Definition): string | undefined {
     return this.sees(definition) ? undefined : `${idOf(definition)} is not exported to the namespace of these clients`;
+  }
+
+  /** The same of something to which a VirtualService routes. */
+  keepsRouted(definition: Definition): string | undefined {
+    const isOfSidecar = !this.#source.isGateway && isRoutedFrom(this.client, definition, this.#mesh.settings);
+    return isOfSidecar ? undefined : this.keeps(definition);
   }
 
   /** Why the proxy of the client does not know a host that is defined so, at a port or at all; undefined: it knows it. */

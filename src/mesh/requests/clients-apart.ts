@@ -23,12 +23,13 @@ export const namespacesOfVirtualService = relation(
   }),
   namespaceByName,
 );
-/** A Service and the namespaces that it is exported to, whose clients know it; none if all do. */
+/** A Service, its namespace and those that it is exported to, whose clients know it; none if all do. */
 export const namespacesThatSeeService = relation(
   "namespacesThatSeeService",
-  index("Service", (service, settings) =>
-    [...serviceVisibleTo(service, settings)].filter((name) => name !== everyNamespace),
-  ),
+  index("Service", (service, settings) => {
+    const seeing = serviceVisibleTo(service, settings);
+    return seeing.has(everyNamespace) ? [] : new Set([service.metadata.namespace, ...seeing]);
+  }),
   namespaceByName,
 );
 /** A ServiceEntry, its namespace, whose clients prefer it, and those that it is exported to, whose clients know it. */

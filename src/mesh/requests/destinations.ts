@@ -8,6 +8,7 @@ import { type ControlPlane, isReadBy } from "../objects/revision.ts";
 import { isAlias, serviceOfAlias } from "../traffic/aliased-hosts.ts";
 import {
   type Definition,
+  isOfNobody,
   namespaceOfEntry,
   serviceEntriesBesideService,
   serviceEntryByHost,
@@ -110,9 +111,19 @@ export class Destinations {
     }
     const doubt = doubtAbout(service, this.#mesh.related(serviceEntriesBesideService, service));
     if (namespace === undefined || doubt !== undefined) return unknown(of, doubt ?? "its namespace is not known");
-    const kept = this.scope.keeps(service);
-    if (kept !== undefined) return nowhere(of, kept);
+    const kept = this.#kept(service, named);
+    if (kept !== undefined) return this.#hasOwn(service, named) ? unknown(of, ofNobody) : nowhere(of, kept);
     return this.#arrivalAtPort({ of, object: service, namespace }, hostOfService(service, this.#mesh.settings.domain));
+  }
+
+  /** Whether a route leads to a Service of the client's own namespace that is exported to nobody. */
+  #hasOwn(service: Service, { isRouted }: Named): boolean {
+    const isOwn = service.metadata.namespace === this.scope.client && !this.#source.isGateway;
+    return isRouted === true && isOwn && isOfNobody(service);
+  }
+
+  #kept(definition: Definition, { isRouted }: Named): string | undefined {
+    return isRouted === true ? this.scope.keepsRouted(definition) : this.scope.keeps(definition);
   }
 
   /**
@@ -128,7 +139,7 @@ export class Destinations {
         `${idOf(alias)} stands for another alias, which routes do not follow`,
       );
     const objects = service === undefined ? entries : [service];
-    return this.arrivalAt({ ...named, host, objects, by: undefined });
+    return this.arrivalAt({ ...named, host, objects, isRouted: false, by: undefined });
   }
 
   /** What a route names is imported with the VirtualService. */
@@ -140,7 +151,7 @@ export class Destinations {
     const choice =
       name !== undefined && first !== undefined
         ? ({ kind: "defined", name, entry: first } as const)
-        : chosenEntry(to, this.#source, (_, entry) => this.scope.keeps(entry), settings);
+        : chosenEntry(to, this.#source, (_, entry) => this.#kept(entry, named), settings);
     if (choice.kind === "undecided") return unknown(destinationOf(named, first), choice.because);
     if (choice.kind !== "defined") return nowhere(destinationOf(named, first), choice.because);
     const of = destinationOf(named, choice.entry);
@@ -222,6 +233,8 @@ export class Destinations {
     return waypoint === undefined ? found?.ofSidecar(labels) : found?.ofGateway(waypoint);
   }
 }
+
+const ofNobody = "the Service is exported to nobody, and istiod may not know its endpoints";
 
 /** Why the pods behind a Service are not known; undefined: they are. */
 function doubtAbout(service: Service, entries: readonly ServiceEntry[]): string | undefined {

@@ -8,6 +8,7 @@ import type { Namespace } from "../membership/namespaces.ts";
 import { portByNumber } from "../membership/service-protocol.ts";
 import {
   hasProxy,
+  isOnlyForDns,
   labelsOfWorkloadEntry,
   type Machine,
   workloadEntriesOfNamespace,
@@ -42,6 +43,8 @@ export interface Finding {
   readonly labels: Readonly<Record<string, string>>;
   /** A gateway cannot pass requests on to the address that was asked for. */
   readonly isGateway: boolean;
+  /** Whether the client is a proxy, to which a host name is an address for ServiceEntries with DNS alone (isOnlyForDns). */
+  readonly isProxy: boolean;
 }
 
 type WorkloadEntry = ObjectOf<"WorkloadEntry">;
@@ -92,7 +95,7 @@ export const portAt = ({ name = "", targetPort, number = 0 }: Port, ports: Reado
   ports[name] || targetPort || number;
 
 /** Pods are those that every Service of the namespace could select, and gateways none of them. */
-function selected(entry: ServiceEntry, namespace: Namespace, { labels, at }: At, mesh: View): EntryEndpoints {
+function selected(entry: ServiceEntry, namespace: Namespace, { labels, at, isProxy }: At, mesh: View): EntryEndpoints {
   const selector = { ...entry.spec.workloadSelector?.labels };
   const isSelected = (own: Finding["labels"]) => selects(selector, own) && selects(labels, own);
   const pods = Object.keys(selector).some((key) => labels[key] !== undefined && labels[key] !== selector[key])
@@ -100,7 +103,8 @@ function selected(entry: ServiceEntry, namespace: Namespace, { labels, at }: At,
     : mesh.get(captured, namespace).workloads.selected({ ...selector, ...labels });
   const all = mesh.related(workloadEntriesOfNamespace, namespace);
   mesh.visited(all.length);
-  const machines = all.filter((one) => isSelected(labelsOfWorkloadEntry(one)));
+  const takesNames = !isProxy || dns.has(entry.spec.resolution || "NONE");
+  const machines = all.filter((one) => (takesNames || !isOnlyForDns(one)) && isSelected(labelsOfWorkloadEntry(one)));
   const proxied = machines.filter((one) => hasProxy(machineOf(one)));
   const found = [
     ...pods.map((workload) => ({ workload, port: portAt(at, {}) })),
@@ -148,7 +152,7 @@ function listed(entry: ServiceEntry, { labels, at }: At): EntryEndpoints {
 export function machinesOfService(
   service: ObjectOf<"Service">,
   namespace: Namespace,
-  { port, labels }: Pick<Finding, "port" | "labels">,
+  { port, labels, isProxy }: Pick<Finding, "port" | "labels" | "isProxy">,
   mesh: View,
 ): Pick<EntryEndpoints, "pods" | "hasOthers"> {
   const all = mesh.related(workloadEntriesOfNamespace, namespace);
@@ -156,6 +160,7 @@ export function machinesOfService(
   const at = portByNumber(service, port);
   const portOf = (one: WorkloadEntry): number | undefined => portOfService({ port, ...at }, one.spec.ports);
   const selected = all.filter((one) => {
+    if (isProxy && isOnlyForDns(one)) return false;
     const own = labelsOfWorkloadEntry(one);
     return selects(service.spec.selector, own) && selects(labels, own) && portOf(one) !== undefined;
   });

@@ -119,9 +119,21 @@ export class RouteDestinations {
       subset: subset || undefined,
       share: shareOf(weighted, { destinations: route.route }),
       objects,
+      isRouted: this.#isCollected(entry),
       by: objectsOf(entry).virtualService,
       ...(isHidden ? { missing: `${idOf(only)} has no port ${this.#to.port}, at which the route is` } : {}),
     };
+  }
+
+  /**
+   * Whether istiod looks for what a route names on behalf of the client: of several conditions, one without a namespace does not count
+   * beside one for another namespace (Istio pilot/pkg/model/push_context.go virtualServiceDestinationsFilteredBySourceNamespace).
+   */
+  #isCollected({ route, protocol }: Entry): boolean {
+    const named = new Set(
+      protocol === "http" ? route.match.flatMap(({ sourceNamespace }) => sourceNamespace || []) : [],
+    );
+    return named.size === 0 || named.has(this.#destinations.scope.client);
   }
 
   /** What defines a host that a VirtualService names. */

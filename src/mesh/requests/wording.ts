@@ -1,5 +1,6 @@
 import { idOf } from "../../kube/identity.ts";
 import type { AnyObject } from "../../kube/object.ts";
+import { sentByAuto } from "../client-tls/client-tls.ts";
 import { formatRequest, formatRule } from "../authorization/gain-wording.ts";
 import {
   type AuthorizationOutcome,
@@ -79,7 +80,7 @@ function reasonOf({ result, by, policies, because, at }: AuthorizationOutcome): 
 }
 
 const sent = {
-  auto: "mTLS if the server supports it",
+  auto: sentByAuto(true),
   plaintext: "plaintext",
   tls: "TLS of its own",
   mtls: "mTLS",
@@ -101,7 +102,7 @@ export function formatTransport({ to, result, tls, mode, rule, because }: Transp
  */
 function sentTo(mode: TransportOutcome["mode"], tls: TransportOutcome["tls"], because: string | undefined): string {
   if (tls !== "auto" || because !== undefined) return sent[tls];
-  return mode?.mode === "STRICT" ? "plaintext, because auto mTLS is disabled" : sent.mtls;
+  return mode?.mode === "STRICT" ? sentByAuto(false) : sent.mtls;
 }
 
 const leaving = {

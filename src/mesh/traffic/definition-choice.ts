@@ -26,6 +26,24 @@ export function serviceVisibleTo(object: Definition, settings: MeshSettings): Re
     visibility.set(object, (known = { settings, namespaces: computeVisibility(object, settings) }));
   return known.namespaces;
 }
+
+/**
+ * Whether sidecars of a namespace reach what defines a host by a VirtualService that routes there: if it is exported to them, or is in their
+ * own namespace, whatever it is exported to (Istio pilot/pkg/model/sidecar.go collectImportedServices). Of a Service with `~`, it is not
+ * sure (`isOfNobody`).
+ */
+export function isRoutedFrom(client: string, definition: Definition, settings: MeshSettings): boolean {
+  if (includesNamespace(serviceVisibleTo(definition, settings), client)) return true;
+  return definition.metadata.namespace === client && !isOfNobody(definition);
+}
+
+/**
+ * Whether a Service itself is exported to nobody. istiod pushes no changes of its endpoints then, so that the order of events says which of
+ * them it knows (Istio pilot/pkg/serviceregistry/kube/controller/endpointslice.go serviceNeedsPush, controller.go recomputeServiceForPod).
+ */
+export const isOfNobody = (definition: Definition): boolean =>
+  definition.kind === "Service" && exportToOf(definition).includes("~");
+
 const visibility = new WeakMap<
   Definition,
   { readonly settings: MeshSettings; readonly namespaces: ReadonlySet<string> }

@@ -1,7 +1,8 @@
 import { namespaceByName } from "../objects/indexes.ts";
 import type { Namespace } from "../membership/namespaces.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { serviceVisibleTo } from "./definition-choice.ts";
+import { type Definition, isRoutedFrom, serviceVisibleTo } from "./definition-choice.ts";
 import { everyNamespace, includesNamespace } from "./export-to.ts";
 import { hostOwners, hostsForSidecars } from "./host-owners.ts";
 import { fullHost, isWildcard, namespaceOfHost } from "./hosts.ts";
@@ -62,6 +63,9 @@ const readsOfRoutes = [
   ...[hostOwners, registeredHost, subsetsOfHost],
 ] as const;
 
+const isVisible = (one: Definition, namespace: string, settings: MeshSettings): boolean =>
+  includesNamespace(serviceVisibleTo(one, settings), namespace);
+
 /** Which routes sidecars of a namespace follow with one Sidecar or another. Routes of HTTP alone. */
 class SidecarRoutes {
   readonly #namespace: Namespace;
@@ -109,13 +113,14 @@ class SidecarRoutes {
     const { name } = this.#namespace.metadata;
     const owner = namespaceOfHost(host, settings.domain);
     const isImported = sidecar === undefined || egressOf(sidecar, name).importsService(host, owner ?? "");
-    return owner !== undefined && isImported && this.#sees(this.#mesh.get(registeredHost, host)) === true;
+    const { definitions } = this.#mesh.get(registeredHost, host);
+    return owner !== undefined && isImported && definitions.some((one) => isVisible(one, name, settings));
   }
 
   /** Undefined: not all kinds are known that could define the host, or istiod may create a Service for it. */
-  #sees({ definitions, mayBeGenerated }: RegisteredHost): boolean | undefined {
+  #isReached({ definitions, mayBeGenerated }: RegisteredHost): boolean | undefined {
     const { name } = this.#namespace.metadata;
-    if (definitions.some((one) => includesNamespace(serviceVisibleTo(one, this.#mesh.settings), name))) return true;
+    if (definitions.some((one) => isRoutedFrom(name, one, this.#mesh.settings))) return true;
     if (mayBeGenerated) return undefined;
     return this.#mesh.knows("Service") && this.#mesh.knows("ServiceEntry") ? false : undefined;
   }
@@ -150,7 +155,7 @@ class SidecarRoutes {
     if (!isLookedUp(host)) return undefined;
     const registered = this.#mesh.get(registeredHost, host);
     if (registered.alias !== undefined) return undefined;
-    const isSeen = this.#sees(registered) !== false;
+    const isSeen = this.#isReached(registered) !== false;
     const without = destination.subset ? this.#without(host, destination.subset) : undefined;
     return isSeen && without === undefined ? undefined : { traffic, host, registered, isSeen, without };
   }

@@ -15,7 +15,7 @@ import { readers } from "../../mesh/membership/control-plane.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { podsNearService, type Service } from "../../mesh/membership/services.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
-import { mtlsOf, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
+import { disabledAutoMtls, mtlsOf, peerAuthenticationsOfNamespace } from "../../mesh/mtls/effective-mtls.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import type { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -23,7 +23,7 @@ import { sidecarsOfPassing } from "../../mesh/traffic/bound-ports.ts";
 import { servicesOfDestinationRule } from "../../mesh/traffic/destination-rule-services.ts";
 import { type DestinationRule, hostOfRule } from "../../mesh/traffic/destination-rules.ts";
 import { namespaceOfHost } from "../../mesh/traffic/hosts.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { index, type MeshView, relation, setting } from "../../view/view.ts";
 
 /** A DestinationRule that sets TLS, and the namespace of its host: over the Services, a change would reach all of them. */
 const namespaceOfTlsHost = relation(
@@ -44,6 +44,7 @@ const reads = [
   sidecarsOfPassing,
   refusedByWildcards,
   ...readsRefusedAtGateways,
+  setting("autoMtls"),
 ] as const;
 type View = MeshView<(typeof reads)[number]>;
 
@@ -89,7 +90,8 @@ export const destinationRuleTlsNotAccepted = defineRule({
 function* refusedBy(rule: DestinationRule, mesh: View): Iterable<Problem | undefined> {
   const [namespace] = mesh.related(namespaceOfTlsHost, rule);
   if (namespace === undefined) return;
-  const places = [...placesOf(rule)];
+  const isAuto = mesh.settings.autoMtls && disabledAutoMtls(namespace, mesh) === undefined;
+  const places = [...placesOf(rule, isAuto)];
   const host = hostOfRule(rule, mesh.settings);
   const named = new Set<Refusal>();
   for (const service of mesh.related(servicesOfDestinationRule, rule)) {
@@ -148,25 +150,34 @@ interface Place {
 
 type TlsSettings = NonNullable<NonNullable<TrafficPolicy>["tls"]>;
 
-/** An entry for a port replaces the other settings, also without tls (clientTlsOf). */
-function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule): Generator<Place, void> {
+/**
+ * An entry for a port replaces the other settings, also without tls, but with auto mTLS, ISTIO_MUTUAL still marks all workloads as such that
+ * support it at the port (clientTlsOf).
+ */
+function* placesOf({ spec: { trafficPolicy, subsets } }: DestinationRule, isAuto: boolean): Generator<Place, void> {
   const apart = subsets.flatMap(({ trafficPolicy: own, labels }) => (setsTls(own) ? [labels] : []));
-  yield* placesIn(trafficPolicy, ["spec", "trafficPolicy"], { name: undefined, subset: undefined, apart });
+  yield* placesIn(trafficPolicy, ["spec", "trafficPolicy"], { name: undefined, subset: undefined, apart }, isAuto);
   for (const [i, { name, trafficPolicy: own, labels }] of subsets.entries())
-    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { name, subset: labels, apart: [] });
+    yield* placesIn(own, ["spec", "subsets", i, "trafficPolicy"], { name, subset: labels, apart: [] }, isAuto);
 }
 const none: ReadonlySet<never> = new Set();
-const hasPlaces = (rule: DestinationRule): boolean => placesOf(rule).next().done === false;
+const hasPlaces = (rule: DestinationRule): boolean => placesOf(rule, false).next().done === false;
 
 type TrafficPolicy = DestinationRule["spec"]["trafficPolicy"];
 
 const setsTls = (policy: TrafficPolicy): boolean =>
   policy?.tls !== undefined || policy?.portLevelSettings.some(({ tls }) => tls !== undefined) === true;
 
-function* placesIn(policy: TrafficPolicy, at: Path, of: Pick<Place, "name" | "subset" | "apart">): Iterable<Place> {
+function* placesIn(
+  policy: TrafficPolicy,
+  at: Path,
+  of: Pick<Place, "name" | "subset" | "apart">,
+  isAuto: boolean,
+): Iterable<Place> {
   if (policy === undefined) return;
-  const except = new Set(policy.portLevelSettings.map(({ port }) => port?.number));
   const set = tlsSetBy(policy.tls);
+  const replacing = policy.portLevelSettings.filter(({ tls }) => tls !== undefined || set !== "mTLS" || !isAuto);
+  const except = new Set(replacing.map(({ port }) => port?.number));
   if (set !== undefined && policy.tls !== undefined)
     yield { at: [...at, "tls", "mode"], tls: set, said: policy.tls, port: undefined, except, ...of };
   for (const [i, { port, tls }] of policy.portLevelSettings.entries()) {

@@ -5,6 +5,7 @@ import { defineRule, type Problem } from "../../engine/rule.ts";
 import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
 import { mayGetRole, type Workload } from "../../mesh/membership/workloads.ts";
 import {
+  hasEndpoint,
   isOnlyForDns,
   labelsOfMachines,
   labelsOfWorkloadEntry,
@@ -114,23 +115,12 @@ function missingIn({ object, mesh }: Side): Missing | undefined {
   if (near === undefined) return undefined;
   const { selector } = object.spec;
   const selected = near.selected(selector);
-  if (hasEndpoint(selected, mesh)) return undefined;
+  if (hasEndpoint(selected, isNoEndpoint, mesh)) return undefined;
   if (mayGetRole(selector, (some) => near.selected(some), mesh)) return undefined;
   return { labels: formatLabels(selector), near: near.all.length, unusable: selected };
 }
 
-const withEndpoint = new WeakMap<readonly Endpoint[], boolean>();
-
-/** Whether one of them is an endpoint of Services. Many Services can select the same. */
-function hasEndpoint(all: readonly Endpoint[], mesh: View): boolean {
-  let found = withEndpoint.get(all);
-  if (found === undefined) {
-    const first = all.findIndex((one) => one.kind !== "WorkloadEntry" || !isOnlyForDns(one));
-    mesh.visited(first < 0 ? all.length : first + 1);
-    withEndpoint.set(all, (found = first >= 0));
-  }
-  return found;
-}
+const isNoEndpoint = (one: Endpoint): boolean => one.kind === "WorkloadEntry" && isOnlyForDns(one);
 
 /** What may be selected; undefined: that is not known. */
 function nearTo({ object, mesh }: Side): Labelled<Endpoint> | undefined {

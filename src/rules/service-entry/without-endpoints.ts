@@ -2,6 +2,7 @@ import { absent, absentHere } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import {
+  hasEndpoint,
   isOnlyForDns,
   labelsOfWorkloadEntry,
   labelsOfWorkloadGroup,
@@ -180,7 +181,7 @@ function unselecting(entry: ServiceEntry, mesh: View): Found | undefined {
   const near = mesh.get(nearServiceEntries, key);
   const selected = near.selected(labels);
   const isByDns = entry.spec.resolution?.startsWith("DNS") === true;
-  if (selected.length > 0 && (isByDns || hasEndpoint(selected, mesh))) return undefined;
+  if (selected.length > 0 && (isByDns || hasEndpoint(selected, isNoEndpoint, mesh))) return undefined;
   return { problem: unselected(entry, selected), isLikely: near.all.length > 0 };
 }
 
@@ -201,17 +202,6 @@ function unselected(entry: ServiceEntry, selected: readonly Selectable[]): Probl
   };
 }
 
-const withEndpoint = new WeakMap<readonly Selectable[], boolean>();
-
-/** Whether one of them is an endpoint without DNS. Many ServiceEntries can select the same. */
-function hasEndpoint(all: readonly Selectable[], mesh: View): boolean {
-  let found = withEndpoint.get(all);
-  if (found === undefined) {
-    const first = all.findIndex(({ onlyForDns }) => onlyForDns === undefined);
-    mesh.visited(first < 0 ? all.length : first + 1);
-    withEndpoint.set(all, (found = first >= 0));
-  }
-  return found;
-}
+const isNoEndpoint = ({ onlyForDns }: Selectable): boolean => onlyForDns !== undefined;
 
 const fixOfAddresses = "Write the IP addresses of the machines into the WorkloadEntries, or use resolution DNS.";

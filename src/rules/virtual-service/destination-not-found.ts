@@ -8,7 +8,7 @@ import {
   sidecarPortsOf,
 } from "../../mesh/gateways/arrival-ports.ts";
 import { isGenerated } from "../../mesh/gateways/attachment.ts";
-import { type Hidden, hiddenFrom, isSeenFrom } from "../../mesh/gateways/hidden-destinations.ts";
+import { type Hidden, hiddenFrom, isReachedFrom } from "../../mesh/gateways/hidden-destinations.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { fixOfAlias, type RoutedAlias, wrongOfAlias } from "../../mesh/traffic/aliased-hosts.ts";
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";
@@ -244,7 +244,7 @@ function destinationsAt(
   if (!isLookedUp(host)) return { host, registered: nothingRegistered, isPassedOver: true, isForeign: false, problems };
   const asked = { host, registered: mesh.get(registeredHost, host) };
   // The same mistake: virtual-service-subset-not-found says that the host is missing.
-  const isForeign = !isSeenFrom(metadata.namespace, asked.registered, mesh.settings);
+  const isForeign = !isReachedFrom(metadata.namespace, asked.registered, mesh.settings);
   return { ...asked, isPassedOver: isMissing(asked) && isWithoutSubset(host), isForeign, problems };
 }
 /** Whether requests reached a host that was defined: they did not if no DestinationRule defines the subset. */

@@ -4,7 +4,7 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { type Namespace, isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isAmbientNamespace } from "../../mesh/membership/capture.ts";
 import { isExternalName, isHeadless, type Service, servicesOfNamespace } from "../../mesh/membership/services.ts";
-import { hasProxy, labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
+import { hasProxy, isOnlyForDns, labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
 import { serviceEntriesOfNamespace } from "../../mesh/client-tls/destinations.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
@@ -25,11 +25,19 @@ const isSelecting = (service: Service): boolean =>
   !isExternalName(service) && Object.keys(service.spec.selector).length > 0;
 
 const ambient = "ambient";
+const ambientNamespace = index("Namespace", (namespace) => (isAmbientNamespace(namespace) ? [ambient] : []));
 /** A headless Service with a selector, and the ambient namespaces, of which ztunnel sends requests for it to WorkloadEntries. */
 const ambientNamespacesOfHeadless = relation(
   "ambientNamespacesOfHeadless",
   index("Service", (service) => (isHeadless(service) && isSelecting(service) ? [ambient] : [])),
-  index("Namespace", (namespace) => (isAmbientNamespace(namespace) ? [ambient] : [])),
+  ambientNamespace,
+  "identity",
+);
+/** A WorkloadEntry with a host name or a socket as its address, and the ambient namespaces, of which ztunnel takes it for an endpoint. */
+const ambientNamespacesOfHostNamed = relation(
+  "ambientNamespacesOfHostNamed",
+  index("WorkloadEntry", (entry, settings) => (isServed(entry, settings) && isOnlyForDns(entry) ? [ambient] : [])),
+  ambientNamespace,
   "identity",
 );
 
@@ -59,7 +67,14 @@ const selectorsOfNamespace = fact(
 const hasPortFor = (entry: ObjectOf<"WorkloadEntry">, one: Selecting): boolean =>
   one.kind === "ServiceEntry" || one.spec.ports.some((port) => portOfService(port, entry.spec.ports) !== undefined);
 
-const reads = [namespaceOfWorkloadEntry, selectorsOfNamespace] as const;
+const reads = [namespaceOfWorkloadEntry, selectorsOfNamespace, ambientNamespacesOfHostNamed] as const;
+type View = MeshView<(typeof reads)[number]>;
+
+/** Whether some proxies take the WorkloadEntry for an endpoint of what selects it: ztunnel does, whatever its address is (pilot/pkg/serviceregistry/ambient/workloads.go workloadEntryWorkloadBuilder). */
+const isEndpointOf = (entry: ObjectOf<"WorkloadEntry">, one: Selecting, mesh: View): boolean =>
+  !isOnlyForDns(entry) ||
+  (one.kind === "ServiceEntry" && one.spec.resolution?.startsWith("DNS") === true) ||
+  mesh.hasUnder(ambientNamespacesOfHostNamed, ambient);
 
 export const workloadEntryReceivesTraffic = defineRule({
   id: "workload-entry-receives-traffic",
@@ -78,7 +93,7 @@ export const workloadEntryReceivesTraffic = defineRule({
     seen: "A share of the requests is answered at the address of the WorkloadEntry, or fails there. `istioctl proxy-config endpoints` shows the address.",
     wayOut: "Delete the WorkloadEntry, or change its labels: clients drop the endpoint within seconds.",
     silentWhen:
-      "No Service and no ServiceEntry of its namespace selects its labels, or the ports of the Service lead to names that the WorkloadEntry has no ports for. Only headless Services select it, and no namespace is ambient: pods that are ambient by their own label alone are not looked for.",
+      "No Service and no ServiceEntry of its namespace selects its labels, or the ports of the Service lead to names that the WorkloadEntry has no ports for. Only headless Services select it, or its address is a host name and no ServiceEntry with resolution DNS selects it, and no namespace is ambient: pods that are ambient by their own label alone are not looked for.",
     page: "https://istio.io/latest/docs/reference/config/networking/workload-entry/",
   },
 
@@ -98,7 +113,7 @@ export const workloadEntryReceivesTraffic = defineRule({
 
 function receiving(
   entry: ObjectOf<"WorkloadEntry">,
-  mesh: MeshView<(typeof reads)[number]>,
+  mesh: View,
 ): { readonly problem: Problem; readonly isPlaintext: boolean } | undefined {
   const [namespace] = mesh.related(namespaceOfWorkloadEntry, entry);
   if (namespace === undefined || isTerminating(namespace)) return undefined;
@@ -107,7 +122,7 @@ function receiving(
     .get(selectorsOfNamespace, namespace)
     .selecting(labels)
     .flatMap(({ members }) => members)
-    .filter((one) => hasPortFor(entry, one))
+    .filter((one) => hasPortFor(entry, one) && isEndpointOf(entry, one, mesh))
     .toSorted(byId);
   if (first === undefined) return undefined;
   const address = entry.spec.address ?? "";

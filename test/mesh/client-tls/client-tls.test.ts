@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { readObject } from "../../../src/kube/object.ts";
-import { type ClientTls, clientTlsOf, fitOf, setsClientTls } from "../../../src/mesh/client-tls/client-tls.ts";
+import {
+  type ClientTls,
+  clientTlsOf,
+  fitOf,
+  setsClientTls,
+  withAutoMtls,
+} from "../../../src/mesh/client-tls/client-tls.ts";
 import type { MtlsMode } from "../../../src/mesh/mtls/peer-authentications.ts";
 import { destinationRulesFor } from "../../../src/mesh/traffic/destination-rule-lookup.ts";
 import { destinationRuleOf } from "../../../src/mesh/traffic/destination-rules-of-host.ts";
@@ -94,6 +100,20 @@ describe("what a client sends", () => {
   ];
   for (const [name, spec, tls, port, subset] of cases)
     test(name, () => assert.equal(sent(spec, port, subset).tls, tls));
+
+  test("an entry without tls under ISTIO_MUTUAL takes every server for one that supports auto mTLS", () => {
+    const whole = { ...tlsOf("ISTIO_MUTUAL"), ...entry(80, {}) };
+    const found = sent({ trafficPolicy: whole });
+    assert.equal(found.isSupportTaken, true);
+    assert.deepEqual([withAutoMtls(found, true).tls, withAutoMtls(found, false).tls], ["mtls", "auto"]);
+    const ofSubset = sent(
+      { trafficPolicy: tlsOf("ISTIO_MUTUAL"), subsets: [{ name: "v1", trafficPolicy: entry(80, {}) }] },
+      80,
+      "v1",
+    );
+    assert.equal(ofSubset.isSupportTaken, true);
+    assert.equal(sent({ trafficPolicy: entry(80, {}) }).isSupportTaken, undefined);
+  });
 
   test("a gateway may read credentials", () => {
     const spec = { trafficPolicy: tlsOf("SIMPLE", { credentialName: "c" }) };

@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { asked, meshOf, texts, told } from "./asked.ts";
 import {
+  ambientShop,
   authorizationPolicy,
   deployment,
   destinationRule,
   namespace,
   peerAuthentication,
   serviceEntry,
+  service,
   shop,
   sidecar,
   virtualService,
@@ -492,4 +494,20 @@ spec: { parentRefs: [{ ${of} }], rules: [${rules}] }
     const wild = serviceEntry("web/stripe", `hosts: ["*.stripe.com"]\n${port}`);
     assert.deepEqual(results(meshOf(shop + wild + closed), "web/client", "api.stripe.com:80"), ["accepted"]);
   });
+});
+
+test("a WorkloadEntry with a host name as its address is an endpoint of ServiceEntries with DNS alone, and of all for ztunnel", () => {
+  const machine = workloadEntry("shop/vm", "address: vm.example.com\nlabels: { app: vm }\nserviceAccount: vm");
+  const entry = (resolution: string) =>
+    serviceEntry(
+      "shop/e",
+      `hosts: [e.example.com]\naddresses: [192.0.2.9]\nports: [{ number: 80, name: http, protocol: HTTP }]\nresolution: ${resolution}\nlocation: MESH_INTERNAL\nworkloadSelector: { labels: { app: vm } }`,
+    );
+  const reached = (base: string, to: string, text: string): readonly string[] => [
+    ...new Set(asked(meshOf(base + service("shop", "vm") + machine + text), "web", to).map(({ result }) => result)),
+  ];
+  assert.deepEqual(reached(shop, "shop/vm:80", ""), ["nowhere"]);
+  assert.deepEqual(reached(shop, "e.example.com:80", entry("STATIC")), ["nowhere"]);
+  assert.ok(!reached(shop, "e.example.com:80", entry("DNS")).includes("nowhere"));
+  assert.ok(!reached(ambientShop, "shop/vm:80", "").includes("nowhere"));
 });
