@@ -28,6 +28,15 @@ export interface KnownInjector {
 /** What is known of the injectors, by the names of their revisions or tags. Those of which nothing is known are absent. */
 export type KnownInjectors = Readonly<Record<string, KnownInjector>>;
 
+/** The controllers of the GatewayClasses that are known, by the names of the classes. */
+export type GatewayControllers = Readonly<Record<string, string>>;
+
+/** What is known beside the control planes. */
+interface Known {
+  readonly injection: KnownInjectors;
+  readonly gatewayControllers: GatewayControllers;
+}
+
 /** The control planes of a mesh. */
 export interface ControlPlanes {
   /**
@@ -101,17 +110,17 @@ export function injectionPolicyOf({ config, malformed }: InjectorConfig): Inject
 const isZtunnel = ({ originKind, metadata: { namespace, name } }: ObjectOf<"Workload">): boolean =>
   originKind === ztunnel.originKind && namespace === ztunnel.namespace && name === ztunnel.name;
 
-/** Whether the settings depend on this object: a mesh config, an injector and its configuration, a revision tag, or ztunnel. */
+/** Whether the settings depend on this object: a mesh config, an injector and its configuration, a revision tag, a GatewayClass, or ztunnel. */
 export function decidesSettings(object: AnyObject): boolean {
   if (object.kind === "MeshConfig") return revisionOfConfig(object) !== undefined;
   if (object.kind === "InjectorConfig") return revisionOfInjectorConfig(object) !== undefined;
   if (object.kind === "AdmissionWebhook") return injectorOf(object) !== undefined;
-  return object.kind === "Workload" && isZtunnel(object);
+  return object.kind === "GatewayClass" || (object.kind === "Workload" && isZtunnel(object));
 }
 
 /** A mesh, as far as its settings need it. */
 interface Source {
-  all(kind: "MeshConfig" | "InjectorConfig" | "AdmissionWebhook"): Iterable<AnyObject>;
+  all(kind: "MeshConfig" | "InjectorConfig" | "AdmissionWebhook" | "GatewayClass"): Iterable<AnyObject>;
   find(kind: Kind, key: string): AnyObject | undefined;
 }
 
@@ -120,6 +129,7 @@ export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
   yield* mesh.all("MeshConfig");
   yield* mesh.all("InjectorConfig");
   yield* mesh.all("AdmissionWebhook");
+  yield* mesh.all("GatewayClass");
   const found = mesh.find("Workload", ztunnelKey);
   if (found !== undefined) yield found;
 }
@@ -127,8 +137,8 @@ export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
 /** The control planes, and the mesh config from which the other settings come. `base` is for what no object shows. */
 export function controlPlanesOf(
   objects: Iterable<AnyObject>,
-  base: ControlPlanes & { readonly injection: KnownInjectors },
-): ControlPlanes & { readonly injection: KnownInjectors; readonly config: MeshConfig | undefined } {
+  base: ControlPlanes & Known,
+): ControlPlanes & Known & { readonly config: MeshConfig | undefined } {
   const found = new Found(base);
   for (const object of objects) found.add(object);
   const { configs, injected, injectors, tags, ztunnelRevision } = found;
@@ -138,6 +148,7 @@ export function controlPlanesOf(
     configured: configs.size === 0 ? base.configured : [...configs.keys()].sort(),
     injectors: [...injectors].sort(),
     injection: { ...base.injection, ...sorted(found.injection) },
+    gatewayControllers: { ...base.gatewayControllers, ...sorted(found.gatewayControllers) },
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
@@ -149,6 +160,7 @@ class Found {
   readonly configs = new Map<string, MeshConfig>();
   readonly injected = new Set<string>();
   readonly injectors: Set<string>;
+  readonly gatewayControllers = new Map<string, string>();
   readonly #webhooks = new Map<string, readonly InjectorSelectors[]>();
   readonly #policies = new Map<string, InjectionPolicy>();
   readonly tags: Map<string, string>;
@@ -168,6 +180,12 @@ class Found {
       const [revision, policy] = [revisionOfInjectorConfig(object), injectionPolicyOf(object)];
       if (revision !== undefined && policy !== undefined) this.#policies.set(revision, policy);
     } else if (object.kind === "AdmissionWebhook") this.#addInjector(injectorOf(object), object);
+    else this.#addOther(object);
+  }
+
+  #addOther(object: AnyObject): void {
+    if (object.kind === "GatewayClass")
+      this.gatewayControllers.set(object.metadata.name, object.spec.controllerName ?? "");
     else if (object.kind === "Workload" && isZtunnel(object))
       this.ztunnelRevision = object.pod.annotations[revisionLabel] ?? "";
   }

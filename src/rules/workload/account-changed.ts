@@ -21,6 +21,7 @@ import {
   serviceAccountOf,
 } from "../../mesh/membership/gateways.ts";
 import { isOwned, owningGateway, type Workload } from "../../mesh/membership/workloads.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const policiesNaming = {
@@ -71,9 +72,10 @@ export const workloadAccountChanged = defineRule({
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
-  *compare({ object: old }, { object: now, mesh }) {
+  *compare(before, after) {
+    const { object: now, mesh } = after;
     const { namespace } = now.metadata;
-    const change = changeOf(old, now);
+    const change = changeOf(before, after);
     if (change === undefined || change.was === change.is) return;
     const key = accountKey({ namespace, account: change.was });
     const named = mesh.under(policiesNaming[now.kind], [key]);
@@ -102,25 +104,32 @@ interface AccountChange {
   readonly now: string;
 }
 
-function changeOf(old: Subject, now: Subject): AccountChange | undefined {
-  if (old.kind === "KubernetesGateway") return now.kind === old.kind ? changeOfGateway(old, now) : undefined;
+interface Side<T extends Subject> {
+  readonly object: T;
+  readonly mesh: { readonly settings: MeshSettings };
+}
+
+function changeOf(before: Side<Subject>, after: Side<Subject>): AccountChange | undefined {
+  const [old, now] = [before.object, after.object];
+  if (old.kind === "KubernetesGateway")
+    return now.kind === old.kind ? changeOfGateway({ ...before, object: old }, { ...after, object: now }) : undefined;
   if (now.kind === "KubernetesGateway" || (now.kind === "Workload" && isOwned(now))) return undefined;
   const [was, is] = [accountOf(old), accountOf(now)];
   return { was, is, at: placeOf(now), now: `${runs[now.kind]} as ${JSON.stringify(is)} now` };
 }
 
 /** A waypoint is a caller at ztunnel alone, which authorization-policy-waypoint-locked-out is about. */
-function changeOfGateway(old: KubernetesGateway, now: KubernetesGateway): AccountChange | undefined {
-  if (!isForIngress(old) || isDeployedByHand(old) || isDeployedByHand(now)) return undefined;
-  const [was, is] = [old, now].map(serviceAccountOf);
-  if (was === undefined || is === undefined) return undefined;
+function changeOfGateway(before: Side<KubernetesGateway>, after: Side<KubernetesGateway>): AccountChange | undefined {
+  const [old, now] = [before.object, after.object];
+  if (!isForIngress(old, before.mesh.settings) || isDeployedByHand(old) || isDeployedByHand(now)) return undefined;
+  const [was, is] = [serviceAccountOf(old, before.mesh.settings), serviceAccountOf(now, after.mesh.settings)];
   const isOfClass = old.spec.gatewayClassName !== now.spec.gatewayClassName;
   return {
     was,
     is,
     at: isOfClass ? ["spec", "gatewayClassName"] : ["metadata", "annotations"],
-    // Which controller has another class is not known.
-    now: hasClassOfIstio(now)
+    // Which controller has another class may not be known.
+    now: hasClassOfIstio(now, after.mesh.settings)
       ? `the proxies of this Gateway run as ${JSON.stringify(is)} now`
       : `this Gateway has class ${JSON.stringify(now.spec.gatewayClassName)} now`,
   };
