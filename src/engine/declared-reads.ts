@@ -92,11 +92,17 @@ export const kindsNeeded = (rule: Rule): ReadonlySet<Kind> =>
   new Set([...kindsRead(rule), ...(rule.judgesMalformed ? [] : rule.subject)]);
 
 /**
- * Every kind that a view must contain for all these rules: mesh configs and webhooks, because the settings of the mesh
- * come from them, and namespaces, because policies select by their labels.
+ * Every kind that a view must contain for all these rules: mesh configs, webhooks and GatewayClasses, because the settings of
+ * the mesh come from them, and namespaces, because policies select by their labels.
  */
 export const kindsFollowed = (rules: readonly Rule[]): ReadonlySet<Kind> =>
-  new Set<Kind>(["MeshConfig", "AdmissionWebhook", "Namespace", ...rules.flatMap((rule) => [...kindsNeeded(rule)])]);
+  new Set<Kind>([
+    "MeshConfig",
+    "AdmissionWebhook",
+    "GatewayClass",
+    "Namespace",
+    ...rules.flatMap((rule) => [...kindsNeeded(rule)]),
+  ]);
 
 const indexesOf = new WeakMap<readonly Rule[], readonly Index[]>();
 

@@ -18,7 +18,7 @@ export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh)
   const routes = routesBoundTo(gateway, mesh);
   const listeners = mesh.get(listenersOfGateway, gateway);
   const { gatewayClassName } = gateway.spec;
-  const isOfIstio = hasClassOfIstio(gateway);
+  const isOfIstio = hasClassOfIstio(gateway, mesh.settings);
   const who = isOfIstio ? "" : ", which is none of Istio's: another controller decides about it";
   return [
     { key: "class", text: `Class ${gatewayClassName}${who}`, value: gatewayClassName },

@@ -4,6 +4,7 @@ import { authorizationOf } from "../mesh/authorization/effective-authorization.t
 import { actionOf } from "../mesh/authorization/policies.ts";
 import { authorizationOfWorkload, defaultAnswer } from "../mesh/authorization/workload-authorization.ts";
 import { enrollmentOf, type Enrollment } from "../mesh/membership/capture.ts";
+import { isIstiosWaypoint } from "../mesh/membership/gateways.ts";
 import type { Namespace } from "../mesh/membership/namespaces.ts";
 import { isOwned, type Workload } from "../mesh/membership/workloads.ts";
 import { mtlsOf, planesOfNamespace } from "../mesh/mtls/effective-mtls.ts";
@@ -148,7 +149,7 @@ function gatewaysIn(mesh: Mesh): readonly PictureGateway[] {
     hosts: [...new Set(spec.servers.flatMap(({ hosts }) => hosts))],
   }));
   const kubernetes = [...mesh.all("KubernetesGateway")].map((gateway) => ({
-    kind: gateway.spec.gatewayClassName === "istio-waypoint" ? "Waypoint" : "Gateway (gateway.networking.k8s.io)",
+    kind: isIstiosWaypoint(gateway, mesh.settings) ? "Waypoint" : "Gateway (gateway.networking.k8s.io)",
     namespace: gateway.metadata.namespace,
     name: gateway.metadata.name,
     hosts: [

@@ -250,6 +250,8 @@ const bodies: Partial<Record<Kind, string>> = {
           - path: /
             pathType: Prefix
             backend: { service: { name: cart, port: { number: 80 } } }`,
+  GatewayClass: `spec:
+  controllerName: istio.io/gateway-controller`,
   IngressClass: `spec:
   controller: istio.io/ingress-controller`,
   WorkloadEntry: `spec:

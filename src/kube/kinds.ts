@@ -7,6 +7,7 @@ import {
   destinationRule,
   envoyFilter,
   gateway,
+  gatewayClass,
   ingress,
   ingressClass,
   kubernetesGateway,
@@ -116,6 +117,11 @@ export const kinds = {
   ServiceEntry: entry([networking("ServiceEntry", "serviceentries")], serviceEntry),
   Gateway: entry([networking("Gateway", "gateways")], gateway),
   KubernetesGateway: entry([gatewayApi("Gateway", "gateways", ["v1", "v1beta1"])], kubernetesGateway),
+  /** The class of such Gateways, which says whose they are. */
+  GatewayClass: entry(
+    [{ ...gatewayApi("GatewayClass", "gatewayclasses", ["v1", "v1beta1"]), namespaced: false }],
+    gatewayClass,
+  ),
   /** More listeners for a Gateway of the Gateway API. */
   ListenerSet: entry([gatewayApi("ListenerSet", "listenersets", ["v1"])], listenerSet),
   /** The TLS that clients use for Services and ServiceEntries of its namespace. */

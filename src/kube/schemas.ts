@@ -333,6 +333,9 @@ export const listenerSet = record({
   }),
 });
 
+/** Which controller has the Gateways that name the class. */
+export const gatewayClass = record({ spec: record({ controllerName: text }) });
+
 export const kubernetesGateway = record({
   spec: record({
     gatewayClassName: name,

@@ -40,6 +40,15 @@ export interface KnownInjector {
 /** What is known of the injectors, by the names of their revisions or tags. Those of which nothing is known are absent. */
 export type KnownInjectors = Readonly<Record<string, KnownInjector>>;
 
+/** The controllers of the GatewayClasses that are known, by the names of the classes. */
+export type GatewayControllers = Readonly<Record<string, string>>;
+
+/** What is known beside the control planes. */
+interface Known {
+  readonly injection: KnownInjectors;
+  readonly gatewayControllers: GatewayControllers;
+}
+
 /** The control planes of a mesh. */
 export interface ControlPlanes {
   /**
@@ -149,17 +158,21 @@ function unusualValuesOf(config: InjectorConfig): InjectorValues | undefined {
 const isZtunnel = ({ originKind, metadata: { namespace, name } }: ObjectOf<"Workload">): boolean =>
   originKind === ztunnel.originKind && namespace === ztunnel.namespace && name === ztunnel.name;
 
-/** Whether the settings depend on this object: a mesh config, an injector and its configuration, a revision tag, ztunnel, or what joins clusters. */
+/**
+ * Whether the settings depend on this object: a mesh config, an injector and its configuration, a revision tag, a GatewayClass, ztunnel, or
+ * what joins clusters.
+ */
 export function decidesSettings(object: AnyObject): boolean {
   if (object.kind === "MeshConfig") return revisionOfConfig(object) !== undefined;
   if (object.kind === "InjectorConfig") return revisionOfInjectorConfig(object) !== undefined;
   if (object.kind === "AdmissionWebhook") return injectorOf(object) !== undefined;
+  if (object.kind === "GatewayClass") return true;
   return object.kind === "Workload" ? isZtunnel(object) : joinsClusters(object);
 }
 
 /** A mesh, as far as its settings need it. */
 interface Source {
-  all(kind: "MeshConfig" | "InjectorConfig" | "AdmissionWebhook"): Iterable<AnyObject>;
+  all(kind: "MeshConfig" | "InjectorConfig" | "AdmissionWebhook" | "GatewayClass"): Iterable<AnyObject>;
   find(kind: Kind, key: string): AnyObject | undefined;
 }
 
@@ -168,6 +181,7 @@ export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
   yield* mesh.all("MeshConfig");
   yield* mesh.all("InjectorConfig");
   yield* mesh.all("AdmissionWebhook");
+  yield* mesh.all("GatewayClass");
   for (const [kind, key] of [
     ["Workload", ztunnelKey],
     ["Namespace", networkKey],
@@ -181,12 +195,8 @@ export function* settingsObjects(mesh: Source): Iterable<AnyObject> {
 /** The control planes, and the mesh config from which the other settings come. `base` is for what no object shows. */
 export function controlPlanesOf(
   objects: Iterable<AnyObject>,
-  base: ControlPlanes & { readonly injection: KnownInjectors },
-): ControlPlanes & {
-  readonly injection: KnownInjectors;
-  readonly joinsClusters: boolean;
-  readonly config: MeshConfig | undefined;
-} {
+  base: ControlPlanes & Known,
+): ControlPlanes & Known & { readonly joinsClusters: boolean; readonly config: MeshConfig | undefined } {
   const found = new Found(base);
   let isJoined = false;
   for (const object of objects) {
@@ -200,6 +210,7 @@ export function controlPlanesOf(
     configured: configs.size === 0 ? base.configured : [...configs.keys()].sort(),
     injectors: [...injectors].sort(),
     injection: { ...base.injection, ...sorted(found.injection) },
+    gatewayControllers: { ...base.gatewayControllers, ...sorted(found.gatewayControllers) },
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
@@ -212,6 +223,7 @@ class Found {
   readonly configs = new Map<string, MeshConfig>();
   readonly injected = new Set<string>();
   readonly injectors: Set<string>;
+  readonly gatewayControllers = new Map<string, string>();
   readonly #webhooks = new Map<string, readonly InjectorSelectors[]>();
   readonly #policies = new Map<string, InjectionPolicy>();
   readonly #values = new Map<string, InjectorValues>();
@@ -230,6 +242,12 @@ class Found {
       if (revision !== undefined) this.configs.set(revision, object);
     } else if (object.kind === "InjectorConfig") this.#addConfig(revisionOfInjectorConfig(object), object);
     else if (object.kind === "AdmissionWebhook") this.#addInjector(injectorOf(object), object);
+    else this.#addOther(object);
+  }
+
+  #addOther(object: AnyObject): void {
+    if (object.kind === "GatewayClass")
+      this.gatewayControllers.set(object.metadata.name, object.spec.controllerName ?? "");
     else if (object.kind === "Workload" && isZtunnel(object))
       this.ztunnelRevision = object.pod.annotations[revisionLabel] ?? "";
   }

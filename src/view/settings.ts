@@ -1,6 +1,6 @@
 import type { MeshConfigFields } from "../kube/mesh-config.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import { type ControlPlanes, controlPlanesOf, type KnownInjectors } from "./control-planes.ts";
+import { type ControlPlanes, controlPlanesOf, type GatewayControllers, type KnownInjectors } from "./control-planes.ts";
 
 export { decidesSettings, mainRevision, revisionOfConfig, settingsObjects } from "./control-planes.ts";
 
@@ -25,6 +25,8 @@ export interface MeshSettings {
   readonly ingress: IngressSettings;
   /** Which pods the injectors inject, which decides the data plane of a namespace and of its pods. */
   readonly injection: KnownInjectors;
+  /** Whose the Gateways of each class are. Of a class that is absent, no GatewayClass is known. */
+  readonly gatewayControllers: GatewayControllers;
 }
 
 /** What a mesh config says of Ingresses, which istiod makes Gateways and VirtualServices of. */
@@ -78,6 +80,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   defaultDestinationRuleExportTo: ["*"],
   ingress: { mode: "STRICT", className: "istio", proxies: "ingressgateway" },
   injection: {},
+  gatewayControllers: {},
   outboundTrafficPolicy: "ALLOW_ANY",
   dnsCapture: "",
   defaultRetries: undefined,
@@ -96,7 +99,7 @@ export const defaultMeshSettings: AllMeshSettings = {
 };
 
 /**
- * Derives the settings from mesh configs, injectors, revision tags, ztunnel and what joins clusters; other objects are ignored. Every mesh config
+ * Derives the settings from mesh configs, injectors, revision tags, GatewayClasses, ztunnel and what joins clusters; other objects are ignored. Every mesh config
  * and every injector adds its revision. All other values come from one mesh config, because the view represents one mesh:
  * that of the revision `default`, else that of the default tag, else the one that was there first.
  */
@@ -174,6 +177,7 @@ const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   defaultDestinationRuleExportTo: true,
   ingress: true,
   injection: true,
+  gatewayControllers: true,
 };
 /** Whether everything may read the setting, without a declaration. */
 export const isFree = (name: SettingName): boolean => Object.hasOwn(free, name);

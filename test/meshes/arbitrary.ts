@@ -140,7 +140,9 @@ const annotations = fc.constantFrom<Record<string, string> | undefined>(
   ...[{ "kubernetes.io/ingress.class": "istio" }, { "ingressclass.kubernetes.io/is-default-class": "true" }],
 );
 
-const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "InjectorConfig">]: fc.Arbitrary<unknown> } = {
+/** Kinds that are settings of the mesh and nothing else. */
+type SettingsKind = "MeshConfig" | "InjectorConfig" | "GatewayClass";
+const specs: { readonly [K in Exclude<Kind, SettingsKind | "Namespace">]: fc.Arbitrary<unknown> } = {
   VirtualService: virtualServiceSpec,
   DestinationRule: destinationRuleSpec,
   ServiceEntry: fc.record({
@@ -178,7 +180,7 @@ const specs: { readonly [K in Exclude<Kind, "Namespace" | "MeshConfig" | "Inject
     ),
   }),
   KubernetesGateway: fc.record({
-    gatewayClassName: fc.constantFrom("istio-waypoint", "istio-waypoint", "istio"),
+    gatewayClassName: fc.constantFrom("istio-waypoint", "istio-waypoint", "istio", "x"),
     allowedListeners: fc.constantFrom<unknown>(
       undefined,
       { namespaces: { from: "All" } },
@@ -433,7 +435,7 @@ const anInjectorConfig = (name: "istio-sidecar-injector" | "istio-sidecar-inject
     ),
   );
 
-/** One object of any kind but mesh config and the configuration of an injector, which are settings of the mesh. */
+/** One object of any kind but mesh config, the configuration of an injector and GatewayClass, which are settings of the mesh. */
 export const anObject: fc.Arbitrary<AnyObject> = fc.oneof(...namespaced, namespaceObject);
 
 /** Two control planes, of which one reads only some namespaces, and a tag that stands for it. */
@@ -547,11 +549,22 @@ const ztunnel = fc.constantFrom<Record<string, string>>({}, { "istio.io/rev": "o
     spec: { template: { metadata: { annotations } } },
   }),
 );
+/** The class of some Gateways, and one that istiod knows by its name. */
+const aGatewayClass = (name: "x" | "istio-waypoint"): fc.Arbitrary<AnyObject> =>
+  fc
+    .constantFrom(
+      ...["istio.io/gateway-controller", "istio.io/mesh-controller", "istio.io/eastwest-controller"],
+      ...["istio.io/unmanaged-gateway", "example.com/other"],
+    )
+    .map((controllerName) =>
+      readObject("GatewayClass", { kind: "GatewayClass", metadata: { name }, spec: { controllerName } }),
+    );
+const gatewayClasses = [aGatewayClass("x"), aGatewayClass("istio-waypoint")];
 const injectorConfigs = [anInjectorConfig("istio-sidecar-injector"), anInjectorConfig("istio-sidecar-injector-other")];
 /** Objects from which settings of the mesh come, in two versions of one object each. */
 export const settingsVersions: fc.Arbitrary<readonly [AnyObject, AnyObject]> = fc.oneof(
   { arbitrary: meshConfigVersions, weight: 5 },
-  ...[aMeshConfig("istio-other"), anInjector, ...injectorConfigs, aTag, ztunnel].map((one) => ({
+  ...[aMeshConfig("istio-other"), anInjector, ...injectorConfigs, aTag, ztunnel, ...gatewayClasses].map((one) => ({
     arbitrary: fc.tuple(one, one),
     weight: 1,
   })),
@@ -559,9 +572,15 @@ export const settingsVersions: fc.Arbitrary<readonly [AnyObject, AnyObject]> = f
 /** One of each that is there beside them. */
 export const otherSettings: fc.Arbitrary<readonly AnyObject[]> = fc
   .tuple(
-    ...[aMeshConfig(), aMeshConfig("istio-other"), anInjector, ...injectorConfigs, aTag, ztunnel].map((one) =>
-      fc.option(one),
-    ),
+    ...[
+      aMeshConfig(),
+      aMeshConfig("istio-other"),
+      anInjector,
+      ...injectorConfigs,
+      aTag,
+      ztunnel,
+      ...gatewayClasses,
+    ].map((one) => fc.option(one)),
   )
   .map((objects) => objects.filter((one) => one !== null));
 

@@ -3,8 +3,9 @@ import test from "node:test";
 import { judge } from "../../src/engine/evaluate.ts";
 import { type AnyObject, readAny } from "../../src/kube/object.ts";
 import { namespaceWaypointLeft } from "../../src/rules/namespace/waypoint-left.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
+import type { Knowledge } from "../../src/view/view.ts";
 
 // What ztunnel itself refuses decides whether a Service that leaves its waypoint is denied or only warned of.
 
@@ -83,4 +84,49 @@ test("a Gateway whose class becomes one of somebody else may be a waypoint still
   };
   assert.deepEqual(modes("waypoints-of-bank"), ["deny"]);
   assert.deepEqual(modes("istio"), ["deny"]);
+});
+
+test("a class that no GatewayClass of the mesh explains may be one of Istio's, if not all are known: a warning", () => {
+  const gatewayOf = (gatewayClassName: string) =>
+    inBank("gateway.networking.k8s.io/v1", "Gateway", { name: "waypoint" }, { spec: { gatewayClassName } });
+  const classOf = (controllerName: string) =>
+    readAny({
+      apiVersion: "gateway.networking.k8s.io/v1",
+      kind: "GatewayClass",
+      metadata: { name: "waypoints-of-bank" },
+      spec: { controllerName },
+    }) as AnyObject;
+  const modes = (classes: readonly AnyObject[], knowledge: Knowledge) => {
+    const store = new MeshStore(meshSettingsOf(classes), new Map([["GatewayClass", knowledge]]));
+    for (const object of [...mesh, service(), ...classes]) store.set(object);
+    const change = { old: gatewayOf("istio-waypoint"), object: gatewayOf("waypoints-of-bank") };
+    const { findings } = judge([namespaceWaypointLeft], store, [change]);
+    return findings.map((finding) => (finding.onlyWarns === undefined ? "deny" : "warn"));
+  };
+  assert.deepEqual(modes([], "unknown"), ["warn"]);
+  assert.deepEqual(modes([], "complete"), ["deny"]);
+  assert.deepEqual(modes([classOf("example.com/waypoint")], "assumed"), ["deny"]);
+  assert.deepEqual(modes([classOf("istio.io/mesh-controller")], "assumed"), []);
+});
+
+test("a GatewayClass that comes or goes is judged like a change of the Gateways of its class", () => {
+  const gateway = inBank(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    { name: "waypoint" },
+    { spec: { gatewayClassName: "waypoints-of-bank" } },
+  );
+  const own = readAny({
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "GatewayClass",
+    metadata: { name: "waypoints-of-bank" },
+    spec: { controllerName: "istio.io/mesh-controller" },
+  }) as AnyObject;
+  const store = new MeshStore(meshSettingsOf([own]), new Map([["GatewayClass", "assumed"]]));
+  for (const object of [...mesh, gateway, service(), own]) store.set(object);
+  const { findings } = judge([namespaceWaypointLeft], store, [{ old: own }]);
+  assert.deepEqual(
+    findings.map((finding) => (finding.onlyWarns === undefined ? "deny" : "warn")),
+    ["warn"],
+  );
 });

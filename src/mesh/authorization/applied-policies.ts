@@ -1,6 +1,8 @@
+import { idOf } from "../../kube/identity.ts";
 import type { Labels } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { SmallMap } from "../../view/small-map.ts";
+import { isIstiosWaypoint, type KubernetesGateway, labelsOfGatewayPods } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import type { ControlPlane } from "../objects/revision.ts";
@@ -22,6 +24,15 @@ export interface Gateway extends GatewayTarget {
   readonly id: string;
   readonly controlPlane: ControlPlane;
 }
+
+export const gatewayOf = (gateway: KubernetesGateway, controlPlane: ControlPlane, settings: MeshSettings): Gateway => ({
+  id: idOf(gateway),
+  controlPlane,
+  name: gateway.metadata.name,
+  namespace: gateway.metadata.namespace,
+  isWaypoint: isIstiosWaypoint(gateway, settings),
+  labels: labelsOfGatewayPods(gateway, settings),
+});
 
 /** A namespace, the policies that count there, and its gateways. */
 interface Within {

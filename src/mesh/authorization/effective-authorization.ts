@@ -1,18 +1,17 @@
 import type { Labels } from "../../kube/object.ts";
-import { idOf } from "../../kube/identity.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import type { Readers } from "../membership/control-plane.ts";
-import { type KubernetesGateway, gatewaysOfNamespace, labelsOfGatewayPods } from "../membership/gateways.ts";
+import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
 import { isInjectedAlike } from "../membership/injector-selectors.ts";
 import { hasSameMembership, type Namespace } from "../membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import type { Labelled } from "../objects/labelled.ts";
-import { useWaypoint, waypointClass } from "../objects/labels.ts";
+import { useWaypoint } from "../objects/labels.ts";
 import type { ControlPlane } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
-import { AppliedPolicies, type Gateway, type TargetOfWaypoint, waypointsNamed } from "./applied-policies.ts";
+import { AppliedPolicies, type Gateway, gatewayOf, type TargetOfWaypoint, waypointsNamed } from "./applied-policies.ts";
 import { type Coverage, hasDefaultDeny, isDeniedByDefault, noCoverage, together } from "./coverage.ts";
 import { enforcerOf, enforcerOfNamespace } from "./enforcement.ts";
 import { type NamespaceWorkloads, namespaceWorkloads } from "./namespace-workloads.ts";
@@ -93,7 +92,9 @@ export class NamespaceAuthorization {
     this.#there = there;
     this.#workloads = namespaceWorkloads(namespace, there.workloads, there.settings);
     this.knowsWorkloads = there.knowsWorkloads;
-    this.gateways = there.gateways.map((gateway) => gatewayOf(gateway, policies.readers.ofGateway(gateway)));
+    this.gateways = there.gateways.map((gateway) =>
+      gatewayOf(gateway, policies.readers.ofGateway(gateway), there.settings),
+    );
     this.enforcer = enforcerOfNamespace(namespace, there.settings);
     this.mayUseWaypoint =
       namespace.implied === true ||
@@ -382,15 +383,6 @@ export class NamespaceAuthorization {
 }
 
 const noPolicies: readonly AuthorizationPolicy[] = [];
-
-const gatewayOf = (gateway: KubernetesGateway, controlPlane: ControlPlane): Gateway => ({
-  id: idOf(gateway),
-  controlPlane,
-  name: gateway.metadata.name,
-  namespace: gateway.metadata.namespace,
-  isWaypoint: gateway.spec.gatewayClassName === waypointClass,
-  labels: labelsOfGatewayPods(gateway),
-});
 
 function namesWaypoint({ metadata }: Namespace): boolean {
   const waypoint = metadata.labels[useWaypoint];

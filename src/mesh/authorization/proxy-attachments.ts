@@ -6,11 +6,11 @@ import {
   gatewaysOfNamespace,
   isDeployedByHand,
   type KubernetesGateway,
+  isIstiosWaypoint,
   labelsOfGatewayPods,
 } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
-import { waypointClass } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { selects } from "../objects/selectors.ts";
 import { attachesToGateway, type AuthorizationPolicy, type GatewayTarget, type TargetRef } from "./policies.ts";
@@ -90,7 +90,7 @@ export class Proxies {
     return targetRefs.some(({ kind, name }) => {
       const gateway =
         isHere && kind === "Gateway" ? this.#gateways.find(({ metadata }) => metadata.name === name) : undefined;
-      return gateway === undefined || gateway.spec.gatewayClassName === waypointClass;
+      return gateway === undefined || isIstiosWaypoint(gateway, this.#mesh.settings);
     });
   }
 
@@ -110,9 +110,9 @@ export class Proxies {
   /** Whether the labels that istiod gives the pods of a Gateway are selected, also if these pods are not known. */
   #selectsGateway(scope: ProxyScope, old: ProxyScope | undefined): boolean {
     return this.#gateways.some((gateway) => {
-      const isWaypoint = gateway.spec.gatewayClassName === waypointClass;
+      const isWaypoint = isIstiosWaypoint(gateway, this.#mesh.settings);
       if (isDeployedByHand(gateway) || (isWaypoint && scope.isOfPods !== true)) return false;
-      const labels = labelsOfGatewayPods(gateway);
+      const labels = labelsOfGatewayPods(gateway, this.#mesh.settings);
       const isNew = selects(scope.labels, labels) && (old === undefined || !selects(old.labels, labels));
       return isNew && isForType(scope, isWaypoint ? "waypoint" : "gateway");
     });
@@ -141,8 +141,8 @@ export class Proxies {
       }) as unknown as AuthorizationPolicy;
     const namespace = this.#namespace.metadata.name;
     const [now, before] = [asPolicy({ labels: noLabels, targetRefs }), old && asPolicy(old)];
-    const own = this.#gateways.map(({ metadata: { name }, spec: { gatewayClassName } }) => ({
-      ...{ name, namespace, isWaypoint: gatewayClassName === waypointClass },
+    const own = this.#gateways.map((gateway) => ({
+      ...{ name: gateway.metadata.name, namespace, isWaypoint: isIstiosWaypoint(gateway, this.#mesh.settings) },
     }));
     const isAttached = [...own, ...(this.#servedBy?.gateways ?? [])].some((gateway) => {
       const attaches = (policy: AuthorizationPolicy) => attachesToGateway(policy, gateway, this.#mesh.settings);

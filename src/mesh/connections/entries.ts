@@ -71,7 +71,7 @@ function* ofRoutes(mesh: Mesh): Iterable<Pair> {
   const listeners = new Map(
     gateways.map((gateway) => [
       nameOf(gateway),
-      listenerGateways(gateway).flatMap(({ generated }) => offeredBy(generated)),
+      listenerGateways(gateway, mesh.settings).flatMap(({ generated }) => offeredBy(generated)),
     ]),
   );
   const ofSets = gateways.flatMap((gateway) => mesh.get(listenersOfGateway, gateway).all);

@@ -28,7 +28,9 @@ export const proxiesOfGateway = (gateway: Gateway, mesh: Mesh): readonly Workloa
 
 /** The workloads that istiod created for a Gateway of the Gateway API. */
 export const proxiesOfKubernetesGateway = (gateway: KubernetesGateway, mesh: Mesh): readonly Workload[] =>
-  (mesh.lookup(gatewayOfProxy.from, [nameOf(gateway)]) as readonly Workload[]).filter((one) => isProxyOf(one, gateway));
+  (mesh.lookup(gatewayOfProxy.from, [nameOf(gateway)]) as readonly Workload[]).filter((one) =>
+    isProxyOf(one, gateway, mesh.settings),
+  );
 
 /**
  * What a Gateway makes of a VirtualService that names it.

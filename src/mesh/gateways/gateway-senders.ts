@@ -142,8 +142,12 @@ function sendersOfRoute(route: KubernetesRoute, mesh: View): readonly Sender[] {
   for (const { parent, offered } of mesh.get(routeAcceptances, route)) {
     if (offered.size === 0 || found.length >= mostSenders) continue;
     const gateway = parent.kind === "KubernetesGateway" ? parent : gatewayOfSet(parent, mesh);
-    if (gateway === undefined || !hasClassOfIstio(gateway) || isDeployedByHand(gateway)) continue;
-    const identity = [mesh.settings.trustDomain, gateway.metadata.namespace, serviceAccountOf(gateway)] as const;
+    if (gateway === undefined || !hasClassOfIstio(gateway, mesh.settings) || isDeployedByHand(gateway)) continue;
+    const identity = [
+      mesh.settings.trustDomain,
+      gateway.metadata.namespace,
+      serviceAccountOf(gateway, mesh.settings),
+    ] as const;
     found.push({ name: idOf(gateway), identity });
   }
   return found;

@@ -124,10 +124,10 @@ function onceEach(rules: readonly ListedRule[]): readonly ListedRule[] {
 }
 
 /** ListenerSets can add listeners for any host. */
-const ingressGatewaysByHost = index("KubernetesGateway", (gateway) => {
-  if (!isForIngress(gateway)) return [];
+const ingressGatewaysByHost = index("KubernetesGateway", (gateway, settings) => {
+  if (!isForIngress(gateway, settings)) return [];
   const hosts = gateway.spec.listeners.map(({ hostname }) => hostname || "*");
-  return new Set((canHaveListenerSets(gateway) ? [...hosts, "*"] : hosts).map(hostKey));
+  return new Set((canHaveListenerSets(gateway, settings) ? [...hosts, "*"] : hosts).map(hostKey));
 });
 
 /** What requests for a host meet at one Gateway: for each port the table with the most specific host that covers it. */

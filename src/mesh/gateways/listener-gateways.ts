@@ -1,8 +1,9 @@
 import { idOf } from "../../kube/identity.ts";
 import { type ObjectOf, readObject } from "../../kube/object.ts";
 import { KeptIn } from "../../view/kept-in.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { relation } from "../../view/view.ts";
-import { gatewayOfProxy, type KubernetesGateway } from "../membership/gateways.ts";
+import { gatewayOfProxy, isIstiosIngress, isRemote, type KubernetesGateway } from "../membership/gateways.ts";
 import { oldestSetFirst } from "../objects/creation-order.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
 import {
@@ -35,16 +36,21 @@ export interface ListenerGateway {
   readonly leftOut: string | undefined;
 }
 
-const known = new KeptIn<KubernetesGateway, readonly ListenerGateway[]>();
+/** With HBONE and without it, which depends on the class of the Gateway. */
+const known = {
+  with: new KeptIn<KubernetesGateway, readonly ListenerGateway[]>(),
+  without: new KeptIn<KubernetesGateway, readonly ListenerGateway[]>(),
+};
 
 /**
  * What istiod generates for a Gateway's own listeners, which ListenerSets take nothing from (Istio pilot/pkg/config/kube/gateway/gateway_collection.go
  * GatewayCollection, conversion.go buildListener, buildTLS; gatewaycommon/listener_conflict.go). Which routes a listener allows is
  * decided where routes are attached, so the server offers its host to every namespace.
  */
-export function listenerGateways(gateway: KubernetesGateway): readonly ListenerGateway[] {
-  let found = known.get(gateway);
-  if (found === undefined) known.set(gateway, (found = generatedFor([gateway], gateway)));
+export function listenerGateways(gateway: KubernetesGateway, settings: MeshSettings): readonly ListenerGateway[] {
+  const kept = known[isForHbone(gateway, settings) ? "with" : "without"];
+  let found = kept.get(gateway);
+  if (found === undefined) kept.set(gateway, (found = generatedFor([gateway], gateway, settings)));
   return found;
 }
 
@@ -52,16 +58,23 @@ export function listenerGateways(gateway: KubernetesGateway): readonly ListenerG
 export const listenersWithSets = (
   gateway: KubernetesGateway,
   sets: readonly ListenerSet[],
+  settings: MeshSettings,
 ): readonly ListenerGateway[] =>
-  sets.length === 0 ? listenerGateways(gateway) : generatedFor([gateway, ...sets.toSorted(oldestSetFirst)], gateway);
+  sets.length === 0
+    ? listenerGateways(gateway, settings)
+    : generatedFor([gateway, ...sets.toSorted(oldestSetFirst)], gateway, settings);
 
-function generatedFor(owners: readonly ListenerOwner[], of: KubernetesGateway): readonly ListenerGateway[] {
+function generatedFor(
+  owners: readonly ListenerOwner[],
+  of: KubernetesGateway,
+  settings: MeshSettings,
+): readonly ListenerGateway[] {
   const accepted = new AcceptedListeners();
   return owners.flatMap((owner) => {
     const siblings: ListenerGateway[] = [];
     for (const listener of owner.spec.listeners) {
       const taking = accepted.take(listener, owner);
-      const leftOut = taking === undefined ? unusable(listener, of) : takenBy(taking, owner);
+      const leftOut = taking === undefined ? unusable(listener, of, settings) : takenBy(taking, owner);
       siblings.push({ of, owner, siblings, listener, generated: gatewayFor(listener, owner, of), leftOut });
     }
     return siblings;
@@ -161,17 +174,19 @@ const authorityName = ({ kind, name, namespace }: AuthorityRef, of: KubernetesGa
 
 const protocols: ReadonlySet<string> = new Set(["HTTP", "HTTPS", "TLS", "TCP"]);
 /**
- * HBONE is for waypoints and east-west gateways (Istio pilot/pkg/config/kube/gateway/conversion.go listenerProtocolToIstio). Which
- * controller has a class that somebody else makes is not known.
+ * HBONE is for waypoints and east-west gateways (Istio pilot/pkg/config/kube/gateway/conversion.go listenerProtocolToIstio). What
+ * another controller supports is not known.
  */
-export const isSupported = ({ protocol = "" }: Listener, { spec }: KubernetesGateway): boolean =>
-  protocols.has(protocol) || (protocol === "HBONE" && !withoutHbone.has(spec.gatewayClassName));
-const withoutHbone: ReadonlySet<string> = new Set(["istio", "istio-remote"]);
+export const isSupported = ({ protocol = "" }: Listener, gateway: KubernetesGateway, settings: MeshSettings): boolean =>
+  protocols.has(protocol) || (protocol === "HBONE" && isForHbone(gateway, settings));
+const isForHbone = (gateway: KubernetesGateway, settings: MeshSettings): boolean =>
+  !isIstiosIngress(gateway, settings) && !isRemote(gateway, settings);
 
 /** Why istiod accepts no such listener; undefined: it does, or another one has its place. */
-export function unusable(listener: Listener, gateway: KubernetesGateway): string | undefined {
+export function unusable(listener: Listener, gateway: KubernetesGateway, settings: MeshSettings): string | undefined {
   const { protocol, tls } = listener;
-  if (!isSupported(listener, gateway)) return `Istio does not support protocol ${JSON.stringify(protocol ?? "")} there`;
+  if (!isSupported(listener, gateway, settings))
+    return `Istio does not support protocol ${JSON.stringify(protocol ?? "")} there`;
   if (tls === undefined) return protocol === "HTTPS" || protocol === "TLS" ? "it has no TLS settings" : undefined;
   return tooManyCertificates(listener, gateway);
 }

@@ -15,7 +15,7 @@ export const httpsListeners = fact(
   [listenersOfGateway, ...certificateReads],
   (gateway, mesh): ReadonlyMap<string, ListenerGateway> =>
     new Map(
-      (hasClassOfIstio(gateway) ? mesh.get(listenersOfGateway, gateway).all : [])
+      (hasClassOfIstio(gateway, mesh.settings) ? mesh.get(listenersOfGateway, gateway).all : [])
         .filter(
           (one) =>
             one.leftOut === undefined &&

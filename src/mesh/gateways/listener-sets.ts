@@ -1,8 +1,8 @@
 import { idOf } from "../../kube/identity.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
-import { ingressClasses, type KubernetesGateway } from "../membership/gateways.ts";
+import { hasClassOfIstio, isIstiosIngress, type KubernetesGateway } from "../membership/gateways.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
-import { waypointClass } from "../objects/labels.ts";
 import { selectsByExpression } from "../objects/selectors.ts";
 import { type ListenerGateway, type ListenerOwner, type ListenerSet, listenersWithSets } from "./listener-gateways.ts";
 
@@ -38,11 +38,11 @@ export const namespaceOfListenerSet = relation(
 );
 
 /**
- * Of Istio's classes only `istio` has ListenerSets; about other classes another controller decides (Istio
+ * Of Istio's classes only those of ingress gateways have ListenerSets; about other classes another controller decides (Istio
  * pilot/pkg/config/kube/gatewaycommon/classinfo.go SupportsListenerSet).
  */
-const supportsListenerSets = ({ spec: { gatewayClassName } }: KubernetesGateway): boolean =>
-  gatewayClassName === "istio" || !(ingressClasses.has(gatewayClassName) || gatewayClassName === waypointClass);
+const supportsListenerSets = (gateway: KubernetesGateway, settings: MeshSettings): boolean =>
+  isIstiosIngress(gateway, settings) || !hasClassOfIstio(gateway, settings);
 
 /** The namespaces whose ListenerSets a Gateway allows. Without `from`, a selector decides. */
 function allowedFrom({ spec: { allowedListeners } }: KubernetesGateway): "All" | "Same" | "Selector" | "None" {
@@ -52,8 +52,8 @@ function allowedFrom({ spec: { allowedListeners } }: KubernetesGateway): "All" |
 }
 
 /** Whether ListenerSets of some namespace can add listeners to a Gateway. */
-export const canHaveListenerSets = (gateway: KubernetesGateway): boolean =>
-  supportsListenerSets(gateway) && allowedFrom(gateway) !== "None";
+export const canHaveListenerSets = (gateway: KubernetesGateway, settings: MeshSettings): boolean =>
+  supportsListenerSets(gateway, settings) && allowedFrom(gateway) !== "None";
 
 /**
  * Whether a Gateway has the listeners of a set that names it; undefined: the labels of the set's namespace are not known (Istio
@@ -64,7 +64,7 @@ export function allowsListenerSet(
   set: ListenerSet,
   mesh: MeshView<typeof namespaceOfListenerSet>,
 ): boolean | undefined {
-  if (!canHaveListenerSets(gateway)) return false;
+  if (!canHaveListenerSets(gateway, mesh.settings)) return false;
   const from = allowedFrom(gateway);
   if (from === "Same") return set.metadata.namespace === gateway.metadata.namespace;
   const selector = gateway.spec.allowedListeners?.namespaces?.selector;
@@ -98,13 +98,14 @@ export const listenersOfGateway = fact(
   "KubernetesGateway",
   [listenerSetsOfGateway, namespaceOfListenerSet],
   (gateway, mesh): ListenersOfGateway => {
-    if (!canHaveListenerSets(gateway)) return { ...withOwners(listenersWithSets(gateway, [])), others: undefined };
+    if (!canHaveListenerSets(gateway, mesh.settings))
+      return { ...withOwners(listenersWithSets(gateway, [], mesh.settings)), others: undefined };
     const sets = mesh.related(listenerSetsOfGateway, gateway);
     mesh.visited(sets.length);
     const uncertain = sets.find((set) => allowsListenerSet(gateway, set, mesh) === undefined);
     const allowed = sets.filter((set) => allowsListenerSet(gateway, set, mesh) === true);
     return {
-      ...withOwners(listenersWithSets(gateway, allowed)),
+      ...withOwners(listenersWithSets(gateway, allowed, mesh.settings)),
       others: mesh.knows("ListenerSet")
         ? uncertain && `whether ${idOf(gateway)} allows ${idOf(uncertain)} depends on labels that are not known`
         : `${idOf(gateway)} lets ListenerSets add listeners, and these are not known`,

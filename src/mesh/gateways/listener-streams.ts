@@ -103,7 +103,7 @@ const streamsLost = fact(
   "KubernetesGateway",
   [streamsAtListeners],
   (gateway, mesh): ReadonlyMap<Listener, ReadonlyMap<KubernetesRoute, LostStreams>> => {
-    if (!hasClassOfIstio(gateway)) return new Map();
+    if (!hasClassOfIstio(gateway, mesh.settings)) return new Map();
     const { namespace } = gateway.metadata;
     const { defaultVirtualServiceExportTo: exportTo } = mesh.settings;
     const isFar = (route: KubernetesRoute) => Number(route.metadata.namespace !== namespace);

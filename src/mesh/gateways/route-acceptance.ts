@@ -1,4 +1,5 @@
 import type { Path } from "../../kube/read.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact } from "../../view/view.ts";
 import { hasClassOfIstio } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
@@ -121,7 +122,7 @@ export const routeAcceptances = fact(
         if (result === "accepted" || result === "unknown namespace") accepting.push(listener);
       }
       const at = ["spec", "parentRefs", i];
-      return [{ at, parent, result: order[best] as Acceptance, ...hostsAt(accepting, parent, route) }];
+      return [{ at, parent, result: order[best] as Acceptance, ...hostsAt(accepting, parent, route, mesh.settings) }];
     });
   },
 );
@@ -131,9 +132,10 @@ function hostsAt(
   accepting: readonly Listener[],
   owner: ListenerOwner,
   route: KubernetesRoute,
+  settings: MeshSettings,
 ): Pick<ParentAcceptance, "offered" | "taken"> {
   // Controllers do not have to isolate listeners (the feature GatewayHTTPListenerIsolation).
-  const isOfOthers = owner.kind === "KubernetesGateway" && !hasClassOfIstio(owner);
+  const isOfOthers = owner.kind === "KubernetesGateway" && !hasClassOfIstio(owner, settings);
   const offered = new Map<string, Listener[]>();
   const taken = new Map<string, Listener>();
   for (const host of hostnamesOf(route)) {

@@ -137,13 +137,15 @@ type ParentView = MeshView<
 /** The listeners of a Gateway of Istio's classes, or those that a ListenerSet adds to one; `name` as in keys. */
 function listenersOfParent(name: string, mesh: ParentView): readonly ListenerGateway[] {
   if (!name.startsWith(ofSet)) {
-    const gateway = mesh.under(gatewaysOfRoute, [name]).find((one) => nameOf(one) === name && hasClassOfIstio(one));
-    return gateway === undefined ? [] : listenerGateways(gateway);
+    const gateway = mesh
+      .under(gatewaysOfRoute, [name])
+      .find((one) => nameOf(one) === name && hasClassOfIstio(one, mesh.settings));
+    return gateway === undefined ? [] : listenerGateways(gateway, mesh.settings);
   }
   const named = name.slice(ofSet.length);
   const set = mesh.under(listenerSetsOfRoute, [named]).find((one) => nameOf(one) === named);
   const [gateway] = set === undefined ? [] : mesh.related(gatewayOfListenerSet, set);
-  if (gateway === undefined || !hasClassOfIstio(gateway)) return [];
+  if (gateway === undefined || !hasClassOfIstio(gateway, mesh.settings)) return [];
   return set === undefined ? [] : (mesh.get(listenersOfGateway, gateway).byOwner.get(set) ?? []);
 }
 

@@ -2,8 +2,9 @@ import type { Labels } from "../../kube/object.ts";
 import { byId } from "../../kube/identity.ts";
 import { fact, type Mesh } from "../../view/view.ts";
 import { Labelled } from "../objects/labelled.ts";
-import { dataplaneMode, useWaypoint, waypointClass } from "../objects/labels.ts";
+import { dataplaneMode, useWaypoint } from "../objects/labels.ts";
 import { type Capture, captureOf, enrollmentOf } from "./capture.ts";
+import { isIstiosWaypoint } from "./gateways.ts";
 import { hasSameInjectors, type InjectorSettings } from "./injector-selectors.ts";
 import { isTerminating, type Namespace } from "./namespaces.ts";
 import { isProxy, type Workload, workloadsOfNamespace } from "./workloads.ts";
@@ -84,7 +85,7 @@ export const captured = fact(
 
 /** Whether anything in a mesh of files shows that ambient mode is used. The cost depends on the size of the mesh. */
 export function mentionsAmbient(mesh: Mesh): boolean {
-  for (const { spec } of mesh.all("KubernetesGateway")) if (spec.gatewayClassName === waypointClass) return true;
+  for (const gateway of mesh.all("KubernetesGateway")) if (isIstiosWaypoint(gateway, mesh.settings)) return true;
   for (const { pod } of mesh.all("Workload")) if (isMarked(pod.labels)) return true;
   for (const kind of ["Namespace", "Service"] as const)
     for (const { metadata } of mesh.all(kind)) if (isMarked(metadata.labels)) return true;

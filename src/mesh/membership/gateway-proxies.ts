@@ -1,7 +1,7 @@
+import type { MeshSettings } from "../../view/settings.ts";
 import { proxyConfigAnnotation, type ProxyConfigFields, proxyConfigOf } from "../../kube/proxy-config.ts";
 import type { Path } from "../../kube/read.ts";
-import { waypointClass } from "../objects/labels.ts";
-import { hasClassOfIstio, type KubernetesGateway } from "./gateways.ts";
+import { hasClassOfIstio, isIstiosWaypoint, type KubernetesGateway } from "./gateways.ts";
 import { decisiveProxyConfig } from "./proxy-variables.ts";
 
 /** What makes the proxy of a Gateway another one than istiod would run. */
@@ -20,14 +20,14 @@ export interface ProxyReplacement {
  * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files/waypoint.yaml and
  * kube-gateway.yaml).
  */
-export function proxyReplacements(gateway: KubernetesGateway): readonly ProxyReplacement[] {
-  if (!hasClassOfIstio(gateway)) return [];
+export function proxyReplacements(gateway: KubernetesGateway, settings: MeshSettings): readonly ProxyReplacement[] {
+  if (!hasClassOfIstio(gateway, settings)) return [];
   return [
     ...ofImage(gateway),
     ...ofInjection(gateway),
     ...ofProxyConfig(gateway),
     ...ofParameters(gateway),
-    ...ofAddresses(gateway),
+    ...(isIstiosWaypoint(gateway, settings) ? ofAddresses(gateway) : []),
   ];
 }
 
@@ -105,9 +105,9 @@ function* ofParameters({ spec: { infrastructure } }: KubernetesGateway): Iterabl
  * With a host, ztunnel sends requests to other pods than istiod's (extractGatewayServices, ambient/waypoints.go
  * getGatewayAddress). The Deployment of an ingress gateway may be written by hand, and is checked as one.
  */
-function* ofAddresses({ spec: { addresses, gatewayClassName } }: KubernetesGateway): Iterable<ProxyReplacement> {
+function* ofAddresses({ spec: { addresses } }: KubernetesGateway): Iterable<ProxyReplacement> {
   const host = addresses.find(({ type }) => type === "Hostname");
-  if (host !== undefined && gatewayClassName === waypointClass)
+  if (host !== undefined)
     yield {
       at: ["spec", "addresses"],
       sentence: (gateway) =>

@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Mesh, relation } from "../../view/view.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
 import {
@@ -18,26 +19,87 @@ export type KubernetesGateway = ObjectOf<"KubernetesGateway">;
 export const gatewaysOfNamespace = relation(
   "gatewaysOfNamespace",
   namespaceByName,
-  index("KubernetesGateway", (gateway) => (isIstiosWaypointOrGateway(gateway) ? [gateway.metadata.namespace] : [])),
+  index("KubernetesGateway", (gateway, settings) =>
+    isIstiosWaypointOrGateway(gateway, settings) ? [gateway.metadata.namespace] : [],
+  ),
 );
 
+/** What tells whose a class is. */
+type Classes = Pick<MeshSettings, "gatewayControllers">;
+
+/** istiod's controllers of Gateways (Istio pkg/config/constants/constants.go). */
+const istiosControllers = [
+  "istio.io/gateway-controller",
+  "istio.io/mesh-controller",
+  "istio.io/unmanaged-gateway",
+  "istio.io/eastwest-controller",
+] as const;
+type IstiosController = (typeof istiosControllers)[number];
+const isIstios = (controller: string | undefined): controller is IstiosController =>
+  (istiosControllers as readonly (string | undefined)[]).includes(controller);
+
+/** The classes of istiod, which count without a GatewayClass too (Istio pilot/pkg/config/kube/gatewaycommon/classinfo.go GetBuiltinGatewayClasses). */
+const istiosClasses: ReadonlyMap<string, IstiosController> = new Map([
+  ["istio", "istio.io/gateway-controller"],
+  [waypointClass, "istio.io/mesh-controller"],
+  ["istio-remote", "istio.io/unmanaged-gateway"],
+  ["istio-east-west", "istio.io/eastwest-controller"],
+]);
+
+/** The controller that the GatewayClass of a Gateway names; undefined: no such object is known. */
+const namedController = ({ spec: { gatewayClassName } }: KubernetesGateway, { gatewayControllers }: Classes) =>
+  Object.hasOwn(gatewayControllers, gatewayClassName) ? gatewayControllers[gatewayClassName] : undefined;
+
 /**
- * Istio's own classes that are not for waypoints. istiod would bind to any Gateway with an address, and classes of other
+ * Which of istiod's controllers has the class of a Gateway; undefined: none, or it is not known. The GatewayClass says it. Without one, and
+ * with one of another controller, istiod still takes the classes that it knows by name for its own (Istio
+ * pilot/pkg/config/kube/gatewaycommon/gatewayclass_collection.go FetchGatewayClass).
+ */
+export function gatewayControllerOf(gateway: KubernetesGateway, classes: Classes): IstiosController | undefined {
+  const named = namedController(gateway, classes);
+  return isIstios(named) ? named : istiosClasses.get(gateway.spec.gatewayClassName);
+}
+
+/** Whether a GatewayClass says that a Gateway is not Istio's. Without one it is not known, nor which optional controllers istiod has. */
+export function isOfAnotherController(gateway: KubernetesGateway, classes: Classes): boolean {
+  const named = gatewayControllerOf(gateway, classes) === undefined ? namedController(gateway, classes) : undefined;
+  return named !== undefined && !named.startsWith("istio.io/");
+}
+
+/** Whether it is not known whose a Gateway is: its class is none that istiod knows by name, and no GatewayClass of that name is known. */
+export const isOfUnknownController = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  !hasClassOfIstio(gateway, classes) && !isOfAnotherController(gateway, classes);
+
+/** Whether istiod deploys the proxy of a Gateway as a waypoint, and makes no routes of its listeners. */
+export const isIstiosWaypoint = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  gatewayControllerOf(gateway, classes) === "istio.io/mesh-controller";
+
+/** Whether a Gateway is an ingress gateway of istiod, not one for other networks. */
+export const isIstiosIngress = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  gatewayControllerOf(gateway, classes) === "istio.io/gateway-controller";
+
+export const isRemote = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  gatewayControllerOf(gateway, classes) === "istio.io/unmanaged-gateway";
+export const isEastWest = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  gatewayControllerOf(gateway, classes) === "istio.io/eastwest-controller";
+
+/**
+ * The names of Istio's own classes that are not for waypoints. istiod would bind to any Gateway with an address, and classes of other
  * vendors can be waypoints.
  */
 export const ingressClasses: ReadonlySet<string> = new Set(["istio", "istio-remote", "istio-east-west"]);
-export const isForIngress = ({ spec }: KubernetesGateway): boolean => ingressClasses.has(spec.gatewayClassName);
 
-/** Whether a Gateway has one of the classes that istiod creates. Which controller another class belongs to is not known here. */
-export const hasClassOfIstio = (gateway: KubernetesGateway): boolean =>
-  isForIngress(gateway) || gateway.spec.gatewayClassName === waypointClass;
+/** Whether a Gateway is one of Istio's that is not for waypoints. */
+export const isForIngress = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  hasClassOfIstio(gateway, classes) && !isIstiosWaypoint(gateway, classes);
 
-/**
- * Whether istiod's controllers for gateways and for waypoints have the class of a Gateway. Those of its classes for remote networks and
- * east-west gateways are others (Istio pilot/pkg/config/kube/gatewaycommon/classinfo.go GetBuiltinGatewayClasses).
- */
-export const isIstiosWaypointOrGateway = ({ spec }: KubernetesGateway): boolean =>
-  spec.gatewayClassName === waypointClass || spec.gatewayClassName === "istio";
+/** Whether one of istiod's controllers has the class of a Gateway, as far as is known. */
+export const hasClassOfIstio = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  gatewayControllerOf(gateway, classes) !== undefined;
+
+/** Whether istiod's controllers for gateways and for waypoints have the class of a Gateway, and not those for other networks. */
+export const isIstiosWaypointOrGateway = (gateway: KubernetesGateway, classes: Classes): boolean =>
+  isIstiosWaypoint(gateway, classes) || isIstiosIngress(gateway, classes);
 
 /**
  * Whether somebody else deploys the proxies of a Gateway: its addresses name a Service (Istio
@@ -67,37 +129,38 @@ export const nameOverride = "gateway.istio.io/name-override";
  * pilot/pkg/config/kube/gateway/gateway_collection.go, gatewaycommon/gateway_utils.go GetDefaultName). The classes for
  * waypoints and east-west gateways get no suffix (classinfo.go DisableNameSuffix).
  */
-export const serviceAccountOf = (gateway: KubernetesGateway): string =>
-  gateway.metadata.annotations[gatewayServiceAccount] || defaultNameOf(gateway);
+export const serviceAccountOf = (gateway: KubernetesGateway, classes: Classes): string =>
+  gateway.metadata.annotations[gatewayServiceAccount] || defaultNameOf(gateway, classes);
 
-function defaultNameOf({ metadata: { name }, spec: { gatewayClassName } }: KubernetesGateway): string {
-  return withoutSuffix.has(gatewayClassName) ? name : `${name}-${gatewayClassName}`;
+function defaultNameOf(gateway: KubernetesGateway, classes: Classes): string {
+  const isPlain = isIstiosWaypoint(gateway, classes) || isEastWest(gateway, classes);
+  return isPlain ? gateway.metadata.name : `${gateway.metadata.name}-${gateway.spec.gatewayClassName}`;
 }
-const withoutSuffix: ReadonlySet<string> = new Set([waypointClass, "istio-east-west"]);
 
 /**
  * The names that the Service may have which istiod creates for a Gateway beside the Deployment, if it is in no file (Istio
  * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway,
- * manifests/charts/istio-control/istio-discovery/files/kube-gateway.yaml, waypoint.yaml). Which controller a class that is not Istio's
- * belongs to is not known here, so it may be that of ingress gateways, of waypoints, or another one, which often do the same.
+ * manifests/charts/istio-control/istio-discovery/files/kube-gateway.yaml, waypoint.yaml). A class that is not
+ * known to be Istio's may be that of ingress gateways, of waypoints, or another one, which often do the same.
  */
-export function namesOfGeneratedService(gateway: KubernetesGateway): readonly string[] {
-  if (gateway.spec.gatewayClassName === "istio-remote" || isDeployedByHand(gateway)) return [];
+export function namesOfGeneratedService(gateway: KubernetesGateway, classes: Classes): readonly string[] {
+  if (isRemote(gateway, classes) || isDeployedByHand(gateway)) return [];
   const { name, annotations } = gateway.metadata;
   const chosen = annotations[nameOverride];
   if (chosen) return [chosen];
-  return hasClassOfIstio(gateway) ? [defaultNameOf(gateway)] : [defaultNameOf(gateway), name];
+  const byDefault = defaultNameOf(gateway, classes);
+  return hasClassOfIstio(gateway, classes) ? [byDefault] : [byDefault, name];
 }
 
 /**
  * Whether istiod could have created this workload for the Gateway: it is the one that the workload names, and would have
- * this name (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway). The class
- * `istio-remote` has no template, so istiod creates nothing for it.
+ * this name (Istio pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go configureIstioGateway). Classes like
+ * `istio-remote` have no template, so istiod creates nothing for them.
  */
-export function isProxyOf(workload: Workload, gateway: KubernetesGateway): boolean {
+export function isProxyOf(workload: Workload, gateway: KubernetesGateway, classes: Classes): boolean {
   const { name, uid, annotations } = gateway.metadata;
   const owner = owningGateway(workload);
-  if (owner?.name !== name || gateway.spec.gatewayClassName === "istio-remote") return false;
+  if (owner?.name !== name || isRemote(gateway, classes)) return false;
   if (owner.uid !== undefined && uid !== undefined && owner.uid !== uid) return false;
   return [name, `${name}-${gateway.spec.gatewayClassName}`, annotations[nameOverride]].includes(workload.metadata.name);
 }
@@ -110,7 +173,7 @@ export function isRunForGateway(workload: Workload, mesh: Mesh): boolean {
   const key = keyFor("KubernetesGateway", { originKind: "Gateway", namespace, name: owner.name });
   const gateway = mesh.find("KubernetesGateway", key);
   if (gateway?.kind !== "KubernetesGateway") return !mesh.knowsAll("KubernetesGateway");
-  return isProxyOf(workload, gateway);
+  return isProxyOf(workload, gateway, mesh.settings);
 }
 
 /**
@@ -119,7 +182,7 @@ export function isRunForGateway(workload: Workload, mesh: Mesh): boolean {
  * manifests/charts/istio-control/istio-discovery/files/waypoint.yaml, kube-gateway.yaml,
  * pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go extractInfrastructureLabels).
  */
-export function labelsOfGatewayPods(gateway: KubernetesGateway): Readonly<Record<string, string>> {
+export function labelsOfGatewayPods(gateway: KubernetesGateway, classes: Classes): Readonly<Record<string, string>> {
   const { metadata, spec } = gateway;
   // What somebody else writes is not known.
   if (isDeployedByHand(gateway)) return { [gatewayNameLabel]: metadata.name };
@@ -135,11 +198,11 @@ export function labelsOfGatewayPods(gateway: KubernetesGateway): Readonly<Record
     ...Object.fromEntries(copied),
     [gatewayNameLabel]: metadata.name,
     [`${gatewayApiGroup}/gateway-class-name`]: spec.gatewayClassName,
-    [managedGateway]: controllerLabels.get(spec.gatewayClassName) ?? "istio.io-gateway-controller",
+    [managedGateway]: controllerLabels.get(gatewayControllerOf(gateway, classes)) ?? "istio.io-gateway-controller",
   };
 }
 /** Classinfo.go ControllerLabel. */
-const controllerLabels: ReadonlyMap<string, string> = new Map([
-  [waypointClass, "istio.io-mesh-controller"],
-  ["istio-east-west", "istio.io-eastwest-controller"],
+const controllerLabels: ReadonlyMap<IstiosController | undefined, string> = new Map([
+  ["istio.io/mesh-controller", "istio.io-mesh-controller"],
+  ["istio.io/eastwest-controller", "istio.io-eastwest-controller"],
 ]);

@@ -1,3 +1,4 @@
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import {
   customAuthorization,
@@ -220,15 +221,18 @@ export function guardAtWaypoint(
     at: "waypoint",
     place: protocol,
     tokens: attached.tokensAtGateway({}, waypoint, object === undefined ? [] : ofService.tokenRulesFor(object)),
-    unclear: unclearClass(binding) ?? attached.unclear({}, waypoint) ?? (object && ofService.unclearFor(object)),
+    unclear:
+      unclearClass(binding, mesh.settings) ??
+      attached.unclear({}, waypoint) ??
+      (object && ofService.unclearFor(object)),
   });
 }
 
 /** Proxies of other vendors have policies of their own, and may not read AuthorizationPolicies. */
-const unclearClass = ({ named, gateway }: WaypointBinding): string | undefined =>
-  gateway === undefined || isIstiosWaypointOrGateway(gateway)
+const unclearClass = ({ named, gateway }: WaypointBinding, settings: MeshSettings): string | undefined =>
+  gateway === undefined || isIstiosWaypointOrGateway(gateway, settings)
     ? undefined
-    : `waypoint ${formatWaypoint(named)} has ${unknownClass(gateway)}`;
+    : `waypoint ${formatWaypoint(named)} has ${unknownClass(gateway, settings)}`;
 
 /** Classes of other vendors can be waypoints, too. */
 function gatewayNamed(

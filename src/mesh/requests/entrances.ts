@@ -15,7 +15,14 @@ import {
   serverNames,
   sharingOf,
 } from "../gateways/servers.ts";
-import { isDeployedByHand, isForIngress, isProxyOf, type KubernetesGateway } from "../membership/gateways.ts";
+import {
+  isDeployedByHand,
+  isEastWest,
+  isOfUnknownController,
+  isIstiosIngress,
+  isProxyOf,
+  type KubernetesGateway,
+} from "../membership/gateways.ts";
 import { selectsWorkload } from "../membership/services.ts";
 import { namespaceOfWorkload, type Workload, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
@@ -23,6 +30,7 @@ import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
 import { covers } from "../traffic/hosts.ts";
 import { workloadsOfGateway } from "../traffic/virtual-service-clients.ts";
+import { unknownClass } from "../waypoints/other-controllers.ts";
 import { namespaceOfWaypoint } from "./enforcement.ts";
 import type { EntryHost, Front } from "./front.ts";
 import { type Taking, takingName } from "./gateway-chains.ts";
@@ -88,26 +96,28 @@ export const gatewayOf = ({ gateway, listener }: Offer): Gateway | ListenerOwner
 
 /** The proxies that let in requests for a host, each with the servers that take them (Istio pilot/pkg/model/gateway.go mergeGateways). */
 export function entrancesOf(to: AskedAtGateway, front: Front, mesh: View): readonly Entrance[] {
-  const doubt = foreign(to, front);
+  const doubt = foreign(to, front, mesh);
   if (doubt !== undefined) return [{ ...nobody, doubt }];
   const { offers, leftOut } = offersOfListeners(to, front, mesh);
   const all = [...offersOfServers(to, front, mesh), ...offers].sort((a, b) => oldestFirst(a.gateway, b.gateway));
   const opened = openedTo(all, front, mesh);
   if (all.length > 0) return [...byProxy(all, { to, front }, mesh), ...opened];
   if (opened.length > 0) return opened;
+  const unknown = ofUnknownClass(to, front, mesh);
+  if (unknown !== undefined) return [{ ...nobody, doubt: unknown }];
   const missing = leftOut[0] ?? `no Gateway offers host ${to.host} for ${to.scheme} at port ${to.port}`;
   const isKnown = mesh.knowsAll("Gateway") && mesh.knowsAll("KubernetesGateway") && knowsSets(front, mesh);
   return [isKnown ? { ...nobody, closed: missing } : { ...nobody, doubt: `${missing}, as far as is known` }];
 }
 
 const knowsSets = ({ kubernetesGateways }: Front, mesh: View): boolean =>
-  mesh.knowsAll("ListenerSet") || !kubernetesGateways.some(canHaveListenerSets);
+  mesh.knowsAll("ListenerSet") || !kubernetesGateways.some((one) => canHaveListenerSets(one, mesh.settings));
 
 /** Gateways without a known listener for a host, where ListenerSets that are not known can add one. */
 const openedTo = (offers: readonly Offer[], { kubernetesGateways }: Front, mesh: View): readonly Entrance[] => {
   const offering = new Set(offers.map(({ listener }) => listener?.of));
   return kubernetesGateways
-    .filter((gateway) => gateway.spec.gatewayClassName === "istio" && !offering.has(gateway))
+    .filter((gateway) => isIstiosIngress(gateway, mesh.settings) && !offering.has(gateway))
     .map((gateway) => ({ ...nobody, gateway, doubt: mesh.get(listenersOfGateway, gateway).others }))
     .filter(({ doubt }) => doubt !== undefined);
 };
@@ -160,17 +170,27 @@ function closedAt(offer: Offer, because: string, mesh: View): Entrance {
 }
 
 /** Other classes of Istio than `istio` route in ways of their own. */
-function foreign(to: AskedAtGateway, { kubernetesGateways }: Front): string | undefined {
+function foreign(to: AskedAtGateway, { kubernetesGateways }: Front, { settings }: View): string | undefined {
   const other = kubernetesGateways.find(
     (gateway) =>
-      isForIngress(gateway) &&
-      gateway.spec.gatewayClassName === "istio-east-west" &&
+      isEastWest(gateway, settings) &&
       gateway.spec.listeners.some(({ port, hostname }) => port === to.port && covers(hostname || "*", to.host)),
   );
   return (
     other &&
-    `${idOf(other)} of class istio-east-west offers host ${to.host}, and where it sends requests is not examined`
+    `${idOf(other)} of class ${other.spec.gatewayClassName} offers host ${to.host}, and where it sends requests is not examined`
   );
+}
+
+/** Unless all GatewayClasses are known, a Gateway whose class is not may be Istio's. It counts where no other one offers the host. */
+function ofUnknownClass(to: AskedAtGateway, { kubernetesGateways }: Front, mesh: View): string | undefined {
+  if (mesh.knowsAll("GatewayClass")) return undefined;
+  const offers = (gateway: KubernetesGateway) =>
+    mesh
+      .get(listenersOfGateway, gateway)
+      .all.some(({ generated }) => generated.spec.servers.some((server) => isFor(server, generated, to)));
+  const other = kubernetesGateways.find((gateway) => isOfUnknownController(gateway, mesh.settings) && offers(gateway));
+  return other && `${idOf(other)} offers host ${to.host}, and has ${unknownClass(other, mesh.settings)}`;
 }
 
 const offersOfServers = (to: AskedAtGateway, { gateways }: Front, { settings }: View): readonly Offer[] =>
@@ -189,7 +209,7 @@ function offersOfListeners(
 ): { readonly offers: readonly Offer[]; readonly leftOut: readonly string[] } {
   const offers: Offer[] = [];
   const leftOut: string[] = [];
-  const own = kubernetesGateways.filter(({ spec }) => spec.gatewayClassName === "istio");
+  const own = kubernetesGateways.filter((gateway) => isIstiosIngress(gateway, mesh.settings));
   for (const listener of own.flatMap((gateway) => mesh.get(listenersOfGateway, gateway).all)) {
     const { owner, generated } = listener;
     const [server] = generated.spec.servers;
@@ -233,7 +253,9 @@ function proxiesOfListener(
   mesh: View,
 ): readonly GatewayProxy[] | string {
   if (!isDeployedByHand(gateway)) {
-    const workloads = mesh.related(workloadsOfKubernetesGateway, gateway).filter((one) => isProxyOf(one, gateway));
+    const workloads = mesh
+      .related(workloadsOfKubernetesGateway, gateway)
+      .filter((one) => isProxyOf(one, gateway, mesh.settings));
     return proxiesOf(workloads, [gateway], mesh);
   }
   const services = mesh.related(servicesOfAddresses, gateway);

@@ -47,9 +47,9 @@ export const gatewayByHost = index("Gateway", (gateway, settings) =>
     : [],
 );
 /** Gateways of the Gateway API by the hosts of their listeners; where ListenerSets can add listeners, these have any host. */
-export const kubernetesGatewayByHost = index("KubernetesGateway", (gateway) => {
+export const kubernetesGatewayByHost = index("KubernetesGateway", (gateway, settings) => {
   const hosts = gateway.spec.listeners.map(({ hostname }) => hostname || "*");
-  return keysOf(canHaveListenerSets(gateway) ? [...hosts, "*"] : hosts);
+  return keysOf(canHaveListenerSets(gateway, settings) ? [...hosts, "*"] : hosts);
 });
 /** Routes of the Gateway API by their hostnames. */
 export const routeByHostname = index("KubernetesRoute", (route) => keysOf(hostnamesOf(route)));

@@ -35,9 +35,9 @@ const isWaypoint = (workload: Workload): boolean =>
 const managed = "gateway.istio.io/managed";
 
 /** The same for Gateways of the Gateway API, whose workload may not be known. */
-export const ingressGateways = index("KubernetesGateway", (gateway) => {
+export const ingressGateways = index("KubernetesGateway", (gateway, settings) => {
   const { namespace, name } = gateway.metadata;
-  return isForIngress(gateway) ? [everyIngress, namespace, `${namespace}/${name}`] : [];
+  return isForIngress(gateway, settings) ? [everyIngress, namespace, `${namespace}/${name}`] : [];
 });
 
 /** What `proxiesOf` reads. */
@@ -58,13 +58,13 @@ export function proxiesOf(
   }
   for (const gateway of gateways) {
     const [namespace] = mesh.related(namespaceOfWaypoint, gateway);
-    if (namespace === undefined || workloads.some((workload) => isProxyOf(workload, gateway))) continue;
-    const serviceAccount = serviceAccountOf(gateway);
+    if (namespace === undefined || workloads.some((workload) => isProxyOf(workload, gateway, mesh.settings))) continue;
+    const serviceAccount = serviceAccountOf(gateway, mesh.settings);
     found.push({
       name: idOf(gateway),
       namespace,
       serviceAccount,
-      labels: labelsOfGatewayPods(gateway),
+      labels: labelsOfGatewayPods(gateway, mesh.settings),
       workload: undefined,
     });
   }

@@ -105,7 +105,7 @@ export function sourceAtWaypoint({ named, gateway }: WaypointBinding, mesh: View
   const { namespace, serviceAccount } = identityOfWaypoint(named, gateway);
   const [at] = gateway === undefined ? [] : mesh.related(namespaceOfWaypoint, gateway);
   const identity = [identityIn(mesh.settings, namespace, serviceAccount)];
-  const labels = gateway === undefined ? {} : labelsOfGatewayPods(gateway);
+  const labels = gateway === undefined ? {} : labelsOfGatewayPods(gateway, mesh.settings);
   return { sender: "proxy", namespace: at, labels, workloads: [], isGateway: false, waypoint: gateway, identity };
 }
 

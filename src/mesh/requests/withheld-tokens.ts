@@ -77,7 +77,12 @@ export class WithheldTokens {
   #atWaypoint({ gateway }: WaypointBinding, service: Service): Authentications | undefined {
     const [home] = gateway === undefined ? [] : this.#mesh.related(namespaceOfGateway, gateway);
     const [own] = this.#mesh.related(namespaceOfService, service);
-    if (gateway === undefined || home === undefined || own === undefined || !isIstiosWaypointOrGateway(gateway))
+    if (
+      gateway === undefined ||
+      home === undefined ||
+      own === undefined ||
+      !isIstiosWaypointOrGateway(gateway, this.#mesh.settings)
+    )
       return undefined;
     const target = { name: gateway.metadata.name, namespace: home.metadata.name, isWaypoint: true };
     const [there, ofService] = [this.#mesh.get(attachments, home), this.#mesh.get(attachments, own)];

@@ -2,12 +2,12 @@ import { idOf } from "../../kube/identity.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import { captureOf } from "../membership/capture.ts";
 import { readers } from "../membership/control-plane.ts";
-import { gatewaysOfNamespace, type KubernetesGateway } from "../membership/gateways.ts";
+import { gatewaysOfNamespace, isIstiosWaypoint } from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { isProxy, type Workload, workloadPairs, workloadsOfNamespace } from "../membership/workloads.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { namespaceByName } from "../objects/indexes.ts";
-import { gatewayNameLabel, waypointClass } from "../objects/labels.ts";
+import { gatewayNameLabel } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { selectorText } from "../objects/selector-groups.ts";
@@ -172,7 +172,7 @@ class TelemetryOfProxies {
   ): Iterable<TelemetryProxy> {
     const byName = Map.groupBy(bySelector, nameSelected);
     for (const gateway of this.#mesh.related(gatewaysOfNamespace, this.#namespace)) {
-      if (isWaypoint(gateway)) continue;
+      if (isIstiosWaypoint(gateway, this.#mesh.settings)) continue;
       const { name } = gateway.metadata;
       const targeting = byTarget.get(targetNamed("Gateway", name)) ?? nothing;
       const selecting = byName.get(name) ?? nothing;
@@ -218,7 +218,6 @@ export const areSame = (some: readonly Telemetry[], others: readonly Telemetry[]
 
 /** The pods of a Gateway of the Gateway API are represented by the Gateway. */
 const isOwnProxy = ({ pod }: Workload): boolean => pod.labels[gatewayNameLabel] === undefined;
-const isWaypoint = ({ spec }: KubernetesGateway): boolean => spec.gatewayClassName === waypointClass;
 
 const labelsOf = ({ spec }: Telemetry): Readonly<Record<string, string>> => spec.selector?.matchLabels ?? noLabels;
 const noLabels = Object.freeze({});

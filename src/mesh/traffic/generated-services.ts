@@ -4,7 +4,7 @@ import { type KubernetesGateway, namesOfGeneratedService } from "../membership/g
 import { isServed } from "../objects/revision.ts";
 
 const generated = (gateway: KubernetesGateway, settings: MeshSettings): readonly string[] =>
-  isServed(gateway, settings) ? namesOfGeneratedService(gateway) : [];
+  isServed(gateway, settings) ? namesOfGeneratedService(gateway, settings) : [];
 
 /** Gateways of the Gateway API by the Service that istiod may create for them, as `namespace/name`. */
 export const gatewayByGeneratedService = index("KubernetesGateway", (gateway, settings) =>

@@ -1,10 +1,15 @@
 import type { Labels, ObjectOf } from "../../kube/object.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { isTrueText } from "../objects/parse-bool.ts";
-import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
-import { type KubernetesGateway, isForIngress } from "../membership/gateways.ts";
+import {
+  isForIngress,
+  isIstiosWaypoint,
+  isOfUnknownController,
+  type KubernetesGateway,
+} from "../membership/gateways.ts";
 import { isExternalName, isHeadless, type Service } from "../membership/services.ts";
 import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName, namespaceByName } from "../objects/indexes.ts";
@@ -20,6 +25,7 @@ import {
   useWaypointNamespace,
   waypointFor,
 } from "../objects/labels.ts";
+import { isAttachable } from "./admitted-namespaces.ts";
 
 /** The waypoint that labels name, whether or not it exists. */
 export interface WaypointName {
@@ -118,6 +124,8 @@ export interface WaypointBinding {
   readonly by: "own" | "namespace";
   /** Undefined if it does not exist, or if no gateways are known. */
   readonly gateway: KubernetesGateway | undefined;
+  /** Whose it is: a waypoint that istiod deploys, or another controller's; undefined: that is not known. */
+  readonly controller: "istiod" | "other" | undefined;
   /** Undefined: nothing is known that makes it unusable. */
   readonly trouble: WaypointTrouble | undefined;
   /** The share of the connections that it gets, above 0, if there is a canary; undefined: all. */
@@ -278,13 +286,27 @@ export function bound(
   request: BindingRequest,
 ): WaypointBinding {
   const [gateway] = found;
-  if (gateway !== undefined) return { named, by, gateway, trouble: troubleOf(gateway, request) };
-  return { named, by, gateway, trouble: request.mesh.knows("KubernetesGateway") ? "missing" : undefined };
+  if (gateway !== undefined)
+    return {
+      ...{ named, by, gateway },
+      controller: controllerFor(gateway, request.mesh.settings),
+      trouble: troubleOf(gateway, request),
+    };
+  const trouble = request.mesh.knows("KubernetesGateway") ? "missing" : undefined;
+  return { named, by, gateway, controller: undefined, trouble };
 }
 
-function troubleOf(gateway: KubernetesGateway, { of, name, traffic }: BindingRequest): WaypointTrouble | undefined {
+function controllerFor(gateway: KubernetesGateway, settings: MeshSettings): WaypointBinding["controller"] {
+  if (isIstiosWaypoint(gateway, settings)) return "istiod";
+  return isOfUnknownController(gateway, settings) ? undefined : "other";
+}
+
+function troubleOf(
+  gateway: KubernetesGateway,
+  { of, name, traffic, mesh }: BindingRequest,
+): WaypointTrouble | undefined {
   if (gateway.metadata.deletionTimestamp !== undefined) return "deleting";
-  if (isForIngress(gateway)) return "not a waypoint";
+  if (isForIngress(gateway, mesh.settings)) return "not a waypoint";
   if (isAttachable(gateway, name, of) === false) return "not allowed";
   if (!takes(gateway, traffic)) return "other traffic";
   return isNotReady(gateway) ? "not ready" : undefined;
@@ -304,59 +326,6 @@ const isNotReady = ({ status }: KubernetesGateway): boolean =>
  */
 export const isAwaited = ({ status }: KubernetesGateway): boolean =>
   status.addresses.length === 0 && status.conditions.length > 0;
-
-const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
-
-/**
- * Whether the listener of the waypoint accepts a namespace; by default it accepts only its own (AllowsAttachmentFromNamespace). Undefined:
- * that depends on labels which the view does not contain.
- */
-function isAttachable(gateway: KubernetesGateway, namespace: string, of: Namespace | undefined): boolean | undefined {
-  const { from, selector, selected } = allowedNamespaces(gateway);
-  if (from === "All") return true;
-  if (from !== "Selector") return gateway.metadata.namespace === namespace;
-  if (selector === undefined) return false;
-  if (of === undefined || of.implied) return undefined;
-  let isSelected = selected.get(of);
-  if (isSelected === undefined) selected.set(of, (isSelected = selectsByExpression(selector, of.metadata.labels)));
-  return isSelected;
-}
-
-/** Whether something in a namespace can use the waypoint, as far as is known; `of`: the Namespace, if it is known. */
-export const mayAttach = (gateway: KubernetesGateway, namespace: string, of: Namespace | undefined): boolean =>
-  isAttachable(gateway, namespace, of) !== false;
-
-interface AllowedNamespaces {
-  readonly from: string | undefined;
-  readonly selector: LabelSelector | undefined;
-  readonly selected: WeakMap<Namespace, boolean>;
-}
-/** Gateways never change, and one can be the waypoint of many Services. */
-const allowed = new WeakMap<KubernetesGateway, AllowedNamespaces>();
-
-function allowedNamespaces(gateway: KubernetesGateway): AllowedNamespaces {
-  let found = allowed.get(gateway);
-  if (found === undefined) {
-    const { listeners } = gateway.spec;
-    const hbone = listeners.find(({ protocol, port }) => protocol === "HBONE" && port === 15008);
-    const listener = boundListener(gateway) ?? hbone;
-    const { from, selector } = listener?.allowedRoutes?.namespaces ?? { from: undefined, selector: undefined };
-    allowed.set(gateway, (found = { from, selector, selected: new WeakMap() }));
-  }
-  return found;
-}
-
-/**
- * The listener that an annotation names by `protocol/port` or by its protocol, in place of the one for HBONE (makeInboundBinding,
- * findBoundListener). An annotation of the GatewayClass, which is not read, would count where the Gateway has none.
- */
-function boundListener({ metadata, spec: { listeners } }: KubernetesGateway) {
-  const [protocol, port = "", ...others] = (metadata.annotations[inboundBinding] ?? "").split("/");
-  if ((protocol !== "NONE" && protocol !== "PROXY") || others.length > 0) return undefined;
-  const number = /^[0-9]+$/.test(port) ? Number(port) : 0;
-  if (number !== 0) return listeners.find((one) => one.port === number);
-  return protocol === "PROXY" ? listeners.find((one) => one.protocol === "istio.io/PROXY") : undefined;
-}
 
 /** The default for the label of a gateway is that of its class, then Services (gatewayToWaypointTransform). */
 export const waypointTraffic = ({ metadata }: KubernetesGateway): string => metadata.labels[waypointFor] ?? "service";

@@ -1,6 +1,5 @@
 import type { MeshView } from "../../view/view.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { waypointClass } from "../objects/labels.ts";
 import { isAwaited, isUsable, type WaypointBinding } from "./bindings.ts";
 import type { EnforcedPolicies, WaypointPolicy } from "./enforced-policies.ts";
 import {
@@ -200,9 +199,7 @@ const isSameWaypoint = (was: WaypointBinding, is: WaypointBinding | undefined): 
   !isAnotherClass(was, is);
 
 export const isAnotherClass = (was: WaypointBinding, is: WaypointBinding): boolean =>
-  was.gateway?.spec.gatewayClassName === waypointClass &&
-  is.gateway !== undefined &&
-  is.gateway.spec.gatewayClassName !== waypointClass;
+  was.controller === "istiod" && is.gateway !== undefined && is.controller !== "istiod";
 
 type Lists = readonly EnforcedPolicies[];
 

@@ -1,7 +1,7 @@
 import { fact, type MeshView } from "../../view/view.ts";
+import { isIstiosWaypoint } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { readers } from "../membership/control-plane.ts";
-import { waypointClass } from "../objects/labels.ts";
 import {
   formatWaypoint,
   identityOfWaypoint,
@@ -150,7 +150,8 @@ export class WaypointGuards {
 
   #readAtWaypoint({ gateway }: WaypointBinding): ReadBy["isRead"] {
     const [home] = gateway === undefined ? [] : this.#mesh.related(namespaceOfGateway, gateway);
-    if (gateway?.spec.gatewayClassName !== waypointClass || home === undefined) return () => true;
+    if (gateway === undefined || !isIstiosWaypoint(gateway, this.#mesh.settings) || home === undefined)
+      return () => true;
     const readsThere = this.#mesh.get(readers, home);
     const controlPlane = readsThere.ofGateway(gateway);
     const readsHere = this.#mesh.get(readers, this.#namespace);

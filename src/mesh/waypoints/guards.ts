@@ -158,7 +158,7 @@ const guardsOfWaypoint = fact(
     behindWaypoints,
   ],
   (gateway, mesh) => {
-    if (isForIngress(gateway)) return { named: noGuards, withOwn: noGuards };
+    if (isForIngress(gateway, mesh.settings)) return { named: noGuards, withOwn: noGuards };
     const waypoint = { name: gateway.metadata.name, namespace: gateway.metadata.namespace };
     const front = (namespace: Namespace): Front => ({ waypoint, gateway, namespace, selector: {} });
     const named = mesh.related(namespacesOfWaypoint, gateway).map(front);

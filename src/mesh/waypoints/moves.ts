@@ -5,9 +5,8 @@ import { type Fact, type MeshView, reachedBy, type Reads } from "../../view/view
 import { attachesToGateway } from "../authorization/policies.ts";
 import type { ProxyScope } from "../authorization/proxy-scope.ts";
 import { readers } from "../membership/control-plane.ts";
-import type { KubernetesGateway } from "../membership/gateways.ts";
+import { isIstiosWaypoint, type KubernetesGateway } from "../membership/gateways.ts";
 import { isTerminating, type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
-import { waypointClass } from "../objects/labels.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import { isAwaitedAnew, isGone } from "./departures.ts";
 import {
@@ -159,7 +158,7 @@ class Attached<T extends AnyObject, F extends OwnObjects<T>> {
 
   #atWaypoint(gateway: KubernetesGateway): AtWaypoint<T> | undefined {
     const [home] = this.#side.mesh.related(namespaceOfGateway, gateway);
-    if (gateway.spec.gatewayClassName !== waypointClass || home === undefined) return undefined;
+    if (!isIstiosWaypoint(gateway, this.#side.mesh.settings) || home === undefined) return undefined;
     return { home, all: this.#ofGateway(gateway, home) };
   }
 

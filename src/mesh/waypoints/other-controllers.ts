@@ -1,5 +1,6 @@
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import { idOf } from "../../kube/identity.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { fact, type MeshView } from "../../view/view.ts";
 import { gatewayOfListenerSet } from "../gateways/listener-sets.ts";
 import {
@@ -9,7 +10,12 @@ import {
   parentOf,
   servicesOfRoute,
 } from "../gateways/routes.ts";
-import { hasClassOfIstio, isIstiosWaypointOrGateway, type KubernetesGateway } from "../membership/gateways.ts";
+import {
+  hasClassOfIstio,
+  isIstiosWaypointOrGateway,
+  isOfAnotherController,
+  type KubernetesGateway,
+} from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { namespaceOfService, type Service } from "../membership/services.ts";
 import { useWaypoint } from "../objects/labels.ts";
@@ -30,7 +36,7 @@ type View = MeshView<(typeof otherControllerReads)[number]>;
  * Why it is not known whether istiod reads routes of the Gateway API that name a Service or a ServiceEntry as their parent; undefined: it
  * does. It leaves them to the controller of the waypoint that the labels name, if the GatewayClass of that is another one's, for all
  * clients, those with a sidecar too (Istio pilot/pkg/config/kube/gateway/conversion.go waypointManagedByAnotherController).
- * GatewayClasses are not read; those that istiod creates for its own gateways and waypoints are known by name.
+ * Of a class whose GatewayClass is not known, unless it is one that istiod creates, it is not known whose it is.
  */
 export const doubtOfRoutesTo = (
   parent: Definition,
@@ -74,12 +80,12 @@ function doubtOf(
 
 function unclearOf(gateway: KubernetesGateway | undefined, mesh: MeshView): string | undefined {
   if (gateway === undefined) return mesh.knows("KubernetesGateway") ? undefined : "is not known";
-  return isIstiosWaypointOrGateway(gateway) ? undefined : `has ${unknownClass(gateway)}`;
+  return isIstiosWaypointOrGateway(gateway, mesh.settings) ? undefined : `has ${unknownClass(gateway, mesh.settings)}`;
 }
 
 /** What is not known of a gateway whose class is none of Istio's. */
-export const unknownClass = ({ spec }: KubernetesGateway): string =>
-  `class ${JSON.stringify(spec.gatewayClassName)}, of which it is not known whether it is Istio's`;
+export const unknownClass = (gateway: KubernetesGateway, settings: MeshSettings): string =>
+  `class ${JSON.stringify(gateway.spec.gatewayClassName)}, ${isOfAnotherController(gateway, settings) ? "which is another controller's" : "of which it is not known whether it is Istio's"}`;
 
 /** What `isForOtherControllers` reads. */
 const parentsRead = [
@@ -111,6 +117,7 @@ function isOther(
   route: KubernetesRoute,
   mesh: MeshView<(typeof parentsRead)[number]>,
 ): boolean {
+  const isOfOthers = (gateway: KubernetesGateway) => !hasClassOfIstio(gateway, mesh.settings);
   const isNamed = ({ metadata }: AnyObject) => metadata.namespace === namespace && metadata.name === name;
   if (kind === "Gateway") return mesh.related(gatewaysOfRoute, route).filter(isNamed).some(isOfOthers);
   if (kind === "ListenerSet") {
@@ -121,5 +128,3 @@ function isOther(
   if (service === undefined) return false;
   return doubtOfService(service, mesh.related(namespaceOfService, service)[0], mesh) !== undefined;
 }
-
-const isOfOthers = (gateway: KubernetesGateway): boolean => !hasClassOfIstio(gateway);

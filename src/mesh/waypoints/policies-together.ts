@@ -2,9 +2,9 @@ import type { Labels, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { type AuthorizationPolicy, targetRefsOf } from "../authorization/policies.ts";
-import { type KubernetesGateway, labelsOfGatewayPods } from "../membership/gateways.ts";
+import { isIstiosWaypoint, type KubernetesGateway, labelsOfGatewayPods } from "../membership/gateways.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
-import { gatewayApiGroup, gatewayNameLabel, waypointClass } from "../objects/labels.ts";
+import { gatewayApiGroup, gatewayNameLabel } from "../objects/labels.ts";
 import { Labelled } from "../objects/labelled.ts";
 import { isServed } from "../objects/revision.ts";
 import { SelectorGroups } from "../objects/selector-groups.ts";
@@ -41,10 +41,12 @@ export const readsPlaced = [gatewaysOfAuthorization, gatewaysOfAuthentication] a
 export interface Placed<T extends Policy = Policy> {
   readonly policy: T;
   readonly gateways: readonly KubernetesGateway[];
+  readonly settings: MeshSettings;
 }
 
 export const placed = <T extends Policy>(policy: T, mesh: MeshView<(typeof readsPlaced)[number]>): Placed<T> => ({
   policy,
+  settings: mesh.settings,
   gateways:
     policy.kind === "AuthorizationPolicy"
       ? mesh.related(gatewaysOfAuthorization, policy)
@@ -93,12 +95,12 @@ export class PoliciesTogether {
 }
 
 /** The labels of the pods of ingress gateways among the targets of a policy. One that is not known may be an ingress gateway. */
-function podsOfTargets({ policy, gateways }: Placed): readonly Labels[] {
+function podsOfTargets({ policy, gateways, settings }: Placed): readonly Labels[] {
   const byName = new Map(gateways.map((gateway) => [gateway.metadata.name, gateway]));
   return targetRefsOf(policy).flatMap((ref) => {
     if (!isOfGateway(ref)) return [];
     const gateway = byName.get(ref.name);
     if (gateway === undefined) return [{ [gatewayNameLabel]: ref.name }];
-    return gateway.spec.gatewayClassName !== waypointClass ? [labelsOfGatewayPods(gateway)] : [];
+    return isIstiosWaypoint(gateway, settings) ? [] : [labelsOfGatewayPods(gateway, settings)];
   });
 }

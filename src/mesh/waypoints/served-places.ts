@@ -16,8 +16,8 @@ import { type NamespacePolicies, policyLevels } from "../authorization/policy-le
 import { placeOf } from "../authorization/reach.ts";
 import type { Applied, NamedList } from "../authorization/requests/applied.ts";
 import { Asked } from "../authorization/requests/gains.ts";
+import { isIstiosWaypoint } from "../membership/gateways.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { waypointClass } from "../objects/labels.ts";
 import { formatWaypoint, namespaceOfGateway, type WaypointBinding } from "./bindings.ts";
 import { ownWaypointsOnBoth } from "./own-waypoints.ts";
 import {
@@ -188,7 +188,7 @@ export class ServedPolicies {
     const [home] = gateway === undefined ? [] : this.#mesh.related(namespaceOfGateway, gateway);
     let at: At | undefined;
     // What another controller does with policies is not known.
-    if (gateway?.spec.gatewayClassName === waypointClass && home !== undefined) {
+    if (gateway !== undefined && isIstiosWaypoint(gateway, this.#mesh.settings) && home !== undefined) {
       const levels = this.#levelsIn(home);
       const controlPlane = levels.readers.ofGateway(gateway);
       at = { levels, waypoint: { id: `Gateway ${key}`, ...named, isWaypoint: true, controlPlane } };

@@ -1,7 +1,12 @@
 import { idOf } from "../../kube/identity.ts";
 import { fact, type MeshView, reachedBy } from "../../view/view.ts";
 import { readers } from "../membership/control-plane.ts";
-import { gatewaysOfNamespace, isIstiosWaypointOrGateway, type KubernetesGateway } from "../membership/gateways.ts";
+import {
+  gatewaysOfNamespace,
+  isIstiosWaypoint,
+  isIstiosWaypointOrGateway,
+  type KubernetesGateway,
+} from "../membership/gateways.ts";
 import { type Namespace, rootOfNamespace } from "../membership/namespaces.ts";
 import { oldestFirst } from "../objects/creation-order.ts";
 import { waypointClass } from "../objects/labels.ts";
@@ -119,7 +124,7 @@ export class TelemetryAtWaypoints {
     const areKnown = destinationKinds.every((kind) => this.#mesh.knowsAll(kind));
     return this.#mesh
       .related(gatewaysOfNamespace, this.#namespace)
-      .filter(({ spec }) => spec.gatewayClassName === waypointClass)
+      .filter((gateway) => isIstiosWaypoint(gateway, this.#mesh.settings))
       .flatMap((gateway) => {
         const isSure = takesPods(gateway) || this.#mesh.get(isUnusedWaypoint, gateway);
         return isSure || !areKnown ? [{ ...this.#proxy(idOf(gateway), gateway, undefined), isSure }] : [];
@@ -139,7 +144,7 @@ export class TelemetryAtWaypoints {
 
   /** Undefined instead of a gateway: one that is not known, as if it were of this namespace. */
   #proxy(id: string, gateway: KubernetesGateway | undefined, target: string | undefined): TelemetryProxy {
-    const isSure = gateway !== undefined && isIstiosWaypointOrGateway(gateway);
+    const isSure = gateway !== undefined && isIstiosWaypointOrGateway(gateway, this.#mesh.settings);
     return { id, side: "SERVER", isSure, telemetries: this.#usedAt(gateway, target) };
   }
 

@@ -99,7 +99,7 @@ export const unseenCallers = fact(
       mesh
         .related(namespacesOfDeniedCallers, policy)
         .filter((one) => enrollmentOf(one, mesh.settings) === "ambient")
-        .filter((one) => !mesh.related(gatewaysOfNamespace, one).some(isForIngress))
+        .filter((one) => !mesh.related(gatewaysOfNamespace, one).some((one) => isForIngress(one, mesh.settings)))
         .map(({ metadata }) => metadata.name),
     );
     const named = Map.groupBy(

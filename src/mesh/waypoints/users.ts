@@ -2,7 +2,8 @@ import type { Kind } from "../../kube/kinds.ts";
 import { fact, index, relation } from "../../view/view.ts";
 import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
 import { kubernetesGatewayByName } from "../objects/indexes.ts";
-import { keysNamed, mayAttach, takesPods, takesServices } from "./bindings.ts";
+import { mayAttach } from "./admitted-namespaces.ts";
+import { keysNamed, takesPods, takesServices } from "./bindings.ts";
 import { namespacesNamingWaypoint, serviceEntriesNamingWaypoint, servicesNamingWaypoint } from "./canaries.ts";
 
 /** A gateway and the Namespaces whose labels name it as a waypoint or as a canary. */

@@ -60,7 +60,7 @@ export class WaypointsServing implements ServedBy {
     if (traffic === undefined) return this.#mesh.knowsAll(kind) ? undefined : "possible";
     const used = usedWaypoints(traffic);
     if (used.length === 0) return undefined;
-    return used.some(({ gateway }) => gateway !== undefined && isIstiosWaypointOrGateway(gateway))
+    return used.some(({ gateway }) => gateway !== undefined && isIstiosWaypointOrGateway(gateway, this.#mesh.settings))
       ? "sure"
       : "possible";
   }

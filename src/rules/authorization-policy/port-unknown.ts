@@ -116,7 +116,10 @@ function portsOfGateways(
 ): ReadonlySet<number> | undefined {
   const selected = mesh
     .related(gatewaysOfNamespace, namespace)
-    .filter((gateway) => isForIngress(gateway) && selects(selector, labelsOfGatewayPods(gateway)))
+    .filter(
+      (gateway) =>
+        isForIngress(gateway, mesh.settings) && selects(selector, labelsOfGatewayPods(gateway, mesh.settings)),
+    )
     .map((gateway) => mesh.get(listenersOfGateway, gateway));
   if (selected.some(({ others }) => others !== undefined)) return undefined;
   return new Set(selected.flatMap(({ all }) => all.flatMap(({ listener }) => listener.port ?? [])));

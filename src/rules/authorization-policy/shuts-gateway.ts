@@ -77,7 +77,7 @@ const workloadsOfHostPolicy = relation("workloadsOfHostPolicy", meshWideHostPoli
 const gatewaysOfHostPolicy = relation(
   "gatewaysOfHostPolicy",
   meshWideHostPolicyByLabel,
-  index("KubernetesGateway", (gateway) => labelKeys(labelsOfGatewayPods(gateway))),
+  index("KubernetesGateway", (gateway, settings) => labelKeys(labelsOfGatewayPods(gateway, settings))),
 );
 
 const reads = [
@@ -185,7 +185,12 @@ function* closedAtGateway(
   const target = found.gateways.find(
     ({ namespace, name }) => namespace === gateway.metadata.namespace && name === gateway.metadata.name,
   );
-  if (target === undefined || !isForIngress(gateway) || !attachesToGateway(policy, target, mesh.settings)) return;
+  if (
+    target === undefined ||
+    !isForIngress(gateway, mesh.settings) ||
+    !attachesToGateway(policy, target, mesh.settings)
+  )
+    return;
   if (isForIdentities(policy)) {
     const servers = mesh
       .get(listenersOfGateway, gateway)

@@ -126,7 +126,7 @@ function* serversOf({ spec }: ObjectOf<"Gateway">): Iterable<Served> {
 
 /** All listeners of an object, in their order there. */
 function listenersIn(owner: ListenerOwner, mesh: View): readonly ListenerGateway[] {
-  if (owner.kind === "KubernetesGateway") return listenerGateways(owner);
+  if (owner.kind === "KubernetesGateway") return listenerGateways(owner, mesh.settings);
   const [gateway] = mesh.related(gatewayOfListenerSet, owner);
   return gateway === undefined ? [] : (mesh.get(listenersOfGateway, gateway).byOwner.get(owner) ?? []);
 }

@@ -1,3 +1,4 @@
+import type { MeshSettings } from "../../view/settings.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { isOpenToAll } from "../../mesh/gateways/listener-gateways.ts";
 import { type Gateway, isPlainHttp, passesThrough, serverHost } from "../../mesh/gateways/servers.ts";
@@ -46,7 +47,8 @@ export const gatewayOpenToAll = defineRule({
   },
 
   *check(gateway, { settings }) {
-    if (isServed(gateway, settings)) yield* gateway.kind === "Gateway" ? ofServers(gateway) : ofListeners(gateway);
+    if (isServed(gateway, settings))
+      yield* gateway.kind === "Gateway" ? ofServers(gateway) : ofListeners(gateway, settings);
   },
 });
 
@@ -67,8 +69,8 @@ function* ofServers({ metadata, spec }: Gateway): Iterable<Problem> {
   }
 }
 
-function* ofListeners(gateway: KubernetesGateway): Iterable<Problem> {
-  if (!isForIngress(gateway)) return;
+function* ofListeners(gateway: KubernetesGateway, settings: MeshSettings): Iterable<Problem> {
+  if (!isForIngress(gateway, settings)) return;
   for (const [i, listener] of gateway.spec.listeners.entries())
     if (isOpenToAll(listener))
       yield {

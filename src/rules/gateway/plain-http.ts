@@ -165,7 +165,7 @@ const acceptsPlainHttp = ({ listener, leftOut }: ListenerGateway): boolean =>
 
 /** Whether a Gateway of the Gateway API is for ingress, has servers, and is not reached from inside the cluster only. */
 function isForClientsOutside(gateway: KubernetesGateway, mesh: View): boolean {
-  if (!isForIngress(gateway) || gateway.metadata.annotations[serviceType] === "ClusterIP") return false;
+  if (!isForIngress(gateway, mesh.settings) || gateway.metadata.annotations[serviceType] === "ClusterIP") return false;
   if (mesh.get(addressesOfGateway, gateway).unserved?.lacks === "hostname") return false;
   const services = mesh.related(servicesOfAddresses, gateway);
   return services.length < gateway.spec.addresses.length || !areInternal(services);

@@ -229,5 +229,7 @@ function readersOf(
   mesh: View,
 ): readonly KubernetesGateway[] | undefined {
   if (group === "" || group === istioGroup) return undefined;
-  return optionalGroups.has(group) ? [] : mesh.related(gatewaysOfRoute, route).filter(hasClassOfIstio);
+  return optionalGroups.has(group)
+    ? []
+    : mesh.related(gatewaysOfRoute, route).filter((one) => hasClassOfIstio(one, mesh.settings));
 }

@@ -84,10 +84,10 @@ function* placesOf(route: KubernetesRoute, mesh: View): Iterable<Place> {
   const known = new Map<Guard, Set<string>>();
   for (const { parent, result, offered } of mesh.get(routeAcceptances, route)) {
     if (parent.kind !== "KubernetesGateway" || result !== "accepted" || offered.size === 0) continue;
-    if (!isForIngress(parent)) continue;
+    if (!isForIngress(parent, mesh.settings)) continue;
     const [namespace] = mesh.related(namespaceOfWaypoint, parent);
     if (namespace === undefined) continue;
-    const proxy = { workload: undefined, labels: labelsOfGatewayPods(parent) };
+    const proxy = { workload: undefined, labels: labelsOfGatewayPods(parent, mesh.settings) };
     const guard = mesh.get(guards, namespace).ofProxy(proxy, "http");
     const [hosts, there] = [[...offered.keys()], known.get(guard) ?? new Set<string>()];
     if (!there.has(hosts.join())) yield { gateway: parent, guard, hosts };

@@ -15,7 +15,8 @@ import {
 } from "../../mesh/gateways/listener-gateways.ts";
 import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
-import type { KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { isIstiosIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const reads = [grantsForGateway, addressesOfGateway] as const;
@@ -44,13 +45,13 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   },
 
   *check(gateway, mesh) {
-    if (gateway.spec.gatewayClassName !== "istio") return;
+    if (!isIstiosIngress(gateway, mesh.settings)) return;
     const { unserved } = mesh.get(addressesOfGateway, gateway);
     if (unserved !== undefined) yield withoutProxies(unserved, gateway, mesh);
-    for (const [i, one] of listenerGateways(gateway).entries()) {
+    for (const [i, one] of listenerGateways(gateway, mesh.settings).entries()) {
       const { name } = one.listener;
       if (one.leftOut === undefined) yield* kindsOfListener(one.listener, i);
-      const refusal = isLeftToOthers(one, gateway) ? undefined : refusalOf(one, gateway, mesh);
+      const refusal = isLeftToOthers(one, gateway, mesh.settings) ? undefined : refusalOf(one, gateway, mesh);
       if (refusal === undefined) continue;
       const { because, field, ...more } = refusal;
       yield {
@@ -99,11 +100,15 @@ function* kindsOfListener(listener: Listener, i: number): Iterable<Problem> {
 }
 
 /** A listener for HTTPS without TLS settings may stand for those of ListenerSets, unless another one has its place. */
-const isLeftToOthers = ({ listener, leftOut }: ListenerGateway, gateway: KubernetesGateway): boolean =>
+const isLeftToOthers = (
+  { listener, leftOut }: ListenerGateway,
+  gateway: KubernetesGateway,
+  settings: MeshSettings,
+): boolean =>
   listener.tls === undefined &&
-  isSupported(listener, gateway) &&
-  leftOut === unusable(listener, gateway) &&
-  canHaveListenerSets(gateway);
+  isSupported(listener, gateway, settings) &&
+  leftOut === unusable(listener, gateway, settings) &&
+  canHaveListenerSets(gateway, settings);
 
 interface Refusal extends Pick<Problem, "fix" | "guess"> {
   readonly because: string;
@@ -113,8 +118,8 @@ interface Refusal extends Pick<Problem, "fix" | "guess"> {
 function refusalOf(one: ListenerGateway, gateway: KubernetesGateway, mesh: View): Refusal | undefined {
   const { listener, leftOut } = one;
   if (leftOut !== undefined) {
-    const isTaken = leftOut !== unusable(listener, gateway);
-    return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener, gateway)) };
+    const isTaken = leftOut !== unusable(listener, gateway, mesh.settings);
+    return { because: leftOut, ...(isTaken ? elsewhere : placeAndFix(listener, gateway, mesh.settings)) };
   }
   const closed = closedPort(listener.port, mesh.get(addressesOfGateway, gateway));
   if (closed !== undefined) return { ...closed, field: "port" };
@@ -128,8 +133,12 @@ const elsewhere = {
   fix: "Use another port: one for TCP or UDP is left to nothing else, and a hostname is on a port once.",
 } as const;
 
-function placeAndFix(listener: Listener, gateway: KubernetesGateway): Pick<Refusal, "field" | "fix"> {
-  if (!isSupported(listener, gateway))
+function placeAndFix(
+  listener: Listener,
+  gateway: KubernetesGateway,
+  settings: MeshSettings,
+): Pick<Refusal, "field" | "fix"> {
+  if (!isSupported(listener, gateway, settings))
     return { field: "protocol", fix: "Write one of the protocols HTTP, HTTPS, TLS and TCP, in upper case." };
   if (listener.tls === undefined)
     return { field: "protocol", fix: "Give the listener `tls` with a Secret in `certificateRefs`." };

@@ -26,7 +26,7 @@ export const kubernetesGatewayProxyReplaced = defineRule({
 
   *check(gateway, { settings }) {
     if (!isServed(gateway, settings)) return;
-    for (const { at, key, fix, sentence } of proxyReplacements(gateway))
+    for (const { at, key, fix, sentence } of proxyReplacements(gateway, settings))
       yield { at, message: sentence("The Gateway"), key, fix };
   },
 });

@@ -12,7 +12,8 @@ import {
   listenersOfGateway,
   namespaceOfListenerSet,
 } from "../../mesh/gateways/listener-sets.ts";
-import { hasClassOfIstio, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { hasClassOfIstio, isIstiosIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 const reads = [
@@ -52,9 +53,9 @@ export const listenerSetNotUsed = defineRule({
     const [gateway] = mesh.related(gatewayOfListenerSet, set);
     if (gateway === undefined) {
       if (mesh.knows("KubernetesGateway")) yield missing(named, mesh);
-    } else if (hasClassOfIstio(gateway)) {
+    } else if (hasClassOfIstio(gateway, mesh.settings)) {
       const isAllowed = allowsListenerSet(gateway, set, mesh);
-      if (isAllowed === false) yield notAllowed(gateway, set);
+      if (isAllowed === false) yield notAllowed(gateway, set, mesh.settings);
       else if (isAllowed === true) yield* ofListeners(gateway, set, mesh);
     }
   },
@@ -72,12 +73,10 @@ function missing(named: string, mesh: View): Problem {
   };
 }
 
-function notAllowed(gateway: KubernetesGateway, { metadata }: ListenerSet): Problem {
-  const { gatewayClassName } = gateway.spec;
-  const because =
-    gatewayClassName === "istio"
-      ? `does not allow ListenerSets of namespace ${metadata.namespace}`
-      : `is of class ${gatewayClassName}, which has no ListenerSets`;
+function notAllowed(gateway: KubernetesGateway, { metadata }: ListenerSet, settings: MeshSettings): Problem {
+  const because = isIstiosIngress(gateway, settings)
+    ? `does not allow ListenerSets of namespace ${metadata.namespace}`
+    : `is of class ${gateway.spec.gatewayClassName}, which has no ListenerSets`;
   return {
     at,
     message: `${idOf(gateway)} ${because}, so it has none of these listeners`,

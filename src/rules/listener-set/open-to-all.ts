@@ -29,7 +29,7 @@ export const listenerSetOpenToAll = defineRule({
 
   *check(set, mesh) {
     const [gateway] = mesh.related(gatewayOfListenerSet, set);
-    if (gateway === undefined || !isForIngress(gateway)) return;
+    if (gateway === undefined || !isForIngress(gateway, mesh.settings)) return;
     const own = mesh.get(listenersOfGateway, gateway).byOwner.get(set) ?? [];
     for (const [i, { listener, leftOut }] of own.entries())
       if (leftOut === undefined && isOpenToAll(listener))

@@ -77,6 +77,12 @@ function warningOf(departure: Departure, side: Side): string | undefined {
   const { lost, isOpened, isOfShare, gone } = departure;
   if (gone !== undefined) return "it is not known whether anybody still calls it";
   if (lost === undefined) return isOpened ? undefined : "it is not known who gains access";
+  if (
+    isOfUnknownClass(departure) &&
+    departure.is.binding?.controller === undefined &&
+    !side.mesh.knowsAll("GatewayClass")
+  )
+    return "the GatewayClass of the waypoint is not known, and may be one of Istio's";
   const kept = keptReason(departure, side);
   if (kept !== undefined) return kept;
   return isOfShare === true ? "another waypoint served the other connections without it" : undefined;
@@ -135,9 +141,9 @@ const bypassing = (was: Departure["was"], is: Departure["is"]): string =>
   `${isOfUnknownClass({ was, is }) ? "may bypass" : "bypass"} waypoint ${formatWaypoint(was.binding.named)}: ${reasonOf(was.binding, is)}`;
 
 /**
- * Whether the waypoint is still there, with a class that is none of Istio's own. istiod takes every Gateway with an address for a waypoint (Istio
+ * Whether the waypoint is still there, with a class that is not known to be one for Istio's waypoints. istiod takes every Gateway with an address for a waypoint (Istio
  * pilot/pkg/serviceregistry/ambient/waypoints.go gatewayToWaypointTransform), and deploys one for each class of its controller
- * (pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go); GatewayClasses are not read.
+ * (pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go).
  */
 function isOfUnknownClass({ was, is: { binding } }: Pick<Departure, "was" | "is">): boolean {
   return binding !== undefined && isUsable(binding) && isAnotherClass(was.binding, binding);

@@ -7,6 +7,7 @@ import {
   gatewayOfProxy,
   hasClassOfIstio,
   isForIngress,
+  isIstiosWaypoint,
   isProxyOf,
   type KubernetesGateway,
   serviceAccountOf,
@@ -14,10 +15,11 @@ import {
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isOfGateway, isOwned } from "../../mesh/membership/workloads.ts";
 import { kubernetesGatewayByName } from "../../mesh/objects/indexes.ts";
-import { gatewayNameLabel, waypointClass } from "../../mesh/objects/labels.ts";
+import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { identityOfWaypoint } from "../../mesh/waypoints/bindings.ts";
 import { waypointsServing } from "../../mesh/waypoints/waypoint-attachments.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
 /** A gateway and the workloads whose pods have the label with its name, which its Service selects. */
@@ -30,8 +32,8 @@ const workloadsCalledGateway = relation(
   }),
 );
 
-const waypointByAccount = index("KubernetesGateway", (gateway) => {
-  if (gateway.spec.gatewayClassName !== waypointClass) return [];
+const waypointByAccount = index("KubernetesGateway", (gateway, settings) => {
+  if (!isIstiosWaypoint(gateway, settings)) return [];
   const { namespace, serviceAccount } = identityOfWaypoint(gateway.metadata, gateway);
   return [`${namespace}/${serviceAccount}`];
 });
@@ -49,8 +51,8 @@ const workloadsWithAccountOf = relation(
 const ingressWithAccountOf = relation(
   "ingressWithAccountOf",
   waypointByAccount,
-  index("KubernetesGateway", (gateway) =>
-    isForIngress(gateway) ? [`${gateway.metadata.namespace}/${serviceAccountOf(gateway)}`] : [],
+  index("KubernetesGateway", (gateway, settings) =>
+    isForIngress(gateway, settings) ? [`${gateway.metadata.namespace}/${serviceAccountOf(gateway, settings)}`] : [],
   ),
 );
 
@@ -105,11 +107,11 @@ interface Waypoint {
 type Found = Pick<Problem, "key" | "fix" | "related"> & { readonly message: string };
 
 /** What the Gateway says of the pods that istiod makes from it. */
-function* ofPods(gateway: KubernetesGateway, name: string): Iterable<Found> {
-  for (const { key, fix, sentence } of proxyReplacements(gateway))
+function* ofPods({ gateway, name }: Waypoint, settings: MeshSettings): Iterable<Found> {
+  for (const { key, fix, sentence } of proxyReplacements(gateway, settings))
     yield { key: `${name} ${key}`, message: sentence(name), fix };
-  if (!hasClassOfIstio(gateway)) return;
-  const believed = believedCertificates(proxyConfigOfGateway(gateway).config, isForIngress(gateway));
+  if (!hasClassOfIstio(gateway, settings)) return;
+  const believed = believedCertificates(proxyConfigOfGateway(gateway).config, isForIngress(gateway, settings));
   if (believed === undefined) return;
   const { field, value } = believed;
   yield {
@@ -121,10 +123,10 @@ function* ofPods(gateway: KubernetesGateway, name: string): Iterable<Found> {
 
 /** `accounts`: those of which the workloads were reported already, for another waypoint. */
 function* problemsOf({ gateway, name }: Waypoint, accounts: Set<string>, mesh: View): Iterable<Found> {
-  if (isServed(gateway, mesh.settings)) yield* ofPods(gateway, name);
-  if (gateway.spec.gatewayClassName !== waypointClass) return;
+  if (isServed(gateway, mesh.settings)) yield* ofPods({ gateway, name }, mesh.settings);
+  if (!isIstiosWaypoint(gateway, mesh.settings)) return;
   for (const workload of mesh.related(workloadsCalledGateway, gateway))
-    if (!(isOfGateway(workload) && isProxyOf(workload, gateway)))
+    if (!(isOfGateway(workload) && isProxyOf(workload, gateway, mesh.settings)))
       yield {
         key: `${name} ${idOf(workload)} called`,
         message: `${name} shares its requests with ${idOf(workload)}, whose pods have the label of its Gateway`,
@@ -152,4 +154,6 @@ function* problemsOf({ gateway, name }: Waypoint, accounts: Set<string>, mesh: V
 const workloadsSharingAccount = (waypoint: KubernetesGateway, mesh: View) =>
   mesh
     .related(workloadsWithAccountOf, waypoint)
-    .filter((workload) => !mesh.related(gatewayOfProxy, workload).some((one) => isProxyOf(workload, one)));
+    .filter(
+      (workload) => !mesh.related(gatewayOfProxy, workload).some((one) => isProxyOf(workload, one, mesh.settings)),
+    );

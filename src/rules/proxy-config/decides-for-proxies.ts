@@ -150,7 +150,9 @@ function configsOf(
 ): readonly ProxyConfig[] {
   const all = mesh.get(decisiveProxyConfigsIn, home);
   const isRoot = home.metadata.name === mesh.settings.rootNamespace;
-  const own = all.find((config) => !isForAll(config) && selects(scopeOf(config).labels, labelsOfGatewayPods(gateway)));
+  const own = all.find(
+    (config) => !isForAll(config) && selects(scopeOf(config).labels, labelsOfGatewayPods(gateway, mesh.settings)),
+  );
   return [isRoot ? undefined : all.find(isForAll), own].filter((config) => config !== undefined);
 }
 

@@ -4,6 +4,7 @@ import { proxyConfigOfGateway } from "../../mesh/membership/gateway-proxies.ts";
 import { hasClassOfIstio, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
 import { actionOnSlashes } from "../../view/settings.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { setting } from "../../view/view.ts";
 
 export const proxyNormalizesPathsLess = defineRule({
@@ -29,7 +30,7 @@ export const proxyNormalizesPathsLess = defineRule({
   },
 
   *check(object, { settings }) {
-    const proxy = proxyOf(object);
+    const proxy = proxyOf(object, settings);
     const { httpMergeSlashes, httpPathWithEscapedSlashesAction: action } = proxy?.config?.connectionSettings ?? {};
     if (proxy === undefined) return;
     if (settings.mergesSlashes && httpMergeSlashes === false)
@@ -51,8 +52,9 @@ interface ProxyOf {
 }
 
 /** The proxy of a workload, or of a Gateway whose pods get its annotations; undefined: it is none of Istio's. */
-function proxyOf(object: Workload | KubernetesGateway): ProxyOf | undefined {
-  if (object.kind === "KubernetesGateway") return hasClassOfIstio(object) ? proxyConfigOfGateway(object) : undefined;
+function proxyOf(object: Workload | KubernetesGateway, settings: MeshSettings): ProxyOf | undefined {
+  if (object.kind === "KubernetesGateway")
+    return hasClassOfIstio(object, settings) ? proxyConfigOfGateway(object) : undefined;
   const { pod, podAt } = object;
   return { at: [...podAt, "metadata", "annotations", proxyConfigAnnotation], config: proxyConfigOf(pod.annotations) };
 }

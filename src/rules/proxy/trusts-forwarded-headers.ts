@@ -1,3 +1,4 @@
+import type { MeshSettings } from "../../view/settings.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { proxyConfigAnnotation, type ProxyConfigFields, proxyConfigOf } from "../../kube/proxy-config.ts";
 import { hasClassOfIstio, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
@@ -32,14 +33,14 @@ export const proxyTrustsForwardedHeaders = defineRule({
     page: "https://istio.io/latest/docs/ops/configuration/traffic-management/network-topologies/",
   },
 
-  *check(object) {
-    const proxy = proxyOf(object);
+  *check(object, { settings }) {
+    const proxy = proxyOf(object, settings);
     if (proxy?.config !== undefined) yield* certificates(undefined, proxy);
   },
 
   *compare(before, after) {
-    const old = proxyOf(before.object)?.config;
-    const now = proxyOf(after.object);
+    const old = proxyOf(before.object, before.mesh.settings)?.config;
+    const now = proxyOf(after.object, after.mesh.settings);
     if (now?.config === undefined || now.config === old) return;
     const [few, many] = [trustedProxies(old), trustedProxies(now.config)];
     if (now.isGateway && many > few)
@@ -66,14 +67,14 @@ interface ProxyOf {
 }
 
 /** The proxy of a workload, or of a Gateway whose pods get its annotations; undefined: it is none of Istio's. */
-function proxyOf(object: Workload | KubernetesGateway): ProxyOf | undefined {
+function proxyOf(object: Workload | KubernetesGateway, settings: MeshSettings): ProxyOf | undefined {
   if (object.kind === "Workload") {
     const { pod, podAt } = object;
     const at = [...podAt, "metadata", "annotations", proxyConfigAnnotation];
     return { at, config: proxyConfigOf(pod.annotations), isGateway: injectedProxy(pod) === "router" };
   }
-  if (!hasClassOfIstio(object)) return undefined;
-  return { ...proxyConfigOfGateway(object), isGateway: isForIngress(object) };
+  if (!hasClassOfIstio(object, settings)) return undefined;
+  return { ...proxyConfigOfGateway(object), isGateway: isForIngress(object, settings) };
 }
 
 function* certificates(old: ProxyConfigFields | undefined, { at, config, isGateway }: ProxyOf): Iterable<Problem> {

@@ -66,7 +66,7 @@ const workloadsOfWithholding = relation("workloadsOfWithholding", meshWideByLabe
 const gatewaysOfWithholding = relation(
   "gatewaysOfWithholding",
   meshWideByLabel,
-  index("KubernetesGateway", (gateway) => labelKeys(labelsOfGatewayPods(gateway))),
+  index("KubernetesGateway", (gateway, settings) => labelKeys(labelsOfGatewayPods(gateway, settings))),
 );
 
 const reads = [
@@ -204,9 +204,14 @@ function* sentTo(virtualService: VirtualService, mesh: View): Iterable<Sending> 
 
 function ofGateway(gateway: KubernetesGateway, mesh: View): Place | undefined {
   const [namespace] = mesh.related(namespaceOfGateway, gateway);
-  if (namespace === undefined || !isForIngress(gateway)) return undefined;
+  if (namespace === undefined || !isForIngress(gateway, mesh.settings)) return undefined;
   const { name } = gateway.metadata;
-  const target = { name, namespace: namespace.metadata.name, isWaypoint: false, labels: labelsOfGatewayPods(gateway) };
+  const target = {
+    name,
+    namespace: namespace.metadata.name,
+    isWaypoint: false,
+    labels: labelsOfGatewayPods(gateway, mesh.settings),
+  };
   const there = mesh.get(attachments, namespace);
   const known = mesh.get(authorization, namespace).gateways.find((one) => one.name === name);
   return {

@@ -113,12 +113,12 @@ function ofRoute(route: KubernetesRoute, mesh: View): readonly Entrance[] {
   const found = new Map<string, Entrance>();
   for (const { parent, offered } of mesh.get(routeAcceptances, route)) {
     if (parent.kind !== "KubernetesGateway" || offered.size === 0) continue;
-    if (!hasClassOfIstio(parent) || isDeployedByHand(parent)) continue;
+    if (!hasClassOfIstio(parent, mesh.settings) || isDeployedByHand(parent)) continue;
     const [namespace] = mesh.related(namespaceOfGateway, parent);
     if (namespace === undefined) continue;
     const guard = mesh
       .get(guards, namespace)
-      .ofProxy({ workload: undefined, labels: labelsOfGatewayPods(parent) }, "http");
+      .ofProxy({ workload: undefined, labels: labelsOfGatewayPods(parent, mesh.settings) }, "http");
     addTo(found, parent, [...offered.keys()], guard);
   }
   return [...found.values()];

@@ -2,7 +2,8 @@ import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { ObjectOf } from "../../kube/object.ts";
-import { gatewayNameLabel, waypointClass } from "../../mesh/objects/labels.ts";
+import { isEastWest, isIstiosWaypoint } from "../../mesh/membership/gateways.ts";
+import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type Index, type MeshView, relation } from "../../view/view.ts";
@@ -44,9 +45,9 @@ const bySelectedGateway = <K extends (typeof kinds)[number]>(kind: K): Index<K> 
  * Gateways whose proxies are waypoints: east-west gateways are, too (Istio pilot/pkg/config/kube/gatewaycommon/classinfo.go, where both have
  * the template of a waypoint).
  */
-const waypointByName = index("KubernetesGateway", ({ metadata, spec }) =>
-  spec.gatewayClassName === waypointClass || spec.gatewayClassName === "istio-east-west"
-    ? [`${metadata.namespace}/${metadata.name}`]
+const waypointByName = index("KubernetesGateway", (gateway, settings) =>
+  isIstiosWaypoint(gateway, settings) || isEastWest(gateway, settings)
+    ? [`${gateway.metadata.namespace}/${gateway.metadata.name}`]
     : [],
 );
 

@@ -3,10 +3,9 @@ import { defineRule } from "../../engine/rule.ts";
 import type { Kind } from "../../kube/kinds.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { captured } from "../../mesh/membership/captured.ts";
-import { gatewaysOfNamespace, labelsOfGatewayPods } from "../../mesh/membership/gateways.ts";
+import { gatewaysOfNamespace, isIstiosWaypoint, labelsOfGatewayPods } from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
-import { waypointClass } from "../../mesh/objects/labels.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { formatLabels, selects } from "../../mesh/objects/selectors.ts";
 import type { MeshSettings } from "../../view/settings.ts";
@@ -136,7 +135,8 @@ const isForGateway = (object: Scoped, namespace: ObjectOf<"Namespace">, mesh: Vi
     .related(gatewaysOfNamespace, namespace)
     .some(
       (gateway) =>
-        gateway.spec.gatewayClassName !== waypointClass && selects(labelsOf(object), labelsOfGatewayPods(gateway)),
+        !isIstiosWaypoint(gateway, mesh.settings) &&
+        selects(labelsOf(object), labelsOfGatewayPods(gateway, mesh.settings)),
     );
 
 const effects = {

@@ -92,16 +92,17 @@ export const workloadAccountChanged = defineRule({
       return;
     }
     if (old.kind === "Namespace") return;
-    const changed = changesAccount(old, now, after.mesh);
+    const changed = changesAccount({ ...before, object: old }, { ...after, object: now });
     if (changed !== undefined) yield changed;
     else if (old.kind === "Workload" && now.kind === "Workload" && !isOwned(now))
       yield* leaves({ ...before, object: old }, { ...after, object: now });
   },
 });
 
-function changesAccount(old: Subject, now: Subject, mesh: View): Problem | undefined {
+function changesAccount(before: Side<Subject>, after: Side<Subject>): Problem | undefined {
+  const { object: now, mesh } = after;
   const { namespace } = now.metadata;
-  const change = changeOf(old, now);
+  const change = changeOf(before, after);
   if (change === undefined || change.was === change.is) return undefined;
   const key = accountKey({ namespace, account: change.was });
   const named = mesh.under(policiesNaming[now.kind], [key]);
@@ -169,25 +170,27 @@ interface AccountChange {
   readonly now: string;
 }
 
-function changeOf(old: Subject, now: Subject): AccountChange | undefined {
-  if (old.kind === "KubernetesGateway") return now.kind === old.kind ? changeOfGateway(old, now) : undefined;
+function changeOf(before: Side<Subject>, after: Side<Subject>): AccountChange | undefined {
+  const [old, now] = [before.object, after.object];
+  if (old.kind === "KubernetesGateway")
+    return now.kind === old.kind ? changeOfGateway({ ...before, object: old }, { ...after, object: now }) : undefined;
   if (now.kind === "KubernetesGateway" || (now.kind === "Workload" && isOwned(now))) return undefined;
   const [was, is] = [accountOf(old), accountOf(now)];
   return { was, is, at: placeOf(now), now: `${runs[now.kind]} as ${JSON.stringify(is)} now` };
 }
 
 /** A waypoint is a caller at ztunnel alone, which authorization-policy-waypoint-locked-out is about. */
-function changeOfGateway(old: KubernetesGateway, now: KubernetesGateway): AccountChange | undefined {
-  if (!isForIngress(old) || isDeployedByHand(old) || isDeployedByHand(now)) return undefined;
-  const [was, is] = [old, now].map(serviceAccountOf);
-  if (was === undefined || is === undefined) return undefined;
+function changeOfGateway(before: Side<KubernetesGateway>, after: Side<KubernetesGateway>): AccountChange | undefined {
+  const [old, now] = [before.object, after.object];
+  if (!isForIngress(old, before.mesh.settings) || isDeployedByHand(old) || isDeployedByHand(now)) return undefined;
+  const [was, is] = [serviceAccountOf(old, before.mesh.settings), serviceAccountOf(now, after.mesh.settings)];
   const isOfClass = old.spec.gatewayClassName !== now.spec.gatewayClassName;
   return {
     was,
     is,
     at: isOfClass ? ["spec", "gatewayClassName"] : ["metadata", "annotations"],
-    // Which controller has another class is not known.
-    now: hasClassOfIstio(now)
+    // Which controller has another class may not be known.
+    now: hasClassOfIstio(now, after.mesh.settings)
       ? `the proxies of this Gateway run as ${JSON.stringify(is)} now`
       : `this Gateway has class ${JSON.stringify(now.spec.gatewayClassName)} now`,
   };

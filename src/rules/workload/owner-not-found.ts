@@ -69,7 +69,7 @@ function* gatewayProblem(workload: Workload, owner: OwnerReference, mesh: View):
   const [gateway] = mesh.related(gatewayOfProxy, workload);
   if (gateway === undefined)
     yield problemOf(workload, owner, [absent("KubernetesGateway", workload.metadata.namespace, owner.name)]);
-  else if (!isProxyOf(workload, gateway)) yield problemOf(workload, owner, [gateway]);
+  else if (!isProxyOf(workload, gateway, mesh.settings)) yield problemOf(workload, owner, [gateway]);
 }
 
 function problemOf(

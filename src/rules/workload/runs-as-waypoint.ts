@@ -1,14 +1,19 @@
 import { defineRule } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { isForIngress, isProxyOf, type KubernetesGateway, serviceAccountOf } from "../../mesh/membership/gateways.ts";
+import {
+  isForIngress,
+  isIstiosWaypoint,
+  isProxyOf,
+  type KubernetesGateway,
+  serviceAccountOf,
+} from "../../mesh/membership/gateways.ts";
 import { isOfGateway, isOwned } from "../../mesh/membership/workloads.ts";
-import { waypointClass } from "../../mesh/objects/labels.ts";
 import { formatWaypoint, identityOfWaypoint } from "../../mesh/waypoints/bindings.ts";
 import { fact, index, relation } from "../../view/view.ts";
 
 /** Waypoints by the service account that istiod runs them with, `namespace/name`. */
-const waypointByAccount = index("KubernetesGateway", (gateway) => {
-  if (gateway.spec.gatewayClassName !== waypointClass) return [];
+const waypointByAccount = index("KubernetesGateway", (gateway, settings) => {
+  if (!isIstiosWaypoint(gateway, settings)) return [];
   const { namespace, serviceAccount } = identityOfWaypoint(gateway.metadata, gateway);
   return [`${namespace}/${serviceAccount}`];
 });
@@ -25,8 +30,8 @@ const waypointsRunningAs = relation(
 /** An ingress gateway of the Gateway API and the waypoints of its namespace that have its service account. */
 const waypointsOfIngressAccount = relation(
   "waypointsOfIngressAccount",
-  index("KubernetesGateway", (gateway) =>
-    isForIngress(gateway) ? [`${gateway.metadata.namespace}/${serviceAccountOf(gateway)}`] : [],
+  index("KubernetesGateway", (gateway, settings) =>
+    isForIngress(gateway, settings) ? [`${gateway.metadata.namespace}/${serviceAccountOf(gateway, settings)}`] : [],
   ),
   waypointByAccount,
 );
@@ -65,11 +70,11 @@ export const workloadRunsAsWaypoint = defineRule({
 
   *check(object, mesh) {
     const isWorkload = object.kind === "Workload";
-    if (isWorkload ? isOwned(object) : !isForIngress(object)) return;
-    const serviceAccount = isWorkload ? object.pod.serviceAccountName : serviceAccountOf(object);
+    if (isWorkload ? isOwned(object) : !isForIngress(object, mesh.settings)) return;
+    const serviceAccount = isWorkload ? object.pod.serviceAccountName : serviceAccountOf(object, mesh.settings);
     const waypoint = mesh
       .get(waypointsWithAccount, `${object.metadata.namespace}/${serviceAccount}`)
-      .find((one) => !(isWorkload && isOfGateway(object) && isProxyOf(object, one)));
+      .find((one) => !(isWorkload && isOfGateway(object) && isProxyOf(object, one, mesh.settings)));
     if (waypoint === undefined) return;
     yield {
       at: isWorkload ? [...object.podAt, "spec", "serviceAccountName"] : [],

@@ -91,9 +91,10 @@ function knowledgeOf(objects: Iterable<FileObject>, { knowledge }: FileMeshOptio
 
 /**
  * The kinds of Istio, of the Gateway API and of Meshward, which a repository of mesh configuration contains; other kinds
- * usually not.
+ * usually not, nor GatewayClasses, which istiod and vendors create.
  */
 const isMeshKind = (kind: Kind): boolean =>
+  kind !== "GatewayClass" &&
   kinds[kind].served.some(({ group }) => /istio\.io$|gateway\.networking|^meshward\.io$/.test(group));
 
 /**

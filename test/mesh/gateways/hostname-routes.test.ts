@@ -23,7 +23,7 @@ function gatewayWith(...listeners: readonly object[]) {
     metadata: { name: "public", namespace: "ingress" },
     spec: { gatewayClassName: "istio", listeners },
   });
-  return listenerGateways(gateway);
+  return listenerGateways(gateway, defaultMeshSettings);
 }
 
 function meshOf(objects: readonly AnyObject[]): MeshStore {

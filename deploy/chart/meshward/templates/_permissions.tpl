@@ -78,6 +78,7 @@
     - gateway.networking.k8s.io
   resources:
     - backendtlspolicies
+    - gatewayclasses
     - gateways
     - grpcroutes
     - httproutes
@@ -290,6 +291,7 @@
     - gateway.networking.k8s.io
   resources:
     - backendtlspolicies
+    - gatewayclasses
     - gateways
     - grpcroutes
     - httproutes
