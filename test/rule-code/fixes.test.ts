@@ -65,7 +65,11 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Write the IP addresses of the machines into the WorkloadEntries, or use resolution DNS.",
     ],
     [
-      /^(?!.*: only WorkloadEntries)/,
+      /^Requests of ambient clients to .* fail: without a waypoint, ztunnel asks DNS for the wildcard itself/,
+      "Set the label istio.io/use-waypoint of the ServiceEntry or of its namespace to a waypoint, which looks up each name.",
+    ],
+    [
+      /^(?!.*(?:: only WorkloadEntries|without a waypoint, ztunnel))/,
       "List the endpoints, correct the labels of workloadSelector, or use resolution DNS or NONE.",
     ],
   ],

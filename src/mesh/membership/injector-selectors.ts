@@ -110,7 +110,7 @@ class Webhooks {
 
   constructor(injectors: KnownInjectors) {
     this.#injectors = injectors;
-    const asking = Object.entries(injectors).filter(([, { webhooks, policy }]) => webhooks !== policy);
+    const asking = Object.entries(injectors).filter(([, { webhooks, policy }]) => (webhooks ?? policy) !== undefined);
     this.#names = JSON.stringify(asking.map(([name, injector]) => [name, assumedOf(injector)]));
     // Those that are switched off for another tag all say the same.
     const all = Object.values(injectors).flatMap(({ webhooks = [], policy }) =>
