@@ -172,6 +172,24 @@ const authorization: readonly Growing[] = [
     body: updatesLast(otherCallers),
   },
   {
+    title: "n Services and n workloads that share their first label; a policy of methods changes",
+    n: 5_000,
+    mesh: (n) => [
+      sidecars,
+      ...shop(n),
+      ...list(n, (i) =>
+        manifest("v1", "Service", named(`s-${i}`), {
+          spec: { selector: { shop: "yes", zone: `z-${i}` }, ports: [{ name: "http", port: 80, targetPort: 8080 }] },
+        }),
+      ),
+      authorizationPolicy(named("methods"), {
+        selector: { matchLabels: { shop: "yes" } },
+        rules: [{ to: [{ operation: { methods: ["GET"] } }] }],
+      }),
+    ],
+    body: updatesLast((spec) => ({ ...spec, rules: [{ to: [{ operation: { methods: ["GET", "POST"] } }] }] })),
+  },
+  {
     title: "n policies without a selector and n workloads; one policy more",
     n: 5_000,
     mesh: (n) => [sidecars, ...workloads(n), ...list(n, (i) => wide(i))],

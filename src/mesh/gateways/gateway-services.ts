@@ -9,11 +9,7 @@ import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import type { Gateway } from "./servers.ts";
 
 /** A workload and the Services of its namespace that select one of its labels. */
-export const servicesNearWorkload = relation(
-  "servicesNearWorkload",
-  workloadsNearService.to,
-  workloadsNearService.from,
-);
+const servicesNearWorkload = relation("servicesNearWorkload", workloadsNearService.to, workloadsNearService.from);
 
 /** What `podsOfGateway` and `servicesOfProxies` read. */
 export const gatewayServiceReads = [workloadsOfGateway, servicesNearWorkload] as const;

@@ -1,19 +1,20 @@
 import { protocolsOf } from "./attachment.ts";
 import { servicesOfAddresses } from "./gateway-addresses.ts";
-import { gatewayService, servicesNearWorkload } from "./gateway-services.ts";
+import { gatewayService } from "./gateway-services.ts";
 import { servedByConfig } from "./ingresses.ts";
 import { type Gateway, readsHttp } from "./servers.ts";
 import { enrollmentOf } from "../membership/capture.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { declaredProtocol, parsedProtocol, portByNumber } from "../membership/service-protocol.ts";
-import { selectsWorkload, type Service, servicesOfNamespace, workloadsNearService } from "../membership/services.ts";
-import { isProxy, workloadByLabel } from "../membership/workloads.ts";
+import { type Service, servicesOfNamespace, workloadsNearService } from "../membership/services.ts";
+import { isProxy, type Workload, workloadByLabel } from "../membership/workloads.ts";
 import type { Labels, ObjectOf } from "../../kube/object.ts";
 import { keysOfSelector } from "../objects/label-keys.ts";
+import { Labelled } from "../objects/labelled.ts";
 import { gatewayNameLabel } from "../objects/labels.ts";
 import { isServed } from "../objects/revision.ts";
 import { selects } from "../objects/selectors.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { fact, index, type MeshView, relation } from "../../view/view.ts";
 import {
   type AuthorizationPolicy,
   entriesTargeted,
@@ -57,14 +58,24 @@ const ingressesOfPods = relation(
   "identity",
 );
 
+const labelled = (workloads: readonly Workload[]): Labelled<Workload> =>
+  new Labelled(workloads, ({ pod }) => pod.labels);
+
+/** The workloads with a key of workloadsNearService by their labels, with proxies. */
+const podsWithLabel = fact(
+  "podsWithLabel",
+  "key",
+  [workloadsNearService],
+  (key, mesh): Labelled<Workload> => labelled(mesh.under(workloadsNearService, [key])),
+);
+
 /** What `servedBy` and `tcpPortsOf` read. */
 export const readsTcpPorts = [
   servicesOfNamespace,
   entriesOfPolicy,
   gatewayService,
-  workloadsNearService,
+  podsWithLabel,
   workloadsNearPolicy,
-  servicesNearWorkload,
   gatewaysNamingService,
   ingressesOfPods,
 ] as const;
@@ -77,7 +88,7 @@ type View = MeshView<(typeof readsTcpPorts)[number]>;
 function gatewaysAt(service: Service, mesh: View): readonly Gateway[] | undefined {
   const proxies = mesh.get(gatewayService, service);
   if (proxies !== undefined) return proxies.gateways;
-  const pods = mesh.related(workloadsNearService, service).filter((one) => selectsWorkload(service, one));
+  const pods = podsOf(service, mesh);
   return pods.length > 0 && pods.every(isProxy) ? [] : undefined;
 }
 
@@ -99,7 +110,7 @@ export function* servedBy(
     const targeted = new Set(servicesTargeted(policy));
     return [...all.filter(({ metadata }) => targeted.has(metadata.name)), ...mesh.related(entriesOfPolicy, policy)];
   }
-  const ofPods = yield* servicesOfSelected(policy, mesh);
+  const ofPods = yield* servicesOfSelected(policy, all, mesh);
   const selected = all.filter((one) => isForSame(one, policy) || ofPods.has(one));
   // ztunnel knows HTTP at no port, which another rule reports, but the pods of a gateway are proxies.
   return enrollmentOf(namespace, mesh.settings) === "ambient"
@@ -108,16 +119,30 @@ export function* servedBy(
 }
 
 /** A policy and a Service can select the same pods by different labels. */
-function* servicesOfSelected(policy: AuthorizationPolicy, mesh: View): Generator<undefined, ReadonlySet<Service>> {
-  const found = new Set<Service>();
+function* servicesOfSelected(
+  policy: AuthorizationPolicy,
+  services: readonly Service[],
+  mesh: View,
+): Generator<undefined, ReadonlySet<Service>> {
+  const near = mesh.related(workloadsNearPolicy, policy);
+  mesh.visited(near.length);
   const selector = selectorOf(policy);
-  for (const workload of mesh.related(workloadsNearPolicy, policy)) {
+  const pods = labelled(near.filter(({ pod }) => selects(selector, pod.labels)));
+  const found = new Set<Service>();
+  if (pods.all.length === 0) return found;
+  for (const service of services) {
     yield;
-    if (!selects(selector, workload.pod.labels)) continue;
-    for (const service of mesh.related(servicesNearWorkload, workload))
-      if (selectsWorkload(service, workload)) found.add(service);
+    if (hasSelector(service) && pods.selected(service.spec.selector).length > 0) found.add(service);
   }
   return found;
+}
+
+const hasSelector = ({ spec }: Service): boolean =>
+  spec.type !== "ExternalName" && Object.keys(spec.selector).length > 0;
+
+function podsOf(service: Service, mesh: View): readonly Workload[] {
+  const [key] = workloadsNearService.from.keys(service, mesh.settings);
+  return key === undefined ? [] : mesh.get(podsWithLabel, key).selected(service.spec.selector);
 }
 
 const selectorOf = (policy: AuthorizationPolicy): Labels =>
@@ -149,7 +174,7 @@ function hasOnlyGateways(service: Service, mesh: View): boolean {
   if (gatewayNameLabel in service.spec.selector || mesh.related(gatewaysNamingService, service).length > 0)
     return false;
   if (!mesh.knowsAll("Gateway") || !mesh.knowsAll("KubernetesGateway")) return false;
-  const pods = mesh.related(workloadsNearService, service).filter((one) => selectsWorkload(service, one));
+  const pods = podsOf(service, mesh);
   return pods.length > 0 && pods.every((one) => mesh.related(ingressesOfPods, one).length === 0);
 }
 
