@@ -1,6 +1,12 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
-import { closedPods, formatClosed, podsBehind, readsClosedPods } from "../../mesh/authorization/closed-pods.ts";
+import {
+  closedPods,
+  formatClosed,
+  podsBehind,
+  readsClosedPods,
+  unguardedPods,
+} from "../../mesh/authorization/closed-pods.ts";
 import type { Service } from "../../mesh/membership/services.ts";
 import { portsOf, targetsMoved } from "../../mesh/membership/target-ports.ts";
 import type { Workload } from "../../mesh/membership/workloads.ts";
@@ -21,8 +27,9 @@ export const kubernetesServiceNobodyAllowed = defineRule({
   since: "0.1.0",
   stage: "trial",
   tags: ["authorization"],
-  summary: "A Service begins to send requests to pods, or to a port of them, whose policies allow nobody.",
-  why: "Policies select pods by their labels, and not the Service that clients call. Where a namespace has a default deny, pods with other labels, such as those of a canary, of the other colour of a blue-green release or of a copy that a controller makes, need an ALLOW policy of their own: until there is one, each request that the Service sends them gets 403, and ztunnel closes its connections (Istio pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). The `ports` of a policy are those of the pod (pilot/pkg/security/authz/model/generator.go destPortGenerator), so that another `targetPort` can be one that no rule allows.",
+  summary:
+    "A Service begins to send requests to pods, or to a port of them, whose policies allow nobody; or its pods join the mesh, and their policies allow nobody.",
+  why: "Policies select pods by their labels, and not the Service that clients call. Where a namespace has a default deny, pods with other labels, such as those of a canary, of the other colour of a blue-green release or of a copy that a controller makes, need an ALLOW policy of their own: until there is one, each request that the Service sends them gets 403, and ztunnel closes its connections (Istio pilot/pkg/security/authz/builder/builder.go, ztunnel src/rbac.rs). The `ports` of a policy are those of the pod (pilot/pkg/security/authz/model/generator.go destPortGenerator), so that another `targetPort` can be one that no rule allows. Pods outside the mesh ignore policies, such as a default deny of their namespace or of the root namespace, which denies everything from the moment that they get a sidecar or that ztunnel captures them.",
   fix: "Apply the ALLOW policies of the old pods to the new ones first, such as by a label that both have. Add a new `targetPort` to the ports that they allow.",
   incident: {
     symptoms: ["access-denied"],
@@ -30,29 +37,59 @@ export const kubernetesServiceNobodyAllowed = defineRule({
     seen: "Requests to the Service fail with 403, or its connections are closed, as far as they reach the new pods.",
     wayOut: "Apply the previous version of the Service, or an ALLOW policy for the new pods.",
     silentWhen:
-      "The Service is new, or selected nothing before; the policies of the pods before allowed nobody either; the pods were there before, which namespace-nobody-allowed is about; or a port of the Service bypasses the proxy of the new pods. It is not asked which callers of the old pods the new ones refuse, as long as they allow some request.",
+      "The Service is new, or selected nothing before; the policies of the pods before allowed nobody either; the pods were there before and in the mesh, which namespace-nobody-allowed is about; or a port of the Service bypasses the proxy of the new pods. It is not asked which callers of the old pods the new ones refuse, as long as they allow some request.",
     page: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
   },
 
   *compare(before, after) {
     yield* closedByPort(before, after);
     const [old, now] = [podsBehind(before.object, before.mesh), podsBehind(after.object, after.mesh)];
-    if (old === now || old.length === 0) return;
+    if (old.length === 0) return;
+    const open = before.mesh.get(unguardedPods, before.object);
+    if (old === now && open.size === 0) return;
     after.mesh.visited(old.length + now.length);
-    // What policies do to the pods of before is reported for their namespace.
+    // What policies do to the pods of before is reported for their namespace, as far as the policies were enforced.
     const known = new Set(old.map(idOf));
-    const added = now.filter((workload) => !known.has(idOf(workload)));
-    const closed = closedPods(after.object, added, after.mesh);
-    const [first] = closed;
-    if (first === undefined || closedPods(before.object, old, before.mesh).length === old.length) return;
-    yield {
+    const unguarded = new Set(Array.from(open, idOf));
+    const isMoved = (workload: Workload): boolean => !known.has(idOf(workload));
+    const closed = closedPods(
+      after.object,
+      now.filter((workload) => isMoved(workload) || unguarded.has(idOf(workload))),
+      after.mesh,
+    );
+    if (closed.length === 0 || closedPods(before.object, old, before.mesh).length === old.length) return;
+    yield* reached(closed.filter(isMoved));
+    yield* joined(closed.filter((workload) => !isMoved(workload)));
+  },
+});
+
+function reached(closed: readonly Workload[]): readonly Problem[] {
+  const [first] = closed;
+  if (first === undefined) return [];
+  return [
+    {
       at: ["spec", "selector"],
       message: `Requests to the Service reach ${formatClosed(first, closed)}, whose policies allow nobody, so they are denied there`,
       related: [first],
       evidence: [first],
-    };
-  },
-});
+    },
+  ];
+}
+
+function joined(closed: readonly Workload[]): readonly Problem[] {
+  const [first] = closed;
+  if (first === undefined) return [];
+  return [
+    {
+      at: [],
+      message: `Requests to the Service are denied at ${formatClosed(first, closed)} from now on: the policies there take effect with this change, and allow nobody`,
+      key: "joined",
+      related: [first],
+      evidence: [first],
+      fix: "Apply an ALLOW policy for the callers of the pods first, and then let the pods join the mesh.",
+    },
+  ];
+}
 
 /** Few changes move more ports. */
 const mostMoved = 8;
