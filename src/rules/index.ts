@@ -186,6 +186,7 @@ import { virtualServiceWithoutDefaultRoute } from "./virtual-service/without-def
 import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointInUse } from "./waypoint/in-use.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
+import { waypointServiceNotExported } from "./waypoint/service-not-exported.ts";
 import { workloadAccountChanged } from "./workload/account-changed.ts";
 import { workloadAnnotationInvalid } from "./workload/annotation-invalid.ts";
 import { workloadCalledGateway } from "./workload/called-gateway.ts";
@@ -387,6 +388,7 @@ export const rules: readonly BuiltInRule[] = [
   wasmPluginAffectsProtected,
   waypointInUse,
   waypointNotFound,
+  waypointServiceNotExported,
   workloadAccountChanged,
   workloadAnnotationInvalid,
   workloadCalledGateway,

@@ -502,19 +502,7 @@ const ofTraffic: readonly CostShape[] = [
     world: (n) => ({
       objects: [
         namespace({ ...throughWaypoint, "istio.io/use-waypoint-namespace": "infra" }),
-        manifest(
-          "gateway.networking.k8s.io/v1",
-          "Gateway",
-          { namespace: "infra", name: "w" },
-          {
-            spec: {
-              gatewayClassName: "istio-waypoint",
-              listeners: [
-                { name: "mesh", port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } },
-              ],
-            },
-          },
-        ),
+        sharedWaypoint(),
         ...list(n, service),
         ...list(n, (i) =>
           destinationRule(`d-${i}`, { host: `s-${i}`, exportTo: ["."], subsets: [{ name: "v1", labels: { v: "1" } }] }),
@@ -760,6 +748,20 @@ const waypoint = (metadata: object = {}) =>
       spec: { gatewayClassName: "istio-waypoint" },
     },
   );
+/** A waypoint of another namespace for all of them. */
+const sharedWaypoint = () =>
+  manifest(
+    "gateway.networking.k8s.io/v1",
+    "Gateway",
+    { namespace: "infra", name: "w" },
+    {
+      spec: {
+        gatewayClassName: "istio-waypoint",
+        listeners: [{ name: "mesh", port: 15008, protocol: "HBONE", allowedRoutes: { namespaces: { from: "All" } } }],
+      },
+    },
+  );
+
 const throughWaypoint = { "istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "w" };
 const isProtected = { "meshward.io/protected": "true" };
 const allowing = (i: number) => ({ rules: [{ from: [{ source: { principals: [`trust/ns/a/sa/${i}`] } }] }] });
@@ -776,6 +778,21 @@ const ofWaypoints: readonly CostShape[] = [
       return {
         objects: [old, waypoint(), ...list(n, service), ...list(n, (i) => policy(`p-${i}`, target(i)))],
         change: { old, object: namespace({ ...isProtected, "istio.io/dataplane-mode": "ambient" }) },
+      };
+    },
+  },
+  {
+    title: "n Services that are exported to their own namespace alone get a waypoint of another one",
+    world: (n) => {
+      const [old, next] = [{ "istio.io/use-waypoint": "none" }, { "istio.io/use-waypoint-namespace": "infra" }];
+      const own = { "networking.istio.io/exportTo": "." };
+      return {
+        objects: [
+          namespace({ ...throughWaypoint, ...old }),
+          sharedWaypoint(),
+          ...list(n, (i) => ({ ...service(i), metadata: { ...named(`s-${i}`), annotations: own } })),
+        ],
+        change: { old: namespace({ ...throughWaypoint, ...old }), object: namespace({ ...throughWaypoint, ...next }) },
       };
     },
   },

@@ -67,7 +67,21 @@ export class ClientScope {
     return this.sees(definition) ? undefined : `${idOf(definition)} is not exported to the namespace of these clients`;
   }
 
-  /** The same of something to which a VirtualService routes. */
+  /**
+   * Why a waypoint has no endpoints of what it sends requests to, although it has the cluster; undefined: it has them, or looks the
+   * addresses up itself (Istio pilot/pkg/xds/endpoints/endpoint_builder.go NewEndpointBuilder, pilot/pkg/networking/core/cluster.go
+   * convertResolution).
+   */
+  withoutEndpoints(definition: Definition): string | undefined {
+    const { waypoint } = this.#source;
+    if (!this.isWaypoint || waypoint === undefined) return undefined;
+    if (definition.kind === "ServiceEntry" && definition.spec.resolution !== "STATIC") return undefined;
+    const visible = serviceVisibleTo(definition, this.#mesh.settings);
+    if (includesNamespace(visible, waypoint.metadata.namespace)) return undefined;
+    return `${idOf(definition)} is not exported to the namespace of the waypoint, which has no endpoints of it`;
+  }
+
+  /** The same as `keeps` of something to which a VirtualService routes. */
   keepsRouted(definition: Definition): string | undefined {
     const isOfSidecar = !this.#source.isGateway && isRoutedFrom(this.client, definition, this.#mesh.settings);
     return isOfSidecar ? undefined : this.keeps(definition);

@@ -165,6 +165,8 @@ export class Destinations {
     const { object } = sent;
     const merged = this.#ruleFor(name, object);
     const of = { ...sent.of, rules: merged?.from ?? [] };
+    const missing = this.scope.withoutEndpoints(object);
+    if (missing !== undefined) return nowhere(of, missing);
     if (portOfDefinition(object, of.port) === undefined) return nowhere(of, `${idOf(object)} has no port ${of.port}`);
     const subset = merged?.subsets.find((one) => one.name === of.subset);
     if (of.subset !== undefined && subset === undefined) return this.#withoutSubset(of, of.subset, merged);
