@@ -171,6 +171,7 @@ import { virtualServiceGatewayHostMismatch } from "./virtual-service/gateway-hos
 import { virtualServiceGatewayNotFound } from "./virtual-service/gateway-not-found.ts";
 import { virtualServiceHiddenFromGateway } from "./virtual-service/hidden-from-gateway.ts";
 import { virtualServiceHostConflict } from "./virtual-service/host-conflict.ts";
+import { virtualServiceHostNotFound } from "./virtual-service/host-not-found.ts";
 import { virtualServiceHttpToTlsPort } from "./virtual-service/http-to-tls-port.ts";
 import { virtualServiceMirrorToItself } from "./virtual-service/mirror-to-itself.ts";
 import { virtualServiceMirrorToProduction } from "./virtual-service/mirror-to-production.ts";
@@ -373,6 +374,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceGatewayNotFound,
   virtualServiceHiddenFromGateway,
   virtualServiceHostConflict,
+  virtualServiceHostNotFound,
   virtualServiceHttpToTlsPort,
   virtualServiceMirrorToItself,
   virtualServiceMirrorToProduction,

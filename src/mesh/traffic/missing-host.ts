@@ -47,7 +47,8 @@ function described(host: string, mesh: MeshView<(typeof registryReads)[number]>)
   const message = isWild
     ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
     : `"${host}" is no Service and no ServiceEntry`;
-  const found = { message, fix: fixFor(host, { namespace, namesakes, isWild }, mesh), namespace, isPartial: false };
+  const fix = fixFor(host, { namespace, namesakes, isWild }, mesh) ?? fixOfMisspelt(host, namespace, mesh);
+  const found = { message, fix, namespace, isPartial: false };
   if (!isRegistryComplete(mesh)) return { ...found, ...amongSome(host, namesakes, mesh) };
   const guess = namespace !== undefined && !hasOthers ? `the Services of namespace ${namespace}` : undefined;
   return { ...found, guess };
@@ -59,16 +60,27 @@ function amongSome(
   namesakes: readonly string[],
   mesh: MeshView<typeof namesNearby>,
 ): Pick<MissingHost, "guess" | "isPartial"> & { readonly fix?: string } {
-  const [name = "", second = ""] = host.split(".");
+  const [, second = ""] = host.split(".");
   const { domain } = mesh.settings;
   const namespace = namespaceOfHost(host, domain);
   // The Service itself, of which the host names the namespace without the domain, or misspelt.
   if ((namespace !== undefined || isShort(host)) && isMisspelt(second, nearest(second, namesakes)))
     return { guess: undefined, isPartial: false };
+  const fix = fixOfMisspelt(host, namespace, mesh);
+  return fix === undefined
+    ? { guess: "all Services and ServiceEntries", isPartial: true }
+    : { guess: undefined, isPartial: false, fix };
+}
+
+/** Names the Service of the same namespace that is meant; undefined: none is known. */
+function fixOfMisspelt(
+  host: string,
+  namespace: string | undefined,
+  mesh: MeshView<typeof namesNearby>,
+): string | undefined {
+  const [name = ""] = host.split(".", 1);
   const near = namespace === undefined ? undefined : mesh.get(namesNearby, namespace).nearest(name);
-  return isMisspelt(name, near)
-    ? { guess: undefined, isPartial: false, fix: `Did you mean "${near}.${namespace}.svc.${domain}"?` }
-    : { guess: "all Services and ServiceEntries", isPartial: true };
+  return isMisspelt(name, near) ? `Did you mean "${near}.${namespace}.svc.${mesh.settings.domain}"?` : undefined;
 }
 
 /** Whether a name is that of another by mistake. */
