@@ -83,7 +83,7 @@ export const httpRouteParentNotFound = defineRule({
     seen: "Requests get 404 at the gateway, or do not follow the route. The status of the route has no parent, or its condition `Accepted` is False.",
     wayOut: "Apply the Gateway again if it was deleted, or the previous version of the route.",
     silentWhen:
-      "Parents of other kinds, kinds that are not known, ports of a Service without a declared protocol or without an address of its own, and a TLSRoute at a port for TCP or a TCPRoute at one for TLS, which waypoints use.",
+      "Parents of groups that belong to other controllers, kinds that are not known, ports of a Service without a declared protocol or without an address of its own, and a TLSRoute at a port for TCP or a TCPRoute at one for TLS, which waypoints use.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
@@ -187,13 +187,12 @@ function* ofWrongGroup(
   at: Path,
 ): Iterable<Problem> {
   const right = groups.get(kind);
-  if (right === undefined) return;
-  yield {
-    at,
-    message: `No route applies to a parent ${kind} of group ${JSON.stringify(group)}, so it has no effect there`,
-    fix: `Write \`group: ${right === "" ? '""' : right}\` for a parent of kind ${kind}.`,
-  };
+  const message = `No route applies to a parent ${kind} of group ${JSON.stringify(group)}, so it has no effect there`;
+  if (right !== undefined)
+    yield { at, message, fix: `Write \`group: ${right === "" ? '""' : right}\` for a parent of kind ${kind}.` };
+  else if (new Set(groups.values()).has(group)) yield { at, message, fix: fixOfKind };
 }
+const fixOfKind = `Correct the kind: the parents of routes are of kind ${[...groups.keys()].join(", ")}.`;
 
 type ParentKind = "KubernetesGateway" | "ListenerSet" | "Service" | "ServiceEntry";
 

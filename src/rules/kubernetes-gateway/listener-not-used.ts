@@ -15,7 +15,7 @@ import {
 } from "../../mesh/gateways/listener-gateways.ts";
 import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
-import { isIstiosIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import { isIstiosIngress, isIstiosWaypoint, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -31,20 +31,21 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A listener of a Gateway does not work: no proxy serves the Gateway, its protocol is not supported, another listener takes its port, the Services that the Gateway names as its addresses do not have its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have.",
-  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). A Gateway with `spec.addresses` is served by the pods behind these Services, and a listener is opened only at the target of the Service port with its number (pilot/pkg/model/gateway.go resolvePorts). Addresses of other types than Hostname are ignored (extractGatewayServices). Waypoints have one listener, for which istiod generates no server, and other classes have other rules.",
+    "A listener of a Gateway does not work: no proxy serves the Gateway, its protocol is not supported, another listener takes its port, the Services that the Gateway names as its addresses do not have its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have; or a waypoint has no listener for HBONE.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). A Gateway with `spec.addresses` is served by the pods behind these Services, and a listener is opened only at the target of the Service port with its number (pilot/pkg/model/gateway.go resolvePorts). Addresses of other types than Hostname are ignored (extractGatewayServices). Waypoints have one listener, for which istiod generates no server: its port becomes that of the Service of the waypoint, to which ztunnel always sends at 15008, and the condition `Accepted` of another port or protocol than HBONE is False (unexpectedWaypointListener, pilot/pkg/serviceregistry/ambient/waypoints.go getGatewayAddress). Other classes have other rules.",
   fix: "Correct the protocol, the port, the certificates or the kinds of the listener, or create the ReferenceGrant.",
   incident: {
     symptoms: ["no-route"],
-    proxies: ["gateway"],
+    proxies: ["gateway", "waypoint"],
     seen: "The gateway refuses connections to the port, or does not know the host. The condition `Accepted` or `Programmed` of the listener is False.",
     wayOut: "Apply the previous version of the Gateway, or the ReferenceGrant again.",
     silentWhen:
-      "The class of the Gateway is not `istio`. A ServiceEntry of the namespace has the host of an address. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
+      "The class of the Gateway is neither `istio` nor `istio-waypoint`, or an annotation says how the waypoint takes requests. A ServiceEntry of the namespace has the host of an address. Whether the Secret or the ConfigMap exists and is valid is not looked at.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
   },
 
   *check(gateway, mesh) {
+    if (isIstiosWaypoint(gateway, mesh.settings)) yield* ofWaypoint(gateway);
     if (!isIstiosIngress(gateway, mesh.settings)) return;
     const { unserved } = mesh.get(addressesOfGateway, gateway);
     if (unserved !== undefined) yield withoutProxies(unserved, gateway, mesh);
@@ -63,6 +64,25 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
     }
   },
 });
+
+/** How the proxies of a waypoint take requests, if not as ztunnel sends them (Istio pilot/pkg/serviceregistry/ambient/waypoints.go). */
+const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
+const [hbone, hbonePort] = ["HBONE", 15008];
+
+/** The proxy of a waypoint takes requests at one port, which its Service has if a listener has it. */
+function* ofWaypoint(gateway: KubernetesGateway): Iterable<Problem> {
+  const { listeners } = gateway.spec;
+  const [first] = listeners;
+  if (first === undefined || gateway.metadata.annotations[inboundBinding] !== undefined) return;
+  if (listeners.some(({ port, protocol }) => port === hbonePort && protocol === hbone)) return;
+  const field = first.port === hbonePort ? "protocol" : "port";
+  yield {
+    at: ["spec", "listeners", 0, field],
+    message: `Listener ${first.name} does not work: ztunnel sends requests to port ${hbonePort} of a waypoint, and only a listener with this port and protocol ${hbone} is for them`,
+    key: "waypoint",
+    fix: `Write one listener with port ${hbonePort} and protocol ${hbone}, as \`istioctl waypoint generate\` does.`,
+  };
+}
 
 function withoutProxies({ lacks, names }: Unserved, { metadata }: KubernetesGateway, mesh: View): Problem {
   const shown = names
