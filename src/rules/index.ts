@@ -184,6 +184,7 @@ import { virtualServiceSubsetNotFound } from "./virtual-service/subset-not-found
 import { virtualServiceSubsetNotRead } from "./virtual-service/subset-not-read.ts";
 import { virtualServiceWeightsNot100 } from "./virtual-service/weights-not-100.ts";
 import { virtualServiceWithoutDefaultRoute } from "./virtual-service/without-default-route.ts";
+import { virtualServiceWithoutGateway } from "./virtual-service/without-gateway.ts";
 import { wasmPluginAffectsProtected } from "./wasm-plugin/affects-protected.ts";
 import { waypointInUse } from "./waypoint/in-use.ts";
 import { waypointNotFound } from "./waypoint/not-found.ts";
@@ -387,6 +388,7 @@ export const rules: readonly BuiltInRule[] = [
   virtualServiceSubsetNotRead,
   virtualServiceWeightsNot100,
   virtualServiceWithoutDefaultRoute,
+  virtualServiceWithoutGateway,
   wasmPluginAffectsProtected,
   waypointInUse,
   waypointNotFound,

@@ -125,6 +125,10 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
   ],
   "kubernetes-gateway-listener-not-used": [
     [
+      / of a waypoint, which its Service does not have without a listener$/,
+      "Write one listener with port 15008 and protocol HBONE, as `istioctl waypoint generate` does.",
+    ],
+    [
       /^No proxy serves this Gateway.*: istiod reads only addresses of type Hostname/,
       "Write the name of the Service of the proxies as an address of type Hostname, or remove spec.addresses, so that istiod runs the proxies.",
     ],

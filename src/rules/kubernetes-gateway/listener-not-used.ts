@@ -31,8 +31,8 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "A listener of a Gateway does not work: no proxy serves the Gateway, its protocol is not supported, another listener takes its port, the Services that the Gateway names as its addresses do not have its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have; or a waypoint has no listener for HBONE.",
-  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). A Gateway with `spec.addresses` is served by the pods behind these Services, and a listener is opened only at the target of the Service port with its number (pilot/pkg/model/gateway.go resolvePorts). Addresses of other types than Hostname are ignored (extractGatewayServices). Waypoints have one listener, for which istiod generates no server: its port becomes that of the Service of the waypoint, to which ztunnel always sends at 15008, and the condition `Accepted` of another port or protocol than HBONE is False (unexpectedWaypointListener, pilot/pkg/serviceregistry/ambient/waypoints.go getGatewayAddress). Other classes have other rules.",
+    "A listener of a Gateway does not work: no proxy serves the Gateway, its protocol is not supported, another listener takes its port, the Services that the Gateway names as its addresses do not have its port, what it names as a certificate may not be used, or it allows kinds of routes that its protocol cannot have; or a waypoint has no listener with the port of HBONE.",
+  why: "For a listener that it does not accept, istiod generates no server, and the gateway has no such port or host (Istio pilot/pkg/config/kube/gateway/conversion.go buildListener, pilot/pkg/config/kube/gateway/controller.go List). It supports the protocols HTTP, HTTPS, TLS and TCP, in upper case. A listener that ends TLS may have two certificates, which are Secrets, and one CA certificate in a Secret or a ConfigMap; those of other namespaces need a ReferenceGrant for Gateways (buildTLS, pilot/pkg/config/kube/gatewaycommon/references.go SecretAllowed). What takes a port for TCP or UDP leaves it to no other listener (pilot/pkg/config/kube/gatewaycommon/listener_conflict.go listenersDistinct). Kinds in `allowedRoutes` that a protocol cannot have are left out (pilot/pkg/config/kube/gatewaycommon/conversion.go GenerateGatewaySupportedKinds). A Gateway with `spec.addresses` is served by the pods behind these Services, and a listener is opened only at the target of the Service port with its number (pilot/pkg/model/gateway.go resolvePorts). Addresses of other types than Hostname are ignored (extractGatewayServices). Waypoints have one listener, for which istiod generates no server: its port becomes that of the Service of the waypoint, to which ztunnel always sends at 15008 (pilot/pkg/serviceregistry/ambient/waypoints.go getGatewayAddress, unexpectedWaypointListener). Other classes have other rules.",
   fix: "Correct the protocol, the port, the certificates or the kinds of the listener, or create the ReferenceGrant.",
   incident: {
     symptoms: ["no-route"],
@@ -69,16 +69,15 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
 const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
 const [hbone, hbonePort] = ["HBONE", 15008];
 
-/** The proxy of a waypoint takes requests at one port, which its Service has if a listener has it. */
+/** The proxy of a waypoint takes requests at one port, which its Service has if a listener has it, whatever the protocol is. */
 function* ofWaypoint(gateway: KubernetesGateway): Iterable<Problem> {
   const { listeners } = gateway.spec;
   const [first] = listeners;
   if (first === undefined || gateway.metadata.annotations[inboundBinding] !== undefined) return;
-  if (listeners.some(({ port, protocol }) => port === hbonePort && protocol === hbone)) return;
-  const field = first.port === hbonePort ? "protocol" : "port";
+  if (listeners.some(({ port }) => port === hbonePort)) return;
   yield {
-    at: ["spec", "listeners", 0, field],
-    message: `Listener ${first.name} does not work: ztunnel sends requests to port ${hbonePort} of a waypoint, and only a listener with this port and protocol ${hbone} is for them`,
+    at: ["spec", "listeners", 0, "port"],
+    message: `Listener ${first.name} does not work: ztunnel sends requests to port ${hbonePort} of a waypoint, which its Service does not have without a listener`,
     key: "waypoint",
     fix: `Write one listener with port ${hbonePort} and protocol ${hbone}, as \`istioctl waypoint generate\` does.`,
   };

@@ -5,6 +5,7 @@ import { enrollmentOf } from "../../mesh/membership/capture.ts";
 import type { Path } from "../../kube/read.ts";
 import { entriesOfParents, type KubernetesRoute, parentOf, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
+import { oldestFirst } from "../../mesh/objects/creation-order.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import type { Definition } from "../../mesh/traffic/definition-choice.ts";
@@ -198,9 +199,9 @@ function* calledByHost(virtualService: VirtualService, mesh: View): Generator<Ca
   const services = new Map(
     mesh.related(servicesOfHosts, virtualService).map((service) => [hostOfService(service, domain), service]),
   );
-  const entries = new Map(
-    mesh.related(entriesOfHosts, virtualService).flatMap((entry) => entry.spec.hosts.map((host) => [host, entry])),
-  );
+  // Of several that define a host, the oldest counts, whatever the order of the view is.
+  const youngestFirst = mesh.related(entriesOfHosts, virtualService).toSorted((a, b) => oldestFirst(b, a));
+  const entries = new Map(youngestFirst.flatMap((entry) => entry.spec.hosts.map((host) => [host, entry])));
   for (const [i, said] of virtualService.spec.hosts.entries()) {
     const host = fullHost(said, virtualService.metadata.namespace, domain);
     const definition = services.get(host) ?? entries.get(host);
