@@ -22,6 +22,14 @@ const exemptPort =
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
   "kubernetes-service-without-endpoints": [
     [
+      / which no container of .* declares$/,
+      "Write the port at which the application listens into `targetPort`, and into the `ports` of its container.",
+    ],
+    [
+      /^The Service has no selector any more/,
+      "Write the selector again. For a host outside the mesh, use a ServiceEntry.",
+    ],
+    [
       /^No workload in /,
       "Correct the labels of the selector: they are those of the pod template, not of the Deployment.",
     ],

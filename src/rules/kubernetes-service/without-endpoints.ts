@@ -62,8 +62,8 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
   since: "0.1.0",
   stage: "trial",
   summary:
-    "No known workload has the labels that a Service selects, or none of them has a port of the name that it leads to, so it has no endpoints.",
-  why: "The endpoints of a Service are the pods that have every label of its selector. Without any, a sidecar or a waypoint answers 503 (`no healthy upstream`), and ztunnel refuses the connections. A label that is misspelt, or a version that was removed, leaves nothing that reports it. A targetPort that is a name is looked up among the ports that the containers declare, and a pod without it is no endpoint of that port (Kubernetes pkg/api/v1/pod FindPort). A WorkloadEntry whose address is a host name is an endpoint of ServiceEntries with resolution DNS alone; only ztunnel sends requests for a Service to it (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertWorkloadEntryToWorkloadInstance).",
+    "No known workload has the labels that a Service selects, or none of them has a port of the name that it leads to, so it has no endpoints; or a change takes its selector away, or leads a port to a number that no container declares.",
+  why: "The endpoints of a Service are the pods that have every label of its selector. Without any, a sidecar or a waypoint answers 503 (`no healthy upstream`), and ztunnel refuses the connections. A label that is misspelt, or a version that was removed, leaves nothing that reports it. A targetPort that is a name is looked up among the ports that the containers declare, and a pod without it is no endpoint of that port (Kubernetes pkg/api/v1/pod FindPort). A number is taken as it is: one that no container declares, though they declare others, is most often one at which nothing listens. The endpoints of a Service whose selector is taken away stay as they are (pkg/controller/endpointslice/endpointslice_controller.go syncService). A WorkloadEntry whose address is a host name is an endpoint of ServiceEntries with resolution DNS alone; only ztunnel sends requests for a Service to it (Istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertWorkloadEntryToWorkloadInstance).",
   fix: "Correct the labels of the selector: they are those of the pod template, not of the Deployment.",
   incident: {
     symptoms: ["no-endpoints"],
@@ -71,7 +71,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
     seen: "Every request to the Service fails, and `kubectl get endpointslices` shows none with addresses.",
     wayOut: "Correct the selector or the targetPort, or apply the workload again that had these labels and this port.",
     silentWhen:
-      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway, or by the role that Patroni gives to pods of a StatefulSet; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry or a WorkloadGroup is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero.",
+      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway, or by the role that Patroni gives to pods of a StatefulSet; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry or a WorkloadGroup is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero. A number is compared only where the Service changes it, and the one before was declared.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
   },
 
@@ -89,6 +89,8 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
       const isKnown = missingIn(before)?.labels === missing.labels;
       yield { ...problemOf(after.object, missing), ...(isKnown ? { existed: true } : {}) };
     }
+    if (losesSelector(before, after.object)) yield withoutSelector;
+    yield* portsNotDeclared(before, after);
     const now = [...portsWithout(after.object, after.mesh)];
     if (now.length === 0) return;
     const old = new Set(Array.from(portsWithout(before.object, before.mesh), ({ key }) => key));
@@ -140,7 +142,7 @@ function* portsWithout(service: Service, mesh: View): Iterable<Problem> {
   if (declared === undefined) return;
   const who = wordsFor(selected);
   for (const { port, protocol, name, i } of named)
-    if (!declared.has(`${protocol} ${name}`))
+    if (!declared.names.has(`${protocol} ${name}`))
       yield {
         at: ["spec", "ports", i, "targetPort"],
         message: `Port ${port} has no endpoints: no container of ${who} declares ${protocol === "TCP" ? "" : `${protocol} `}port "${name}"`,
@@ -150,6 +152,58 @@ function* portsWithout(service: Service, mesh: View): Iterable<Problem> {
         fix: "Write the number of the port, or a name that a container declares in `ports`. To rename a port, change the workload and the Service together.",
       };
 }
+
+/** Whether a Service that had endpoints selects nothing from now on. */
+const losesSelector = (before: Side, { spec: { selector, type } }: Service): boolean =>
+  Object.keys(selector).length === 0 && type !== "ExternalName" && selectedBy(before).length > 0;
+
+const withoutSelector: Problem = {
+  at: ["spec"],
+  message:
+    "The Service has no selector any more, so that Kubernetes no longer keeps its endpoints up to date: pods that are new get no requests",
+  key: "no selector",
+  fix: "Write the selector again. For a host outside the mesh, use a ServiceEntry.",
+};
+
+/** The ports that led to one which the containers declared by its number, and lead to one that they do not declare, though they declare others. */
+function* portsNotDeclared(before: Side, after: Side): Iterable<Problem> {
+  const numbers = numbersOf(before.object, after.object);
+  const selected = numbers.length === 0 ? [] : selectedBy(after);
+  const [declared, had] = [
+    declaredAt(selected, after.mesh),
+    declaredAt(numbers.length === 0 ? [] : selectedBy(before), before.mesh),
+  ];
+  if (declared === undefined || had === undefined) return;
+  for (const { port, was, is, i } of numbers)
+    if (had.numbers.has(was) && !declared.numbers.has(is))
+      yield {
+        at: ["spec", "ports", i],
+        message: `Port ${port} leads to port ${is}, which no container of ${wordsFor(selected)} declares`,
+        key: `${port} ${is}`,
+        evidence: selected,
+        related: selected.slice(0, 4),
+        fix: "Write the port at which the application listens into `targetPort`, and into the `ports` of its container.",
+      };
+}
+
+const selectedBy = (side: Side): readonly Endpoint[] => nearTo(side)?.selected(side.object.spec.selector) ?? [];
+
+/** The ports of workloads, if they declare any. */
+function declaredAt(selected: readonly Endpoint[], mesh: View): Declared | undefined {
+  const declared = selected.length === 0 ? undefined : portsDeclared(selected, mesh);
+  return declared === undefined || declared.numbers.size === 0 ? undefined : declared;
+}
+
+/** The ports that lead to another number than before. Where the pods get another port, the Service may follow. */
+function numbersOf(before: Service, after: Service) {
+  const old = new Map(before.spec.ports.map((one) => [one.port, targetOf(one)]));
+  return after.spec.ports.flatMap((one, i) => {
+    const [was, is] = [old.get(one.port), targetOf(one)];
+    return typeof was === "number" && typeof is === "number" && was !== is ? [{ port: one.port, was, is, i }] : [];
+  });
+}
+const targetOf = ({ port, targetPort }: Service["spec"]["ports"][number]): number | string | undefined =>
+  targetPort || port;
 
 function wordsFor(all: readonly Endpoint[]): string {
   const [first] = all.toSorted(byId);
@@ -162,21 +216,29 @@ function wordsFor(all: readonly Endpoint[]): string {
 /** The names in the injector's templates (Istio manifests/charts/istio-control/istio-discovery/files, injection-template.yaml and grpc-agent.yaml). */
 const ofInjector: ReadonlySet<string> = new Set(["http-envoy-prom", "mesh-metrics"]);
 
-const declaredBy = new WeakMap<readonly Endpoint[], ReadonlySet<string> | "unknown">();
+interface Declared {
+  /** Protocols and names. */
+  readonly names: ReadonlySet<string>;
+  readonly numbers: ReadonlySet<number | undefined>;
+}
+const declaredBy = new WeakMap<readonly Endpoint[], Declared | "unknown">();
 
-/** The protocols and names of the ports of workloads; undefined: a WorkloadEntry or a WorkloadGroup is among them. Many Services can select the same. */
-function portsDeclared(all: readonly Endpoint[], mesh: View): ReadonlySet<string> | undefined {
+/** The ports of workloads; undefined: a WorkloadEntry or a WorkloadGroup is among them. Many Services can select the same. */
+function portsDeclared(all: readonly Endpoint[], mesh: View): Declared | undefined {
   let found = declaredBy.get(all);
   if (found === undefined) {
     mesh.visited(all.length);
     found = all.some(({ kind }) => kind !== "Workload")
       ? "unknown"
-      : new Set(all.flatMap((one) => ("pod" in one ? one.pod.ports.map(portNamed) : [])));
+      : declaredIn(all.flatMap((one) => ("pod" in one ? one.pod.ports : [])));
     declaredBy.set(all, found);
   }
   return found === "unknown" ? undefined : found;
 }
-const portNamed = ({ name, protocol = "TCP" }: Workload["pod"]["ports"][number]): string => `${protocol} ${name}`;
+const declaredIn = (ports: Workload["pod"]["ports"]): Declared => ({
+  names: new Set(ports.map(({ name, protocol = "TCP" }) => `${protocol} ${name}`)),
+  numbers: new Set(ports.map((one) => one.number)),
+});
 
 const problemOf = ({ metadata: { namespace } }: Service, { labels, unusable }: Missing): Problem => ({
   at: ["spec", "selector"],
