@@ -3,7 +3,7 @@ import { type BoundRoute, proxiesOfKubernetesGateway, routesBoundTo } from "../m
 import { listenerLeftOut, ruleTablesOf } from "../mesh/gateways/kubernetes-route-tables.ts";
 import { allowsListenerSet, listenerSetsOfGateway, listenersOfGateway } from "../mesh/gateways/listener-sets.ts";
 import type { ListenerGateway } from "../mesh/gateways/listener-gateways.ts";
-import { hasClassOfIstio, type KubernetesGateway } from "../mesh/membership/gateways.ts";
+import { hasClassOfIstio, isOfUnknownController, type KubernetesGateway } from "../mesh/membership/gateways.ts";
 import { type ExplanationLine, objectLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
 import { proxiesLine } from "./gateway.ts";
@@ -19,9 +19,8 @@ export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh)
   const listeners = mesh.get(listenersOfGateway, gateway);
   const { gatewayClassName } = gateway.spec;
   const isOfIstio = hasClassOfIstio(gateway, mesh.settings);
-  const who = isOfIstio ? "" : ", which is none of Istio's: another controller decides about it";
   return [
-    { key: "class", text: `Class ${gatewayClassName}${who}`, value: gatewayClassName },
+    { key: "class", text: `Class ${gatewayClassName}${whose(gateway, mesh)}`, value: gatewayClassName },
     proxiesLine(
       proxiesOfKubernetesGateway(gateway, mesh),
       "that istiod runs for it",
@@ -49,6 +48,14 @@ export function explainKubernetesGateway(gateway: KubernetesGateway, mesh: Mesh)
     },
     ...(isOfIstio ? tableLines(gateway, mesh) : []),
   ];
+}
+
+/** Who decides about a Gateway, if that is not istiod for certain. */
+function whose(gateway: KubernetesGateway, { settings }: Mesh): string {
+  if (hasClassOfIstio(gateway, settings)) return "";
+  return isOfUnknownController(gateway, settings)
+    ? ", whose GatewayClass is not known: whether Istio or another controller decides about it is not known either"
+    : ", which is none of Istio's: another controller decides about it";
 }
 
 const allowedFrom: Readonly<Record<string, string>> = {

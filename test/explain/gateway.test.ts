@@ -8,13 +8,13 @@ import { type AnyObject, readObject } from "../../src/kube/object.ts";
 import { loadPolicies } from "../../src/policy/load.ts";
 import type { ExplanationLine } from "../../src/report/explanation.ts";
 import { rules } from "../../src/rules/index.ts";
-import { defaultMeshSettings } from "../../src/view/settings.ts";
+import { defaultMeshSettings, meshSettingsOf } from "../../src/view/settings.ts";
 import { MeshStore } from "../../src/view/store.ts";
 
 const { policies } = loadPolicies([], rules);
 
 function meshOf(objects: readonly AnyObject[]): MeshStore {
-  const mesh = new MeshStore({ ...defaultMeshSettings, seen: true });
+  const mesh = new MeshStore(meshSettingsOf(objects, { ...defaultMeshSettings, seen: true }));
   for (const object of objects) mesh.set(object);
   return mesh;
 }
@@ -430,8 +430,33 @@ test("a Gateway of the Gateway API has a table of rules for each host and port, 
   ]);
 });
 
+test("a Gateway is another controller's only if its GatewayClass is known", () => {
+  const gateway = readObject("KubernetesGateway", {
+    metadata: { name: "public", namespace: "ingress" },
+    spec: { gatewayClassName: "nginx", listeners: [{ name: "tls", port: 443, protocol: "HTTPS" }] },
+  });
+  const gatewayClass = readObject("GatewayClass", {
+    kind: "GatewayClass",
+    metadata: { name: "nginx" },
+    spec: { controllerName: "example.com/nginx" },
+  });
+  assert.equal(
+    explained(gateway, gatewayClass)[0],
+    "Class nginx, which is none of Istio's: another controller decides about it",
+  );
+  assert.equal(
+    explained(gateway)[0],
+    "Class nginx, whose GatewayClass is not known: whether Istio or another controller decides about it is not known either",
+  );
+});
+
 test("nothing is said of the routes of a Gateway of another controller", () => {
   const [first, ...lines] = explained(
+    readObject("GatewayClass", {
+      kind: "GatewayClass",
+      metadata: { name: "nginx" },
+      spec: { controllerName: "example.com/nginx" },
+    }),
     readObject("KubernetesGateway", {
       metadata: { name: "public", namespace: "ingress" },
       spec: { gatewayClassName: "nginx", listeners: [{ name: "tls", port: 443, protocol: "HTTPS" }] },

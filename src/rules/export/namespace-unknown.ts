@@ -72,7 +72,7 @@ export const exportNamespaceUnknown = defineRule({
   // The namespace may be created later.
   stage: "trial",
   summary: "An object is exported to a namespace that does not exist.",
-  why: "Only proxies of the namespaces in exportTo use the object, and its own namespace is one of them only if the list says so (Istio pilot/pkg/model/push_context.go initVirtualServices, setDestinationRules, initServiceRegistry). With names that are misspelt alone, nobody uses it: routes and settings have no effect, and a Service or a ServiceEntry is no known host.",
+  why: "Only proxies of the namespaces in exportTo use the object, and its own namespace is one of them only if the list says so (Istio pilot/pkg/model/push_context.go initVirtualServices, setDestinationRules, initServiceRegistry). With names that are misspelt alone, nobody uses it: routes and settings have no effect, and a Service or a ServiceEntry is no known host. Only a VirtualService still leads sidecars to one in their own namespace (pilot/pkg/model/sidecar.go collectImportedServices).",
   fix: "Correct the name. `.` is the namespace of the object, and `*` stands for all.",
   incident: {
     symptoms: ["no-effect", "no-cluster"],
@@ -95,12 +95,21 @@ export const exportNamespaceUnknown = defineRule({
       if (!known.has(name))
         yield {
           at,
-          message: `Namespace ${JSON.stringify(name)} in exportTo does not exist${isUsed ? "" : `, so no proxy uses this ${object.kind}`}`,
+          message: `Namespace ${JSON.stringify(name)} in exportTo does not exist${isUsed ? "" : effectOf(object)}`,
           key: name,
           evidence: [absentHere("Namespace", "", name)],
         };
   },
 });
+
+/**
+ * A VirtualService leads sidecars to what its host names in their own namespace, whatever that is exported to (Istio
+ * pilot/pkg/model/sidecar.go collectImportedServices), so that a host is not without any client for certain.
+ */
+const effectOf = ({ kind, metadata }: Exported): string =>
+  kind === "Service" || kind === "ServiceEntry"
+    ? `, so no proxy uses this ${kind}, unless a VirtualService leads sidecars of namespace ${metadata.namespace} to it`
+    : `, so no proxy uses this ${kind}`;
 
 type View = MeshView<(typeof reads)[number]>;
 
