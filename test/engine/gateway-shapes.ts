@@ -156,7 +156,7 @@ export const gatewayShapes: readonly CostShape[] = [
   {
     title: "a VirtualService without gateways for n hosts that n Gateways offer",
     world: (n) => ({
-      objects: [enrolled, ...list(n, (i) => gateway(`g-${i}`, [plain(0, [`h-${i}.example.com`])]))],
+      objects: [enrolled, ...list(n, (i) => gateway(`g-${i}`, [plain(0, [`./h-${i}.example.com`])]))],
       change: { object: virtualService("v", { hosts: list(n, (i) => `h-${i}.example.com`), http }) },
     }),
   },

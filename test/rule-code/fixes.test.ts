@@ -20,6 +20,15 @@ const exemptPort =
   "accept plaintext at this port only: use a PeerAuthentication with a selector and `portLevelMtls` PERMISSIVE.";
 
 const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: string])[]>> = {
+  "virtual-service-host-not-found": [
+    [/^Without hosts, /, "Write the hosts again, or name it as the `delegate` of a route with hosts."],
+    [/^"reveiws\./, 'Did you mean "reviews.shop.svc.cluster.local"?'],
+    [/^"reviews\./, 'Write the host of the Service that exists. Did you mean "reviews.shop.svc.cluster.local"?'],
+    [
+      / no longer use the VirtualService$|^"basket/,
+      "Write the host of the Service as its clients call it, with its namespace if it is another one: `NAME.NAMESPACE.svc.cluster.local`.",
+    ],
+  ],
   "kubernetes-service-without-endpoints": [
     [
       / which no container of .* declares$/,

@@ -26,18 +26,27 @@ function outsideHosts(virtualService: VirtualService, settings: MeshSettings): r
   );
 }
 
-/** A VirtualService without gateways and the Gateways that offer one of its hosts by name. */
+/** The hosts that a Gateway offers to a namespace, and to all of them. */
+const offeredTo = (namespace: string, host: string): string => `${namespace} ${host}`;
+const offered = ({ metadata, spec }: ObjectOf<"Gateway">): readonly string[] =>
+  spec.servers.flatMap((server) =>
+    serverHosts(server, metadata.namespace).map(({ namespace, host }) => offeredTo(namespace, host.toLowerCase())),
+  );
+
+/** A VirtualService without gateways and the Gateways that offer one of its hosts by name to its namespace. */
 const gatewaysOfferingHost = relation(
   "gatewaysOfferingHost",
-  index("VirtualService", (virtualService, settings) => new Set(outsideHosts(virtualService, settings))),
-  index("Gateway", (gateway, settings) =>
-    isServed(gateway, settings)
-      ? new Set(gateway.spec.servers.flatMap((server) => hostsOfServer(server, gateway.metadata.namespace)))
-      : [],
+  index(
+    "VirtualService",
+    (virtualService, settings) =>
+      new Set(outsideHosts(virtualService, settings).flatMap((host) => keysOf(host, virtualService))),
   ),
+  index("Gateway", (gateway, settings) => (isServed(gateway, settings) ? new Set(offered(gateway)) : [])),
 );
-const hostsOfServer = (server: Parameters<typeof serverHosts>[0], namespace: string): readonly string[] =>
-  serverHosts(server, namespace).map(({ host }) => host.toLowerCase());
+const keysOf = (host: string, { metadata: { namespace } }: VirtualService): readonly string[] => [
+  offeredTo("*", host),
+  offeredTo(namespace, host),
+];
 
 /** A VirtualService without gateways and those with gateways that have one of its hosts, or a wildcard over it. */
 const routesAtGateways = relation(
@@ -81,10 +90,12 @@ export const virtualServiceWithoutGateway = defineRule({
   *check(virtualService, mesh) {
     const gateways = mesh.related(gatewaysOfferingHost, virtualService);
     if (gateways.length === 0) return;
-    const hosts = new Set(outsideHosts(virtualService, mesh.settings).filter((host) => isOutside(host, mesh)));
+    const hosts = outsideHosts(virtualService, mesh.settings).filter((host) => isOutside(host, mesh));
+    const wanted = new Map(hosts.flatMap((host) => keysOf(host, virtualService).map((key) => [key, host] as const)));
     for (const gateway of gateways) {
       yield;
-      const host = offered(gateway, virtualService).find((one) => hosts.has(one));
+      const key = offered(gateway).find((one) => wanted.has(one));
+      const host = key === undefined ? undefined : wanted.get(key);
       if (host === undefined) continue;
       yield {
         at: ["spec", "hosts"],
@@ -105,14 +116,3 @@ const isOutside = (host: string, mesh: View): boolean =>
   isUndefinedHost(mesh.get(registeredHost, host)) &&
   !isCoveredByWildcard(host, mesh) &&
   !coveringHosts(host).some((key) => mesh.hasUnder(routesAtGateways, key));
-
-/** The hosts that a Gateway offers to the namespace of a VirtualService. */
-const offered = (
-  { metadata, spec }: ObjectOf<"Gateway">,
-  { metadata: { namespace } }: VirtualService,
-): readonly string[] =>
-  spec.servers.flatMap((server) =>
-    serverHosts(server, metadata.namespace)
-      .filter((one) => one.namespace === "*" || one.namespace === namespace)
-      .map(({ host }) => host.toLowerCase()),
-  );
