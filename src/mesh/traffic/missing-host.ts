@@ -47,7 +47,7 @@ function described(host: string, mesh: MeshView<(typeof registryReads)[number]>)
   const message = isWild
     ? `Only a wildcard of a ServiceEntry covers "${host}", and Envoy has no cluster for the host itself`
     : `"${host}" is no Service and no ServiceEntry`;
-  const fix = fixFor(host, { namespace, namesakes, isWild }, mesh) ?? fixOfMisspelt(host, namespace, mesh);
+  const fix = fixFor(host, { namespace, namesakes, isWild }, mesh) ?? fixOfFew(host, namespace, mesh);
   const found = { message, fix, namespace, isPartial: false };
   if (!isRegistryComplete(mesh)) return { ...found, ...amongSome(host, namesakes, mesh) };
   const guess = namespace !== undefined && !hasOthers ? `the Services of namespace ${namespace}` : undefined;
@@ -71,6 +71,18 @@ function amongSome(
     ? { guess: "all Services and ServiceEntries", isPartial: true }
     : { guess: undefined, isPartial: false, fix };
 }
+
+/** An object can name thousands of hosts, and each is compared with the names of the Services, if they are not more than these. */
+const mostCompared = 256;
+
+const fixOfFew = (
+  host: string,
+  namespace: string | undefined,
+  mesh: MeshView<typeof namesNearby>,
+): string | undefined =>
+  namespace !== undefined && mesh.get(namesNearby, namespace).size <= mostCompared
+    ? fixOfMisspelt(host, namespace, mesh)
+    : undefined;
 
 /** Names the Service of the same namespace that is meant; undefined: none is known. */
 function fixOfMisspelt(
