@@ -1,15 +1,20 @@
 import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
+import { idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
-import { type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
-import { asksForToken, requiresToken } from "../../mesh/authorization/rules.ts";
-import { enrollmentOf } from "../../mesh/membership/capture.ts";
+import { actionOf, type AuthorizationPolicy, isEnforced, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { asksForToken, matchesWithoutToken, requiresToken } from "../../mesh/authorization/rules.ts";
+import { captureOf, enrollmentOf } from "../../mesh/membership/capture.ts";
+import { captured } from "../../mesh/membership/captured.ts";
 import type { InjectorSettings } from "../../mesh/membership/injector-selectors.ts";
 import { type Namespace, rootOfNamespace } from "../../mesh/membership/namespaces.ts";
+import type { Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
 import { gatewayNameLabel } from "../../mesh/objects/labels.ts";
+import { Labelled } from "../../mesh/objects/labelled.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
+import { SelectorGroups } from "../../mesh/objects/selector-groups.ts";
 import { matchLabelsOf } from "../../mesh/objects/selectors.ts";
 import { type Placed, placed, PoliciesTogether, readsPlaced } from "../../mesh/waypoints/policies-together.ts";
 import { namespacesTogether } from "../../mesh/waypoints/together-at-waypoints.ts";
@@ -131,8 +136,31 @@ const tokenValidationOfMesh = fact(
   (key, mesh) => new TokenValidation(mesh.under(authenticationsOfMesh, [key]).map((one) => placed(one, mesh))),
 );
 
+/** The workloads of a namespace with a sidecar that no RequestAuthentication selects, of its own or of the root namespace. */
+const workloadsWithoutTokens = fact(
+  "workloadsWithoutTokens",
+  "Namespace",
+  [authenticationsOfNamespace, rootOfNamespace, captured],
+  (namespace, mesh): Labelled<Workload> => {
+    const all = [namespace, ...mesh.related(rootOfNamespace, namespace)].flatMap((one) =>
+      mesh.related(authenticationsOfNamespace, one),
+    );
+    const selecting = new SelectorGroups(
+      all.flatMap((one) => (targetRefsOf(one).length === 0 ? [[matchLabelsOf(one), one] as const] : [])),
+    );
+    const { workloads } = mesh.get(captured, namespace);
+    mesh.visited(workloads.all.length);
+    const without = workloads.all.filter(
+      (one) =>
+        selecting.selecting(one.pod.labels).length === 0 && captureOf(one, namespace, mesh.settings) === "sidecar",
+    );
+    return new Labelled(without, ({ pod }) => pod.labels);
+  },
+);
+
 const reads = [
   namespaceOfTokenPolicy,
+  workloadsWithoutTokens,
   namespacesTogether,
   rootOfNamespace,
   tokenValidation,
@@ -149,7 +177,8 @@ export const authorizationPolicyNeedsToken = defineRule({
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
-  summary: "A policy has conditions on tokens that no RequestAuthentication validates.",
+  summary:
+    "A policy has conditions on tokens that no RequestAuthentication validates, or none for some of its workloads, where a DENY rule for requests without a token denies all of them.",
   why: "The request principal and the claims of a request come from a token that a RequestAuthentication has validated (Istio pilot/pkg/security/authn/policy_applier.go, pilot/pkg/security/authz/model/generator.go requestPrincipalGenerator). Without one for the same workloads and issuer a request has neither: an ALLOW rule that names some allows nobody, a DENY rule denies nobody, and `notRequestPrincipals` matches everybody.",
   fix: "Add a RequestAuthentication for the same workloads or target, with the issuer in `jwtRules`, or correct the selector or the issuer.",
   incident: {
@@ -158,7 +187,7 @@ export const authorizationPolicyNeedsToken = defineRule({
     seen: "With an ALLOW rule, every caller gets 403 `RBAC: access denied`, with a valid token too. With a DENY rule, nobody is denied.",
     wayOut: "Apply the RequestAuthentication again if it was deleted, or the previous version of the policy.",
     silentWhen:
-      "RequestAuthentications are not known, or one of them may apply to the same workloads and accept the issuer. The policy has no targetRefs and its namespace is ambient: ztunnel knows no tokens, which authorization-policy-not-enforced-l7 reports.",
+      "RequestAuthentications are not known, or one of them may apply to some of the same workloads and accept the issuer; of the other workloads, only a DENY rule for requests without a token is reported, at sidecars. The policy has no targetRefs and its namespace is ambient: ztunnel knows no tokens, which authorization-policy-not-enforced-l7 reports.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-jwt/",
   },
 
@@ -174,17 +203,41 @@ export const authorizationPolicyNeedsToken = defineRule({
     };
     for (const [i, rule] of policy.spec.rules.entries()) {
       if (!asksForToken(rule)) continue;
-      if (isMet)
+      if (isMet) {
+        yield* deniedWithoutToken(policy, rule, { at: ["spec", "rules", i], namespace }, mesh);
         yield* otherIssuers(
           rule,
           ["spec", "rules", i],
           (pattern) => all.some((one) => one.accepts(pattern, here)),
           rest,
         );
-      else yield { at: ["spec", "rules", i], message: unmet(rule), key: "no token", ...rest };
+      } else yield { at: ["spec", "rules", i], message: unmet(rule), key: "no token", ...rest };
     }
   },
 });
+
+/** A DENY rule for requests without a token denies all of them where nothing validates tokens, such as in the rest of the namespace. */
+function* deniedWithoutToken(
+  policy: AuthorizationPolicy,
+  rule: Rule,
+  { at, namespace }: { readonly at: Path; readonly namespace: Namespace },
+  mesh: View,
+): Iterable<Problem> {
+  if (actionOf(policy) !== "DENY" || targetRefsOf(policy).length > 0 || !mesh.knowsAll("RequestAuthentication")) return;
+  if (namespace.metadata.name === mesh.settings.rootNamespace || !matchesWithoutToken({ ...rule, to: [] })) return;
+  const without = mesh.get(workloadsWithoutTokens, namespace).selected(matchLabelsOf(policy));
+  const [first] = without;
+  if (first === undefined) return;
+  const others = without.length === 1 ? "" : ` and ${without.length - 1} other${without.length === 2 ? "" : "s"}`;
+  yield {
+    at,
+    message: `No RequestAuthentication applies to ${idOf(first)}${others}, so no request there has a request principal, and this rule denies ${rule.to.length === 0 ? "all of them" : "all that its operations name"}`,
+    key: "denied without a token",
+    related: without.slice(0, 3),
+    evidence: [first, absent("RequestAuthentication", namespace.metadata.name)],
+    fix: "Give the policy the selector of the RequestAuthentication, or let the RequestAuthentication apply to the same workloads.",
+  };
+}
 
 /** ztunnel knows no tokens, which another rule reports. The pods of a Gateway are proxies in ambient namespaces, too. */
 const isForZtunnel = (policy: AuthorizationPolicy, namespace: Namespace, settings: InjectorSettings): boolean =>
