@@ -8,7 +8,7 @@ import { isServed } from "../objects/revision.ts";
 import { callersNamed, type NamedCaller } from "./named-callers.ts";
 import type { AuthorizationPolicy } from "./policies.ts";
 
-interface NamedAccount extends NamedCaller {
+export interface NamedAccount extends NamedCaller {
   readonly account: string;
 }
 const isOfAccount = (caller: NamedCaller): caller is NamedAccount => caller.account !== undefined;
