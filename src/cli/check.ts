@@ -69,7 +69,13 @@ import {
   writeReport,
 } from "./report-output.ts";
 import { type CheckedFiles, withFaults } from "./check/file-faults.ts";
-import { requestContext, requesterFrom, requesterOptions, type RequesterOptions } from "./check/requester-options.ts";
+import {
+  appliedAsDeleted,
+  requestContext,
+  requesterFrom,
+  requesterOptions,
+  type RequesterOptions,
+} from "./check/requester-options.ts";
 import { fileProgress } from "./progress.ts";
 import type { ProjectOptions } from "./project-options.ts";
 import { type RenderOptions, rendererOf, renderOption } from "./render-option.ts";
@@ -189,6 +195,7 @@ export async function check(paths: readonly string[], options: CheckOptions, ter
     ...notes,
     ...intents.notes,
     ...unknownValues(unknown),
+    ...appliedAsDeleted(options, change.found.files.objects.length),
     ...baselineNotes(report),
     ...passingNotes(report, options),
   ])

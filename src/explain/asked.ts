@@ -1,4 +1,4 @@
-import { keyFor } from "../kube/identity.ts";
+import { idOf, keyFor } from "../kube/identity.ts";
 import type { ObjectOf } from "../kube/object.ts";
 import { virtualServicesNaming } from "../mesh/traffic/service-claims.ts";
 import { namespaceIn } from "../mesh/membership/namespaces.ts";
@@ -11,6 +11,7 @@ import type { EntryHost } from "../mesh/requests/front.ts";
 import { everyIngress, ingressGateways, ingressWorkloads, proxiesOf } from "../mesh/requests/ingress.ts";
 import type { Caller, Target } from "../mesh/requests/question.ts";
 import { hostIn } from "../mesh/traffic/host-definition.ts";
+import { gatewaysSelecting } from "../mesh/traffic/virtual-service-clients.ts";
 import { isDomain } from "../mesh/traffic/host-syntax.ts";
 import { nearest } from "../text/nearest.ts";
 import type { Mesh } from "../view/view.ts";
@@ -78,10 +79,22 @@ function findIngress(
   const proxies = proxiesAt(key, mesh);
   if (proxies.length > 0) return { caller: { kind: "ingress", proxies } };
   const all = proxiesAt(everyIngress, mesh).map((one) => one.name);
-  const there =
-    all.length === 0 ? "the mesh contains no ingress gateway" : `the ingress gateways are ${all.join(", ")}`;
+  const there = all.length === 0 ? noIngress(mesh) : `the ingress gateways are ${all.join(", ")}`;
   return { problem: `--from: there is no ingress gateway${key === everyIngress ? "" : ` ${key}`}: ${there}` };
 }
+
+/** Pods that a Gateway selects are no ingress gateway as callers if they send requests of their own, too. */
+function noIngress(mesh: Mesh): string {
+  for (const workload of mesh.all("Workload")) {
+    const [gateway] = gatewaysSelecting(workload, mesh);
+    if (gateway === undefined) continue;
+    const why = workload.pod.hasOtherContainers ? "containers besides the proxy" : "no proxy of Istio as a gateway";
+    return `the mesh contains none whose pods run a proxy alone; ${idOf(workload)}, which ${idOf(gateway)} selects, has ${why}: ask with --from ${nameOfWorkload(workload)}`;
+  }
+  return "the mesh contains no ingress gateway";
+}
+const nameOfWorkload = ({ originKind, metadata }: ObjectOf<"Workload">): string =>
+  `${originKind.toLowerCase()}/${metadata.namespace}/${metadata.name}`;
 
 const proxiesAt = (key: string, mesh: Mesh) =>
   proxiesOf(

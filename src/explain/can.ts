@@ -16,6 +16,7 @@ import { formatExample, formatReason } from "../mesh/requests/wording.ts";
 import type { Answer, AnswerPart, Verdict } from "../report/answer.ts";
 import type { ExplanationLine } from "../report/explanation.ts";
 import type { Mesh } from "../view/view.ts";
+import { callerNotes } from "./caller-notes.ts";
 import { knowledgeLines } from "./explanation.ts";
 import { shareInWords, wayOf } from "./way-of-requests.ts";
 import { listed, listedNames } from "./wording.ts";
@@ -79,7 +80,7 @@ export function answerTo(question: AskedQuestion, mesh: Mesh): Answer {
     before: null,
     question: { from, to: target, port: to.port, requests: asked },
     parts,
-    notes: knowledgeLines(mesh, unknown),
+    notes: [...callerNotes(question, outcomes, mesh), ...knowledgeLines(mesh, unknown)],
     unknown,
   };
 }

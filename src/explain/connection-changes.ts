@@ -63,7 +63,7 @@ export function connectionChangesOf(before: Mesh, after: Mesh, scope: Scope, fro
       ...ingress,
     ],
     undecidedPorts: open.length,
-    notes: [...notesOnCallers(from), ...unknownKinds(is), ...notesOnDoubts(open)],
+    notes: [...notesOnCallers(from, is), ...unknownKinds(is), ...notesOnDoubts(open)],
   };
 }
 

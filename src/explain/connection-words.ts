@@ -14,6 +14,7 @@ import type { RouteDestination } from "../mesh/requests/outcome.ts";
 import type { Caller } from "../mesh/requests/question.ts";
 import { everything, formatSet, type WordingLimits } from "../mesh/requests/set-wording.ts";
 import { hostOfService } from "../mesh/traffic/hosts.ts";
+import { noteOnAccount } from "./caller-notes.ts";
 import type {
   Connection,
   ReportedCallers,
@@ -48,8 +49,12 @@ export const callersIn = (from: OnlyFrom | undefined, mesh: Mesh): { readonly ca
 export const includesIngress = (from: OnlyFrom | undefined, mesh: Mesh): boolean =>
   from === undefined || from.in(mesh)?.kind === "outside";
 
-export const notesOnCallers = (from: OnlyFrom | undefined): readonly string[] =>
-  from === undefined ? [] : [`only requests from this caller are shown: ${from.name}`];
+export function notesOnCallers(from: OnlyFrom | undefined, mesh: Mesh): readonly string[] {
+  if (from === undefined) return [];
+  const caller = from.in(mesh);
+  const unknown = caller && noteOnAccount(caller, mesh);
+  return [`only requests from this caller are shown: ${from.name}`, ...(unknown === undefined ? [] : [unknown])];
+}
 
 /** What decides about connections. Without any of them nothing shows that there are none elsewhere. */
 const decisive: readonly Kind[] = ["Namespace", "Workload", "Service", "AuthorizationPolicy", "PeerAuthentication"];

@@ -55,7 +55,7 @@ export function connectionsOf(base: Mesh, scope: Scope, from?: OnlyFrom): Connec
       })),
       ...ingressGroups(entries, words),
     ],
-    notes: [...notesOnCallers(from), ...unknownKinds(mesh), ...notesOnPorts(withoutPort.map(idOf))],
+    notes: [...notesOnCallers(from, mesh), ...unknownKinds(mesh), ...notesOnPorts(withoutPort.map(idOf))],
   };
 }
 

@@ -36,13 +36,15 @@ const container = {
   volumeMounts: list(record({ mountPath: text })),
   securityContext,
 };
-const probe = optional(
-  record({
-    httpGet: optional(record({ port: intOrText, host: text })),
-    grpc: optional(record({ port: int32 })),
-  }),
-);
-const probes = { readinessProbe: probe, startupProbe: probe, livenessProbe: probe };
+const httpGet = optional(record({ port: intOrText, host: text }));
+const probe = optional(record({ httpGet, grpc: optional(record({ port: int32 })) }));
+const hook = optional(record({ httpGet }));
+const probes = {
+  readinessProbe: probe,
+  startupProbe: probe,
+  livenessProbe: probe,
+  lifecycle: optional(record({ postStart: hook, preStop: hook })),
+};
 const containerPorts = list(record({ containerPort: int32, hostPort: int32, name: text, protocol: text }));
 const pod = record({
   metadata: record({ labels: map(text), annotations: map(text) }),
@@ -75,13 +77,17 @@ export interface PodPort {
 }
 
 const probeKinds = ["readinessProbe", "startupProbe", "livenessProbe"] as const;
+const hookKinds = ["postStart", "preStop"] as const;
 
-/** A probe by which the kubelet sends a request to a port of the pod. One that only opens a connection, or asks another host, is none. */
+/**
+ * A probe or a hook by which the kubelet sends a request to a port of the pod. One that only opens a connection, or asks another host,
+ * is none.
+ */
 export interface PodProbe {
   /** The path in the pod (template): `["spec", "containers", 0, "readinessProbe"]`. */
   readonly at: Path;
   readonly container: string;
-  readonly kind: (typeof probeKinds)[number];
+  readonly kind: (typeof probeKinds | typeof hookKinds)[number];
   readonly port: number;
 }
 
@@ -173,21 +179,23 @@ function probesIn({ containers, initContainers }: PodSpec): readonly PodProbe[] 
 
 function probesOf(container: PodSpec["containers"][number], at: Path): readonly PodProbe[] {
   if (isProxyContainer(container)) return none;
-  return probeKinds.flatMap((kind) => {
-    const port = portOf(container[kind], container.ports);
-    return port === undefined ? [] : [{ at: [...at, kind], container: container.name, kind, port }];
-  });
+  const { name, lifecycle, ports } = container;
+  const found = [
+    ...probeKinds.map((kind) => ({ at: [...at, kind], kind, port: portOf(container[kind], ports) })),
+    ...hookKinds.map((kind) => ({ at: [...at, "lifecycle", kind], kind, port: portOf(lifecycle?.[kind], ports) })),
+  ];
+  return found.flatMap(({ port, ...one }) => (port === undefined ? [] : [{ ...one, container: name, port }]));
 }
 
 /** The port of a request. The kubelet looks up a name in the ports of the container (Kubernetes pkg/probe/util.go ResolveContainerPort). */
 function portOf(
-  probe: PodSpec["containers"][number]["livenessProbe"],
+  probe: Partial<NonNullable<PodSpec["containers"][number]["livenessProbe"]>> | undefined,
   ports: PodSpec["containers"][number]["ports"],
 ): number | undefined {
-  const { httpGet, grpc } = probe ?? {};
-  if (httpGet === undefined) return grpc?.port;
-  if ((httpGet.host ?? "") !== "") return undefined;
-  const { port } = httpGet;
+  const { httpGet: request, grpc } = probe ?? {};
+  if (request === undefined) return grpc?.port;
+  if ((request.host ?? "") !== "") return undefined;
+  const { port } = request;
   return typeof port === "string" ? ports.find(({ name }) => name === port)?.containerPort : port;
 }
 

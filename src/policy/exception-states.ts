@@ -62,11 +62,13 @@ function remarksOn(
   if (days <= soonDays) remarks.push(["endsSoon", `ends in ${days === 1 ? "1 day" : `${days} days`}, ${expiresAt}`]);
   if (days > longDays)
     remarks.push(["long", `ends more than a year from now, ${expiresAt}; give it an earlier expiresAt`]);
-  if (isWide(exception))
+  if (isWide(exception)) {
+    const what = refusals.length > 0 ? "accepts, as far as it is allowed, every" : "accepts every";
     remarks.push([
       "wide",
-      "accepts every finding of its rules in its namespace, also on objects that do not exist yet; limit it with spec.match",
+      `${what} finding of its rules in its namespace, also on objects that do not exist yet; limit it with spec.match`,
     ]);
+  }
   return remarks;
 }
 

@@ -71,6 +71,7 @@ describe("audit", () => {
         exception("idle", "gateway-tls-weak", soon, one),
         exception("expired", "gateway-tls-weak", "2020-01-01"),
         exception("other", "object-malformed", soon, one),
+        exception("wide", "object-malformed", soon),
       ].join("---\n"),
     );
     const { error } = await meshward(["audit", "--mesh", mesh, "--policies", policies]);
@@ -81,6 +82,7 @@ describe("audit", () => {
         `idle accepts no finding of this mesh; delete it if it is no longer needed; it ends in 4 days, ${soon}`,
         "expired expired, 2020-01-01, and accepts nothing; delete it",
         `other has no effect as far as it is not allowed: MeshwardPolicy p allows no exception for object-malformed in this namespace, only for virtual-*, gateway-*; it ends in 4 days, ${soon}`,
+        `wide has no effect as far as it is not allowed: MeshwardPolicy p allows no exception for object-malformed in this namespace, only for virtual-*, gateway-*; it ends in 4 days, ${soon}; it accepts, as far as it is allowed, every finding of its rules in its namespace, also on objects that do not exist yet; limit it with spec.match`,
       ].map((text) => `meshward: note: MeshwardException shop/${text}`),
     );
   });

@@ -52,6 +52,29 @@ describe("a Service", () => {
   });
 });
 
+describe("what an answer does not say about its callers is noted", () => {
+  test("no known workload runs with the service account", async () => {
+    const note = /No known workload runs with service account web\/stranger: the answer is for pods that may come/;
+    const { out } = await ask("--from", "serviceaccount/web/stranger", "--to", "x.shop:80");
+    assert.match(out, note);
+    assert.doesNotMatch((await ask("--from", "deployment/web/client", "--to", "x.shop:80")).out, /No known workload/);
+    const shown = await meshward(["connections", "--mesh", mesh, "--from", "serviceaccount/web/stranger"]);
+    assert.match(shown.out + shown.error, note);
+  });
+
+  test("a Sidecar of another namespace keeps its workloads from the host", async () => {
+    const sidecar = (hosts: string) =>
+      `---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: { name: default, namespace: web }\nspec: { egress: [{ hosts: [${hosts}] }] }\n`;
+    const about = async (hosts: string, from = "mesh") =>
+      (await ask("--from", from, "--to", "x.shop:80", ...asMesh(shop + sidecar(hosts)))).out;
+    const note =
+      /Sidecars of other namespaces are not counted: Sidecar web\/default does not import the host; ask with --from namespace\/web/;
+    assert.match(await about("./*"), note);
+    assert.doesNotMatch(await about("shop/*"), /Sidecars of other/);
+    assert.doesNotMatch(await about("./*", "namespace/web"), /Sidecars of other/);
+  });
+});
+
 describe("the answer and its exit code", () => {
   test("a share of the requests of some callers is said in whole words", async () => {
     const half =
@@ -219,6 +242,31 @@ spec:
     assert.deepEqual(
       [code, error],
       [2, "meshward: --from: there is no ingress gateway web/other: the ingress gateways are Deployment web/gw\n"],
+    );
+  });
+
+  test("pods of a Gateway with containers of their own are none, and the error names them", async () => {
+    const own = `---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: gw, namespace: web }
+spec:
+  template:
+    metadata: { labels: { istio: ingressgateway }, annotations: { inject.istio.io/templates: gateway } }
+    spec: { containers: [{ name: istio-proxy, image: auto }, { name: own, image: own }] }
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: main, namespace: web }
+spec: { selector: { istio: ingressgateway }, servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ["*"] }] }
+`;
+    const { code, error } = await ask("--from", "ingress", "--to", "x.shop", ...asMesh(shop + own));
+    assert.deepEqual(
+      [code, error],
+      [
+        2,
+        "meshward: --from: there is no ingress gateway: the mesh contains none whose pods run a proxy alone; Deployment web/gw, which Gateway web/main selects, has containers besides the proxy: ask with --from deployment/web/gw\n",
+      ],
     );
   });
 

@@ -870,6 +870,15 @@ spec:
     assert.match((await meshward(["check", files, "--operation", "PATCH"])).error, /expected one of CREATE, UPDATE/);
   });
 
+  test("--operation DELETE deletes no file, and a note says what does", async () => {
+    const file = folderWith({ "a.yaml": destinationRule });
+    const about = /note: --operation DELETE only chooses the policies: .* name what is deleted with --delete/;
+    assert.match((await meshward(["check", file, "--operation", "DELETE"])).error, about);
+    assert.doesNotMatch((await meshward(["check", file, "--operation", "UPDATE"])).error, about);
+    const deleted = ["check", "--delete", file, "--mesh", file, "--operation", "DELETE"];
+    assert.doesNotMatch((await meshward(deleted)).error, about);
+  });
+
   test("many objects that are defined twice are one note, and --verbose lists them", async () => {
     const many = [1, 2, 3, 4].map((i) => destinationRule.replace("name: cart", `name: cart-${i}`)).join("---\n");
     const folder = folderWith({ "a.yaml": many, "b.yaml": many });

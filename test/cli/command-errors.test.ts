@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { meshward } from "./terminal.ts";
+import { fileWith } from "./written-files.ts";
 
 // What somebody sees who uses a command for the first time, and makes a mistake.
 
+const twoDocuments = fileWith("apiVersion: v1\nkind: Config\n---\napiVersion: v1\nkind: Config\n");
 const cases: readonly (readonly [string, RegExp])[] = [
   ["chekc", /^meshward: unknown command 'chekc'\n\(Did you mean check\?\)/],
   ["help nope", /^meshward: unknown command 'nope'\n\(--help lists/],
@@ -52,6 +54,10 @@ const cases: readonly (readonly [string, RegExp])[] = [
   ["capture", /^meshward: required option '-o, --output <file>' not specified: the file to write/],
   ["completion", /^meshward: missing required argument 'shell': your shell: bash, zsh or fish\n/],
   ["serve --mesh x --port abc", /^meshward: option '--port <number>' argument 'abc' is invalid: expected a port /],
+  [
+    `doctor --kubeconfig ${twoDocuments}`,
+    /^meshward: the kubeconfig .* has several YAML documents, and a kubeconfig is one: correct the path\n$/,
+  ],
   [
     "doctor --kubeconfig /none/config",
     /^meshward: --kubeconfig \/none\/config: there is no such file: correct the path\n$/,

@@ -113,6 +113,16 @@ const found = ({ lines }: { lines: readonly ReportedLine[] }, key: string) =>
   [...all(lines)].filter((line) => line.key === key);
 
 describe("explain a namespace", () => {
+  test("which policy denies by default: one without rules before others", async () => {
+    const named = "{ rules: [{ from: [{ source: { namespaces: [orders] } }] }] }";
+    const policies = fileWith(
+      ["a", "z"].map((name) => security("AuthorizationPolicy", `payments/${name}`, named)).join("") +
+        security("AuthorizationPolicy", "payments/nothing", "{}"),
+    );
+    const { out } = await meshward(["explain", "namespace/payments", "--mesh", policies]);
+    assert.match(out, /are denied by default by AuthorizationPolicy payments\/nothing: /);
+  });
+
   test("as a tree: enrollment, mTLS with who wins and who loses, authorization, workloads, protection", async () => {
     const { code, out } = await explain("namespace/payments");
     assert.equal(code, 0);

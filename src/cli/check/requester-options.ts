@@ -37,6 +37,14 @@ export function requesterFrom({ user, group, operation }: RequesterOptions): Req
   return { operation: operation ?? "CREATE", user: user ?? "", groups: group, fieldManager: "" };
 }
 
+/** Files are objects to apply, whatever the operation is: `--operation` alone deletes nothing. */
+export const appliedAsDeleted = ({ operation }: RequesterOptions, applied: number): readonly string[] =>
+  operation === "DELETE" && applied > 0
+    ? [
+        "--operation DELETE only chooses the policies: the files are judged as applied; name what is deleted with --delete",
+      ]
+    : [];
+
 /** How findings are lowered for this requester, as the webhook would; break glass belongs to one request and has no effect. */
 export function requestContext(requester: Requester, policies: Policies, settings: MeshSettings): RequestContext {
   return {

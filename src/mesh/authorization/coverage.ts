@@ -21,7 +21,7 @@ export interface Coverage {
   readonly sealedBy: AuthorizationPolicy | undefined;
   /** A DENY policy that denies every unnamed caller, but not everyone. */
   readonly deniedBy: AuthorizationPolicy | undefined;
-  /** An ALLOW policy that does not allow everyone, so that requests which no ALLOW policy matches are denied. */
+  /** An ALLOW policy that does not allow everyone, so that requests which no ALLOW policy matches are denied; one without rules, if there is one. */
   readonly closedBy: AuthorizationPolicy | undefined;
   /** An ALLOW policy that allows everyone. One matching ALLOW policy is enough, so the others have no effect. */
   readonly openedAloneBy: AuthorizationPolicy | undefined;
@@ -43,14 +43,14 @@ export const noCoverage: Coverage = {
   denied: noOrdinary,
 };
 
-/** The combined effect of two sets of policies. Of several policies with the same effect, the oldest is returned. */
+/** The combined effect of two sets of policies. Of several policies with the same effect, the oldest is returned; of ALLOW policies, one without rules. */
 export function together(a: Coverage, b: Coverage): Coverage {
   if (a === noCoverage) return b;
   if (b === noCoverage) return a;
   return {
     sealedBy: older(a.sealedBy, b.sealedBy),
     deniedBy: older(a.deniedBy, b.deniedBy),
-    closedBy: older(a.closedBy, b.closedBy),
+    closedBy: closing(a.closedBy, b.closedBy),
     openedAloneBy: older(a.openedAloneBy, b.openedAloneBy),
     partlyOpenedBy: younger(a.partlyOpenedBy, b.partlyOpenedBy),
     allowed: unite(a.allowed, b.allowed),
@@ -79,6 +79,11 @@ const older = (
 ): AuthorizationPolicy | undefined => {
   if (a === undefined || b === undefined) return a ?? b;
   return oldestFirst(a, b) <= 0 ? a : b;
+};
+/** One without rules is there for nothing but the default deny. */
+const closing: typeof older = (a, b) => {
+  const empty = [a, b].filter((policy) => policy?.spec.rules.length === 0);
+  return empty.length === 1 ? empty[0] : older(a, b);
 };
 const younger = (
   a: AuthorizationPolicy | undefined,

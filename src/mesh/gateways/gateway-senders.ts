@@ -90,6 +90,27 @@ export function* sentByVirtualService(virtualService: VirtualService, mesh: View
   }
 }
 
+/** A Service to which gateways send requests by a VirtualService. */
+export interface SentToService extends Sent<HostSentTo> {
+  readonly service: Service;
+}
+
+/** The destinations of `sentByVirtualService` that are Services of this cluster. */
+export function* servicesSentByVirtualService(
+  virtualService: VirtualService,
+  mesh: View & MeshView<typeof servicesOfVirtualService>,
+): Iterable<SentToService> {
+  const { domain } = mesh.settings;
+  const services = new Map(
+    mesh.related(servicesOfVirtualService, virtualService).map((one) => [hostOfService(one, domain), one]),
+  );
+  if (services.size === 0) return;
+  for (const sent of sentByVirtualService(virtualService, mesh)) {
+    const service = services.get(sent.to.host);
+    if (service !== undefined) yield { ...sent, service };
+  }
+}
+
 interface SenderAt extends Sender {
   /** The namespace of the pods, to which the routes have to be exported. */
   readonly namespace: string;
@@ -157,6 +178,20 @@ function sendersOfRoute(route: KubernetesRoute, mesh: View): readonly Sender[] {
 function gatewayOfSet(set: ListenerSet, mesh: View): KubernetesGateway | undefined {
   const [gateway] = mesh.related(gatewayOfListenerSet, set);
   return gateway !== undefined && allowsListenerSet(gateway, set, mesh) === true ? gateway : undefined;
+}
+
+/** The destinations of `sentByRoute` that are known Services. */
+export function* servicesSentByRoute(
+  route: KubernetesRoute,
+  mesh: View & MeshView<typeof servicesOfRoute>,
+): Iterable<Sent<string> & { readonly service: Service }> {
+  const services = new Map(
+    mesh.related(servicesOfRoute, route).map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]),
+  );
+  for (const sent of sentByRoute(route, mesh)) {
+    const service = services.get(sent.to);
+    if (service !== undefined) yield { ...sent, service };
+  }
 }
 
 /** A Service and the VirtualServices that route its host or send requests to it. */

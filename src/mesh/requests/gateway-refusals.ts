@@ -12,7 +12,7 @@ import { Texts } from "../authorization/requests/texts.ts";
 import { absent } from "../authorization/requests/values.ts";
 import type { Sender } from "../gateways/gateway-senders.ts";
 import { isTerminating, type Namespace } from "../membership/namespaces.ts";
-import { podsNearService, selectsPods, type Service } from "../membership/services.ts";
+import { namespaceOfService, podsNearService, selectsPods, type Service } from "../membership/services.ts";
 import { portsOf } from "../membership/target-ports.ts";
 import type { Workload } from "../membership/workloads.ts";
 import { isForGateways, type WaypointBinding } from "../waypoints/bindings.ts";
@@ -53,6 +53,26 @@ export interface TokenDemand {
 
 /** What becomes of the requests of a gateway to a Service: `refused` if its policies allow others, and none of them. */
 export type Fate = "refused" | "admitted" | "unknown";
+
+/** The `GatewayRefusals` of the namespaces of Services. */
+export class RefusalsByNamespace {
+  readonly #mesh: Side["mesh"] & MeshView<typeof namespaceOfService>;
+  readonly #known = new Map<string, GatewayRefusals | undefined>();
+
+  constructor(mesh: Side["mesh"] & MeshView<typeof namespaceOfService>) {
+    this.#mesh = mesh;
+  }
+
+  /** Undefined: its Namespace is not known. */
+  of(service: Service): GatewayRefusals | undefined {
+    const { namespace } = service.metadata;
+    if (!this.#known.has(namespace)) {
+      const [object] = this.#mesh.related(namespaceOfService, service);
+      this.#known.set(namespace, object && new GatewayRefusals({ object, mesh: this.#mesh }));
+    }
+    return this.#known.get(namespace);
+  }
+}
 
 /**
  * Whether the policies of the Services of one namespace refuse every request of a gateway. Gateways send with their own identity (Istio

@@ -1,14 +1,12 @@
-import { workOfQuestion } from "../authorization/requests/changed-rules.ts";
 import { allowedBy } from "../authorization/requests/allowed.ts";
 import { type Applied, type Rules, rulesOf } from "../authorization/requests/applied.ts";
 import { type Box, type Clause, everyRequest, type Request } from "../authorization/requests/boxes.ts";
 import { inside, outside } from "../authorization/requests/difference.ts";
-import { workOfAll } from "../authorization/requests/gains.ts";
 import type { Clauses, Match } from "../authorization/requests/matches.ts";
 import type { Ruled } from "../authorization/requests/policies.ts";
 import { hostsOf } from "../authorization/requests/proxy-matches.ts";
 import { Texts } from "../authorization/requests/texts.ts";
-import { Undecided, Work } from "../authorization/requests/work.ts";
+import { SharedWork, type Work } from "../authorization/requests/work.ts";
 import type { HttpRoute, VirtualService } from "../traffic/virtual-services.ts";
 import { headerChanges } from "./header-changes.ts";
 import { httpCases, type RouteCase } from "./route-conditions.ts";
@@ -69,11 +67,10 @@ const matchOf = ({ clauses }: RouteCase): Match => ({ sources: [[]], operations:
 
 /** Finds requests that escape DENY rules. The questions about one object share a limit of work. */
 export class Escapes {
-  readonly #visited: (values: number) => void;
-  #left = workOfAll;
+  readonly #work: SharedWork;
 
   constructor(visited: (values: number) => void) {
-    this.#visited = visited;
+    this.#work = new SharedWork(visited);
   }
 
   /** `conditions`: what else is true of the requests that count. Undefined: there are none, or that takes too much work. */
@@ -81,16 +78,7 @@ export class Escapes {
     const rules = rulesOf(applied);
     const denying = rules.flatMap(({ deny }) => deny.flatMap(byHost));
     if (denying.length === 0) return undefined;
-    const work = new Work(Math.min(workOfQuestion, this.#left));
-    try {
-      return escapeFrom(denying, rules, { conditions, change }, work);
-    } catch (error) {
-      if (!(error instanceof Undecided)) throw error;
-      return undefined;
-    } finally {
-      this.#left -= work.spent;
-      this.#visited(work.spent);
-    }
+    return this.#work.answer((work) => escapeFrom(denying, rules, { conditions, change }, work));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ObjectOf } from "../../kube/object.ts";
+import type { Labels, ObjectOf } from "../../kube/object.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 import { isServed } from "../objects/revision.ts";
@@ -132,6 +132,11 @@ export class SubsetsOfHosts {
   onlyOne(host: string, name: string): DestinationRule["spec"]["subsets"][number] | undefined {
     const [only, ...others] = this.#of(host).get(name) ?? [];
     return others.length === 0 ? only : undefined;
+  }
+
+  /** The labels of the pods behind a host or one of its subsets; undefined: there is not one subset with this name. */
+  labelsOf({ host, subset }: { readonly host: string; readonly subset: string }): Labels | undefined {
+    return subset === "" ? {} : this.onlyOne(host, subset)?.labels;
   }
 
   #of(host: string) {

@@ -180,6 +180,17 @@ function importedHosts(hosts: readonly string[], client: string): ReadonlyMap<st
   );
 }
 
+/** The Sidecars of all namespaces that do not import a port of a host by name, which services of these namespaces have. */
+export const sidecarsWithoutHost = (
+  { name, namespaces, port }: { readonly name: string; readonly namespaces: readonly string[]; readonly port: number },
+  mesh: Mesh,
+): readonly Sidecar[] =>
+  [...mesh.all("Sidecar")].filter((sidecar) => {
+    if (!isServed(sidecar, mesh.settings)) return false;
+    const egress = new Egress(sidecar);
+    return !namespaces.some((namespace) => egress.importsService(name, namespace, port));
+  });
+
 export interface EgressHost {
   readonly namespace: string;
   readonly host: string;

@@ -11,6 +11,7 @@ import {
 import { matchesAllUnnamed, namesIdentities } from "../../mesh/authorization/rule-identities.ts";
 import { type ParentAcceptance, routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
 import type { KubernetesRoute } from "../../mesh/gateways/routes.ts";
+import { gatewaysByPodLabel, policiesAtGateways } from "../../mesh/gateways/policies-at-gateways.ts";
 import { routesNaming, routesNamingReads } from "../../mesh/gateways/routes-at-gateway.ts";
 import { listenersOfGateway } from "../../mesh/gateways/listener-sets.ts";
 import {
@@ -22,12 +23,7 @@ import {
   readsHttp,
   type Server,
 } from "../../mesh/gateways/servers.ts";
-import {
-  gatewaysOfNamespace,
-  isForIngress,
-  type KubernetesGateway,
-  labelsOfGatewayPods,
-} from "../../mesh/membership/gateways.ts";
+import { gatewaysOfNamespace, isForIngress, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { namespaceOfWorkload, type Workload } from "../../mesh/membership/workloads.ts";
 import { namespaceByName } from "../../mesh/objects/indexes.ts";
@@ -36,15 +32,13 @@ import { isWildcard } from "../../mesh/traffic/hosts.ts";
 import {
   gatewaysOfWorkload,
   gatewaysSelecting,
-  keysOfSelector,
-  labelKeys,
   virtualServicesOfGateway,
   workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { namespaceOfGateway } from "../../mesh/waypoints/bindings.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { type MeshView, relation } from "../../view/view.ts";
 
 /** Whether it is a policy that can be for gateways, as workloads or as targets, and may deny requests that other teams need. */
 function mayShut(policy: AuthorizationPolicy, settings: MeshSettings): boolean {
@@ -59,26 +53,13 @@ const isForIdentities = (policy: AuthorizationPolicy): boolean =>
     ? policy.spec.rules.length > 0 && policy.spec.rules.every(namesIdentities)
     : policy.spec.rules.some(matchesAllUnnamed);
 
-/** Such a policy and its namespace. */
-const namespaceOfHostPolicy = relation(
-  "namespaceOfHostPolicy",
-  index("AuthorizationPolicy", (policy, settings) => (mayShut(policy, settings) ? [policy.metadata.namespace] : [])),
-  namespaceByName,
-);
-/** One of the root namespace by a label of its selector, which is for the pods of all namespaces. */
-const meshWideHostPolicyByLabel = index("AuthorizationPolicy", (policy, settings) =>
-  policy.metadata.namespace === settings.rootNamespace && mayShut(policy, settings)
-    ? keysOfSelector(matchLabelsOf(policy))
-    : [],
-);
+const places = policiesAtGateways("AuthorizationPolicy", mayShut);
+/** Such a policy, and its namespace. */
+const namespaceOfHostPolicy = relation("namespaceOfHostPolicy", places.namespace, namespaceByName);
 /** A host policy of the root namespace and the workloads of any namespace that may have the labels of its selector. */
-const workloadsOfHostPolicy = relation("workloadsOfHostPolicy", meshWideHostPolicyByLabel, workloadsOfGateway.to);
-/** A host policy of the root namespace and the gateways of any namespace whose pods may have the labels of its selector. */
-const gatewaysOfHostPolicy = relation(
-  "gatewaysOfHostPolicy",
-  meshWideHostPolicyByLabel,
-  index("KubernetesGateway", (gateway, settings) => labelKeys(labelsOfGatewayPods(gateway, settings))),
-);
+const workloadsOfHostPolicy = relation("workloadsOfHostPolicy", places.meshWideLabel, workloadsOfGateway.to);
+/** The same and the gateways of any namespace whose pods may have these labels. */
+const gatewaysOfHostPolicy = relation("gatewaysOfHostPolicy", places.meshWideLabel, gatewaysByPodLabel);
 
 const reads = [
   namespaceOfHostPolicy,

@@ -4,8 +4,14 @@ import type { ObjectOf } from "../../kube/object.ts";
 import { authorization } from "../../mesh/authorization/effective-authorization.ts";
 import { targetRefsOf } from "../../mesh/authorization/policies.ts";
 import type { Applied } from "../../mesh/authorization/requests/applied.ts";
-import { readsSenders, type Sender, sentByRoute, sentByVirtualService } from "../../mesh/gateways/gateway-senders.ts";
+import {
+  readsSenders,
+  type Sender,
+  servicesSentByRoute,
+  servicesSentByVirtualService,
+} from "../../mesh/gateways/gateway-senders.ts";
 import { servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import { gatewaysByPodLabel, policiesAtGateways } from "../../mesh/gateways/policies-at-gateways.ts";
 import { routesNaming, routesNamingReads } from "../../mesh/gateways/routes-at-gateway.ts";
 import {
   gatewaysOfNamespace,
@@ -21,21 +27,18 @@ import { matchLabelsOf, selects } from "../../mesh/objects/selectors.ts";
 import { attachments } from "../../mesh/requests/attachments.ts";
 import { customPolicies } from "../../mesh/requests/enforcement.ts";
 import { type JwtRule, readsWithheldTokens, WithheldTokens } from "../../mesh/requests/withheld-tokens.ts";
-import { hostOfService } from "../../mesh/traffic/hosts.ts";
 import { servicesOfVirtualService } from "../../mesh/traffic/registry.ts";
 import {
   delegatesOfRoot,
   gatewaysOfWorkload,
   gatewaysSelecting,
-  keysOfSelector,
-  labelKeys,
   virtualServicesOfGateway,
   workloadsOfGateway,
 } from "../../mesh/traffic/virtual-service-clients.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import { namespaceOfGateway } from "../../mesh/waypoints/bindings.ts";
 import type { MeshSettings } from "../../view/settings.ts";
-import { index, type MeshView, relation } from "../../view/view.ts";
+import { type MeshView, relation } from "../../view/view.ts";
 
 type RequestAuthentication = ObjectOf<"RequestAuthentication">;
 
@@ -48,26 +51,13 @@ function mayWithhold(authentication: RequestAuthentication, settings: MeshSettin
   );
 }
 
+const places = policiesAtGateways("RequestAuthentication", mayWithhold);
 /** A RequestAuthentication that keeps tokens for itself, and its namespace. */
-const namespaceOfWithholding = relation(
-  "namespaceOfWithholding",
-  index("RequestAuthentication", (one, settings) => (mayWithhold(one, settings) ? [one.metadata.namespace] : [])),
-  namespaceByName,
-);
-/** One of the root namespace by a label of its selector, which is for the pods of all namespaces. */
-const meshWideByLabel = index("RequestAuthentication", (one, settings) =>
-  one.metadata.namespace === settings.rootNamespace && mayWithhold(one, settings)
-    ? keysOfSelector(matchLabelsOf(one))
-    : [],
-);
+const namespaceOfWithholding = relation("namespaceOfWithholding", places.namespace, namespaceByName);
 /** A RequestAuthentication of the root namespace and the workloads of any namespace that may have the labels of its selector. */
-const workloadsOfWithholding = relation("workloadsOfWithholding", meshWideByLabel, workloadsOfGateway.to);
+const workloadsOfWithholding = relation("workloadsOfWithholding", places.meshWideLabel, workloadsOfGateway.to);
 /** The same and the gateways of any namespace whose pods may have these labels. */
-const gatewaysOfWithholding = relation(
-  "gatewaysOfWithholding",
-  meshWideByLabel,
-  index("KubernetesGateway", (gateway, settings) => labelKeys(labelsOfGatewayPods(gateway, settings))),
-);
+const gatewaysOfWithholding = relation("gatewaysOfWithholding", places.meshWideLabel, gatewaysByPodLabel);
 
 const reads = [
   namespaceOfWithholding,
@@ -192,14 +182,8 @@ function* ofPods(all: Iterable<Sending>, { metadata, pod }: Workload): Iterable<
 /** The gateway reads tokens in requests alone, not in connections that it passes on. */
 function* sentTo(virtualService: VirtualService, mesh: View): Iterable<Sending> {
   if (virtualService.spec.http.length === 0) return;
-  const { domain } = mesh.settings;
-  const services = new Map(
-    mesh.related(servicesOfVirtualService, virtualService).map((one) => [hostOfService(one, domain), one]),
-  );
-  for (const { at, to, senders } of sentByVirtualService(virtualService, mesh)) {
-    const service = at[1] === "http" ? services.get(to.host) : undefined;
-    if (service !== undefined) for (const sender of senders) yield { service, sender };
-  }
+  for (const { at, service, senders } of servicesSentByVirtualService(virtualService, mesh))
+    if (at[1] === "http") for (const sender of senders) yield { service, sender };
 }
 
 function ofGateway(gateway: KubernetesGateway, mesh: View): Place | undefined {
@@ -223,18 +207,14 @@ function ofGateway(gateway: KubernetesGateway, mesh: View): Place | undefined {
     *sent() {
       for (const route of routesNaming(gateway, mesh)) {
         yield;
-        const services = new Map(mesh.related(servicesOfRoute, route).map((one) => [fullNameOf(one), one]));
-        for (const { to, senders } of sentByRoute(route, mesh)) {
-          const service = services.get(to);
+        for (const { service, senders } of servicesSentByRoute(route, mesh)) {
           const sender = senders.find((one) => one.name === idOf(gateway));
-          if (service !== undefined && sender !== undefined) yield { service, sender };
+          if (sender !== undefined) yield { service, sender };
         }
       }
     },
   };
 }
-
-const fullNameOf = ({ metadata }: Service): string => `${metadata.namespace}/${metadata.name}`;
 
 interface Withholding {
   readonly place: Place;

@@ -5,14 +5,13 @@ import {
   formatSenders,
   readsSenders,
   type Sender,
-  sentByRoute,
-  sentByVirtualService,
+  servicesSentByRoute,
+  servicesSentByVirtualService,
 } from "../../mesh/gateways/gateway-senders.ts";
 import { type KubernetesRoute, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
-import { GatewayRefusals, readsGatewayRefusals } from "../../mesh/requests/gateway-refusals.ts";
+import { readsGatewayRefusals, RefusalsByNamespace } from "../../mesh/requests/gateway-refusals.ts";
 import { destinationRulesOfVirtualService, SubsetsOfHosts } from "../../mesh/traffic/destination-rules.ts";
-import { hostOfService } from "../../mesh/traffic/hosts.ts";
 import { servicesOfVirtualService } from "../../mesh/traffic/registry.ts";
 import type { VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
@@ -52,7 +51,7 @@ export const routesGatewayRefused = defineRule({
   },
 
   *check(route, mesh) {
-    const refusals = new Map<string, GatewayRefusals | undefined>();
+    const refusals = new RefusalsByNamespace(mesh);
     const judged = new Set<string>();
     for (const { at, name, service, labels, senders } of route.kind === "VirtualService"
       ? toHosts(route, mesh)
@@ -60,12 +59,7 @@ export const routesGatewayRefused = defineRule({
       yield;
       if (judged.has(name)) continue;
       judged.add(name);
-      const { namespace } = service.metadata;
-      if (!refusals.has(namespace)) {
-        const [object] = mesh.related(namespaceOfService, service);
-        refusals.set(namespace, object && new GatewayRefusals({ object, mesh }));
-      }
-      const refused = senders.filter((sender) => refusals.get(namespace)?.of(service, sender, labels) === "refused");
+      const refused = senders.filter((sender) => refusals.of(service)?.of(service, sender, labels) === "refused");
       if (refused.length === 0) continue;
       yield {
         at,
@@ -89,30 +83,15 @@ interface Destination {
 }
 
 function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destination> {
-  const { domain } = mesh.settings;
-  const services = new Map(
-    mesh.related(servicesOfVirtualService, virtualService).map((one) => [hostOfService(one, domain), one]),
-  );
-  if (services.size === 0) return;
   const subsets = new SubsetsOfHosts(mesh);
-  for (const { at, to, senders } of sentByVirtualService(virtualService, mesh)) {
-    const service = services.get(to.host);
-    if (service === undefined) continue;
-    if (to.subset === "") {
-      yield { at, name: to.host, service, labels: {}, senders };
-      continue;
-    }
-    const labels = subsets.onlyOne(to.host, to.subset)?.labels;
-    if (labels !== undefined) yield { at, name: `subset ${to.subset} of ${to.host}`, service, labels, senders };
+  for (const { at, to, service, senders } of servicesSentByVirtualService(virtualService, mesh)) {
+    const labels = subsets.labelsOf(to);
+    const name = to.subset === "" ? to.host : `subset ${to.subset} of ${to.host}`;
+    if (labels !== undefined) yield { at, name, service, labels, senders };
   }
 }
 
 function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> {
-  const services = new Map(
-    mesh.related(servicesOfRoute, route).map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]),
-  );
-  for (const { at, to, senders } of sentByRoute(route, mesh)) {
-    const service = services.get(to);
-    if (service !== undefined) yield { at, name: `Service ${to}`, service, labels: {}, senders };
-  }
+  for (const { at, to, service, senders } of servicesSentByRoute(route, mesh))
+    yield { at, name: `Service ${to}`, service, labels: {}, senders };
 }

@@ -9,12 +9,16 @@ import {
   readsSenders,
   type Sender,
   sentByRoute,
-  sentByVirtualService,
+  servicesSentByVirtualService,
 } from "../../mesh/gateways/gateway-senders.ts";
 import { routeAcceptances } from "../../mesh/gateways/route-acceptance.ts";
 import { isOfRequests, type KubernetesRoute, servicesOfRoute } from "../../mesh/gateways/routes.ts";
 import { namespaceOfService, type Service } from "../../mesh/membership/services.ts";
-import { GatewayRefusals, readsGatewayRefusals } from "../../mesh/requests/gateway-refusals.ts";
+import {
+  type GatewayRefusals,
+  readsGatewayRefusals,
+  RefusalsByNamespace,
+} from "../../mesh/requests/gateway-refusals.ts";
 import { changesOfHosts, type HostChange, hostWritten } from "../../mesh/requests/hidden-hosts.ts";
 import { destinationRulesOfVirtualService, SubsetsOfHosts } from "../../mesh/traffic/destination-rules.ts";
 import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
@@ -65,7 +69,7 @@ export const routesHideDeniedHost = defineRule({
   },
 
   *check(route, mesh) {
-    const refusals = new Map<string, GatewayRefusals | undefined>();
+    const refusals = new RefusalsByNamespace(mesh);
     const judged = new Set<string>();
     for (const written of route.kind === "VirtualService"
       ? writtenByVirtualService(route, mesh)
@@ -74,12 +78,7 @@ export const routesHideDeniedHost = defineRule({
       const { name, service, change } = written;
       const key = JSON.stringify([name, change.to]);
       if (judged.has(key)) continue;
-      const { namespace } = service.metadata;
-      if (!refusals.has(namespace)) {
-        const [object] = mesh.related(namespaceOfService, service);
-        refusals.set(namespace, object && new GatewayRefusals({ object, mesh }));
-      }
-      const problem = problemOf(written, refusals.get(namespace));
+      const problem = problemOf(written, refusals.of(service));
       if (problem === undefined) continue;
       judged.add(key);
       yield { ...problem, key };
@@ -120,13 +119,11 @@ function* writtenByVirtualService(virtualService: VirtualService, mesh: View): I
   const { hosts } = virtualService.spec;
   const changeOf = changesOfHosts(virtualService, hosts);
   if (changeOf === undefined || isDelegate(virtualService)) return;
-  const services = byHost(mesh.related(servicesOfVirtualService, virtualService), mesh);
   const subsets = new SubsetsOfHosts(mesh);
-  for (const { at, to, senders } of sentByVirtualService(virtualService, mesh)) {
+  for (const { at, to, service, senders } of servicesSentByVirtualService(virtualService, mesh)) {
     const written = hostAt(virtualService, at);
-    const service = services.get(to.host);
-    const labels = to.subset === "" ? {} : subsets.onlyOne(to.host, to.subset)?.labels;
-    if (written === undefined || service === undefined || labels === undefined) continue;
+    const labels = written && subsets.labelsOf(to);
+    if (written === undefined || labels === undefined) continue;
     const change = changeOf(Number(at[2]), written.host);
     yield { at: written.at, name: to.host, service, labels, senders, change };
   }
@@ -141,9 +138,6 @@ function hostAt({ spec }: VirtualService, [, protocol, i, , j]: Path) {
   return { host, at: route?.rewrite?.authority ? [...at, "rewrite"] : at };
 }
 
-const byHost = (services: readonly Service[], { settings }: View): ReadonlyMap<string, Service> =>
-  new Map(services.map((one) => [hostOfService(one, settings.domain), one]));
-
 /** Its rules as istiod converts them, so that both kinds of routes are read alike. */
 function* writtenByRoute(route: KubernetesRoute, mesh: View): Iterable<Written> {
   if (!isOfRequests(route)) return;
@@ -152,7 +146,7 @@ function* writtenByRoute(route: KubernetesRoute, mesh: View): Iterable<Written> 
   const { virtualService, origins } = converted([route], { hosts, domain });
   const changeOf = changesOfHosts(virtualService, hosts);
   if (hosts.length === 0 || changeOf === undefined) return;
-  const services = byHost(mesh.related(servicesOfRoute, route), mesh);
+  const services = new Map(mesh.related(servicesOfRoute, route).map((one) => [hostOfService(one, domain), one]));
   const senders = new Map([...sentByRoute(route, mesh)].map((one) => [one.to, one.senders]));
   for (const { index, to, host } of hostsWrittenBy(virtualService)) {
     const service = services.get(fullHost(to, route.metadata.namespace, domain));

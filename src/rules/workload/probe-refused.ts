@@ -43,16 +43,17 @@ export const workloadProbeRefused = defineRule({
   since: "0.1.0",
   stage: "trial",
   tags: ["mtls"],
-  summary: "The kubelet probes a container behind a sidecar that requires mTLS, and the probe is not rewritten.",
-  why: "The kubelet has no certificate of the mesh. So the injector turns probes with httpGet or grpc into requests to the agent of the sidecar, at a port that is not captured (Istio pkg/kube/inject/app_probe.go ShouldRewriteAppHTTPProbers, patchRewriteProbe). Without that, the probe reaches the sidecar itself, which has no filter chain for plaintext if the mode is STRICT (pilot/pkg/security/authn/policy_applier.go) and closes the connection. The pods never become ready, or are restarted again and again.",
-  fix: `Remove the annotation \`${rewriteProbes}\`, set \`sidecarInjectorWebhook.rewriteAppHTTPProbe\` to true in the values of the injector, or set mode PERMISSIVE for the port of the probe with \`portLevelMtls\`.`,
+  summary:
+    "The kubelet sends a probe, or a postStart or preStop hook, to a container behind a sidecar that requires mTLS, and it is not rewritten.",
+  why: "The kubelet has no certificate of the mesh. So the injector turns probes with httpGet or grpc, and hooks with httpGet, into requests to the agent of the sidecar, at a port that is not captured (Istio pkg/kube/inject/app_probe.go ShouldRewriteAppHTTPProbers, convertProbe). Without that, the request reaches the sidecar itself, which has no filter chain for plaintext if the mode is STRICT (pilot/pkg/security/authn/policy_applier.go) and closes the connection. The pods never become ready, or are restarted again and again, which a postStart hook that fails does too; what a preStop hook is for is not done.",
+  fix: `Remove the annotation \`${rewriteProbes}\`, set \`sidecarInjectorWebhook.rewriteAppHTTPProbe\` to true in the values of the injector, or set mode PERMISSIVE for its port with \`portLevelMtls\`.`,
   incident: {
     symptoms: ["reset"],
     proxies: ["sidecar"],
-    seen: "Events of the pods say `Readiness probe failed: ... connection reset by peer` or `EOF`, and a rollout does not come to an end.",
+    seen: "Events of the pods say `Readiness probe failed: ... connection reset by peer` or `EOF`, or `FailedPostStartHook` or `FailedPreStopHook`, and a rollout does not come to an end.",
     wayOut: "`kubectl rollout undo` the workload, or set the previous mode of mTLS.",
     silentWhen:
-      "The probe runs a command, opens a connection only (tcpSocket), or asks a host of its own; its port is excluded from capture; pods are ambient, because ztunnel lets the kubelet's probes pass; the values of the injector say nothing of `sidecarInjectorWebhook`; or a policy refuses the probe though its mode is PERMISSIVE.",
+      "The probe or hook runs a command, opens a connection only (tcpSocket), or asks a host of its own; its port is excluded from capture; pods are ambient, because ztunnel lets the kubelet's probes pass; the values of the injector say nothing of `sidecarInjectorWebhook`; or a policy refuses it though its mode is PERMISSIVE.",
     page: "https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/",
   },
 
@@ -112,6 +113,8 @@ const kinds: Readonly<Record<PodProbe["kind"], string>> = {
   readinessProbe: "readiness probe",
   startupProbe: "startup probe",
   livenessProbe: "liveness probe",
+  postStart: "postStart hook",
+  preStop: "preStop hook",
 };
 
 function problemOf(

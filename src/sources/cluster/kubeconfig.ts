@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { delimiter, dirname, isAbsolute, join, sep } from "node:path";
 import type { Cluster, KubeConfig, User } from "@kubernetes/client-node";
-import { parse } from "yaml";
+import { parse, YAMLParseError } from "yaml";
 import { isObject, member } from "../../kube/read.ts";
 import { isSystemError, unreadable } from "../../text/file-errors.ts";
 import { ClusterError } from "./cluster-error.ts";
@@ -67,6 +67,8 @@ function readFile(config: KubeConfig, file: string): KubeConfig {
     return config;
   } catch (error) {
     if (isSystemError(error)) throw wrong(`the kubeconfig ${file}: ${unreadable(error)}`);
+    if (error instanceof YAMLParseError && error.code === "MULTIPLE_DOCS")
+      throw wrong(`the kubeconfig ${file} has several YAML documents, and a kubeconfig is one: correct the path`);
     const why = error instanceof Error ? error.message : String(error);
     throw wrong(`the kubeconfig ${file} cannot be read: ${why}; run kubectl config view to see how kubectl reads it`);
   }

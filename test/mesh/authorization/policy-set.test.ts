@@ -63,7 +63,8 @@ function expected(
   const isForAll = (policy: AuthorizationPolicy) => reachOf(policy, enforcer, defaultMeshSettings) === "everyone";
   const allowing = sorted.filter((policy) => actionOf(policy) === "ALLOW");
   const sealedBy = sorted.find((policy) => actionOf(policy) === "DENY" && isForAll(policy));
-  const closedBy = allowing.find((policy) => !isForAll(policy));
+  const closing = allowing.filter((policy) => !isForAll(policy));
+  const closedBy = closing.find(({ spec }) => spec.rules.length === 0) ?? closing[0];
   const opener = allowing.find((policy) => isForAll(policy) && !passedOver.has(policy));
   const isDenied = sealedBy !== undefined || (closedBy !== undefined && opener === undefined);
   return { sealedBy, closedBy, openedBy: opener, isDenied };

@@ -2,19 +2,17 @@ import { KeptIn } from "../../../view/kept-in.ts";
 import { type Allowed, allowedBy } from "./allowed.ts";
 import { allowsAny, type Applied, type Rules, rulesOf } from "./applied.ts";
 import { everyRequest } from "./boxes.ts";
-import { workOfQuestion } from "./changed-rules.ts";
-import { anyCallers, type Callers, conditionsOf, isOfClaims, workOfAll } from "./gains.ts";
+import { anyCallers, type Callers, conditionsOf, isOfClaims } from "./gains.ts";
 import type { Clauses, Place } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
-import { Undecided, Work } from "./work.ts";
+import { SharedWork, type Work } from "./work.ts";
 
 /** Whether the policies of places let anybody in. The questions about one change share a limit of work, as those about gains do. */
 export class Admissions {
-  readonly #visited: (values: number) => void;
-  #left = workOfAll;
+  readonly #work: SharedWork;
 
   constructor(visited: (values: number) => void) {
-    this.#visited = visited;
+    this.#work = new SharedWork(visited);
   }
 
   /**
@@ -22,16 +20,7 @@ export class Admissions {
    * none. `among`: conditions on the requests that count. Undefined: that takes too much work.
    */
   any(applied: Applied, callers: Callers = anyCallers, among: Clauses = []): boolean | undefined {
-    const work = new Work(Math.min(workOfQuestion, this.#left));
-    try {
-      return admits(applied, callers, among, work);
-    } catch (error) {
-      if (!(error instanceof Undecided)) throw error;
-      return undefined;
-    } finally {
-      this.#left -= work.spent;
-      this.#visited(work.spent);
-    }
+    return this.#work.answer((work) => admits(applied, callers, among, work));
   }
 }
 

@@ -5,15 +5,13 @@ import { inside, outside } from "./difference.ts";
 import type { Clauses, Match, Place } from "./matches.ts";
 import { isAllow, isSameTrust, type Ruled, rulesAt, textOf, textOfRule } from "./policies.ts";
 import { hasIdentity, type Harmless, type StrangerIdentity, unnamed } from "./strangers.ts";
-import { type Kept, Undecided, Work } from "./work.ts";
+import { type Kept, Undecided, Work, workOfQuestion } from "./work.ts";
 
 type Policy = PolicyChange["gone"][number];
 /** How rules are read. */
 type Reading = Omit<Applied, "lists">;
 
 /** The work for one question about a change, in compared values. */
-export const workOfQuestion = 60_000;
-
 /** Callers whom no policy names, by their identity, without what they may request. */
 export interface Unnamed {
   readonly harmless: Harmless;

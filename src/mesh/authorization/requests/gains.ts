@@ -1,23 +1,19 @@
 import { type Applied, readAt } from "./applied.ts";
 import type { Attribute } from "./attributes.ts";
 import { type Box, type Clause, everyRequest, type Request } from "./boxes.ts";
-import { workOfQuestion } from "./changed-rules.ts";
 import { isMet } from "./difference.ts";
 import type { Place } from "./matches.ts";
 import type { Ruled } from "./policies.ts";
 import { type Gain, type GainKind, PolicyChange, type Question } from "./policy-change.ts";
 import { type Harmless, pastSidecar, type StrangerIdentity, unheardOfIn } from "./strangers.ts";
 import { absent, type Value } from "./values.ts";
-import { Undecided, Work } from "./work.ts";
+import { SharedWork } from "./work.ts";
 
 /** The answer to a question about a change: an example, or that there is none, or that the question takes too much work. */
 export interface Answer {
   readonly gain: Gain | undefined;
   readonly isUndecided: boolean;
 }
-
-/** The work for all questions about one change. */
-export const workOfAll = 400_000;
 
 /** The policies for one place, before and after a change. What several questions need of them is computed on demand and kept. */
 export class Asked {
@@ -63,17 +59,16 @@ export class Asked {
  * place where it does. `visited` receives the work that was done, in compared values.
  */
 export class Questions {
-  readonly #visited: (values: number) => void;
+  readonly #work: SharedWork;
   readonly #answered: Readonly<Record<GainKind, Set<Ruled | undefined>>> = {
     widened: new Set(),
     denyLost: new Set(),
     opened: new Set(),
     openedToMesh: new Set(),
   };
-  #left = workOfAll;
 
   constructor(visited: (values: number) => void) {
-    this.#visited = visited;
+    this.#work = new SharedWork(visited);
   }
 
   /** Whether some place gains anything. */
@@ -135,18 +130,13 @@ export class Questions {
     const answered = this.#answered[kind];
     const isAnswered: Question["isAnswered"] = (ruled) => workload === undefined && answered.has(ruled);
     if (change.isAnswered(kind, isAnswered)) return nothing;
-    const work = new Work(Math.min(workOfQuestion, this.#left));
-    try {
+    const found = this.#work.answer((work) => {
       const [gain] = ask(change, { work, isAnswered });
-      if (gain !== undefined && workload === undefined) answered.add(gain.lost ?? gain.by);
-      return { gain, isUndecided: false };
-    } catch (error) {
-      if (!(error instanceof Undecided)) throw error;
-      return { gain: undefined, isUndecided: true };
-    } finally {
-      this.#left -= work.spent;
-      this.#visited(work.spent);
-    }
+      return { gain };
+    });
+    const gain = found?.gain;
+    if (gain !== undefined && workload === undefined) answered.add(gain.lost ?? gain.by);
+    return { gain, isUndecided: found === undefined };
   }
 }
 

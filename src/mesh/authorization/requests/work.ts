@@ -58,3 +58,33 @@ export class Work {
     return this.#spent;
   }
 }
+
+/** The work for one question. */
+export const workOfQuestion = 60_000;
+
+/** The work for all questions about one change. */
+export const workOfAll = 400_000;
+
+/** A limit of work that several questions share. `visited` receives the work that was done, in compared values. */
+export class SharedWork {
+  readonly #visited: (values: number) => void;
+  #left = workOfAll;
+
+  constructor(visited: (values: number) => void) {
+    this.#visited = visited;
+  }
+
+  /** Undefined: the question takes too much work. */
+  answer<T>(ask: (work: Work) => T): T | undefined {
+    const work = new Work(Math.min(workOfQuestion, this.#left));
+    try {
+      return ask(work);
+    } catch (error) {
+      if (!(error instanceof Undecided)) throw error;
+      return undefined;
+    } finally {
+      this.#left -= work.spent;
+      this.#visited(work.spent);
+    }
+  }
+}
