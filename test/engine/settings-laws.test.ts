@@ -287,6 +287,24 @@ describe("a change of what settings of the mesh come from", () => {
       spec: { template: { metadata: { labels: { app: "s" }, annotations }, spec: { containers: [] } } },
     });
     const passed = { rest: [passing], change: { old: oldRoot, object: newRoot } };
+    // Nor do many have a probe of which only the injector decides whether it is rewritten.
+    const probed = readObject("Workload", {
+      kind: "Deployment",
+      metadata: inNamespace("b"),
+      spec: { template: { spec: { containers: [{ name: "c", readinessProbe: { httpGet: { port: 80 } } }] } } },
+    });
+    const [rewriting, keeping] = [true, false].map((rewriteAppHTTPProbe) =>
+      readObject("InjectorConfig", {
+        kind: "ConfigMap",
+        metadata: { name: "istio-sidecar-injector", namespace: "istio-system" },
+        data: {
+          config: "policy: enabled",
+          values: JSON.stringify({ sidecarInjectorWebhook: { rewriteAppHTTPProbe } }),
+        },
+      }),
+    );
+    assert.ok(rewriting !== undefined && keeping !== undefined);
+    const kept = { rest: [probed], change: { old: rewriting, object: keeping } };
     fc.assert(
       fc.property(worlds, ({ rest, change }) => {
         const mesh = build(rest);
@@ -309,7 +327,7 @@ describe("a change of what settings of the mesh come from", () => {
             for (const name of named) used.add(`${name} ${kind}`);
           }
       }),
-      { numRuns, examples: [[passed]] },
+      { numRuns, examples: [[passed], [kept]] },
     );
     const said = indexes.flatMap(({ kind, dependsOn }) => dependsOn.map((name) => `${name} ${kind}`));
     assert.deepEqual([...used].sort(), [...new Set(said)].sort());
