@@ -129,6 +129,7 @@ export function webhookConfigurations(
     ingressesPart(concerned, places),
     meshConfigPart(concerned, places),
     definitionsPart(concerned),
+    gatewayClassesPart(concerned),
     selfTestPart(places),
   ].filter(({ rules }) => rules.length > 0);
   const configuration = (kind: WebhookConfiguration["kind"], webhooks: readonly Webhook[]): WebhookConfiguration => ({
@@ -219,15 +220,7 @@ const definitionsPart = (concerned: ReadonlySet<Kind>): Part => ({
   name: "definitions.validate.meshward.io",
   path: "/validate",
   rules: concerned.has("AdmissionWebhook")
-    ? [
-        {
-          apiGroups: ["apiextensions.k8s.io"],
-          apiVersions: ["*"],
-          operations: ["UPDATE", "DELETE"],
-          resources: ["customresourcedefinitions"],
-          scope: "Cluster",
-        },
-      ]
+    ? [clusterRule(["UPDATE", "DELETE"], ["customresourcedefinitions"], "apiextensions.k8s.io")]
     : [],
   conditions: [
     {
@@ -235,6 +228,15 @@ const definitionsPart = (concerned: ReadonlySet<Kind>): Part => ({
       expression: "request.name.endsWith('.istio.io') || request.name.endsWith('.gateway.networking.k8s.io')",
     },
   ],
+});
+
+/** GatewayClasses never fail closed, because istiod creates its own when it starts. */
+const gatewayClassesPart = (concerned: ReadonlySet<Kind>): Part => ({
+  name: "gateway-classes.validate.meshward.io",
+  path: "/validate",
+  rules: concerned.has("KubernetesGateway")
+    ? kinds.GatewayClass.served.map(({ group, plural }) => clusterRule(every, [plural], group))
+    : [],
 });
 
 /**
@@ -258,8 +260,8 @@ const selfTestPart = ({ namespace }: Places): Part => ({
 });
 
 const namespaceResources = ["namespaces", "namespaces/status", "namespaces/finalize"];
-const clusterRule = (operations: readonly string[], resources: readonly string[]): WebhookRule => ({
-  apiGroups: [""],
+const clusterRule = (operations: readonly string[], resources: readonly string[], group = ""): WebhookRule => ({
+  apiGroups: [group],
   apiVersions: ["*"],
   operations,
   resources,

@@ -3,7 +3,7 @@ import type { AnyObject } from "../kube/object.ts";
 import { isNamedByTrustDomain } from "../mesh/authorization/named-callers.ts";
 import { namedServersOf } from "../mesh/client-tls/named-servers.ts";
 import { isInjectedAlike } from "../mesh/membership/injector-selectors.ts";
-import { gatewayControllerOf } from "../mesh/membership/gateways.ts";
+import { isClassedAlike } from "../mesh/membership/gateways.ts";
 import { revisionLabel } from "../mesh/objects/labels.ts";
 import { hasOwnExportTo } from "../mesh/traffic/definition-choice.ts";
 import type { AllMeshSettings, SettingName } from "../view/settings.ts";
@@ -42,10 +42,10 @@ const affected: { readonly [S in SettingName]?: Affected } = {
       object.kind === "Namespace" &&
       !isInjectedAlike({ namespace: object, settings: before }, { namespace: object, settings: after }),
   },
-  gatewayControllers: {
+  gatewayClasses: {
     kinds: ["KubernetesGateway"],
     isAffected: (object, [before, after]) =>
-      object.kind === "KubernetesGateway" && gatewayControllerOf(object, before) !== gatewayControllerOf(object, after),
+      object.kind === "KubernetesGateway" && !isClassedAlike(object, [before, after]),
   },
   trustDomain: ofOwnTrust,
   trustDomainAliases: ofTrust,

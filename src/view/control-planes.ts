@@ -40,13 +40,32 @@ export interface KnownInjector {
 /** What is known of the injectors, by the names of their revisions or tags. Those of which nothing is known are absent. */
 export type KnownInjectors = Readonly<Record<string, KnownInjector>>;
 
-/** The controllers of the GatewayClasses that are known, by the names of the classes. */
-export type GatewayControllers = Readonly<Record<string, string>>;
+/**
+ * What a GatewayClass says of its Gateways. Its label and its annotation are the defaults for waypoints that have none of their own (Istio
+ * pilot/pkg/serviceregistry/ambient/waypoints.go gatewayToWaypointTransform, getGatewayOrGatewayClassAnnotation).
+ */
+export interface KnownGatewayClass {
+  readonly controller: string;
+  readonly waypointFor?: string;
+  readonly inboundBinding?: string;
+}
+/** The GatewayClasses that are known, by their names. */
+export type GatewayClasses = Readonly<Record<string, KnownGatewayClass>>;
+
+function saidByClass({ metadata: { labels, annotations }, spec }: ObjectOf<"GatewayClass">): KnownGatewayClass {
+  const traffic = labels["istio.io/waypoint-for"];
+  const binding = annotations["ambient.istio.io/waypoint-inbound-binding"];
+  return {
+    controller: spec.controllerName ?? "",
+    ...(traffic === undefined ? {} : { waypointFor: traffic }),
+    ...(binding === undefined ? {} : { inboundBinding: binding }),
+  };
+}
 
 /** What is known beside the control planes. */
 interface Known {
   readonly injection: KnownInjectors;
-  readonly gatewayControllers: GatewayControllers;
+  readonly gatewayClasses: GatewayClasses;
 }
 
 /** The control planes of a mesh. */
@@ -210,7 +229,7 @@ export function controlPlanesOf(
     configured: configs.size === 0 ? base.configured : [...configs.keys()].sort(),
     injectors: [...injectors].sort(),
     injection: { ...base.injection, ...sorted(found.injection) },
-    gatewayControllers: { ...base.gatewayControllers, ...sorted(found.gatewayControllers) },
+    gatewayClasses: { ...base.gatewayClasses, ...sorted(found.gatewayClasses) },
     tags: sorted(tags),
     ztunnelRevision,
     discovery: { ...base.discovery, ...sorted(discoveryOf(configs)) },
@@ -223,7 +242,7 @@ class Found {
   readonly configs = new Map<string, MeshConfig>();
   readonly injected = new Set<string>();
   readonly injectors: Set<string>;
-  readonly gatewayControllers = new Map<string, string>();
+  readonly gatewayClasses = new Map<string, KnownGatewayClass>();
   readonly #webhooks = new Map<string, readonly InjectorSelectors[]>();
   readonly #policies = new Map<string, InjectionPolicy>();
   readonly #values = new Map<string, InjectorValues>();
@@ -246,8 +265,7 @@ class Found {
   }
 
   #addOther(object: AnyObject): void {
-    if (object.kind === "GatewayClass")
-      this.gatewayControllers.set(object.metadata.name, object.spec.controllerName ?? "");
+    if (object.kind === "GatewayClass") this.gatewayClasses.set(object.metadata.name, saidByClass(object));
     else if (object.kind === "Workload" && isZtunnel(object))
       this.ztunnelRevision = object.pod.annotations[revisionLabel] ?? "";
   }

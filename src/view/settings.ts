@@ -1,6 +1,6 @@
 import type { MeshConfigFields } from "../kube/mesh-config.ts";
 import type { AnyObject, ObjectOf } from "../kube/object.ts";
-import { type ControlPlanes, controlPlanesOf, type GatewayControllers, type KnownInjectors } from "./control-planes.ts";
+import { type ControlPlanes, controlPlanesOf, type GatewayClasses, type KnownInjectors } from "./control-planes.ts";
 
 export { decidesSettings, mainRevision, revisionOfConfig, settingsObjects } from "./control-planes.ts";
 
@@ -25,8 +25,8 @@ export interface MeshSettings {
   readonly ingress: IngressSettings;
   /** Which pods the injectors inject, which decides the data plane of a namespace and of its pods. */
   readonly injection: KnownInjectors;
-  /** Whose the Gateways of each class are. Of a class that is absent, no GatewayClass is known. */
-  readonly gatewayControllers: GatewayControllers;
+  /** What the classes of Gateways say of them. Of a class that is absent, no GatewayClass is known. */
+  readonly gatewayClasses: GatewayClasses;
 }
 
 /** What a mesh config says of Ingresses, which istiod makes Gateways and VirtualServices of. */
@@ -80,7 +80,7 @@ export const defaultMeshSettings: AllMeshSettings = {
   defaultDestinationRuleExportTo: ["*"],
   ingress: { mode: "STRICT", className: "istio", proxies: "ingressgateway" },
   injection: {},
-  gatewayControllers: {},
+  gatewayClasses: {},
   outboundTrafficPolicy: "ALLOW_ANY",
   dnsCapture: "",
   defaultRetries: undefined,
@@ -177,7 +177,7 @@ const free: Readonly<Record<Exclude<keyof MeshSettings, "domain">, true>> = {
   defaultDestinationRuleExportTo: true,
   ingress: true,
   injection: true,
-  gatewayControllers: true,
+  gatewayClasses: true,
 };
 /** Whether everything may read the setting, without a declaration. */
 export const isFree = (name: SettingName): boolean => Object.hasOwn(free, name);

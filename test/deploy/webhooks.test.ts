@@ -183,6 +183,22 @@ describe("webhook configurations", () => {
     assert.equal(configurations([judges("VirtualService")]).get("definitions.validate"), undefined);
   });
 
+  test("GatewayClasses are asked for where a rule needs Gateways, and never fail closed", () => {
+    const gateways = defineRule({ ...words, id: "gateways", subject: "KubernetesGateway", reads: [], check: () => [] });
+    const webhook = configurations([gateways], { failurePolicy: "Fail" }).get("gateway-classes.validate");
+    assert.deepEqual(webhook?.rules, [
+      {
+        apiGroups: ["gateway.networking.k8s.io"],
+        apiVersions: ["*"],
+        operations: ["CREATE", "UPDATE", "DELETE"],
+        resources: ["gatewayclasses"],
+        scope: "Cluster",
+      },
+    ]);
+    assert.equal(webhook?.failurePolicy, "Ignore");
+    assert.equal(configurations([judges("VirtualService")]).get("gateway-classes.validate"), undefined);
+  });
+
   test("an address is a URL or a Service, with the authority in base64", () => {
     const { get } = configurations(rules, { url: `${url}/`, caBundle: "PEM" });
     assert.deepEqual(get("mesh.validate")?.clientConfig, { url: `${url}/validate`, caBundle: "UEVN" });

@@ -255,6 +255,8 @@ describe("ways to weaken a protected namespace", { skip }, () => {
   after(async () => {
     const names = [clients, waypointed, ...placed.map(({ here }) => here)];
     await succeeds(all.plane, ["delete", "namespace", ...names, "--wait=false"]);
+    await seen(all);
+    await succeeds(all.plane, ["delete", "gatewayclass", "larger", "--ignore-not-found"]);
   });
 
   /** What is left in the root namespace would hold for every other test. */
@@ -319,6 +321,36 @@ describe("ways to weaken a protected namespace", { skip }, () => {
     };
     const args = ["apply", "--server-side", "--field-manager=istio.io/gateway-controller", "-f", "-"];
     isQuiet(await send(all.plane, args, { objects: [gateway], as: "istiod" }));
+  });
+
+  test("a GatewayClass that takes requests away from its waypoints is reported", async () => {
+    const group = "gateway.networking.k8s.io";
+    const larger = {
+      apiVersion: `${group}/v1`,
+      kind: "GatewayClass",
+      metadata: { name: "larger" },
+      spec: { controllerName: "istio.io/mesh-controller" },
+    };
+    const gateway = {
+      apiVersion: `${group}/v1`,
+      kind: "Gateway",
+      metadata: { name: "larger", namespace: waypointed },
+      spec: { gatewayClassName: "larger", listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }] },
+    };
+    const bound = marked(service(waypointed, "web"), {
+      name: "web",
+      namespace: waypointed,
+      labels: { "istio.io/use-waypoint": "larger" },
+    });
+    const label = (text: string) =>
+      send(all.plane, ["label", "gatewayclass", "larger", "--overwrite", text], { as: "security" });
+    await prepare([larger, gateway]);
+    const targetRefs = [{ group, kind: "Gateway", name: "larger" }];
+    await prepare([bound, policy(waypointed, "deny-all-at-larger", { targetRefs })]);
+    isQuiet(await label("team=platform"));
+    isDenied(await label("istio.io/waypoint-for=workload"), /\[namespace-waypoint-left\] .*is for "workload"/);
+    const removal = await send(all.plane, ["delete", "gatewayclass", "larger"], { as: "security" });
+    isDenied(removal, /\[namespace-waypoint-left\] .*has class "larger"/);
   });
 });
 

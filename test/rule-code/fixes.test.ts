@@ -217,11 +217,15 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Keep the $1 as long as anybody calls it, or first refuse its address where connections leave the cluster. Nothing is lost if nobody calls it any more.",
     ],
     [
-      /^(?!.* is not ready;)(?!.*: ztunnel does not know )Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
+      / bypass waypoint (\S+): Gateway \1 has class "/,
+      "Let Gateway $1 keep its class, and keep the GatewayClass, whose controller is `istio.io/mesh-controller`. To move to another waypoint, bind the same policies to it first, then change the label.",
+    ],
+    [
+      /^(?!.* is not ready;)(?!.*: ztunnel does not know )(?!.* waypoint (\S+): Gateway \1 has class ")Requests to .*(?:bypass|instead of) .* no longer applies to (?:them|pods)$/,
       "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
     ],
     [
-      /^Requests to .* may bypass .* has class .* may no longer apply to (?:them|pods)$/,
+      /^Requests to .* may bypass waypoint (\S+): Gateway (?!\1 )\S+ has class .* may no longer apply to (?:them|pods)$/,
       "Keep the label and the waypoint. To move to another waypoint, bind the same policies to it first. To stop using waypoints, first apply policies without targetRefs that ztunnel enforces.",
     ],
   ],
@@ -814,7 +818,7 @@ const fixes: Readonly<Record<string, readonly (readonly [message: RegExp, fix: s
       "Allow namespace $2 in the HBONE listener of Gateway $1: `allowedRoutes.namespaces` with `from: All`, or `from: Selector` and the namespace's labels.",
     ],
     [
-      /^Waypoint (\S+) is for .* not for the contents of a namespace/,
+      /^Waypoint (\S+) is for .* not for (?:the contents of a namespace|a Service):/,
       "Set the label istio.io/waypoint-for of Gateway $1 to `service` or `all`, or use another waypoint.",
     ],
     [

@@ -7,8 +7,10 @@ import {
   gatewayApiGroup,
   gatewayNameLabel,
   gatewayServiceAccount,
+  inboundBinding,
   managedGateway,
   waypointClass,
+  waypointFor,
 } from "../objects/labels.ts";
 import { keyFor } from "../../kube/identity.ts";
 import { isOfGateway, owningGateway, type Workload } from "./workloads.ts";
@@ -25,7 +27,7 @@ export const gatewaysOfNamespace = relation(
 );
 
 /** What tells whose a class is. */
-type Classes = Pick<MeshSettings, "gatewayControllers">;
+type Classes = Pick<MeshSettings, "gatewayClasses">;
 
 /** istiod's controllers of Gateways (Istio pkg/config/constants/constants.go). */
 const istiosControllers = [
@@ -46,9 +48,12 @@ const istiosClasses: ReadonlyMap<string, IstiosController> = new Map([
   ["istio-east-west", "istio.io/eastwest-controller"],
 ]);
 
-/** The controller that the GatewayClass of a Gateway names; undefined: no such object is known. */
-const namedController = ({ spec: { gatewayClassName } }: KubernetesGateway, { gatewayControllers }: Classes) =>
-  Object.hasOwn(gatewayControllers, gatewayClassName) ? gatewayControllers[gatewayClassName] : undefined;
+/** What the GatewayClass of a Gateway says; undefined: no such object is known. */
+const classOf = ({ spec: { gatewayClassName } }: KubernetesGateway, { gatewayClasses }: Classes) =>
+  Object.hasOwn(gatewayClasses, gatewayClassName) ? gatewayClasses[gatewayClassName] : undefined;
+
+/** The controller that the GatewayClass of a Gateway names. */
+const namedController = (gateway: KubernetesGateway, classes: Classes) => classOf(gateway, classes)?.controller;
 
 /**
  * Which of istiod's controllers has the class of a Gateway; undefined: none, or it is not known. The GatewayClass says it. Without one, and
@@ -59,6 +64,20 @@ export function gatewayControllerOf(gateway: KubernetesGateway, classes: Classes
   const named = namedController(gateway, classes);
   return isIstios(named) ? named : istiosClasses.get(gateway.spec.gatewayClassName);
 }
+
+/** The requests that a waypoint processes: by its own label, by that of its class, else those to Services (gatewayToWaypointTransform). */
+export const waypointTraffic = (gateway: KubernetesGateway, classes: Classes): string =>
+  gateway.metadata.labels[waypointFor] ?? classOf(gateway, classes)?.waypointFor ?? "service";
+
+/** How the proxies of a waypoint take requests, by its own annotation or that of its class (getGatewayOrGatewayClassAnnotation). */
+export const inboundBindingOf = (gateway: KubernetesGateway, classes: Classes): string | undefined =>
+  gateway.metadata.annotations[inboundBinding] ?? classOf(gateway, classes)?.inboundBinding;
+
+/** Whether classes that are known before and after a change say the same of a Gateway. */
+export const isClassedAlike = (gateway: KubernetesGateway, [before, after]: readonly [Classes, Classes]): boolean =>
+  [gatewayControllerOf, waypointTraffic, inboundBindingOf].every(
+    (said) => said(gateway, before) === said(gateway, after),
+  );
 
 /** Whether a GatewayClass says that a Gateway is not Istio's. Without one it is not known, nor which optional controllers istiod has. */
 export function isOfAnotherController(gateway: KubernetesGateway, classes: Classes): boolean {

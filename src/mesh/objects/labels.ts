@@ -24,8 +24,10 @@ export const useWaypointCanary = "istio.io/use-waypoint-canary";
 export const useWaypointCanaryNamespace = "istio.io/use-waypoint-canary-namespace";
 /** Annotation: that share, in percent. */
 export const canaryWeight = "istio.io/use-waypoint-canary-weight";
-/** Label of a waypoint: `service`, `workload`, `all` or `none`. */
+/** Label of a waypoint, or of its GatewayClass: `service`, `workload`, `all` or `none`. */
 export const waypointFor = "istio.io/waypoint-for";
+/** Annotation of a waypoint, or of its GatewayClass: how its proxies take requests, if not as ztunnel sends them. */
+export const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
 /** The GatewayClass of waypoints. */
 export const waypointClass = "istio-waypoint";
 /** The annotation of a Gateway of the Gateway API with the service account of its pods. */

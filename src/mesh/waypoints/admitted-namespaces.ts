@@ -1,8 +1,14 @@
-import type { KubernetesGateway } from "../membership/gateways.ts";
+import type { MeshSettings } from "../../view/settings.ts";
+import { inboundBindingOf, type KubernetesGateway } from "../membership/gateways.ts";
 import type { Namespace } from "../membership/namespaces.ts";
 import { type LabelSelector, selectsByExpression } from "../objects/selectors.ts";
 
-const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
+interface Attaching {
+  readonly name: string;
+  /** The Namespace, if it is known. */
+  readonly of: Namespace | undefined;
+  readonly settings: MeshSettings;
+}
 
 /**
  * Whether the listener of the waypoint accepts a namespace; by default it accepts only its own (AllowsAttachmentFromNamespace). Undefined:
@@ -10,10 +16,9 @@ const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
  */
 export function isAttachable(
   gateway: KubernetesGateway,
-  namespace: string,
-  of: Namespace | undefined,
+  { name: namespace, of, settings }: Attaching,
 ): boolean | undefined {
-  const { from, selector, selected } = allowedNamespaces(gateway);
+  const { from, selector, selected } = allowedNamespaces(gateway, inboundBindingOf(gateway, settings));
   if (from === "All") return true;
   if (from !== "Selector") return gateway.metadata.namespace === namespace;
   if (selector === undefined) return false;
@@ -23,11 +28,12 @@ export function isAttachable(
   return isSelected;
 }
 
-/** Whether something in a namespace can use the waypoint, as far as is known; `of`: the Namespace, if it is known. */
-export const mayAttach = (gateway: KubernetesGateway, namespace: string, of: Namespace | undefined): boolean =>
-  isAttachable(gateway, namespace, of) !== false;
+/** Whether something in a namespace can use the waypoint, as far as is known. */
+export const mayAttach = (gateway: KubernetesGateway, attaching: Attaching): boolean =>
+  isAttachable(gateway, attaching) !== false;
 
 interface AllowedNamespaces {
+  readonly binding: string | undefined;
   readonly from: string | undefined;
   readonly selector: LabelSelector | undefined;
   readonly selected: WeakMap<Namespace, boolean>;
@@ -35,24 +41,24 @@ interface AllowedNamespaces {
 /** Gateways never change, and one can be the waypoint of many Services. */
 const allowed = new WeakMap<KubernetesGateway, AllowedNamespaces>();
 
-function allowedNamespaces(gateway: KubernetesGateway): AllowedNamespaces {
+function allowedNamespaces(gateway: KubernetesGateway, binding: string | undefined): AllowedNamespaces {
   let found = allowed.get(gateway);
-  if (found === undefined) {
+  if (found === undefined || found.binding !== binding) {
     const { listeners } = gateway.spec;
     const hbone = listeners.find(({ protocol, port }) => protocol === "HBONE" && port === 15008);
-    const listener = boundListener(gateway) ?? hbone;
+    const listener = boundListener(listeners, binding) ?? hbone;
     const { from, selector } = listener?.allowedRoutes?.namespaces ?? { from: undefined, selector: undefined };
-    allowed.set(gateway, (found = { from, selector, selected: new WeakMap() }));
+    allowed.set(gateway, (found = { binding, from, selector, selected: new WeakMap() }));
   }
   return found;
 }
 
 /**
  * The listener that an annotation names by `protocol/port` or by its protocol, in place of the one for HBONE (makeInboundBinding,
- * findBoundListener). An annotation of the GatewayClass, of which only the controller is read, would count where the Gateway has none.
+ * findBoundListener).
  */
-function boundListener({ metadata, spec: { listeners } }: KubernetesGateway) {
-  const [protocol, port = "", ...others] = (metadata.annotations[inboundBinding] ?? "").split("/");
+function boundListener(listeners: KubernetesGateway["spec"]["listeners"], binding = "") {
+  const [protocol, port = "", ...others] = binding.split("/");
   if ((protocol !== "NONE" && protocol !== "PROXY") || others.length > 0) return undefined;
   const number = /^[0-9]+$/.test(port) ? Number(port) : 0;
   if (number !== 0) return listeners.find((one) => one.port === number);

@@ -9,6 +9,7 @@ import {
   isIstiosWaypoint,
   isOfUnknownController,
   type KubernetesGateway,
+  waypointTraffic,
 } from "../membership/gateways.ts";
 import { isExternalName, isHeadless, type Service } from "../membership/services.ts";
 import { labelsOfWorkloadEntry } from "../membership/workload-entries.ts";
@@ -23,7 +24,6 @@ import {
   managedGateway,
   useWaypoint,
   useWaypointNamespace,
-  waypointFor,
 } from "../objects/labels.ts";
 import { isAttachable } from "./admitted-namespaces.ts";
 
@@ -267,7 +267,7 @@ export function inherited(
 ): WaypointBinding | undefined {
   const binding = namespace && mesh.get(waypointBinding, namespace);
   if (binding?.gateway === undefined || binding.trouble !== undefined) return binding;
-  return { ...binding, trouble: takes(binding.gateway, traffic) ? undefined : "other traffic" };
+  return { ...binding, trouble: takes(binding.gateway, traffic, mesh.settings) ? undefined : "other traffic" };
 }
 
 export interface BindingRequest {
@@ -307,8 +307,8 @@ function troubleOf(
 ): WaypointTrouble | undefined {
   if (gateway.metadata.deletionTimestamp !== undefined) return "deleting";
   if (isForIngress(gateway, mesh.settings)) return "not a waypoint";
-  if (isAttachable(gateway, name, of) === false) return "not allowed";
-  if (!takes(gateway, traffic)) return "other traffic";
+  if (isAttachable(gateway, { name, of, settings: mesh.settings }) === false) return "not allowed";
+  if (!takes(gateway, traffic, mesh.settings)) return "other traffic";
   return isNotReady(gateway) ? "not ready" : undefined;
 }
 
@@ -327,17 +327,16 @@ const isNotReady = ({ status }: KubernetesGateway): boolean =>
 export const isAwaited = ({ status }: KubernetesGateway): boolean =>
   status.addresses.length === 0 && status.conditions.length > 0;
 
-/** The default for the label of a gateway is that of its class, then Services (gatewayToWaypointTransform). */
-export const waypointTraffic = ({ metadata }: KubernetesGateway): string => metadata.labels[waypointFor] ?? "service";
-
 /** Whether a waypoint processes requests to the addresses of pods. */
-export const takesPods = (gateway: KubernetesGateway): boolean => takes(gateway, "workload");
+export const takesPods = (gateway: KubernetesGateway, settings: MeshSettings): boolean =>
+  takes(gateway, "workload", settings);
 
 /** Whether a waypoint processes requests to Services. */
-export const takesServices = (gateway: KubernetesGateway): boolean => takes(gateway, "service");
+export const takesServices = (gateway: KubernetesGateway, settings: MeshSettings): boolean =>
+  takes(gateway, "service", settings);
 
-function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined): boolean {
-  const taken = waypointTraffic(gateway);
+function takes(gateway: KubernetesGateway, traffic: WaypointTraffic | undefined, settings: MeshSettings): boolean {
+  const taken = waypointTraffic(gateway, settings);
   if (traffic === undefined) return ["service", "workload", "all"].includes(taken);
   return taken === "all" || taken === traffic;
 }

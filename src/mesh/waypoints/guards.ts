@@ -261,7 +261,7 @@ function mayComeThrough(
   namespace: Namespace,
   mesh: MeshView<typeof podsByWay | typeof captured>,
 ): boolean {
-  if (gateway === undefined || takesPods(gateway) || !mesh.knowsAll("Service")) return true;
+  if (gateway === undefined || takesPods(gateway, mesh.settings) || !mesh.knowsAll("Service")) return true;
   const { past } = mesh.get(podsByWay, namespace);
   const pods = mesh.get(captured, namespace).ambient.selected(selector);
   return pods.length === 0 || past.size === 0 || pods.some((pod) => !past.has(pod));

@@ -126,7 +126,7 @@ export class TelemetryAtWaypoints {
       .related(gatewaysOfNamespace, this.#namespace)
       .filter((gateway) => isIstiosWaypoint(gateway, this.#mesh.settings))
       .flatMap((gateway) => {
-        const isSure = takesPods(gateway) || this.#mesh.get(isUnusedWaypoint, gateway);
+        const isSure = takesPods(gateway, this.#mesh.settings) || this.#mesh.get(isUnusedWaypoint, gateway);
         return isSure || !areKnown ? [{ ...this.#proxy(idOf(gateway), gateway, undefined), isSure }] : [];
       });
   }

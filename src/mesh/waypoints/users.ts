@@ -51,11 +51,15 @@ export const isUnusedWaypoint = fact("isUnusedWaypoint", "KubernetesGateway", us
       mesh.visited(1);
       const isNamespace = user.kind === "Namespace";
       const { name, namespace } = user.metadata;
-      return mayAttach(gateway, isNamespace ? name : namespace, isNamespace ? user : undefined);
+      return mayAttach(gateway, {
+        name: isNamespace ? name : namespace,
+        of: isNamespace ? user : undefined,
+        settings: mesh.settings,
+      });
     });
   return (
     kinds.every((kind) => mesh.knowsAll(kind)) &&
-    !(takesServices(gateway) && ofServices.some(isUsedBy)) &&
-    !(takesPods(gateway) && ofPods.some(isUsedBy))
+    !(takesServices(gateway, mesh.settings) && ofServices.some(isUsedBy)) &&
+    !(takesPods(gateway, mesh.settings) && ofPods.some(isUsedBy))
   );
 });

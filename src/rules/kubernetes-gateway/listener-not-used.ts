@@ -15,7 +15,12 @@ import {
 } from "../../mesh/gateways/listener-gateways.ts";
 import { fixOfKinds, unsupportedKinds } from "../../mesh/gateways/listener-kinds.ts";
 import { canHaveListenerSets } from "../../mesh/gateways/listener-sets.ts";
-import { isIstiosIngress, isIstiosWaypoint, type KubernetesGateway } from "../../mesh/membership/gateways.ts";
+import {
+  inboundBindingOf,
+  isIstiosIngress,
+  isIstiosWaypoint,
+  type KubernetesGateway,
+} from "../../mesh/membership/gateways.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 
@@ -45,7 +50,7 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   },
 
   *check(gateway, mesh) {
-    if (isIstiosWaypoint(gateway, mesh.settings)) yield* ofWaypoint(gateway);
+    if (isIstiosWaypoint(gateway, mesh.settings)) yield* ofWaypoint(gateway, mesh.settings);
     if (!isIstiosIngress(gateway, mesh.settings)) return;
     const { unserved } = mesh.get(addressesOfGateway, gateway);
     if (unserved !== undefined) yield withoutProxies(unserved, gateway, mesh);
@@ -65,21 +70,19 @@ export const kubernetesGatewayListenerNotUsed = defineRule({
   },
 });
 
-/** How the proxies of a waypoint take requests, if not as ztunnel sends them (Istio pilot/pkg/serviceregistry/ambient/waypoints.go). */
-const inboundBinding = "ambient.istio.io/waypoint-inbound-binding";
-const [hbone, hbonePort] = ["HBONE", 15008];
+const hbonePort = 15008;
 
 /** The proxy of a waypoint takes requests at one port, which its Service has if a listener has it, whatever the protocol is. */
-function* ofWaypoint(gateway: KubernetesGateway): Iterable<Problem> {
+function* ofWaypoint(gateway: KubernetesGateway, settings: MeshSettings): Iterable<Problem> {
   const { listeners } = gateway.spec;
   const [first] = listeners;
-  if (first === undefined || gateway.metadata.annotations[inboundBinding] !== undefined) return;
+  if (first === undefined || inboundBindingOf(gateway, settings) !== undefined) return;
   if (listeners.some(({ port }) => port === hbonePort)) return;
   yield {
     at: ["spec", "listeners", 0, "port"],
     message: `Listener ${first.name} does not work: ztunnel sends requests to port ${hbonePort} of a waypoint, which its Service does not have without a listener`,
     key: "waypoint",
-    fix: `Write one listener with port ${hbonePort} and protocol ${hbone}, as \`istioctl waypoint generate\` does.`,
+    fix: `Write one listener with port ${hbonePort} and protocol HBONE, as \`istioctl waypoint generate\` does.`,
   };
 }
 

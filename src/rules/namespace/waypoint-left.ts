@@ -1,6 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import type { Labels } from "../../kube/object.ts";
+import { waypointTraffic } from "../../mesh/membership/gateways.ts";
 import type { Namespace } from "../../mesh/membership/namespaces.ts";
 import { isHeadless } from "../../mesh/membership/services.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
@@ -12,12 +13,12 @@ import {
   isUsable,
   isWithoutAddress,
   waypointNamed,
-  waypointTraffic,
 } from "../../mesh/waypoints/bindings.ts";
 import { type Departure, departures, isAnotherClass } from "../../mesh/waypoints/departures.ts";
 import { type Addressed, servingWaypoints } from "../../mesh/waypoints/served-traffic.ts";
 import { accountOf, usedWays, waypointAccountsNamed, waypointGuards } from "../../mesh/waypoints/guarded-traffic.ts";
 import { keptByZtunnel, podsBehind } from "../../mesh/waypoints/ztunnel-behind.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import type { MeshView } from "../../view/view.ts";
 
 export const namespaceWaypointLeft = defineRule({
@@ -57,7 +58,7 @@ function problemOf(departure: Departure, side: Side): Problem {
   const onlyWarns = warningOf(departure, side);
   return {
     at: [],
-    message: `${whoOf(departure, side.object)} ${leavingOf(departure)}; ${lossOf(departure)}`,
+    message: `${whoOf(departure, side.object)} ${leavingOf(departure, side.mesh.settings)}; ${lossOf(departure)}`,
     key: JSON.stringify([
       departure.isOfIngress,
       was.kind,
@@ -66,7 +67,7 @@ function problemOf(departure: Departure, side: Side): Problem {
       wider && idOf(wider),
       ...(gone === undefined ? [] : [gone]),
     ]),
-    ...(fixOfReadiness(is) ?? fixOf(departure)),
+    ...(fixOfGateway(departure) ?? fixOf(departure)),
     related: [was.object, lost, wider, is.binding?.gateway].filter((object) => object !== undefined),
     ...(onlyWarns === undefined ? {} : { onlyWarns }),
   };
@@ -124,7 +125,7 @@ function whoOf({ was, isOfIngress }: Departure, { metadata }: Namespace): string
     : `Requests to the addresses of pods in namespace ${metadata.name}`;
 }
 
-function leavingOf({ was, is, isStaying, isOfIngress, share, gone }: Departure): string {
+function leavingOf({ was, is, isStaying, isOfIngress, share, gone }: Departure, settings: MeshSettings): string {
   const waypoint = `waypoint ${formatWaypoint(was.binding.named)}`;
   if (gone !== undefined) return `bypass ${waypoint}: ${goneOf(gone)}`;
   if (isOfIngress) return `bypass ${waypoint}: label ${ingressUseWaypoint} is not "true" any more`;
@@ -134,11 +135,11 @@ function leavingOf({ was, is, isStaying, isOfIngress, share, gone }: Departure):
   const { binding } = is;
   if (binding !== undefined && binding.trouble === undefined && !isAnotherClass(was.binding, binding))
     return `go through waypoint ${formatWaypoint(binding.named)} instead of ${formatWaypoint(was.binding.named)}`;
-  return bypassing(was, is);
+  return bypassing(was, is, settings);
 }
 
-const bypassing = (was: Departure["was"], is: Departure["is"]): string =>
-  `${isOfUnknownClass({ was, is }) ? "may bypass" : "bypass"} waypoint ${formatWaypoint(was.binding.named)}: ${reasonOf(was.binding, is)}`;
+const bypassing = (was: Departure["was"], is: Departure["is"], settings: MeshSettings): string =>
+  `${isOfUnknownClass({ was, is }) ? "may bypass" : "bypass"} waypoint ${formatWaypoint(was.binding.named)}: ${reasonOf(was.binding, is, settings)}`;
 
 /**
  * Whether the waypoint is still there, with a class that is not known to be one for Istio's waypoints. istiod takes every Gateway with an address for a waypoint (Istio
@@ -160,7 +161,11 @@ function goneOf(gone: NonNullable<Departure["gone"]>): string {
   return `ztunnel does not know ${names}${more} any more`;
 }
 
-function reasonOf(was: Departure["was"]["binding"], { object, binding, kind }: Departure["is"]): string {
+function reasonOf(
+  was: Departure["was"]["binding"],
+  { object, binding, kind }: Departure["is"],
+  settings: MeshSettings,
+): string {
   if (binding === undefined) return unlabelledReason(object);
   const { gateway, named, trouble } = binding;
   if (gateway === undefined) return `Gateway ${formatWaypoint(named)} does not exist`;
@@ -171,7 +176,7 @@ function reasonOf(was: Departure["was"]["binding"], { object, binding, kind }: D
   if (trouble === "not allowed")
     return `the listener of Gateway ${formatWaypoint(named)} does not accept the namespace`;
   const traffic = kind === "Workload" || kind === "WorkloadEntry" ? "workload" : "service";
-  return `Gateway ${formatWaypoint(named)} is for ${JSON.stringify(waypointTraffic(gateway))} (istio.io/waypoint-for), not for "${traffic}"`;
+  return `Gateway ${formatWaypoint(named)} is for ${JSON.stringify(waypointTraffic(gateway, settings))} (istio.io/waypoint-for), not for "${traffic}"`;
 }
 
 function unlabelledReason(object: Departure["is"]["object"]): string {
@@ -214,8 +219,14 @@ function lossOf({ lost, wider, isOpened, was, is }: Departure): string {
     : `${idOf(lost)} ${isOfUnknownClass({ was, is }) ? "may no longer apply" : "no longer applies"} to ${who}`;
 }
 
-function fixOfReadiness({ binding }: Departure["is"]): { readonly fix: string } | undefined {
-  if (binding?.trouble !== "not ready") return undefined;
+function fixOfGateway({ was, is: { binding } }: Departure): { readonly fix: string } | undefined {
+  if (binding === undefined) return undefined;
+  const isSameGateway = formatWaypoint(was.binding.named) === formatWaypoint(binding.named);
+  if (isSameGateway && isAnotherClass(was.binding, binding))
+    return {
+      fix: `Let Gateway ${formatWaypoint(binding.named)} keep its class, and keep the GatewayClass, whose controller is \`istio.io/mesh-controller\`. To move to another waypoint, bind the same policies to it first, then change the label.`,
+    };
+  if (binding.trouble !== "not ready") return undefined;
   return {
     fix: `Wait until Gateway ${formatWaypoint(binding.named)} has an address in its status, then change the label. Its conditions say why it has none.`,
   };

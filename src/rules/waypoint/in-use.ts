@@ -58,7 +58,7 @@ function problemOf(deleted: DeletedWaypoint, namespace: string): Problem {
     message: `${idOf(gateway)} no longer processes requests to ${leaves}, and label ${useWaypoint} of ${namespace} still names it`,
     key: JSON.stringify([idOf(gateway), leaves]),
     related,
-    fix: `Keep the label ${waypointFor} of the Gateway, or first let labels of the ${leaves} name another waypoint.`,
+    fix: `Keep the label ${waypointFor} of the Gateway or of its GatewayClass, or first let labels of the ${leaves} name another waypoint.`,
     onlyWarns: "routes and telemetry of the waypoint may not be needed for these requests",
   };
 }

@@ -2,6 +2,7 @@ import { absent } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import type { AnyObject, ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
+import { waypointTraffic } from "../../mesh/membership/gateways.ts";
 import { isTerminating } from "../../mesh/membership/namespaces.ts";
 import { isExternalName, isHeadless } from "../../mesh/membership/services.ts";
 import { labelsOfWorkloadEntry } from "../../mesh/membership/workload-entries.ts";
@@ -17,12 +18,12 @@ import {
   waypointBindingOfServiceEntry,
   waypointBindingOfWorkload,
   waypointBindingOfWorkloadEntry,
-  waypointTraffic,
   waypointOfService,
   waypointOfServiceEntry,
   waypointOfWorkload,
   waypointOfWorkloadEntry,
 } from "../../mesh/waypoints/bindings.ts";
+import type { MeshSettings } from "../../view/settings.ts";
 import { index, type MeshView, relation } from "../../view/view.ts";
 
 /** A Service with a waypoint label of its own, and its namespace. */
@@ -93,7 +94,8 @@ export const waypointNotFound = defineRule({
     if (without !== undefined) yield without;
     // Problems that come from the label of a namespace are reported for the namespace.
     const labelled = labelledIn(object, mesh);
-    if (labelled?.binding?.trouble !== undefined) yield problemOf(labelled.binding, object, labelled.at);
+    if (labelled?.binding?.trouble !== undefined)
+      yield problemOf(labelled.binding, object, { at: labelled.at, settings: mesh.settings });
   },
 });
 
@@ -166,11 +168,15 @@ function bindingOf(
   return waypointBindingOfServiceEntry(object, mesh.related(namespaceOfLabelledServiceEntry, object)[0], mesh);
 }
 
-function problemOf(binding: WaypointBinding, object: AnyObject, at: Path): Problem {
+function problemOf(
+  binding: WaypointBinding,
+  object: AnyObject,
+  { at, settings }: { readonly at: Path; readonly settings: MeshSettings },
+): Problem {
   const { named, gateway } = binding;
   return {
     at,
-    message: messageOf(binding, object),
+    message: messageOf(binding, object, settings),
     fix: fixOf(binding, object),
     evidence: [gateway ?? absent("KubernetesGateway", named.namespace, named.name)],
   };
@@ -178,7 +184,7 @@ function problemOf(binding: WaypointBinding, object: AnyObject, at: Path): Probl
 
 const consequence = "traffic bypasses it, and its policies and routes have no effect";
 
-function messageOf({ named, gateway, trouble }: WaypointBinding, object: AnyObject): string {
+function messageOf({ named, gateway, trouble }: WaypointBinding, object: AnyObject, settings: MeshSettings): string {
   const waypoint = `Waypoint ${formatWaypoint(named)}`;
   if (named.name === "") return `Label ${useWaypoint} is empty, so no waypoint receives the traffic`;
   if (gateway === undefined) return `${waypoint} does not exist: ${consequence}`;
@@ -188,7 +194,7 @@ function messageOf({ named, gateway, trouble }: WaypointBinding, object: AnyObje
   if (trouble === "not ready") return `${waypoint} is not ready: until it is, ${consequence}`;
   if (trouble === "not allowed") return `${waypoint} does not accept namespace ${namespaceOf(object)}: ${consequence}`;
   const wanted = object.kind === "Namespace" ? "the contents of a namespace" : `a ${object.originKind}`;
-  return `${waypoint} is for ${JSON.stringify(waypointTraffic(gateway))} (istio.io/waypoint-for), not for ${wanted}: ${consequence}`;
+  return `${waypoint} is for ${JSON.stringify(waypointTraffic(gateway, settings))} (istio.io/waypoint-for), not for ${wanted}: ${consequence}`;
 }
 
 const namespaceOf = ({ kind, metadata }: AnyObject): string =>

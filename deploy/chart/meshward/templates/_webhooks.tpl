@@ -247,6 +247,20 @@
   scope: Cluster
 {{- end }}
 
+{{- define "meshward.rules.gateway-classes" -}}
+- apiGroups:
+    - gateway.networking.k8s.io
+  apiVersions:
+    - "*"
+  operations:
+    - CREATE
+    - UPDATE
+    - DELETE
+  resources:
+    - gatewayclasses
+  scope: Cluster
+{{- end }}
+
 {{- define "meshward.rules.self-test" -}}
 - apiGroups:
     - coordination.k8s.io
@@ -1091,6 +1105,16 @@
   matchConditions:
     - name: of-the-mesh
       expression: request.name.endsWith('.istio.io') || request.name.endsWith('.gateway.networking.k8s.io')
+  failurePolicy: Ignore
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: 5
+  admissionReviewVersions:
+    - v1
+- name: gateway-classes.validate.meshward.io
+  clientConfig: {{- include "meshward.clientConfig" (list . "/validate") | nindent 4 }}
+  rules: {{- include "meshward.rules.gateway-classes" . | nindent 4 }}
+  namespaceSelector: {}
   failurePolicy: Ignore
   matchPolicy: Equivalent
   sideEffects: None
