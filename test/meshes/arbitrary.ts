@@ -549,16 +549,23 @@ const ztunnel = fc.constantFrom<Record<string, string>>({}, { "istio.io/rev": "o
     spec: { template: { metadata: { annotations } } },
   }),
 );
-/** The class of some Gateways, and one that istiod knows by its name. */
+/** The class of some Gateways, and one that istiod knows by its name; some say which requests waypoints take, and how. */
 const aGatewayClass = (name: "x" | "istio-waypoint"): fc.Arbitrary<AnyObject> =>
   fc
-    .constantFrom(
-      ...["istio.io/gateway-controller", "istio.io/mesh-controller", "istio.io/eastwest-controller"],
-      ...["istio.io/unmanaged-gateway", "example.com/other"],
+    .tuple(
+      fc.constantFrom(
+        ...["istio.io/gateway-controller", "istio.io/mesh-controller", "istio.io/eastwest-controller"],
+        ...["istio.io/unmanaged-gateway", "example.com/other"],
+      ),
+      fc.constantFrom(undefined, undefined, "service", "workload", "all", "none"),
+      fc.constantFrom(undefined, undefined, "PROXY", "PROXY/80"),
     )
-    .map((controllerName) =>
-      readObject("GatewayClass", { kind: "GatewayClass", metadata: { name }, spec: { controllerName } }),
-    );
+    .map(([controllerName, waypointFor, binding]) => {
+      const labels = waypointFor === undefined ? {} : { "istio.io/waypoint-for": waypointFor };
+      const annotations = binding === undefined ? {} : { "ambient.istio.io/waypoint-inbound-binding": binding };
+      const metadata = { name, labels, annotations };
+      return readObject("GatewayClass", { kind: "GatewayClass", metadata, spec: { controllerName } });
+    });
 const gatewayClasses = [aGatewayClass("x"), aGatewayClass("istio-waypoint")];
 const injectorConfigs = [anInjectorConfig("istio-sidecar-injector"), anInjectorConfig("istio-sidecar-injector-other")];
 /** Objects from which settings of the mesh come, in two versions of one object each. */
