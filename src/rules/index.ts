@@ -133,6 +133,7 @@ import { requestAuthenticationNotRequired } from "./request-authentication/not-r
 import { requestAuthenticationTokenWithheld } from "./request-authentication/token-withheld.ts";
 import { routesGatewayAdmitsMore } from "./routes/gateway-admits-more.ts";
 import { routesGatewayRefused } from "./routes/gateway-refused.ts";
+import { routesGatewayResolutionNone } from "./routes/gateway-resolution-none.ts";
 import { routesHideDeniedHost } from "./routes/hide-denied-host.ts";
 import { routesNeedWaypoint } from "./routes/need-waypoint.ts";
 import { routesNobodyAllowed } from "./routes/nobody-allowed.ts";
@@ -337,6 +338,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationTokenWithheld,
   routesGatewayAdmitsMore,
   routesGatewayRefused,
+  routesGatewayResolutionNone,
   routesHideDeniedHost,
   routesNeedWaypoint,
   routesNobodyAllowed,

@@ -932,4 +932,25 @@ export const trafficShapes: readonly CostShape[] = [
       },
     }),
   },
+  {
+    title: "a VirtualService with n routes of a gateway to n hosts without addresses",
+    world: (n) => ({
+      objects: [
+        protectedNamespace,
+        ...list(n, (i) =>
+          istio("ServiceEntry", `e-${i}`, { hosts: [`e-${i}.example.com`], ports: [{ number: 80, name: "http" }] }),
+        ),
+      ],
+      change: {
+        object: istio("VirtualService", "v", {
+          hosts: ["v.example.com"],
+          gateways: ["g"],
+          http: list(n, (i) => ({
+            match: matching(i),
+            route: [{ destination: { host: `e-${i}.example.com`, port: { number: 80 } } }],
+          })),
+        }),
+      },
+    }),
+  },
 ];
