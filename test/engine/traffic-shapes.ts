@@ -938,7 +938,7 @@ export const trafficShapes: readonly CostShape[] = [
       objects: [
         protectedNamespace,
         ...list(n, (i) =>
-          istio("ServiceEntry", `e-${i}`, { hosts: [`e-${i}.example.com`], ports: [{ number: 80, name: "http" }] }),
+          istio("ServiceEntry", `e-${i}`, { hosts: [`e-${i}.shapes.example.com`], ports: [{ number: 80, name: "http" }] }),
         ),
       ],
       change: {
@@ -947,7 +947,7 @@ export const trafficShapes: readonly CostShape[] = [
           gateways: ["g"],
           http: list(n, (i) => ({
             match: matching(i),
-            route: [{ destination: { host: `e-${i}.example.com`, port: { number: 80 } } }],
+            route: [{ destination: { host: `e-${i}.shapes.example.com`, port: { number: 80 } } }],
           })),
         }),
       },

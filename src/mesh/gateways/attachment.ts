@@ -9,6 +9,8 @@ import { type Gateway, isPlainHttp, passesThrough, readsHttp, type Server, termi
 export interface Attachment {
   /** The positions in `spec.hosts` of the hosts that some server offers to the namespace of the VirtualService. */
   readonly offered: ReadonlySet<number>;
+  /** Those of them that a server offers which does not redirect every request to HTTPS. */
+  readonly answered: ReadonlySet<number>;
   /**
    * The protocols of routes that some of these servers can use. One that redirects every request to HTTPS uses none, and counts
    * only if all of them do.
@@ -41,6 +43,7 @@ export function attachmentsOf(
   const wanted = new HostPatterns(hosts);
   return (gateway) => {
     const offered = new Set<number>();
+    const answered = new Set<number>();
     const protocols = new Set<Protocol>();
     const redirected = new Set<Protocol>();
     const overTls: OfferOverTls[] = [];
@@ -49,12 +52,13 @@ export function attachmentsOf(
       for (const host of common) {
         const i = places.get(host) as number;
         offered.add(i);
+        if (!redirectsAll(server)) answered.add(i);
         if (terminatesHttps(server)) overTls.push({ gateway, server, host, i });
       }
       const found = redirectsAll(server) ? redirected : protocols;
       if (common.size > 0) for (const protocol of protocolsOf(server)) found.add(protocol);
     }
-    return { offered, protocols: protocols.size > 0 ? protocols : redirected, overTls };
+    return { offered, answered, protocols: protocols.size > 0 ? protocols : redirected, overTls };
   };
 }
 

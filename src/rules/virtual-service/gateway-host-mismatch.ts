@@ -1,7 +1,7 @@
 import { defineRule, type Problem } from "../../engine/rule.ts";
 import { idOf } from "../../kube/identity.ts";
 import { type Attachment, attachmentsOf, serverOffersHost } from "../../mesh/gateways/attachment.ts";
-import type { Gateway } from "../../mesh/gateways/servers.ts";
+import { type Gateway, isPlainHttp, type Server } from "../../mesh/gateways/servers.ts";
 import { readsOfTakenNames, takingHost } from "../../mesh/gateways/taken-names.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import {
@@ -25,7 +25,7 @@ export const virtualServiceGatewayHostMismatch = defineRule({
   since: "0.1.0",
   tags: ["gateway"],
   summary:
-    "No server of a Gateway offers the hosts of a VirtualService that is bound to it, or none can use its routes.",
+    "No server of a Gateway offers the hosts of a VirtualService that is bound to it, none can use its routes, or requests are redirected to HTTPS, where none offers the host.",
   why: "A server of a Gateway uses a VirtualService only for hosts that both have, that the server offers to the namespace of the VirtualService, and with routes of its protocol: `http` at HTTP and HTTPS servers, `tls` at servers that pass TLS through, `tcp` at others (Istio pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig, pickMatchingGatewayHosts, createGatewayTCPFilterChainOpts). Otherwise requests for the host get 404, or the connection is closed. Of HTTPS servers, each has its own routes, and the one that names a host most exactly gets its connections (pilot/pkg/model/gateway.go gatewayRDSRouteName).",
   fix: "Add the host to a server of the Gateway, for the namespace of the VirtualService, or correct the host or the names of its Gateways, also in matches.",
   incident: {
@@ -34,7 +34,7 @@ export const virtualServiceGatewayHostMismatch = defineRule({
     seen: "Requests for the host get 404 at the gateway, or the connection is closed. The VirtualService has its effect for sidecars, if it is for them too.",
     wayOut: "Apply the previous version of the Gateway or of the VirtualService.",
     silentWhen:
-      "The Gateway is not known, the VirtualService is a delegate, or a more exact server takes only some names of a wildcard.",
+      "The Gateway is not known, the VirtualService is a delegate, or a more exact server takes only some names of a wildcard. A host is only redirected to HTTPS, and the Gateways have no server for TLS at all: a load balancer in front of them may end it.",
     page: "https://istio.io/latest/docs/ops/common-problems/network-issues/",
   },
 
@@ -56,7 +56,10 @@ export const virtualServiceGatewayHostMismatch = defineRule({
       yield problem && { at: ["spec", "gateways", places.get(nameOf(gateway)) ?? 0], ...problem };
     }
     // A Gateway that is not known, and sidecars, can be for all hosts.
-    if (gateways.length === new Set(spec.gateways).size) yield* unofferedHosts(virtualService, [...attachments]);
+    if (gateways.length === new Set(spec.gateways).size) {
+      yield* unofferedHosts(virtualService, [...attachments]);
+      yield* redirectedHosts(virtualService, attachments);
+    }
     if (spec.http.length > 0) yield* takenHosts(attachments, virtualService, mesh);
   },
 });
@@ -134,6 +137,32 @@ function* unofferedHosts(
       };
 }
 const mostNamed = 4;
+
+/**
+ * The hosts that are redirected to HTTPS, where the Gateways have servers for other hosts alone. Without any server for HTTPS there, a load
+ * balancer in front of the gateway may end TLS, and say so in a header, which no redirect follows.
+ */
+function* redirectedHosts(
+  { spec }: VirtualService,
+  attachments: ReadonlyMap<Gateway, Attachment>,
+): Iterable<Problem | undefined> {
+  const secure = [...attachments.keys()].filter((gateway) => gateway.spec.servers.some(isForTls)).slice(0, mostNamed);
+  if (secure.length === 0) return;
+  const [offered, answered] = (["offered", "answered"] as const).map(
+    (of) => new Set([...attachments.values()].flatMap((attachment) => [...attachment[of]])),
+  );
+  for (const [i, host] of spec.hosts.entries())
+    yield offered?.has(i) === true && answered?.has(i) !== true
+      ? {
+          at: ["spec", "hosts", i],
+          message: `Requests for host ${JSON.stringify(host)} are redirected to HTTPS, and no server for HTTPS of ${secure.map((gateway) => idOf(gateway)).join(" or ")} offers it`,
+          key: `redirected ${host}`,
+          related: secure,
+          evidence: secure,
+        }
+      : undefined;
+}
+const isForTls = (server: Server): boolean => server.tls !== undefined && !isPlainHttp(server);
 
 /** The hosts whose connections with TLS reach a server where this VirtualService has no effect. */
 function* takenHosts(
