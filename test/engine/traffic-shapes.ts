@@ -938,7 +938,10 @@ export const trafficShapes: readonly CostShape[] = [
       objects: [
         protectedNamespace,
         ...list(n, (i) =>
-          istio("ServiceEntry", `e-${i}`, { hosts: [`e-${i}.shapes.example.com`], ports: [{ number: 80, name: "http" }] }),
+          istio("ServiceEntry", `e-${i}`, {
+            hosts: [`e-${i}.shapes.example.com`],
+            ports: [{ number: 80, name: "http" }],
+          }),
         ),
       ],
       change: {

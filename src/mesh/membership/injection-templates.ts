@@ -1,4 +1,5 @@
 import type { ObjectOf } from "../../kube/object.ts";
+import { Candidates } from "../../text/nearest.ts";
 import { injectTemplates } from "../objects/labels.ts";
 
 type Pod = ObjectOf<"Workload">["pod"];
@@ -38,6 +39,20 @@ export function injectedProxy(pod: Pod): InjectedProxy {
   const others = templatesOf(pod)?.filter((name) => otherTemplates.has(name)) ?? [];
   if (others.length === 0) return "sidecar";
   return others.every((name) => name === "gateway") ? "router" : "none";
+}
+
+const ofIstio = new Candidates(["sidecar", ...otherTemplates]);
+
+/**
+ * A name in the annotation that is probably a misspelt one of Istio's own templates, for which the injector refuses the pod. A name that
+ * continues one of them, such as `gateway-large`, may be a template that the installation adds.
+ */
+export function misspeltTemplate(pod: Pod): { readonly name: string; readonly meant: string } | undefined {
+  for (const name of templatesOf(pod) ?? []) {
+    const meant = otherTemplates.has(name) || name === "" ? undefined : ofIstio.nearest(name);
+    if (meant !== undefined && !name.startsWith(meant)) return { name, meant };
+  }
+  return undefined;
 }
 
 /** Whether the annotation has names of which none is a template with a sidecar in Istio's own configuration. */

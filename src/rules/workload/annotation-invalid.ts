@@ -4,7 +4,12 @@ import { parseFields } from "../../kube/mesh-config.ts";
 import { isTooLong, proxyConfigAnnotation } from "../../kube/proxy-config.ts";
 import { captureOf, isAskedFor, isTooLateForInjection, neverInjected } from "../../mesh/membership/capture.ts";
 import { unknownFieldsOf, wrongTypeIn } from "../../mesh/membership/proxy-config-types.ts";
-import { templatesOf } from "../../mesh/membership/injection-templates.ts";
+import {
+  hasOnlyCustomTemplates,
+  injectedProxy,
+  misspeltTemplate,
+  templatesOf,
+} from "../../mesh/membership/injection-templates.ts";
 import { acceptedByInjector } from "../../mesh/membership/injector-annotations.ts";
 import { ambientRedirection, bypassInboundCapture } from "../../mesh/membership/interception.ts";
 import { isTerminating, type Namespace } from "../../mesh/membership/namespaces.ts";
@@ -27,7 +32,7 @@ export const workloadAnnotationInvalid = defineRule({
   since: "0.1.0",
   tags: ["mtls"],
   summary:
-    "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template.",
+    "A label or annotation about injection or redirection has a value that Istio refuses or ignores, or is not in the pod template; or the pods are written for the template of gateways and do not name it.",
   why: "The injector refuses pods with invalid annotations, so that no new pod is created (Istio pkg/kube/inject/validate.go AnnotationValidation, pkg/kube/inject/inject.go RunTemplate), and ignores other values silently (pkg/kube/inject/inject.go injectRequired, cni/pkg/util/podutil.go CheckBooleanAnnotation, cni/pkg/util/enablement_selector.go Matches). It is not even asked about pods that the selectors of its webhook leave out: where the namespace has no label about injection, they look for the label `sidecar.istio.io/inject` and not for the annotation (manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml). A field that a proxy config does not have is ignored (pkg/util/protomarshal/protomarshal.go ApplyJSON). iptables reads a port with a leading zero as an octal number, and fails for one that is none (tools/istio-iptables/pkg/capture/run.go). All of them are read from the pod: on the Deployment itself they mean nothing. And `istio-injection` is read from namespaces alone. `ambient.istio.io/redirection` is the word of the agent of istio-cni, which istiod and the agent believe whoever wrote it (pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol, cni/pkg/nodeagent/informers.go reconcilePod).",
   fix: "Correct the value, or remove the label or annotation. Those of a workload belong into `spec.template.metadata`, and where the namespace has no label about injection, `sidecar.istio.io/inject` has to be a label.",
   incident: {
@@ -36,7 +41,7 @@ export const workloadAnnotationInvalid = defineRule({
     seen: "With a value that the injector refuses, a rollout stops and the old pods go on. With one that it ignores, pods start without what was asked for.",
     wayOut: "`kubectl rollout undo` the workload.",
     silentWhen:
-      "Another workload created this one, or it is not known whether the pods are injected. Of pods that nothing injects, only the wish to be injected is judged, and of a proxy config the types of its fields, but not addresses and what istiod wants of several fields together.",
+      "Another workload created this one, or it is not known whether the pods are injected. A template that Istio does not have, and whose name is like none of Istio's, may be one of the installation. Of pods that nothing injects, only the wish to be injected is judged, and of a proxy config the types of its fields, but not addresses and what istiod wants of several fields together.",
     page: "https://istio.io/latest/docs/reference/config/annotations/",
   },
 
@@ -61,6 +66,7 @@ function* aboutInjection(
   isAsked: boolean | undefined,
 ): Iterable<Problem> {
   if (isAsked ?? hasInjectedGateway(workload)) yield* refused(workload);
+  if (isAsked === true) yield* asSidecar(workload);
   if (isAsked === true) yield* ignoredWish(workload);
   else if (isAsked === false && !isTooLateForInjection(workload)) yield* vainWish(workload, namespace);
 }
@@ -75,6 +81,25 @@ function* refused(workload: Workload): Iterable<Problem> {
   yield* ofProxyConfig(workload);
   if (templatesOf(workload.pod)?.includes("") === true)
     yield problemOf(workload, injectTemplates, "which names no template: the injector refuses its pods");
+  const misspelt = misspeltTemplate(workload.pod);
+  if (misspelt !== undefined)
+    yield problemOf(
+      workload,
+      injectTemplates,
+      `and Istio has no template ${JSON.stringify(misspelt.name)}, for which the injector refuses its pods; did you mean ${JSON.stringify(misspelt.meant)}?`,
+    );
+}
+
+/** Pods that are written for a gateway: the injector adds everything to their only container, which has the name of the proxy. */
+function* asSidecar({ metadata, originKind, pod, podAt }: Workload): Iterable<Problem> {
+  if (!pod.hasProxyContainer || pod.hasOtherContainers) return;
+  if (injectedProxy(pod) !== "sidecar" || hasOnlyCustomTemplates(pod)) return;
+  yield {
+    at: [...podAt, "metadata", "annotations"],
+    message: `${originKind} ${metadata.namespace}/${metadata.name} runs as a sidecar without an application, which serves no Gateway: its only container is istio-proxy, and the template is not "gateway"`,
+    key: "gateway without its template",
+    fix: `Set the annotation \`${injectTemplates}: gateway\` of the pods.`,
+  };
 }
 
 function* ofProxyConfig(workload: Workload): Iterable<Problem> {
