@@ -50,6 +50,7 @@ import { gatewayPlainHttp } from "./gateway/plain-http.ts";
 import { gatewayPortNotExposed } from "./gateway/port-not-exposed.ts";
 import { gatewayServerInvalid } from "./gateway/server-invalid.ts";
 import { gatewayTlsWeak } from "./gateway/tls-weak.ts";
+import { gatewayWithoutSelector } from "./gateway/without-selector.ts";
 import { hostNotOwned } from "./host/not-owned.ts";
 import { httpRouteBackendNotFound } from "./http-route/backend-not-found.ts";
 import { httpRouteCorsPreflightDenied } from "./http-route/cors-preflight-denied.ts";
@@ -255,6 +256,7 @@ export const rules: readonly BuiltInRule[] = [
   gatewayPortNotExposed,
   gatewayServerInvalid,
   gatewayTlsWeak,
+  gatewayWithoutSelector,
   hostNotOwned,
   httpRouteBackendNotFound,
   httpRouteCorsPreflightDenied,

@@ -1011,4 +1011,17 @@ export const gatewayShapes: readonly CostShape[] = [
       change: { object: authentication("gateway", { istio: "shapes" }) },
     }),
   },
+  {
+    title: "a Gateway with n servers and no selector",
+    world: (n) => ({
+      objects: [enrolled],
+      change: {
+        object: gateway(
+          "open",
+          list(n, (i) => plain(i, [`o-${i}.example.com`])),
+          {},
+        ),
+      },
+    }),
+  },
 ];
