@@ -2,7 +2,7 @@ import { byId, idOf } from "../../kube/identity.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { absentHere } from "../../engine/evidence.ts";
 import { defineRule, type Problem } from "../../engine/rule.ts";
-import { type Service, workloadsNearService } from "../../mesh/membership/services.ts";
+import { isHeadless, type Service, workloadsNearService } from "../../mesh/membership/services.ts";
 import { mayGetRole, type Workload } from "../../mesh/membership/workloads.ts";
 import {
   hasEndpoint,
@@ -71,7 +71,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
     seen: "Every request to the Service fails, and `kubectl get endpointslices` shows none with addresses.",
     wayOut: "Correct the selector or the targetPort, or apply the workload again that had these labels and this port.",
     silentWhen:
-      "Not all workloads are known; the Service has no selector, is headless, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway, or by the role that Patroni gives to pods of a StatefulSet; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry or a WorkloadGroup is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero. A number is compared only where the Service changes it, and the one before was declared.",
+      "Not all workloads are known; the Service has no selector, is headless and does not lose its endpoints by another selector, is an ExternalName, or selects by a label of an operator, of a controller or of a Gateway, or by the role that Patroni gives to pods of a StatefulSet; or it is new and no workload has any part of the selector, because the workload may follow. A name of a port counts if any workload of the Service declares it, or if a WorkloadEntry or a WorkloadGroup is among them; the names of ports that the injector adds count always. The pods of a template count also if it is scaled to zero. A number is compared only where the Service changes it, and the one before was declared.",
     page: "https://kubernetes.io/docs/concepts/services-networking/service/",
   },
 
@@ -84,7 +84,7 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
   },
 
   *compare(before, after) {
-    const missing = missingIn(after);
+    const missing = missingIn(after) ?? missingFromHeadless(before, after);
     if (missing !== undefined) {
       const isKnown = missingIn(before)?.labels === missing.labels;
       yield { ...problemOf(after.object, missing), ...(isKnown ? { existed: true } : {}) };
@@ -101,6 +101,8 @@ export const kubernetesServiceWithoutEndpoints = defineRule({
 interface Side {
   readonly object: Service;
   readonly mesh: View;
+  /** Whether a headless Service is asked for its endpoints, too. Often it stands for pods of an operator, which are not known. */
+  readonly isHeadlessToo?: boolean;
 }
 
 interface Missing {
@@ -112,8 +114,9 @@ interface Missing {
 }
 
 /** The labels that no workload has; undefined: some workload has them, or may have them. */
-function missingIn({ object, mesh }: Side): Missing | undefined {
-  const near = nearTo({ object, mesh });
+function missingIn(side: Side): Missing | undefined {
+  const { object, mesh } = side;
+  const near = nearTo(side);
   if (near === undefined) return undefined;
   const { selector } = object.spec;
   const selected = near.selected(selector);
@@ -122,12 +125,26 @@ function missingIn({ object, mesh }: Side): Missing | undefined {
   return { labels: formatLabels(selector), near: near.all.length, unusable: selected };
 }
 
+/** Another selector takes all endpoints from a headless Service, which is not for pods that are not known then. */
+function missingFromHeadless(before: Side, after: Side): Missing | undefined {
+  const [old, now] = [before.object.spec, after.object.spec];
+  if (
+    before.object === after.object ||
+    !isHeadless(after.object) ||
+    formatLabels(old.selector) === formatLabels(now.selector)
+  )
+    return undefined;
+  const had = nearTo({ ...before, isHeadlessToo: true })?.selected(old.selector) ?? [];
+  return had.length > 0 ? missingIn({ ...after, isHeadlessToo: true }) : undefined;
+}
+
 const isNoEndpoint = (one: Endpoint): boolean => one.kind === "WorkloadEntry" && isOnlyForDns(one);
 
 /** What may be selected; undefined: that is not known. */
-function nearTo({ object, mesh }: Side): Labelled<Endpoint> | undefined {
+function nearTo({ object, mesh, isHeadlessToo = false }: Side): Labelled<Endpoint> | undefined {
   const [key] = workloadsNearService.from.keys(object, mesh.settings);
   if (key === undefined || !mesh.knowsAll("Workload") || mayBeForUnknownPods(object)) return undefined;
+  if (isHeadless(object) && !isHeadlessToo) return undefined;
   return mesh.get(endpointsNearServices, key);
 }
 
@@ -254,12 +271,12 @@ const fixOfAddresses =
   "Write the IP address of the machine into the WorkloadEntry, or define its host with a ServiceEntry of resolution DNS that selects it.";
 
 /**
- * Pods that operators make have labels under a domain of the operator, and their kinds are not known. A headless Service often
- * stands for such pods, too. Without a selector, endpoints are written by hand.
+ * Pods that operators make have labels under a domain of the operator, and their kinds are not known. Without a selector, endpoints are
+ * written by hand.
  */
-function mayBeForUnknownPods({ metadata, spec: { selector, type, clusterIP } }: Service): boolean {
+function mayBeForUnknownPods({ metadata, spec: { selector, type } }: Service): boolean {
   const keys = Object.keys(selector);
-  if (keys.length === 0 || type === "ExternalName" || clusterIP === "None") return true;
+  if (keys.length === 0 || type === "ExternalName") return true;
   return metadata.deletionTimestamp !== undefined || keys.some(mayBeOfOperator);
 }
 const mayBeOfOperator = (key: string): boolean =>
