@@ -59,7 +59,7 @@ export const serviceEntryTlsLost = defineRule({
     seen: "Requests leave the mesh unencrypted. The server answers 400 or resets them.",
     wayOut: "Apply the previous DestinationRule: clients use TLS again within seconds.",
     silentWhen:
-      "The protocol of the port is HTTPS or TLS, it leads to port 80, it is TCP without targetPort, a subset sets TLS, only some pods lose it, or no DestinationRule set it before.",
+      "The protocol of the port is HTTPS or TLS, it leads to port 80, it is TCP without targetPort and another port of the ServiceEntry is not, a subset sets TLS, only some pods lose it, or no DestinationRule set it before.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/egress/egress-tls-origination/",
   },
 
@@ -73,7 +73,7 @@ export const serviceEntryTlsLost = defineRule({
 });
 
 function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Problem | undefined> {
-  const ports = isServed(entry, mesh.settings) && isExternal(entry) ? portsOf(entry) : [];
+  const ports = isServed(entry, mesh.settings) && isExternal(entry) ? portsOf(entry, before !== undefined) : [];
   if (ports.length === 0) return;
   const rules = rulesOf({ object: entry, mesh });
   const rulesBefore = before && rulesOf(before);
@@ -90,14 +90,19 @@ function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Probl
 
 /**
  * The ports at which TLS is the proxy's to make, with their positions: no server expects it at port 80, and at a port for TCP that leads
- * to no other port, the application may speak TLS itself.
+ * to no other port, the application may speak TLS itself. If there is no other port, it did not where a proxy has made TLS before.
  */
-const portsOf = ({ spec }: ServiceEntry) =>
-  [...spec.ports.entries()].flatMap(([i, port]) => {
-    const plain = [80, isTcpProtocol(port.protocol) ? port.number : 80];
-    const isPlain = portsBehind(spec, port).every((behind) => plain.includes(behind));
-    return isPlain || isTlsProtocol(port.protocol) ? [] : [[i, port.number ?? 0] as const];
-  });
+function portsOf({ spec }: ServiceEntry, isCompared: boolean): readonly (readonly [i: number, port: number])[] {
+  const all = [...spec.ports.entries()].filter(
+    ([, port]) => !isTlsProtocol(port.protocol) && !portsBehind(spec, port).every((behind) => behind === 80),
+  );
+  const sure = all.filter(
+    ([, port]) =>
+      !isTcpProtocol(port.protocol) ||
+      portsBehind(spec, port).some((behind) => behind !== port.number && behind !== 80),
+  );
+  return (sure.length === 0 && isCompared ? all : sure).map(([i, port]) => [i, port.number ?? 0]);
+}
 
 const rulesOf = ({ object, mesh }: Side): DestinationRulesByHost =>
   new DestinationRulesByHost(
