@@ -132,6 +132,7 @@ import { referenceGrantSharesSecrets } from "./reference-grant/shares-secrets.ts
 import { requestAuthenticationKeysOverHttp } from "./request-authentication/keys-over-http.ts";
 import { requestAuthenticationNotRequired } from "./request-authentication/not-required.ts";
 import { requestAuthenticationTokenWithheld } from "./request-authentication/token-withheld.ts";
+import { routesDestinationsOverlap } from "./routes/destinations-overlap.ts";
 import { routesGatewayAdmitsMore } from "./routes/gateway-admits-more.ts";
 import { routesGatewayRefused } from "./routes/gateway-refused.ts";
 import { routesGatewayResolutionNone } from "./routes/gateway-resolution-none.ts";
@@ -338,6 +339,7 @@ export const rules: readonly BuiltInRule[] = [
   requestAuthenticationKeysOverHttp,
   requestAuthenticationNotRequired,
   requestAuthenticationTokenWithheld,
+  routesDestinationsOverlap,
   routesGatewayAdmitsMore,
   routesGatewayRefused,
   routesGatewayResolutionNone,

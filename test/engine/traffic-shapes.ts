@@ -956,4 +956,23 @@ export const trafficShapes: readonly CostShape[] = [
       },
     }),
   },
+  {
+    title: "a VirtualService with n routes, each to two Services for the same pods",
+    world: (n) => ({
+      objects: [protectedNamespace, ...list(2 * n, (i) => service(`s-${i}`))],
+      change: {
+        object: istio("VirtualService", "v", {
+          hosts: ["v.example.com"],
+          gateways: ["g"],
+          http: list(n, (i) => ({
+            match: matching(i),
+            route: [
+              { ...to(`s-${2 * i}`), weight: 50 },
+              { ...to(`s-${2 * i + 1}`), weight: 50 },
+            ],
+          })),
+        }),
+      },
+    }),
+  },
 ];

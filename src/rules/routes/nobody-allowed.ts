@@ -1,21 +1,11 @@
 import { defineRule } from "../../engine/rule.ts";
 import type { Labels } from "../../kube/object.ts";
-import type { Path } from "../../kube/read.ts";
 import { closedPods, formatClosed, podsBehind, readsClosedPods } from "../../mesh/authorization/closed-pods.ts";
-import { backendOf, backendsOf, type KubernetesRoute, servicesOfRoute } from "../../mesh/gateways/routes.ts";
+import { selectingDestinations, selectingReads } from "../../mesh/gateways/selecting-destinations.ts";
 import type { Service } from "../../mesh/membership/services.ts";
-import { destinationRulesOfVirtualService, SubsetsOfHosts } from "../../mesh/traffic/destination-rules.ts";
-import { fullHost, hostOfService } from "../../mesh/traffic/hosts.ts";
-import { servicesOfVirtualService } from "../../mesh/traffic/registry.ts";
-import { trafficOf, type VirtualService } from "../../mesh/traffic/virtual-services.ts";
 import type { MeshView } from "../../view/view.ts";
 
-const reads = [
-  ...readsClosedPods,
-  servicesOfRoute,
-  servicesOfVirtualService,
-  destinationRulesOfVirtualService,
-] as const;
+const reads = [...readsClosedPods, ...selectingReads] as const;
 type View = MeshView<(typeof reads)[number]>;
 
 export const routesNobodyAllowed = defineRule({
@@ -44,9 +34,7 @@ export const routesNobodyAllowed = defineRule({
 
   *check(route, mesh) {
     const found = new Map<string, ReturnType<typeof closedPods>>();
-    for (const { at, name, service, labels } of route.kind === "VirtualService"
-      ? toHosts(route, mesh)
-      : toBackends(route, mesh)) {
+    for (const { at, name, service, labels } of selectingDestinations(route, mesh)) {
       let closed = found.get(name);
       if (closed === undefined) found.set(name, (closed = closedAt(service, labels, mesh)));
       const [first] = closed;
@@ -67,44 +55,4 @@ function closedAt(service: Service, labels: Labels, mesh: View): ReturnType<type
   const pods = podsBehind(service, mesh, labels);
   const closed = closedPods(service, pods, mesh);
   return closed.length === pods.length ? closed : [];
-}
-
-interface Destination {
-  readonly at: Path;
-  /** The host or the Service, with the subset. */
-  readonly name: string;
-  readonly service: Service;
-  /** Those of the subset. */
-  readonly labels: Labels;
-}
-
-function* toHosts(virtualService: VirtualService, mesh: View): Iterable<Destination> {
-  const { domain } = mesh.settings;
-  const services = new Map(
-    mesh.related(servicesOfVirtualService, virtualService).map((one) => [hostOfService(one, domain), one]),
-  );
-  const subsets = new SubsetsOfHosts(mesh);
-  for (const { at, destination } of trafficOf(virtualService)) {
-    const host = fullHost(destination.host, virtualService.metadata.namespace, domain);
-    const service = services.get(host);
-    if (service === undefined) continue;
-    const { subset } = destination;
-    if (!subset) {
-      yield { at, name: host, service, labels: {} };
-      continue;
-    }
-    const only = subsets.onlyOne(host, subset);
-    if (only !== undefined) yield { at, name: `subset ${subset} of ${host}`, service, labels: only.labels };
-  }
-}
-
-function* toBackends(route: KubernetesRoute, mesh: View): Iterable<Destination> {
-  const services = new Map(
-    mesh.related(servicesOfRoute, route).map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]),
-  );
-  for (const { at, ref } of backendsOf(route)) {
-    const { kind, namespace, name } = backendOf(ref, route);
-    const service = kind === "Service" ? services.get(`${namespace}/${name}`) : undefined;
-    if (service !== undefined) yield { at, name: `Service ${namespace}/${name}`, service, labels: {} };
-  }
 }
