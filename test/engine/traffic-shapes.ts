@@ -959,7 +959,17 @@ export const trafficShapes: readonly CostShape[] = [
   {
     title: "a VirtualService with n routes, each to two Services for the same pods",
     world: (n) => ({
-      objects: [protectedNamespace, ...list(2 * n, (i) => service(`s-${i}`))],
+      objects: [
+        protectedNamespace,
+        ...list(2 * n, (i) =>
+          manifest("v1", "Service", named(`s-${i}`), {
+            spec: {
+              selector: { app: "app", ...(i % 2 === 0 ? {} : { version: "v2" }) },
+              ports: [{ name: "http", port: 80 }],
+            },
+          }),
+        ),
+      ],
       change: {
         object: istio("VirtualService", "v", {
           hosts: ["v.example.com"],

@@ -26,7 +26,7 @@ export const routesDestinationsOverlap = defineRule({
     seen: "The new version gets more requests than its weight says, and goes on to get some when the weight is low.",
     wayOut: "Set the weight of the new version to 0 and let the labels of the other destination leave its pods out.",
     silentWhen:
-      "A destination has no weight, both have different ports, one is no Service of this cluster, its DestinationRules give the subset different labels, or a route has more than 32 destinations.",
+      "A destination has no weight, both have the same labels, to which a controller for canaries adds one in the cluster, both have different ports, one is no Service of this cluster, its DestinationRules give the subset different labels, or a route has more than 32 destinations.",
     page: "https://istio.io/latest/docs/concepts/traffic-management/",
   },
 
@@ -55,11 +55,9 @@ const withLabels = (one: SelectingDestination): Selecting => ({
 
 /** The first of the others whose pods a destination selects too. */
 function* overlapsOf(all: readonly Selecting[]): Iterable<Problem> {
-  const said = new Set<string>();
-  for (const [i, one] of all.entries()) {
-    const other = all.find((two, j) => i !== j && isWider(one, two) && !said.has(two.name));
+  for (const one of all) {
+    const other = all.find((two) => isWider(one, two));
     if (other === undefined) continue;
-    said.add(one.name);
     yield {
       at: one.at,
       message: `A part of the requests for ${one.name} reaches the pods of ${other.name}, because it selects them too, by ${formatLabels(one.selector)}`,
@@ -70,10 +68,11 @@ function* overlapsOf(all: readonly Selecting[]): Iterable<Problem> {
   }
 }
 
+/** With the same labels, they may be those of a controller for canaries, which adds one to each in the cluster. */
 const isWider = (one: Selecting, two: Selecting): boolean =>
-  one.name !== two.name &&
   one.port === two.port &&
   one.service.metadata.namespace === two.service.metadata.namespace &&
   Object.keys(one.service.spec.selector).length > 0 &&
   Object.keys(two.service.spec.selector).length > 0 &&
+  Object.keys(one.selector).length < Object.keys(two.selector).length &&
   selects(one.selector, two.selector);
