@@ -630,6 +630,7 @@ apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: { name: "gw-${domain}", namespace: "${domain}" }
 spec:
+  selector: { istio: ingressgateway }
   servers: [{ port: { number: 443, name: https, protocol: HTTPS }, tls: { mode: SIMPLE, credentialName: c }, hosts: ["*.${domain}"] }]
 ---
 apiVersion: networking.istio.io/v1

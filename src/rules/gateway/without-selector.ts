@@ -24,7 +24,8 @@ export const gatewayWithoutSelector = defineRule({
 
   *check(gateway, mesh) {
     const { selector, servers } = gateway.spec;
-    if (!isServed(gateway, mesh.settings) || servers.length === 0 || Object.keys(selector).length > 0) return;
+    const isOffering = servers.some(({ hosts }) => hosts.length > 0);
+    if (!isServed(gateway, mesh.settings) || !isOffering || Object.keys(selector).length > 0) return;
     yield {
       at: ["spec", "selector"],
       message: "Every gateway of the mesh serves this Gateway, in all namespaces: it has no selector",

@@ -17,7 +17,7 @@ export const routesDestinationsOverlap = defineRule({
   stage: "trial",
   tags: ["canary"],
   summary:
-    "A route divides requests between two destinations, and one of them selects the pods of the other one too, so that the shares are not those of the weights.",
+    "A route divides requests between two destinations, and one of them selects the pods of the other one too, so that it gets less than its share.",
   why: "Weights divide requests between destinations, and each destination divides its own between all pods that its labels select (Istio pilot/pkg/networking/core/route/route.go applyHTTPRouteDestination, pilot/pkg/xds/endpoints/endpoint_builder.go). Where the labels of one are among those of the other, as of a Service without the version, or a subset without labels, a part of its share reaches the pods of the other one: a canary with weight 10 gets more than 10 %.",
   fix: "Give the selector of the Service, or the subset, a label that the pods of the other destination do not have, such as their version.",
   incident: {

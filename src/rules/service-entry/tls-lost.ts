@@ -59,7 +59,7 @@ export const serviceEntryTlsLost = defineRule({
     seen: "Requests leave the mesh unencrypted. The server answers 400 or resets them.",
     wayOut: "Apply the previous DestinationRule: clients use TLS again within seconds.",
     silentWhen:
-      "The protocol of the port is HTTPS or TLS, it leads to port 80, it is TCP without targetPort and another port of the ServiceEntry is not, a subset sets TLS, only some pods lose it, or no DestinationRule set it before.",
+      "The protocol of the port is HTTPS or TLS, it leads to port 80, it is TCP without targetPort, unless there are only such ports and the DestinationRule stays without TLS, a subset sets TLS, only some pods lose it, or no DestinationRule set it before.",
     page: "https://istio.io/latest/docs/tasks/traffic-management/egress/egress-tls-origination/",
   },
 
@@ -81,8 +81,8 @@ function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Probl
     yield;
     const groups = groupsOf(entry, rules.over(host), rulesBefore?.over(host), mesh);
     mesh.visited(groups.length * ports.length);
-    for (const [i, port] of ports) {
-      const lost = lossAmong(groups, port, { object: entry, mesh });
+    for (const { i, port, isSure } of ports) {
+      const lost = lossAmong(isSure ? groups : groups.filter(usesRule), port, { object: entry, mesh });
       if (lost !== undefined) yield { ...problemOf(lost, `port ${port} of "${host}"`), at: ["spec", "ports", i] };
     }
   }
@@ -90,9 +90,10 @@ function* lossesIn({ object: entry, mesh }: Side, before?: Side): Iterable<Probl
 
 /**
  * The ports at which TLS is the proxy's to make, with their positions: no server expects it at port 80, and at a port for TCP that leads
- * to no other port, the application may speak TLS itself. If there is no other port, it did not where a proxy has made TLS before.
+ * to no other port, the application may speak TLS itself. If there is no other port, it did not where a proxy has made TLS before; whoever
+ * deletes the DestinationRule may have changed that.
  */
-function portsOf({ spec }: ServiceEntry, isCompared: boolean): readonly (readonly [i: number, port: number])[] {
+function portsOf({ spec }: ServiceEntry, isCompared: boolean): readonly Port[] {
   const all = [...spec.ports.entries()].filter(
     ([, port]) => !isTlsProtocol(port.protocol) && !portsBehind(spec, port).every((behind) => behind === 80),
   );
@@ -101,7 +102,16 @@ function portsOf({ spec }: ServiceEntry, isCompared: boolean): readonly (readonl
       !isTcpProtocol(port.protocol) ||
       portsBehind(spec, port).some((behind) => behind !== port.number && behind !== 80),
   );
-  return (sure.length === 0 && isCompared ? all : sure).map(([i, port]) => [i, port.number ?? 0]);
+  const isSure = sure.length > 0 || !isCompared;
+  return (isSure ? sure : all).map(([i, { number = 0 }]) => ({ i, port: number, isSure }));
+}
+
+interface Port {
+  /** Its position. */
+  readonly i: number;
+  readonly port: number;
+  /** Not so if it counts only for clients that still have a DestinationRule. */
+  readonly isSure: boolean;
 }
 
 const rulesOf = ({ object, mesh }: Side): DestinationRulesByHost =>
@@ -115,6 +125,8 @@ const rulesOf = ({ object, mesh }: Side): DestinationRulesByHost =>
  * those that are not named.
  */
 type Group = readonly [client: string, after: UsedDestinationRules, before: UsedDestinationRules];
+
+const usesRule = ([, after]: Group): boolean => after.some((merged) => merged !== undefined);
 
 /** The groups that get the ServiceEntry, that of its own namespace first. */
 function groupsOf(
