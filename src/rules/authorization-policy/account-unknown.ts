@@ -48,8 +48,7 @@ export const authorizationPolicyAccountUnknown = defineRule({
       old ??= new Set(Array.from(misspelt(before), (one) => one?.key));
       yield old.has(problem.key) ? { ...problem, existed: true } : problem;
     }
-    for (const problem of inPlaceOfKnown(before, after))
-      yield problem === undefined || reported.has(problem.key) ? undefined : problem;
+    yield* inPlaceOfKnown(before, after, reported);
   },
 });
 
@@ -79,15 +78,19 @@ function* misspelt({ object: policy, mesh }: Side): Generator<Problem | undefine
   }
 }
 
-/** An account that something runs as is named no more, and one that nothing runs as comes in its place. */
-function* inPlaceOfKnown(before: Side, { object, mesh }: Side): Generator<Problem | undefined, undefined> {
+/** An account that something runs as is named no more, and one that nothing runs as comes in its place: the first that is not `reported`. */
+function* inPlaceOfKnown(
+  before: Side,
+  { object, mesh }: Side,
+  reported: ReadonlySet<string | undefined>,
+): Generator<Problem | undefined, undefined> {
   if (before.object === object || !mesh.knowsAll("Workload")) return;
   const [old, now] = [accountsOf(before), accountsOf({ object, mesh })];
   const gone = [...old.values()].find((one) => !now.has(accountKey(one)) && isRun(one, mesh));
   if (gone === undefined) return;
   for (const [key, { namespace, account, at }] of now) {
     yield;
-    if (old.has(key) || isRun({ namespace, account }, mesh)) continue;
+    if (old.has(key) || reported.has(key) || isRun({ namespace, account }, mesh)) continue;
     yield {
       at,
       message: `${unmatched({ namespace, account })}, and ${JSON.stringify(gone.account)} of namespace ${JSON.stringify(gone.namespace)} is named no more`,
