@@ -49,6 +49,9 @@ export class Candidates {
 const isFew = (distance: number, wanted: string, candidate: string): boolean =>
   distance < candidate.length && (distance <= 1 || wanted.length > 3 || candidate[0] === wanted[0]);
 
+/** Whether one edit makes one word of the other: a letter more, fewer or another, or two neighbours swapped. */
+export const isOneEdit = (one: string, other: string): boolean => editDistance(one, other, 2) === 1;
+
 interface Word {
   readonly length: number;
   readonly characters: number;

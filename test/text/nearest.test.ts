@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { nearest, suggestion } from "../../src/text/nearest.ts";
+import { isOneEdit, nearest, suggestion } from "../../src/text/nearest.ts";
 
 const ids = ["virtual-service-weights-not-100", "virtual-service-route-rejected", "object-malformed"];
 
@@ -75,4 +75,10 @@ test("of all candidates the first with the fewest edits is found, whatever is sk
     }),
     { numRuns: 200 },
   );
+});
+
+test("one edit is a letter more, fewer or another, or two neighbours swapped", () => {
+  const near = ["router", "routr", "routers", "roster", "routre"].map((word) => isOneEdit(word, "router"));
+  assert.deepEqual(near, [false, true, true, true, true]);
+  assert.ok(!["rotuer ", "rout", "cors", ""].some((word) => isOneEdit(word, "router")));
 });

@@ -2,6 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import type { Path } from "../../kube/read.ts";
 import { isInNoContext } from "../../mesh/authorization/envoy-filter-scope.ts";
+import { canonicalNames, filterMeant } from "../../mesh/objects/envoy-filters.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 
 export const envoyFilterOldFilterName = defineRule({
@@ -11,7 +12,8 @@ export const envoyFilterOldFilterName = defineRule({
   mode: "warn",
   since: "0.1.0",
   stage: "trial",
-  summary: "A patch asks for a filter by a name that Istio no longer gives it, so the patch applies to nothing.",
+  summary:
+    "A patch asks for a filter by a name that Istio no longer gives it, or by a misspelt one, so the patch applies to nothing.",
   why: "Istio compares the name in a match with the names of the filters that it creates (Istio pilot/pkg/networking/core/envoyfilter/listener_patch.go networkFilterMatch, httpFilterMatch, listenerFilterMatch). They have their canonical names; those of old versions of Envoy, such as `envoy.router`, are no longer translated, and its validation only warns (pkg/config/validation/envoyfilter/envoyfilter.go).",
   fix: "Write the canonical name.",
   incident: {
@@ -30,7 +32,7 @@ export const envoyFilterOldFilterName = defineRule({
     for (const [i, patch] of filter.spec.configPatches.entries()) {
       if (isInNoContext(patch)) continue;
       for (const { name, at } of namesIn(patch)) {
-        const canonical = name === undefined ? undefined : canonicalNames.get(name);
+        const canonical = name === undefined ? undefined : (canonicalNames.get(name) ?? filterMeant(name));
         if (canonical !== undefined)
           yield {
             at: ["spec", "configPatches", i, "match", "listener", ...at],
@@ -83,18 +85,3 @@ function namesIn({
     .filter(({ of, nameIn }) => of === applyTo && (isCompared || (of === "HTTP_FILTER" && nameIn === ofFilter)))
     .map(({ at, nameIn }) => ({ name: nameIn(listener), at }));
 }
-
-/** The canonical names of the filters that Istio creates, by their old ones (Istio pkg/config/xds/deprecated.go). */
-const canonicalNames: ReadonlyMap<string, string> = new Map([
-  ["envoy.http_connection_manager", "envoy.filters.network.http_connection_manager"],
-  ["envoy.tcp_proxy", "envoy.filters.network.tcp_proxy"],
-  ["envoy.router", "envoy.filters.http.router"],
-  ["envoy.cors", "envoy.filters.http.cors"],
-  ["envoy.fault", "envoy.filters.http.fault"],
-  ["envoy.grpc_web", "envoy.filters.http.grpc_web"],
-  ["envoy.listener.http_inspector", "envoy.filters.listener.http_inspector"],
-  ["envoy.listener.original_dst", "envoy.filters.listener.original_dst"],
-  ["envoy.listener.original_src", "envoy.filters.listener.original_src"],
-  ["envoy.listener.proxy_protocol", "envoy.filters.listener.proxy_protocol"],
-  ["envoy.listener.tls_inspector", "envoy.filters.listener.tls_inspector"],
-]);
