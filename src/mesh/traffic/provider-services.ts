@@ -18,6 +18,7 @@ import { includesNamespace } from "./export-to.ts";
 import { gatewayByGeneratedHost } from "./generated-services.ts";
 import { coveringHostsOfAll, hostOfService, namespaceOfHost } from "./hosts.ts";
 import { isRegistryComplete } from "./registry.ts";
+import { Egress, type Sidecar } from "./sidecar-egress.ts";
 
 type ServiceEntry = ObjectOf<"ServiceEntry">;
 type Provider = MeshConfig["mesh"]["extensionProviders"][number];
@@ -110,8 +111,8 @@ interface LostService {
   /** The service as it is written, and the reason. */
   readonly what: string;
   readonly fix: string;
-  /** The Service, or else the ServiceEntry, that is missing or has not what is called. */
-  readonly evidence: readonly (Missing | Definition)[];
+  /** The Service, or else the ServiceEntry, that is missing or has not what is called; the Sidecar that does not import it. */
+  readonly evidence: readonly (Missing | Definition | Sidecar)[];
   /** The namespace that would have the Service; undefined: the host has not the form of a Service's, or some exist. */
   readonly namespace: string | undefined;
   /** Whether istiod finds the service all the same, and proxies try to call it. */
@@ -285,6 +286,13 @@ export interface DefinedProvider {
   readonly provider: Provider;
 }
 
+/** The proxies of a namespace that call a provider. */
+export interface CallingProxies {
+  readonly namespace: string;
+  /** The Sidecar that all of them use. */
+  readonly sidecar?: Sidecar | undefined;
+}
+
 /**
  * Why what providers call is not reached by the proxies of a namespace; undefined: some of it is, or not all Services and ServiceEntries
  * are known. Mesh configs of several revisions can define one provider. `client`: undefined if these proxies may be in any namespace.
@@ -292,7 +300,7 @@ export interface DefinedProvider {
 export function lostServiceOf(
   defined: readonly DefinedProvider[],
   mesh: MeshView<(typeof providerServiceReads)[number]>,
-  client: string | undefined,
+  client: CallingProxies | undefined,
 ): (LostService & { readonly guess: string | undefined }) | undefined {
   if (!isRegistryComplete(mesh)) return undefined;
   const all = defined.map((one) => lostBy(one, mesh, client));
@@ -303,7 +311,7 @@ export function lostServiceOf(
 function lostBy(
   { config, provider }: DefinedProvider,
   mesh: MeshView<(typeof providerServiceReads)[number]>,
-  client: string | undefined,
+  client: CallingProxies | undefined,
 ): ReturnType<typeof lostServiceOf> {
   const called = calledBy(provider);
   const target = called && mesh.get(providerTargets, config).get(keyOf(called));
@@ -314,20 +322,40 @@ function lostBy(
   return { ...lost, guess: isNear ? undefined : `the Services of namespace ${lost.namespace}` };
 }
 
-/** Proxies have clusters for what their namespace sees (Istio pilot/pkg/networking/core/cluster.go BuildClusters, pilot/pkg/model/push_context.go servicesExportedToNamespace). */
+/** Proxies have clusters for what their namespace sees, and sidecars for what their Sidecar imports of that (Istio pilot/pkg/networking/core/cluster.go BuildClusters, pilot/pkg/model/push_context.go servicesExportedToNamespace). */
 function hiddenFrom(
-  client: string | undefined,
-  { service }: Called,
+  client: CallingProxies | undefined,
+  { service, port }: Called,
   definitions: readonly Definition[],
   settings: MeshSettings,
 ): LostService | undefined {
-  const isSeen = (one: Definition) =>
-    client === undefined || includesNamespace(serviceVisibleTo(one, settings), client);
-  if (definitions.length === 0 || definitions.some(isSeen)) return undefined;
+  if (definitions.length === 0 || client === undefined) return undefined;
+  const seen = definitions.filter((one) => includesNamespace(serviceVisibleTo(one, settings), client.namespace));
+  if (seen.length > 0) return notImported(client, { service, port }, seen);
   return {
-    what: `${JSON.stringify(service)}, which is not exported to namespace ${client}`,
+    what: `${JSON.stringify(service)}, which is not exported to namespace ${client.namespace}`,
     fix: "Export the Service to the namespaces whose proxies call it.",
     evidence: definitions,
+    namespace: undefined,
+    isTried: true,
+  };
+}
+
+/** VirtualServices that lead sidecars to the host all the same are not asked for. */
+function notImported(
+  { sidecar }: CallingProxies,
+  { service, port }: Pick<Called, "service" | "port">,
+  definitions: readonly Definition[],
+): LostService | undefined {
+  if (sidecar === undefined) return undefined;
+  const { host } = partsOfService(service);
+  const egress = new Egress(sidecar);
+  if (definitions.some(({ metadata }) => egress.importsService(host, metadata.namespace, port))) return undefined;
+  const { namespace, name } = sidecar.metadata;
+  return {
+    what: `${JSON.stringify(service)}, which Sidecar ${namespace}/${name} does not import`,
+    fix: `Add the host to \`egress.hosts\` of the Sidecar: "${definitions[0]?.metadata.namespace}/${host}".`,
+    evidence: [...definitions, sidecar],
     namespace: undefined,
     isTried: true,
   };

@@ -1,15 +1,15 @@
 import { defineRule } from "../../engine/rule.ts";
-import { type AuthorizationPolicy, isDryRun, targetRefsOf } from "../../mesh/authorization/policies.ts";
+import { askingProxies } from "../../mesh/authorization/asking-proxies.ts";
+import { type AuthorizationPolicy, isDryRun } from "../../mesh/authorization/policies.ts";
 import { faultOf, isForAuthorization, meshConfigsOfProvider, refusalOf } from "../../mesh/authorization/providers.ts";
 import { type ExtensionProvider, type MeshConfig, providersOf } from "../../mesh/membership/mesh-config.ts";
 import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
-import type { MeshSettings } from "../../view/settings.ts";
 
 export const authorizationPolicyProviderUnknown = defineRule({
   id: "authorization-policy-provider-unknown",
   subject: "AuthorizationPolicy",
-  reads: [meshConfigsOfProvider, ...providerServiceReads],
-  worksWithout: ["DestinationRule", "KubernetesGateway", "Service", "ServiceEntry"],
+  reads: [meshConfigsOfProvider, askingProxies, ...providerServiceReads],
+  worksWithout: ["DestinationRule", "KubernetesGateway", "Service", "ServiceEntry", "Sidecar", "Workload"],
   mode: "warn",
   since: "0.1.0",
   tags: ["authorization"],
@@ -24,7 +24,7 @@ export const authorizationPolicyProviderUnknown = defineRule({
     wayOut:
       "Apply the previous version of the policy or of the mesh config. A policy that is deleted asks nobody: delete it only if something else denies what it should.",
     silentWhen:
-      "The mesh config is not known, or cannot be read. That a service does not exist is not said if some Services or ServiceEntries are not known; nothing is said of the protocol of a port without a declared one, or if a DestinationRule is for a host that a provider calls; and a Sidecar that does not import the service is not read.",
+      "The mesh config is not known, or cannot be read. That a Sidecar does not import a service is said only of the Sidecar of the policy's namespace, if it has none with a workloadSelector and all selected workloads are known to have sidecars. That a service does not exist is not said if some Services or ServiceEntries are not known; nothing is said of the protocol of a port without a declared one, or if a DestinationRule is for a host that a provider calls; and a Sidecar that does not import the service is not read.",
     page: "https://istio.io/latest/docs/tasks/security/authorization/authz-custom/",
   },
 
@@ -42,7 +42,7 @@ export const authorizationPolicyProviderUnknown = defineRule({
     for (const { message, fix } of wrongIn({ quoted, denied }, providers))
       yield { at, message, related: configs, evidence: configs, ...(fix === undefined ? {} : { fix }) };
     const asked = defined.filter(({ provider }) => isForAuthorization(provider) && refusalOf(provider) === undefined);
-    const lost = lostServiceOf(asked, mesh, clientOf(policy, mesh.settings));
+    const lost = lostServiceOf(asked, mesh, mesh.get(askingProxies, policy));
     if (lost === undefined) return;
     yield {
       at,
@@ -54,12 +54,6 @@ export const authorizationPolicyProviderUnknown = defineRule({
     };
   },
 });
-
-/** The namespace of the proxies that ask for a policy; undefined: they may be in any, as those of a waypoint. */
-const clientOf = (policy: AuthorizationPolicy, { rootNamespace }: MeshSettings): string | undefined =>
-  policy.metadata.namespace === rootNamespace || targetRefsOf(policy).length > 0
-    ? undefined
-    : policy.metadata.namespace;
 
 /** What a mesh config defines that istiod cannot read is not known. */
 const areKnown = (configs: readonly MeshConfig[]): boolean =>

@@ -2,7 +2,7 @@ import { defineRule } from "../../engine/rule.ts";
 import type { ObjectOf } from "../../kube/object.ts";
 import { isServed } from "../../mesh/objects/revision.ts";
 import { builtInProviders } from "../../mesh/telemetry/merged-telemetry.ts";
-import { lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
+import { type CallingProxies, lostServiceOf, providerServiceReads } from "../../mesh/traffic/provider-services.ts";
 import type { MeshSettings } from "../../view/settings.ts";
 import { index, relation } from "../../view/view.ts";
 
@@ -71,8 +71,11 @@ export const telemetryProviderUnknown = defineRule({
 });
 
 /** The namespace of the proxies that a Telemetry is for; undefined: they may be in any, as those of a waypoint. */
-const clientOf = ({ metadata, spec }: ObjectOf<"Telemetry">, { rootNamespace }: MeshSettings): string | undefined =>
-  metadata.namespace === rootNamespace || spec.targetRefs.length > 0 ? undefined : metadata.namespace;
+const clientOf = (
+  { metadata: { namespace }, spec }: ObjectOf<"Telemetry">,
+  { rootNamespace }: MeshSettings,
+): CallingProxies | undefined =>
+  namespace === rootNamespace || spec.targetRefs.length > 0 ? undefined : { namespace };
 
 const providersOf = ({ spec }: ObjectOf<"Telemetry">) =>
   (["accessLogging", "metrics", "tracing"] as const).flatMap((field) =>
