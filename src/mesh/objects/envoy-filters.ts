@@ -24,9 +24,9 @@ const candidates = new Candidates(created);
 
 /**
  * The filter of Istio that a name probably means: one letter is wrong, missing or too many, or two are swapped. No two filters of Envoy
- * are as near to each other as that.
+ * are as near to each other as that, but a second one of a kind may continue the name of the first: `envoy.filters.http.ext_authz2`.
  */
 export function filterMeant(name: string): string | undefined {
   const meant = created.has(name) ? undefined : candidates.nearest(name);
-  return meant !== undefined && isOneEdit(name, meant) ? meant : undefined;
+  return meant !== undefined && isOneEdit(name, meant) && !name.startsWith(meant) ? meant : undefined;
 }
