@@ -181,6 +181,19 @@ const objects: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
       }),
     ),
   }),
+  "gateway-without-selector": fc.record({
+    apiVersion: fc.constant("networking.istio.io/v1"),
+    kind: fc.constant("Gateway"),
+    metadata: fc.record({ name: fc.constant("a"), namespace: fc.constant("shop"), labels: optional(revision) }),
+    spec: optional(
+      fc.record({
+        selector: optional(fc.constantFrom({}, { istio: "ingressgateway" })),
+        servers: optional(
+          fc.array(fc.record({ hosts: optional(fc.array(fc.constant("*"), { maxLength: 1 })) }), { maxLength: 2 }),
+        ),
+      }),
+    ),
+  }),
   "gateway-open-to-all": fc.oneof(
     fc.record({
       apiVersion: fc.constant("networking.istio.io/v1"),

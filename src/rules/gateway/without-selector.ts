@@ -1,5 +1,5 @@
 import { defineRule } from "../../engine/rule.ts";
-import { isServed } from "../../mesh/objects/revision.ts";
+import { isServed, isServedInCel } from "../../mesh/objects/revision.ts";
 
 export const gatewayWithoutSelector = defineRule({
   id: "gateway-without-selector",
@@ -20,6 +20,11 @@ export const gatewayWithoutSelector = defineRule({
     silentWhen:
       "Each Gateway without a selector is reported, also where the mesh has one gateway only. One that only a revision of Istio which is not there reads is left out.",
     page: "https://istio.io/latest/docs/reference/config/networking/gateway/",
+  },
+
+  cel: {
+    problems: `${isServedInCel} && has(object.spec) && has(object.spec.servers) && object.spec.servers.exists(s, has(s.hosts) && s.hosts.size() > 0)
+&& !(has(object.spec.selector) && object.spec.selector.size() > 0) ? ['selector'] : []`,
   },
 
   *check(gateway, mesh) {
